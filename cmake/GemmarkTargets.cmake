@@ -1,0 +1,25 @@
+# Flags that every target of ours gets, and how a test is declared.
+
+add_library(gemmark_flags INTERFACE)
+target_include_directories(gemmark_flags INTERFACE "${PROJECT_SOURCE_DIR}")
+target_compile_definitions(gemmark_flags INTERFACE _GNU_SOURCE)
+target_compile_options(gemmark_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wvla
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>)
+if(GEMMARK_SANITIZE)
+  target_compile_options(gemmark_flags INTERFACE
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(gemmark_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# gemmark_test(NAME [LIBRARIES ...] [LABELS ...]): tests/test_NAME.c, one cmocka executable.
+function(gemmark_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LIBRARIES;LABELS;ARGS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_executable(test_${name} "${PROJECT_SOURCE_DIR}/tests/test_${name}.c")
+  target_link_libraries(test_${name} PRIVATE gemmark_flags ${arg_LIBRARIES} PkgConfig::CMOCKA)
+  add_test(NAME ${name} COMMAND test_${name} ${arg_ARGS} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/tests")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()

@@ -1,0 +1,101 @@
+/*
+ * One model on one device with one cache: the engine as its users see it.
+ *
+ * A session owns everything it opens. Positions start at 0; prefill and decode append
+ * at the session's position and move it on. One thread per session.
+ */
+#ifndef GEMMARK_ENGINE_SESSION_H
+#define GEMMARK_ENGINE_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/device.h"
+#include "engine/error.h"
+#include "engine/graph.h"
+#include "engine/model.h"
+
+enum fusion { FUSION_NONE, FUSION_FULL };
+
+struct session_options {
+	int n_threads;           /* host device threads; 0: one a physical core */
+	int n_gpu_layers;        /* -1: all that the machine can; 0: none; else exactly so many */
+	int context;             /* positions that the cache must hold; <= 0: what the model was trained for */
+	int batch;               /* longest prefill chunk; <= 0: 512 */
+	enum tensor_type k_type; /* F32, F16 or BF16 */
+	enum tensor_type v_type;
+	enum graph_mode mode;
+	enum fusion fusion;
+};
+
+/* f16 cache, all layers where they can go, direct, full fusion, batch 512. */
+void session_options_default(struct session_options *o);
+
+/* Of the last session_decode. Times in microseconds, CLOCK_MONOTONIC_RAW. */
+struct token_timing {
+	double submit_us; /* first driver call of the token until the last has returned */
+	double device_us; /* event to event around the token's work */
+	double wall_us;   /* first driver call until the token is known complete */
+	int64_t done_ns;  /* CLOCK_MONOTONIC_RAW at completion, for completion-to-completion times */
+	enum graph_event event;
+	int api_launches;
+	int node_updates;
+	int kernels;
+	int copies;
+};
+
+struct session; /* opaque */
+
+int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err);
+void session_close(struct session *s);
+
+const struct model *session_model(const struct session *s);
+/* The device that the layers run on: "host" or "cuda". */
+const char *session_device_name(const struct session *s);
+int session_threads(const struct session *s);
+int session_position(const struct session *s);
+
+/* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
+int session_set_mode(struct session *s, enum graph_mode mode, struct error *err);
+int session_set_fusion(struct session *s, enum fusion fusion, struct error *err);
+
+/*
+ * Appends n tokens in chunks of at most `batch`. logits, where not null, receives
+ * (n, n_vocab): the row after each token; null computes only the last row.
+ */
+int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err);
+
+/* Appends one token in the session's mode. timing may be null. Waits for completion. */
+int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
+
+/* The last token's logits, (n_vocab), valid until the next call on s. Fails on NaN or infinity (ERROR_WRONG). */
+int session_logits(struct session *s, const float **logits, struct error *err);
+
+/*
+ * Marks the current position, so that session_rewind can come back to it however
+ * many tokens are decoded in between (the sliding rings are saved).
+ */
+int session_checkpoint(struct session *s, struct error *err);
+/* Back to `pos`: the checkpoint, or any earlier position that the rings still hold; 0 always works. */
+int session_rewind(struct session *s, int pos, struct error *err);
+
+/* Hidden states for tests: (n_layer + 1, n_embd) of the last token of the next prefill or decode; null stops it. */
+void session_trace(struct session *s, float *hidden);
+
+/* Totals since opening. */
+struct session_stats {
+	struct graph_stats graph;
+	struct device_memory memory;
+	size_t weight_bytes;        /* on the device */
+	size_t kv_bytes;            /* of the cache, all layers */
+	size_t decode_weight_bytes; /* weight bytes that one decoded token reads */
+	double load_us;
+};
+struct session_stats session_stats(const struct session *s);
+/* K/V bytes that decoding at position pos reads. */
+size_t session_kv_bytes_read(const struct session *s, int pos);
+/* Why the last fallback to direct launches happened; empty if there was none. */
+const char *session_fallback_reason(const struct session *s);
+
+#endif

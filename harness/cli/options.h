@@ -1,0 +1,53 @@
+/*
+ * Command-line options, from one table per command: parsing, --help, and "did you mean".
+ *
+ * llama-bench's habits hold: one dash or two, long names after one dash (-ngl, -ctk),
+ * `--name value` and `--name=value`, flags that may be repeated (each occurrence calls
+ * apply again), and @FILE, whose words are read as if they stood there.
+ */
+#ifndef GEMMARK_HARNESS_CLI_OPTIONS_H
+#define GEMMARK_HARNESS_CLI_OPTIONS_H
+
+#include "engine/error.h"
+
+struct option_spec {
+	const char *names;    /* "-m, --model" */
+	const char *argument; /* "FILE"; null for a flag without one */
+	const char *help;     /* what it does, its unit and its default; \n breaks lines */
+	/* value is null for a flag. Returns 0 or ERROR_INPUT with what is wrong with the value. */
+	int (*apply)(void *ctx, const char *value, struct error *err);
+};
+
+struct command {
+	const char *name;                  /* "bench" */
+	const char *summary;               /* one line for the list of commands */
+	const char *usage;                 /* "gemmark bench -m FILE [options]" */
+	const char *examples;              /* lines, each a command with what it is for */
+	const struct option_spec *options; /* ends with names == NULL */
+	/* Called for each argument that is no option; null where none is taken. */
+	int (*positional)(void *ctx, const char *value, struct error *err);
+};
+
+/* Returns 0 to go on, 1 when --help was printed, or ERROR_INPUT. */
+int options_parse(const struct command *c, int argc, char **argv, void *ctx, struct error *err);
+
+/* The nearest of n names by edit distance, or null where none is near. */
+const char *options_nearest(const char *word, const char *const *names, int n);
+
+/* Whole decimal number within [min, max]; `what` names it in the message. */
+int options_int(const char *value, const char *what, long min, long max, int *out, struct error *err);
+
+/*
+ * A subcommand: argv[0] is its name. Returns the exit code: 0; 2 bad input; 4 wrong
+ * results. Each lives in cmd_NAME.c.
+ */
+int cmd_model(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_plot(int argc, char **argv);
+int cmd_env(int argc, char **argv);
+
+/* Prints "gemmark NAME: error line" to stderr and returns the exit code for the error's code. */
+int command_fail(const char *name, int code, const struct error *err);
+
+#endif

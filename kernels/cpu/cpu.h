@@ -1,0 +1,48 @@
+/*
+ * The kernels as C functions, for the host device.
+ *
+ * Each k_NAME(p) does what kernels/params.h says of NAME_params, on the calling
+ * thread's OpenMP team. Results do not depend on the number of threads: every
+ * output element is computed by one thread in one fixed order.
+ */
+#ifndef GEMMARK_KERNELS_CPU_CPU_H
+#define GEMMARK_KERNELS_CPU_CPU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/params.h"
+
+#define X(name, positional) void k_##name(const struct name##_params *p);
+KERNEL_LIST(X)
+#undef X
+
+/* Instruction sets with a path of their own. */
+enum cpu_isa { CPU_ISA_PORTABLE, CPU_ISA_AVX2, CPU_ISA_AVX512, CPU_ISA_COUNT };
+
+/* The best one that this processor and operating system run. */
+enum cpu_isa cpu_isa_best(void);
+/* The one in use: the best one until cpu_isa_force says otherwise. */
+enum cpu_isa cpu_isa_current(void);
+/* For tests and comparisons. Returns 0, or -1 (and changes nothing) where it cannot run here. */
+int cpu_isa_force(enum cpu_isa isa);
+/* "portable", "avx2", "avx512" */
+const char *cpu_isa_name(enum cpu_isa isa);
+
+/*
+ * Q8_0 blocks as GGUF stores them to the planes of struct weight, n_blocks of 32.
+ * q: int8 (32 * n_blocks), 64-byte aligned; d: fp16 (n_blocks).
+ */
+void cpu_repack_q8_0(const void *blocks, int8_t *q, uint16_t *d, size_t n_blocks);
+
+/* n elements of any tensor type (Q8_0: file blocks, n a multiple of 32) to float32. */
+void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n);
+
+/*
+ * The read bandwidth of this machine in bytes/s: n_threads threads sum a buffer of
+ * `bytes` (choose several times the last-level cache), best of `passes`. Returns 0
+ * when the buffer cannot be allocated.
+ */
+double cpu_read_bandwidth(size_t bytes, int n_threads, int passes);
+
+#endif

@@ -1,0 +1,372 @@
+/*
+ * The contract between the forward pass and whatever runs its kernels.
+ *
+ * A kernel is an id and one POD struct of parameters, passed by value. The CUDA
+ * device launches `k_NAME(const struct NAME_params p)`, the host device calls
+ * `void k_NAME(const struct NAME_params *p)`; both read the same bytes, so this
+ * header is compiled by the C compiler and by NVRTC and may include nothing.
+ *
+ * Pointers are addresses on the device that runs the kernel, and are never owned.
+ * Activations are float32. Shapes are written (outer, ..., inner), strides are in
+ * floats. y may alias an input only where the kernel says so.
+ *
+ * Position: a struct that starts with `struct at at` depends on the token's
+ * position. `at.device`, where it is not null, wins over `at.host`. That is what
+ * lets one captured graph serve every position (graph-device), and what tells
+ * graph.c which nodes to patch otherwise (graph-params).
+ */
+#ifndef GEMMARK_KERNELS_PARAMS_H
+#define GEMMARK_KERNELS_PARAMS_H
+
+/* Element types, numbered as GGUF numbers them. */
+enum tensor_type {
+	TENSOR_F32 = 0,
+	TENSOR_F16 = 1,
+	TENSOR_Q8_0 = 8, /* blocks of 32: one fp16 scale, then 32 int8 */
+	TENSOR_BF16 = 30,
+};
+
+enum activation {
+	ACTIVATION_GELU_TANH = 0,
+	ACTIVATION_SILU = 1,
+};
+
+/* All that changes from token to token. */
+struct step {
+	int token;
+	int pos;     /* logical position, from 0; what RoPE sees */
+	int evicted; /* entries that SnapKV removed in front of pos on global layers */
+	int reserved;
+};
+
+struct at {
+	const struct step *device; /* null: use host */
+	struct step host;
+};
+
+/*
+ * A weight matrix, (n_expert, n_out, n_in) row-major; n_expert is 1 outside MoE.
+ * Q8_0 comes in two layouts: file blocks of 34 bytes (scales null), or planes:
+ * data int8 (n_expert, n_out, n_in), scales fp16 (n_expert, n_out, n_in / 32).
+ */
+struct weight {
+	const void *data;
+	const void *scales;
+	int type; /* enum tensor_type */
+	int n_in;
+	int n_out;
+	int n_expert;
+};
+
+/*
+ * One layer's K/V cache, each of k and v (n_kv_heads, capacity, head_dim).
+ * ring == 0: slot = pos - evicted. ring > 0 (== capacity): slot = pos % ring.
+ */
+struct kv {
+	void *k;
+	void *v;
+	int type; /* TENSOR_F32, TENSOR_F16 or TENSOR_BF16; the same for k and v unless v_type differs */
+	int v_type;
+	int n_kv_heads;
+	int head_dim;
+	int capacity;
+	int ring;
+};
+
+/* ---- primitives: --fusion none launches these one by one ---- */
+
+/* y[t] = row(token t) * scale. tokens null: one row, of the step's token. */
+struct embed_params {
+	struct at at;
+	const int *tokens;   /* (n_tokens) or null */
+	struct weight table; /* (vocab, width) */
+	float *y;            /* (n_tokens, width) */
+	int n_tokens;
+	float scale;
+};
+
+/* y = x / sqrt(mean(x^2) + eps) * weight * scale, a row at a time. y may be x. */
+struct rms_norm_params {
+	const float *x;      /* (n_rows, n), rows x_stride apart */
+	const float *weight; /* (n) or null for 1 */
+	float *y;            /* (n_rows, n), rows y_stride apart */
+	int n_rows;
+	int n;
+	int x_stride;
+	int y_stride;
+	float eps;
+	float scale;
+};
+
+/* y[t] = w . x[t] */
+struct matmul_params {
+	struct weight w;
+	const float *x; /* (n_tokens, w.n_in), rows x_stride apart */
+	float *y;       /* (n_tokens, w.n_out), rows y_stride apart */
+	int n_tokens;
+	int x_stride;
+	int y_stride;
+};
+
+/* In place, NEOX pairs (j, j + head_dim / 2), angle = pos * inv_freq[j]. */
+struct rope_params {
+	struct at at;          /* position of row 0; row t is at pos + t */
+	float *x;              /* (n_tokens, n_heads, head_dim) */
+	const float *inv_freq; /* (head_dim / 2) */
+	int n_tokens;
+	int n_heads;
+	int head_dim;
+	int reserved;
+};
+
+/* Stores n_tokens rows of k and v at their slots. */
+struct kv_append_params {
+	struct at at;
+	const float *k; /* (n_tokens, n_kv_heads, head_dim) */
+	const float *v; /* as k; may be the same memory only if both are equal */
+	struct kv kv;
+	int n_tokens;
+	int reserved;
+};
+
+/*
+ * Decode attention of one query row over the cache, split along the keys. Global
+ * layers (window 0) attend slots 0 .. pos - evicted; sliding ones the positions
+ * pos - window < p <= pos, through the ring. Split s of a head takes keys
+ * [s * split_len, (s + 1) * split_len) counted from the first attended one; a
+ * split beyond the end writes l = 0 and is ignored by the combine.
+ */
+struct attention_split_params {
+	struct at at;
+	const float *q; /* (n_heads, head_dim) */
+	struct kv kv;
+	float *partial; /* (n_heads, n_splits, head_dim + 2): sum of p * v, then m = max score, l = sum of p */
+	int n_heads;    /* head h reads KV head h / (n_heads / n_kv_heads) */
+	int window;
+	int split_len;
+	int n_splits;
+	float scale;
+	int reserved;
+};
+
+/* y = the splits' partial sums, rescaled to the common maximum and divided. */
+struct attention_combine_params {
+	const float *partial; /* as attention_split_params */
+	float *y;             /* (n_heads, head_dim) */
+	int n_heads;
+	int head_dim;
+	int n_splits;
+	int reserved;
+};
+
+/* Causal attention of n_tokens query rows whose own K/V are already appended. */
+struct attention_prefill_params {
+	struct at at;   /* position of row 0 */
+	const float *q; /* (n_tokens, n_heads, head_dim) */
+	struct kv kv;
+	float *y; /* (n_tokens, n_heads, head_dim) */
+	int n_tokens;
+	int n_heads;
+	int window;
+	float scale;
+};
+
+/* y = (a + b) * scale; y may be a or b. */
+struct add_params {
+	const float *a; /* (n) */
+	const float *b; /* (n) */
+	float *y;       /* (n) */
+	int n;
+	float scale;
+};
+
+/* y = act(gate) * up; y may be gate or up where the strides agree. */
+struct gated_params {
+	const float *gate; /* (n_rows, n), rows gate_stride apart */
+	const float *up;   /* (n_rows, n), rows up_stride apart */
+	float *y;          /* (n_rows, n), rows y_stride apart */
+	int n_rows;
+	int n;
+	int gate_stride;
+	int up_stride;
+	int y_stride;
+	int act; /* enum activation */
+};
+
+/* x = cap * tanh(x / cap), in place */
+struct softcap_params {
+	float *x; /* (n) */
+	int n;
+	float cap;
+};
+
+/*
+ * softmax over the experts, the n_used best (ties to the lower index) in
+ * descending order, renormalised to sum 1, times expert_scale[id].
+ */
+struct moe_route_params {
+	const float *logits;       /* (n_tokens, n_expert) */
+	const float *expert_scale; /* (n_expert) or null for 1 */
+	int *ids;                  /* (n_tokens, n_used) */
+	float *weights;            /* (n_tokens, n_used) */
+	int n_tokens;
+	int n_expert;
+	int n_used;
+	int reserved;
+};
+
+/* y[t][u] = w[ids[t][u]] . x[t] or, with x_per_expert, . x[t][u] */
+struct matmul_experts_params {
+	struct weight w;
+	const int *ids; /* (n_tokens, n_used) */
+	const float *x; /* (n_tokens, n_in) or (n_tokens, n_used, n_in) */
+	float *y;       /* (n_tokens, n_used, n_out) */
+	int n_tokens;
+	int n_used;
+	int x_per_expert;
+	int reserved;
+};
+
+/* y[t] = sum over u of weights[t][u] * x[t][u], in the order of u */
+struct moe_sum_params {
+	const float *x;       /* (n_tokens, n_used, n) */
+	const float *weights; /* (n_tokens, n_used) */
+	float *y;             /* (n_tokens, n) */
+	int n_tokens;
+	int n_used;
+	int n;
+	int reserved;
+};
+
+/* ---- fused: --fusion full. Each is by definition the composition named ---- */
+
+/* rms_norm(x -> normed), then up to three matmuls of it (q, k, v; or the head, with softcap) */
+struct norm_matmul_params {
+	const float *x;      /* (n_tokens, n) */
+	const float *weight; /* (n) */
+	float *normed;       /* (n_tokens, n) scratch */
+	struct weight w[3];
+	float *y[3]; /* y[i]: (n_tokens, w[i].n_out) */
+	int n_matmuls;
+	int n_tokens;
+	int n;
+	float eps;
+	float cap; /* softcap on y[0] where > 0 */
+	int reserved;
+};
+
+/*
+ * What follows the projections: per-head norm of q and RoPE; where the layer owns
+ * a cache (k not null) the same for k, the weightless norm of v where v_norm is
+ * set, and the append. In place in q, k, v.
+ */
+struct qkv_prepare_params {
+	struct at at;
+	float *q;            /* (n_tokens, n_heads, head_dim) */
+	float *k;            /* (n_tokens, n_kv_heads, head_dim) or null */
+	float *v;            /* as k */
+	const float *q_norm; /* (head_dim) */
+	const float *k_norm; /* (head_dim) */
+	const float *inv_freq;
+	struct kv kv;
+	int n_tokens;
+	int n_heads;
+	int head_dim;
+	int v_norm;
+	float eps;
+	int reserved;
+};
+
+/* attention_split, then attention_combine */
+struct attention_params {
+	struct attention_split_params split;
+	float *y; /* (n_heads, head_dim) */
+};
+
+/* y = (a + rms_norm(b) * weight) * scale; y may be a */
+struct norm_add_params {
+	const float *a;      /* (n_rows, n) */
+	const float *b;      /* (n_rows, n) */
+	const float *weight; /* (n) */
+	float *normed;       /* (n_rows, n) scratch */
+	float *y;            /* (n_rows, n) */
+	int n_rows;
+	int n;
+	float eps;
+	float scale;
+};
+
+/* rms_norm(x -> normed), gate and up matmuls, y = act(gate) * up */
+struct norm_gated_params {
+	const float *x;      /* (n_tokens, n) */
+	const float *weight; /* (n) */
+	float *normed;       /* (n_tokens, n) scratch */
+	struct weight w_gate;
+	struct weight w_up;
+	float *gate; /* (n_tokens, w_gate.n_out) scratch */
+	float *up;   /* as gate, scratch */
+	float *y;    /* as gate; may be gate */
+	int n_tokens;
+	int n;
+	int act;
+	float eps;
+};
+
+/* y = act(w . x) * up: the per-layer embedding's gate */
+struct matmul_gated_params {
+	struct weight w;
+	const float *x;  /* (n_tokens, w.n_in) */
+	const float *up; /* (n_tokens, w.n_out), rows up_stride apart */
+	float *gate;     /* (n_tokens, w.n_out) scratch */
+	float *y;        /* (n_tokens, w.n_out); may be gate */
+	int n_tokens;
+	int up_stride;
+	int act;
+	int reserved;
+};
+
+/* matmul_experts of the fused gate/up tensor (gate rows first), y = act(gate) * up */
+struct experts_gated_params {
+	struct weight w; /* (n_expert, 2 * n_ff, n_in) */
+	const int *ids;  /* (n_tokens, n_used) */
+	const float *x;  /* (n_tokens, n_in) */
+	float *gate_up;  /* (n_tokens, n_used, 2 * n_ff) scratch */
+	float *y;        /* (n_tokens, n_used, n_ff) */
+	int n_tokens;
+	int n_used;
+	int act;
+	int reserved;
+};
+
+/* X(name, depends on position): struct name_params, k_name, KERNEL_name */
+#define KERNEL_LIST(X)          \
+	X(embed, 1)             \
+	X(rms_norm, 0)          \
+	X(matmul, 0)            \
+	X(rope, 1)              \
+	X(kv_append, 1)         \
+	X(attention_split, 1)   \
+	X(attention_combine, 0) \
+	X(attention_prefill, 1) \
+	X(add, 0)               \
+	X(gated, 0)             \
+	X(softcap, 0)           \
+	X(moe_route, 0)         \
+	X(matmul_experts, 0)    \
+	X(moe_sum, 0)           \
+	X(norm_matmul, 0)       \
+	X(qkv_prepare, 1)       \
+	X(attention, 1)         \
+	X(norm_add, 0)          \
+	X(norm_gated, 0)        \
+	X(matmul_gated, 0)      \
+	X(experts_gated, 0)
+
+enum kernel {
+#define X(name, positional) KERNEL_##name,
+	KERNEL_LIST(X)
+#undef X
+		KERNEL_COUNT
+};
+
+#endif
