@@ -89,6 +89,9 @@ struct model {
 
 /* Returns 0, or what gguf_open returns, or ERROR_INPUT that names the key or tensor. */
 int model_open(struct model *m, const char *path, struct error *err);
+/* The part after the file is open: for a model whose m->file came from gguf_open_memory. */
+int model_read(struct model *m, struct error *err);
+/* Also valid on a zeroed struct, and after model_read failed. */
 void model_close(struct model *m);
 
 /* "gemma4", "qwen3" */
@@ -96,7 +99,12 @@ const char *model_arch_name(enum model_arch a);
 
 /* Weight bytes that one decoded token reads, as the file stores them; MoE counts the experts used. */
 size_t model_decode_bytes(const struct model *m);
-/* Cache bytes for so many positions; rings hold the window and `slack` positions more. */
+/* The part of one layer. */
+size_t model_layer_bytes(const struct model *m, int layer);
+/* Slots of a layer's cache: `context` on global layers, the ring on sliding ones: window - 1 + slack, where
+ * slack is how many positions may be appended at once before the oldest window is overwritten. */
+int model_kv_slots(const struct model *m, int layer, int context, int slack);
+/* Cache bytes for so many positions, all layers. */
 size_t model_kv_bytes(const struct model *m, int context, int slack, enum tensor_type k_type, enum tensor_type v_type);
 
 #endif
