@@ -43,6 +43,8 @@ struct device_memory {
 
 struct device_ops {
 	const char *name; /* "host", "cuda" */
+	/* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
+	bool host_memory;
 
 	void (*close)(struct device *d);
 	/* 64-byte aligned at least; contents undefined. */

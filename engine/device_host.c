@@ -640,6 +640,7 @@ static void host_close(struct device *d)
 
 static const struct device_ops host_ops = {
 	.name = "host",
+	.host_memory = true,
 	.close = host_close,
 	.alloc = host_alloc,
 	.free = host_free,

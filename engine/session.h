@@ -13,10 +13,9 @@
 
 #include "engine/device.h"
 #include "engine/error.h"
+#include "engine/forward.h"
 #include "engine/graph.h"
 #include "engine/model.h"
-
-enum fusion { FUSION_NONE, FUSION_FULL };
 
 struct session_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
@@ -51,14 +50,16 @@ int session_open(struct session **out, const char *model_path, const struct sess
 void session_close(struct session *s);
 
 const struct model *session_model(const struct session *s);
+/* The session's device, for what tests and tools need of it (faults, counters). */
+struct device *session_device(struct session *s);
 /* The device that the layers run on: "host" or "cuda". */
 const char *session_device_name(const struct session *s);
 int session_threads(const struct session *s);
 int session_position(const struct session *s);
 
 /* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
-int session_set_mode(struct session *s, enum graph_mode mode, struct error *err);
-int session_set_fusion(struct session *s, enum fusion fusion, struct error *err);
+void session_set_mode(struct session *s, enum graph_mode mode);
+void session_set_fusion(struct session *s, enum fusion fusion);
 
 /*
  * Appends n tokens in chunks of at most `batch`. logits, where not null, receives

@@ -257,14 +257,16 @@ struct norm_matmul_params {
 
 /*
  * What follows the projections: per-head norm of q and RoPE; where the layer owns
- * a cache (k not null) the same for k, the weightless norm of v where v_norm is
- * set, and the append. In place in q, k, v.
+ * a cache (k not null) first v = v_raw, normed without a weight where v_norm is
+ * set (v_raw is v where it is not), then k's norm and RoPE, and the append. In
+ * place in q and k.
  */
 struct qkv_prepare_params {
 	struct at at;
 	float *q;            /* (n_tokens, n_heads, head_dim) */
 	float *k;            /* (n_tokens, n_kv_heads, head_dim) or null */
 	float *v;            /* as k */
+	const float *v_raw;  /* v's projection: v itself, or k where the model has K = V (read before k's norm) */
 	const float *q_norm; /* (head_dim) */
 	const float *k_norm; /* (head_dim) */
 	const float *inv_freq;

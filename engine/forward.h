@@ -1,0 +1,89 @@
+/*
+ * The forward pass: which kernels, in which order, over which buffers. The only file
+ * that knows the models' mathematics; it names no backend.
+ *
+ * A chunk of prefill runs the primitives over up to `batch` rows. A decoded token is
+ * emitted whole, from the embedding gather to the logits, as a graph_emit function,
+ * so that graph.c can launch it, capture it, or emit it again.
+ */
+#ifndef GEMMARK_ENGINE_FORWARD_H
+#define GEMMARK_ENGINE_FORWARD_H
+
+#include <stdbool.h>
+
+#include "engine/graph.h"
+#include "engine/kv_cache.h"
+#include "engine/model.h"
+#include "engine/weights.h"
+
+enum fusion { FUSION_NONE, FUSION_FULL };
+
+/* "none", "full"; -1 for neither */
+const char *fusion_name(enum fusion f);
+int fusion_parse(const char *name);
+
+/* Activations, on the device. T = batch rows. */
+struct forward_scratch {
+	int *tokens;           /* (T) */
+	float *h;              /* (T, n_embd): the residual stream */
+	float *normed;         /* (T, n_embd) */
+	float *sub;            /* (T, n_embd): a sublayer's output */
+	float *sub_norm;       /* (T, n_embd): the same, normed */
+	float *q;              /* (T, max n_head * head_dim) */
+	float *k;              /* (T, max n_head_kv * head_dim) */
+	float *v;              /* as k */
+	float *attn;           /* as q */
+	float *partial;        /* (max n_head, max splits, max head_dim + 2) */
+	float *gate;           /* (T, max n_ff) */
+	float *up;             /* as gate */
+	float *ple;            /* (T, n_layer, n_ple) */
+	float *ple_proj;       /* as ple */
+	float *ple_gate;       /* (T, n_ple) */
+	float *router;         /* (T, n_expert) */
+	float *routed;         /* (T, n_embd): the experts' weighted sum */
+	float *dense;          /* (T, n_embd): the dense branch beside the experts */
+	int *ids;              /* (T, n_expert_used) */
+	float *expert_weights; /* (T, n_expert_used) */
+	float *expert_gate_up; /* (T, n_expert_used, 2 * n_ff_expert) */
+	float *expert_act;     /* (T, n_expert_used, n_ff_expert) */
+	float *expert_out;     /* (T, n_expert_used, n_embd) */
+	float *logits;         /* (logit_rows, n_vocab) */
+	float *trace;          /* (n_layer + 1, n_embd) */
+};
+
+struct forward {
+	const struct model *model;
+	const struct weights *weights;
+	struct kv_cache *cache;
+	struct device *device;
+	int batch;      /* longest chunk */
+	int logit_rows; /* rows of logits computed at once */
+	enum fusion fusion;
+	bool trace; /* copy each layer's input (last row) and the final norm to scratch.trace */
+	int bucket; /* of the token that is about to be emitted; see forward_bucket */
+	struct forward_scratch scratch;
+	void *arena; /* what scratch points into */
+	size_t arena_bytes;
+};
+
+/* Allocates all scratch. Everything pointed to outlives f. */
+int forward_open(struct forward *f, const struct model *m, const struct weights *w, struct kv_cache *cache,
+		 struct device *d, int batch, struct error *err);
+/* Also valid on a zeroed struct. */
+void forward_close(struct forward *f);
+
+/*
+ * Enqueues n (<= batch) tokens at the cache's position, whose ids are already in
+ * scratch.tokens, and leaves their residual stream in scratch.h. The caller advances
+ * the cache.
+ */
+int forward_chunk(struct forward *f, int n, struct error *err);
+/* Enqueues the head for rows [first, first + n) of scratch.h, n <= logit_rows, into scratch.logits. */
+int forward_head(struct forward *f, int first, int n, struct error *err);
+
+/* The attention bucket of a token: how many splits its global layers are launched with, a power of two. */
+int forward_bucket(const struct forward *f, const struct step *step);
+/* A graph_emit: ctx is the forward, whose bucket must be that of the token. Logits land in scratch.logits. */
+int forward_token(void *ctx, const struct at *at, struct error *err);
+
+#endif

@@ -1,0 +1,201 @@
+#include "engine/kv_cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t half_bytes(const struct kv *kv, int type)
+{
+	return tensor_type_bytes((enum tensor_type)type,
+				 (size_t)kv->n_kv_heads * (size_t)kv->capacity * (size_t)kv->head_dim);
+}
+
+static int check_type(const char *what, enum tensor_type type, struct error *err)
+{
+	if (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16)
+		return 0;
+	return error_set(err, ERROR_INPUT, "the %s cache cannot be %s; use f32, f16 or bf16", what,
+			 tensor_type_name(type));
+}
+
+int kv_cache_open(struct kv_cache *c, const struct model *m, struct device *d, int context, int slack,
+		  enum tensor_type k_type, enum tensor_type v_type, struct error *err)
+{
+	static uint64_t generations; /* unique in the process, so that no graph outlives its pointers unnoticed */
+	*c = (struct kv_cache){.device = d, .model = m, .capacity = context, .slack = slack, .checkpoint = -1};
+	int rc;
+	if ((rc = check_type("K", k_type, err)) || (rc = check_type("V", v_type, err)))
+		return rc;
+	if (context < 1 || slack < 1)
+		return error_set(err, ERROR_INPUT, "a cache of %d positions in chunks of %d makes no sense", context,
+				 slack);
+	size_t need = model_kv_bytes(m, context, slack, k_type, v_type);
+	size_t available = d->ops->memory(d).free;
+	if (available && need > available)
+		return error_set(err, ERROR_MEMORY,
+				 "a K/V cache of %d positions needs %zu bytes, the %s device has %zu free; "
+				 "use a smaller context or an f16 cache",
+				 context, need, d->ops->name, available);
+	c->layers = calloc((size_t)m->n_layer, sizeof *c->layers);
+	if (!c->layers)
+		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", m->n_layer);
+	for (int i = 0; i < m->n_layer; i++) {
+		const struct model_layer *l = &m->layers[i];
+		if (l->kv_source != i) {
+			c->layers[i] = c->layers[l->kv_source];
+			continue;
+		}
+		struct kv *kv = &c->layers[i];
+		int slots = model_kv_slots(m, i, context, slack);
+		*kv = (struct kv){.type = k_type,
+				  .v_type = v_type,
+				  .n_kv_heads = l->n_head_kv,
+				  .head_dim = l->head_dim,
+				  .capacity = slots,
+				  .ring = l->sliding ? slots : 0};
+		if ((rc = d->ops->alloc(d, half_bytes(kv, k_type), &kv->k, err)) ||
+		    (rc = d->ops->alloc(d, half_bytes(kv, v_type), &kv->v, err))) {
+			rc = error_prefix(err, rc, "a K/V cache of %d positions (%zu bytes)", context, need);
+			kv_cache_close(c);
+			return rc;
+		}
+		c->bytes += half_bytes(kv, k_type) + half_bytes(kv, v_type);
+	}
+	c->generation = ++generations;
+	return 0;
+}
+
+void kv_cache_close(struct kv_cache *c)
+{
+	for (int i = 0; c->layers && i < c->model->n_layer; i++) {
+		if (c->model->layers[i].kv_source != i)
+			continue;
+		c->device->ops->free(c->device, c->layers[i].k);
+		c->device->ops->free(c->device, c->layers[i].v);
+	}
+	for (int i = 0; c->saved && i < 2 * c->model->n_layer; i++)
+		c->device->ops->free(c->device, c->saved[i]);
+	free(c->saved);
+	free(c->layers);
+	*c = (struct kv_cache){.checkpoint = -1};
+}
+
+int kv_cache_check(const struct kv_cache *c, int n, struct error *err)
+{
+	if (n <= c->capacity - (c->pos - c->evicted))
+		return 0;
+	return error_set(err, ERROR_INPUT,
+			 "position %d + %d tokens exceed the cache of %d positions; open it with more", c->pos, n,
+			 c->capacity);
+}
+
+void kv_cache_advance(struct kv_cache *c, int n)
+{
+	c->pos += n;
+	if (c->pos > c->high)
+		c->high = c->pos;
+}
+
+static int copy_rings(struct kv_cache *c, int restore, struct error *err)
+{
+	for (int i = 0; i < c->model->n_layer; i++) {
+		const struct kv *kv = &c->layers[i];
+		if (!c->saved[2 * i])
+			continue;
+		void *const live[2] = {kv->k, kv->v};
+		const size_t bytes[2] = {half_bytes(kv, kv->type), half_bytes(kv, kv->v_type)};
+		for (int j = 0; j < 2; j++) {
+			void *saved = c->saved[2 * i + j];
+			int rc = c->device->ops->copy(c->device, restore ? live[j] : saved, restore ? saved : live[j],
+						      bytes[j], err);
+			if (rc)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+static int allocate_saved(struct kv_cache *c, struct error *err)
+{
+	const struct device_ops *ops = c->device->ops;
+	c->saved = calloc(2 * (size_t)c->model->n_layer, sizeof *c->saved);
+	if (!c->saved)
+		return error_set(err, ERROR_MEMORY, "no memory for a checkpoint of %d layers", c->model->n_layer);
+	for (int i = 0; i < c->model->n_layer; i++) {
+		const struct kv *kv = &c->layers[i];
+		if (!kv->ring || c->model->layers[i].kv_source != i)
+			continue;
+		int rc;
+		if ((rc = ops->alloc(c->device, half_bytes(kv, kv->type), &c->saved[2 * i], err)) ||
+		    (rc = ops->alloc(c->device, half_bytes(kv, kv->v_type), &c->saved[2 * i + 1], err))) {
+			for (int j = 0; j < 2 * c->model->n_layer; j++)
+				ops->free(c->device, c->saved[j]);
+			free(c->saved);
+			c->saved = NULL;
+			return error_prefix(err, rc, "checkpoint of the sliding layers");
+		}
+	}
+	return 0;
+}
+
+int kv_cache_save(struct kv_cache *c, struct error *err)
+{
+	int rc = c->saved ? 0 : allocate_saved(c, err);
+	if (rc)
+		return rc;
+	c->checkpoint = -1;
+	rc = copy_rings(c, 0, err);
+	if (!rc) {
+		c->checkpoint = c->pos;
+		c->saved_high =
+			c->high; /* what lay ahead of pos has overwritten old positions in the saved rings too */
+	}
+	return rc;
+}
+
+int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
+{
+	if (pos < 0 || pos > c->pos)
+		return error_set(err, ERROR_INPUT, "cannot rewind from position %d to %d", c->pos, pos);
+	if (pos < c->evicted)
+		return error_set(err, ERROR_INPUT, "cannot rewind to %d: %d entries in front were evicted", pos,
+				 c->evicted);
+	/* Enough of the oldest window must not have been overwritten by what lies ahead of pos. */
+	int oldest = pos - c->model->window + 1;
+	if (oldest < 0)
+		oldest = 0;
+	int ring = 0;
+	for (int i = 0; i < c->model->n_layer; i++)
+		if (c->layers[i].ring)
+			ring = c->layers[i].ring;
+	if (pos != 0 && ring && oldest + ring < c->high) {
+		if (pos != c->checkpoint)
+			return error_set(
+				err, ERROR_INPUT,
+				"cannot rewind to %d: sliding layers were written up to %d and hold %d positions; "
+				"checkpoint there first",
+				pos, c->high, ring);
+		int rc = copy_rings(c, 1, err);
+		if (rc)
+			return rc;
+		c->high = c->saved_high;
+	}
+	c->pos = pos;
+	if (c->checkpoint > pos)
+		c->checkpoint = -1;
+	return 0;
+}
+
+size_t kv_cache_bytes_read(const struct kv_cache *c, int pos)
+{
+	size_t sum = 0;
+	for (int i = 0; i < c->model->n_layer; i++) {
+		const struct kv *kv = &c->layers[i];
+		int n = kv->ring ? pos + 1 : pos + 1 - c->evicted;
+		if (kv->ring && n > c->model->window)
+			n = c->model->window;
+		size_t row = (size_t)kv->n_kv_heads * (size_t)kv->head_dim * (size_t)n;
+		sum += tensor_type_bytes((enum tensor_type)kv->type, row) +
+		       tensor_type_bytes((enum tensor_type)kv->v_type, row);
+	}
+	return sum;
+}

@@ -1,0 +1,56 @@
+/*
+ * The K/V cache of all layers: full on global layers, a ring on sliding ones, and
+ * shared layers reading the cache of their source.
+ *
+ * Positions are logical. The cache knows how far it was written and therefore which
+ * rewinds are possible; it does not know tokens.
+ */
+#ifndef GEMMARK_ENGINE_KV_CACHE_H
+#define GEMMARK_ENGINE_KV_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/device.h"
+#include "engine/model.h"
+
+struct kv_cache {
+	struct device *device;
+	const struct model *model;
+	struct kv *layers; /* (n_layer); a shared layer's entry is its source's */
+	int capacity;      /* positions */
+	int slack;         /* positions that may be appended at once */
+	int pos;           /* next position to write */
+	int high;          /* one past the highest position whose slot was written */
+	int evicted;       /* entries removed in front of pos on global layers */
+	size_t bytes;
+	uint64_t generation; /* changes whenever geometry or pointers do */
+	int checkpoint;      /* position saved, -1: none */
+	int saved_high;      /* high when it was saved */
+	void **saved;        /* (2 * n_layer): copies of rings, null elsewhere */
+};
+
+/*
+ * Sizes are known before anything is allocated: ERROR_MEMORY says how many bytes are
+ * needed and how many the device has free. context: positions to hold; slack: longest
+ * chunk appended at once. The model and the device outlive the cache.
+ */
+int kv_cache_open(struct kv_cache *c, const struct model *m, struct device *d, int context, int slack,
+		  enum tensor_type k_type, enum tensor_type v_type, struct error *err);
+/* Also valid on a zeroed struct. */
+void kv_cache_close(struct kv_cache *c);
+
+/* Whether n more positions fit; ERROR_INPUT says what context would be needed. */
+int kv_cache_check(const struct kv_cache *c, int n, struct error *err);
+/* n positions were enqueued to be written at pos. */
+void kv_cache_advance(struct kv_cache *c, int n);
+
+/* Saves the rings at the current position; enqueued on the device. One checkpoint at a time. */
+int kv_cache_save(struct kv_cache *c, struct error *err);
+/* Back to an earlier position; ERROR_INPUT where a ring has lost what it needs. Enqueued. */
+int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err);
+
+/* K and V bytes that decoding one token at position pos reads, all layers, shared ones as often as they read. */
+size_t kv_cache_bytes_read(const struct kv_cache *c, int pos);
+
+#endif

@@ -1,0 +1,186 @@
+#include "engine/weights.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+/* Keeps the first error; later calls do nothing and return null. */
+struct loader {
+	struct weights *w;
+	const struct model *m;
+	struct error *err;
+	int rc;
+};
+
+static void *allocate(struct loader *l, size_t bytes)
+{
+	struct weights *w = l->w;
+	if (l->rc)
+		return NULL;
+	if (w->n_allocations == w->cap_allocations) {
+		int cap = w->cap_allocations ? 2 * w->cap_allocations : 64;
+		void **grown = realloc(w->allocations, (size_t)cap * sizeof *grown);
+		if (!grown) {
+			l->rc = error_set(l->err, ERROR_MEMORY, "no memory for the list of weights");
+			return NULL;
+		}
+		w->allocations = grown;
+		w->cap_allocations = cap;
+	}
+	void *p;
+	l->rc = w->device->ops->alloc(w->device, bytes, &p, l->err);
+	if (l->rc)
+		return NULL;
+	w->allocations[w->n_allocations++] = p;
+	return p;
+}
+
+static const void *place(struct loader *l, const void *bytes, size_t n)
+{
+	struct device *d = l->w->device;
+	if (l->rc)
+		return NULL;
+	if (d->ops->host_memory)
+		return bytes;
+	void *p = allocate(l, n);
+	if (p)
+		l->rc = d->ops->upload(d, p, bytes, n, l->err);
+	return p;
+}
+
+/* Q8_0 as planes, which devices read in wide aligned loads; see cpu_repack_q8_0. */
+static void place_planes(struct loader *l, const struct gguf_tensor *t, struct weight *to)
+{
+	size_t n_blocks = t->bytes / tensor_type_bytes(TENSOR_Q8_0, 32);
+	int8_t *q = aligned_alloc(64, (n_blocks * 32 + 63) / 64 * 64);
+	uint16_t *d = malloc(n_blocks * sizeof *d);
+	if (!q || !d) {
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack %zu bytes", t->bytes);
+	} else {
+		cpu_repack_q8_0(t->data, q, d, n_blocks);
+		to->data = place(l, q, n_blocks * 32);
+		to->scales = place(l, d, n_blocks * sizeof *d);
+	}
+	free(q);
+	free(d);
+}
+
+static struct weight matrix(struct loader *l, const struct gguf_tensor *t)
+{
+	struct weight to = {0};
+	if (!t || l->rc)
+		return to;
+	to.type = t->type;
+	to.n_in = (int)t->ne[0];
+	to.n_out = (int)t->ne[1];
+	to.n_expert = (int)t->ne[2];
+	if (t->type == TENSOR_Q8_0 && !l->w->device->ops->host_memory)
+		place_planes(l, t, &to);
+	else
+		to.data = place(l, t->data, t->bytes);
+	l->w->bytes += t->bytes;
+	return to;
+}
+
+static const float *vector(struct loader *l, const struct gguf_tensor *t)
+{
+	if (!t || l->rc)
+		return NULL;
+	l->w->bytes += t->bytes;
+	return place(l, t->data, t->bytes);
+}
+
+/* base^(-2j / head_dim), divided by the file's factor where there is one. */
+static const float *inverse_frequencies(struct loader *l, double base, int head_dim, const struct gguf_tensor *factors)
+{
+	int n = head_dim / 2;
+	size_t bytes = (size_t)n * sizeof(float);
+	float *host = malloc(bytes);
+	float *out = allocate(l, bytes);
+	if (!host && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for RoPE frequencies");
+	if (!l->rc) {
+		const float *f = factors ? factors->data : NULL;
+		for (int j = 0; j < n; j++) {
+			double freq = pow(base, -2.0 * j / head_dim);
+			host[j] = (float)(f ? freq / (double)f[j] : freq);
+		}
+		l->rc = l->w->device->ops->upload(l->w->device, out, host, bytes, l->err);
+	}
+	free(host);
+	return out;
+}
+
+static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
+{
+	const struct model_layer *from = &l->m->layers[i];
+	struct layer_weights *to = &l->w->layers[i];
+	to->attn_norm = vector(l, from->attn_norm);
+	to->q_norm = vector(l, from->attn_q_norm);
+	to->k_norm = vector(l, from->attn_k_norm);
+	to->post_attention_norm = vector(l, from->post_attention_norm);
+	to->ffn_norm = vector(l, from->ffn_norm);
+	to->post_ffw_norm = vector(l, from->post_ffw_norm);
+	to->post_norm = vector(l, from->post_norm);
+	to->inv_freq = inv_freq[from->sliding];
+	to->q = matrix(l, from->attn_q);
+	to->k = matrix(l, from->attn_k);
+	to->v = matrix(l, from->attn_v);
+	to->o = matrix(l, from->attn_output);
+	to->gate = matrix(l, from->ffn_gate);
+	to->up = matrix(l, from->ffn_up);
+	to->down = matrix(l, from->ffn_down);
+	to->inp_gate = matrix(l, from->inp_gate);
+	to->proj = matrix(l, from->proj);
+	to->output_scale = from->layer_output_scale ? *(const float *)from->layer_output_scale->data : 1.0f;
+	to->router = matrix(l, from->ffn_gate_inp);
+	to->router_scale = vector(l, from->ffn_gate_inp_scale);
+	to->gate_up_exps = matrix(l, from->ffn_gate_up_exps);
+	to->down_exps = matrix(l, from->ffn_down_exps);
+	to->down_exps_scale = vector(l, from->ffn_down_exps_scale);
+	to->pre_ffw_norm_2 = vector(l, from->pre_ffw_norm_2);
+	to->post_ffw_norm_1 = vector(l, from->post_ffw_norm_1);
+	to->post_ffw_norm_2 = vector(l, from->post_ffw_norm_2);
+}
+
+int weights_open(struct weights *w, const struct model *m, struct device *d, struct error *err)
+{
+	*w = (struct weights){.device = d};
+	struct loader l = {.w = w, .m = m, .err = err};
+	w->layers = calloc((size_t)m->n_layer, sizeof *w->layers);
+	if (!w->layers)
+		return error_set(err, ERROR_MEMORY, "no memory for %d layers", m->n_layer);
+
+	w->token_embd = matrix(&l, m->token_embd);
+	w->output = m->output == m->token_embd ? w->token_embd : matrix(&l, m->output);
+	w->per_layer_token_embd = matrix(&l, m->per_layer_token_embd);
+	w->per_layer_model_proj = matrix(&l, m->per_layer_model_proj);
+	w->output_norm = vector(&l, m->output_norm);
+	w->per_layer_proj_norm = vector(&l, m->per_layer_proj_norm);
+
+	const float *inv_freq[2] = {NULL, NULL}; /* global, sliding */
+	for (int i = 0; i < m->n_layer && !l.rc; i++) {
+		const struct model_layer *layer = &m->layers[i];
+		if (!inv_freq[layer->sliding])
+			inv_freq[layer->sliding] =
+				inverse_frequencies(&l, layer->sliding ? m->rope_base_swa : m->rope_base,
+						    layer->head_dim, layer->sliding ? NULL : m->rope_freqs);
+		load_layer(&l, i, inv_freq);
+	}
+	if (l.rc) {
+		error_prefix(err, l.rc, "loading %s", m->file.path);
+		weights_close(w);
+	}
+	return l.rc;
+}
+
+void weights_close(struct weights *w)
+{
+	for (int i = 0; i < w->n_allocations; i++)
+		w->device->ops->free(w->device, w->allocations[i]);
+	free(w->allocations);
+	free(w->layers);
+	*w = (struct weights){0};
+}

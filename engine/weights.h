@@ -1,0 +1,58 @@
+/*
+ * A model's tensors where a device's kernels can read them.
+ *
+ * On a device that reads host memory, matrices stay in the mapped file: loading
+ * costs no copy, and the model must stay open as long as the weights. Elsewhere
+ * Q8_0 is repacked to planes and everything is uploaded.
+ */
+#ifndef GEMMARK_ENGINE_WEIGHTS_H
+#define GEMMARK_ENGINE_WEIGHTS_H
+
+#include <stddef.h>
+
+#include "engine/device.h"
+#include "engine/model.h"
+
+/* Pointers are device addresses; what a layer lacks is null or a weight with data null. */
+struct layer_weights {
+	const float *attn_norm;
+	const float *q_norm;
+	const float *k_norm;
+	const float *post_attention_norm;
+	const float *ffn_norm;
+	const float *post_ffw_norm;
+	const float *post_norm;
+	const float *inv_freq; /* (head_dim / 2), of this layer's kind */
+	struct weight q, k, v, o;
+	struct weight gate, up, down;
+	struct weight inp_gate, proj;
+	float output_scale; /* 1 where the layer has none */
+	/* MoE */
+	struct weight router; /* (n_expert, n_embd) */
+	const float *router_scale;
+	struct weight gate_up_exps, down_exps;
+	const float *down_exps_scale;
+	const float *pre_ffw_norm_2, *post_ffw_norm_1, *post_ffw_norm_2;
+};
+
+struct weights {
+	struct device *device;
+	struct weight token_embd;
+	struct weight output;
+	struct weight per_layer_token_embd;
+	struct weight per_layer_model_proj;
+	const float *output_norm;
+	const float *per_layer_proj_norm;
+	struct layer_weights *layers; /* (n_layer) */
+	size_t bytes;                 /* that the device's kernels read weights from, in place or copied */
+	void **allocations;           /* owned, on the device */
+	int n_allocations;
+	int cap_allocations;
+};
+
+/* The model and the device outlive the weights. */
+int weights_open(struct weights *w, const struct model *m, struct device *d, struct error *err);
+/* Also valid on a zeroed struct. */
+void weights_close(struct weights *w);
+
+#endif
