@@ -14,7 +14,10 @@ struct option_spec {
 	const char *names;    /* "-m, --model" */
 	const char *argument; /* "FILE"; null for a flag without one */
 	const char *help;     /* what it does, its unit and its default; \n breaks lines */
-	/* value is null for a flag. Returns 0 or ERROR_INPUT with what is wrong with the value. */
+	/*
+	 * value is null for a flag, and lives as long as argv does. Returns 0 or ERROR_INPUT with what
+	 * is wrong with the value; the option's name and the file's line are put in front of it.
+	 */
 	int (*apply)(void *ctx, const char *value, struct error *err);
 };
 

@@ -1,0 +1,133 @@
+/*
+ * The program: picks the subcommand, and makes sure at the end that what it printed
+ * arrived. Everything else is in cmd_NAME.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/cli/options.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+} commands[] = {
+	{"bench", cmd_bench, "sweep a model over depths, modes and fusion; write CSV"},
+	{"plot", cmd_plot, "draw a results directory as SVG and PNG"},
+	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
+	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
+	{"env", cmd_env, "what this machine is, and its measured read bandwidth"},
+};
+
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static const char examples[] =
+	"  gemmark model make --arch gemma4-e2b --type q8_0 --seed 1 -o e2b.gguf\n"
+	"  gemmark bench -m e2b.gguf -n 32 -d 0,512,4096 --mode direct,graph-params,graph-device -r 3\n"
+	"  gemmark plot results/20260101T120000Z-0123abc\n"
+	"  gemmark help bench\n";
+
+static void print_help(void)
+{
+	printf("usage: gemmark COMMAND [options]\n\n"
+	       "When does replaying a graph beat launching kernels one by one, and by how much?\n"
+	       "Runs a language model's decode step in several execution modes, and records every token.\n\n"
+	       "commands:\n");
+	for (int i = 0; i < N_COMMANDS; i++)
+		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+	printf("  %-8s %s\n\n", "help", "gemmark help COMMAND: a command's options and examples");
+	printf("options:\n"
+	       "  -h, --help     print this help and exit\n"
+	       "  --version      print the version and exit\n\n"
+	       "examples:\n%s\n"
+	       "exit codes: 0 done, 2 bad usage or input, 4 wrong results\n",
+	       examples);
+}
+
+static int unknown_command(const char *word)
+{
+	const char *names[N_COMMANDS + 1] = {[N_COMMANDS] = "help"};
+	for (int i = 0; i < N_COMMANDS; i++)
+		names[i] = commands[i].name;
+	const char *kind = word[0] == '-' ? "option" : "command";
+	const char *nearest = word[0] == '-' ? NULL : options_nearest(word, names, N_COMMANDS + 1);
+	if (nearest)
+		fprintf(stderr, "gemmark: unknown %s %s (did you mean %s?)\n", kind, word, nearest);
+	else
+		fprintf(stderr, "gemmark: unknown %s %s (gemmark --help lists the commands)\n", kind, word);
+	return 2;
+}
+
+static bool is_option(const char *word, const char *name)
+{
+	return word[0] == '-' && strcmp(word + (word[1] == '-' ? 2 : 1), name) == 0;
+}
+
+static int run(int argc, char **argv)
+{
+	if (argc < 2) {
+		fprintf(stderr, "gemmark: a command is missing (gemmark --help lists them)\n");
+		return 2;
+	}
+	char help_word[] = "--help";
+	bool help = strcmp(argv[1], "help") == 0;
+	if (is_option(argv[1], "help") || is_option(argv[1], "h") || (help && argc == 2)) {
+		print_help();
+		return 0;
+	}
+	if (is_option(argv[1], "version")) {
+		printf("gemmark %s\n", GEMMARK_VERSION);
+		return 0;
+	}
+	/* gemmark help model make: asked as gemmark model make --help. */
+	if (help) {
+		for (int i = 1; i + 1 < argc; i++)
+			argv[i] = argv[i + 1];
+		argv[argc - 1] = help_word;
+	}
+	for (int i = 0; i < N_COMMANDS; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	return unknown_command(argv[1]);
+}
+
+/*
+ * A closed standard descriptor would be given to the next file that is opened, and prints
+ * would land in it. Opened the wrong way round, /dev/null makes them fail instead.
+ */
+static int hold_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+			return -1;
+	return 0;
+}
+
+/* Has the reader of standard output gone away, as after `| head`? */
+static bool reader_left(void)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO};
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
+int main(int argc, char **argv)
+{
+	if (hold_standard_descriptors() < 0)
+		return 2;
+	/* A sweep outlives the pager that showed its progress: writes fail instead of ending it. */
+	signal(SIGPIPE, SIG_IGN);
+	int code = run(argc, argv);
+	bool failed = ferror(stdout), left = reader_left();
+	errno = 0;
+	failed |= fclose(stdout) != 0;
+	if (!failed || left)
+		return code;
+	fprintf(stderr, "gemmark: cannot write to standard output: %s\n", errno ? strerror(errno) : "a write failed");
+	return code ? code : 2;
+}
