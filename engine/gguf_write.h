@@ -18,18 +18,23 @@ struct gguf_writer; /* opaque */
 
 int gguf_writer_open(struct gguf_writer **out, const char *path, struct error *err);
 
-/* Strings and arrays are copied. Errors (memory) are kept and reported by begin. */
+/* Strings and arrays are copied. Errors (memory, a shape too large) are kept and reported by begin. */
 void gguf_writer_u32(struct gguf_writer *w, const char *key, uint32_t value);
 void gguf_writer_f32(struct gguf_writer *w, const char *key, float value);
 void gguf_writer_bool(struct gguf_writer *w, const char *key, bool value);
 void gguf_writer_string(struct gguf_writer *w, const char *key, const char *value);
 void gguf_writer_u32_array(struct gguf_writer *w, const char *key, const uint32_t *values, size_t n);
 void gguf_writer_bool_array(struct gguf_writer *w, const char *key, const bool *values, size_t n);
+/* An entry of an open file, whatever its type, byte for byte. */
+void gguf_writer_copy(struct gguf_writer *w, const struct gguf_kv *kv);
 
 /* ne[0] innermost. Returns the tensor's index. */
 int gguf_writer_tensor(struct gguf_writer *w, const char *name, enum tensor_type type, int n_dims, const int64_t *ne);
 
-/* Writes the header and sizes the file. After it nothing can be added. */
+/*
+ * Writes the header and sizes the file, claiming its disk space where the file system
+ * can, so that a full disk shows here. After it nothing can be added.
+ */
 int gguf_writer_begin(struct gguf_writer *w, struct error *err);
 
 /* Valid after begin: the file descriptor, and where tensor i's bytes start in the file. */
