@@ -1,0 +1,362 @@
+/*
+ * gemmark eval: teacher-forced logits of a token sequence, for comparison with other
+ * engines and between modes. Logits go to disk row by row; memory holds one chunk.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "engine/session.h"
+#include "harness/cli/option_values.h"
+#include "harness/cli/options.h"
+
+enum { MAX_TOKENS = 1 << 24, MAX_TOKEN_FILE = 256 << 20 };
+
+struct eval {
+	const char *model;
+	const char *tokens_arg;
+	const char *output;
+	int prefill; /* -1: not given */
+	struct session_options session;
+	int *tokens;
+	int n_tokens;
+};
+
+/* ---- options ---- */
+
+static int set_model(void *ctx, const char *value, struct error *err)
+{
+	(void)err;
+	((struct eval *)ctx)->model = value;
+	return 0;
+}
+
+static int set_tokens(void *ctx, const char *value, struct error *err)
+{
+	(void)err;
+	((struct eval *)ctx)->tokens_arg = value;
+	return 0;
+}
+
+static int set_output(void *ctx, const char *value, struct error *err)
+{
+	(void)err;
+	((struct eval *)ctx)->output = value;
+	return 0;
+}
+
+static int set_prefill(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--prefill", 0, MAX_TOKENS, &((struct eval *)ctx)->prefill, err);
+}
+
+static int set_batch(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--batch", 1, 1 << 16, &((struct eval *)ctx)->session.batch, err);
+}
+
+static int set_threads(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--threads", 0, 4096, &((struct eval *)ctx)->session.n_threads, err);
+}
+
+static int set_gpu_layers(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "-ngl", -1, 1 << 16, &((struct eval *)ctx)->session.n_gpu_layers, err);
+}
+
+static int set_mode(void *ctx, const char *value, struct error *err)
+{
+	return options_mode(value, &((struct eval *)ctx)->session.mode, err);
+}
+
+static int set_fusion(void *ctx, const char *value, struct error *err)
+{
+	return options_fusion(value, &((struct eval *)ctx)->session.fusion, err);
+}
+
+static int set_k_type(void *ctx, const char *value, struct error *err)
+{
+	return options_cache_type(value, &((struct eval *)ctx)->session.k_type, err);
+}
+
+static int set_v_type(void *ctx, const char *value, struct error *err)
+{
+	return options_cache_type(value, &((struct eval *)ctx)->session.v_type, err);
+}
+
+static const struct option_spec eval_options[] = {
+	{"-m, --model", "FILE", "the GGUF file", set_model},
+	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
+	{"-o, --output", "FILE", "write the logits: raw little-endian float32 [n_tokens][n_vocab]", set_output},
+	{"--prefill", "N", "prefill the first N tokens, decode the rest (default: all)", set_prefill},
+	{"--mode", "MODE",
+	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
+	{"--fusion", "none|full", "primitives or fused kernels for decoded tokens (default: full)", set_fusion},
+	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
+	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; -1: all that the machine can (default: -1)", set_gpu_layers},
+	{"-ctk, --cache-type-k", "TYPE", "K cache: f32, f16 or bf16 (default: f16)", set_k_type},
+	{"-ctv, --cache-type-v", "TYPE", "V cache: f32, f16 or bf16 (default: f16)", set_v_type},
+	{"-t, --threads", "N", "host threads; 0: one a physical core (default: 0)", set_threads},
+	{0},
+};
+
+static const struct command eval_command = {
+	.name = "eval",
+	.summary = "teacher-forced logits, perplexity and a hash of them",
+	.usage = "gemmark eval -m FILE --tokens LIST|FILE [-o OUT.f32] [options]",
+	.examples = "gemmark eval -m model.gguf --tokens 2,369,137,41\n"
+		    "gemmark eval -m model.gguf --tokens ids.txt -o logits.f32 --prefill 48 --mode graph-device\n"
+		    "gemmark eval -m model.gguf --tokens ids.txt -ctk f32 -ctv f32",
+	.options = eval_options,
+};
+
+/* ---- tokens ---- */
+
+static int parse_tokens(struct eval *ev, const char *text, const char *where, struct error *err)
+{
+	int cap = 0;
+	for (const char *p = text; *p;) {
+		if (isspace((unsigned char)*p) || *p == ',' || *p == '[' || *p == ']') {
+			p++;
+			continue;
+		}
+		char *end;
+		errno = 0;
+		long id = strtol(p, &end, 10);
+		if (end == p || errno || id < 0 || id > INT32_MAX)
+			return error_set(err, ERROR_INPUT, "%s: '%.20s' is no token id; expected numbers from 0", where,
+					 p);
+		if (ev->n_tokens == MAX_TOKENS)
+			return error_set(err, ERROR_INPUT, "%s: more than %d tokens", where, MAX_TOKENS);
+		if (ev->n_tokens == cap) {
+			cap = cap ? 2 * cap : 1024;
+			int *grown = realloc(ev->tokens, (size_t)cap * sizeof *grown);
+			if (!grown)
+				return error_set(err, ERROR_MEMORY, "no memory for %d tokens", cap);
+			ev->tokens = grown;
+		}
+		ev->tokens[ev->n_tokens++] = (int)id;
+		p = end;
+	}
+	if (ev->n_tokens == 0)
+		return error_set(err, ERROR_INPUT, "%s: no tokens; give ids like 2,17,4 or a file of them", where);
+	return 0;
+}
+
+static int read_tokens(struct eval *ev, struct error *err)
+{
+	const char *arg = ev->tokens_arg;
+	if (strspn(arg, "0123456789, ") == strlen(arg))
+		return parse_tokens(ev, arg, "--tokens", err);
+	FILE *f = fopen(arg, "rb");
+	if (!f)
+		return error_set(err, ERROR_INPUT, "--tokens: %s: %s; give ids like 2,17,4 or a file of them", arg,
+				 strerror(errno));
+	char *text = NULL;
+	size_t used = 0, cap = 0;
+	int rc = 0;
+	for (;;) {
+		if (cap - used < 2) {
+			cap = cap ? 2 * cap : 1 << 16;
+			char *grown = cap <= MAX_TOKEN_FILE ? realloc(text, cap) : NULL;
+			if (!grown) {
+				rc = error_set(err, ERROR_INPUT, "--tokens: %s is larger than %d bytes", arg,
+					       MAX_TOKEN_FILE);
+				break;
+			}
+			text = grown;
+		}
+		size_t n = fread(text + used, 1, cap - used - 1, f);
+		if (n == 0)
+			break;
+		used += n;
+	}
+	if (!rc && ferror(f))
+		rc = error_set(err, ERROR_IO, "--tokens: reading %s: %s", arg, strerror(errno));
+	fclose(f);
+	if (!rc) {
+		text[used] = 0;
+		rc = strlen(text) == used
+			     ? parse_tokens(ev, text, arg, err)
+			     : error_set(err, ERROR_INPUT, "%s: a zero byte: this is no list of numbers", arg);
+	}
+	free(text);
+	return rc;
+}
+
+/* ---- output ---- */
+
+/* Rows in the order of the tokens: to the file, into the hash, into the perplexity. */
+struct sink {
+	const struct eval *ev;
+	int n_vocab;
+	FILE *file; /* null: no output asked */
+	char *part;
+	XXH3_state_t *hash;
+	double log_loss; /* sum of -log p(next token) */
+	int row;
+};
+
+static int sink_open(struct sink *k, const struct eval *ev, int n_vocab, struct error *err)
+{
+	*k = (struct sink){.ev = ev, .n_vocab = n_vocab, .hash = XXH3_createState()};
+	if (!k->hash)
+		return error_set(err, ERROR_MEMORY, "no memory for a hash");
+	XXH3_64bits_reset(k->hash);
+	if (!ev->output)
+		return 0;
+	size_t n = strlen(ev->output) + sizeof ".part";
+	k->part = malloc(n);
+	if (!k->part)
+		return error_set(err, ERROR_MEMORY, "no memory for a path");
+	snprintf(k->part, n, "%s.part", ev->output);
+	k->file = fopen(k->part, "wb");
+	if (!k->file)
+		return error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(errno));
+	return 0;
+}
+
+/* On success the file appears under its name; otherwise nothing stays. */
+static int sink_close(struct sink *k, int rc, struct error *err)
+{
+	XXH3_freeState(k->hash);
+	if (k->file) {
+		int failed = fflush(k->file) || fsync(fileno(k->file));
+		int why = errno;
+		if (fclose(k->file) && !failed) {
+			failed = 1;
+			why = errno;
+		}
+		if (!rc && failed)
+			rc = error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(why));
+		if (!rc && rename(k->part, k->ev->output))
+			rc = error_set(err, ERROR_IO, "-o: %s: %s", k->ev->output, strerror(errno));
+		if (rc)
+			unlink(k->part);
+	}
+	free(k->part);
+	return rc;
+}
+
+static double log_softmax(const float *row, int n, int id)
+{
+	double max = row[0], sum = 0;
+	for (int i = 1; i < n; i++)
+		if (row[i] > max)
+			max = row[i];
+	for (int i = 0; i < n; i++)
+		sum += exp((double)row[i] - max);
+	return (double)row[id] - max - log(sum);
+}
+
+static int sink_row(struct sink *k, const float *row, struct error *err)
+{
+	const struct eval *ev = k->ev;
+	size_t n = (size_t)k->n_vocab;
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(row[i]))
+			return error_set(err, ERROR_WRONG, "logit %zu after token %d is %g", i, k->row, (double)row[i]);
+	XXH3_64bits_update(k->hash, row, n * sizeof *row);
+	if (k->row + 1 < ev->n_tokens)
+		k->log_loss -= log_softmax(row, k->n_vocab, ev->tokens[k->row + 1]);
+	k->row++;
+	if (k->file && fwrite(row, sizeof *row, n, k->file) != n)
+		return error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(errno));
+	return 0;
+}
+
+/* ---- the run ---- */
+
+static int prefill(struct session *s, const struct eval *ev, int n, struct sink *k, struct error *err)
+{
+	size_t vocab = (size_t)k->n_vocab;
+	int chunk = ev->session.batch > 0 ? ev->session.batch : 512, rc = 0;
+	if (chunk > n)
+		chunk = n;
+	float *rows = n > 0 ? malloc((size_t)chunk * vocab * sizeof *rows) : NULL;
+	if (n > 0 && !rows)
+		return error_set(err, ERROR_MEMORY, "no memory for %d rows of logits; use a smaller --batch", chunk);
+	for (int done = 0; !rc && done < n; done += chunk) {
+		int m = n - done < chunk ? n - done : chunk;
+		rc = session_prefill(s, ev->tokens + done, m, rows, err);
+		for (int i = 0; !rc && i < m; i++)
+			rc = sink_row(k, rows + (size_t)i * vocab, err);
+	}
+	free(rows);
+	return rc;
+}
+
+static int evaluate(struct session *s, const struct eval *ev, struct sink *k, int *fallbacks, struct error *err)
+{
+	int n = ev->prefill < 0 ? ev->n_tokens : ev->prefill;
+	int rc = prefill(s, ev, n, k, err);
+	for (int i = n; !rc && i < ev->n_tokens; i++) {
+		struct token_timing timing;
+		const float *row;
+		if ((rc = session_decode(s, ev->tokens[i], &timing, err)) || (rc = session_logits(s, &row, err)))
+			break;
+		*fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
+		rc = sink_row(k, row, err);
+	}
+	return rc;
+}
+
+static int run(struct eval *ev, struct error *err)
+{
+	int rc = read_tokens(ev, err);
+	if (rc)
+		return rc;
+	if (ev->prefill > ev->n_tokens)
+		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
+				 ev->n_tokens);
+	ev->session.context = ev->n_tokens;
+	struct session *s;
+	rc = session_open(&s, ev->model, &ev->session, err);
+	if (rc)
+		return rc;
+	struct sink k;
+	int fallbacks = 0;
+	rc = sink_open(&k, ev, session_model(s)->n_vocab, err);
+	if (!rc)
+		rc = evaluate(s, ev, &k, &fallbacks, err);
+	uint64_t hash = rc ? 0 : XXH3_64bits_digest(k.hash);
+	rc = sink_close(&k, rc, err);
+	if (!rc) {
+		printf("tokens      %d (%d prefilled)\n", ev->n_tokens, ev->prefill < 0 ? ev->n_tokens : ev->prefill);
+		if (ev->n_tokens > 1)
+			printf("perplexity  %.6g\n", exp(k.log_loss / (ev->n_tokens - 1)));
+		printf("hash        %016llx\n", (unsigned long long)hash);
+		if (ev->output)
+			printf("logits      %s: float32 [%d][%d]\n", ev->output, ev->n_tokens, k.n_vocab);
+	}
+	if (fallbacks)
+		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", fallbacks,
+			session_fallback_reason(s));
+	session_close(s);
+	return rc;
+}
+
+int cmd_eval(int argc, char **argv)
+{
+	struct error err = {0};
+	struct eval ev = {.prefill = -1};
+	session_options_default(&ev.session);
+	int rc = options_parse(&eval_command, argc, argv, &ev, &err);
+	if (rc > 0)
+		return 0;
+	if (!rc && (!ev.model || !ev.tokens_arg))
+		rc = error_set(&err, ERROR_INPUT, "%s is missing; see gemmark eval --help",
+			       ev.model ? "--tokens" : "-m FILE");
+	if (!rc)
+		rc = run(&ev, &err);
+	free(ev.tokens);
+	return rc ? command_fail("eval", rc, &err) : 0;
+}

@@ -1,0 +1,56 @@
+#include "harness/cli/option_values.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/cli/options.h"
+
+/* Index of value in names, or ERROR_INPUT. */
+static int choose(const char *value, const char *what, const char *const *names, int n, struct error *err)
+{
+	for (int i = 0; i < n; i++)
+		if (!strcmp(value, names[i]))
+			return i;
+	const char *near = options_nearest(value, names, n);
+	if (near)
+		return error_set(err, ERROR_INPUT, "%s '%s' is unknown (did you mean %s?)", what, value, near);
+	char list[160] = "";
+	for (int i = 0; i < n; i++) {
+		size_t used = strlen(list);
+		snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
+	}
+	return error_set(err, ERROR_INPUT, "%s '%s' is unknown; choose from %s", what, value, list);
+}
+
+int options_mode(const char *value, enum graph_mode *out, struct error *err)
+{
+	const char *names[GRAPH_MODE_COUNT];
+	for (int m = 0; m < GRAPH_MODE_COUNT; m++)
+		names[m] = graph_mode_name((enum graph_mode)m);
+	int i = choose(value, "mode", names, GRAPH_MODE_COUNT, err);
+	if (i < 0)
+		return i;
+	*out = (enum graph_mode)i;
+	return 0;
+}
+
+int options_fusion(const char *value, enum fusion *out, struct error *err)
+{
+	const char *const names[] = {fusion_name(FUSION_NONE), fusion_name(FUSION_FULL)};
+	int i = choose(value, "fusion", names, 2, err);
+	if (i < 0)
+		return i;
+	*out = (enum fusion)i;
+	return 0;
+}
+
+int options_cache_type(const char *value, enum tensor_type *out, struct error *err)
+{
+	static const char *const names[] = {"f32", "f16", "bf16"};
+	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+	int i = choose(value, "cache type", names, 3, err);
+	if (i < 0)
+		return i;
+	*out = types[i];
+	return 0;
+}

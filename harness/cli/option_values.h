@@ -1,0 +1,16 @@
+/* Option values of the engine's enums, parsed alike by every command. */
+#ifndef GEMMARK_HARNESS_CLI_OPTION_VALUES_H
+#define GEMMARK_HARNESS_CLI_OPTION_VALUES_H
+
+#include "engine/error.h"
+#include "engine/forward.h"
+#include "engine/graph.h"
+#include "kernels/params.h"
+
+/* Each returns 0 or ERROR_INPUT that names the value, the choices and, where one is near, the likely one. */
+int options_mode(const char *value, enum graph_mode *out, struct error *err);
+int options_fusion(const char *value, enum fusion *out, struct error *err);
+/* f32, f16, bf16 */
+int options_cache_type(const char *value, enum tensor_type *out, struct error *err);
+
+#endif
