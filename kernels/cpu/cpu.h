@@ -45,4 +45,7 @@ void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n);
  */
 double cpu_read_bandwidth(size_t bytes, int n_threads, int passes);
 
+/* Frees the temporary memory that kernels keep for the calling thread (also done when the thread ends). */
+void cpu_scratch_free(void);
+
 #endif

@@ -1,0 +1,299 @@
+/*
+ * Attention over the K/V cache, decode and prefill.
+ *
+ * Both are one routine: some query rows that share a KV head against a range of keys, in tiles of
+ * TILE_KEYS keys with a running maximum and sum (online softmax). A tile of keys and one of
+ * values are expanded to float32 once for all the rows. Decode's rows are the query heads of a KV
+ * head, its range one split; prefill's are those heads for a block of tokens, its range
+ * the keys that any of them attends. Keys are counted by logical index and found through the ring.
+ */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/cpu/inner.h"
+
+enum {
+	TILE_KEYS = 64,
+	BLOCK_ROWS = 64,             /* query rows that prefill aims at in a block */
+	PARALLEL_PRODUCTS = 1 << 16, /* multiplications in decode that are worth a parallel region */
+};
+
+/* The keys of a cache that a position sees, as indices: logical positions, or slots where nothing wraps. */
+struct span {
+	int first;
+	int end;
+};
+
+/* An attending block: its rows, and scratch of one thread. */
+struct block {
+	const struct kv *kv;
+	int kv_head;
+	int n_rows;
+	size_t width;       /* head_dim, padded */
+	float *q;           /* (n_rows, width), times the scale */
+	float *scores;      /* (n_rows, TILE_KEYS) */
+	float *keys;        /* (TILE_KEYS, width) */
+	float *values;      /* (TILE_KEYS, width) */
+	float *sums;        /* (n_rows, width): sum of p * v */
+	float *m;           /* (n_rows): greatest score */
+	float *l;           /* (n_rows): sum of p */
+	struct span *spans; /* (n_rows): the keys that a row attends */
+};
+
+static size_t block_bytes(int n_rows, int head_dim)
+{
+	const size_t rows = (size_t)n_rows;
+	const size_t width = cpu_pad((size_t)head_dim);
+	const size_t floats = rows * (2 * width + TILE_KEYS) + 2 * TILE_KEYS * width + 2 * cpu_pad(rows);
+
+	return (floats * sizeof(float) + rows * sizeof(struct span) + 63) / 64 * 64;
+}
+
+static void block_init(struct block *b, void *memory, const struct kv *kv, int kv_head, int n_rows)
+{
+	const size_t rows = (size_t)n_rows;
+
+	b->kv = kv;
+	b->kv_head = kv_head;
+	b->n_rows = n_rows;
+	b->width = cpu_pad((size_t)kv->head_dim);
+	b->q = memory;
+	b->scores = b->q + rows * b->width;
+	b->keys = b->scores + rows * TILE_KEYS;
+	b->values = b->keys + TILE_KEYS * b->width;
+	b->sums = b->values + TILE_KEYS * b->width;
+	b->m = b->sums + rows * b->width;
+	b->l = b->m + cpu_pad(rows);
+	b->spans = (struct span *)(b->l + cpu_pad(rows));
+}
+
+static void block_set_row(const struct cpu_inner *inner, struct block *b, int row, const float *q, float scale,
+			  struct span span)
+{
+	const size_t hd = (size_t)b->kv->head_dim;
+	float *dst = b->q + (size_t)row * b->width;
+
+	inner->scale(q, NULL, scale, dst, b->kv->head_dim);
+	memset(dst + hd, 0, (b->width - hd) * sizeof(float));
+	memset(b->sums + (size_t)row * b->width, 0, b->width * sizeof(float));
+	b->m[row] = -INFINITY;
+	b->l[row] = 0.0f;
+	b->spans[row] = span;
+}
+
+/* Keys or values first .. first + n of a head as float32 rows `width` apart, zeros behind head_dim. */
+static void load_rows(const struct cpu_inner *inner, const struct block *b, const void *cache, int type, int first,
+		      int n, float *dst)
+{
+	const struct kv *kv = b->kv;
+	const size_t hd = (size_t)kv->head_dim;
+	const size_t head = (size_t)b->kv_head * (size_t)kv->capacity;
+
+	while (n > 0) {
+		const int slot = kv->ring > 0 ? first % kv->ring : first;
+		const int run = kv->ring > 0 && n > kv->ring - slot ? kv->ring - slot : n;
+		const char *src = (const char *)cache + cpu_row_bytes(type, (head + (size_t)slot) * hd, 0);
+
+		assert(slot >= 0 && slot + run <= kv->capacity);
+		if (b->width == hd) {
+			inner->to_f32(src, NULL, type, dst, (size_t)run * hd);
+		} else {
+			for (int i = 0; i < run; i++) {
+				float *row = dst + (size_t)i * b->width;
+
+				inner->to_f32(src + cpu_row_bytes(type, (size_t)i * hd, 0), NULL, type, row, hd);
+				memset(row + hd, 0, (b->width - hd) * sizeof(float));
+			}
+		}
+		dst += (size_t)run * b->width;
+		first += run;
+		n -= run;
+	}
+}
+
+/* Scores of one row in a tile to probabilities; keys outside the row's span get 0. */
+static void softmax_row(const struct cpu_inner *inner, struct block *b, int row, int first, int n)
+{
+	float *s = b->scores + (size_t)row * TILE_KEYS;
+	const int lo = b->spans[row].first > first ? b->spans[row].first - first : 0;
+	const int hi = b->spans[row].end - first < n ? b->spans[row].end - first : n;
+	float m;
+
+	if (lo >= hi) {
+		memset(s, 0, (size_t)n * sizeof(float));
+		return;
+	}
+	m = inner->max(s + lo, hi - lo);
+	if (m > b->m[row]) {
+		if (b->l[row] != 0.0f) {
+			const float shrink = expf(b->m[row] - m);
+			float *sums = b->sums + (size_t)row * b->width;
+
+			inner->scale(sums, NULL, shrink, sums, (int)b->width);
+			b->l[row] *= shrink;
+		}
+		b->m[row] = m;
+	}
+	b->l[row] += inner->exp_sum(s + lo, hi - lo, b->m[row]);
+	memset(s, 0, (size_t)lo * sizeof(float));
+	memset(s + hi, 0, (size_t)(n - hi) * sizeof(float));
+}
+
+static void block_attend(const struct cpu_inner *inner, struct block *b, struct span keys)
+{
+	const int width = (int)b->width;
+
+	for (int first = keys.first; first < keys.end; first += TILE_KEYS) {
+		const int n = keys.end - first < TILE_KEYS ? keys.end - first : TILE_KEYS;
+
+		load_rows(inner, b, b->kv->k, b->kv->type, first, n, b->keys);
+		inner->gemm(b->q, b->width, b->n_rows, b->keys, b->width, n, width, b->scores, TILE_KEYS);
+		for (int r = 0; r < b->n_rows; r++)
+			softmax_row(inner, b, r, first, n);
+		load_rows(inner, b, b->kv->v, b->kv->v_type, first, n, b->values);
+		inner->weighted_sum(b->scores, TILE_KEYS, b->n_rows, b->values, b->width, n, width, b->sums, b->width);
+	}
+}
+
+/* What the token at pos attends. */
+static struct span attended(const struct kv *kv, int window, int pos, int evicted)
+{
+	/* Without a ring indices are slots: everything moves down by what was evicted. */
+	const int shift = kv->ring > 0 && window > 0 ? 0 : evicted;
+	struct span s = {.first = 0, .end = pos - shift + 1};
+
+	if (window > 0 && s.end > window)
+		s.first = s.end - window;
+	return s;
+}
+
+void k_attention_split(const struct attention_split_params *p)
+{
+	const struct cpu_inner *inner = cpu_inner();
+	const struct step step = cpu_step(&p->at);
+	const struct kv *kv = &p->kv;
+	const int group = p->n_heads / kv->n_kv_heads;
+	const struct span all = attended(kv, p->window, step.pos, step.evicted);
+	const int n_keys = all.end - all.first;
+	const size_t hd = (size_t)kv->head_dim;
+	const size_t row = hd + 2;
+	const int n_tasks = kv->n_kv_heads * p->n_splits;
+	const int parallel = n_tasks > 1 && (size_t)n_keys * hd * (size_t)p->n_heads > PARALLEL_PRODUCTS;
+	const int threads = parallel ? cpu_threads() : 1;
+	const size_t each = block_bytes(group, kv->head_dim);
+	char *scratch = cpu_scratch(each * (size_t)threads);
+
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (parallel)
+	for (int task = 0; task < n_tasks; task++) {
+		const int kv_head = task % kv->n_kv_heads;
+		const int split = task / kv->n_kv_heads;
+		const size_t before = (size_t)split * (size_t)p->split_len;
+		struct span keys = all;
+		struct block b;
+
+		if (before < (size_t)n_keys) {
+			keys.first = all.first + (int)before;
+			if (keys.end - keys.first > p->split_len)
+				keys.end = keys.first + p->split_len;
+			block_init(&b, scratch + each * (size_t)cpu_thread(), kv, kv_head, group);
+			for (int g = 0; g < group; g++)
+				block_set_row(inner, &b, g, p->q + (size_t)(kv_head * group + g) * hd, p->scale, keys);
+			block_attend(inner, &b, keys);
+		}
+		for (int g = 0; g < group; g++) {
+			const size_t head = (size_t)(kv_head * group + g);
+			float *out = p->partial + (head * (size_t)p->n_splits + (size_t)split) * row;
+
+			if (before >= (size_t)n_keys) {
+				out[hd + 1] = 0.0f;
+				continue;
+			}
+			memcpy(out, b.sums + (size_t)g * b.width, hd * sizeof(float));
+			out[hd] = b.m[g];
+			out[hd + 1] = b.l[g];
+		}
+	}
+}
+
+void k_attention_combine(const struct attention_combine_params *p)
+{
+	const size_t hd = (size_t)p->head_dim;
+	const size_t row = hd + 2;
+
+	for (int h = 0; h < p->n_heads; h++) {
+		const float *partial = p->partial + (size_t)h * (size_t)p->n_splits * row;
+		float *restrict y = p->y + (size_t)h * hd;
+		float m = -INFINITY;
+		float l = 0.0f;
+
+		for (int s = 0; s < p->n_splits; s++)
+			if (partial[(size_t)s * row + hd + 1] != 0.0f && partial[(size_t)s * row + hd] > m)
+				m = partial[(size_t)s * row + hd];
+		memset(y, 0, hd * sizeof(float));
+		for (int s = 0; s < p->n_splits; s++) {
+			const float *restrict from = partial + (size_t)s * row;
+			float shrink;
+
+			if (from[hd + 1] == 0.0f)
+				continue;
+			shrink = expf(from[hd] - m);
+			l += from[hd + 1] * shrink;
+			for (size_t i = 0; i < hd; i++)
+				y[i] += from[i] * shrink;
+		}
+		for (size_t i = 0; i < hd; i++)
+			y[i] /= l;
+	}
+}
+
+/* Tokens t0 .. t0 + n of a prefill, for the query heads of one KV head. */
+static void prefill_block(const struct cpu_inner *inner, const struct attention_prefill_params *p, int kv_head, int t0,
+			  int n, void *memory)
+{
+	const struct step step = cpu_step(&p->at);
+	const int group = p->n_heads / p->kv.n_kv_heads;
+	const size_t hd = (size_t)p->kv.head_dim;
+	struct span keys;
+	struct block b;
+
+	block_init(&b, memory, &p->kv, kv_head, n * group);
+	for (int r = 0; r < n * group; r++) {
+		const int t = t0 + r / group;
+		const size_t head = (size_t)(kv_head * group + r % group);
+
+		block_set_row(inner, &b, r, p->q + ((size_t)t * (size_t)p->n_heads + head) * hd, p->scale,
+			      attended(&p->kv, p->window, step.pos + t, step.evicted));
+	}
+	keys.first = b.spans[0].first;
+	keys.end = b.spans[n * group - 1].end;
+	block_attend(inner, &b, keys);
+	for (int r = 0; r < n * group; r++) {
+		const int t = t0 + r / group;
+		const size_t head = (size_t)(kv_head * group + r % group);
+
+		inner->scale(b.sums + (size_t)r * b.width, NULL, 1.0f / b.l[r],
+			     p->y + ((size_t)t * (size_t)p->n_heads + head) * hd, (int)hd);
+	}
+}
+
+void k_attention_prefill(const struct attention_prefill_params *p)
+{
+	const struct cpu_inner *inner = cpu_inner();
+	const int group = p->n_heads / p->kv.n_kv_heads;
+	const int block_tokens = BLOCK_ROWS / group > 0 ? BLOCK_ROWS / group : 1;
+	const int blocks = (p->n_tokens + block_tokens - 1) / block_tokens;
+	const int tasks = blocks * p->kv.n_kv_heads;
+	const int threads = tasks > 1 ? cpu_threads() : 1;
+	const size_t each = block_bytes(block_tokens * group, p->kv.head_dim);
+	char *scratch = cpu_scratch(each * (size_t)threads);
+
+	/* The last blocks attend the most keys: first, so that no thread is left alone with one. */
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (tasks > 1)
+	for (int task = 0; task < tasks; task++) {
+		const int t0 = (blocks - 1 - task / p->kv.n_kv_heads) * block_tokens;
+		const int n = p->n_tokens - t0 < block_tokens ? p->n_tokens - t0 : block_tokens;
+
+		prefill_block(inner, p, task % p->kv.n_kv_heads, t0, n, scratch + each * (size_t)cpu_thread());
+	}
+}

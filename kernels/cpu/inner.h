@@ -1,0 +1,116 @@
+/*
+ * The seam between the kernels and the instruction sets: a table of inner routines,
+ * one table for each of enum cpu_isa. Kernels own shapes, strides, threads and scratch;
+ * an inner routine is what one thread does to memory that it was handed.
+ *
+ * The tables are made from one source, inner_dot.h and inner_math.h over the vectors of
+ * simd.h, compiled once for each instruction set with that set's flags.
+ *
+ * Dot products, the same in every routine here, so that a product's bits depend neither on how many
+ * rows or tokens are computed together nor on who computes them: k is cut into spans of
+ * CPU_SPAN, a span is accumulated vector by vector in one register and then summed across
+ * it, and the spans are added in order.
+ */
+#ifndef GEMMARK_KERNELS_CPU_INNER_H
+#define GEMMARK_KERNELS_CPU_INNER_H
+
+#include <omp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/cpu/cpu.h"
+
+enum {
+	CPU_SPAN = 512,    /* floats; a tile of activations this deep stays in the first-level cache */
+	CPU_PAD = 16,      /* floats; packed rows are padded with zeros to a multiple of it */
+	CPU_Q8_BLOCK = 32, /* weights in a Q8_0 block */
+	CPU_Q8_BYTES = 34, /* its size in a file */
+};
+
+struct cpu_inner {
+	/* n elements at src to float32. Q8_0: n a multiple of 32; scales not null means planes. */
+	void (*to_f32)(const void *src, const void *scales, int type, float *dst, size_t n);
+	/* To F32, F16 or BF16, nearest even. */
+	void (*from_f32)(const float *src, int type, void *dst, size_t n);
+
+	/* y[i] = row (row + i) of w, counted over all experts, times x: i < n_rows; x: (w->n_in) */
+	void (*matvec)(const struct weight *w, size_t row, size_t n_rows, const float *x, float *y);
+	/* c[i][j] = a[i] . b[j]. a: (m, k) rows lda apart; b: (n, k) rows ldb apart; k a multiple of CPU_PAD */
+	void (*gemm)(const float *a, size_t lda, int m, const float *b, size_t ldb, int n, int k, float *c, size_t ldc);
+	/* o[i] += sum over j < k of p[i][j] * v[j]. o: (m, n), p: (m, k), v: (k, n); n a multiple of CPU_PAD */
+	void (*weighted_sum)(const float *p, size_t ldp, int m, const float *v, size_t ldv, int k, int n, float *o,
+			     size_t ldo);
+
+	float (*sum_squares)(const float *x, int n);
+	float (*max)(const float *x, int n);
+	/* x = exp(x - m); returns the sum. */
+	float (*exp_sum)(float *x, int n, float m);
+	/* y = x * a * w, w null for 1; y may be x */
+	void (*scale)(const float *x, const float *w, float a, float *y, int n);
+	void (*add)(const float *a, const float *b, float scale, float *y, size_t n);
+	void (*gated)(const float *gate, const float *up, int act, float *y, int n);
+	void (*softcap)(float *x, size_t n, float cap);
+	/* Reads the bytes (a multiple of 1024) as fast as it can; the result keeps the reads alive. */
+	float (*read)(const void *p, size_t bytes);
+};
+
+extern const struct cpu_inner cpu_inner_portable;
+#if defined(__x86_64__)
+extern const struct cpu_inner cpu_inner_avx2;
+extern const struct cpu_inner cpu_inner_avx512;
+#endif
+
+/* That of the ISA in use. */
+const struct cpu_inner *cpu_inner(void);
+
+/*
+ * 64-byte aligned memory of the calling thread, contents undefined, valid until its next
+ * call from the same thread. Grows and is kept; given back by cpu_scratch_free or when the thread ends.
+ * Taken before a parallel region and shared out inside it. Aborts when memory is out: a kernel
+ * has no other way to say so.
+ */
+void *cpu_scratch(size_t bytes);
+
+static inline int cpu_threads(void)
+{
+	return omp_get_max_threads();
+}
+static inline int cpu_thread(void)
+{
+	return omp_get_thread_num();
+}
+
+static inline struct step cpu_step(const struct at *at)
+{
+	return at->device ? *at->device : at->host;
+}
+
+static inline size_t cpu_pad(size_t n)
+{
+	return (n + CPU_PAD - 1) / CPU_PAD * CPU_PAD;
+}
+
+static inline size_t cpu_row_bytes(int type, size_t n, int planes)
+{
+	switch (type) {
+	case TENSOR_F32:
+		return n * 4;
+	case TENSOR_Q8_0:
+		return planes ? n : n / CPU_Q8_BLOCK * CPU_Q8_BYTES;
+	default:
+		return n * 2;
+	}
+}
+
+/* Where row `row`, counted over all experts, starts: elements and (planes only) scales. */
+static inline const void *cpu_weight_row(const struct weight *w, size_t row)
+{
+	return (const char *)w->data + row * cpu_row_bytes(w->type, (size_t)w->n_in, w->scales != NULL);
+}
+
+static inline const void *cpu_weight_scales(const struct weight *w, size_t row)
+{
+	return w->scales ? (const uint16_t *)w->scales + row * ((size_t)w->n_in / CPU_Q8_BLOCK) : NULL;
+}
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * Inner routines, first half: conversions and products. Included by inner_ISA.c only,
+ * after simd.h. The tile sizes fill that instruction set's registers.
+ */
+#ifndef GEMMARK_KERNELS_CPU_INNER_DOT_H
+#define GEMMARK_KERNELS_CPU_INNER_DOT_H
+
+#include "kernels/cpu/inner.h"
+#include "kernels/cpu/simd.h"
+
+#if defined(SIMD_AVX512)
+enum { TILE_M = 8, TILE_N = 3, SUM_M = 6, SUM_N = 4 };
+#elif defined(SIMD_AVX2)
+enum { TILE_M = 4, TILE_N = 3, SUM_M = 4, SUM_N = 2 };
+#else
+enum { TILE_M = 4, TILE_N = 2, SUM_M = 4, SUM_N = 2 };
+#endif
+
+enum { ROWS = 4 }; /* of a matrix, read side by side by matvec */
+
+/* What a row of weights is made of; constant in every call, so that each has code of its own. */
+enum row_kind { ROW_F32, ROW_F16, ROW_BF16, ROW_BLOCKS, ROW_PLANES };
+
+static enum row_kind row_kind(int type, int planes)
+{
+	switch (type) {
+	case TENSOR_F32:
+		return ROW_F32;
+	case TENSOR_F16:
+		return ROW_F16;
+	case TENSOR_BF16:
+		return ROW_BF16;
+	default:
+		return planes ? ROW_PLANES : ROW_BLOCKS;
+	}
+}
+
+SIMD_INLINE vec row_load(enum row_kind kind, const char *p, size_t k)
+{
+	if (kind == ROW_F32)
+		return vec_load((const float *)p + k);
+	return kind == ROW_F16 ? vec_load_f16(p + 2 * k) : vec_load_bf16(p + 2 * k);
+}
+
+SIMD_INLINE vec row_load_part(enum row_kind kind, const char *p, size_t k, size_t n)
+{
+	const size_t size = kind == ROW_F32 ? 4 : 2;
+	char part[VEC * 4] = {0};
+
+	memcpy(part, p + k * size, n * size);
+	return row_load(kind, part, 0);
+}
+
+static void inner_to_f32(const void *src, const void *scales, int type, float *dst, size_t n)
+{
+	const enum row_kind kind = row_kind(type, scales != NULL);
+	const char *p = src;
+	size_t k = 0;
+
+	if (kind == ROW_BLOCKS || kind == ROW_PLANES) {
+		for (size_t b = 0; b < n / CPU_Q8_BLOCK; b++) {
+			const char *q = kind == ROW_BLOCKS ? p + b * CPU_Q8_BYTES + 2 : p + b * CPU_Q8_BLOCK;
+			const vec d = vec_set1_f16(kind == ROW_BLOCKS ? q - 2 : (const char *)scales + 2 * b);
+
+			for (int i = 0; i < CPU_Q8_BLOCK; i += VEC)
+				vec_store(dst + b * CPU_Q8_BLOCK + i, vec_mul(vec_load_i8(q + i), d));
+		}
+		return;
+	}
+	if (kind == ROW_F32) {
+		memcpy(dst, src, n * sizeof(*dst));
+		return;
+	}
+	for (; k + VEC <= n; k += VEC)
+		vec_store(dst + k, kind == ROW_F16 ? vec_load_f16(p + 2 * k) : vec_load_bf16(p + 2 * k));
+	if (k < n)
+		vec_store_part(dst + k, row_load_part(kind, p, k, n - k), n - k);
+}
+
+static void inner_from_f32(const float *src, int type, void *dst, size_t n)
+{
+	uint16_t *h = dst;
+	size_t k = 0;
+
+	if (type == TENSOR_F32) {
+		memcpy(dst, src, n * sizeof(*src));
+		return;
+	}
+	if (type == TENSOR_BF16) {
+		for (; k < n; k++)
+			h[k] = half_f32_to_bf16(src[k]);
+		return;
+	}
+	for (; k + VEC <= n; k += VEC)
+		vec_store_f16(h + k, vec_load(src + k));
+	if (k < n) {
+		uint16_t part[VEC];
+
+		vec_store_f16(part, vec_load_part(src + k, n - k));
+		memcpy(h + k, part, (n - k) * sizeof(*h));
+	}
+}
+
+/* n_rows rows side by side, so that they share the loads of x. */
+SIMD_INLINE void rows_dot(enum row_kind kind, int n_rows, const struct weight *w, size_t row, const float *x, float *y)
+{
+	const size_t n_in = (size_t)w->n_in;
+	const char *p[ROWS];
+	const char *s[ROWS];
+
+	for (int r = 0; r < n_rows; r++) {
+		p[r] = cpu_weight_row(w, row + (size_t)r);
+		s[r] = cpu_weight_scales(w, row + (size_t)r);
+	}
+	for (size_t k0 = 0; k0 < n_in; k0 += CPU_SPAN) {
+		const size_t k1 = n_in - k0 < CPU_SPAN ? n_in : k0 + CPU_SPAN;
+		size_t k = k0;
+		vec acc[ROWS];
+
+		for (int r = 0; r < n_rows; r++)
+			acc[r] = vec_zero();
+		if (kind == ROW_BLOCKS || kind == ROW_PLANES) {
+			for (size_t b = k0 / CPU_Q8_BLOCK; b < k1 / CPU_Q8_BLOCK; b++) {
+				const char *q[ROWS];
+				vec d[ROWS];
+
+				for (int r = 0; r < n_rows; r++) {
+					q[r] = kind == ROW_BLOCKS ? p[r] + b * CPU_Q8_BYTES + 2
+								  : p[r] + b * CPU_Q8_BLOCK;
+					d[r] = vec_set1_f16(kind == ROW_BLOCKS ? q[r] - 2 : s[r] + 2 * b);
+				}
+				for (int i = 0; i < CPU_Q8_BLOCK; i += VEC) {
+					const vec xv = vec_load(x + b * CPU_Q8_BLOCK + i);
+
+					for (int r = 0; r < n_rows; r++)
+						acc[r] = vec_fma(vec_mul(vec_load_i8(q[r] + i), d[r]), xv, acc[r]);
+				}
+			}
+		} else {
+			for (; k + VEC <= k1; k += VEC) {
+				const vec xv = vec_load(x + k);
+
+				for (int r = 0; r < n_rows; r++)
+					acc[r] = vec_fma(row_load(kind, p[r], k), xv, acc[r]);
+			}
+			if (k < k1) {
+				const vec xv = vec_load_part(x + k, k1 - k);
+
+				for (int r = 0; r < n_rows; r++)
+					acc[r] = vec_fma(row_load_part(kind, p[r], k, k1 - k), xv, acc[r]);
+			}
+		}
+		for (int r = 0; r < n_rows; r++)
+			y[r] = k0 ? y[r] + vec_sum(acc[r]) : vec_sum(acc[r]);
+	}
+}
+
+SIMD_INLINE void matvec(enum row_kind kind, const struct weight *w, size_t row, size_t n_rows, const float *x, float *y)
+{
+	size_t i = 0;
+
+	for (; i + ROWS <= n_rows; i += ROWS)
+		rows_dot(kind, ROWS, w, row + i, x, y + i);
+	for (; i < n_rows; i++)
+		rows_dot(kind, 1, w, row + i, x, y + i);
+}
+
+static void inner_matvec(const struct weight *w, size_t row, size_t n_rows, const float *x, float *y)
+{
+	switch (row_kind(w->type, w->scales != NULL)) {
+	case ROW_F32:
+		matvec(ROW_F32, w, row, n_rows, x, y);
+		break;
+	case ROW_F16:
+		matvec(ROW_F16, w, row, n_rows, x, y);
+		break;
+	case ROW_BF16:
+		matvec(ROW_BF16, w, row, n_rows, x, y);
+		break;
+	case ROW_BLOCKS:
+		matvec(ROW_BLOCKS, w, row, n_rows, x, y);
+		break;
+	case ROW_PLANES:
+		matvec(ROW_PLANES, w, row, n_rows, x, y);
+		break;
+	}
+}
+
+SIMD_INLINE void gemm_tile(int m, int n, const float *a, size_t lda, const float *b, size_t ldb, int k, float *c,
+			   size_t ldc)
+{
+	vec acc[TILE_M][TILE_N];
+
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			acc[i][j] = vec_zero();
+	for (int l = 0; l < k; l += VEC) {
+		vec bv[TILE_N];
+
+		for (int j = 0; j < n; j++)
+			bv[j] = vec_load(b + (size_t)j * ldb + l);
+		for (int i = 0; i < m; i++) {
+			const vec av = vec_load(a + (size_t)i * lda + l);
+
+			for (int j = 0; j < n; j++)
+				acc[i][j] = vec_fma(bv[j], av, acc[i][j]);
+		}
+	}
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			c[(size_t)i * ldc + (size_t)j] = vec_sum(acc[i][j]);
+}
+
+SIMD_INLINE void gemm_strip(int m, const float *a, size_t lda, const float *b, size_t ldb, int n, int k, float *c,
+			    size_t ldc)
+{
+	int j = 0;
+
+	for (; j + TILE_N <= n; j += TILE_N)
+		gemm_tile(m, TILE_N, a, lda, b + (size_t)j * ldb, ldb, k, c + j, ldc);
+	for (; j < n; j++)
+		gemm_tile(m, 1, a, lda, b + (size_t)j * ldb, ldb, k, c + j, ldc);
+}
+
+static void inner_gemm(const float *a, size_t lda, int m, const float *b, size_t ldb, int n, int k, float *c,
+		       size_t ldc)
+{
+	const int strips = (m + TILE_M - 1) / TILE_M;
+
+	/* Strips of nearly equal height: 9 rows are 5 and 4, not 8 and 1. */
+	for (int s = 0, i = 0; s < strips; s++) {
+		const int height = (m - i + strips - s - 1) / (strips - s);
+		const float *as = a + (size_t)i * lda;
+		float *cs = c + (size_t)i * ldc;
+
+		switch (height) {
+#define STRIP(h)                                               \
+	case h:                                                \
+		gemm_strip(h, as, lda, b, ldb, n, k, cs, ldc); \
+		break;
+			STRIP(1)
+			STRIP(2)
+			STRIP(3)
+			STRIP(4)
+#if defined(SIMD_AVX512)
+			STRIP(5)
+			STRIP(6)
+			STRIP(7)
+			STRIP(8)
+#endif
+#undef STRIP
+		}
+		i += height;
+	}
+}
+
+SIMD_INLINE void sum_tile(int m, int n, const float *p, size_t ldp, const float *v, size_t ldv, int k, float *o,
+			  size_t ldo)
+{
+	vec acc[SUM_M][SUM_N];
+
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			acc[i][j] = vec_load(o + (size_t)i * ldo + j * VEC);
+	for (int l = 0; l < k; l++) {
+		vec vv[SUM_N];
+
+		for (int j = 0; j < n; j++)
+			vv[j] = vec_load(v + (size_t)l * ldv + j * VEC);
+		for (int i = 0; i < m; i++) {
+			const vec pv = vec_set1(p[(size_t)i * ldp + (size_t)l]);
+
+			for (int j = 0; j < n; j++)
+				acc[i][j] = vec_fma(pv, vv[j], acc[i][j]);
+		}
+	}
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			vec_store(o + (size_t)i * ldo + j * VEC, acc[i][j]);
+}
+
+static void inner_weighted_sum(const float *p, size_t ldp, int m, const float *v, size_t ldv, int k, int n, float *o,
+			       size_t ldo)
+{
+	int j = 0;
+
+	for (; j < n; j += j + SUM_N * VEC <= n ? SUM_N * VEC : VEC) {
+		const int wide = j + SUM_N * VEC <= n;
+		int i = 0;
+
+		for (; i + SUM_M <= m; i += SUM_M) {
+			const float *pi = p + (size_t)i * ldp;
+			float *oi = o + (size_t)i * ldo + j;
+
+			if (wide)
+				sum_tile(SUM_M, SUM_N, pi, ldp, v + j, ldv, k, oi, ldo);
+			else
+				sum_tile(SUM_M, 1, pi, ldp, v + j, ldv, k, oi, ldo);
+		}
+		for (; i < m; i++) {
+			const float *pi = p + (size_t)i * ldp;
+			float *oi = o + (size_t)i * ldo + j;
+
+			if (wide)
+				sum_tile(1, SUM_N, pi, ldp, v + j, ldv, k, oi, ldo);
+			else
+				sum_tile(1, 1, pi, ldp, v + j, ldv, k, oi, ldo);
+		}
+	}
+}
+
+#endif

@@ -1,0 +1,345 @@
+/*
+ * One float vector and what the inner routines do with it, for the instruction set that
+ * the including file names: SIMD_AVX512, SIMD_AVX2, or neither for the portable path
+ * (the compiler's own vectors of four, which every target lowers).
+ *
+ * max and min return the second operand where either is NaN, on every path.
+ */
+#ifndef GEMMARK_KERNELS_CPU_SIMD_H
+#define GEMMARK_KERNELS_CPU_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/cpu/half.h"
+
+#define SIMD_INLINE static inline __attribute__((always_inline))
+
+#if defined(SIMD_AVX512)
+
+#include <immintrin.h>
+
+enum { VEC = 16 };
+typedef __m512 vec;
+
+SIMD_INLINE vec vec_set1(float a)
+{
+	return _mm512_set1_ps(a);
+}
+SIMD_INLINE vec vec_load(const float *p)
+{
+	return _mm512_loadu_ps(p);
+}
+SIMD_INLINE void vec_store(float *p, vec a)
+{
+	_mm512_storeu_ps(p, a);
+}
+SIMD_INLINE vec vec_add(vec a, vec b)
+{
+	return _mm512_add_ps(a, b);
+}
+SIMD_INLINE vec vec_sub(vec a, vec b)
+{
+	return _mm512_sub_ps(a, b);
+}
+SIMD_INLINE vec vec_mul(vec a, vec b)
+{
+	return _mm512_mul_ps(a, b);
+}
+SIMD_INLINE vec vec_div(vec a, vec b)
+{
+	return _mm512_div_ps(a, b);
+}
+SIMD_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+	return _mm512_fmadd_ps(a, b, c);
+}
+SIMD_INLINE vec vec_max(vec a, vec b)
+{
+	return _mm512_max_ps(a, b);
+}
+SIMD_INLINE vec vec_min(vec a, vec b)
+{
+	return _mm512_min_ps(a, b);
+}
+SIMD_INLINE vec vec_round(vec a)
+{
+	return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* a * 2^n for an integral n that keeps the result normal */
+SIMD_INLINE vec vec_ldexp(vec a, vec n)
+{
+	return _mm512_castsi512_ps(
+		_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23)));
+}
+/* a < b ? x : y */
+SIMD_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
+{
+	return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+SIMD_INLINE vec vec_load_f16(const void *p)
+{
+	return _mm512_cvtph_ps(_mm256_loadu_si256(p));
+}
+SIMD_INLINE vec vec_load_bf16(const void *p)
+{
+	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+SIMD_INLINE vec vec_load_i8(const void *p)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+SIMD_INLINE vec vec_set1_f16(const void *p)
+{
+	int16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return _mm512_cvtph_ps(_mm256_set1_epi16(h));
+}
+SIMD_INLINE void vec_store_f16(void *p, vec a)
+{
+	_mm256_storeu_si256(p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#elif defined(SIMD_AVX2)
+
+#include <immintrin.h>
+
+enum { VEC = 8 };
+typedef __m256 vec;
+
+SIMD_INLINE vec vec_set1(float a)
+{
+	return _mm256_set1_ps(a);
+}
+SIMD_INLINE vec vec_load(const float *p)
+{
+	return _mm256_loadu_ps(p);
+}
+SIMD_INLINE void vec_store(float *p, vec a)
+{
+	_mm256_storeu_ps(p, a);
+}
+SIMD_INLINE vec vec_add(vec a, vec b)
+{
+	return _mm256_add_ps(a, b);
+}
+SIMD_INLINE vec vec_sub(vec a, vec b)
+{
+	return _mm256_sub_ps(a, b);
+}
+SIMD_INLINE vec vec_mul(vec a, vec b)
+{
+	return _mm256_mul_ps(a, b);
+}
+SIMD_INLINE vec vec_div(vec a, vec b)
+{
+	return _mm256_div_ps(a, b);
+}
+SIMD_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+	return _mm256_fmadd_ps(a, b, c);
+}
+SIMD_INLINE vec vec_max(vec a, vec b)
+{
+	return _mm256_max_ps(a, b);
+}
+SIMD_INLINE vec vec_min(vec a, vec b)
+{
+	return _mm256_min_ps(a, b);
+}
+SIMD_INLINE vec vec_round(vec a)
+{
+	return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+SIMD_INLINE vec vec_ldexp(vec a, vec n)
+{
+	return _mm256_castsi256_ps(
+		_mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));
+}
+SIMD_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
+{
+	return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+SIMD_INLINE vec vec_load_f16(const void *p)
+{
+	return _mm256_cvtph_ps(_mm_loadu_si128(p));
+}
+SIMD_INLINE vec vec_load_bf16(const void *p)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+SIMD_INLINE vec vec_load_i8(const void *p)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+}
+SIMD_INLINE vec vec_set1_f16(const void *p)
+{
+	int16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return _mm256_cvtph_ps(_mm_set1_epi16(h));
+}
+SIMD_INLINE void vec_store_f16(void *p, vec a)
+{
+	_mm_storeu_si128(p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#else
+
+enum { VEC = 4 };
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t vec_int __attribute__((vector_size(16)));
+
+SIMD_INLINE vec vec_set1(float a)
+{
+	return (vec){a, a, a, a};
+}
+SIMD_INLINE vec vec_load(const float *p)
+{
+	vec v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+SIMD_INLINE void vec_store(float *p, vec a)
+{
+	memcpy(p, &a, sizeof(a));
+}
+SIMD_INLINE vec vec_add(vec a, vec b)
+{
+	return a + b;
+}
+SIMD_INLINE vec vec_sub(vec a, vec b)
+{
+	return a - b;
+}
+SIMD_INLINE vec vec_mul(vec a, vec b)
+{
+	return a * b;
+}
+SIMD_INLINE vec vec_div(vec a, vec b)
+{
+	return a / b;
+}
+SIMD_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+	return a * b + c;
+}
+SIMD_INLINE vec vec_select(vec_int mask, vec x, vec y)
+{
+	return (vec)((mask & (vec_int)x) | (~mask & (vec_int)y));
+}
+SIMD_INLINE vec vec_max(vec a, vec b)
+{
+	return vec_select(a > b, a, b);
+}
+SIMD_INLINE vec vec_min(vec a, vec b)
+{
+	return vec_select(a < b, a, b);
+}
+/* |a| < 2^22 */
+SIMD_INLINE vec vec_round(vec a)
+{
+	const vec magic = vec_set1(0x1.8p23f);
+
+	return (a + magic) - magic;
+}
+SIMD_INLINE vec vec_ldexp(vec a, vec n)
+{
+	return (vec)((vec_int)a + __builtin_convertvector(n, vec_int) * (1 << 23));
+}
+SIMD_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
+{
+	return vec_select(a < b, x, y);
+}
+SIMD_INLINE vec vec_load_f16(const void *p)
+{
+	uint16_t h[4];
+
+	memcpy(h, p, sizeof(h));
+	return (vec){half_f16_to_f32(h[0]), half_f16_to_f32(h[1]), half_f16_to_f32(h[2]), half_f16_to_f32(h[3])};
+}
+SIMD_INLINE vec vec_load_bf16(const void *p)
+{
+	uint16_t h[4];
+
+	memcpy(h, p, sizeof(h));
+	return (vec){half_bf16_to_f32(h[0]), half_bf16_to_f32(h[1]), half_bf16_to_f32(h[2]), half_bf16_to_f32(h[3])};
+}
+SIMD_INLINE vec vec_load_i8(const void *p)
+{
+	const int8_t *q = p;
+
+	return (vec){q[0], q[1], q[2], q[3]};
+}
+SIMD_INLINE vec vec_set1_f16(const void *p)
+{
+	uint16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return vec_set1(half_f16_to_f32(h));
+}
+SIMD_INLINE void vec_store_f16(void *p, vec a)
+{
+	uint16_t h[4] = {half_f32_to_f16(a[0]), half_f32_to_f16(a[1]), half_f32_to_f16(a[2]), half_f32_to_f16(a[3])};
+
+	memcpy(p, h, sizeof(h));
+}
+
+#endif
+
+SIMD_INLINE vec vec_zero(void)
+{
+	return vec_set1(0.0f);
+}
+
+/* The first n < VEC elements, zeros after them. */
+SIMD_INLINE vec vec_load_part(const float *p, size_t n)
+{
+	float part[VEC] = {0};
+
+	memcpy(part, p, n * sizeof(*p));
+	return vec_load(part);
+}
+
+SIMD_INLINE void vec_store_part(float *p, vec a, size_t n)
+{
+	float part[VEC];
+
+	vec_store(part, a);
+	memcpy(p, part, n * sizeof(*p));
+}
+
+#if defined(SIMD_AVX512) || defined(SIMD_AVX2)
+/* Sums of four lanes each in pairs, then the lanes: the order is the same for one vector and for many. */
+SIMD_INLINE float vec_sum(vec a)
+{
+#if defined(SIMD_AVX512)
+	__m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+#else
+	__m256 h = a;
+#endif
+	__m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+
+	q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+	return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+#else
+SIMD_INLINE float vec_sum(vec a)
+{
+	return (a[0] + a[2]) + (a[1] + a[3]);
+}
+#endif
+
+SIMD_INLINE float vec_greatest(vec a)
+{
+	float part[VEC];
+
+	vec_store(part, a);
+	for (int i = 1; i < VEC; i++)
+		part[0] = part[i] > part[0] ? part[i] : part[0];
+	return part[0];
+}
+
+#endif
