@@ -80,10 +80,10 @@ void k_qkv_prepare(const struct qkv_prepare_params *p)
 	rope(p, p->q, p->n_heads);
 	if (!p->k)
 		return;
+	if (p->v_norm) /* before k is normed in place: v_raw may be k */
+		norm(p->v_raw, NULL, p->v, kv_rows, p->head_dim, p->eps);
 	norm(p->k, p->k_norm, p->k, kv_rows, p->head_dim, p->eps);
 	rope(p, p->k, p->kv.n_kv_heads);
-	if (p->v_norm)
-		norm(p->v, NULL, p->v, kv_rows, p->head_dim, p->eps);
 	k_kv_append(&(struct kv_append_params){
 		.at = p->at,
 		.k = p->k,
