@@ -549,8 +549,10 @@ int forward_head(struct forward *f, int first, int n, struct error *err)
 
 int forward_bucket(const struct forward *f, const struct step *step)
 {
-	assert(step->pos - step->evicted < f->cache->capacity);
-	return power_of_two(splits_for(step->pos - step->evicted + 1));
+	int n_keys = step->pos - step->evicted + 1;
+	assert(n_keys <= f->cache->capacity);
+	(void)f;
+	return power_of_two(splits_for(n_keys));
 }
 
 int forward_token(void *ctx, const struct at *at, struct error *err)
