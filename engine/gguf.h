@@ -77,7 +77,10 @@ struct gguf {
 /* Returns 0, ERROR_IO, ERROR_MEMORY, ERROR_INPUT or ERROR_UNSUPPORTED (a quantised type by name, big endian). */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
-/* As gguf_open, over bytes that stay the caller's and must outlive g; `path` names them in messages. */
+/*
+ * As gguf_open, over bytes, aligned as malloc aligns, that stay the caller's and must
+ * outlive g; `path` names them in messages.
+ */
 int gguf_open_memory(struct gguf *g, const void *bytes, size_t n_bytes, const char *path, struct error *err);
 
 /* Also valid on a zeroed struct and after a failed open. */

@@ -114,6 +114,20 @@ static int take_string(struct cursor *c, struct gguf_string *out, const char *wh
 	return 0;
 }
 
+/* A key or a tensor's name: of a sane length, and one that a C string can ask for. */
+static int take_name(struct cursor *c, struct gguf_string *out, size_t limit)
+{
+	int rc = take_string(c, out, "the name");
+	if (rc)
+		return rc;
+	if (out->size == 0 || out->size > limit)
+		return fail(c, ERROR_INPUT, "a name of %zu bytes instead of 1 to %zu; " DAMAGED, out->size, limit);
+	c->name = *out;
+	if (memchr(out->data, 0, out->size))
+		return fail(c, ERROR_INPUT, "a name with a zero byte in it; " DAMAGED);
+	return 0;
+}
+
 static int take_value_type(struct cursor *c, enum gguf_value_type *out, const char *what)
 {
 	uint32_t type;
@@ -203,13 +217,9 @@ static int skip_values(struct cursor *c, enum gguf_value_type type, uint64_t n, 
 
 static int parse_kv(struct cursor *c, struct gguf_kv *kv)
 {
-	int rc = take_string(c, &kv->key, "the key");
+	int rc = take_name(c, &kv->key, MAX_KEY_BYTES);
 	if (rc)
 		return rc;
-	if (kv->key.size == 0 || kv->key.size > MAX_KEY_BYTES)
-		return fail(c, ERROR_INPUT, "a key of %zu bytes instead of 1 to %d; " DAMAGED, kv->key.size,
-			    MAX_KEY_BYTES);
-	c->name = kv->key;
 	rc = take_value_type(c, &kv->type, "the value's type");
 	if (rc)
 		return rc;
@@ -294,13 +304,9 @@ static int take_tensor_type(struct cursor *c, struct gguf_tensor *t, int64_t n_e
 static int parse_tensor(struct cursor *c, struct gguf_tensor *t, struct placed *place)
 {
 	*place = (struct placed){.info = c->at, .tensor = t};
-	int rc = take_string(c, &t->name, "the name");
+	int rc = take_name(c, &t->name, MAX_TENSOR_NAME_BYTES);
 	if (rc)
 		return rc;
-	if (t->name.size == 0 || t->name.size > MAX_TENSOR_NAME_BYTES)
-		return fail(c, ERROR_INPUT, "a name of %zu bytes instead of 1 to %d; " DAMAGED, t->name.size,
-			    MAX_TENSOR_NAME_BYTES);
-	c->name = t->name;
 	int64_t n_elements = 0;
 	rc = take_shape(c, t, &n_elements);
 	if (rc == 0)
