@@ -1,0 +1,41 @@
+#!/bin/sh
+# Fuzzes the GGUF reader for a bounded time under AddressSanitizer and
+# UndefinedBehaviorSanitizer: ci/fuzz.sh [SECONDS], 20 by default.
+# Non-zero on a crash, a leak, a hang of 10 s or more than 1 GiB; the input that did it
+# is left in build/fuzz/ and named. What the fuzzer finds stays in build/fuzz/corpus.
+set -eu
+
+seconds=${1:-20}
+case $seconds in
+'' | *[!0-9]* | 0)
+  echo "ci/fuzz.sh: SECONDS is '$seconds': give a whole number above 0" >&2
+  exit 2
+  ;;
+esac
+cd "$(dirname "$0")/.."
+command -v clang >/dev/null || {
+  echo "ci/fuzz.sh: clang is missing: install it (Debian, Ubuntu: apt install clang)" >&2
+  exit 2
+}
+
+mkdir -p build
+cmake -S . -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DGEMMARK_FUZZ=ON \
+  -DGEMMARK_BENCH=OFF -DBUILD_TESTING=OFF >build/fuzz-configure.log 2>&1 || {
+  cat build/fuzz-configure.log >&2
+  exit 1
+}
+cmake --build build/fuzz --target fuzz_gguf
+
+mkdir -p build/fuzz/corpus/gguf
+cp tests/fuzz/corpus/gguf/* build/fuzz/corpus/gguf/
+log=build/fuzz/fuzz_gguf.log
+status=0
+build/fuzz/tests/fuzz/fuzz_gguf -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
+  -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus/gguf >"$log" 2>&1 || status=$?
+executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+if [ "$status" -ne 0 ]; then
+  tail -n 60 "$log" >&2
+  echo "fuzz_gguf: FAILED after ${executions:-?} executions; the log is $log" >&2
+  exit 1
+fi
+echo "fuzz_gguf: ${executions:-?} executions in $seconds s, no failure"
