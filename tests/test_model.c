@@ -1,0 +1,261 @@
+/*
+ * Reading models: what each golden file is, and that a damaged one is refused by the
+ * name of what is wrong. Damage is done to the bytes of a real file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/model.h"
+#include "tests/support/golden.h"
+
+static struct model open_golden(const char *name, struct golden *g)
+{
+	struct model m;
+	struct error err;
+	golden_load(g, name);
+	if (model_open(&m, g->path, &err))
+		fail_msg("%s", err.text);
+	return m;
+}
+
+static void test_e4b(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m = open_golden("gemma4-e4b-tiny.q8_0", &g);
+	assert_int_equal(m.arch, MODEL_GEMMA4);
+	assert_string_equal(m.name, "Gemma4 E4B Tiny");
+	assert_int_equal(m.n_layer, 12);
+	assert_int_equal(m.n_ple, 32);
+	assert_int_equal(m.window, 16);
+	assert_ptr_equal(m.output, m.token_embd);
+	/* layers 6 to 11 share: sliding ones read layer 4, the global one layer 5 */
+	for (int i = 0; i < 12; i++) {
+		bool global = i == 5 || i == 11;
+		assert_int_equal(m.layers[i].sliding, !global);
+		assert_int_equal(m.layers[i].head_dim, global ? 64 : 32);
+		assert_int_equal(m.layers[i].kv_source, i < 6 ? i : global ? 5 : 4);
+		assert_int_equal(m.layers[i].attn_k != NULL, i < 6);
+	}
+	/* cache of 100 positions in f16, chunks of 8: 5 rings of 23 x 2 x 32 and one of 100 x 2 x 64, k and v */
+	assert_int_equal(model_kv_bytes(&m, 100, 8, TENSOR_F16, TENSOR_F16), 2 * 2 * (5 * 23 * 2 * 32 + 100 * 2 * 64));
+	assert_int_equal(model_kv_bytes(&m, 100, 8, TENSOR_F32, TENSOR_F16),
+			 (4 + 2) * (5 * 23 * 2 * 32 + 100 * 2 * 64));
+	model_close(&m);
+	golden_free(&g);
+}
+
+static void test_k_is_v_and_moe(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m = open_golden("gemma4-26b-a4b-tiny.q8_0", &g);
+	assert_int_equal(m.n_expert, 8);
+	assert_int_equal(m.n_expert_used, 2);
+	for (int i = 0; i < m.n_layer; i++) {
+		assert_int_equal(m.layers[i].v_is_k, !m.layers[i].sliding);
+		assert_int_equal(m.layers[i].n_head_kv, m.layers[i].sliding ? 4 : 2);
+	}
+	/* What a token reads: everything but 6 of 8 experts and all but one row of the embedding, which is the head
+	 * too. */
+	size_t experts = 0, all = 0;
+	for (size_t i = 0; i < m.file.n_tensors; i++) {
+		const struct gguf_tensor *t = &m.file.tensors[i];
+		all += t->bytes;
+		if (t->n_dims == 3)
+			experts += t->bytes;
+	}
+	size_t freqs = gguf_find_tensor(&m.file, "rope_freqs.weight")->bytes; /* read at load only */
+	size_t row = m.token_embd->bytes / (size_t)m.n_vocab;
+	assert_int_equal(model_decode_bytes(&m), all - freqs - experts + experts / 8 * 2 + row);
+	model_close(&m);
+	golden_free(&g);
+}
+
+static void test_widths_a_layer(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m = open_golden("gemma4-e2b-tiny.q8_0", &g);
+	for (int i = 0; i < m.n_layer; i++)
+		assert_int_equal(m.layers[i].n_ff, i < 5 ? 256 : 512);
+	model_close(&m);
+	golden_free(&g);
+}
+
+static void test_qwen3(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m = open_golden("qwen3-tiny.q8_0", &g);
+	assert_int_equal(m.arch, MODEL_QWEN3);
+	assert_ptr_not_equal(m.output, m.token_embd);
+	assert_float_equal(m.attention_scale, 0.17677669, 1e-7);
+	assert_float_equal(m.embed_scale, 1, 0);
+	assert_int_equal(m.window, 0);
+	model_close(&m);
+	golden_free(&g);
+}
+
+/* ---- damage ---- */
+
+struct bytes {
+	unsigned char *data;
+	size_t size;
+};
+
+static struct bytes slurp(const char *path)
+{
+	FILE *f = fopen(path, "rb");
+	assert_non_null(f);
+	fseek(f, 0, SEEK_END);
+	struct bytes b = {.size = (size_t)ftell(f)};
+	rewind(f);
+	b.data = malloc(b.size);
+	assert_int_equal(fread(b.data, 1, b.size, f), b.size);
+	fclose(f);
+	return b;
+}
+
+/* Where the file's `name` (a key or a tensor name, with its length in front) ends. */
+static unsigned char *after(struct bytes *b, const char *name)
+{
+	size_t n = strlen(name);
+	for (size_t i = 8; i + n <= b->size; i++) {
+		uint64_t length;
+		memcpy(&length, b->data + i - 8, 8);
+		if (length == n && !memcmp(b->data + i, name, n))
+			return b->data + i + n;
+	}
+	fail_msg("%s is not in the file", name);
+	return NULL;
+}
+
+enum damage { RENAME, SET_U32, SET_F32, SET_ITEM_COUNT, SET_DIM0, SET_DIM1 };
+
+struct damaged {
+	const char *name; /* key or tensor */
+	enum damage how;
+	double value;
+	int rc;
+	const char *says; /* in the error line */
+};
+
+static const struct damaged cases[] = {
+	{"blk.3.attn_q.weight", RENAME, 0, ERROR_INPUT, "the tensor blk.3.attn_q.weight is missing"},
+	{"blk.5.attn_k_norm.weight", RENAME, 0, ERROR_INPUT, "the tensor blk.5.attn_k_norm.weight is missing"},
+	{"blk.11.proj.weight", RENAME, 0, ERROR_INPUT, "the tensor blk.11.proj.weight is missing"},
+	{"output_norm.weight", RENAME, 0, ERROR_INPUT, "the tensor output_norm.weight is missing"},
+	{"token_embd.weight", RENAME, 0, ERROR_INPUT, "the tensor token_embd.weight is missing"},
+	{"per_layer_model_proj.weight", RENAME, 0, ERROR_INPUT, "per_layer_model_proj.weight is missing"},
+	{"blk.2.ffn_down.weight", SET_DIM1, 64, ERROR_INPUT,
+	 "the tensor blk.2.ffn_down.weight is 256 x 64, expected 256 x 128"},
+	{"blk.0.attn_norm.weight", SET_DIM0, 64, ERROR_INPUT, "the tensor blk.0.attn_norm.weight is 64, expected 128"},
+	{"general.architecture", RENAME, 0, ERROR_INPUT, "general.architecture"},
+	{"gemma4.block_count", SET_U32, 0, ERROR_INPUT, "gemma4.block_count is 0"},
+	{"gemma4.block_count", SET_U32, 4e9, ERROR_INPUT, "gemma4.block_count is 4000000000"},
+	{"gemma4.block_count", SET_U32, 13, ERROR_INPUT, "gemma4.attention.sliding_window_pattern"},
+	{"gemma4.embedding_length", SET_U32, 127, ERROR_INPUT, "expected"},
+	{"gemma4.attention.head_count", SET_U32, 0, ERROR_INPUT, "gemma4.attention.head_count is 0"},
+	{"gemma4.attention.head_count", SET_U32, 3, ERROR_INPUT, "3 heads, no multiple of its 2 KV heads"},
+	{"gemma4.attention.head_count_kv", RENAME, 0, ERROR_INPUT, "gemma4.attention.head_count_kv"},
+	{"gemma4.attention.key_length", SET_U32, 31, ERROR_UNSUPPORTED, "value_length"},
+	{"gemma4.attention.shared_kv_layers", SET_U32, 12, ERROR_INPUT, "shared_kv_layers is 12"},
+	{"gemma4.attention.shared_kv_layers", SET_U32, 11, ERROR_INPUT, "no layer before 1 is of its kind"},
+	{"gemma4.attention.sliding_window", SET_U32, 0, ERROR_INPUT, "sliding_window is 0"},
+	{"gemma4.attention.sliding_window_pattern", SET_ITEM_COUNT, 11, ERROR_INPUT, ""},
+	{"gemma4.rope.dimension_count", SET_U32, 32, ERROR_UNSUPPORTED, "rope.dimension_count is 32"},
+	{"gemma4.rope.freq_base", SET_F32, -1, ERROR_INPUT, "gemma4.rope.freq_base is -1"},
+	{"gemma4.attention.layer_norm_rms_epsilon", SET_F32, 0.0 / 0.0, ERROR_INPUT, "layer_norm_rms_epsilon"},
+	{"gemma4.embedding_length_per_layer_input", SET_U32, 64, ERROR_INPUT, "expected"},
+	{"gemma4.feed_forward_length", SET_U32, 1u << 30, ERROR_INPUT, "feed_forward_length"},
+};
+
+static void damage(struct bytes *b, const struct damaged *c)
+{
+	unsigned char *p = after(b, c->name);
+	uint32_t u = (uint32_t)c->value;
+	float f = (float)c->value;
+	uint64_t n = (uint64_t)c->value;
+	switch (c->how) {
+	case RENAME:
+		p[-1] = 'X';
+		break;
+	case SET_U32: /* key, type u32, value */
+		memcpy(p + 4, &u, 4);
+		break;
+	case SET_F32:
+		memcpy(p + 4, &f, 4);
+		break;
+	case SET_ITEM_COUNT: /* key, type u32, item type u32, count u64 */
+		memcpy(p + 8, &n, 8);
+		break;
+	case SET_DIM0: /* name, n_dims u32, dims u64, type u32, offset u64 */
+		memcpy(p + 4, &n, 8);
+		break;
+	case SET_DIM1:
+		memcpy(p + 12, &n, 8);
+		break;
+		memcpy(p + 4 + 8, &u, 4);
+		break;
+	}
+}
+
+static void test_damage_is_named(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct bytes b = slurp(g.path);
+		damage(&b, &cases[i]);
+		struct model m = {0};
+		struct error err = {{0}};
+		int rc = gguf_open_memory(&m.file, b.data, b.size, "damaged.gguf", &err);
+		if (!rc)
+			rc = model_read(&m, &err);
+		if (rc != cases[i].rc || !strstr(err.text, cases[i].says) || !strstr(err.text, "damaged.gguf"))
+			fail_msg("%s: returned %d and said '%s', expected %d and '%s'", cases[i].name, rc, err.text,
+				 cases[i].rc, cases[i].says);
+		model_close(&m);
+		free(b.data);
+	}
+	golden_free(&g);
+}
+
+static void test_other_architecture(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	struct bytes b = slurp(g.path);
+	unsigned char *p = after(&b, "general.architecture");
+	memcpy(p + 12, "llama9", 6); /* type u32, length u64, "gemma4" */
+	struct model m = {0};
+	struct error err;
+	assert_int_equal(gguf_open_memory(&m.file, b.data, b.size, "x.gguf", &err), 0);
+	assert_int_equal(model_read(&m, &err), ERROR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "'llama9' is not supported"));
+	model_close(&m);
+	free(b.data);
+	golden_free(&g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_e4b),
+		cmocka_unit_test(test_k_is_v_and_moe),
+		cmocka_unit_test(test_widths_a_layer),
+		cmocka_unit_test(test_qwen3),
+		cmocka_unit_test(test_damage_is_named),
+		cmocka_unit_test(test_other_architecture),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
