@@ -74,7 +74,11 @@ struct gguf {
 	void *owned; /* internal: indexes, and what gguf_close gives back */
 };
 
-/* Returns 0, ERROR_IO, ERROR_MEMORY, ERROR_INPUT or ERROR_UNSUPPORTED (a quantised type by name, big endian). */
+/*
+ * Returns 0, ERROR_IO, ERROR_MEMORY, ERROR_INPUT or ERROR_UNSUPPORTED (a quantised type by
+ * name, big endian, another version). Whoever cuts the file short while it is open gets
+ * the process killed by SIGBUS, as with any mapping.
+ */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
 /*

@@ -142,7 +142,6 @@ static int take_value_type(struct cursor *c, enum gguf_value_type *out, const ch
 	return 0;
 }
 
-/* n values of a type with no size of its own to multiply: checked one by one. */
 static int skip_strings(struct cursor *c, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
@@ -183,7 +182,7 @@ static int take_array_head(struct cursor *c, enum gguf_value_type *type, uint64_
 	return 0;
 }
 
-/* Moves past n values that lie one after the other; of arrays, without their heads where `depth` says so. */
+/* Moves past n values of a type, checking them; `depth` arrays are around them. */
 static int skip_values(struct cursor *c, enum gguf_value_type type, uint64_t n, int depth)
 {
 	size_t item = gguf_value_type_bytes(type);

@@ -250,6 +250,25 @@ static void test_disk_full(void **state)
 	assert_false(there("w.gguf.part"));
 }
 
+/* The fuzzer's seeds are what tests/fuzz/seed_gguf.c makes of the samples. */
+static void test_seeds(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_SAMPLES; i++) {
+		struct bytes b = {0};
+		char path[128];
+		unsigned char seed[4096];
+		samples[i].build(&b);
+		snprintf(path, sizeof path, "fuzz/corpus/gguf/%s.gguf", samples[i].name);
+		FILE *f = fopen(path, "rb");
+		assert_non_null(f);
+		assert_int_equal(fread(seed, 1, sizeof seed, f), b.n);
+		fclose(f);
+		assert_memory_equal(seed, b.p, b.n);
+		bytes_free(&b);
+	}
+}
+
 static size_t count_type(const struct gguf *g, const char *type)
 {
 	size_t n = 0;
@@ -336,7 +355,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_model),       cmocka_unit_test(test_round_trip), cmocka_unit_test(test_copy),
-		cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_disk_full),  cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_disk_full),  cmocka_unit_test(test_seeds),
+		cmocka_unit_test(test_golden),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
