@@ -389,6 +389,8 @@ static void test_tensors_refused(void **state)
 	refuse(&b, ERROR_INPUT, "tensor t", "more than a file can hold");
 	put_one(&b, "t", 2, (uint64_t[]){33, 32}, TENSOR_Q8_0, 0);
 	refuse(&b, ERROR_INPUT, "rows of 33 are not whole Q8_0 blocks", "");
+	put_one(&b, "t", 2, (uint64_t[]){48, 2}, TENSOR_Q8_0, 0); /* blocks over two rows */
+	refuse(&b, ERROR_INPUT, "rows of 48 are not whole Q8_0 blocks", "");
 
 	put_one(&b, "t", 1, one, TENSOR_F32, 16);
 	refuse(&b, ERROR_INPUT, "tensor t", "offset 16 is not a multiple of the alignment 32");
