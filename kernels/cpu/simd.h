@@ -190,6 +190,7 @@ SIMD_INLINE void vec_store_f16(void *p, vec a)
 enum { VEC = 4 };
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t vec_int __attribute__((vector_size(16)));
+typedef uint32_t vec_bits __attribute__((vector_size(16)));
 
 SIMD_INLINE vec vec_set1(float a)
 {
@@ -247,7 +248,7 @@ SIMD_INLINE vec vec_round(vec a)
 }
 SIMD_INLINE vec vec_ldexp(vec a, vec n)
 {
-	return (vec)((vec_int)a + __builtin_convertvector(n, vec_int) * (1 << 23));
+	return (vec)((vec_bits)a + ((vec_bits) __builtin_convertvector(n, vec_int) << 23));
 }
 SIMD_INLINE vec vec_if_less(vec a, vec b, vec x, vec y)
 {
