@@ -56,16 +56,15 @@ static bool option_has_name(const struct option_spec *o, const char *word, size_
 	return false;
 }
 
-/* An option, as opposed to a value, a lone dash, or "--"? */
+/* An option, known or not, as opposed to a value, a lone dash, or "--"? */
 static bool looks_like_option(const char *word)
 {
-	size_t dashes = strspn(word, "-");
-	return dashes >= 1 && dashes <= 2 && word[dashes];
+	return word[0] == '-' && *without_dashes(word);
 }
 
 static const struct option_spec *find_option(const struct command *c, const char *word, size_t length)
 {
-	if (!looks_like_option(word))
+	if (!looks_like_option(word) || strspn(word, "-") > 2)
 		return NULL;
 	for (const struct option_spec *o = c->options; o->names; o++)
 		if (option_has_name(o, word, length))
