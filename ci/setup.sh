@@ -1,0 +1,187 @@
+#!/usr/bin/env bash
+# Installs what building and testing need, on Debian and Ubuntu; elsewhere it says what is
+# missing and how that system calls it. Does nothing, quickly, where everything is there.
+#
+#   ci/setup.sh              everything: build, plots, tests, fuzzing
+#   ci/setup.sh --minimal    what building and plotting need: enough for ci/demo.sh
+set -euo pipefail
+
+cmake_least=3.25
+
+minimal=
+case ${1:-} in
+  '') ;;
+  --minimal) minimal=1 ;;
+  *) echo "usage: ci/setup.sh [--minimal]" >&2; exit 2 ;;
+esac
+
+# ---- probes: is it there, whoever installed it? ----
+
+has() { command -v "$1" >/dev/null 2>&1; }
+header() { echo "#include <$1>" | cc -E -x c - >/dev/null 2>&1; }
+has_cmocka() { printf '#include <setjmp.h>\n#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <cmocka.h>\n' | cc -E -x c - >/dev/null 2>&1; }
+has_benchmark() { echo '#include <benchmark/benchmark.h>' | c++ -E -x c++ - >/dev/null 2>&1; }
+has_cmake() {
+  has cmake || return 1
+  local version
+  version=$(cmake --version | sed -n '1s/[^0-9]*//p')
+  [ "$(printf '%s\n%s\n' "$cmake_least" "$version" | sort -V | head -n 1)" = "$cmake_least" ]
+}
+# libFuzzer's archive and clang's OpenMP may be in packages of their own: link programs with them.
+clang_links() { # SOURCE FLAG...
+  local source=$1 out code=0
+  shift
+  has clang || return 1
+  out=$(mktemp)
+  clang "$@" -x c - -o "$out" <<<"$source" >/dev/null 2>&1 || code=1
+  rm -f "$out"
+  return $code
+}
+has_fuzzer() {
+  clang_links 'int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n) { return !p && n; }' \
+    -fsanitize=fuzzer,address
+}
+has_clang_openmp() {
+  clang_links '#include <omp.h>
+    int main(void) { return omp_get_max_threads() < 1; }' -fopenmp
+}
+has_dejavu() { has fc-list || return 1; fc-list : family | grep -q 'DejaVu Sans'; }
+
+# name | probe | Debian, Ubuntu | Fedora | Arch | Homebrew
+needs_minimal='
+C compiler|has cc|build-essential|gcc|base-devel|gcc
+C++ compiler|has c++|build-essential|gcc-c++|base-devel|gcc
+CMake|has_cmake|cmake|cmake|cmake|cmake
+Ninja|has ninja|ninja-build|ninja-build|ninja|ninja
+pkg-config|has pkg-config|pkg-config|pkgconf-pkg-config|pkgconf|pkgconf
+libcsv|header csv.h|libcsv-dev|libcsv-devel|libcsv|libcsv
+jansson|header jansson.h|libjansson-dev|jansson-devel|jansson|jansson
+xxHash|header xxhash.h|libxxhash-dev|xxhash-devel|xxhash|xxhash
+gnuplot|has gnuplot|gnuplot-nox|gnuplot|gnuplot|gnuplot
+fontconfig|has fc-list|fontconfig|fontconfig|fontconfig|fontconfig
+DejaVu fonts|has_dejavu|fonts-dejavu-core|dejavu-sans-fonts|ttf-dejavu|font-dejavu
+git|has git|git|git|git|git
+'
+needs_tests='
+cmocka|has_cmocka|libcmocka-dev|libcmocka-devel|cmocka|cmocka
+Google Benchmark|has_benchmark|libbenchmark-dev|google-benchmark-devel|benchmark|google-benchmark
+clang|has clang|clang|clang|clang|llvm
+libFuzzer|has_fuzzer|FUZZER|compiler-rt|compiler-rt|llvm
+OpenMP for clang|has_clang_openmp|libomp-dev|libomp-devel|openmp|libomp
+clang-format|has clang-format|clang-format|clang-tools-extra|clang|clang-format
+valgrind|has valgrind|valgrind|valgrind|valgrind|valgrind
+rsvg-convert|has rsvg-convert|librsvg2-bin|librsvg2-tools|librsvg|librsvg
+'
+
+# Sets missing_names, and missing_packages in the given column's names.
+find_missing() {
+  local column=$1 list=$needs_minimal name probe rest
+  [ -n "$minimal" ] || list+=$needs_tests
+  missing_names=()
+  missing_packages=()
+  while IFS='|' read -r name probe rest; do
+    [ -n "$name" ] || continue
+    # shellcheck disable=SC2086 # the probe is a command and its argument
+    $probe && continue
+    missing_names+=("$name")
+    rest=$(cut -d '|' -f "$column" <<<"$rest")
+    [[ " ${missing_packages[*]-} " == *" $rest "* ]] || missing_packages+=("$rest")
+  done <<<"$list"
+}
+
+find_missing 1
+if [ ${#missing_names[@]} -eq 0 ]; then
+  echo "setup: everything is there"
+  exit 0
+fi
+
+# ---- other systems: say what is missing ----
+
+if ! has apt-get; then
+  if has dnf; then how="dnf install" column=2
+  elif has pacman; then how="pacman -S" column=3
+  elif has brew; then how="brew install" column=4
+  else how="" column=1
+  fi
+  find_missing $column
+  missing=$(printf '%s, ' "${missing_names[@]}")
+  echo "setup: missing: ${missing%, }" >&2
+  if [ -n "$how" ]; then
+    echo "setup: this script installs on Debian and Ubuntu only; here, try: $how ${missing_packages[*]}" >&2
+  else
+    echo "setup: this script installs on Debian and Ubuntu only (there: ${missing_packages[*]});" \
+      "please install them your system's way and run this again" >&2
+  fi
+  exit 1
+fi
+
+# ---- Debian and Ubuntu ----
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! has sudo; then
+    echo "setup: not root and no sudo; as root, run: apt-get install ${missing_packages[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+apt() { "${as_root[@]+"${as_root[@]}"}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
+known() { [ -n "$(apt-cache --quiet=2 show "$1" 2>/dev/null)" ]; }
+
+# The package that holds libFuzzer for the release's clang: a version-less name where there
+# is one, else by version; older releases have it in clang's own dependencies.
+fuzzer_package() {
+  local version
+  known libclang-rt-dev && { echo libclang-rt-dev; return; }
+  version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$/\1/p' | head -n 1)
+  if known "libclang-rt-$version-dev"; then
+    echo "libclang-rt-$version-dev"
+  else
+    echo "libclang-common-$version-dev"
+  fi
+}
+
+resolve() {
+  packages=()
+  local p
+  for p in "${missing_packages[@]}"; do
+    [ "$p" = FUZZER ] && p=$(fuzzer_package)
+    packages+=("$p")
+  done
+}
+all_known() {
+  local p
+  for p in "${packages[@]}"; do known "$p" || return 1; done
+}
+
+resolve
+echo "setup: installing ${packages[*]}"
+updated=
+if ! all_known; then
+  apt update
+  updated=1
+  resolve
+fi
+# An index that is out of date fails with 404s: bring it up to date and try once more.
+if ! apt install --no-install-recommends "${packages[@]}"; then
+  if [ -n "$updated" ]; then
+    echo "setup: apt-get could not install: ${packages[*]}" >&2
+    exit 1
+  fi
+  apt update
+  resolve
+  apt install --no-install-recommends "${packages[@]}"
+fi
+
+hash -r
+find_missing 1
+if [ ${#missing_names[@]} -gt 0 ]; then
+  missing=$(printf '%s, ' "${missing_names[@]}")
+  echo "setup: still missing after installing: ${missing%, }" >&2
+  if ! has_cmake; then
+    echo "setup: CMake $cmake_least or newer is needed, this release has $(cmake --version | head -n 1):" \
+      "python3 -m pip install cmake, or https://apt.kitware.com" >&2
+  fi
+  exit 1
+fi
+echo "setup: done"
