@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The program as a shell sees it: exit codes, where output goes, a full disk, a closed pipe.
+#
+#   tests/cli.sh GEMMARK
+set -uo pipefail
+gemmark=${1:?usage: tests/cli.sh GEMMARK}
+failures=0
+
+# expect CODE STDOUT STDERR ARGUMENT...: exit code, and a pattern that each stream must match
+expect() {
+  local code=$1 out_pattern=$2 err_pattern=$3 out err got
+  shift 3
+  err=$(mktemp)
+  out=$("$gemmark" "$@" 2>"$err")
+  got=$?
+  # shellcheck disable=SC2053 # the right sides are patterns
+  if [ "$got" -ne "$code" ] || [[ "$out" != $out_pattern ]] || [[ "$(cat "$err")" != $err_pattern ]]; then
+    echo "gemmark $*: exit code $got (expected $code)"
+    echo "  stdout: $out"
+    echo "  stderr: $(cat "$err")"
+    failures=$((failures + 1))
+  fi
+  rm -f "$err"
+}
+
+expect 0 'usage: gemmark COMMAND*examples:*' '' --help
+expect 0 'usage: gemmark COMMAND*' '' help
+expect 0 'gemmark [0-9]*' '' --version
+expect 2 '' 'gemmark: a command is missing*'
+expect 2 '' 'gemmark: unknown command benhc (did you mean bench?)' benhc
+expect 2 '' 'gemmark: unknown command xyzzy (*--help*)' xyzzy
+expect 2 '' 'gemmark: unknown option --nope*' --nope
+for command in model eval bench plot env; do
+  expect 0 "usage: gemmark $command*examples:*" '' "$command" --help
+  expect 0 "usage: gemmark $command*examples:*" '' help "$command"
+done
+expect 2 '' 'gemmark bench: unknown option --mdoe (did you mean --mode*?)' bench --mdoe direct
+expect 2 '' 'gemmark bench: *no-such-file.gguf*' bench -m no-such-file.gguf
+expect 2 '' 'gemmark bench: *no-such-options*' bench @no-such-options
+expect 2 '' 'gemmark eval: *' eval
+
+message=$("$gemmark" --help 2>&1 >/dev/full)
+code=$?
+if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "* ]]; then
+  echo "a full disk: exit code $code, '$message'"
+  failures=$((failures + 1))
+fi
+message=$("$gemmark" --help 2>&1 >&-)
+code=$?
+if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "* ]]; then
+  echo "standard output closed: exit code $code, '$message'"
+  failures=$((failures + 1))
+fi
+# A reader that has gone away is no error. The reader ends before the writer starts.
+message=$( { { sleep 0.2; "$gemmark" --help; echo $? >&3; } | true; } 3>&1 2>&1)
+if [ "$message" != 0 ]; then
+  echo "a closed pipe: '$message'"
+  failures=$((failures + 1))
+fi
+
+[ $failures -eq 0 ] || exit 1
+echo "cli: all as expected"
