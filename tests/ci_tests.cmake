@@ -1,0 +1,36 @@
+# What ctest --preset ci runs beside the unit tests: the asan build's executables, the same
+# tests under memcheck, and scripts. A tool that is missing fails its test by name.
+
+# gemmark_ci_test(NAME LABEL COST TIMEOUT COMMAND ...): one more test, run from tests/. Of those
+# waiting, ctest starts the one of the highest cost first: the quick ones have it.
+function(gemmark_ci_test name label cost timeout)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  # Threads that wait in OpenMP barriers must not spin: several tests share the machine's cores.
+  set_tests_properties(${name} PROPERTIES LABELS ${label} COST ${cost} TIMEOUT ${timeout} SKIP_RETURN_CODE 77
+    ENVIRONMENT "OMP_WAIT_POLICY=passive")
+endfunction()
+
+set(asan "${PROJECT_SOURCE_DIR}/build/asan")
+set(ci "${PROJECT_SOURCE_DIR}/ci")
+
+gemmark_ci_test(asan.golden_derive asan 45 120 "${asan}/tests/golden_derive"
+  "${CMAKE_CURRENT_SOURCE_DIR}/golden/gemma4-e4b-tiny.f32.gguf" "${asan}/golden")
+set_tests_properties(asan.golden_derive PROPERTIES FIXTURES_SETUP asan_golden)
+
+# Too slow under memcheck, which is 20 to 50 times slower; ASan runs them all.
+set(no_valgrind golden)
+foreach(name IN LISTS names)
+  gemmark_ci_test(asan.${name} asan 40 600 "${asan}/tests/test_${name}")
+  set_tests_properties(asan.${name} PROPERTIES FIXTURES_REQUIRED asan_golden)
+  if(NOT name IN_LIST no_valgrind)
+    gemmark_ci_test(valgrind.${name} valgrind 20 600 "${ci}/valgrind.sh" $<TARGET_FILE:test_${name}>)
+    set_tests_properties(valgrind.${name} PROPERTIES FIXTURES_REQUIRED golden)
+  endif()
+endforeach()
+
+gemmark_ci_test(check.includes check 90 60 "${ci}/check_includes.sh")
+gemmark_ci_test(check.includes_catches check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/check_includes.sh")
+gemmark_ci_test(check.format check 90 60 "${ci}/check_format.sh")
+gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/cli.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 30)
+gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/demo.sh" $<TARGET_FILE:gemmark>)
