@@ -1,0 +1,298 @@
+/*
+ * `gemmark model show`: a GGUF file's shape, what a decoded token reads of its
+ * weights, and what its cache takes. Prints only what engine/model.h says.
+ */
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model.h"
+#include "harness/cli/cmd_model.h"
+#include "harness/cli/option_values.h"
+#include "harness/cli/options.h"
+
+enum { MAX_CONTEXTS = 32 };
+
+struct show {
+	const char *path;
+	int contexts[MAX_CONTEXTS];
+	int n_contexts;
+	enum tensor_type k_type;
+	enum tensor_type v_type;
+	bool tensors;
+};
+
+static int apply_context(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	for (const char *item = value;; item++) {
+		char word[16];
+		size_t n = strcspn(item, ",");
+		if (n >= sizeof word)
+			return error_set(err, ERROR_INPUT, "\"%s\" is no context length", item);
+		memcpy(word, item, n);
+		word[n] = 0;
+		if (s->n_contexts == MAX_CONTEXTS)
+			return error_set(err, ERROR_INPUT, "more than %d context lengths", MAX_CONTEXTS);
+		int rc = options_int(word, "context", 1, 1 << 30, &s->contexts[s->n_contexts], err);
+		if (rc)
+			return rc;
+		s->n_contexts++;
+		item += n;
+		if (!*item)
+			return 0;
+	}
+}
+
+static int apply_k_type(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return options_cache_type(value, &s->k_type, err);
+}
+
+static int apply_v_type(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return options_cache_type(value, &s->v_type, err);
+}
+
+static int apply_tensors(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	struct show *s = ctx;
+	s->tensors = true;
+	return 0;
+}
+
+static int positional(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	if (s->path)
+		return error_set(err, ERROR_INPUT, "\"%s\": one file at a time, and %s came first", value, s->path);
+	s->path = value;
+	return 0;
+}
+
+static const struct option_spec options[] = {
+	{"-c, --context", "N[,N...]", "context lengths to give the cache's size for; default: a ladder", apply_context},
+	{"-ctk, --cache-type-k", "T", "of keys: f16, bf16 or f32; default f16", apply_k_type},
+	{"-ctv, --cache-type-v", "T", "of values; default f16", apply_v_type},
+	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",
+	 apply_tensors},
+	{NULL, NULL, NULL, NULL},
+};
+
+static const struct command command = {
+	.name = "model show",
+	.summary = "What a GGUF file holds, what a decoded token reads of it, what its cache takes.",
+	.usage = "gemmark model show FILE [options]",
+	.examples = "gemmark model show e4b.gguf\n"
+		    "gemmark model show e4b.gguf -c 4096,131072 -ctk f32 -ctv f32\n"
+		    "gemmark model show e4b.gguf --tensors\n",
+	.options = options,
+	.positional = positional,
+};
+
+/* The file's bytes are anybody's: keep them from steering the terminal. */
+static void print_name(struct gguf_string s, int width)
+{
+	for (size_t i = 0; i < s.size; i++)
+		putchar(isprint((unsigned char)s.data[i]) ? s.data[i] : '?');
+	for (size_t i = s.size; i < (size_t)width; i++)
+		putchar(' ');
+}
+
+static int64_t elements(const struct gguf_tensor *t)
+{
+	int64_t n = 1;
+	for (int i = 0; i < t->n_dims; i++)
+		n *= t->ne[i];
+	return n;
+}
+
+static void show_model(const struct model *m)
+{
+	double parameters = 0;
+	for (size_t i = 0; i < m->file.n_tensors; i++)
+		parameters += (double)elements(&m->file.tensors[i]);
+	printf("%s\n", m->file.path);
+	printf("  architecture    %s\n", model_arch_name(m->arch));
+	printf("  name            ");
+	print_name((struct gguf_string){m->name, strlen(m->name)}, 0);
+	printf("\n  parameters      %s\n", short_text(parameters, "").text);
+	printf("  file            %zu bytes (%s), %zu tensors\n", m->file.map_bytes,
+	       short_text((double)m->file.map_bytes, "B").text, m->file.n_tensors);
+	printf("  layers          %d\n", m->n_layer);
+	printf("  width           %d\n", m->n_embd);
+	printf("  vocabulary      %d tokens, %s\n", m->n_vocab,
+	       m->output == m->token_embd ? "head tied to the embedding" : "head of its own");
+	printf("  context         %d positions\n", m->n_context);
+	if (m->window)
+		printf("  window          %d positions on sliding layers\n", m->window);
+	if (m->n_ple)
+		printf("  PLE             %d wide, table of %s\n", m->n_ple,
+		       short_text((double)m->per_layer_token_embd->bytes, "B").text);
+	if (m->n_expert)
+		printf("  experts         %d of %d used, %d wide\n", m->n_expert_used, m->n_expert, m->n_ff_expert);
+	if (m->softcap > 0)
+		printf("  softcap         %g\n", (double)m->softcap);
+}
+
+/* Layers of one kind are one row of the table. */
+static bool same_kind(const struct model *m, int a, int b)
+{
+	const struct model_layer *x = &m->layers[a], *y = &m->layers[b];
+	bool x_own = x->kv_source == a, y_own = y->kv_source == b;
+	return x->sliding == y->sliding && x->n_head == y->n_head && x->n_head_kv == y->n_head_kv &&
+	       x->head_dim == y->head_dim && x->n_ff == y->n_ff && x->v_is_k == y->v_is_k && x_own == y_own &&
+	       (x_own || x->kv_source == y->kv_source);
+}
+
+static void show_layers(const struct model *m)
+{
+	printf("\n  layers  attention  K/V                q heads  kv heads  head dim     FFN\n");
+	for (int i = 0; i < m->n_layer; i++) {
+		int count = 0, before = 0;
+		for (int j = 0; j < m->n_layer; j++)
+			if (same_kind(m, i, j)) {
+				count++;
+				before += j < i;
+			}
+		if (before)
+			continue;
+		const struct model_layer *l = &m->layers[i];
+		char kv[32];
+		if (l->kv_source != i)
+			snprintf(kv, sizeof kv, "of layer %d", l->kv_source);
+		else
+			snprintf(kv, sizeof kv, "%s", l->v_is_k ? "own, V = K" : "own");
+		printf("  %6d  %-9s  %-17s  %7d  %8d  %8d  %6d\n", count, l->sliding ? "sliding" : "global", kv,
+		       l->n_head, l->n_head_kv, l->head_dim, l->n_ff);
+	}
+}
+
+static void show_types(const struct model *m)
+{
+	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
+	printf("\n  type   tensors      parameters           bytes\n");
+	for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+		long long n = 0, parameters = 0;
+		size_t bytes = 0;
+		for (size_t i = 0; i < m->file.n_tensors; i++) {
+			const struct gguf_tensor *t = &m->file.tensors[i];
+			if (t->type != types[k])
+				continue;
+			n++;
+			parameters += elements(t);
+			bytes += t->bytes;
+		}
+		if (n)
+			printf("  %-5s  %7lld  %14lld  %14zu\n", tensor_type_name(types[k]), n, parameters, bytes);
+	}
+}
+
+static size_t bytes_of(const struct gguf_tensor *t)
+{
+	return t ? t->bytes : 0;
+}
+
+static void print_share(const char *what, size_t bytes, size_t total)
+{
+	printf("  %-34s  %14zu  %9s  %5.1f %%\n", what, bytes, short_text((double)bytes, "B").text,
+	       total ? 100.0 * (double)bytes / (double)total : 0);
+}
+
+static void show_decode(const struct model *m)
+{
+	size_t total = model_decode_bytes(m), attention = 0, ffn = 0;
+	size_t ple = bytes_of(m->per_layer_model_proj) + bytes_of(m->per_layer_proj_norm);
+	size_t head = bytes_of(m->output) + bytes_of(m->output_norm);
+	for (int i = 0; i < m->n_layer; i++) {
+		const struct model_layer *l = &m->layers[i];
+		size_t a = bytes_of(l->attn_norm) + bytes_of(l->attn_q) + bytes_of(l->attn_k) + bytes_of(l->attn_v) +
+			   bytes_of(l->attn_output) + bytes_of(l->attn_q_norm) + bytes_of(l->attn_k_norm) +
+			   bytes_of(l->post_attention_norm);
+		size_t e = bytes_of(l->inp_gate) + bytes_of(l->proj) + bytes_of(l->post_norm);
+		attention += a;
+		ple += e;
+		ffn += model_layer_bytes(m, i) - a - e; /* with the layer's output scale, 4 bytes */
+	}
+	printf("\n  weights read per decoded token\n");
+	print_share("attention", attention, total);
+	char what[64];
+	if (m->n_expert)
+		snprintf(what, sizeof what, "FFN and %d of %d experts", m->n_expert_used, m->n_expert);
+	else
+		snprintf(what, sizeof what, "FFN");
+	print_share(what, ffn, total);
+	if (m->n_ple)
+		print_share("PLE projections", ple, total);
+	print_share("head", head, total);
+	print_share(m->n_ple ? "rows gathered, embedding and PLE" : "row gathered, embedding",
+		    total - attention - ffn - ple - head, total);
+	print_share("all", total, total);
+}
+
+static void show_cache(const struct model *m, const struct show *s)
+{
+	enum { LADDER = 7, FIRST = 512 };
+	int contexts[MAX_CONTEXTS], n = s->n_contexts;
+	memcpy(contexts, s->contexts, sizeof contexts);
+	if (n == 0) {
+		for (int c = FIRST; n < LADDER && c < m->n_context; c *= 4)
+			contexts[n++] = c;
+		contexts[n++] = m->n_context;
+	}
+	printf("\n  K/V cache: keys %s, values %s; prefill adds its batch to each sliding layer\n",
+	       tensor_type_name(s->k_type), tensor_type_name(s->v_type));
+	for (int i = 0; i < n; i++) {
+		/* slack 1: tokens are appended one by one. */
+		size_t bytes = model_kv_bytes(m, contexts[i], 1, s->k_type, s->v_type);
+		printf("  %10d positions %14zu bytes  %9s%s\n", contexts[i], bytes, short_text((double)bytes, "B").text,
+		       contexts[i] > m->n_context ? "  beyond the trained context" : "");
+	}
+}
+
+static void show_tensors(const struct model *m)
+{
+	printf("\n  %-33s %-4s %-13s %11s %12s\n", "tensor", "type", "shape", "bytes", "offset");
+	for (size_t i = 0; i < m->file.n_tensors; i++) {
+		const struct gguf_tensor *t = &m->file.tensors[i];
+		char shape[96] = "";
+		for (int d = 0, n = 0; d < t->n_dims; d++)
+			n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%lld", d ? "," : "", (long long)t->ne[d]);
+		printf("  ");
+		print_name(t->name, 33);
+		printf(" %-4s %-13s %11zu %12td\n", tensor_type_name(t->type), shape, t->bytes,
+		       (const unsigned char *)t->data - m->file.map);
+	}
+}
+
+int cmd_model_show(int argc, char **argv)
+{
+	struct show s = {.k_type = TENSOR_F16, .v_type = TENSOR_F16};
+	struct error err = {0};
+	int rc = options_parse(&command, argc, argv, &s, &err);
+	if (rc > 0)
+		return 0;
+	if (rc == 0 && !s.path)
+		rc = error_set(&err, ERROR_INPUT, "say which file; see gemmark model show --help");
+	if (rc)
+		return command_fail("model show", rc, &err);
+	struct model m;
+	rc = model_open(&m, s.path, &err);
+	if (rc)
+		return command_fail("model show", rc, &err);
+	show_model(&m);
+	show_layers(&m);
+	show_types(&m);
+	show_decode(&m);
+	show_cache(&m, &s);
+	if (s.tensors)
+		show_tensors(&m);
+	model_close(&m);
+	return 0;
+}

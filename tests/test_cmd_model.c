@@ -1,0 +1,138 @@
+/*
+ * `gemmark model`: what make and show print, how wide, and that every bad argument is one
+ * line that names it and exit code 2. And the progress bar's line.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "harness/cli/options.h"
+#include "harness/cli/progress.h"
+
+struct temp {
+	char dir[64];
+	char path[96];
+};
+
+static struct temp temp_make(void)
+{
+	struct temp t = {.dir = "/tmp/test_synth_XXXXXX"};
+	assert_non_null(mkdtemp(t.dir));
+	snprintf(t.path, sizeof t.path, "%s/m.gguf", t.dir);
+	return t;
+}
+
+/* Fails if anything but t->path is left in the directory. */
+static void temp_remove(const struct temp *t)
+{
+	unlink(t->path);
+	assert_int_equal(rmdir(t->dir), 0);
+}
+
+enum { MAX_ARGS = 16 };
+
+/* Runs `gemmark model ...`, words separated by spaces, with stdout and stderr in a file. */
+static int run_command(const char *words, char *output, size_t size)
+{
+	char copy[512], *argv[MAX_ARGS + 1];
+	int argc = 0;
+	snprintf(copy, sizeof copy, "%s", words);
+	for (char *save, *w = strtok_r(copy, " ", &save); w && argc < MAX_ARGS; w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+	argv[argc] = NULL;
+	FILE *f = tmpfile();
+	assert_non_null(f);
+	fflush(NULL);
+	int out = dup(1), error = dup(2);
+	dup2(fileno(f), 1);
+	dup2(fileno(f), 2);
+	int rc = cmd_model(argc, argv);
+	fflush(NULL);
+	dup2(out, 1);
+	dup2(error, 2);
+	close(out);
+	close(error);
+	rewind(f);
+	size_t n = fread(output, 1, size - 1, f);
+	output[n] = 0;
+	fclose(f);
+	return rc;
+}
+
+static void test_command(void **state)
+{
+	(void)state;
+	struct temp t = temp_make();
+	char words[256];
+	static char out[65536];
+	snprintf(words, sizeof words, "model make --arch gemma4-e2b-tiny --type Q8_0 -o %s", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+
+	snprintf(words, sizeof words, "model show %s -c 16,4096 -ctk f32 -ctv f16 --tensors", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	/* 16: (4 x 32 + 1 x 64) elements a position, 6 bytes each; 4096: the sliding layers stay at their window. */
+	assert_non_null(strstr(out, " 16 positions          18432 bytes"));
+	assert_non_null(strstr(out, " 4096 positions        1585152 bytes"));
+	assert_non_null(strstr(out, "blk.9.ffn_down.weight"));
+	assert_non_null(strstr(out, "of layer 4"));
+	for (const char *line = out; *line; line += strcspn(line, "\n") + 1)
+		if (strcspn(line, "\n") > 80)
+			fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
+
+	static const struct {
+		const char *words, *says;
+	} bad[] = {
+		{"model", "make or show"},
+		{"model shwo", "show?"},
+		{"model make --arch gemma4-e4 -o x", "gemma4-e4b"},
+		{"model make --arch gemma4-e4b", "-o"},
+		{"model make -o x", "--arch"},
+		{"model make --arch gemma4-e4b -o x --type q5_9", "q8_0"},
+		{"model make --arch gemma4-e4b -o x --layers 7", "multiple of 6"},
+		{"model make --arch gemma4-e4b-tiny -o /nowhere/at/all/x", "/nowhere/at/all/x"},
+		{"model show", "which file"},
+		{"model show no-such-file.gguf", "no-such-file.gguf"},
+		{"model show golden/qwen3-tiny.json", "qwen3-tiny.json"},
+		{"model show x -ctk q8_0", "f16"},
+		{"model show x -c 10,y", "y"},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		int rc = run_command(bad[i].words, out, sizeof out);
+		char *newline = strchr(out, '\n');
+		if (rc != 2 || !strstr(out, bad[i].says) || !newline || newline[1])
+			fail_msg("%s: %d, %s", bad[i].words, rc, out);
+	}
+	temp_remove(&t);
+}
+
+static void test_progress_line(void **state)
+{
+	(void)state;
+	char line[PROGRESS_LINE_BYTES];
+	progress_line(line, "x", 2000000000, 8000000000, 4);
+	assert_string_equal(line, "x [###.........]  25%  2.0 of 8.0 GB  500 MB/s  0:12 left");
+	progress_line(line, "x", 1000000000, 8000000000000, 10);
+	assert_non_null(strstr(line, "22:13:10 left"));
+	progress_line(line, "x", 0, 8000000000, 0);
+	assert_string_equal(line, "x [............]   0%  0.0 of 8.0 GB  0 MB/s");
+	progress_line(line, "gemma4-26b-a4b..", 899999999999, 900000000000, 1000000);
+	assert_true(strlen(line) <= 79);
+	progress_line(line, "x", 0, 0, 1);
+	assert_non_null(strstr(line, "100%"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_progress_line),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
