@@ -5,7 +5,7 @@ target_include_directories(gemmark_flags INTERFACE "${PROJECT_SOURCE_DIR}")
 target_compile_definitions(gemmark_flags INTERFACE _GNU_SOURCE)
 # snprintf cuts error lines to their buffer on purpose: no -Wformat-truncation.
 target_compile_options(gemmark_flags INTERFACE
-  -Wall -Wextra -Werror -Wshadow -Wvla -Wno-format-truncation
+  -Wall -Wextra -Werror -Wshadow -Wvla $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>)
 if(GEMMARK_SANITIZE)
   target_compile_options(gemmark_flags INTERFACE

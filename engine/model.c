@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/gguf_internal.h"
+
 enum {
 	MAX_LAYERS = 1024,
 	MAX_WIDTH = 1 << 20, /* n_embd, n_ff, heads x head_dim */
@@ -106,8 +108,8 @@ static int read_arch(struct reader *r)
 		r->m->arch = MODEL_QWEN3;
 	else
 		return error_set(r->err, ERROR_UNSUPPORTED,
-				 "%s: the architecture '%.*s' is not supported; gemma4 and qwen3 are", r->g->path,
-				 (int)(s.size < 40 ? s.size : 40), s.data);
+				 "%s: the architecture '%s' is not supported; gemma4 and qwen3 are", r->g->path,
+				 gguf_show(s).text);
 	struct gguf_string name = s;
 	const struct gguf_kv *kv = gguf_find(r->g, "general.name");
 	if (kv && kv->type == GGUF_STRING) {

@@ -6,6 +6,7 @@
 #define GEMMARK_TESTS_GGUF_BYTES_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,6 +188,72 @@ static inline void sample_alignment(struct bytes *b)
 	put_data(b, 20, 4);
 }
 
+/* A whole model, the smallest that engine/model.c accepts: one sliding and one global layer, PLE, K = V. */
+static inline void sample_model(struct bytes *b)
+{
+	static const struct {
+		const char *name;
+		uint32_t value;
+	} ints[] = {
+		{"gemma4.block_count", 2},
+		{"gemma4.context_length", 8},
+		{"gemma4.embedding_length", 4},
+		{"gemma4.feed_forward_length", 2},
+		{"gemma4.attention.head_count", 2},
+		{"gemma4.attention.head_count_kv", 1},
+		{"gemma4.attention.key_length", 2},
+		{"gemma4.attention.key_length_swa", 2},
+		{"gemma4.attention.sliding_window", 2},
+		{"gemma4.attention.shared_kv_layers", 0},
+		{"gemma4.embedding_length_per_layer_input", 2},
+	};
+	static const struct {
+		const char *name;
+		uint64_t ne[2]; /* ne[1] 0: a vector */
+	} global[] = {{"token_embd.weight", {4, 3}},
+		      {"output_norm.weight", {4}},
+		      {"per_layer_token_embd.weight", {4, 3}},
+		      {"per_layer_model_proj.weight", {4, 4}},
+		      {"per_layer_proj_norm.weight", {2}}},
+	  layer[] = {
+		  {"attn_norm.weight", {4}},           {"attn_q.weight", {4, 4}},   {"attn_q_norm.weight", {2}},
+		  {"attn_k.weight", {4, 2}},           {"attn_k_norm.weight", {2}}, {"attn_output.weight", {4, 4}},
+		  {"post_attention_norm.weight", {4}}, {"ffn_norm.weight", {4}},    {"ffn_gate.weight", {4, 2}},
+		  {"ffn_up.weight", {4, 2}},           {"ffn_down.weight", {2, 4}}, {"post_ffw_norm.weight", {4}},
+		  {"inp_gate.weight", {4, 2}},         {"proj.weight", {2, 4}},     {"post_norm.weight", {4}},
+		  {"attn_v.weight", {4, 2}}, /* last: the global layer goes without */
+	  };
+	enum {
+		N_INTS = sizeof ints / sizeof *ints,
+		N_GLOBAL = sizeof global / sizeof *global,
+		N_LAYER = sizeof layer / sizeof *layer,
+	};
+	const uint64_t n_tensors = N_GLOBAL + 2 * N_LAYER - 1;
+	put_header(b, 3, n_tensors, N_INTS + 5);
+	put_key(b, "general.architecture", GGUF_STRING);
+	put_string(b, "gemma4");
+	for (int i = 0; i < N_INTS; i++)
+		put_kv(b, ints[i].name, GGUF_UINT32, ints[i].value, 4);
+	put_kv(b, "gemma4.rope.freq_base", GGUF_FLOAT32, 0x461c4000, 4); /* 10000 */
+	put_kv(b, "gemma4.rope.freq_base_swa", GGUF_FLOAT32, 0x461c4000, 4);
+	put_kv(b, "gemma4.attention.layer_norm_rms_epsilon", GGUF_FLOAT32, 0x358637bd, 4); /* 1e-6 */
+	put_key(b, "gemma4.attention.sliding_window_pattern", GGUF_ARRAY);
+	put_array(b, GGUF_BOOL, 2);
+	put_uint(b, 0x0001, 2);
+	uint64_t offset = 0;
+	for (int i = 0; i < N_GLOBAL; i++, offset += 64)
+		put_tensor(b, global[i].name, global[i].ne[1] ? 2 : 1, global[i].ne, TENSOR_F32, offset);
+	for (int l = 0; l < 2; l++) {
+		for (int i = 0; i < N_LAYER - l; i++, offset += 64) {
+			char name[64];
+			snprintf(name, sizeof name, "blk.%d.%s", l, layer[i].name);
+			put_tensor(b, name, layer[i].ne[1] ? 2 : 1, layer[i].ne, TENSOR_F32, offset);
+		}
+	}
+	put_padding(b, 32);
+	put_data(b, 1, n_tensors * 64);
+}
+
 struct sample {
 	const char *name;
 	void (*build)(struct bytes *b);
@@ -194,7 +261,7 @@ struct sample {
 
 static const struct sample samples[] = {
 	{"empty", sample_empty},     {"types", sample_types},         {"arrays", sample_arrays},
-	{"tensors", sample_tensors}, {"alignment", sample_alignment},
+	{"tensors", sample_tensors}, {"alignment", sample_alignment}, {"model", sample_model},
 };
 
 enum { N_SAMPLES = sizeof samples / sizeof *samples };

@@ -89,6 +89,19 @@ static void test_widths_a_layer(void **state)
 	golden_free(&g);
 }
 
+/* The fuzzer's seed must be a model, or it explores nothing behind the first missing key. */
+static void test_smallest_model(void **state)
+{
+	(void)state;
+	struct model m;
+	struct error err;
+	if (model_open(&m, "fuzz/corpus/gguf/model.gguf", &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(m.n_layer, 2);
+	assert_true(m.layers[1].v_is_k);
+	model_close(&m);
+}
+
 static void test_qwen3(void **state)
 {
 	(void)state;
@@ -254,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_k_is_v_and_moe),
 		cmocka_unit_test(test_widths_a_layer),
 		cmocka_unit_test(test_qwen3),
+		cmocka_unit_test(test_smallest_model),
 		cmocka_unit_test(test_damage_is_named),
 		cmocka_unit_test(test_other_architecture),
 	};
