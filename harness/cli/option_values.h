@@ -4,8 +4,8 @@
 
 #include "engine/error.h"
 #include "engine/forward.h"
+#include "engine/gguf.h"
 #include "engine/graph.h"
-#include "kernels/params.h"
 
 /* Each returns 0 or ERROR_INPUT that names the value, the choices and, where one is near, the likely one. */
 int options_mode(const char *value, enum graph_mode *out, struct error *err);
