@@ -179,6 +179,8 @@ int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
 			return rc;
 		c->high = c->saved_high;
 	}
+	if (pos == 0)
+		c->high = 0; /* all that will ever be read is written again */
 	c->pos = pos;
 	if (c->checkpoint > pos)
 		c->checkpoint = -1;
