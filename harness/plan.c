@@ -1,0 +1,77 @@
+#include "harness/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/random.h"
+
+/* Splits items [0, n) where `same` ends: starts receives the runs' first indexes, and n at the end. */
+static int split(const struct cell *cells, int n, int (*same)(const struct cell *, const struct cell *), int *starts)
+{
+	int runs = 0;
+	for (int i = 0; i < n; i++)
+		if (i == 0 || !same(&cells[i - 1], &cells[i]))
+			starts[runs++] = i;
+	starts[runs] = n;
+	return runs;
+}
+
+/* The cells of one group, base .. base + n - 1, into sequence. scratch: (3 n + 1). */
+static void order_group(const struct cell *cells, int base, int n, uint64_t *state, int *sequence, int *scratch)
+{
+	int *starts = scratch, *units = scratch + n + 1, *members = units + n;
+	int n_units = split(cells + base, n, cell_same_unit, starts);
+	for (int u = 0; u < n_units; u++)
+		units[u] = u;
+	random_shuffle(state, units, n_units);
+	int at = 0;
+	for (int u = 0; u < n_units; u++) {
+		int first = starts[units[u]], size = starts[units[u] + 1] - first;
+		for (int i = 0; i < size; i++)
+			members[i] = base + first + i;
+		random_shuffle(state, members, size);
+		memcpy(sequence + at, members, (size_t)size * sizeof *members);
+		at += size;
+	}
+}
+
+int plan_build(const struct cell *cells, int n, uint64_t seed, struct plan *out, struct error *err)
+{
+	*out = (struct plan){0};
+	size_t count = (size_t)n;
+	int *scratch = calloc(5 * count + 2, sizeof *scratch);
+	out->owned = calloc(count ? count : 1, sizeof *out->owned);
+	out->groups = calloc(count ? count : 1, sizeof *out->groups);
+	if (!scratch || !out->owned || !out->groups) {
+		free(scratch);
+		plan_free(out);
+		return error_set(err, ERROR_MEMORY, "no memory to order %d cells; sweep fewer values", n);
+	}
+	int *starts = scratch, *groups = scratch + count + 1, *rest = groups + count;
+	uint64_t state = seed;
+	out->n_groups = split(cells, n, cell_same_group, starts);
+	for (int g = 0; g < out->n_groups; g++)
+		groups[g] = g;
+	random_shuffle(&state, groups, out->n_groups);
+	int at = 0;
+	for (int g = 0; g < out->n_groups; g++) {
+		int first = starts[groups[g]], size = starts[groups[g] + 1] - first;
+		out->groups[g] = (struct plan_group){out->owned + at, size};
+		order_group(cells, first, size, &state, out->owned + at, rest);
+		at += size;
+	}
+	free(scratch);
+	return 0;
+}
+
+void plan_free(struct plan *p)
+{
+	free(p->groups);
+	free(p->owned);
+	*p = (struct plan){0};
+}
+
+int plan_cell(const struct plan_group *g, int repetition, int i)
+{
+	return g->sequence[repetition % 2 ? g->n - 1 - i : i];
+}

@@ -1,0 +1,35 @@
+/*
+ * The order in which a sweep's cells run.
+ *
+ * Groups (one placement and depth: one prefill) in a seeded random order. In a group
+ * the units (one test and fusion) in a random order, and the modes of a unit in a
+ * random order, next to each other; every other repetition runs the group backwards
+ * (ABBA), so that linear drift hits all modes alike.
+ */
+#ifndef GEMMARK_HARNESS_PLAN_H
+#define GEMMARK_HARNESS_PLAN_H
+
+#include <stdint.h>
+
+#include "engine/error.h"
+#include "harness/matrix.h"
+
+struct plan_group {
+	int *sequence; /* (n) indexes of cells, as even repetitions run them */
+	int n;
+};
+
+struct plan {
+	struct plan_group *groups; /* (n_groups), in the order in which they run */
+	int n_groups;
+	int *owned;
+};
+
+/* cells as matrix_cells leaves them: groups and units are neighbours. */
+int plan_build(const struct cell *cells, int n, uint64_t seed, struct plan *out, struct error *err);
+void plan_free(struct plan *p);
+
+/* The cell that runs as number `i` of a group in a repetition. */
+int plan_cell(const struct plan_group *g, int repetition, int i);
+
+#endif
