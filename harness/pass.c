@@ -1,0 +1,133 @@
+#include "harness/pass.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+int64_t runner_now_ns(const struct runner_options *o)
+{
+	if (o->clock)
+		return o->clock(o->clock_ctx);
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int runner_stopped(const struct runner_options *o)
+{
+	return o->stop && *o->stop;
+}
+
+static int steady_event(const struct cell *c, enum token_event e)
+{
+	if (cell_is_direct(c))
+		return e == TOKEN_EVENT_DIRECT;
+	return e == TOKEN_EVENT_UPDATE || e == TOKEN_EVENT_REPLAY;
+}
+
+/* Direct launches in a graph mode, whatever they call themselves. */
+static int fell_back(const struct cell *c, enum token_event e)
+{
+	return e == TOKEN_EVENT_FALLBACK || (!cell_is_direct(c) && e == TOKEN_EVENT_DIRECT);
+}
+
+static int warm_up(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+{
+	struct workload *w = s->w;
+	int in_a_row = 0;
+	token_fill(&s->stream, c->n_depth, s->o->warmup_max, s->tokens);
+	int64_t ready = runner_now_ns(s->o);
+	while (p->n_warmup < s->o->warmup_max && in_a_row < s->o->steady && !runner_stopped(s->o)) {
+		struct token_record *t = &s->records[p->n_warmup];
+		*t = (struct token_record){.phase = TOKEN_PHASE_WARMUP, .index = p->n_warmup};
+		int rc = w->ops->decode(w, s->tokens[p->n_warmup], t, err);
+		if (rc)
+			return rc;
+		t->itl_us = (double)(t->done_ns - ready) / 1e3;
+		ready = t->done_ns;
+		in_a_row = steady_event(c, t->event) ? in_a_row + 1 : 0;
+		p->fallbacks += fell_back(c, t->event);
+		p->n_warmup++;
+	}
+	p->steady = in_a_row >= s->o->steady;
+	return 0;
+}
+
+/* hashes: (n_gen), receives the chain. */
+static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	struct workload *w = s->w;
+	token_fill(&s->stream, c->n_depth, c->n_gen, s->tokens);
+	struct token_record *records = s->records + p->n_warmup;
+	/* Touched before the clock starts: no page fault is measured. */
+	memset(records, 0, (size_t)c->n_gen * sizeof *records);
+	memset(hashes, 0, (size_t)c->n_gen * sizeof *hashes);
+	int64_t ready = runner_now_ns(s->o);
+	for (int i = 0; i < c->n_gen && !runner_stopped(s->o); i++) {
+		struct token_record *t = &records[i];
+		t->phase = TOKEN_PHASE_MEASURE;
+		t->index = i;
+		int rc = w->ops->decode(w, s->tokens[i], t, err);
+		if (rc)
+			return rc;
+		t->itl_us = (double)(t->done_ns - ready) / 1e3;
+		p->n_measured++;
+		int64_t check = runner_now_ns(s->o);
+		rc = w->ops->hash(w, p->hash, &p->hash, err);
+		if (rc)
+			return error_prefix(err, rc, "token %d", i);
+		hashes[i] = p->hash;
+		ready = t->done_ns + (runner_now_ns(s->o) - check);
+	}
+	for (int i = 0; i < p->n_measured; i++)
+		p->fallbacks += fell_back(c, records[i].event);
+	return 0;
+}
+
+static int pass_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	struct workload *w = s->w;
+	token_fill(&s->stream, c->n_depth, c->n_prompt, s->tokens);
+	int64_t from = runner_now_ns(s->o);
+	int rc = w->ops->prefill(w, s->tokens, c->n_prompt, err);
+	if (rc)
+		return rc;
+	p->prefill_us = (double)(runner_now_ns(s->o) - from) / 1e3;
+	rc = w->ops->hash(w, 0, &p->hash, err);
+	hashes[0] = p->hash;
+	return rc;
+}
+
+static int pass_generate(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
+			 struct error *err)
+{
+	int rc = warm_up(s, c, p, err);
+	if (!rc)
+		rc = s->w->ops->rewind(s->w, c->n_depth, err);
+	if (!rc && !runner_stopped(s->o))
+		rc = measure(s, c, p, hashes, err);
+	return rc;
+}
+
+int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	*p = (struct pass){.first_diff = -1, .prefill_us = NAN};
+	struct workload *w = s->w;
+	int64_t from = runner_now_ns(s->o);
+	int rc = w->ops->set_arm(w, c->mode, c->fusion, err);
+	if (!rc)
+		rc = w->ops->rewind(w, c->n_depth, err);
+	if (!rc)
+		rc = c->n_prompt ? pass_prompt(s, c, p, hashes, err) : pass_generate(s, c, p, hashes, err);
+	p->stopped = runner_stopped(s->o) && p->n_measured < c->n_gen;
+	p->seconds = (double)(runner_now_ns(s->o) - from) / 1e9;
+	return rc;
+}
+
+void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, const uint64_t *hashes)
+{
+	int n = c->n_prompt ? 1 : p->n_measured;
+	for (int i = 0; i < n && p->first_diff < 0; i++)
+		if (hashes[i] != expected[i])
+			p->first_diff = i;
+}

@@ -1,0 +1,51 @@
+/*
+ * One pass over a cell: the warm-up, then the tokens that are measured; or the prefill
+ * of a prompt test. Rows, references and the order of passes are the runner's.
+ */
+#ifndef GEMMARK_HARNESS_PASS_H
+#define GEMMARK_HARNESS_PASS_H
+
+#include <stdint.h>
+
+#include "engine/error.h"
+#include "harness/matrix.h"
+#include "harness/runner.h"
+#include "harness/tokens.h"
+#include "harness/workload.h"
+
+/* What passes run on. Buffers are allocated before, and large enough for every cell. */
+struct pass_setup {
+	const struct runner_options *o;
+	struct workload *w; /* at any position behind the checkpoint at the cells' depth */
+	struct token_stream stream;
+	int *tokens;                  /* (warmup_max, n_gen or n_prompt, whichever is most) */
+	struct token_record *records; /* (warmup_max + n_gen), receives the warm-up's tokens, then the measured ones */
+};
+
+/* How one pass over a cell went. */
+struct pass {
+	int n_warmup;
+	int n_measured;
+	int steady;     /* the warm-up ended because the tokens were steady */
+	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
+	int first_diff; /* first token whose hash is not the expected one; -1: none, or not compared */
+	int stopped;
+	uint64_t hash;
+	double prefill_us; /* of a prompt test; else NAN */
+	double seconds;    /* all of it */
+};
+
+/*
+ * hashes: (n_gen; 1 for a prompt test), receives the chain of logits hashes after each
+ * measured token. Also after a failure *p says how far the pass came.
+ */
+int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err);
+
+/* Sets first_diff. expected, hashes: as pass_run. */
+void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, const uint64_t *hashes);
+
+/* The clock of the options, in nanoseconds; whether they say stop. */
+int64_t runner_now_ns(const struct runner_options *o);
+int runner_stopped(const struct runner_options *o);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * One row of runs.csv: one repetition of one cell. results/SCHEMA.md says what each
+ * column means; the column table here is the only list of them in code, so that
+ * every output format writes the same ones.
+ */
+#ifndef GEMMARK_HARNESS_ROW_H
+#define GEMMARK_HARNESS_ROW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/matrix.h"
+#include "harness/workload.h"
+
+enum { SCHEMA_VERSION = 1 };
+
+enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG };
+
+/* "ok", "skipped", "failed", "wrong" */
+const char *run_status_name(enum run_status s);
+
+/* What an integer column holds where the value cannot be known; a real one holds NAN, a string null. */
+#define ROW_UNKNOWN INT64_MIN
+
+struct run_row {
+	int64_t schema_version;
+	const char *run_id;
+	const char *status;
+	const char *reason;
+	int64_t order; /* of execution, from 0 */
+	int64_t repetition;
+	const char *model;
+	const char *model_path_name; /* file name without its folder */
+	const char *arch;
+	const char *weight_type;
+	const char *test;
+	int64_t n_prompt;
+	int64_t n_gen;
+	int64_t n_depth;
+	const char *mode;
+	const char *fusion;
+	int64_t n_gpu_layers; /* as it was resolved */
+	const char *type_k;
+	const char *type_v;
+	int64_t n_threads; /* as it was resolved */
+	const char *device;
+	const char *commit;
+	double tokens_per_s;
+	double prefill_us;
+	double prefill_tokens_per_s;
+	double itl_median_us;
+	double itl_mad_us;
+	double itl_p50_us;
+	double itl_p90_us;
+	double itl_p99_us;
+	double itl_max_us;
+	double submit_median_us;
+	double submit_mad_us;
+	double submit_p50_us;
+	double submit_p90_us;
+	double submit_max_us;
+	double gpu_median_us;
+	double wall_median_us;
+	double capture_us;
+	double instantiate_us;
+	double upload_us;
+	int64_t captures;
+	int64_t fallbacks;
+	int64_t graph_nodes;
+	int64_t kernel_nodes;
+	int64_t positional_nodes;
+	double api_launches_per_token;
+	double node_updates_per_token;
+	double kernels_per_token;
+	double copies_per_token;
+	int64_t weight_bytes_per_token;
+	double kv_bytes_per_token;
+	double achieved_gb_s;
+	double bandwidth_gb_s;
+	double bandwidth_share;
+	int64_t memory_peak_bytes;
+	int64_t kv_bytes;
+	const char *logits_hash;
+	double break_even_tokens;
+	int64_t warmup_tokens;
+	int64_t seed;
+	const char *started_utc;
+	int64_t n_gpu_layers_asked;
+	int64_t n_threads_asked;
+	int64_t n_context; /* positions that the cache was opened for */
+
+	/* Not a column: the index of the row's cell. */
+	int cell;
+};
+
+enum column_type { COLUMN_TEXT, COLUMN_INT, COLUMN_REAL };
+
+struct column {
+	const char *name;
+	enum column_type type;
+	size_t offset; /* in struct run_row */
+};
+
+extern const struct column row_columns[];
+extern const int row_n_columns;
+
+enum { ROW_NUMBER_SIZE = 32 };
+
+/* A column's value as text: the row's own string, or `number` filled; "" where it is unknown. */
+const char *row_text(const struct run_row *r, const struct column *c, char number[ROW_NUMBER_SIZE]);
+
+/* Nine significant digits, or "" for NAN. Times and rates are exact to well below a nanosecond. */
+const char *row_real_text(double x, char number[ROW_NUMBER_SIZE]);
+
+/* Everything unknown. */
+void row_init(struct run_row *r);
+
+/* The columns that the cell and, where not null, the workload's facts give. label: as cell_label, kept by the caller.
+ */
+void row_set_cell(struct run_row *r, const struct cell *c, const char *label, const struct workload_facts *f);
+
+/*
+ * The columns that the measured tokens give: rates, order statistics, counts. t: (n),
+ * all of phase measure. Returns 0 or -1 when memory is not enough.
+ */
+int row_set_tokens(struct run_row *r, const struct token_record *t, int n);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * What the measurement core measures. It knows no engine: a workload decodes tokens
+ * at a position, in an arm (a mode and a fusion), and says what each cost.
+ *
+ * The engine's workload is harness/cli/engine_workload.c; the tests script one.
+ * Failures are codes of engine/error.h: ERROR_MEMORY and ERROR_DEVICE end a run as
+ * failed, ERROR_UNSUPPORTED as skipped, ERROR_WRONG as wrong.
+ */
+#ifndef GEMMARK_HARNESS_WORKLOAD_H
+#define GEMMARK_HARNESS_WORKLOAD_H
+
+#include <stdint.h>
+
+#include "engine/error.h"
+
+/* What a token did about graphs. The names are those of tokens.csv. */
+enum token_event {
+	TOKEN_EVENT_DIRECT,
+	TOKEN_EVENT_CAPTURE,
+	TOKEN_EVENT_UPDATE,
+	TOKEN_EVENT_REPLAY,
+	TOKEN_EVENT_FALLBACK,
+};
+
+enum token_phase { TOKEN_PHASE_WARMUP, TOKEN_PHASE_MEASURE };
+
+/* One decoded token. Times in microseconds, CLOCK_MONOTONIC_RAW; NAN where unknown. */
+struct token_record {
+	/* The workload fills these. */
+	int pos;    /* logical position */
+	int kv_len; /* entries attended on a global layer, its own included */
+	double submit_us;
+	double gpu_us; /* event to event around the token's work */
+	double wall_us;
+	int64_t done_ns; /* the clock when the token was known complete */
+	enum token_event event;
+	int api_launches;
+	int node_updates;
+	int kernels;
+	int copies;
+	/* The runner fills these. */
+	enum token_phase phase;
+	int index;
+	double itl_us;
+};
+
+/* Where a workload is opened. Strings live as long as the sweep. */
+struct placement {
+	const char *model;  /* path */
+	const char *type_k; /* "f16" */
+	const char *type_v;
+	int n_gpu_layers; /* -1: all that the machine can */
+	int n_threads;    /* 0: the workload's choice */
+	int context;      /* positions that will be used at most */
+};
+
+/* Constant while open. Strings are the workload's. Negative or NAN: unknown. */
+struct workload_facts {
+	const char *model; /* the model's own name */
+	const char *arch;
+	const char *weight_type; /* of most weight bytes */
+	const char *device;
+	int n_vocab;
+	int n_threads;
+	int n_gpu_layers;               /* on the GPU, after -1 was resolved */
+	int64_t weight_bytes_per_token; /* read by one decoded token */
+	int64_t kv_bytes;               /* of the whole cache */
+	double bandwidth_bytes_s;       /* of the device's memory, as measured in this process */
+};
+
+/* Running totals since opening: differences are what rows record. */
+struct workload_totals {
+	int64_t captures;
+	double capture_us; /* sums over all captures */
+	double instantiate_us;
+	double upload_us;
+	int graph_nodes; /* of the last captured graph */
+	int kernel_nodes;
+	int positional_nodes;
+	int64_t memory_peak_bytes; /* of the device, since opening */
+};
+
+struct workload;
+
+struct workload_ops {
+	void (*close)(struct workload *w);
+	void (*facts)(struct workload *w, struct workload_facts *out);
+	/* The mode ("direct", "graph-device", ...) and fusion of the tokens to come. */
+	int (*set_arm)(struct workload *w, const char *mode, const char *fusion, struct error *err);
+	/* Appends n tokens at the position. Returns when they are done. */
+	int (*prefill)(struct workload *w, const int *tokens, int n, struct error *err);
+	/* Marks the position for rewind, which comes back to it from anywhere behind it; both return when done. */
+	int (*checkpoint)(struct workload *w, struct error *err);
+	int (*rewind)(struct workload *w, int pos, struct error *err);
+	/* Appends one token and waits until it is complete. No allocation, no I/O once its graph exists. */
+	int (*decode)(struct workload *w, int token, struct token_record *out, struct error *err);
+	/* Hash of the last token's logits, chained from `seed`. ERROR_WRONG where one is NaN or infinite. */
+	int (*hash)(struct workload *w, uint64_t seed, uint64_t *out, struct error *err);
+	void (*totals)(struct workload *w, struct workload_totals *out);
+	/* K/V bytes that decoding at pos reads; negative: unknown. */
+	int64_t (*kv_bytes_read)(struct workload *w, int pos);
+	/* Why the last fallback happened; empty if there was none. */
+	const char *(*fallback_reason)(struct workload *w);
+};
+
+/* Implementations put this first. */
+struct workload {
+	const struct workload_ops *ops;
+};
+
+/* What opens workloads; implementations put this first. */
+struct workload_source {
+	int (*open)(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err);
+};
+
+/* "direct", "capture", "update", "replay", "fallback" */
+const char *token_event_name(enum token_event e);
+/* "warmup", "measure" */
+const char *token_phase_name(enum token_phase p);
+
+#endif
