@@ -1,0 +1,22 @@
+/*
+ * Content hashes: XXH3-64 (xxHash, header-only). Not cryptographic: it tells an
+ * accident from no change.
+ */
+#ifndef GEMMARK_HARNESS_HASH_H
+#define GEMMARK_HARNESS_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/error.h"
+
+/* Chained by giving the hash so far as the seed. */
+uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed);
+
+/*
+ * The whole file, seed 0: what `xxhsum -H3 FILE` prints. One thread, one pass; it
+ * runs at the speed of the page cache, once a sweep. bytes may be null.
+ */
+int hash_file(const char *path, uint64_t *hash, uint64_t *bytes, struct error *err);
+
+#endif
