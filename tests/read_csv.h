@@ -1,0 +1,80 @@
+/*
+ * A whole CSV file through libcsv's own parser, for tests: what another program sees.
+ */
+#ifndef GEMMARK_TESTS_READ_CSV_H
+#define GEMMARK_TESTS_READ_CSV_H
+
+#include <csv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct csv_rows {
+	char **fields; /* all of them, row after row */
+	int n_fields;
+	int *ends; /* of each row, an index into fields */
+	int n_rows;
+};
+
+static void csv_take_field(void *text, size_t size, void *ctx)
+{
+	struct csv_rows *r = ctx;
+	r->fields = realloc(r->fields, ((size_t)r->n_fields + 1) * sizeof *r->fields);
+	if (!r->fields)
+		abort();
+	r->fields[r->n_fields++] = strndup(text ? text : "", size);
+}
+
+static void csv_take_row(int end, void *ctx)
+{
+	struct csv_rows *r = ctx;
+	(void)end;
+	r->ends = realloc(r->ends, ((size_t)r->n_rows + 1) * sizeof *r->ends);
+	if (!r->ends)
+		abort();
+	r->ends[r->n_rows++] = r->n_fields;
+}
+
+/* Returns 0, or -1 where the file cannot be read or parsed. The last row may be without a line end. */
+static int csv_read(struct csv_rows *r, const char *path)
+{
+	*r = (struct csv_rows){0};
+	struct csv_parser p;
+	FILE *f = fopen(path, "r");
+	if (!f || csv_init(&p, CSV_STRICT))
+		return -1;
+	char buffer[4096];
+	size_t n;
+	int rc = 0;
+	while ((n = fread(buffer, 1, sizeof buffer, f)) > 0)
+		if (csv_parse(&p, buffer, n, csv_take_field, csv_take_row, r) != n)
+			rc = -1;
+	csv_fini(&p, csv_take_field, csv_take_row, r);
+	csv_free(&p);
+	fclose(f);
+	return rc;
+}
+
+static int csv_width(const struct csv_rows *r, int row)
+{
+	return r->ends[row] - (row ? r->ends[row - 1] : 0);
+}
+
+/* By the header's name; null where there is none. */
+static const char *csv_at(const struct csv_rows *r, int row, const char *column)
+{
+	for (int i = 0; i < csv_width(r, 0); i++)
+		if (!strcmp(r->fields[i], column) && i < csv_width(r, row))
+			return r->fields[(row ? r->ends[row - 1] : 0) + i];
+	return NULL;
+}
+
+static void csv_rows_free(struct csv_rows *r)
+{
+	for (int i = 0; i < r->n_fields; i++)
+		free(r->fields[i]);
+	free(r->fields);
+	free(r->ends);
+}
+
+#endif

@@ -1,0 +1,124 @@
+/* The summary: medians over repetitions, pairs by repetition, widths, and nothing hidden. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "harness/table.h"
+
+static const struct cell cells[] = {
+	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128},
+	{"m.gguf", "f16", "f16", "full", "graph-params", 0, 2, 131072, 0, 128},
+	{"m.gguf", "f16", "f16", "full", "graph-device", 0, 2, 131072, 0, 128},
+	{"m.gguf", "f16", "f16", "full", "graph-update", 0, 2, 131072, 0, 128},
+};
+enum { N_CELLS = sizeof cells / sizeof *cells };
+
+static void add(struct table *t, int cell, int repetition, double itl, const char *status, const char *reason,
+		int fallbacks)
+{
+	struct run_row r;
+	char label[CELL_LABEL_SIZE];
+	row_init(&r);
+	cell_label(&cells[cell], label);
+	row_set_cell(&r, &cells[cell], label, NULL);
+	r.model = "Gemma 4 with a long name that goes on and on, and then some";
+	r.cell = cell;
+	r.repetition = repetition;
+	r.status = status;
+	r.reason = reason;
+	r.fallbacks = fallbacks;
+	r.itl_median_us = itl;
+	r.itl_p90_us = itl * 1.25;
+	r.tokens_per_s = 1e6 / itl;
+	r.submit_median_us = 1234.5;
+	r.api_launches_per_token = 1000;
+	r.bandwidth_share = 0.71;
+	assert_int_equal(table_add(t, &r, NULL), 0);
+}
+
+static char *render(const struct table *t)
+{
+	enum { SIZE = 1 << 14 };
+	char *text = calloc(SIZE, 1);
+	FILE *f = tmpfile();
+	assert_non_null(text);
+	assert_non_null(f);
+	table_write(t, f);
+	rewind(f);
+	assert_true(fread(text, 1, SIZE - 1, f) < SIZE - 1);
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+/* The line that holds the word, copied. */
+static void line_with(const char *text, const char *word, char out[256])
+{
+	const char *at = strstr(text, word);
+	assert_non_null(at);
+	while (at > text && at[-1] != '\n')
+		at--;
+	snprintf(out, 256, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+static void test_lines(void **state)
+{
+	(void)state;
+	struct table *t;
+	char line[256];
+	assert_int_equal(table_open(&t, cells, N_CELLS, NULL), 0);
+	/* Pairs: 0.5, 0.9, 0.8 of direct: median 0.8, where the ratio of the medians is 0.45 / 0.5. */
+	const double direct[] = {200000, 500000, 1000000}, device[] = {100000, 450000, 800000};
+	for (int i = 0; i < 3; i++) {
+		add(t, 0, i, direct[i], "ok", "", 0);
+		add(t, 2, i, device[i], "ok", "", 0);
+	}
+	add(t, 1, 0, 200000, "ok", "8 of 8 tokens were launched directly: no", 8);
+	add(t, 3, 0, 1, "wrong", "logits differ", 0);
+	char *text = render(t);
+	line_with(text, " graph-device ", line);
+	assert_non_null(strstr(line, "tg128 @ d131072"));
+	assert_non_null(strstr(line, " -20.0% "));
+	assert_non_null(strstr(line, " 2.22 ±0.972 ")); /* 10, 2.222, 1.25: deviations 7.78, 0, 0.972 */
+	assert_non_null(strstr(line, " 450000/562500 "));
+	assert_non_null(strstr(line, " 71% "));
+	line_with(text, " direct ", line);
+	assert_null(strstr(line, " -0.0%"));
+	line_with(text, " graph-params ", line);
+	assert_string_equal(line + strlen(line) - 3, "ok*");
+	line_with(text, " graph-update ", line);
+	assert_string_equal(line + strlen(line) - 5, "wrong");
+	assert_non_null(strstr(text, "* tg128 @ d131072 graph-params full: ok: 8 of 8 tokens"));
+	assert_non_null(strstr(text, "graph-update full: wrong: logits differ"));
+	/* 100 columns, of characters: continuation bytes of UTF-8 do not count. */
+	int columns = 0, most = 0;
+	for (const char *p = text; *p; p++) {
+		columns = *p == '\n' ? 0 : columns + (((unsigned char)*p & 0xc0) != 0x80);
+		most = columns > most ? columns : most;
+	}
+	assert_in_range(most, 80, 100);
+	free(text);
+	table_close(t);
+}
+
+static void test_nothing(void **state)
+{
+	(void)state;
+	struct table *t;
+	assert_int_equal(table_open(&t, cells, N_CELLS, NULL), 0);
+	char *text = render(t);
+	assert_string_equal(text, "");
+	free(text);
+	table_close(t);
+	table_close(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_nothing)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
