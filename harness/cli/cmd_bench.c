@@ -1,0 +1,340 @@
+/*
+ * gemmark bench: options to cells, and the sweep's records to a run directory.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness/build_info.h"
+#include "harness/cli/engine_workload.h"
+#include "harness/cli/options.h"
+#include "harness/environment.h"
+#include "harness/matrix.h"
+#include "harness/progress.h"
+#include "harness/recorder.h"
+#include "harness/runner.h"
+#include "harness/table.h"
+
+enum {
+	MAX_TOKENS = 1 << 20, /* of a prompt, a generation or a depth */
+	MAX_GPU_LAYERS = 10000,
+	MAX_THREADS = 4096,
+	MAX_REPETITIONS = 10000,
+	MAX_STEADY = 1024,
+	EXIT_NOTHING = 2, /* no run went well */
+	EXIT_WRONG = 4,
+	EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells have it */
+};
+
+struct bench {
+	struct matrix matrix;
+	struct runner_options runner;
+	const char *output; /* null: a new folder under results/ */
+};
+
+static struct bench *bench(void *ctx)
+{
+	return ctx;
+}
+
+static int apply_model(void *ctx, const char *value, struct error *err)
+{
+	return word_axis_add(&bench(ctx)->matrix.models, "-m", value, NULL, err);
+}
+
+static int apply_n_prompt(void *ctx, const char *value, struct error *err)
+{
+	return int_axis_add(&bench(ctx)->matrix.n_prompt, "-p", value, 0, MAX_TOKENS, err);
+}
+
+static int apply_n_gen(void *ctx, const char *value, struct error *err)
+{
+	return int_axis_add(&bench(ctx)->matrix.n_gen, "-n", value, 0, MAX_TOKENS, err);
+}
+
+static int apply_n_depth(void *ctx, const char *value, struct error *err)
+{
+	return int_axis_add(&bench(ctx)->matrix.n_depth, "-d", value, 0, MAX_TOKENS, err);
+}
+
+static int apply_mode(void *ctx, const char *value, struct error *err)
+{
+	return word_axis_add(&bench(ctx)->matrix.modes, "--mode", value, engine_modes, err);
+}
+
+static int apply_fusion(void *ctx, const char *value, struct error *err)
+{
+	return word_axis_add(&bench(ctx)->matrix.fusions, "--fusion", value, engine_fusions, err);
+}
+
+static int apply_gpu_layers(void *ctx, const char *value, struct error *err)
+{
+	return int_axis_add(&bench(ctx)->matrix.n_gpu_layers, "-ngl", value, -1, MAX_GPU_LAYERS, err);
+}
+
+static int apply_type_k(void *ctx, const char *value, struct error *err)
+{
+	return word_axis_add(&bench(ctx)->matrix.types_k, "-ctk", value, engine_cache_types, err);
+}
+
+static int apply_type_v(void *ctx, const char *value, struct error *err)
+{
+	return word_axis_add(&bench(ctx)->matrix.types_v, "-ctv", value, engine_cache_types, err);
+}
+
+static int apply_threads(void *ctx, const char *value, struct error *err)
+{
+	return int_axis_add(&bench(ctx)->matrix.n_threads, "-t", value, 0, MAX_THREADS, err);
+}
+
+static int apply_repetitions(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "-r", 1, MAX_REPETITIONS, &bench(ctx)->runner.repetitions, err);
+}
+
+static int apply_warmup(void *ctx, const char *value, struct error *err)
+{
+	struct runner_options *o = &bench(ctx)->runner;
+	int rc = options_int(value, "--warmup", 1, MAX_STEADY, &o->steady, err);
+	if (!rc)
+		o->warmup_max = 8 * o->steady;
+	return rc;
+}
+
+static int apply_seed(void *ctx, const char *value, struct error *err)
+{
+	int seed;
+	int rc = options_int(value, "--seed", 0, 2147483647, &seed, err);
+	if (!rc)
+		bench(ctx)->runner.seed = (uint64_t)seed;
+	return rc;
+}
+
+static int apply_output(void *ctx, const char *value, struct error *err)
+{
+	if (!*value)
+		return error_set(err, ERROR_INPUT, "--output: an empty name; name a directory");
+	bench(ctx)->output = value;
+	return 0;
+}
+
+static const struct option_spec options[] = {
+	{"-m, --model", "FILE", "model to measure, a GGUF file", apply_model},
+	{"-p, --n-prompt", "N", "tokens of a prompt test: one prefill; 0: none (default 512)", apply_n_prompt},
+	{"-n, --n-gen", "N", "tokens of a generation test: decoded one by one; 0: none (default 128)", apply_n_gen},
+	{"-d, --n-depth", "N", "tokens in the cache before the test starts (default 0)", apply_n_depth},
+	{"--mode", "MODE",
+	 "direct, graph-params, graph-update or graph-device (default: all four)\n"
+	 "Prompt tests launch directly whatever the mode, and run once.",
+	 apply_mode},
+	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", apply_fusion},
+	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; 0: none, -1: all that the machine can (default -1)",
+	 apply_gpu_layers},
+	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", apply_type_k},
+	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", apply_type_v},
+	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", apply_threads},
+	{"-r, --repetitions", "N", "times that each test is run (default 5)", apply_repetitions},
+	{"--warmup", "N",
+	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
+	 "measured (default 4)",
+	 apply_warmup},
+	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
+	{"--output", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
+	{0},
+};
+
+static const struct command command = {
+	.name = "bench",
+	.summary = "Sweeps a model over depths, modes and the other axes, and records every token.\n"
+		   "An axis takes a list and ranges: -d 0,512  -d 0-4096+1024  -n 16-128*2; repeated options append.\n"
+		   "Every graph mode is checked, bit for bit, against direct launches: exit code 4 where one differs.",
+	.usage = "gemmark bench -m FILE [options]",
+	.examples = "gemmark bench -m e2b.gguf\n"
+		    "gemmark bench -m e2b.gguf -p 0 -n 32 -d 0,512,4096 -r 3\n"
+		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n",
+	.options = options,
+};
+
+/* What was not given takes its default. */
+static int fill_defaults(struct matrix *m, struct error *err)
+{
+	int rc = 0;
+	const struct {
+		struct int_axis *axis;
+		const char *value;
+	} ints[] = {
+		{&m->n_prompt, "512"}, {&m->n_gen, "128"},       {&m->n_depth, "0"},
+		{&m->n_threads, "0"},  {&m->n_gpu_layers, "-1"},
+	};
+	const struct {
+		struct word_axis *axis;
+		const char *value;
+	} words[] = {
+		{&m->modes, "direct,graph-params,graph-update,graph-device"},
+		{&m->fusions, "full"},
+		{&m->types_k, "f16"},
+		{&m->types_v, "f16"},
+	};
+	for (size_t i = 0; i < sizeof ints / sizeof *ints && !rc; i++)
+		if (ints[i].axis->n == 0)
+			rc = int_axis_add(ints[i].axis, "default", ints[i].value, -1, MAX_TOKENS, err);
+	for (size_t i = 0; i < sizeof words / sizeof *words && !rc; i++)
+		if (words[i].axis->n == 0)
+			rc = word_axis_add(words[i].axis, "default", words[i].value, NULL, err);
+	return rc;
+}
+
+struct sweep {
+	struct recorder *recorder;
+	struct table *table;
+};
+
+static int take_run(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
+{
+	struct sweep *s = ctx;
+	int rc = recorder_run(s->recorder, row, tokens, n, err);
+	return rc ? rc : table_add(s->table, row, err);
+}
+
+static void take_progress(void *ctx, const struct runner_progress *p)
+{
+	(void)ctx;
+	progress_show(p);
+}
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int signal)
+{
+	stop = signal;
+}
+
+/* Once: a second signal ends the program the usual way. */
+static void catch_signals(void)
+{
+	struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+	sigemptyset(&a.sa_mask);
+	sigaction(SIGINT, &a, NULL);
+	sigaction(SIGTERM, &a, NULL);
+}
+
+static int save_environment(const struct bench *b, struct workload_source *source, const char *directory, int argc,
+			    char **argv, struct error *err)
+{
+	/* Measured before the sweep, so that env.json is there whatever ends it. */
+	for (int i = 0; i < b->matrix.n_threads.n; i++)
+		engine_source_bandwidth(source, b->matrix.n_threads.values[i]);
+	struct environment_inputs in = {
+		.isa = engine_isa(),
+		.gpu_reason = engine_gpu_reason(),
+		.models = (const char *const *)b->matrix.models.values,
+		.n_models = b->matrix.models.n,
+		.command_line = (const char *const *)argv,
+		.n_words = argc,
+		.seed = &b->runner.seed,
+	};
+	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
+	json_t *env;
+	int rc = environment_collect(&in, &env, err);
+	if (rc)
+		return rc;
+	char path[4200];
+	snprintf(path, sizeof path, "%s/env.json", directory);
+	rc = environment_save(env, path, err);
+	json_decref(env);
+	return rc;
+}
+
+static int exit_code(const struct runner_summary *s)
+{
+	if (s->interrupted)
+		return EXIT_INTERRUPTED;
+	if (s->wrong)
+		return EXIT_WRONG;
+	return s->ok ? 0 : EXIT_NOTHING;
+}
+
+static void print_end(const struct runner_summary *s, const char *directory)
+{
+	printf("\n%d runs ok", s->ok);
+	if (s->with_fallbacks)
+		printf(", %d of them with fallbacks to direct launches", s->with_fallbacks);
+	if (s->skipped)
+		printf(", %d skipped", s->skipped);
+	if (s->failed)
+		printf(", %d failed", s->failed);
+	if (s->wrong)
+		printf(", %d WRONG", s->wrong);
+	printf("%s\nresults: %s/runs.csv, tokens.csv, env.json\n", s->interrupted ? "; interrupted" : "", directory);
+	printf("next:    gemmark plot %s\n", directory);
+}
+
+/* Everything behind the options. On success *code is the exit code. */
+static int sweep(struct bench *b, int argc, char **argv, int *code, struct error *err)
+{
+	struct cell *cells = NULL;
+	struct workload_source *source = NULL;
+	struct sweep s = {0};
+	struct runner_summary summary;
+	char stamp[32], directory[128];
+	int n = 0;
+	time_t now = time(NULL);
+	struct tm tm;
+	gmtime_r(&now, &tm);
+	strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+	snprintf(directory, sizeof directory, "results/%s-%s", stamp, build_info()->commit);
+	const char *output = b->output ? b->output : directory;
+	b->runner.commit = build_info()->label;
+	b->runner.run_prefix = stamp;
+	b->runner.stop = &stop;
+
+	int rc = fill_defaults(&b->matrix, err);
+	if (!rc)
+		rc = matrix_cells(&b->matrix, &cells, &n, err);
+	for (int i = 0; i < b->matrix.models.n && !rc; i++)
+		rc = engine_check_model(b->matrix.models.values[i], err);
+	if (!rc)
+		rc = engine_source_open(&source, err);
+	if (!rc)
+		rc = table_open(&s.table, cells, n, err);
+	if (!rc)
+		rc = recorder_open(&s.recorder, output, err);
+	if (!rc)
+		rc = save_environment(b, source, output, argc, argv, err);
+	if (!rc) {
+		catch_signals();
+		struct runner_sink sink = {&s, take_run, take_progress};
+		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
+		progress_clear();
+	}
+	struct error closing = {""};
+	if (recorder_close(s.recorder, &closing) && !rc)
+		rc = error_set(err, ERROR_IO, "%s", closing.text);
+	if (!rc) {
+		table_write(s.table, stdout);
+		print_end(&summary, output);
+		*code = exit_code(&summary);
+	}
+	table_close(s.table);
+	engine_source_close(source);
+	free(cells);
+	return rc;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+	struct bench b = {0};
+	struct error err = {""};
+	int code = 0;
+	runner_options_default(&b.runner);
+	int rc = options_parse(&command, argc, argv, &b, &err);
+	if (!rc)
+		rc = sweep(&b, argc, argv, &code, &err);
+	matrix_free(&b.matrix);
+	if (rc < 0)
+		return command_fail(command.name, rc, &err);
+	return code;
+}

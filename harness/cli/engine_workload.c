@@ -1,0 +1,300 @@
+#include "harness/cli/engine_workload.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model.h"
+#include "engine/session.h"
+#include "harness/hash.h"
+#include "kernels/cpu/cpu.h"
+
+const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
+const char *const engine_fusions[] = {"none", "full", NULL};
+const char *const engine_cache_types[] = {"f16", "bf16", "f32", NULL};
+
+enum {
+	MAX_BANDWIDTHS = 64,
+	BANDWIDTH_PASSES = 5,
+};
+
+struct engine_source {
+	struct workload_source base;
+	struct environment_bandwidth measured[MAX_BANDWIDTHS];
+	int n_measured;
+};
+
+struct engine_workload {
+	struct workload base;
+	struct session *session;
+	double bandwidth;
+};
+
+static struct engine_workload *engine(struct workload *w)
+{
+	return (struct engine_workload *)w;
+}
+
+static void engine_close(struct workload *w)
+{
+	session_close(engine(w)->session);
+	free(w);
+}
+
+/* The type that most of the file's tensor bytes have. */
+static const char *weight_type(const struct model *m)
+{
+	static const enum tensor_type types[] = {TENSOR_Q8_0, TENSOR_BF16, TENSOR_F16, TENSOR_F32};
+	enum { N = sizeof types / sizeof *types };
+	size_t bytes[N] = {0};
+	int best = 0;
+	for (size_t i = 0; i < m->file.n_tensors; i++)
+		for (int t = 0; t < N; t++)
+			if (m->file.tensors[i].type == types[t])
+				bytes[t] += m->file.tensors[i].bytes;
+	for (int t = 1; t < N; t++)
+		if (bytes[t] > bytes[best])
+			best = t;
+	return tensor_type_name(types[best]);
+}
+
+static void engine_facts(struct workload *w, struct workload_facts *out)
+{
+	struct session *s = engine(w)->session;
+	const struct model *m = session_model(s);
+	struct session_stats stats = session_stats(s);
+	*out = (struct workload_facts){
+		.model = m->name,
+		.arch = model_arch_name(m->arch),
+		.weight_type = weight_type(m),
+		.device = session_device_name(s),
+		.n_vocab = m->n_vocab,
+		.n_threads = session_threads(s),
+		.n_gpu_layers = 0, /* the host device is the only one */
+		.weight_bytes_per_token = (int64_t)stats.decode_weight_bytes,
+		.kv_bytes = (int64_t)stats.kv_bytes,
+		.bandwidth_bytes_s = engine(w)->bandwidth > 0 ? engine(w)->bandwidth : NAN,
+	};
+}
+
+static int engine_set_arm(struct workload *w, const char *mode, const char *fusion, struct error *err)
+{
+	int m = graph_mode_parse(mode);
+	int full = !strcmp(fusion, "full");
+	if (m < 0 || (!full && strcmp(fusion, "none")))
+		return error_set(err, ERROR_UNSUPPORTED, "mode %s with fusion %s is not in this build", mode, fusion);
+	session_set_mode(engine(w)->session, (enum graph_mode)m);
+	session_set_fusion(engine(w)->session, full ? FUSION_FULL : FUSION_NONE);
+	return 0;
+}
+
+static int engine_prefill(struct workload *w, const int *tokens, int n, struct error *err)
+{
+	return session_prefill(engine(w)->session, tokens, n, NULL, err);
+}
+
+static int engine_checkpoint(struct workload *w, struct error *err)
+{
+	return session_checkpoint(engine(w)->session, err);
+}
+
+static int engine_rewind(struct workload *w, int pos, struct error *err)
+{
+	return session_rewind(engine(w)->session, pos, err);
+}
+
+static enum token_event event_of(enum graph_event e)
+{
+	switch (e) {
+	case GRAPH_EVENT_DIRECT:
+		return TOKEN_EVENT_DIRECT;
+	case GRAPH_EVENT_CAPTURE:
+		return TOKEN_EVENT_CAPTURE;
+	case GRAPH_EVENT_UPDATE:
+		return TOKEN_EVENT_UPDATE;
+	case GRAPH_EVENT_REPLAY:
+		return TOKEN_EVENT_REPLAY;
+	case GRAPH_EVENT_FALLBACK:
+		break;
+	}
+	return TOKEN_EVENT_FALLBACK;
+}
+
+static int engine_decode(struct workload *w, int token, struct token_record *out, struct error *err)
+{
+	struct session *s = engine(w)->session;
+	struct token_timing t;
+	out->pos = session_position(s);
+	out->kv_len = out->pos + 1;
+	int rc = session_decode(s, token, &t, err);
+	if (rc)
+		return rc;
+	out->submit_us = t.submit_us;
+	out->gpu_us = t.device_us;
+	out->wall_us = t.wall_us;
+	out->done_ns = t.done_ns;
+	out->event = event_of(t.event);
+	out->api_launches = t.api_launches;
+	out->node_updates = t.node_updates;
+	out->kernels = t.kernels;
+	out->copies = t.copies;
+	return 0;
+}
+
+static int engine_hash(struct workload *w, uint64_t seed, uint64_t *out, struct error *err)
+{
+	const float *logits;
+	int rc = session_logits(engine(w)->session, &logits, err);
+	if (rc)
+		return rc;
+	*out = hash_bytes(logits, (size_t)session_model(engine(w)->session)->n_vocab * sizeof *logits, seed);
+	return 0;
+}
+
+static void engine_totals(struct workload *w, struct workload_totals *out)
+{
+	struct session_stats s = session_stats(engine(w)->session);
+	*out = (struct workload_totals){
+		.captures = (int64_t)s.graph.captures,
+		.capture_us = s.graph.capture_us,
+		.instantiate_us = s.graph.instantiate_us,
+		.upload_us = s.graph.upload_us,
+		.graph_nodes = s.graph.nodes,
+		.kernel_nodes = s.graph.kernel_nodes,
+		.positional_nodes = s.graph.positional_nodes,
+		.memory_peak_bytes = (int64_t)s.memory.peak,
+	};
+}
+
+static int64_t engine_kv_bytes_read(struct workload *w, int pos)
+{
+	return (int64_t)session_kv_bytes_read(engine(w)->session, pos);
+}
+
+static const char *engine_fallback_reason(struct workload *w)
+{
+	return session_fallback_reason(engine(w)->session);
+}
+
+static const struct workload_ops engine_ops = {
+	.close = engine_close,
+	.facts = engine_facts,
+	.set_arm = engine_set_arm,
+	.prefill = engine_prefill,
+	.checkpoint = engine_checkpoint,
+	.rewind = engine_rewind,
+	.decode = engine_decode,
+	.hash = engine_hash,
+	.totals = engine_totals,
+	.kv_bytes_read = engine_kv_bytes_read,
+	.fallback_reason = engine_fallback_reason,
+};
+
+static int cache_type_parse(const char *name, enum tensor_type *out, struct error *err)
+{
+	static const enum tensor_type types[] = {TENSOR_F16, TENSOR_BF16, TENSOR_F32};
+	for (int i = 0; engine_cache_types[i]; i++) {
+		if (!strcmp(name, engine_cache_types[i])) {
+			*out = types[i];
+			return 0;
+		}
+	}
+	return error_set(err, ERROR_UNSUPPORTED, "cache type %s is not in this build", name);
+}
+
+static int engine_open(struct workload_source *base, const struct placement *p, struct workload **out,
+		       struct error *err)
+{
+	struct engine_workload *w = calloc(1, sizeof *w);
+	if (!w)
+		return error_set(err, ERROR_MEMORY, "no memory for a workload");
+	w->base.ops = &engine_ops;
+	struct session_options o;
+	session_options_default(&o);
+	o.n_threads = p->n_threads;
+	o.n_gpu_layers = p->n_gpu_layers;
+	o.context = p->context;
+	int rc = cache_type_parse(p->type_k, &o.k_type, err);
+	if (!rc)
+		rc = cache_type_parse(p->type_v, &o.v_type, err);
+	if (!rc)
+		rc = session_open(&w->session, p->model, &o, err);
+	if (rc) {
+		free(w);
+		return rc;
+	}
+	w->bandwidth = engine_source_bandwidth(base, session_threads(w->session)).bytes_s;
+	*out = &w->base;
+	return 0;
+}
+
+int engine_source_open(struct workload_source **out, struct error *err)
+{
+	struct engine_source *s = calloc(1, sizeof *s);
+	*out = s ? &s->base : NULL;
+	if (!s)
+		return error_set(err, ERROR_MEMORY, "no memory for a workload");
+	s->base.open = engine_open;
+	return 0;
+}
+
+void engine_source_close(struct workload_source *s)
+{
+	free(s);
+}
+
+/* What a session would use for 0. */
+static int default_threads(void)
+{
+	struct device *d;
+	if (device_host_open(&d, 0, NULL))
+		return environment_cpus();
+	int n = device_host_threads(d);
+	d->ops->close(d);
+	return n;
+}
+
+struct environment_bandwidth engine_source_bandwidth(struct workload_source *base, int n_threads)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	if (n_threads <= 0)
+		n_threads = default_threads();
+	for (int i = 0; i < s->n_measured; i++)
+		if (s->measured[i].n_threads == n_threads)
+			return s->measured[i];
+	/* Four times the last-level cache, so that at most a quarter can come from it. */
+	size_t bytes = 4 * environment_cache_bytes(NULL), least = (size_t)256 << 20, most = (size_t)1 << 30;
+	bytes = bytes < least ? least : bytes > most ? most : bytes;
+	struct environment_bandwidth b = {n_threads, cpu_read_bandwidth(bytes, n_threads, BANDWIDTH_PASSES)};
+	if (s->n_measured < MAX_BANDWIDTHS)
+		s->measured[s->n_measured++] = b;
+	return b;
+}
+
+const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *base, int *n)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	*n = s->n_measured;
+	return s->measured;
+}
+
+int engine_check_model(const char *path, struct error *err)
+{
+	struct model m;
+	int rc = model_open(&m, path, err);
+	if (!rc)
+		model_close(&m);
+	return rc;
+}
+
+const char *engine_isa(void)
+{
+	return cpu_isa_name(cpu_isa_current());
+}
+
+const char *engine_gpu_reason(void)
+{
+	return "this build has the host device only";
+}

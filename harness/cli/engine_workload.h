@@ -1,0 +1,38 @@
+/*
+ * The engine as the measurement core's workload: a session of engine/session.h behind
+ * harness/workload.h.
+ */
+#ifndef GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
+#define GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
+
+#include "harness/environment.h"
+#include "harness/workload.h"
+
+/*
+ * Opens sessions. Measures the read bandwidth the first time that a number of threads
+ * is used, and keeps it. The caller frees it with engine_source_close.
+ */
+int engine_source_open(struct workload_source **out, struct error *err);
+void engine_source_close(struct workload_source *s);
+
+/*
+ * Read bandwidth with so many threads; 0: one a physical core, as sessions do. Measures
+ * where it has not yet, for about a second.
+ */
+struct environment_bandwidth engine_source_bandwidth(struct workload_source *s, int n_threads);
+/* All that was measured so far: (*n), the source's. */
+const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *s, int *n);
+
+/* Checks the file's header and tensors without loading it. */
+int engine_check_model(const char *path, struct error *err);
+
+/* The instruction set of the kernels in use, and why no GPU is. */
+const char *engine_isa(void);
+const char *engine_gpu_reason(void);
+
+/* Null-terminated; what --mode, --fusion, -ctk and -ctv take. */
+extern const char *const engine_modes[];
+extern const char *const engine_fusions[];
+extern const char *const engine_cache_types[];
+
+#endif

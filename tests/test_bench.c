@@ -1,0 +1,212 @@
+/* gemmark bench as it is called, on a small real model: every mode, the files, the exit codes. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "harness/cli/options.h"
+#include "tests/read_csv.h"
+
+#define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
+
+static char folder[64];
+
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
+{
+	(void)s;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	snprintf(folder, sizeof folder, "/tmp/gemmark-bench-XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void in_folder(const char *name, char out[128])
+{
+	snprintf(out, 128, "%s/%s", folder, name);
+}
+
+/* Runs the command with its standard output and error in files of the folder. */
+static int call(int (*command)(int, char **), char **words)
+{
+	char out[128], errors[128];
+	int argc = 0, saved[2] = {dup(1), dup(2)};
+	in_folder("out", out);
+	in_folder("errors", errors);
+	while (words[argc])
+		argc++;
+	fflush(stdout);
+	int files[2] = {open(out, O_CREAT | O_TRUNC | O_WRONLY, 0666),
+			open(errors, O_CREAT | O_TRUNC | O_WRONLY, 0666)};
+	dup2(files[0], 1);
+	dup2(files[1], 2);
+	int code = command(argc, words);
+	fflush(stdout);
+	fflush(stderr);
+	for (int i = 0; i < 2; i++) {
+		dup2(saved[i], i + 1);
+		close(saved[i]);
+		close(files[i]);
+	}
+	return code;
+}
+
+/* Whether the named file of the folder has the text. */
+static int holds(const char *name, const char *text)
+{
+	static char buffer[1 << 16];
+	char path[128];
+	in_folder(name, path);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	size_t n = fread(buffer, 1, sizeof buffer - 1, f);
+	buffer[n] = '\0';
+	fclose(f);
+	return strstr(buffer, text) != NULL;
+}
+
+static int bench_in(const char *output, char **more)
+{
+	char *words[48] = {"bench", "-t", "1", "--output", NULL};
+	char path[128];
+	in_folder(output, path);
+	words[4] = path;
+	for (int i = 0; more[i]; i++)
+		words[5 + i] = more[i];
+	return call(cmd_bench, words);
+}
+
+static void test_sweep(void **state)
+{
+	(void)state;
+	char *words[] = {
+		"-m",       MODEL,       "-p",     "8",      "-n",     "12",
+		"-d",       "0-80+40",   "-r",     "2",      "-ctk",   "f16,f32",
+		"--fusion", "none,full", "--mode", "direct", "--mode", "graph-params,graph-update,graph-device",
+		NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	char path[128];
+	struct csv_rows runs, tokens;
+	in_folder("run/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	/* 2 types x 3 depths x 2 fusions x (1 prompt + 4 modes) x 2 repetitions */
+	assert_int_equal(runs.n_rows - 1, 2 * 3 * 2 * 5 * 2);
+	int measured = 0;
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_string_equal(csv_at(&runs, r, "reason"), "");
+		assert_string_equal(csv_at(&runs, r, "device"), "host");
+		assert_string_equal(csv_at(&runs, r, "arch"), "gemma4");
+		assert_string_equal(csv_at(&runs, r, "weight_type"), "Q8_0");
+		assert_true(strtod(csv_at(&runs, r, "tokens_per_s"), NULL) > 0);
+		if (strcmp(csv_at(&runs, r, "n_gen"), "12"))
+			continue;
+		measured += 12 + atoi(csv_at(&runs, r, "warmup_tokens"));
+		int direct = !strcmp(csv_at(&runs, r, "mode"), "direct");
+		double launches = strtod(csv_at(&runs, r, "api_launches_per_token"), NULL);
+		double kernels = strtod(csv_at(&runs, r, "kernels_per_token"), NULL);
+		double updates = strtod(csv_at(&runs, r, "node_updates_per_token"), NULL);
+		if (direct)
+			assert_true(launches == kernels && kernels > 50);
+		else
+			assert_true(launches <= 2 && kernels > 50);
+		if (!strcmp(csv_at(&runs, r, "mode"), "graph-params"))
+			assert_true(updates == atoi(csv_at(&runs, r, "positional_nodes")) && updates > 0);
+		if (!strcmp(csv_at(&runs, r, "mode"), "graph-device"))
+			assert_true(updates == 0);
+	}
+	in_folder("run/tokens.csv", path);
+	assert_int_equal(csv_read(&tokens, path), 0);
+	assert_int_equal(tokens.n_rows - 1, measured);
+	csv_rows_free(&tokens);
+	csv_rows_free(&runs);
+
+	in_folder("run/env.json", path);
+	json_t *env = json_load_file(path, 0, NULL);
+	json_t *model = json_array_get(json_object_get(env, "models"), 0);
+	struct stat s;
+	assert_int_equal(stat(MODEL, &s), 0);
+	assert_int_equal(json_integer_value(json_object_get(model, "bytes")), s.st_size);
+	json_t *bandwidth = json_array_get(json_object_get(env, "bandwidth"), 0);
+	assert_true(json_real_value(json_object_get(bandwidth, "read_gb_s")) > 0.1);
+	json_decref(env);
+
+	assert_true(holds("out", "tg12 @ d80"));
+	assert_true(holds("out", "120 runs ok"));
+	assert_true(holds("out", "gemmark plot "));
+	assert_false(holds("out", "\033"));
+	assert_false(holds("errors", "\033"));
+}
+
+static void test_bad_input(void **state)
+{
+	(void)state;
+	char *no_model[] = {"-n", "4", NULL}, *missing[] = {"-m", "missing.gguf", NULL};
+	char *no_gguf[] = {"-m", "test_bench.c", NULL}, *bad_range[] = {"-m", MODEL, "-d", "0-10+0", NULL};
+	char *bad_mode[] = {"-m", MODEL, "--mode", "grph", NULL},
+	     *nothing[] = {"-m", MODEL, "-p", "0", "-n", "0", NULL};
+	assert_int_equal(bench_in("run", no_model), 2);
+	assert_true(holds("errors", "-m"));
+	assert_int_equal(bench_in("run", missing), 2);
+	assert_true(holds("errors", "missing.gguf"));
+	assert_int_equal(bench_in("run", no_gguf), 2);
+	assert_int_equal(bench_in("run", bad_range), 2);
+	assert_true(holds("errors", "0-10+0"));
+	assert_int_equal(bench_in("run", bad_mode), 2);
+	assert_true(holds("errors", "'grph'"));
+	assert_int_equal(bench_in("run", nothing), 2);
+	char path[128];
+	in_folder("run", path);
+	assert_int_equal(access(path, F_OK), -1);
+	/* Results are never written over. */
+	char *good[] = {"-m", MODEL, "-p", "0", "-n", "1", "-r", "1", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", good), 0);
+	assert_int_equal(bench_in("run", good), 2);
+	assert_true(holds("errors", "not empty"));
+}
+
+static void test_env(void **state)
+{
+	(void)state;
+	char *words[] = {"env", "-t", "1", "--json", NULL};
+	assert_int_equal(call(cmd_env, words), 0);
+	char path[128];
+	in_folder("out", path);
+	json_t *env = json_load_file(path, 0, NULL);
+	json_t *bandwidth = json_array_get(json_object_get(env, "bandwidth"), 0);
+	assert_int_equal(json_integer_value(json_object_get(bandwidth, "threads")), 1);
+	assert_true(json_real_value(json_object_get(bandwidth, "read_gb_s")) > 0.1);
+	json_decref(env);
+	words[3] = NULL;
+	assert_int_equal(call(cmd_env, words), 0);
+	assert_true(holds("out", "bandwidth: threads 1, read_gb_s "));
+	words[2] = "-5";
+	assert_int_equal(call(cmd_env, words), 2);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {TEST(test_sweep), TEST(test_bad_input), TEST(test_env)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
