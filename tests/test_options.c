@@ -326,7 +326,17 @@ static void response_nesting(void **state)
 	struct log l;
 	struct error err;
 	assert_int_equal(parse(&l, &err, "@1"), ERROR_INPUT);
-	assert_non_null(strstr(err.text, "option files hold more than 65536 words in all"));
+	assert_non_null(strstr(err.text, "more than 256 option files"));
+	enum { WORDS = 65536 };
+	char *many = malloc(2 * WORDS + 2);
+	assert_non_null(many);
+	for (int i = 0; i <= WORDS; i++)
+		memcpy(many + 2 * (size_t)i, i == WORDS ? "b\n" : "a\n", 2);
+	write_bytes("many", many, 2 * WORDS);
+	assert_int_equal(parse(&l, &err, "@many"), 0);
+	write_bytes("many", many, 2 * WORDS + 2);
+	assert_error("many:65537: option files hold more than 65536 words in all", "@many");
+	free(many);
 }
 
 static void response_errors(void **state)

@@ -13,7 +13,8 @@
 
 enum {
 	DEPTH_MAX = 8,          /* files that name files */
-	EXPANDED_MAX = 1 << 16, /* words and files in all */
+	FILES_MAX = 256,        /* of one command line, each counted as often as it is named */
+	FILE_WORDS_MAX = 65536, /* in all files */
 	FILE_MAX = 1 << 20,     /* bytes */
 };
 
@@ -132,8 +133,8 @@ static int expand_text(struct words *w, char *in, const char *path, int depth, b
 
 static int expand_word(struct words *w, struct word word, int depth, bool *ended, struct error *err)
 {
-	if (word.file && ++w->expanded > EXPANDED_MAX) {
-		error_set(err, ERROR_INPUT, "option files hold more than %d words in all", EXPANDED_MAX);
+	if (word.file && ++w->n_file_words > FILE_WORDS_MAX) {
+		error_set(err, ERROR_INPUT, "option files hold more than %d words in all", FILE_WORDS_MAX);
 		return words_blame(&word, ERROR_INPUT, err);
 	}
 	if (*ended || word.text[0] != '@' || !word.text[1]) {
@@ -146,6 +147,8 @@ static int expand_word(struct words *w, struct word word, int depth, bool *ended
 	if (depth == DEPTH_MAX)
 		code = error_set(err, ERROR_INPUT, "%s: option files nested more than %d deep (does one name itself?)",
 				 word.text, DEPTH_MAX);
+	else if (++w->n_files > FILES_MAX)
+		code = error_set(err, ERROR_INPUT, "%s: more than %d option files", word.text, FILES_MAX);
 	else
 		code = read_bytes(path, &text, err);
 	if (code)

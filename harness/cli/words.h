@@ -20,7 +20,7 @@ struct word {
 struct words {
 	struct word *v;
 	int n, capacity;
-	int expanded; /* files and words read so far: what bounds files that name each other */
+	int n_files, n_file_words; /* read so far: what bounds files that name each other */
 };
 
 /* w: zeroed. Adds argv[1] up to argv[argc - 1]. Call words_free also after a failure. */
