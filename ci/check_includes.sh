@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Which folder may include what: the directions that keep the harness free of the engine
-# and the kernels free of both. Includes are written from the root ("engine/gguf.h").
+# and the kernels free of both. Includes are written from the root ("engine/gguf.h"), or,
+# of what the build makes, from the build folder ("generated/gemmark_version.h").
 #
 #   ci/check_includes.sh [ROOT]    prints FILE:LINE for each violation; exit code 1 if there is one
 set -euo pipefail
@@ -36,7 +37,7 @@ find "${folders[@]}" -type f \( -name '*.[ch]' -o -name '*.cc' -o -name '*.cpp' 
     sub(/^[^"<]*["<]/, "", path)
     sub(/[">]$/, "", path)
     ours = path ~ /^(bench|engine|harness|kernels|tests|plots|ci|results)\//
-    if (!ours && quoted) {
+    if (!ours && quoted && path !~ /^generated\//) {
       printf "%s:%d: \"%s\" is not written from the root of the tree\n", FILENAME, FNR, path
       bad = 1
     }

@@ -109,6 +109,11 @@ bool kernel_positional(enum kernel k);
 int device_host_open(struct device **out, int n_threads, struct error *err);
 int device_host_threads(const struct device *d);
 
+/* Instruction set that the kernels use here: "avx512", "avx2", "portable". */
+const char *device_host_isa(void);
+/* Read bandwidth of this machine's memory in bytes/s, n_threads reading a buffer of `bytes`; 0: it does not fit. */
+double device_host_read_bandwidth(size_t bytes, int n_threads, int passes);
+
 /* The steps that tests can make fail. */
 enum device_fault {
 	DEVICE_FAULT_CAPTURE_BEGIN,

@@ -685,3 +685,13 @@ int device_host_threads(const struct device *d)
 {
 	return ((const struct host_device *)d)->n_threads;
 }
+
+const char *device_host_isa(void)
+{
+	return cpu_isa_name(cpu_isa_current());
+}
+
+double device_host_read_bandwidth(size_t bytes, int n_threads, int passes)
+{
+	return cpu_read_bandwidth(bytes, n_threads, passes);
+}

@@ -1,6 +1,6 @@
 #include "harness/build_info.h"
 
-#include "gemmark_version.h"
+#include "generated/gemmark_version.h"
 
 #if GEMMARK_DIRTY == 1
 #define LABEL GEMMARK_COMMIT "-dirty"

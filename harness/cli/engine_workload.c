@@ -9,7 +9,6 @@
 #include "engine/model.h"
 #include "engine/session.h"
 #include "harness/hash.h"
-#include "kernels/cpu/cpu.h"
 
 const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
 const char *const engine_fusions[] = {"none", "full", NULL};
@@ -267,7 +266,7 @@ struct environment_bandwidth engine_source_bandwidth(struct workload_source *bas
 	/* Four times the last-level cache, so that at most a quarter can come from it. */
 	size_t bytes = 4 * environment_cache_bytes(NULL), least = (size_t)256 << 20, most = (size_t)1 << 30;
 	bytes = bytes < least ? least : bytes > most ? most : bytes;
-	struct environment_bandwidth b = {n_threads, cpu_read_bandwidth(bytes, n_threads, BANDWIDTH_PASSES)};
+	struct environment_bandwidth b = {n_threads, device_host_read_bandwidth(bytes, n_threads, BANDWIDTH_PASSES)};
 	if (s->n_measured < MAX_BANDWIDTHS)
 		s->measured[s->n_measured++] = b;
 	return b;
@@ -291,7 +290,7 @@ int engine_check_model(const char *path, struct error *err)
 
 const char *engine_isa(void)
 {
-	return cpu_isa_name(cpu_isa_current());
+	return device_host_isa();
 }
 
 const char *engine_gpu_reason(void)
