@@ -101,10 +101,69 @@ static void inner_from_f32(const float *src, int type, void *dst, size_t n)
 	}
 }
 
+/*
+ * Asks for what lies `ahead` bytes beyond p. A group of rows is read as ROWS streams, of which each next row is
+ * the neighbour's: the hardware prefetcher follows them badly, so the next group is asked for by hand.
+ */
+SIMD_INLINE void row_prefetch(const char *p, size_t ahead)
+{
+	__builtin_prefetch(p + ahead, 0, 2);
+}
+
+/* Blocks b0 .. b1 of n_rows rows of Q8_0, p and s their starts; acc: (n_rows), set. */
+SIMD_INLINE void blocks_dot(enum row_kind kind, int n_rows, const char *const *p, const char *const *s, size_t b0,
+			    size_t b1, size_t ahead, const float *x, vec *acc)
+{
+	struct lanes sum[ROWS];
+
+	for (int r = 0; r < n_rows; r++)
+		sum[r] = lanes_zero();
+	for (size_t b = b0; b < b1; b++) {
+		const char *q[ROWS];
+		lanes_scale d[ROWS];
+
+		for (int r = 0; r < n_rows; r++) {
+			q[r] = kind == ROW_BLOCKS ? p[r] + b * CPU_Q8_BYTES + 2 : p[r] + b * CPU_Q8_BLOCK;
+			d[r] = lanes_load_scale(kind == ROW_BLOCKS ? q[r] - 2 : s[r] + 2 * b);
+			row_prefetch(q[r], ahead);
+		}
+		for (int i = 0; i < CPU_Q8_BLOCK; i += VEC)
+			for (int r = 0; r < n_rows; r++)
+				sum[r] = lanes_add(sum[r], q[r] + i, d[r], x + b * CPU_Q8_BLOCK + i);
+	}
+	for (int r = 0; r < n_rows; r++)
+		acc[r] = lanes_vec(sum[r]);
+}
+
+/* Elements k0 .. k1 of n_rows rows of floats, as blocks_dot. */
+SIMD_INLINE void floats_dot(enum row_kind kind, int n_rows, const char *const *p, size_t k0, size_t k1, size_t ahead,
+			    const float *x, vec *acc)
+{
+	size_t k = k0;
+
+	for (int r = 0; r < n_rows; r++)
+		acc[r] = vec_zero();
+	for (; k + VEC <= k1; k += VEC) {
+		const vec xv = vec_load(x + k);
+
+		for (int r = 0; r < n_rows; r++) {
+			acc[r] = vec_fma(row_load(kind, p[r], k), xv, acc[r]);
+			row_prefetch(p[r] + k * (kind == ROW_F32 ? 4 : 2), ahead);
+		}
+	}
+	if (k < k1) {
+		const vec xv = vec_load_part(x + k, k1 - k);
+
+		for (int r = 0; r < n_rows; r++)
+			acc[r] = vec_fma(row_load_part(kind, p[r], k, k1 - k), xv, acc[r]);
+	}
+}
+
 /* n_rows rows side by side, so that they share the loads of x. */
 SIMD_INLINE void rows_dot(enum row_kind kind, int n_rows, const struct weight *w, size_t row, const float *x, float *y)
 {
 	const size_t n_in = (size_t)w->n_in;
+	const size_t ahead = cpu_row_bytes(w->type, n_in, kind == ROW_PLANES) * ROWS;
 	const char *p[ROWS];
 	const char *s[ROWS];
 
@@ -114,42 +173,12 @@ SIMD_INLINE void rows_dot(enum row_kind kind, int n_rows, const struct weight *w
 	}
 	for (size_t k0 = 0; k0 < n_in; k0 += CPU_SPAN) {
 		const size_t k1 = n_in - k0 < CPU_SPAN ? n_in : k0 + CPU_SPAN;
-		size_t k = k0;
 		vec acc[ROWS];
 
-		for (int r = 0; r < n_rows; r++)
-			acc[r] = vec_zero();
-		if (kind == ROW_BLOCKS || kind == ROW_PLANES) {
-			for (size_t b = k0 / CPU_Q8_BLOCK; b < k1 / CPU_Q8_BLOCK; b++) {
-				const char *q[ROWS];
-				vec d[ROWS];
-
-				for (int r = 0; r < n_rows; r++) {
-					q[r] = kind == ROW_BLOCKS ? p[r] + b * CPU_Q8_BYTES + 2
-								  : p[r] + b * CPU_Q8_BLOCK;
-					d[r] = vec_set1_f16(kind == ROW_BLOCKS ? q[r] - 2 : s[r] + 2 * b);
-				}
-				for (int i = 0; i < CPU_Q8_BLOCK; i += VEC) {
-					const vec xv = vec_load(x + b * CPU_Q8_BLOCK + i);
-
-					for (int r = 0; r < n_rows; r++)
-						acc[r] = vec_fma(vec_mul(vec_load_i8(q[r] + i), d[r]), xv, acc[r]);
-				}
-			}
-		} else {
-			for (; k + VEC <= k1; k += VEC) {
-				const vec xv = vec_load(x + k);
-
-				for (int r = 0; r < n_rows; r++)
-					acc[r] = vec_fma(row_load(kind, p[r], k), xv, acc[r]);
-			}
-			if (k < k1) {
-				const vec xv = vec_load_part(x + k, k1 - k);
-
-				for (int r = 0; r < n_rows; r++)
-					acc[r] = vec_fma(row_load_part(kind, p[r], k, k1 - k), xv, acc[r]);
-			}
-		}
+		if (kind == ROW_BLOCKS || kind == ROW_PLANES)
+			blocks_dot(kind, n_rows, p, s, k0 / CPU_Q8_BLOCK, k1 / CPU_Q8_BLOCK, ahead, x, acc);
+		else
+			floats_dot(kind, n_rows, p, k0, k1, ahead, x, acc);
 		for (int r = 0; r < n_rows; r++)
 			y[r] = k0 ? y[r] + vec_sum(acc[r]) : vec_sum(acc[r]);
 	}
@@ -200,8 +229,9 @@ SIMD_INLINE void gemm_tile(int m, int n, const float *a, size_t lda, const float
 		for (int j = 0; j < n; j++)
 			bv[j] = vec_load(b + (size_t)j * ldb + l);
 		for (int i = 0; i < m; i++) {
-			const vec av = vec_load(a + (size_t)i * lda + l);
+			vec av = vec_load(a + (size_t)i * lda + l);
 
+			VEC_KEEP(av);
 			for (int j = 0; j < n; j++)
 				acc[i][j] = vec_fma(bv[j], av, acc[i][j]);
 		}

@@ -290,6 +290,15 @@ SIMD_INLINE void vec_store_f16(void *p, vec a)
 
 #endif
 
+/* Keeps a loaded vector in a register, where the compiler would repeat the load in every use. */
+#if defined(SIMD_AVX512)
+#define VEC_KEEP(a) __asm__("" : "+v"(a))
+#elif defined(SIMD_AVX2)
+#define VEC_KEEP(a) __asm__("" : "+x"(a))
+#else
+#define VEC_KEEP(a) (void)(a)
+#endif
+
 SIMD_INLINE vec vec_zero(void)
 {
 	return vec_set1(0.0f);
@@ -330,6 +339,68 @@ SIMD_INLINE float vec_sum(vec a)
 SIMD_INLINE float vec_sum(vec a)
 {
 	return (a[0] + a[2]) + (a[1] + a[3]);
+}
+#endif
+
+/*
+ * VEC sums side by side for products of int8: the lanes of one vec, so the same bits, but on AVX-512 in two halves.
+ * Widening and converting in 256 bits took 1.7 ns a block of 32 where 512 took 2.5 (Zen 4).
+ */
+#if defined(SIMD_AVX512)
+struct lanes {
+	__m256 lo;
+	__m256 hi;
+};
+typedef __m256 lanes_scale;
+
+SIMD_INLINE struct lanes lanes_zero(void)
+{
+	return (struct lanes){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+SIMD_INLINE lanes_scale lanes_load_scale(const void *p)
+{
+	int16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return _mm256_cvtph_ps(_mm_set1_epi16(h));
+}
+SIMD_INLINE __m256 lanes_weights(const char *q, lanes_scale d)
+{
+	return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)q))), d);
+}
+/* a += q * d * x */
+SIMD_INLINE struct lanes lanes_add(struct lanes a, const char *q, lanes_scale d, const float *x)
+{
+	a.lo = _mm256_fmadd_ps(lanes_weights(q, d), _mm256_loadu_ps(x), a.lo);
+	a.hi = _mm256_fmadd_ps(lanes_weights(q + 8, d), _mm256_loadu_ps(x + 8), a.hi);
+	return a;
+}
+SIMD_INLINE vec lanes_vec(struct lanes a)
+{
+	return _mm512_insertf32x8(_mm512_castps256_ps512(a.lo), a.hi, 1);
+}
+#else
+struct lanes {
+	vec v;
+};
+typedef vec lanes_scale;
+
+SIMD_INLINE struct lanes lanes_zero(void)
+{
+	return (struct lanes){vec_zero()};
+}
+SIMD_INLINE lanes_scale lanes_load_scale(const void *p)
+{
+	return vec_set1_f16(p);
+}
+SIMD_INLINE struct lanes lanes_add(struct lanes a, const char *q, lanes_scale d, const float *x)
+{
+	a.v = vec_fma(vec_mul(vec_load_i8(q), d), vec_load(x), a.v);
+	return a;
+}
+SIMD_INLINE vec lanes_vec(struct lanes a)
+{
+	return a.v;
 }
 #endif
 
