@@ -2,9 +2,11 @@
  * Products of weight matrices with activations.
  *
  * Few tokens: the inner matvec, straight from the weights as they lie, a block of rows at a time, so that
- * a second token finds the block in the cache. Many: a block of rows is expanded to float32 once per
- * CPU_SPAN of its inputs, and multiplied with packed chunks of tokens. Both accumulate
- * in the order that inner.h states, so a row's result has the same bits either way.
+ * a second token finds the block in the cache. Many: the activations are packed once, in
+ * spans of CPU_SPAN; then a block of rows is expanded to float32 a span at a time and multiplied with
+ * all tokens while it is in the second-level cache. Both accumulate in the order that
+ * inner.h states, so a row's result has the same bits either way. The packed activations take
+ * n_tokens * n_in floats of scratch (for experts, n_used times that).
  */
 #include <assert.h>
 #include <string.h>
@@ -13,7 +15,8 @@
 
 enum {
 	ROW_BLOCK = 96,             /* rows that a thread takes at a time with many tokens: a panel of 192 KB */
-	TOKEN_CHUNK = 64,           /* tokens packed at a time */
+	TOKEN_CHUNK = 64,           /* tokens multiplied at a time: their result fits beside the panel */
+	CACHE_LINE = 64,            /* bytes */
 	MATVEC_BLOCK = 32,          /* rows that a thread takes at a time with few tokens */
 	MATVEC_TOKENS = 2,          /* up to so many tokens are few */
 	PARALLEL_WEIGHTS = 1 << 16, /* below so many weights a parallel region costs more than it saves */
@@ -30,12 +33,12 @@ struct product {
 	size_t x_stride;
 	float *y; /* row r at y + r * y_stride */
 	size_t y_stride;
+	float *packed; /* many tokens: span after span of (count, span) */
 };
 
 /* A thread's buffers for block_product. */
 struct block_scratch {
 	float panel[ROW_BLOCK * CPU_SPAN];
-	float x[TOKEN_CHUNK * CPU_SPAN];
 	float c[TOKEN_CHUNK * ROW_BLOCK];
 };
 
@@ -49,16 +52,44 @@ static float *product_y(const struct product *p, int i)
 	return p->y + (size_t)(p->pairs ? p->pairs[i] : i) * p->y_stride;
 }
 
-/* Elements k0 .. k0 + n of a row to float32, zeros up to the padded length. */
+static int few(const struct product *p)
+{
+	return p->count <= MATVEC_TOKENS;
+}
+
+static size_t packed_floats(const struct product *p)
+{
+	return few(p) ? 0 : (size_t)p->count * cpu_pad((size_t)p->w->n_in);
+}
+
+/* Row i of the activations to its places, zeros behind the end. */
+static void pack_row(const struct product *p, int i)
+{
+	const size_t n_in = (size_t)p->w->n_in;
+	const float *x = product_x(p, i);
+
+	for (size_t k0 = 0; k0 < n_in; k0 += CPU_SPAN) {
+		const size_t k = n_in - k0 < CPU_SPAN ? n_in - k0 : CPU_SPAN;
+		const size_t kp = cpu_pad(k);
+		float *dst = p->packed + k0 * (size_t)p->count + (size_t)i * kp;
+
+		memcpy(dst, x + k0, k * sizeof(float));
+		memset(dst + k, 0, (kp - k) * sizeof(float));
+	}
+}
+
+/* Elements k0 .. k0 + n of a row to float32, zeros up to the padded length; asks for as many that follow. */
 static void row_to_f32(const struct cpu_inner *inner, const struct weight *w, size_t row, size_t k0, size_t n,
 		       float *dst)
 {
 	const int planes = w->scales != NULL;
-	const char *src = cpu_weight_row(w, row);
+	const size_t bytes = cpu_row_bytes(w->type, n, planes);
+	const char *src = (const char *)cpu_weight_row(w, row) + cpu_row_bytes(w->type, k0, planes);
 	const uint16_t *scales = cpu_weight_scales(w, row);
 
-	inner->to_f32(src + cpu_row_bytes(w->type, k0, planes), planes ? scales + k0 / CPU_Q8_BLOCK : NULL, w->type,
-		      dst, n);
+	for (size_t b = bytes; b < 2 * bytes; b += CACHE_LINE)
+		__builtin_prefetch(src + b, 0, 2);
+	inner->to_f32(src, planes ? scales + k0 / CPU_Q8_BLOCK : NULL, w->type, dst, n);
 	for (size_t k = n; k < cpu_pad(n); k++)
 		dst[k] = 0.0f;
 }
@@ -73,17 +104,14 @@ static void block_product(const struct cpu_inner *inner, const struct product *p
 	for (size_t k0 = 0; k0 < n_in; k0 += CPU_SPAN) {
 		const size_t k = n_in - k0 < CPU_SPAN ? n_in - k0 : CPU_SPAN;
 		const size_t kp = cpu_pad(k);
+		const float *x = p->packed + k0 * (size_t)p->count;
 
 		for (int r = 0; r < n_rows; r++)
 			row_to_f32(inner, p->w, first + (size_t)r, k0, k, s->panel + (size_t)r * kp);
 		for (int t0 = 0; t0 < p->count; t0 += TOKEN_CHUNK) {
 			const int n = p->count - t0 < TOKEN_CHUNK ? p->count - t0 : TOKEN_CHUNK;
 
-			for (int t = 0; t < n; t++) {
-				memcpy(s->x + (size_t)t * kp, product_x(p, t0 + t) + k0, k * sizeof(float));
-				memset(s->x + (size_t)t * kp + k, 0, (kp - k) * sizeof(float));
-			}
-			inner->gemm(s->x, kp, n, s->panel, kp, n_rows, (int)kp, s->c, ROW_BLOCK);
+			inner->gemm(x + (size_t)t0 * kp, kp, n, s->panel, kp, n_rows, (int)kp, s->c, ROW_BLOCK);
 			for (int t = 0; t < n; t++) {
 				const float *c = s->c + t * ROW_BLOCK;
 				float *y = product_y(p, t0 + t) + row;
@@ -104,11 +132,6 @@ static void row_product(const struct cpu_inner *inner, const struct product *p, 
 
 	for (int i = 0; i < p->count; i++)
 		inner->matvec(p->w, first, n_rows, product_x(p, i), product_y(p, i) + row);
-}
-
-static int few(const struct product *p)
-{
-	return p->count <= MATVEC_TOKENS;
 }
 
 static int blocks_of(const struct product *p)
@@ -134,7 +157,7 @@ static void product_block(const struct cpu_inner *inner, const struct product *p
 void k_matmul(const struct matmul_params *p)
 {
 	const struct cpu_inner *inner = cpu_inner();
-	const struct product product = {
+	struct product product = {
 		.w = &p->w,
 		.count = p->n_tokens,
 		.x = p->x,
@@ -145,9 +168,8 @@ void k_matmul(const struct matmul_params *p)
 	};
 	const int blocks = blocks_of(&product);
 	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)p->n_tokens > PARALLEL_WEIGHTS;
-	const size_t each = few(&product) ? 0 : sizeof(struct block_scratch);
 	const int threads = parallel ? cpu_threads() : 1;
-	char *scratch = each ? cpu_scratch(each * (size_t)threads) : NULL;
+	struct block_scratch *scratch;
 
 	assert(p->w.n_expert <= 1 && (p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0));
 	if (few(&product)) {
@@ -156,9 +178,17 @@ void k_matmul(const struct matmul_params *p)
 			product_block(inner, &product, b, NULL);
 		return;
 	}
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (parallel)
-	for (int b = 0; b < blocks; b++)
-		product_block(inner, &product, b, (struct block_scratch *)(scratch + each * (size_t)cpu_thread()));
+	scratch = cpu_scratch((size_t)threads * sizeof(*scratch) + packed_floats(&product) * sizeof(float));
+	product.packed = (float *)(scratch + threads);
+#pragma omp parallel num_threads(threads) if (parallel)
+	{
+#pragma omp for schedule(static)
+		for (int i = 0; i < product.count; i++)
+			pack_row(&product, i);
+#pragma omp for schedule(dynamic)
+		for (int b = 0; b < blocks; b++)
+			product_block(inner, &product, b, &scratch[cpu_thread()]);
+	}
 }
 
 /*
@@ -181,6 +211,24 @@ static void group_pairs(const int *ids, int n_pairs, int n_expert, int *starts, 
 	starts[0] = 0;
 }
 
+/* The product of expert e, of which group_pairs found the pairs; packed: room for all pairs, or null. */
+static struct product expert_product(const struct matmul_experts_params *p, int e, const int *starts, const int *pairs,
+				     float *packed)
+{
+	return (struct product){
+		.w = &p->w,
+		.expert = (size_t)e,
+		.pairs = pairs + starts[e],
+		.count = starts[e + 1] - starts[e],
+		.x = p->x,
+		.x_div = p->x_per_expert ? 1 : p->n_used,
+		.x_stride = (size_t)p->w.n_in,
+		.y = p->y,
+		.y_stride = (size_t)p->w.n_out,
+		.packed = packed + (size_t)starts[e] * cpu_pad((size_t)p->w.n_in),
+	};
+}
+
 void k_matmul_experts(const struct matmul_experts_params *p)
 {
 	const struct cpu_inner *inner = cpu_inner();
@@ -188,36 +236,35 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 	const int n_expert = p->w.n_expert;
 	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)n_pairs > PARALLEL_WEIGHTS;
 	const int threads = parallel ? cpu_threads() : 1;
-	const size_t each = sizeof(struct block_scratch);
-	const size_t buffers = p->n_tokens > 1 ? each * (size_t)threads : 0;
-	char *scratch = cpu_scratch(buffers + (size_t)(n_expert + 1 + n_pairs) * sizeof(int));
-	int *starts = (int *)(scratch + buffers);
+	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
+	const size_t floats = (size_t)n_pairs * cpu_pad((size_t)p->w.n_in);
+	char *memory = cpu_scratch(buffers + floats * sizeof(float) + (size_t)(n_expert + 1 + n_pairs) * sizeof(int));
+	struct block_scratch *scratch = (struct block_scratch *)memory;
+	float *packed = (float *)(memory + buffers);
+	int *starts = (int *)(packed + floats);
 	int *pairs = starts + n_expert + 1;
 
 	assert(p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0);
 	group_pairs(p->ids, n_pairs, n_expert, starts, pairs);
 #pragma omp parallel num_threads(threads) if (parallel)
 	{
-		struct block_scratch *mine = (struct block_scratch *)(scratch + each * (size_t)cpu_thread());
-
+		/* No thread waits for the others between experts, only between the two passes. */
 		for (int e = 0; e < n_expert; e++) {
-			const struct product product = {
-				.w = &p->w,
-				.expert = (size_t)e,
-				.pairs = pairs + starts[e],
-				.count = starts[e + 1] - starts[e],
-				.x = p->x,
-				.x_div = p->x_per_expert ? 1 : p->n_used,
-				.x_stride = (size_t)p->w.n_in,
-				.y = p->y,
-				.y_stride = (size_t)p->w.n_out,
-			};
+			const struct product product = expert_product(p, e, starts, pairs, packed);
+			const int rows = few(&product) ? 0 : product.count;
+
+#pragma omp for schedule(static) nowait
+			for (int i = 0; i < rows; i++)
+				pack_row(&product, i);
+		}
+#pragma omp barrier
+		for (int e = 0; e < n_expert; e++) {
+			const struct product product = expert_product(p, e, starts, pairs, packed);
 			const int blocks = product.count ? blocks_of(&product) : 0;
 
-			/* No thread waits for the others between experts. */
-#pragma omp for schedule(static) nowait
+#pragma omp for schedule(dynamic) nowait
 			for (int b = 0; b < blocks; b++)
-				product_block(inner, &product, b, mine);
+				product_block(inner, &product, b, &scratch[cpu_thread()]);
 		}
 	}
 }
