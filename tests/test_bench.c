@@ -2,11 +2,13 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -184,6 +186,42 @@ static void test_bad_input(void **state)
 	assert_true(holds("errors", "not empty"));
 }
 
+/* Ctrl-C: what is finished is kept and whole, the run at hand says what became of it. */
+static void test_interrupted(void **state)
+{
+	(void)state;
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "200", "-r", "1000", NULL};
+	char path[128];
+	in_folder("run/runs.csv", path);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(bench_in("run", words));
+	/* The header is shorter than two rows and itself. */
+	struct stat s;
+	while (stat(path, &s) || s.st_size < 2048)
+		usleep(1000);
+	/* Twice at once, as timeout(1) sends it: that is one interruption. */
+	assert_int_equal(kill(child, SIGINT), 0);
+	kill(child, SIGINT);
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 130);
+	struct csv_rows runs;
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_true(runs.n_rows >= 2);
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_int_equal(csv_width(&runs, r), csv_width(&runs, 0));
+		const char *expected = r + 1 < runs.n_rows ? "ok" : csv_at(&runs, r, "status");
+		assert_string_equal(csv_at(&runs, r, "status"), expected);
+	}
+	const char *reason = csv_at(&runs, runs.n_rows - 1, "reason");
+	assert_true(!*reason || strstr(reason, "interrupted"));
+	csv_rows_free(&runs);
+	assert_true(holds("out", "interrupted"));
+}
+
 static void test_env(void **state)
 {
 	(void)state;
@@ -207,6 +245,7 @@ static void test_env(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_sweep), TEST(test_bad_input), TEST(test_env)};
+	const struct CMUnitTest tests[] = {TEST(test_sweep), TEST(test_bad_input), TEST(test_interrupted),
+					   TEST(test_env)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,7 @@ static int apply_seed(void *ctx, const char *value, struct error *err)
 static int apply_output(void *ctx, const char *value, struct error *err)
 {
 	if (!*value)
-		return error_set(err, ERROR_INPUT, "--output: an empty name; name a directory");
+		return error_set(err, ERROR_INPUT, "--out: an empty name; name a directory");
 	bench(ctx)->output = value;
 	return 0;
 }
@@ -142,7 +142,8 @@ static const struct option_spec options[] = {
 	 "measured (default 4)",
 	 apply_warmup},
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
-	{"--output", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
+	{"--out, --output", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)",
+	 apply_output},
 	{0},
 };
 
@@ -207,15 +208,30 @@ static void take_progress(void *ctx, const struct runner_progress *p)
 
 static volatile sig_atomic_t stop;
 
+/*
+ * The first signal ends the sweep after the token at hand. One more than a second later
+ * ends the program the usual way; sooner it is the same one, sent to the process and to
+ * its group, as timeout(1) does.
+ */
 static void on_signal(int signal)
 {
-	stop = signal;
+	static volatile sig_atomic_t since;
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	/* Seconds fit: sig_atomic_t is an int, and this clock starts with the machine. */
+	if (stop && (int)now.tv_sec - since > 1) {
+		struct sigaction a = {.sa_handler = SIG_DFL};
+		sigaction(signal, &a, NULL);
+		raise(signal);
+	} else if (!stop) {
+		since = (int)now.tv_sec;
+		stop = signal;
+	}
 }
 
-/* Once: a second signal ends the program the usual way. */
 static void catch_signals(void)
 {
-	struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESTART};
 	sigemptyset(&a.sa_mask);
 	sigaction(SIGINT, &a, NULL);
 	sigaction(SIGTERM, &a, NULL);
