@@ -43,7 +43,7 @@ int bench_run(int argc, char **argv)
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 2;
-	benchmark::RunSpecifiedBenchmarks();
+	const size_t n = benchmark::RunSpecifiedBenchmarks();
 	benchmark::Shutdown();
-	return 0;
+	return n > 0 ? 0 : 2;
 }

@@ -24,7 +24,7 @@ void bench_rate(struct bench_state *s, const char *counter, double per_pass);
 void bench_value(struct bench_state *s, const char *counter, double value);
 /* Instead of the loop. */
 void bench_skip(struct bench_state *s, const char *why);
-/* Reads Google Benchmark's own options and runs what they select. Returns the exit code. */
+/* Reads Google Benchmark's own options and runs what they select. Returns the exit code: 2 where nothing ran. */
 int bench_run(int argc, char **argv);
 
 #ifdef __cplusplus
