@@ -17,8 +17,9 @@ gemmark_ci_test(asan.golden_derive asan 45 120 "${asan}/tests/golden_derive"
   "${CMAKE_CURRENT_SOURCE_DIR}/golden/gemma4-e4b-tiny.f32.gguf" "${asan}/golden")
 set_tests_properties(asan.golden_derive PROPERTIES FIXTURES_SETUP asan_golden)
 
-# Too slow under memcheck, which is 20 to 50 times slower; ASan runs them all.
-set(no_valgrind golden)
+# Minutes under memcheck, whose threads take turns; ASan runs them all, and memcheck sees
+# the engine in the short runs of valgrind.eval.
+set(no_valgrind golden graph modes kernels_attention)
 foreach(name IN LISTS names)
   gemmark_ci_test(asan.${name} asan 40 600 "${asan}/tests/test_${name}")
   set_tests_properties(asan.${name} PROPERTIES FIXTURES_REQUIRED asan_golden)
@@ -26,6 +27,19 @@ foreach(name IN LISTS names)
     gemmark_ci_test(valgrind.${name} valgrind 20 600 "${ci}/valgrind.sh" $<TARGET_FILE:test_${name}>)
     set_tests_properties(valgrind.${name} PROPERTIES FIXTURES_REQUIRED golden)
   endif()
+endforeach()
+
+# Each mode once, both fusions, dense and MoE models; 2 threads.
+set(ids 2,17,4,99,5,200,31,8)
+foreach(run IN ITEMS direct:none:gemma4-26b-a4b direct:full:gemma4-31b graph-params:full:gemma4-e2b
+    graph-update:none:gemma4-e2b graph-device:full:gemma4-26b-a4b graph-device:full:qwen3)
+  string(REPLACE ":" ";" run "${run}")
+  list(GET run 0 mode)
+  list(GET run 1 fusion)
+  list(GET run 2 model)
+  gemmark_ci_test(valgrind.eval.${mode}.${fusion}.${model} valgrind 20 300 "${ci}/valgrind.sh" $<TARGET_FILE:gemmark> eval
+    -m "${CMAKE_CURRENT_SOURCE_DIR}/golden/${model}-tiny.q8_0.gguf" --tokens ${ids} --prefill 3 --mode ${mode}
+    --fusion ${fusion} -ngl 0 -t 2)
 endforeach()
 
 gemmark_ci_test(check.includes check 90 60 "${ci}/check_includes.sh")
