@@ -43,5 +43,5 @@ function(gemmark_version directory)
     COMMAND "${CMAKE_COMMAND}" "-DSOURCE_DIR=${PROJECT_SOURCE_DIR}" "-DOUTPUT=${directory}/gemmark_version.h"
             -P "${PROJECT_SOURCE_DIR}/cmake/GemmarkVersion.cmake"
     BYPRODUCTS "${directory}/gemmark_version.h"
-    COMMENT "")
+    COMMENT "Reading the commit")
 endfunction()

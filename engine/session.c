@@ -47,7 +47,7 @@ void session_options_default(struct session_options *o)
 static int open_device(struct session *s, const struct session_options *o, struct error *err)
 {
 	if (o->n_gpu_layers > 0)
-		return error_set(err, ERROR_INPUT,
+		return error_set(err, ERROR_UNSUPPORTED,
 				 "-ngl %d asks for a GPU, and this build has the host device only; use -ngl 0",
 				 o->n_gpu_layers);
 	if (o->n_gpu_layers < -1 || o->n_threads < 0)

@@ -186,6 +186,29 @@ static void test_bad_input(void **state)
 	assert_true(holds("errors", "not empty"));
 }
 
+/* What this build cannot do is a row with its reason, and the rest of the sweep runs. */
+static void test_skipped(void **state)
+{
+	(void)state;
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3,0", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	char path[128];
+	struct csv_rows runs;
+	in_folder("run/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_int_equal(runs.n_rows, 3);
+	for (int r = 1; r < 3; r++) {
+		int gpu = !strcmp(csv_at(&runs, r, "n_gpu_layers_asked"), "3");
+		assert_string_equal(csv_at(&runs, r, "status"), gpu ? "skipped" : "ok");
+		assert_true(!gpu || strstr(csv_at(&runs, r, "reason"), "-ngl 3"));
+	}
+	csv_rows_free(&runs);
+	assert_true(holds("out", "1 runs ok, 1 skipped"));
+	/* Nothing but skipped rows is no success. */
+	char *only[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("other", only), 2);
+}
+
 /* Ctrl-C: what is finished is kept and whole, the run at hand says what became of it. */
 static void test_interrupted(void **state)
 {
@@ -245,7 +268,7 @@ static void test_env(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_sweep), TEST(test_bad_input), TEST(test_interrupted),
-					   TEST(test_env)};
+	const struct CMUnitTest tests[] = {TEST(test_sweep), TEST(test_bad_input), TEST(test_skipped),
+					   TEST(test_interrupted), TEST(test_env)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
