@@ -58,5 +58,25 @@ if [ "$message" != 0 ]; then
   failures=$((failures + 1))
 fi
 
+# Logits to a pipe and to a device: as to a file, and the device is still one afterwards.
+temp=$(mktemp -d)
+tiny=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/golden/qwen3-tiny.q8_0.gguf
+mkfifo "$temp/pipe"
+ln -s /dev/full "$temp/full"
+cat "$temp/pipe" >"$temp/piped.f32" &
+"$gemmark" eval -m "$tiny" --tokens 1,2,3 -ngl 0 -o "$temp/pipe" >"$temp/log" 2>&1 || cat "$temp/log"
+wait
+"$gemmark" eval -m "$tiny" --tokens 1,2,3 -ngl 0 -o "$temp/file.f32" >"$temp/log" 2>&1 || cat "$temp/log"
+if ! [ -p "$temp/pipe" ] || ! [ -s "$temp/file.f32" ] || ! cmp "$temp/piped.f32" "$temp/file.f32"; then
+  echo "logits to a pipe differ from those to a file"
+  failures=$((failures + 1))
+fi
+expect 2 '*' '*full: No space left on device*' eval -m "$tiny" --tokens 1,2,3 -ngl 0 -o "$temp/full"
+if ! [ -c "$temp/full" ]; then
+  echo "a device that logits were written to is none any more"
+  failures=$((failures + 1))
+fi
+rm -rf "$temp"
+
 [ $failures -eq 0 ] || exit 1
 echo "cli: all as expected"

@@ -257,8 +257,9 @@ static void test_seeds(void **state)
 	for (int i = 0; i < N_SAMPLES; i++) {
 		struct bytes b = {0};
 		char path[128];
-		unsigned char seed[4096];
+		unsigned char seed[8192];
 		samples[i].build(&b);
+		assert_true(b.n < sizeof seed);
 		snprintf(path, sizeof path, "fuzz/corpus/gguf/%s.gguf", samples[i].name);
 		FILE *f = fopen(path, "rb");
 		assert_non_null(f);

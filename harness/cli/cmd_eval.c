@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -198,8 +199,9 @@ static int read_tokens(struct eval *ev, struct error *err)
 struct sink {
 	const struct eval *ev;
 	int n_vocab;
-	FILE *file; /* null: no output asked */
-	char *part;
+	FILE *file;    /* null: no output asked */
+	char *part;    /* what is open: FILE.part, or FILE in place */
+	bool in_place; /* FILE is a device or a pipe */
 	XXH3_state_t *hash;
 	double log_loss; /* sum of -log p(next token) */
 	int row;
@@ -213,11 +215,14 @@ static int sink_open(struct sink *k, const struct eval *ev, int n_vocab, struct 
 	XXH3_64bits_reset(k->hash);
 	if (!ev->output)
 		return 0;
+	/* A rename would put a regular file in the place of a device or a pipe: those are written themselves. */
+	struct stat st;
+	k->in_place = stat(ev->output, &st) == 0 && !S_ISREG(st.st_mode);
 	size_t n = strlen(ev->output) + sizeof ".part";
 	k->part = malloc(n);
 	if (!k->part)
 		return error_set(err, ERROR_MEMORY, "no memory for a path");
-	snprintf(k->part, n, "%s.part", ev->output);
+	snprintf(k->part, n, "%s%s", ev->output, k->in_place ? "" : ".part");
 	k->file = fopen(k->part, "wb");
 	if (!k->file)
 		return error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(errno));
@@ -229,7 +234,7 @@ static int sink_close(struct sink *k, int rc, struct error *err)
 {
 	XXH3_freeState(k->hash);
 	if (k->file) {
-		int failed = fflush(k->file) || fsync(fileno(k->file));
+		int failed = fflush(k->file) || (!k->in_place && fsync(fileno(k->file)));
 		int why = errno;
 		if (fclose(k->file) && !failed) {
 			failed = 1;
@@ -237,9 +242,9 @@ static int sink_close(struct sink *k, int rc, struct error *err)
 		}
 		if (!rc && failed)
 			rc = error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(why));
-		if (!rc && rename(k->part, k->ev->output))
+		if (!rc && !k->in_place && rename(k->part, k->ev->output))
 			rc = error_set(err, ERROR_IO, "-o: %s: %s", k->ev->output, strerror(errno));
-		if (rc)
+		if (rc && !k->in_place)
 			unlink(k->part);
 	}
 	free(k->part);
