@@ -83,6 +83,12 @@ static void one_line(char *text)
 	*out = '\0';
 }
 
+static int not_found(const char *program, struct error *err)
+{
+	return error_set(err, ERROR_IO,
+			 "%s: not found; install gnuplot (Debian and Ubuntu: apt-get install gnuplot-nox)", program);
+}
+
 int gnuplot_run(const char *program, const char *dir, const char *script, const char *format, int timeout_s,
 		struct error *err)
 {
@@ -98,10 +104,7 @@ int gnuplot_run(const char *program, const char *dir, const char *script, const 
 	if (code) {
 		close(ends[0]);
 		if (code == ENOENT)
-			return error_set(
-				err, ERROR_IO,
-				"%s: not found; install gnuplot (Debian and Ubuntu: apt-get install gnuplot-nox)",
-				program);
+			return not_found(program, err);
 		return error_set(err, ERROR_IO, "%s: cannot start: %s", program, strerror(code));
 	}
 
@@ -118,6 +121,9 @@ int gnuplot_run(const char *program, const char *dir, const char *script, const 
 		return error_set(err, ERROR_IO, "%s: %s took longer than %d s and was stopped", program, script,
 				 timeout_s);
 	one_line(said);
+	/* How POSIX lets posix_spawn tell that the program could not be executed; so it does under memcheck. */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !said[0])
+		return not_found(program, err);
 	if (WIFSIGNALED(status))
 		return error_set(err, ERROR_IO, "%s: %s: ended by signal %d: %s", program, script, WTERMSIG(status),
 				 said);

@@ -68,10 +68,12 @@ static void test_matmul_tokens(void **state)
 {
 	enum { N_IN = 1056, N_OUT = 99, TOKENS = 13 };
 	float *x;
-	float *y = take((size_t)TOKENS * N_OUT, 4);
-	float *one = take(N_OUT, 4);
+	float *y;
+	float *one;
 
 	use_isa(state);
+	y = take((size_t)TOKENS * N_OUT, 4);
+	one = take(N_OUT, 4);
 	x = random_floats((size_t)TOKENS * N_IN, 1.0f);
 	for (size_t i = 0; i < COUNT(layouts); i++) {
 		struct test_weight t = weight_make(layouts[i], N_IN, N_OUT, 1);
@@ -347,12 +349,16 @@ static void test_gated(void **state)
 static void test_gated_accuracy(void **state)
 {
 	enum { N = 20001 };
-	float *gate = take(N, 4);
-	float *up = take(N, 4);
-	float *y = take(N, 4);
-	struct gated_params p = {.gate = gate, .up = up, .y = y, .n_rows = 1, .n = N, .act = ACTIVATION_SILU};
+	float *gate;
+	float *up;
+	float *y;
+	struct gated_params p;
 
 	use_isa(state);
+	gate = take(N, 4);
+	up = take(N, 4);
+	y = take(N, 4);
+	p = (struct gated_params){.gate = gate, .up = up, .y = y, .n_rows = 1, .n = N, .act = ACTIVATION_SILU};
 	for (int i = 0; i < N; i++) {
 		gate[i] = -80.0f + 160.0f * (float)i / (N - 1);
 		up[i] = 1.0f;
@@ -534,11 +540,14 @@ static void test_repack(void **state)
 {
 	enum { BLOCKS = 77 };
 	struct test_weight t;
-	int8_t *q = take(BLOCKS * 32, 1);
-	uint16_t *d = take(BLOCKS, 2);
-	float *y = take(BLOCKS * 32, 4);
+	int8_t *q;
+	uint16_t *d;
+	float *y;
 
 	use_isa(state);
+	q = take(BLOCKS * 32, 1);
+	d = take(BLOCKS, 2);
+	y = take(BLOCKS * 32, 4);
 	t = weight_make(layouts[3], BLOCKS * 32, 1, 1);
 	cpu_repack_q8_0(t.data, q, d, BLOCKS);
 	for (int i = 0; i < BLOCKS * 32; i++)
@@ -556,10 +565,12 @@ static void test_repack(void **state)
 static void test_to_f32(void **state)
 {
 	enum { N = 65536 };
-	uint16_t *h = take(N, 2);
-	float *y = take(N, 4);
+	uint16_t *h;
+	float *y;
 
 	use_isa(state);
+	h = take(N, 2);
+	y = take(N, 4);
 	for (int i = 0; i < N; i++)
 		h[i] = (uint16_t)i;
 	cpu_to_f32(h, TENSOR_F16, y, N);

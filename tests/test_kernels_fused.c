@@ -30,13 +30,16 @@ static void test_norm_matmul(void **state)
 {
 	struct test_weight w[3];
 	float *y[3];
-	float *parts = take(F_TOKENS * F_OUT, 4);
-	float *normed = take(F_TOKENS * F_N, 4);
-	float *normed_parts = take(F_TOKENS * F_N, 4);
+	float *parts;
+	float *normed;
+	float *normed_parts;
 	float *x;
 	float *weight;
 
 	use_isa(state);
+	parts = take(F_TOKENS * F_OUT, 4);
+	normed = take(F_TOKENS * F_N, 4);
+	normed_parts = take(F_TOKENS * F_N, 4);
 	x = random_floats(F_TOKENS * F_N, 1.0f);
 	weight = random_floats(F_N, 1.0f);
 	for (int i = 0; i < 3; i++) {
@@ -79,13 +82,15 @@ static void test_norm_matmul(void **state)
 static void test_norm_add(void **state)
 {
 	const size_t bytes = F_TOKENS * F_N * 4;
-	float *parts = take(bytes, 1);
-	float *normed = take(bytes, 1);
+	float *parts;
+	float *normed;
 	float *a;
 	float *b;
 	float *weight;
 
 	use_isa(state);
+	parts = take(bytes, 1);
+	normed = take(bytes, 1);
 	a = random_floats(F_TOKENS * F_N, 1.0f);
 	b = random_floats(F_TOKENS * F_N, 3.0f);
 	weight = random_floats(F_N, 1.0f);
@@ -114,13 +119,14 @@ static void test_gated_matmuls(void **state)
 	const size_t bytes = (size_t)F_TOKENS * F_OUT * 4;
 	struct test_weight gate_w;
 	struct test_weight up_w;
-	float *normed = take(F_TOKENS * F_N, 4);
+	float *normed;
 	float *buffers[5];
 	float *x;
 	float *weight;
 	float *up;
 
 	use_isa(state);
+	normed = take(F_TOKENS * F_N, 4);
 	x = random_floats(F_TOKENS * F_N, 1.0f);
 	up = random_floats((size_t)F_TOKENS * UP_STRIDE, 1.0f);
 	weight = random_floats(F_N, 1.0f);
@@ -187,13 +193,17 @@ static void test_experts_gated(void **state)
 	enum { USED = 2, FF = 33 };
 	static const int ids[F_TOKENS * USED] = {0, 3, 3, 1, 1, 0};
 	struct test_weight t;
-	float *gate_up = take((size_t)F_TOKENS * USED * 2 * FF, 4);
-	float *parts = take((size_t)F_TOKENS * USED * 2 * FF, 4);
-	float *y = take((size_t)F_TOKENS * USED * FF, 4);
-	float *y_parts = take((size_t)F_TOKENS * USED * FF, 4);
+	float *gate_up;
+	float *parts;
+	float *y;
+	float *y_parts;
 	float *x;
 
 	use_isa(state);
+	gate_up = take((size_t)F_TOKENS * USED * 2 * FF, 4);
+	parts = take((size_t)F_TOKENS * USED * 2 * FF, 4);
+	y = take((size_t)F_TOKENS * USED * FF, 4);
+	y_parts = take((size_t)F_TOKENS * USED * FF, 4);
 	x = random_floats(F_TOKENS * F_N, 1.0f);
 	t = weight_make(layouts[3], F_N, 2 * FF, 4);
 	k_experts_gated(&(struct experts_gated_params){

@@ -211,6 +211,9 @@ static void test_killed(void **state)
 		struct stat s;
 		while (stat(in_folder(file), &s) || s.st_size == 0)
 			usleep(200);
+		/* Every other time with rows there, however slow the machine is. */
+		for (off_t header = s.st_size; i % 2 && s.st_size == header; usleep(200))
+			assert_int_equal(stat(in_folder(file), &s), 0);
 		usleep((useconds_t)random_below(&seed, 40000));
 		assert_int_equal(kill(child, SIGKILL), 0);
 		int status;
@@ -236,7 +239,7 @@ static void test_killed(void **state)
 		csv_rows_free(&runs);
 		csv_rows_free(&tokens);
 	}
-	assert_true(rows > 12);
+	assert_true(rows >= 6);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
