@@ -31,6 +31,7 @@ struct block {
 	int kv_head;
 	int n_rows;
 	size_t width;       /* head_dim, padded */
+	size_t stride;      /* floats between rows of q, keys, values and sums */
 	float *q;           /* (n_rows, width), times the scale */
 	float *scores;      /* (n_rows, TILE_KEYS) */
 	float *keys;        /* (TILE_KEYS, width) */
@@ -44,8 +45,8 @@ struct block {
 static size_t block_bytes(int n_rows, int head_dim)
 {
 	const size_t rows = (size_t)n_rows;
-	const size_t width = cpu_pad((size_t)head_dim);
-	const size_t floats = rows * (2 * width + TILE_KEYS) + 2 * TILE_KEYS * width + 2 * cpu_pad(rows);
+	const size_t stride = cpu_stride((size_t)head_dim);
+	const size_t floats = rows * (2 * stride + TILE_KEYS) + 2 * TILE_KEYS * stride + 2 * cpu_pad(rows);
 
 	return (floats * sizeof(float) + rows * sizeof(struct span) + 63) / 64 * 64;
 }
@@ -58,12 +59,13 @@ static void block_init(struct block *b, void *memory, const struct kv *kv, int k
 	b->kv_head = kv_head;
 	b->n_rows = n_rows;
 	b->width = cpu_pad((size_t)kv->head_dim);
+	b->stride = cpu_stride((size_t)kv->head_dim);
 	b->q = memory;
-	b->scores = b->q + rows * b->width;
+	b->scores = b->q + rows * b->stride;
 	b->keys = b->scores + rows * TILE_KEYS;
-	b->values = b->keys + TILE_KEYS * b->width;
-	b->sums = b->values + TILE_KEYS * b->width;
-	b->m = b->sums + rows * b->width;
+	b->values = b->keys + TILE_KEYS * b->stride;
+	b->sums = b->values + TILE_KEYS * b->stride;
+	b->m = b->sums + rows * b->stride;
 	b->l = b->m + cpu_pad(rows);
 	b->spans = (struct span *)(b->l + cpu_pad(rows));
 }
@@ -72,17 +74,17 @@ static void block_set_row(const struct cpu_inner *inner, struct block *b, int ro
 			  struct span span)
 {
 	const size_t hd = (size_t)b->kv->head_dim;
-	float *dst = b->q + (size_t)row * b->width;
+	float *dst = b->q + (size_t)row * b->stride;
 
 	inner->scale(q, NULL, scale, dst, b->kv->head_dim);
 	memset(dst + hd, 0, (b->width - hd) * sizeof(float));
-	memset(b->sums + (size_t)row * b->width, 0, b->width * sizeof(float));
+	memset(b->sums + (size_t)row * b->stride, 0, b->width * sizeof(float));
 	b->m[row] = -INFINITY;
 	b->l[row] = 0.0f;
 	b->spans[row] = span;
 }
 
-/* Keys or values first .. first + n of a head as float32 rows `width` apart, zeros behind head_dim. */
+/* Keys or values first .. first + n of a head as float32 rows `stride` apart, zeros behind head_dim. */
 static void load_rows(const struct cpu_inner *inner, const struct block *b, const void *cache, int type, int first,
 		      int n, float *dst)
 {
@@ -96,17 +98,13 @@ static void load_rows(const struct cpu_inner *inner, const struct block *b, cons
 		const char *src = (const char *)cache + cpu_row_bytes(type, (head + (size_t)slot) * hd, 0);
 
 		assert(slot >= 0 && slot + run <= kv->capacity);
-		if (b->width == hd) {
-			inner->to_f32(src, NULL, type, dst, (size_t)run * hd);
-		} else {
-			for (int i = 0; i < run; i++) {
-				float *row = dst + (size_t)i * b->width;
+		for (int i = 0; i < run; i++) {
+			float *row = dst + (size_t)i * b->stride;
 
-				inner->to_f32(src + cpu_row_bytes(type, (size_t)i * hd, 0), NULL, type, row, hd);
-				memset(row + hd, 0, (b->width - hd) * sizeof(float));
-			}
+			inner->to_f32(src + cpu_row_bytes(type, (size_t)i * hd, 0), NULL, type, row, hd);
+			memset(row + hd, 0, (b->width - hd) * sizeof(float));
 		}
-		dst += (size_t)run * b->width;
+		dst += (size_t)run * b->stride;
 		first += run;
 		n -= run;
 	}
@@ -128,7 +126,7 @@ static void softmax_row(const struct cpu_inner *inner, struct block *b, int row,
 	if (m > b->m[row]) {
 		if (b->l[row] != 0.0f) {
 			const float shrink = expf(b->m[row] - m);
-			float *sums = b->sums + (size_t)row * b->width;
+			float *sums = b->sums + (size_t)row * b->stride;
 
 			inner->scale(sums, NULL, shrink, sums, (int)b->width);
 			b->l[row] *= shrink;
@@ -148,11 +146,12 @@ static void block_attend(const struct cpu_inner *inner, struct block *b, struct 
 		const int n = keys.end - first < TILE_KEYS ? keys.end - first : TILE_KEYS;
 
 		load_rows(inner, b, b->kv->k, b->kv->type, first, n, b->keys);
-		inner->gemm(b->q, b->width, b->n_rows, b->keys, b->width, n, width, b->scores, TILE_KEYS);
+		inner->gemm(b->q, b->stride, b->n_rows, b->keys, b->stride, n, width, b->scores, TILE_KEYS);
 		for (int r = 0; r < b->n_rows; r++)
 			softmax_row(inner, b, r, first, n);
 		load_rows(inner, b, b->kv->v, b->kv->v_type, first, n, b->values);
-		inner->weighted_sum(b->scores, TILE_KEYS, b->n_rows, b->values, b->width, n, width, b->sums, b->width);
+		inner->weighted_sum(b->scores, TILE_KEYS, b->n_rows, b->values, b->stride, n, width, b->sums,
+				    b->stride);
 	}
 }
 
@@ -209,7 +208,7 @@ void k_attention_split(const struct attention_split_params *p)
 				out[hd + 1] = 0.0f;
 				continue;
 			}
-			memcpy(out, b.sums + (size_t)g * b.width, hd * sizeof(float));
+			memcpy(out, b.sums + (size_t)g * b.stride, hd * sizeof(float));
 			out[hd] = b.m[g];
 			out[hd + 1] = b.l[g];
 		}
@@ -272,7 +271,7 @@ static void prefill_block(const struct cpu_inner *inner, const struct attention_
 		const int t = t0 + r / group;
 		const size_t head = (size_t)(kv_head * group + r % group);
 
-		inner->scale(b.sums + (size_t)r * b.width, NULL, 1.0f / b.l[r],
+		inner->scale(b.sums + (size_t)r * b.stride, NULL, 1.0f / b.l[r],
 			     p->y + ((size_t)t * (size_t)p->n_heads + head) * hd, (int)hd);
 	}
 }

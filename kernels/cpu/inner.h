@@ -23,6 +23,7 @@
 enum {
 	CPU_SPAN = 512,    /* floats; a tile of activations this deep stays in the first-level cache */
 	CPU_PAD = 16,      /* floats; packed rows are padded with zeros to a multiple of it */
+	CPU_GAP = 32,      /* floats between packed rows: see cpu_stride */
 	CPU_Q8_BLOCK = 32, /* weights in a Q8_0 block */
 	CPU_Q8_BYTES = 34, /* its size in a file */
 };
@@ -88,6 +89,15 @@ static inline struct step cpu_step(const struct at *at)
 static inline size_t cpu_pad(size_t n)
 {
 	return (n + CPU_PAD - 1) / CPU_PAD * CPU_PAD;
+}
+
+/*
+ * Floats from one row of n to the next in buffers that gemm reads. Rows a power of two apart would compete for
+ * the same lines of the first-level cache: at 2 KB gemm ran at 85 GFLOP/s a core, 128 bytes more made it 94 (Zen 4).
+ */
+static inline size_t cpu_stride(size_t n)
+{
+	return cpu_pad(n) + CPU_GAP;
 }
 
 static inline size_t cpu_row_bytes(int type, size_t n, int planes)

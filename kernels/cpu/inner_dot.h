@@ -9,7 +9,7 @@
 #include "kernels/cpu/simd.h"
 
 #if defined(SIMD_AVX512)
-enum { TILE_M = 8, TILE_N = 3, SUM_M = 6, SUM_N = 4 };
+enum { TILE_M = 6, TILE_N = 4, SUM_M = 6, SUM_N = 4 };
 #elif defined(SIMD_AVX2)
 enum { TILE_M = 4, TILE_N = 3, SUM_M = 4, SUM_N = 2 };
 #else
@@ -215,6 +215,30 @@ static void inner_matvec(const struct weight *w, size_t row, size_t n_rows, cons
 	}
 }
 
+/* The sums of a tile's vectors into c, by fours along a row or a column where the tile has that many. */
+SIMD_INLINE void tile_sums(int m, int n, vec (*acc)[TILE_N], float *c, size_t ldc)
+{
+	if (n % 4 == 0) {
+		for (int i = 0; i < m; i++, c += ldc)
+			for (int j = 0; j < n; j += 4)
+				vec_sum4_store(c + j, acc[i][j], acc[i][j + 1], acc[i][j + 2], acc[i][j + 3]);
+		return;
+	}
+	if (m == 4) {
+		for (int j = 0; j < n; j++) {
+			float sums[4];
+
+			vec_sum4_store(sums, acc[0][j], acc[1][j], acc[2][j], acc[3][j]);
+			for (int i = 0; i < 4; i++)
+				c[(size_t)i * ldc + (size_t)j] = sums[i];
+		}
+		return;
+	}
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < n; j++)
+			c[(size_t)i * ldc + (size_t)j] = vec_sum(acc[i][j]);
+}
+
 SIMD_INLINE void gemm_tile(int m, int n, const float *a, size_t lda, const float *b, size_t ldb, int k, float *c,
 			   size_t ldc)
 {
@@ -236,9 +260,7 @@ SIMD_INLINE void gemm_tile(int m, int n, const float *a, size_t lda, const float
 				acc[i][j] = vec_fma(bv[j], av, acc[i][j]);
 		}
 	}
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++)
-			c[(size_t)i * ldc + (size_t)j] = vec_sum(acc[i][j]);
+	tile_sums(m, n, acc, c, ldc);
 }
 
 SIMD_INLINE void gemm_strip(int m, const float *a, size_t lda, const float *b, size_t ldb, int n, int k, float *c,
@@ -275,8 +297,6 @@ static void inner_gemm(const float *a, size_t lda, int m, const float *b, size_t
 #if defined(SIMD_AVX512)
 			STRIP(5)
 			STRIP(6)
-			STRIP(7)
-			STRIP(8)
 #endif
 #undef STRIP
 		}

@@ -14,7 +14,7 @@
 #include "kernels/cpu/inner.h"
 
 enum {
-	ROW_BLOCK = 96,             /* rows that a thread takes at a time with many tokens: a panel of 192 KB */
+	ROW_BLOCK = 96,             /* rows that a thread takes at a time with many tokens: a panel of 204 KB */
 	TOKEN_CHUNK = 64,           /* tokens multiplied at a time: their result fits beside the panel */
 	CACHE_LINE = 64,            /* bytes */
 	MATVEC_BLOCK = 32,          /* rows that a thread takes at a time with few tokens */
@@ -38,7 +38,7 @@ struct product {
 
 /* A thread's buffers for block_product. */
 struct block_scratch {
-	float panel[ROW_BLOCK * CPU_SPAN];
+	float panel[ROW_BLOCK * (CPU_SPAN + CPU_GAP)];
 	float c[TOKEN_CHUNK * ROW_BLOCK];
 };
 
@@ -57,9 +57,23 @@ static int few(const struct product *p)
 	return p->count <= MATVEC_TOKENS;
 }
 
+/* Floats that a row of activations takes: every span with the gap that follows it. */
+static size_t packed_width(size_t n_in)
+{
+	return cpu_pad(n_in) + (n_in + CPU_SPAN - 1) / CPU_SPAN * CPU_GAP;
+}
+
+/* Where the span that begins at element k0 lies: (count, cpu_stride(its length)). */
+static float *packed_span(const struct product *p, size_t k0)
+{
+	return p->packed + packed_width(k0) * (size_t)p->count;
+}
+
 static size_t packed_floats(const struct product *p)
 {
-	return few(p) ? 0 : (size_t)p->count * cpu_pad((size_t)p->w->n_in);
+	const size_t n_in = (size_t)p->w->n_in;
+
+	return few(p) ? 0 : (size_t)p->count * packed_width(n_in);
 }
 
 /* Row i of the activations to its places, zeros behind the end. */
@@ -70,11 +84,10 @@ static void pack_row(const struct product *p, int i)
 
 	for (size_t k0 = 0; k0 < n_in; k0 += CPU_SPAN) {
 		const size_t k = n_in - k0 < CPU_SPAN ? n_in - k0 : CPU_SPAN;
-		const size_t kp = cpu_pad(k);
-		float *dst = p->packed + k0 * (size_t)p->count + (size_t)i * kp;
+		float *dst = packed_span(p, k0) + (size_t)i * cpu_stride(k);
 
 		memcpy(dst, x + k0, k * sizeof(float));
-		memset(dst + k, 0, (kp - k) * sizeof(float));
+		memset(dst + k, 0, (cpu_pad(k) - k) * sizeof(float));
 	}
 }
 
@@ -103,15 +116,16 @@ static void block_product(const struct cpu_inner *inner, const struct product *p
 
 	for (size_t k0 = 0; k0 < n_in; k0 += CPU_SPAN) {
 		const size_t k = n_in - k0 < CPU_SPAN ? n_in - k0 : CPU_SPAN;
-		const size_t kp = cpu_pad(k);
-		const float *x = p->packed + k0 * (size_t)p->count;
+		const size_t stride = cpu_stride(k);
+		const float *x = packed_span(p, k0);
 
 		for (int r = 0; r < n_rows; r++)
-			row_to_f32(inner, p->w, first + (size_t)r, k0, k, s->panel + (size_t)r * kp);
+			row_to_f32(inner, p->w, first + (size_t)r, k0, k, s->panel + (size_t)r * stride);
 		for (int t0 = 0; t0 < p->count; t0 += TOKEN_CHUNK) {
 			const int n = p->count - t0 < TOKEN_CHUNK ? p->count - t0 : TOKEN_CHUNK;
 
-			inner->gemm(x + (size_t)t0 * kp, kp, n, s->panel, kp, n_rows, (int)kp, s->c, ROW_BLOCK);
+			inner->gemm(x + (size_t)t0 * stride, stride, n, s->panel, stride, n_rows, (int)cpu_pad(k), s->c,
+				    ROW_BLOCK);
 			for (int t = 0; t < n; t++) {
 				const float *c = s->c + t * ROW_BLOCK;
 				float *y = product_y(p, t0 + t) + row;
@@ -225,7 +239,7 @@ static struct product expert_product(const struct matmul_experts_params *p, int 
 		.x_stride = (size_t)p->w.n_in,
 		.y = p->y,
 		.y_stride = (size_t)p->w.n_out,
-		.packed = packed + (size_t)starts[e] * cpu_pad((size_t)p->w.n_in),
+		.packed = packed + (size_t)starts[e] * packed_width((size_t)p->w.n_in),
 	};
 }
 
@@ -237,7 +251,7 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)n_pairs > PARALLEL_WEIGHTS;
 	const int threads = parallel ? cpu_threads() : 1;
 	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
-	const size_t floats = (size_t)n_pairs * cpu_pad((size_t)p->w.n_in);
+	const size_t floats = (size_t)n_pairs * packed_width((size_t)p->w.n_in);
 	char *memory = cpu_scratch(buffers + floats * sizeof(float) + (size_t)(n_expert + 1 + n_pairs) * sizeof(int));
 	struct block_scratch *scratch = (struct block_scratch *)memory;
 	float *packed = (float *)(memory + buffers);
