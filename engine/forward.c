@@ -524,18 +524,54 @@ static void head(struct pass *p, const float *h)
 
 /* ---- entry points ---- */
 
-int forward_chunk(struct forward *f, int n, struct error *err)
+/* The first of the layers at the end that write no cache: later tokens never see what they compute. */
+static int first_reader(const struct model *m)
 {
-	assert(n > 0 && n <= f->batch);
+	int i = m->n_layer;
+	while (i > 0 && m->layers[i - 1].kv_source != i - 1)
+		i--;
+	return i;
+}
+
+/* Goes on with the last n rows only, at the front of the buffers. */
+static void keep_last(struct pass *p, int n)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	size_t e = (size_t)m->n_embd, ple = (size_t)m->n_layer * (size_t)m->n_ple, skip = (size_t)(p->n - n);
+	assert(n <= p->n - n); /* or the copies overlap */
+	op_copy(&p->e, s->h, s->h + skip * e, (size_t)n * e * sizeof(float));
+	if (ple)
+		op_copy(&p->e, s->ple, s->ple + skip * ple, (size_t)n * ple * sizeof(float));
+	p->at.host.pos += p->n - n;
+	p->n = n;
+}
+
+int forward_chunk(struct forward *f, int n, int n_out, struct error *err)
+{
+	assert(n > 0 && n <= f->batch && n_out >= 0 && n_out <= n);
 	/* Primitives only: fused kernels are shaped for one row. */
 	struct pass p = {.f = f,
 			 .e = {.device = f->device, .err = err},
 			 .at = {.host = {.pos = f->cache->pos, .evicted = f->cache->evicted}},
 			 .tokens = f->scratch.tokens,
 			 .n = n};
+	int reader = first_reader(f->model);
 	embed(&p);
-	for (int i = 0; i < f->model->n_layer; i++)
+	for (int i = 0; i < reader; i++)
 		layer(&p, i);
+	if (!n_out)
+		return p.e.rc;
+	if (2 * n_out <= n)
+		keep_last(&p, n_out);
+	for (int i = reader; i < f->model->n_layer; i++)
+		layer(&p, i);
+	if (p.n > n_out) {
+		size_t e = (size_t)f->model->n_embd, skip = (size_t)(p.n - n_out);
+		for (int r = 0; r < n_out; r++) /* row by row: they overlap */
+			op_copy(&p.e, f->scratch.h + (size_t)r * e, f->scratch.h + (skip + (size_t)r) * e,
+				e * sizeof(float));
+	}
 	return p.e.rc;
 }
 

@@ -74,10 +74,11 @@ void forward_close(struct forward *f);
 
 /*
  * Enqueues n (<= batch) tokens at the cache's position, whose ids are already in
- * scratch.tokens, and leaves their residual stream in scratch.h. The caller advances
- * the cache.
+ * scratch.tokens, and leaves the residual stream of the last n_out (0 .. n) of them in
+ * the first rows of scratch.h. The caller advances the cache. Layers at the end that
+ * read other layers' caches and write none (20 of E2B's 35) run for those n_out only.
  */
-int forward_chunk(struct forward *f, int n, struct error *err);
+int forward_chunk(struct forward *f, int n, int n_out, struct error *err);
 /* Enqueues the head for rows [first, first + n) of scratch.h, n <= logit_rows, into scratch.logits. */
 int forward_head(struct forward *f, int first, int n, struct error *err);
 

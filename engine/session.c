@@ -161,7 +161,7 @@ static int download_trace(struct session *s, struct error *err)
 	return s->device->ops->download(s->device, s->trace, s->forward.scratch.trace, n * sizeof(float), err);
 }
 
-/* The head over all rows of the chunk into out (host), or over its last row. */
+/* The head over all rows of the chunk into out (host), or over its last row, which forward_chunk left first. */
 static int chunk_logits(struct session *s, int n, float *out, bool last, struct error *err)
 {
 	struct device *d = s->device;
@@ -177,7 +177,7 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 		s->logits_row = rows - 1;
 	}
 	if (!out && last) {
-		if ((rc = forward_head(&s->forward, n - 1, 1, err)))
+		if ((rc = forward_head(&s->forward, 0, 1, err)))
 			return rc;
 		s->logits_row = 0;
 	}
@@ -199,7 +199,7 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 		s->forward.trace = s->trace && last;
 		if ((rc = d->ops->upload(d, s->forward.scratch.tokens, tokens + done, (size_t)chunk * sizeof(int),
 					 err)) ||
-		    (rc = forward_chunk(&s->forward, chunk, err)) ||
+		    (rc = forward_chunk(&s->forward, chunk, logits ? chunk : last, err)) ||
 		    (rc = chunk_logits(s, chunk, logits ? logits + (size_t)done * (size_t)s->model.n_vocab : NULL, last,
 				       err)))
 			return rc;

@@ -209,12 +209,51 @@ static void test_any_chunk_length(void **state)
 	golden_free(&g);
 }
 
+static void logits_after(struct session *s, const struct golden *g, int prefill, float *all, float *rows)
+{
+	struct error err;
+	const float *row;
+	size_t vocab = (size_t)g->n_vocab;
+	assert_int_equal(session_rewind(s, 0, &err), 0);
+	assert_int_equal(session_prefill(s, g->tokens, prefill, all, &err), 0);
+	assert_int_equal(session_logits(s, &row, &err), 0);
+	memcpy(rows, row, vocab * sizeof *row);
+	assert_int_equal(session_decode(s, g->tokens[prefill], NULL, &err), 0);
+	assert_int_equal(session_logits(s, &row, &err), 0);
+	memcpy(rows + vocab, row, vocab * sizeof *row);
+}
+
+/* A prefill that is asked for the last token's logits only, and so skips work: the same bits, cache included. */
+static void test_last_logits_only(void **state)
+{
+	(void)state;
+	static const int lengths[] = {1, 2, 3, 15, 16, 17, 18, 33, 48};
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct golden g;
+		golden_load(&g, golden_names[i]);
+		size_t vocab = (size_t)g.n_vocab;
+		float *all = malloc((size_t)g.n_tokens * vocab * sizeof *all);
+		float *rows = malloc(4 * vocab * sizeof *rows);
+		struct session *s = open_session(&g, TENSOR_F32, 16);
+		for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+			logits_after(s, &g, lengths[k], all, rows);
+			logits_after(s, &g, lengths[k], NULL, rows + 2 * vocab);
+			if (memcmp(rows, rows + 2 * vocab, 2 * vocab * sizeof *rows))
+				fail_msg("%s: prefill of %d: other bits", g.path, lengths[k]);
+		}
+		session_close(s);
+		free(all);
+		free(rows);
+		golden_free(&g);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_logits_f32_cache),  cmocka_unit_test(test_logits_f16_cache),
 		cmocka_unit_test(test_logits_bf16_cache), cmocka_unit_test(test_hidden_states),
-		cmocka_unit_test(test_any_chunk_length),
+		cmocka_unit_test(test_any_chunk_length),  cmocka_unit_test(test_last_logits_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
