@@ -5,7 +5,6 @@
 # waiting, ctest starts the one of the highest cost first: the quick ones have it.
 function(gemmark_ci_test name label cost timeout)
   add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
-  # Threads that wait in OpenMP barriers must not spin: several tests share the machine's cores.
   set_tests_properties(${name} PROPERTIES LABELS ${label} COST ${cost} TIMEOUT ${timeout} SKIP_RETURN_CODE 77
     ENVIRONMENT "OMP_WAIT_POLICY=passive")
 endfunction()

@@ -1,6 +1,5 @@
 /* gemmark bench as it is called, on a small real model: every mode, the files, the exit codes. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,30 +15,22 @@
 
 #include "harness/cli/options.h"
 #include "tests/read_csv.h"
+#include "tests/support/folder.h"
 
 #define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
 
-static char folder[64];
-
-static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
-{
-	(void)s;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
+static char folder[FOLDER_BYTES];
 
 static int set_up(void **state)
 {
 	(void)state;
-	snprintf(folder, sizeof folder, "/tmp/gemmark-bench-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
+	return folder_make(folder, "bench");
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return folder_remove(folder);
 }
 
 static void in_folder(const char *name, char out[128])

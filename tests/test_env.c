@@ -1,5 +1,4 @@
 /* Facts of a machine that is a folder; file hashes against xxhsum's published sample. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,28 +13,20 @@
 #include "harness/build_info.h"
 #include "harness/environment.h"
 #include "harness/hash.h"
+#include "tests/support/folder.h"
 
-static char root[64];
-
-static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
-{
-	(void)s;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
+static char root[FOLDER_BYTES];
 
 static int set_up(void **state)
 {
 	(void)state;
-	snprintf(root, sizeof root, "/tmp/gemmark-env-XXXXXX");
-	return mkdtemp(root) ? 0 : -1;
+	return folder_make(root, "env");
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return folder_remove(root);
 }
 
 /* Writes a file below the root, with its folders. */

@@ -1,5 +1,4 @@
 /* Run directories: what comes back through another parser, and what a killed sweep leaves. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,28 +15,20 @@
 #include "harness/runner.h"
 #include "tests/fake_workload.h"
 #include "tests/read_csv.h"
+#include "tests/support/folder.h"
 
-static char folder[64];
-
-static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
-{
-	(void)s;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
+static char folder[FOLDER_BYTES];
 
 static int set_up(void **state)
 {
 	(void)state;
-	snprintf(folder, sizeof folder, "/tmp/gemmark-recorder-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
+	return folder_make(folder, "recorder");
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return folder_remove(folder);
 }
 
 static char *in_folder(const char *name)

@@ -1,0 +1,12 @@
+/* A temporary folder of a test's own. */
+#ifndef GEMMARK_TESTS_SUPPORT_FOLDER_H
+#define GEMMARK_TESTS_SUPPORT_FOLDER_H
+
+enum { FOLDER_BYTES = 64 };
+
+/* Makes a new one, called after `name`, into path. Returns 0, or -1 with errno. */
+int folder_make(char path[FOLDER_BYTES], const char *name);
+/* Removes it with all that is in it. Returns 0, or -1 with errno. */
+int folder_remove(const char *path);
+
+#endif
