@@ -17,8 +17,8 @@ gemmark_ci_test(asan.golden_derive asan 45 120 "${asan}/tests/golden_derive"
 set_tests_properties(asan.golden_derive PROPERTIES FIXTURES_SETUP asan_golden)
 
 # Minutes under memcheck, whose threads take turns; ASan runs them all, and memcheck sees
-# the engine in the short runs of valgrind.eval.
-set(no_valgrind golden graph modes kernels_attention)
+# the engine in the short runs of valgrind.eval and valgrind.sweep.
+set(no_valgrind bench golden graph modes kernels_attention)
 foreach(name IN LISTS names)
   gemmark_ci_test(asan.${name} asan 40 600 "${asan}/tests/test_${name}")
   set_tests_properties(asan.${name} PROPERTIES FIXTURES_REQUIRED asan_golden)
@@ -40,6 +40,8 @@ foreach(run IN ITEMS direct:none:gemma4-26b-a4b direct:full:gemma4-31b graph-par
     -m "${CMAKE_CURRENT_SOURCE_DIR}/golden/${model}-tiny.q8_0.gguf" --tokens ${ids} --prefill 3 --mode ${mode}
     --fusion ${fusion} -ngl 0 -t 2)
 endforeach()
+
+gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/valgrind_sweep.sh" $<TARGET_FILE:gemmark>)
 
 gemmark_ci_test(check.includes check 90 60 "${ci}/check_includes.sh")
 gemmark_ci_test(check.includes_catches check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/check_includes.sh")
