@@ -4,7 +4,8 @@
 # Needs beside the axes': data.
 
 set arrow 1 from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb color[1] linewidth 1.4 back
-set label 5 'direct' at graph 1, first 0 right offset -0.4,0.55 textcolor rgb color[1] front
+set rmargin at screen 0.925 # room for the line's name, clear of the points
+set label 5 'direct' at graph 1, first 0 left offset 0.5,0 textcolor rgb color[1] front
 
 # A mode without a value gets an empty text: gnuplot 5.4 ends with a signal on labels at NaN alone.
 has(y) = y == y
