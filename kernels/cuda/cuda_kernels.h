@@ -1,0 +1,94 @@
+/*
+ * What the CUDA device needs to know about the CUDA kernels: their sources, how to
+ * compile them, and which entry with which geometry runs a kernel on given params.
+ *
+ * Plain C and no CUDA: everything here works on a machine without a GPU or a toolkit.
+ *
+ * Programmatic dependent launch: every entry waits (griddepcontrol.wait) before it
+ * touches what an earlier kernel wrote or may still read, and before it ends, and
+ * triggers its dependents early. So the launch attribute may be set or left out freely
+ * (compute capability 9.0 and up), kernel by kernel; with or without, the results
+ * have the same bits. Weights are read before the wait: an upload of weights must have
+ * completed before the first launch, which a synchronous copy has.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_CUDA_KERNELS_H
+#define GEMMARK_KERNELS_CUDA_CUDA_KERNELS_H
+
+#include <stddef.h>
+
+#include "kernels/cuda/cuda_params.h"
+#include "kernels/params.h"
+
+/* ---- compiling ---- */
+
+/* A source as embedded in the program. Headers are there under the name by which others include them. */
+struct cuda_source {
+	const char *name; /* "kernels/cuda/matvec.cu", "kernels/params.h" */
+	const char *text;
+	int is_header; /* hand it to nvrtcCreateProgram as a header, under its name; the others are compiled */
+};
+extern const struct cuda_source cuda_sources[];
+extern const int cuda_n_sources;
+
+/* What the kernels are specialised for. */
+struct cuda_dims {
+	int n_head_dims;
+	int head_dims[8]; /* distinct, of all layers; multiples of 32, at most 512 */
+	int k_type;       /* enum tensor_type of the cache; negative: all of F32, F16, BF16 with v_type = k_type */
+	int v_type;
+	int n_embd; /* 0: unknown, any */
+};
+
+enum { CUDA_MAX_OPTIONS = 16, CUDA_OPTION_BYTES = 192 };
+
+/*
+ * Writes the options for one source (all but --gpu-architecture, which the caller adds: sm_NN
+ * for a cubin). Returns how many, or negative where the dims are not supported.
+ */
+int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES]);
+
+/* ---- launching ---- */
+
+/* Every entry there may be. Those for head dims or cache types that were not asked for are not compiled. */
+struct cuda_entry {
+	const char *name;   /* extern "C" */
+	const char *source; /* of cuda_sources */
+};
+extern const struct cuda_entry cuda_entries[];
+extern const int cuda_n_entries;
+
+struct cuda_card {
+	int n_sm;
+	int compute_capability;  /* 90 for 9.0 */
+	size_t shared_per_sm;    /* bytes: CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR */
+	size_t shared_per_block; /* bytes: CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN */
+};
+
+struct cuda_launch {
+	unsigned grid[3];
+	unsigned block[3];
+	unsigned shared_bytes; /* dynamic; beyond 48 KB the function's limit must be raised, once, to the card's */
+	const char *entry;
+	int entry_id; /* index in cuda_entries: for a table of loaded functions */
+	int pdl;      /* 1: may be launched with the programmatic-serialization attribute */
+};
+
+enum cuda_geometry_result {
+	CUDA_GEOMETRY_OK = 0,
+	CUDA_GEOMETRY_NOTHING = -1,     /* nothing to do: launch nothing, succeed */
+	CUDA_GEOMETRY_UNSUPPORTED = -2, /* no kernel for these params */
+};
+
+/* params: the kernel's struct. Depends on shapes, types and alignment only, never on the position. */
+int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *card, struct cuda_launch *out);
+
+/* ---- conversions around cuBLASLt: no kernels of the forward pass, so not in enum kernel; params in cuda_params.h ----
+ */
+
+/* Entries k_dequant_to_bf16, k_dequant_to_f32 (struct dequant_params), k_convert_f32_to_bf16 (struct convert_params).
+ */
+int cuda_geometry_dequant(const struct dequant_params *p, int to_bf16, const struct cuda_card *card,
+			  struct cuda_launch *out);
+int cuda_geometry_convert(const struct convert_params *p, const struct cuda_card *card, struct cuda_launch *out);
+
+#endif

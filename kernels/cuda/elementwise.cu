@@ -1,0 +1,102 @@
+/* Embedding gather, K/V append, and what works element by element. */
+#include "kernels/cuda/device.cuh"
+
+/* Four elements at k of a table's row; the table may be host memory, so each byte is asked for once. */
+INLINE float4 table_vec(const struct weight &w, long long row, int k)
+{
+	const long long at = row * w.n_in + k;
+	if (w.type == TENSOR_F32)
+		return *(const float4 *)((const float *)w.data + at);
+	if (w.type != TENSOR_Q8_0) {
+		const uint2 u = *(const uint2 *)((const unsigned short *)w.data + at);
+		const float2 a = w.type == TENSOR_F16 ? pair_to_f32<TENSOR_F16>(u.x) : pair_to_f32<TENSOR_BF16>(u.x);
+		const float2 b = w.type == TENSOR_F16 ? pair_to_f32<TENSOR_F16>(u.y) : pair_to_f32<TENSOR_BF16>(u.y);
+		return make_float4(a.x, a.y, b.x, b.y);
+	}
+	float scale;
+	unsigned q;
+	if (w.scales) {
+		scale = f16_to_f32(((const unsigned short *)w.scales)[at / 32]);
+		q = *(const unsigned *)((const char *)w.data + at);
+	} else { /* blocks of 34 bytes are aligned to 2 */
+		const unsigned short *block = (const unsigned short *)((const char *)w.data + at / 32 * 34);
+		scale = f16_to_f32(block[0]);
+		q = block[1 + k % 32 / 2] | (unsigned)block[2 + k % 32 / 2] << 16;
+	}
+	return make_float4(scale * (float)(signed char)(q & 255), scale * (float)(signed char)(q >> 8 & 255),
+			   scale * (float)(signed char)(q >> 16 & 255), scale * (float)(signed char)(q >> 24));
+}
+
+/* A thread per four elements of a row. */
+KERNEL(256) k_embed(const __grid_constant__ struct embed_params p)
+{
+	const int k = 4 * (int)(blockIdx.x * 256 + threadIdx.x);
+	const int t = (int)blockIdx.y;
+	const int n = p.table.n_in;
+
+	let_next_start();
+	wait_for_earlier();
+	const long long token = p.tokens ? p.tokens[t] : step_of(p.at).token;
+	float *y = p.y + (long long)t * n;
+	if (n % 4 == 0 && k < n) {
+		const float4 v = table_vec(p.table, token, k);
+		*(float4 *)(y + k) = make_float4(v.x * p.scale, v.y * p.scale, v.z * p.scale, v.w * p.scale);
+		return;
+	}
+	for (int i = k; i < k + 4 && i < n; i++)
+		y[i] = weight_element(p.table, token, i) * p.scale;
+}
+
+/* A CTA per (token, KV head). Of tokens that share a slot of the ring only the last writes. */
+KERNEL(256) k_kv_append(const __grid_constant__ struct kv_append_params p)
+{
+	const struct kv &kv = p.kv;
+	const int t = (int)blockIdx.x / kv.n_kv_heads;
+	const int head = (int)blockIdx.x % kv.n_kv_heads;
+
+	let_next_start();
+	wait_for_earlier();
+	if (kv.ring > 0 && t < p.n_tokens - kv.ring)
+		return;
+	const struct step step = step_of(p.at);
+	const long long from = (long long)blockIdx.x * kv.head_dim;
+	const long long to =
+		((long long)head * kv.capacity + append_slot(kv, step.pos + t, step.evicted)) * kv.head_dim;
+	for (int i = threadIdx.x; i < kv.head_dim; i += 256) {
+		store_element(kv.k, kv.type, to + i, p.k[from + i]);
+		store_element(kv.v, kv.v_type, to + i, p.v[from + i]);
+	}
+}
+
+KERNEL(256) k_add(const __grid_constant__ struct add_params p)
+{
+	const long long i = (long long)blockIdx.x * 256 + threadIdx.x;
+
+	let_next_start();
+	wait_for_earlier();
+	if (i < p.n)
+		p.y[i] = (p.a[i] + p.b[i]) * p.scale;
+}
+
+KERNEL(256) k_gated(const __grid_constant__ struct gated_params p)
+{
+	const int i = (int)(blockIdx.x * 256 + threadIdx.x);
+
+	let_next_start();
+	wait_for_earlier();
+	if (i >= p.n)
+		return;
+	for (long long row = blockIdx.y; row < p.n_rows; row += gridDim.y)
+		p.y[row * p.y_stride + i] =
+			activate(p.gate[row * p.gate_stride + i], p.act) * p.up[row * p.up_stride + i];
+}
+
+KERNEL(256) k_softcap(const __grid_constant__ struct softcap_params p)
+{
+	const long long i = (long long)blockIdx.x * 256 + threadIdx.x;
+
+	let_next_start();
+	wait_for_earlier();
+	if (i < p.n)
+		p.x[i] = softcap(p.x[i], p.cap);
+}

@@ -1,0 +1,378 @@
+/*
+ * Decode's matrix products: one activation row times many weight rows, bound by the
+ * memory that the weights come from.
+ *
+ * One CTA per SM, MATVEC_WARPS warps. Weight rows come in units of two. A CTA owns a
+ * contiguous range of units; the range's (unit, chunk of 512 bytes a row) items,
+ * flattened, are cut evenly between its warps, so no shape leaves warps idle. A warp streams its items
+ * through DEPTH register stages of two 16-byte loads a lane (64 KB in flight per SM),
+ * the first of them issued before griddepcontrol.wait. Each visit of a warp to a unit leaves a partial
+ * sum in shared memory; they are summed in the order of the warps: the result depends on the grid only.
+ *
+ * Activations are staged in shared memory once per CTA, normed on the way where the
+ * kernel says so, in the order in which lanes read them. For Q8_0 they become three
+ * signed 8-bit digits and one scale per 32 (23 bits and a sign, relative to the
+ * block's maximum: as accurate as float32), so that a product of four weights is three dp4a.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_MATVEC_CUH
+#define GEMMARK_KERNELS_CUDA_MATVEC_CUH
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/geometry.h"
+
+enum {
+	MATVEC_WARPS = MATVEC_THREADS / WARP,
+	DEPTH = 4,     /* stages in flight per warp */
+	STAGE_VECS = 4 /* activation vectors that a thread holds at once */
+};
+
+/* Digits cover +-127 * (1 + 256 + 65536), less what rounding may add. */
+constexpr float DIGIT_LIMIT = 8355000.0f;
+
+/* Two weight rows that are streamed together. */
+struct row_pair {
+	const char *a;
+	const char *b;
+	const unsigned short *scales_a;
+	const unsigned short *scales_b;
+};
+
+INLINE struct row_pair rows_of(const struct weight &wa, long long a, const struct weight &wb, long long b)
+{
+	struct row_pair r;
+	const long long row_bytes = (long long)wa.n_in * element_bytes(wa.type);
+	r.a = (const char *)wa.data + a * row_bytes;
+	r.b = (const char *)wb.data + b * row_bytes;
+	r.scales_a = (const unsigned short *)wa.scales + a * (wa.n_in / 32);
+	r.scales_b = (const unsigned short *)wb.scales + b * (wb.n_in / 32);
+	return r;
+}
+
+/* What part of the units is this CTA's. */
+struct unit_range {
+	int first;
+	int count;
+};
+
+INLINE struct unit_range units_of(int n_units, unsigned block, unsigned n_blocks)
+{
+	struct unit_range r;
+	r.first = (int)((unsigned long long)n_units * block / n_blocks);
+	r.count = (int)((unsigned long long)n_units * (block + 1) / n_blocks) - r.first;
+	return r;
+}
+
+/* First item of a warp. */
+INLINE int items_before(int n_items, int warp)
+{
+	return (int)((long long)n_items * warp / MATVEC_WARPS);
+}
+
+/* ---- activations in shared memory ---- */
+
+/*
+ * Four consecutive activations 4 * i .. to where lanes read them. x_shared as laid out by
+ * matvec_x_bytes in geometry.h. Called by whole warps: a block of 32 is eight neighbouring lanes.
+ */
+template <int T> INLINE void stage_put(void *x_shared, int n_chunks, int i, float4 v)
+{
+	if (T == TENSOR_F32) {
+		((float4 *)x_shared)[i] = v;
+		return;
+	}
+	if (T != TENSOR_Q8_0) { /* a lane reads 8 elements: two vectors, each next to its neighbour lane's */
+		((float4 *)x_shared)[i / 64 * 64 + i % 2 * 32 + i % 64 / 2] = v;
+		return;
+	}
+	/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
+	unsigned m = __float_as_uint(v.x) & 0x7fffffffu;
+	m = max(m, __float_as_uint(v.y) & 0x7fffffffu);
+	m = max(m, __float_as_uint(v.z) & 0x7fffffffu);
+	m = max(m, __float_as_uint(v.w) & 0x7fffffffu);
+#pragma unroll
+	for (int d = 1; d < 8; d *= 2)
+		m = max(m, __shfl_xor_sync(ALL_LANES, m, d));
+	const float amax = __uint_as_float(m);
+	const float inverse = amax >= 1e-30f ? DIGIT_LIMIT / amax : 0.0f;
+	const int q[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse),
+			  __float2int_rn(v.w * inverse)};
+	unsigned low = 0, mid = 0, high = 0;
+#pragma unroll
+	for (int k = 0; k < 4; k++) {
+		const int d2 = (int)(signed char)(q[k] & 255);
+		const int rest = (q[k] - d2) >> 8;
+		const int d1 = (int)(signed char)(rest & 255);
+		low |= (unsigned)(q[k] & 255) << (8 * k);
+		mid |= (unsigned)(rest & 255) << (8 * k);
+		high |= (unsigned)((rest - d1) >> 8 & 255) << (8 * k);
+	}
+	unsigned *digits = (unsigned *)x_shared + (i / 128) * 3 * 128 + i % 128;
+	digits[0] = high;
+	digits[128] = mid;
+	digits[256] = low;
+	if (i % 8 == 0)
+		((float *)x_shared)[n_chunks * 3 * 128 + i / 8] = amax * (1.0f / DIGIT_LIMIT);
+}
+
+/* x of the CTA, multiplied by weight / rms where NORM. normed, where not null, gets the same in its plain order. */
+template <int T, bool NORM>
+INLINE void stage_x(void *x_shared, float *scratch, const float *x, const float *weight, float eps, int n,
+		    float *normed)
+{
+	const int n_vecs = n / 4;
+	const int n_chunks = matvec_chunks(T, n);
+	const int n_padded = matvec_padded(T, n) / 4;
+	const int group = STAGE_VECS * MATVEC_THREADS;
+	float4 v[STAGE_VECS];
+	float scale = 1.0f;
+
+	if (NORM) {
+		float sum = 0.0f;
+		for (int base = 0; base < n_vecs; base += group) {
+#pragma unroll
+			for (int j = 0; j < STAGE_VECS; j++) {
+				const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
+				v[j] = i < n_vecs ? ((const float4 *)x)[i] : make_float4(0, 0, 0, 0);
+			}
+#pragma unroll
+			for (int j = 0; j < STAGE_VECS; j++)
+				sum += v[j].x * v[j].x + v[j].y * v[j].y + v[j].z * v[j].z + v[j].w * v[j].w;
+		}
+		scale = 1.0f / sqrtf(block_sum(sum, scratch) / (float)n + eps);
+	}
+	for (int base = 0; base < n_padded; base += group) {
+		if (!NORM || n_vecs > group) {
+#pragma unroll
+			for (int j = 0; j < STAGE_VECS; j++) {
+				const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
+				v[j] = i < n_vecs ? ((const float4 *)x)[i] : make_float4(0, 0, 0, 0);
+			}
+		}
+#pragma unroll
+		for (int j = 0; j < STAGE_VECS; j++) {
+			const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
+			/* Whole warps: n_padded is a multiple of 32. */
+			if (i >= n_padded)
+				break;
+			if (NORM && i < n_vecs) {
+				const float4 w = ((const float4 *)weight)[i];
+				v[j].x = v[j].x * scale * w.x;
+				v[j].y = v[j].y * scale * w.y;
+				v[j].z = v[j].z * scale * w.z;
+				v[j].w = v[j].w * scale * w.w;
+				if (normed)
+					((float4 *)normed)[i] = v[j];
+			}
+			stage_put<T>(x_shared, n_chunks, i, v[j]);
+		}
+	}
+	__syncthreads();
+}
+
+/* ---- the stream ---- */
+
+/* ROWS: struct row_pair operator()(int unit) const, units counted from the CTA's first. */
+template <int T, class ROWS> struct weight_stream {
+	const ROWS &rows;
+	uint4 w[DEPTH][2];
+	unsigned scales[DEPTH]; /* Q8_0: fp16 of row a below, of row b above */
+	struct row_pair at;
+	int row_bytes;
+	int n_chunks;
+	int first; /* item */
+	int end;
+	int next; /* item to be issued, its unit and chunk */
+	int unit;
+	int chunk;
+
+	__device__ __forceinline__ weight_stream(const ROWS &r, int n_in, int n_units) : rows(r)
+	{
+		const int warp = threadIdx.x / WARP;
+		row_bytes = n_in * (T == TENSOR_F32 ? 4 : T == TENSOR_Q8_0 ? 1 : 2);
+		n_chunks = matvec_chunks(T, n_in);
+		first = items_before(n_units * n_chunks, warp);
+		end = items_before(n_units * n_chunks, warp + 1);
+		next = first;
+		unit = first / n_chunks;
+		chunk = first - unit * n_chunks;
+		if (first < end)
+			at = rows(unit);
+	}
+
+	__device__ __forceinline__ void issue(int d)
+	{
+		if (next >= end)
+			return;
+		const int lane = threadIdx.x % WARP;
+		const int offset = chunk * 512 + lane * 16;
+		if (offset < row_bytes) {
+			w[d][0] = load_streaming(at.a + offset);
+			w[d][1] = load_streaming(at.b + offset);
+			if (T == TENSOR_Q8_0)
+				scales[d] = load_streaming_u16(at.scales_a + offset / 32) |
+					    (unsigned)load_streaming_u16(at.scales_b + offset / 32) << 16;
+		} else {
+			w[d][0] = w[d][1] = make_uint4(0, 0, 0, 0);
+			scales[d] = 0;
+		}
+		next++;
+		if (++chunk == n_chunks) {
+			chunk = 0;
+			unit++;
+			if (next < end)
+				at = rows(unit);
+		}
+	}
+
+	__device__ __forceinline__ void start()
+	{
+#pragma unroll
+		for (int d = 0; d < DEPTH; d++)
+			issue(d);
+	}
+
+	__device__ __forceinline__ void multiply(int d, const void *x_shared, int c, float &acc_a, float &acc_b) const
+	{
+		const int lane = threadIdx.x % WARP;
+		if (T == TENSOR_Q8_0) {
+			const int4 *x = (const int4 *)x_shared + c * 96 + lane;
+			const int4 high = x[0], mid = x[32], low = x[64];
+			const float xs = ((const float *)x_shared)[n_chunks * 384 + c * 16 + lane / 2];
+#pragma unroll
+			for (int r = 0; r < 2; r++) {
+				const uint4 u = w[d][r];
+				int s0 = __dp4a((int)u.x, high.x, 0), s1 = __dp4a((int)u.x, mid.x, 0),
+				    s2 = __dp4a((int)u.x, low.x, 0);
+				s0 = __dp4a((int)u.y, high.y, s0);
+				s1 = __dp4a((int)u.y, mid.y, s1);
+				s2 = __dp4a((int)u.y, low.y, s2);
+				s0 = __dp4a((int)u.z, high.z, s0);
+				s1 = __dp4a((int)u.z, mid.z, s1);
+				s2 = __dp4a((int)u.z, low.z, s2);
+				s0 = __dp4a((int)u.w, high.w, s0);
+				s1 = __dp4a((int)u.w, mid.w, s1);
+				s2 = __dp4a((int)u.w, low.w, s2);
+				/* |s| <= 2^18, so the sum of the upper two digits fits an int. */
+				const float sum = fmaf((float)(s0 * 256 + s1), 256.0f, (float)s2);
+				const float scale = f16_to_f32((unsigned short)(scales[d] >> (16 * r))) * xs;
+				if (r == 0)
+					acc_a = fmaf(sum, scale, acc_a);
+				else
+					acc_b = fmaf(sum, scale, acc_b);
+			}
+			return;
+		}
+		if (T == TENSOR_F32) {
+			const float4 x = ((const float4 *)x_shared)[c * 32 + lane];
+			acc_a = dot4(w[d][0], x, acc_a);
+			acc_b = dot4(w[d][1], x, acc_b);
+			return;
+		}
+		const float4 x0 = ((const float4 *)x_shared)[c * 64 + lane];
+		const float4 x1 = ((const float4 *)x_shared)[c * 64 + 32 + lane];
+		acc_a = dot8(w[d][0], x0, x1, acc_a);
+		acc_b = dot8(w[d][1], x0, x1, acc_b);
+	}
+
+	static __device__ __forceinline__ float dot4(uint4 u, float4 x, float acc)
+	{
+		acc = fmaf(__uint_as_float(u.x), x.x, acc);
+		acc = fmaf(__uint_as_float(u.y), x.y, acc);
+		acc = fmaf(__uint_as_float(u.z), x.z, acc);
+		return fmaf(__uint_as_float(u.w), x.w, acc);
+	}
+
+	static __device__ __forceinline__ float dot8(uint4 u, float4 x0, float4 x1, float acc)
+	{
+		const float2 a = pair_to_f32<T>(u.x), b = pair_to_f32<T>(u.y), c = pair_to_f32<T>(u.z),
+			     e = pair_to_f32<T>(u.w);
+		acc = fmaf(a.x, x0.x, acc);
+		acc = fmaf(a.y, x0.y, acc);
+		acc = fmaf(b.x, x0.z, acc);
+		acc = fmaf(b.y, x0.w, acc);
+		acc = fmaf(c.x, x1.x, acc);
+		acc = fmaf(c.y, x1.y, acc);
+		acc = fmaf(e.x, x1.z, acc);
+		return fmaf(e.y, x1.w, acc);
+	}
+
+	/* Both rows' sums over the warp in one set of shuffles: lanes 0-15 end with row a's, 16-31 with row b's. */
+	static __device__ __forceinline__ void flush(float *partial, int u, float acc_a, float acc_b)
+	{
+		const int lane = threadIdx.x % WARP;
+		const float give = lane < 16 ? acc_b : acc_a;
+		float v = (lane < 16 ? acc_a : acc_b) + __shfl_xor_sync(ALL_LANES, give, 16);
+#pragma unroll
+		for (int d = 8; d; d /= 2)
+			v += __shfl_xor_sync(ALL_LANES, v, d);
+		/* Warp w's units lie behind warp w - 1's or begin with its last: adding w keeps them apart. */
+		if (lane % 16 == 0)
+			partial[(u + (int)threadIdx.x / WARP) * 2 + lane / 16] = v;
+	}
+
+	__device__ __forceinline__ void run(const void *x_shared, float *partial)
+	{
+		int u = first / n_chunks;
+		int c = first - u * n_chunks;
+		float acc_a = 0.0f, acc_b = 0.0f;
+
+		for (int item = first; item < end; item += DEPTH) {
+#pragma unroll
+			for (int d = 0; d < DEPTH; d++) {
+				if (item + d < end) {
+					multiply(d, x_shared, c, acc_a, acc_b);
+					issue(d);
+					if (++c == n_chunks || item + d + 1 == end) {
+						flush(partial, u, acc_a, acc_b);
+						acc_a = acc_b = 0.0f;
+						c = 0;
+						u++;
+					}
+				}
+			}
+		}
+		__syncthreads();
+	}
+};
+
+/* A unit's sums once all warps are through: x of row a, y of row b. */
+INLINE float2 unit_sums(const float *partial, int unit, int n_units, int n_chunks)
+{
+	const int n_items = n_units * n_chunks;
+	float2 sum = make_float2(0.0f, 0.0f);
+#pragma unroll
+	for (int w = 0; w < MATVEC_WARPS; w++) {
+		const int first = items_before(n_items, w), end = items_before(n_items, w + 1);
+		if (first < end && first < (unit + 1) * n_chunks && end > unit * n_chunks) {
+			const float2 part = ((const float2 *)partial)[unit + w];
+			sum.x += part.x;
+			sum.y += part.y;
+		}
+	}
+	return sum;
+}
+
+/* Shared memory of a kernel with n inputs: x, then 32 floats of scratch, then partial sums. */
+struct matvec_shared {
+	void *x;
+	float *scratch;
+	float *partial;
+};
+
+template <int T> INLINE struct matvec_shared shared_of(char *memory, int n_in)
+{
+	struct matvec_shared s;
+	s.x = memory;
+	s.scratch = (float *)(memory + matvec_x_bytes(T, n_in));
+	s.partial = s.scratch + 32;
+	return s;
+}
+
+/* The vector that a norm multiplies with, read by every CTA right after the wait. */
+INLINE void prefetch_norm(const float *weight, int n)
+{
+	for (int i = threadIdx.x * 32; i < n; i += MATVEC_THREADS * 32)
+		prefetch_l2(weight + i);
+}
+
+#endif

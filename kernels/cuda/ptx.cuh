@@ -1,0 +1,76 @@
+/*
+ * The instructions that CUDA C++ has no word for. Apart, so that the kernels can also
+ * be compiled for a machine without them.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_PTX_CUH
+#define GEMMARK_KERNELS_CUDA_PTX_CUH
+
+#define INLINE static __device__ __forceinline__
+
+/* ---- programmatic dependent launch; no-ops without the launch attribute ---- */
+
+/* Until every earlier kernel of the stream is complete and its writes are visible. */
+INLINE void wait_for_earlier()
+{
+#if __CUDA_ARCH__ >= 900
+	asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* The next kernel may start as far as its own wait. */
+INLINE void let_next_start()
+{
+#if __CUDA_ARCH__ >= 900
+	asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* ---- loads that are volatile so that the compiler leaves them in front of the wait ---- */
+
+/* Weights: read once, so evicted first. */
+INLINE uint4 load_streaming(const void *p)
+{
+	uint4 v;
+	asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];"
+		     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+		     : "l"(p));
+	return v;
+}
+
+INLINE unsigned short load_streaming_u16(const void *p)
+{
+	unsigned short v;
+	asm volatile("ld.global.cs.u16 %0, [%1];" : "=h"(v) : "l"(p));
+	return v;
+}
+
+/* Brings weights that all CTAs read to the L2 before the wait. */
+INLINE void prefetch_l2(const void *p)
+{
+	asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
+/* ---- conversions ---- */
+
+INLINE float f16_to_f32(unsigned short h)
+{
+	float f;
+	asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+	return f;
+}
+
+INLINE unsigned short f32_to_f16(float f)
+{
+	unsigned short h;
+	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+	return h;
+}
+
+INLINE unsigned short f32_to_bf16(float f)
+{
+	unsigned short h;
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(f));
+	return h;
+}
+
+#endif
