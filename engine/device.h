@@ -37,7 +37,7 @@ struct device_counters {
 
 struct device_memory {
 	size_t used; /* bytes allocated through this device now */
-	size_t peak; /* the most that ever were */
+	size_t peak; /* the most that were since opening, or forget_peak */
 	size_t free; /* bytes that the device could still give, as it says itself */
 };
 
@@ -49,8 +49,15 @@ struct device_ops {
 	void (*close)(struct device *d);
 	/* 64-byte aligned at least; contents undefined. */
 	int (*alloc)(struct device *d, size_t bytes, void **out, struct error *err);
+	/*
+	 * Memory of the host that kernels read where it is, slower: out for them, host to write it through.
+	 * Freed as the other. Null where host_memory.
+	 */
+	int (*alloc_mapped)(struct device *d, size_t bytes, void **out, void **host, struct error *err);
 	void (*free)(struct device *d, void *p);
 	struct device_memory (*memory)(struct device *d);
+	/* The peak starts again from what is used now. */
+	void (*forget_peak)(struct device *d);
 
 	/* Host to device, device to host: return when done. */
 	int (*upload)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
@@ -92,11 +99,35 @@ struct device_ops {
 	const void *(*graph_node)(struct device_graph *g, int node, int *kernel);
 };
 
+/* The steps that tests can make fail. */
+enum device_fault {
+	DEVICE_FAULT_CAPTURE_BEGIN,
+	DEVICE_FAULT_CAPTURE_END,
+	DEVICE_FAULT_INSTANTIATE,
+	DEVICE_FAULT_UPLOAD,
+	DEVICE_FAULT_SET_PARAMS,
+	DEVICE_FAULT_UPDATE,
+	DEVICE_FAULT_REPLAY,
+	DEVICE_FAULT_ALLOC,
+	DEVICE_FAULT_COUNT,
+};
+
+struct device_fault_plan {
+	int after;
+	int times;
+};
+
 /* Implementations put this first. */
 struct device {
 	const struct device_ops *ops;
 	struct device_counters counters;
+	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
 };
+
+/* The call number `after` (0: the next) of that step fails, and `times` ones from it on. */
+void device_fail(struct device *d, enum device_fault step, int after, int times);
+/* For implementations, once a call of that step: whether it must fail. */
+bool device_fault_due(struct device *d, enum device_fault step);
 
 /* Size of a kernel's params struct, its name, and whether it depends on the position. */
 size_t kernel_params_bytes(enum kernel k);
@@ -113,21 +144,5 @@ int device_host_threads(const struct device *d);
 const char *device_host_isa(void);
 /* Read bandwidth of this machine's memory in bytes/s, n_threads reading a buffer of `bytes`; 0: it does not fit. */
 double device_host_read_bandwidth(size_t bytes, int n_threads, int passes);
-
-/* The steps that tests can make fail. */
-enum device_fault {
-	DEVICE_FAULT_CAPTURE_BEGIN,
-	DEVICE_FAULT_CAPTURE_END,
-	DEVICE_FAULT_INSTANTIATE,
-	DEVICE_FAULT_UPLOAD,
-	DEVICE_FAULT_SET_PARAMS,
-	DEVICE_FAULT_UPDATE,
-	DEVICE_FAULT_REPLAY,
-	DEVICE_FAULT_ALLOC,
-	DEVICE_FAULT_COUNT,
-};
-
-/* The call number `after` (0: the next) of that step fails, and `times` ones from it on. */
-void device_host_fail(struct device *d, enum device_fault step, int after, int times);
 
 #endif

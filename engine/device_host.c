@@ -66,11 +66,6 @@ struct allocation {
 	size_t bytes;
 };
 
-struct fault {
-	int after;
-	int times;
-};
-
 struct host_device {
 	struct device base;
 	int n_threads;
@@ -83,30 +78,11 @@ struct host_device {
 	size_t cap_allocations;
 	size_t used;
 	size_t peak;
-	struct fault faults[DEVICE_FAULT_COUNT];
 };
 
 static struct host_device *host(struct device *d)
 {
 	return (struct host_device *)d;
-}
-
-static bool fault_due(struct host_device *h, enum device_fault step)
-{
-	struct fault *f = &h->faults[step];
-	if (f->times == 0)
-		return false;
-	if (f->after > 0) {
-		f->after--;
-		return false;
-	}
-	f->times--;
-	return true;
-}
-
-void device_host_fail(struct device *d, enum device_fault step, int after, int times)
-{
-	host(d)->faults[step] = (struct fault){.after = after, .times = times};
 }
 
 /* ---- recordings ---- */
@@ -264,6 +240,11 @@ static struct device_memory host_memory(struct device *d)
 	return (struct device_memory){.used = h->used, .peak = h->peak, .free = available_bytes()};
 }
 
+static void host_forget_peak(struct device *d)
+{
+	host(d)->peak = host(d)->used;
+}
+
 static int host_alloc(struct device *d, size_t bytes, void **out, struct error *err)
 {
 	struct host_device *h = host(d);
@@ -282,7 +263,7 @@ static int host_alloc(struct device *d, size_t bytes, void **out, struct error *
 	size_t available = available_bytes();
 	void *p = NULL;
 	bool fits = bytes <= SIZE_MAX - HUGE_PAGE && (available == 0 || bytes <= available);
-	if (fits && !fault_due(h, DEVICE_FAULT_ALLOC)) {
+	if (fits && !device_fault_due(d, DEVICE_FAULT_ALLOC)) {
 		size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
 		p = aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
 	}
@@ -443,7 +424,7 @@ static int host_capture_begin(struct device *d, struct error *err)
 	struct host_device *h = host(d);
 	if (h->capturing)
 		return refuse(h, "capture_begin", err);
-	if (fault_due(h, DEVICE_FAULT_CAPTURE_BEGIN))
+	if (device_fault_due(d, DEVICE_FAULT_CAPTURE_BEGIN))
 		return error_set(err, ERROR_DEVICE, "host device: capture_begin failed (injected)");
 	h->capturing = true;
 	h->capture_failure[0] = 0;
@@ -459,7 +440,7 @@ static int host_capture_end(struct device *d, struct device_graph **out, struct 
 	if (!h->capturing)
 		return error_set(err, ERROR_DEVICE, "host device: capture_end without capture_begin");
 	h->capturing = false;
-	if (fault_due(h, DEVICE_FAULT_CAPTURE_END))
+	if (device_fault_due(d, DEVICE_FAULT_CAPTURE_END))
 		return error_set(err, ERROR_DEVICE, "host device: capture_end failed (injected)");
 	if (h->capture_failure[0])
 		return error_set(err, ERROR_DEVICE, "host device: capture failed: %s", h->capture_failure);
@@ -483,7 +464,7 @@ static int host_instantiate(struct device *d, struct device_graph *g, struct dev
 	*out = NULL;
 	if (h->capturing)
 		return refuse(h, "instantiate", err);
-	if (fault_due(h, DEVICE_FAULT_INSTANTIATE))
+	if (device_fault_due(d, DEVICE_FAULT_INSTANTIATE))
 		return error_set(err, ERROR_DEVICE, "host device: instantiate failed (injected)");
 	struct device_exec *x = calloc(1, sizeof *x);
 	if (!x || recording_copy(&x->rec, &g->rec)) {
@@ -506,7 +487,7 @@ static int host_exec_upload(struct device *d, struct device_exec *x, struct erro
 	(void)x; /* a replay reads the recording where it is */
 	if (h->capturing)
 		return refuse(h, "exec_upload", err);
-	if (fault_due(h, DEVICE_FAULT_UPLOAD))
+	if (device_fault_due(d, DEVICE_FAULT_UPLOAD))
 		return error_set(err, ERROR_DEVICE, "host device: exec_upload failed (injected)");
 	return 0;
 }
@@ -517,7 +498,7 @@ static int host_exec_set_params(struct device *d, struct device_exec *x, int nod
 	struct host_device *h = host(d);
 	if (h->capturing)
 		return refuse(h, "exec_set_params", err);
-	if (fault_due(h, DEVICE_FAULT_SET_PARAMS))
+	if (device_fault_due(d, DEVICE_FAULT_SET_PARAMS))
 		return error_set(err, ERROR_DEVICE, "host device: exec_set_params failed (injected)");
 	if (node < 0 || node >= x->rec.n_nodes || x->rec.nodes[node].kind != NODE_KERNEL)
 		return error_set(err, ERROR_DEVICE, "host device: exec_set_params: node %d is no kernel node", node);
@@ -534,7 +515,7 @@ static int host_exec_update(struct device *d, struct device_exec *x, struct devi
 	struct host_device *h = host(d);
 	if (h->capturing)
 		return refuse(h, "exec_update", err);
-	if (fault_due(h, DEVICE_FAULT_UPDATE))
+	if (device_fault_due(d, DEVICE_FAULT_UPDATE))
 		return error_set(err, ERROR_DEVICE, "host device: exec_update failed (injected)");
 	const struct recording *r = &g->rec;
 	bool same = r->n_nodes == x->rec.n_nodes && r->n_bytes == x->rec.n_bytes;
@@ -553,7 +534,7 @@ static int host_replay(struct device *d, struct device_exec *x, struct error *er
 	struct host_device *h = host(d);
 	if (h->capturing)
 		return refuse(h, "replay", err);
-	if (fault_due(h, DEVICE_FAULT_REPLAY))
+	if (device_fault_due(d, DEVICE_FAULT_REPLAY))
 		return error_set(err, ERROR_DEVICE, "host device: replay failed (injected)");
 	void *to = recording_add(&h->queue, NODE_REPLAY, -1, sizeof x);
 	if (!to)
@@ -645,6 +626,7 @@ static const struct device_ops host_ops = {
 	.alloc = host_alloc,
 	.free = host_free,
 	.memory = host_memory,
+	.forget_peak = host_forget_peak,
 	.upload = host_upload,
 	.download = host_download,
 	.copy = host_copy,

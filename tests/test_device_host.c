@@ -259,7 +259,7 @@ static void test_memory_is_counted(void **state)
 	assert_int_equal(d->ops->alloc(d, (size_t)1 << 60, &p, &err), ERROR_MEMORY);
 	assert_non_null(strstr(err.text, "1152921504606846976 bytes asked"));
 	assert_null(p);
-	device_host_fail(d, DEVICE_FAULT_ALLOC, 1, 1);
+	device_fail(d, DEVICE_FAULT_ALLOC, 1, 1);
 	assert_int_equal(d->ops->alloc(d, 64, &p, NULL), 0);
 	d->ops->free(d, p);
 	assert_int_equal(d->ops->alloc(d, 64, &p, &err), ERROR_MEMORY);

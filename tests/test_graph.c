@@ -78,7 +78,7 @@ static void one_fault(const struct golden *g, const struct faulty_step *step, en
 	for (int i = 0; i < TOKENS; i++) {
 		if (i == step->token) {
 			used = session_stats(s).memory.used;
-			device_host_fail(session_device(s), step->fault, after, 1);
+			device_fail(session_device(s), step->fault, after, 1);
 		}
 		enum graph_event event = decode(s, g->tokens[20 + i], row);
 		if (memcmp(row, want + (size_t)i * vocab, vocab * sizeof *row))

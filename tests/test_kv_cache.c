@@ -97,7 +97,7 @@ static void test_failed_allocation_leaks_nothing(void **state)
 	for (int after = 0; after < 12; after++) {
 		struct kv_cache c;
 		struct error err;
-		device_host_fail(f->d, DEVICE_FAULT_ALLOC, after, 1);
+		device_fail(f->d, DEVICE_FAULT_ALLOC, after, 1);
 		assert_int_equal(kv_cache_open(&c, &f->m, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_F16, &err),
 				 ERROR_MEMORY);
 		assert_int_equal(f->d->ops->memory(f->d).used, used);

@@ -1,0 +1,57 @@
+/*
+ * The CUDA device: struct device over an NVIDIA GPU, through the driver API.
+ *
+ * One stream. Kernels are compiled for the card and the model when the device is opened (or come from
+ * the cache on disk). Prompts' matrix products go through cuBLASLt; everything else is ours.
+ */
+#ifndef GEMMARK_ENGINE_DEVICE_CUDA_H
+#define GEMMARK_ENGINE_DEVICE_CUDA_H
+
+#include <stdbool.h>
+
+#include "engine/device.h"
+#include "kernels/cuda/cuda_kernels.h"
+
+enum prefill_precision {
+	PREFILL_BF16, /* weights and activations of a prompt's products rounded to bfloat16 */
+	PREFILL_F32,  /* float32 throughout, no TF32 */
+};
+
+/* "bf16", "f32"; -1 for neither */
+const char *prefill_precision_name(enum prefill_precision p);
+int prefill_precision_parse(const char *name);
+
+struct cuda_open_options {
+	struct cuda_dims dims;
+	bool pdl; /* programmatic dependent launch, on cards of compute capability 9.0 and up */
+	enum prefill_precision prefill;
+	int batch;    /* most rows of one matmul */
+	int n_in_max; /* widest matmul input */
+};
+
+/* ERROR_UNSUPPORTED where there is no GPU (the line says why) or what its kernels need is missing. */
+int device_cuda_open(struct device **out, const struct cuda_open_options *o, struct error *err);
+
+/* 0 where there is a GPU; else the line that says why there is none. */
+int device_cuda_probe(struct error *err);
+
+struct cuda_facts {
+	char name[128];         /* "NVIDIA H100 80GB HBM3" */
+	int compute_capability; /* 90 */
+	int n_sm;
+	int driver; /* 13000 for CUDA 13.0 */
+	int nvrtc_major, nvrtc_minor;
+	int compiled; /* sources compiled at opening; the others came from the cache */
+	double compile_us;
+	bool pdl; /* in use */
+};
+/*
+ * Bandwidth of d's memory in bytes/s, reads and writes both counted: the best of a few large copies.
+ * 0 where there is no room for them.
+ */
+double device_cuda_bandwidth(struct device *d);
+
+/* d: a CUDA device. Valid as long as it is. */
+const struct cuda_facts *device_cuda_facts(const struct device *d);
+
+#endif
