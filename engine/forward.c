@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/nvtx.h"
 #include "engine/ops.h"
 
 enum {
@@ -470,6 +471,15 @@ static void layer(struct pass *p, int i)
 		per_layer_embedding(p, i, scale);
 }
 
+static void layers(struct pass *p, int first, int end)
+{
+	for (int i = first; i < end; i++) {
+		nvtx_push("layer", i);
+		layer(p, i);
+		nvtx_pop();
+	}
+}
+
 /* h, and for models that have them the per-layer embeddings of all layers */
 static void embed(struct pass *p)
 {
@@ -558,14 +568,12 @@ int forward_chunk(struct forward *f, int n, int n_out, struct error *err)
 			 .n = n};
 	int reader = first_reader(f->model);
 	embed(&p);
-	for (int i = 0; i < reader; i++)
-		layer(&p, i);
+	layers(&p, 0, reader);
 	if (!n_out)
 		return p.e.rc;
 	if (2 * n_out <= n)
 		keep_last(&p, n_out);
-	for (int i = reader; i < f->model->n_layer; i++)
-		layer(&p, i);
+	layers(&p, reader, f->model->n_layer);
 	if (p.n > n_out) {
 		size_t e = (size_t)f->model->n_embd, skip = (size_t)(p.n - n_out);
 		for (int r = 0; r < n_out; r++) /* row by row: they overlap */
@@ -597,8 +605,7 @@ int forward_token(void *ctx, const struct at *at, struct error *err)
 	struct pass p = {
 		.f = f, .e = {.device = f->device, .err = err}, .at = *at, .n = 1, .fused = f->fusion == FUSION_FULL};
 	embed(&p);
-	for (int i = 0; i < f->model->n_layer; i++)
-		layer(&p, i);
+	layers(&p, 0, f->model->n_layer);
 	head(&p, f->scratch.h);
 	return p.e.rc;
 }

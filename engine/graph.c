@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/clock.h"
+#include "engine/nvtx.h"
 
 enum { PARAMS_MAX = 1024 };
 
@@ -152,8 +153,8 @@ static struct entry *make_room(struct graph_cache *c)
 	return &c->entries[c->n_entries];
 }
 
-static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
-		   struct error *err)
+static int record(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
+		  struct error *err)
 {
 	const struct device_ops *ops = c->device->ops;
 	int rc = ops->capture_begin(c->device, err);
@@ -165,6 +166,15 @@ static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit,
 		return rc;
 	}
 	return ops->capture_end(c->device, out, err);
+}
+
+static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
+		   struct error *err)
+{
+	nvtx_push("capture", at->host.pos);
+	int rc = record(c, at, emit, ctx, out, err);
+	nvtx_pop();
+	return rc;
 }
 
 static int list_positional(struct graph_cache *c, struct entry *e, struct error *err)
@@ -200,7 +210,9 @@ static int build(struct graph_cache *c, const struct graph_key *key, const struc
 	if (rc)
 		return rc;
 	int64_t t1 = clock_ns();
+	nvtx_push("instantiate", ops->graph_nodes(e.graph));
 	rc = ops->instantiate(c->device, e.graph, &e.exec, err);
+	nvtx_pop();
 	if (rc)
 		goto fail;
 	int64_t t2 = clock_ns();

@@ -7,17 +7,18 @@
 
 #include "engine/clock.h"
 #include "engine/kv_cache.h"
-#include "engine/weights.h"
+#include "engine/loaded_model.h"
+#include "engine/nvtx.h"
 
 enum {
-	DEFAULT_BATCH = 512,
 	GRAPHS_KEPT = 16, /* a sweep over modes, fusions and buckets of one depth range */
 };
 
 struct session {
-	struct model model;
+	struct loaded_model *loaded;
+	bool owns_loaded;
+	const struct model *model; /* the loaded one, and its device */
 	struct device *device;
-	struct weights weights;
 	struct kv_cache cache;
 	struct forward forward;
 	struct graph_cache *graphs;
@@ -29,65 +30,74 @@ struct session {
 	int logits_row;      /* of scratch.logits, or of logits once downloaded */
 	bool has_logits;
 	float *trace; /* the caller's; null: off */
-	double load_us;
 };
 
 void session_options_default(struct session_options *o)
 {
 	*o = (struct session_options){
 		.n_gpu_layers = -1,
-		.batch = DEFAULT_BATCH,
 		.k_type = TENSOR_F16,
 		.v_type = TENSOR_F16,
 		.mode = GRAPH_MODE_DIRECT,
 		.fusion = FUSION_FULL,
+		.pdl = true,
+		.prefill = PREFILL_BF16,
 	};
 }
 
-static int open_device(struct session *s, const struct session_options *o, struct error *err)
+static int open_on(struct session *s, int context, struct error *err)
 {
-	if (o->n_gpu_layers > 0)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "-ngl %d asks for a GPU, and this build has the host device only; use -ngl 0",
-				 o->n_gpu_layers);
-	if (o->n_gpu_layers < -1 || o->n_threads < 0)
-		return error_set(err, ERROR_INPUT, "%d GPU layers with %d threads makes no sense", o->n_gpu_layers,
-				 o->n_threads);
-	return device_host_open(&s->device, o->n_threads, err);
+	struct loaded_model *m = s->loaded;
+	struct device *d = s->device;
+	int rc;
+	if (context <= 0)
+		context = m->model.n_context;
+	int batch = m->options.batch < context ? m->options.batch : context;
+	if ((rc = kv_cache_open(&s->cache, &m->model, d, context, batch, m->options.k_type, m->options.v_type, err)) ||
+	    (rc = forward_open(&s->forward, &m->model, &m->weights, &s->cache, d, batch, err)) ||
+	    (rc = graph_cache_open(&s->graphs, d, GRAPHS_KEPT, err)) ||
+	    (rc = d->ops->event_create(d, &s->begin, err)) || (rc = d->ops->event_create(d, &s->end, err)))
+		return rc;
+	s->logits = malloc((size_t)s->forward.logit_rows * (size_t)m->model.n_vocab * sizeof *s->logits);
+	if (!s->logits)
+		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", m->model.n_vocab);
+	s->mode = m->options.mode;
+	s->forward.fusion = m->options.fusion;
+	return 0;
 }
 
-int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err)
+int session_open_on(struct session **out, struct loaded_model *m, int context, struct error *err)
 {
 	*out = NULL;
 	struct session *s = calloc(1, sizeof *s);
 	if (!s)
 		return error_set(err, ERROR_MEMORY, "no memory for a session");
-	int64_t t0 = clock_ns();
-	int batch = o->batch > 0 ? o->batch : DEFAULT_BATCH, rc;
-	if ((rc = model_open(&s->model, model_path, err)) || (rc = open_device(s, o, err)) ||
-	    (rc = weights_open(&s->weights, &s->model, s->device, err)))
-		goto fail;
-	int context = o->context > 0 ? o->context : s->model.n_context;
-	if (batch > context)
-		batch = context;
-	if ((rc = kv_cache_open(&s->cache, &s->model, s->device, context, batch, o->k_type, o->v_type, err)) ||
-	    (rc = forward_open(&s->forward, &s->model, &s->weights, &s->cache, s->device, batch, err)) ||
-	    (rc = graph_cache_open(&s->graphs, s->device, GRAPHS_KEPT, err)) ||
-	    (rc = s->device->ops->event_create(s->device, &s->begin, err)) ||
-	    (rc = s->device->ops->event_create(s->device, &s->end, err)))
-		goto fail;
-	s->logits = malloc((size_t)s->forward.logit_rows * (size_t)s->model.n_vocab * sizeof *s->logits);
-	if (!s->logits) {
-		rc = error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", s->model.n_vocab);
-		goto fail;
+	s->loaded = m;
+	s->model = &m->model;
+	s->device = m->device;
+	m->n_sessions++;
+	if (m->n_sessions == 1)
+		m->device->ops->forget_peak(m->device);
+	int rc = open_on(s, context, err);
+	if (rc) {
+		session_close(s);
+		return rc;
 	}
-	s->mode = o->mode;
-	s->forward.fusion = o->fusion;
-	s->load_us = (double)(clock_ns() - t0) * 1e-3;
 	*out = s;
 	return 0;
-fail:
-	session_close(s);
+}
+
+int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err)
+{
+	*out = NULL;
+	struct loaded_model *m;
+	int rc = loaded_model_open(&m, model_path, o, err);
+	if (rc)
+		return rc;
+	if ((rc = session_open_on(out, m, o->context, err)))
+		loaded_model_close(m);
+	else
+		(*out)->owns_loaded = true;
 	return rc;
 }
 
@@ -95,23 +105,21 @@ void session_close(struct session *s)
 {
 	if (!s)
 		return;
-	if (s->device) {
-		s->device->ops->event_destroy(s->device, s->begin);
-		s->device->ops->event_destroy(s->device, s->end);
-		graph_cache_close(s->graphs);
-		forward_close(&s->forward);
-		kv_cache_close(&s->cache);
-		weights_close(&s->weights);
-		s->device->ops->close(s->device);
-	}
-	model_close(&s->model);
+	s->device->ops->event_destroy(s->device, s->begin);
+	s->device->ops->event_destroy(s->device, s->end);
+	graph_cache_close(s->graphs);
+	forward_close(&s->forward);
+	kv_cache_close(&s->cache);
+	s->loaded->n_sessions--;
+	if (s->owns_loaded)
+		loaded_model_close(s->loaded);
 	free(s->logits);
 	free(s);
 }
 
 const struct model *session_model(const struct session *s)
 {
-	return &s->model;
+	return s->model;
 }
 
 struct device *session_device(struct session *s)
@@ -126,7 +134,17 @@ const char *session_device_name(const struct session *s)
 
 int session_threads(const struct session *s)
 {
-	return device_host_threads(s->device);
+	return s->loaded->n_gpu_layers ? 1 : device_host_threads(s->device);
+}
+
+int session_gpu_layers(const struct session *s)
+{
+	return s->loaded->n_gpu_layers;
+}
+
+const char *session_gpu_reason(const struct session *s)
+{
+	return s->loaded->gpu_reason;
 }
 
 int session_position(const struct session *s)
@@ -147,9 +165,9 @@ void session_set_fusion(struct session *s, enum fusion fusion)
 static int check_tokens(const struct session *s, const int *tokens, int n, struct error *err)
 {
 	for (int i = 0; i < n; i++)
-		if (tokens[i] < 0 || tokens[i] >= s->model.n_vocab)
+		if (tokens[i] < 0 || tokens[i] >= s->model->n_vocab)
 			return error_set(err, ERROR_INPUT, "token %d (number %d) is not in the vocabulary of %d",
-					 tokens[i], i, s->model.n_vocab);
+					 tokens[i], i, s->model->n_vocab);
 	return 0;
 }
 
@@ -157,7 +175,7 @@ static int download_trace(struct session *s, struct error *err)
 {
 	if (!s->trace)
 		return 0;
-	size_t n = ((size_t)s->model.n_layer + 1) * (size_t)s->model.n_embd;
+	size_t n = ((size_t)s->model->n_layer + 1) * (size_t)s->model->n_embd;
 	return s->device->ops->download(s->device, s->trace, s->forward.scratch.trace, n * sizeof(float), err);
 }
 
@@ -166,7 +184,7 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 {
 	struct device *d = s->device;
 	const struct forward *f = &s->forward;
-	size_t vocab = (size_t)s->model.n_vocab;
+	size_t vocab = (size_t)s->model->n_vocab;
 	int rc;
 	for (int first = 0; out && first < n; first += f->logit_rows) {
 		int rows = n - first < f->logit_rows ? n - first : f->logit_rows;
@@ -184,15 +202,10 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 	return 0;
 }
 
-int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
+static int prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
 {
 	struct device *d = s->device;
 	int rc;
-	if (n < 1)
-		return error_set(err, ERROR_INPUT, "a prefill of %d tokens makes no sense", n);
-	if ((rc = check_tokens(s, tokens, n, err)) || (rc = kv_cache_check(&s->cache, n, err)))
-		return rc;
-	s->has_logits = s->logits_on_host = false;
 	for (int done = 0; done < n;) {
 		int chunk = n - done < s->forward.batch ? n - done : s->forward.batch;
 		bool last = done + chunk == n;
@@ -200,8 +213,8 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 		if ((rc = d->ops->upload(d, s->forward.scratch.tokens, tokens + done, (size_t)chunk * sizeof(int),
 					 err)) ||
 		    (rc = forward_chunk(&s->forward, chunk, logits ? chunk : last, err)) ||
-		    (rc = chunk_logits(s, chunk, logits ? logits + (size_t)done * (size_t)s->model.n_vocab : NULL, last,
-				       err)))
+		    (rc = chunk_logits(s, chunk, logits ? logits + (size_t)done * (size_t)s->model->n_vocab : NULL,
+				       last, err)))
 			return rc;
 		kv_cache_advance(&s->cache, chunk);
 		done += chunk;
@@ -213,13 +226,27 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 	return download_trace(s, err);
 }
 
+int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
+{
+	int rc;
+	if (n < 1)
+		return error_set(err, ERROR_INPUT, "a prefill of %d tokens makes no sense", n);
+	if ((rc = check_tokens(s, tokens, n, err)) || (rc = kv_cache_check(&s->cache, n, err)))
+		return rc;
+	s->has_logits = s->logits_on_host = false;
+	nvtx_push("prefill", n);
+	rc = prefill(s, tokens, n, logits, err);
+	nvtx_pop();
+	return rc;
+}
+
 static struct graph_key key_of(const struct session *s)
 {
 	struct graph_key key;
 	memset(&key, 0, sizeof key);
 	key.mode = s->mode;
 	key.fusion = s->forward.fusion;
-	key.layer_end = s->model.n_layer;
+	key.layer_end = s->model->n_layer;
 	key.bucket = s->forward.bucket;
 	key.trace = s->forward.trace;
 	key.generation = s->cache.generation;
@@ -238,17 +265,20 @@ int session_decode(struct session *s, int token, struct token_timing *timing, st
 	s->forward.bucket = forward_bucket(&s->forward, &step);
 	struct graph_key key = key_of(s);
 	struct device_counters before = d->counters;
-	enum graph_event event;
+	enum graph_event event = GRAPH_EVENT_DIRECT;
 
-	int64_t t0 = clock_ns();
-	if ((rc = d->ops->event_record(d, s->begin, err)) ||
-	    (rc = graph_run(s->graphs, &key, &step, forward_token, &s->forward, &event, err)) ||
-	    (rc = d->ops->event_record(d, s->end, err)))
+	nvtx_push(graph_mode_name(s->mode), step.pos);
+	int64_t t0 = clock_ns(), t1 = t0, t2;
+	if (!(rc = d->ops->event_record(d, s->begin, err)) &&
+	    !(rc = graph_run(s->graphs, &key, &step, forward_token, &s->forward, &event, err)) &&
+	    !(rc = d->ops->event_record(d, s->end, err))) {
+		t1 = clock_ns();
+		rc = d->ops->synchronize(d, err);
+	}
+	t2 = clock_ns();
+	nvtx_pop();
+	if (rc)
 		return rc;
-	int64_t t1 = clock_ns();
-	if ((rc = d->ops->synchronize(d, err)))
-		return rc;
-	int64_t t2 = clock_ns();
 
 	kv_cache_advance(&s->cache, 1);
 	s->logits_row = 0;
@@ -272,7 +302,7 @@ int session_decode(struct session *s, int token, struct token_timing *timing, st
 
 int session_logits(struct session *s, const float **logits, struct error *err)
 {
-	size_t vocab = (size_t)s->model.n_vocab;
+	size_t vocab = (size_t)s->model->n_vocab;
 	*logits = NULL;
 	if (!s->has_logits)
 		return error_set(err, ERROR_INPUT, "no token was run yet: there are no logits");
@@ -317,10 +347,13 @@ struct session_stats session_stats(const struct session *s)
 	return (struct session_stats){
 		.graph = graph_cache_stats(s->graphs),
 		.memory = s->device->ops->memory(s->device),
-		.weight_bytes = s->weights.bytes,
+		.weight_bytes = s->loaded->weights.bytes,
+		.mapped_bytes = s->loaded->weights.mapped_bytes,
+		.n_narrowed = s->loaded->weights.n_narrowed,
+		.narrowed_bytes = s->loaded->weights.narrowed_bytes,
 		.kv_bytes = s->cache.bytes,
-		.decode_weight_bytes = model_decode_bytes(&s->model),
-		.load_us = s->load_us,
+		.decode_weight_bytes = model_decode_bytes(s->model),
+		.load_us = s->loaded->load_us,
 	};
 }
 

@@ -1,8 +1,8 @@
 /*
  * One model on one device with one cache: the engine as its users see it.
  *
- * A session owns everything it opens. Positions start at 0; prefill and decode append
- * at the session's position and move it on. One thread per session.
+ * A session owns everything it opens; several can share a model that is loaded already. Positions start at 0; prefill
+ * and decode append at the session's position and move it on. One thread per session.
  */
 #ifndef GEMMARK_ENGINE_SESSION_H
 #define GEMMARK_ENGINE_SESSION_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "engine/device.h"
+#include "engine/device_cuda.h"
 #include "engine/error.h"
 #include "engine/forward.h"
 #include "engine/graph.h"
@@ -19,16 +20,20 @@
 
 struct session_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
-	int n_gpu_layers;        /* -1: all that the machine can; 0: none; else exactly so many */
+	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: all, where N is not less than there are */
 	int context;             /* positions that the cache must hold; <= 0: what the model was trained for */
 	int batch;               /* longest prefill chunk; <= 0: 512 */
 	enum tensor_type k_type; /* F32, F16 or BF16 */
 	enum tensor_type v_type;
 	enum graph_mode mode;
 	enum fusion fusion;
+	/* Of the GPU; without one they change nothing. */
+	bool ple_on_host; /* the per-layer embedding table stays in host memory, read by the GPU */
+	bool pdl;         /* programmatic dependent launch, where the card has it */
+	enum prefill_precision prefill;
 };
 
-/* f16 cache, all layers where they can go, direct, full fusion, batch 512. */
+/* f16 cache, all layers where they can go, direct, full fusion, batch 512; PLE on the device, PDL, bf16 prefill. */
 void session_options_default(struct session_options *o);
 
 /* Of the last session_decode. Times in microseconds, CLOCK_MONOTONIC_RAW. */
@@ -46,7 +51,14 @@ struct token_timing {
 
 struct session; /* opaque */
 
+struct loaded_model; /* engine/loaded_model.h */
+
 int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err);
+/*
+ * On a model that is loaded and outlives the session, with a context of its own; the rest as the model's
+ * options say. Sessions of one loaded model take turns: what one does waits for what another began.
+ */
+int session_open_on(struct session **out, struct loaded_model *m, int context, struct error *err);
 void session_close(struct session *s);
 
 const struct model *session_model(const struct session *s);
@@ -54,7 +66,12 @@ const struct model *session_model(const struct session *s);
 struct device *session_device(struct session *s);
 /* The device that the layers run on: "host" or "cuda". */
 const char *session_device_name(const struct session *s);
+/* Threads of the host device; 1 where the layers are on the GPU. */
 int session_threads(const struct session *s);
+/* Layers on the GPU: all or 0. */
+int session_gpu_layers(const struct session *s);
+/* Why n_gpu_layers -1 chose the host: "no GPU: libcuda.so.1 not found; ..."; empty where it did not. */
+const char *session_gpu_reason(const struct session *s);
 int session_position(const struct session *s);
 
 /* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
@@ -87,11 +104,14 @@ void session_trace(struct session *s, float *hidden);
 /* Totals since opening. */
 struct session_stats {
 	struct graph_stats graph;
-	struct device_memory memory;
-	size_t weight_bytes;        /* on the device */
-	size_t kv_bytes;            /* of the cache, all layers */
-	size_t decode_weight_bytes; /* weight bytes that one decoded token reads */
-	double load_us;
+	struct device_memory memory; /* its peak: since the first of the sessions open now was opened */
+	size_t weight_bytes;         /* on the device */
+	size_t mapped_bytes;         /* the part of it that stays in host memory, read by the GPU */
+	int n_narrowed;              /* float32 matrices kept as bfloat16, without loss */
+	size_t narrowed_bytes;       /* that this saved */
+	size_t kv_bytes;             /* of the cache, all layers */
+	size_t decode_weight_bytes;  /* weight bytes that one decoded token reads */
+	double load_us;              /* of the model */
 };
 struct session_stats session_stats(const struct session *s);
 /* K/V bytes that decoding at position pos reads. */

@@ -14,7 +14,8 @@ struct loader {
 	int rc;
 };
 
-static void *allocate(struct loader *l, size_t bytes)
+/* host: null for memory of the device; else it receives where the host writes what the device reads. */
+static void *reserve(struct loader *l, size_t bytes, void **host)
 {
 	struct weights *w = l->w;
 	if (l->rc)
@@ -29,12 +30,18 @@ static void *allocate(struct loader *l, size_t bytes)
 		w->allocations = grown;
 		w->cap_allocations = cap;
 	}
+	const struct device_ops *ops = w->device->ops;
 	void *p;
-	l->rc = w->device->ops->alloc(w->device, bytes, &p, l->err);
+	l->rc = host ? ops->alloc_mapped(w->device, bytes, &p, host, l->err) : ops->alloc(w->device, bytes, &p, l->err);
 	if (l->rc)
 		return NULL;
 	w->allocations[w->n_allocations++] = p;
 	return p;
+}
+
+static void *allocate(struct loader *l, size_t bytes)
+{
+	return reserve(l, bytes, NULL);
 }
 
 static const void *place(struct loader *l, const void *bytes, size_t n)
@@ -50,38 +57,120 @@ static const void *place(struct loader *l, const void *bytes, size_t n)
 	return p;
 }
 
-/* Q8_0 as planes, which devices read in wide aligned loads; see cpu_repack_q8_0. */
-static void place_planes(struct loader *l, const struct gguf_tensor *t, struct weight *to)
+/* A matrix is brought to its place this much at a time, so that loading needs no second copy of it. */
+enum { CHUNK_BYTES = 32 << 20 };
+
+/* Where a converted matrix goes: written through host where that is not null, else uploaded. */
+struct target {
+	char *device;
+	char *host;
+};
+
+static struct target target(struct loader *l, size_t bytes, bool on_host)
 {
-	size_t n_blocks = t->bytes / tensor_type_bytes(TENSOR_Q8_0, 32);
-	int8_t *q = aligned_alloc(64, (n_blocks * 32 + 63) / 64 * 64);
-	uint16_t *d = malloc(n_blocks * sizeof *d);
-	if (!q || !d) {
-		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack %zu bytes", t->bytes);
-	} else {
-		cpu_repack_q8_0(t->data, q, d, n_blocks);
-		to->data = place(l, q, n_blocks * 32);
-		to->scales = place(l, d, n_blocks * sizeof *d);
-	}
-	free(q);
-	free(d);
+	struct target t = {0};
+	void *host = NULL;
+	t.device = reserve(l, bytes, on_host ? &host : NULL);
+	t.host = host;
+	if (t.device && on_host)
+		l->w->mapped_bytes += bytes;
+	return t;
 }
 
-static struct weight matrix(struct loader *l, const struct gguf_tensor *t)
+static void put(struct loader *l, const struct target *t, size_t offset, const void *bytes, size_t n)
+{
+	struct device *d = l->w->device;
+	if (l->rc)
+		return;
+	if (t->host)
+		memcpy(t->host + offset, bytes, n);
+	else
+		l->rc = d->ops->upload(d, t->device + offset, bytes, n, l->err);
+}
+
+/* Q8_0 as planes, which devices read in wide aligned loads; see cpu_repack_q8_0. */
+static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_host, struct weight *to)
+{
+	enum { CHUNK = CHUNK_BYTES / 32 }; /* blocks */
+	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = t->bytes / block;
+	struct target q = target(l, n_blocks * 32, on_host), d = target(l, n_blocks * sizeof(uint16_t), on_host);
+	int8_t *q_part = malloc((size_t)CHUNK * 32);
+	uint16_t *d_part = malloc(CHUNK * sizeof *d_part);
+	if ((!q_part || !d_part) && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack weights");
+	for (size_t done = 0; done < n_blocks && !l->rc; done += CHUNK) {
+		size_t n = n_blocks - done < CHUNK ? n_blocks - done : CHUNK;
+		cpu_repack_q8_0((const char *)t->data + done * block, q_part, d_part, n);
+		put(l, &q, done * 32, q_part, n * 32);
+		put(l, &d, done * sizeof *d_part, d_part, n * sizeof *d_part);
+	}
+	free(q_part);
+	free(d_part);
+	to->data = q.device;
+	to->scales = d.device;
+}
+
+static bool fits_bf16(const float *x, size_t n)
+{
+	const uint32_t *bits = (const uint32_t *)(const void *)x;
+	uint32_t lost = 0;
+	for (size_t i = 0; i < n; i++)
+		lost |= bits[i] & 0xffff;
+	return lost == 0;
+}
+
+static void place_narrowed(struct loader *l, const struct gguf_tensor *t, bool on_host, struct weight *to)
+{
+	enum { CHUNK = CHUNK_BYTES / 2 }; /* values */
+	size_t n_values = t->bytes / sizeof(float);
+	const uint32_t *bits = t->data;
+	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
+	uint16_t *part = malloc(CHUNK * sizeof *part);
+	if (!part && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to narrow weights");
+	for (size_t done = 0; done < n_values && !l->rc; done += CHUNK) {
+		size_t n = n_values - done < CHUNK ? n_values - done : CHUNK;
+		for (size_t i = 0; i < n; i++)
+			part[i] = (uint16_t)(bits[done + i] >> 16);
+		put(l, &at, done * sizeof *part, part, n * sizeof *part);
+	}
+	free(part);
+	to->type = TENSOR_BF16;
+	to->data = at.device;
+	l->w->n_narrowed++;
+	l->w->narrowed_bytes += n_values * (sizeof(float) - sizeof *part);
+}
+
+static struct weight matrix_at(struct loader *l, const struct gguf_tensor *t, bool on_host)
 {
 	struct weight to = {0};
 	if (!t || l->rc)
 		return to;
+	struct weights *w = l->w;
+	size_t narrowed = w->narrowed_bytes;
+	bool in_place = w->device->ops->host_memory;
 	to.type = t->type;
 	to.n_in = (int)t->ne[0];
 	to.n_out = (int)t->ne[1];
 	to.n_expert = (int)t->ne[2];
-	if (t->type == TENSOR_Q8_0 && !l->w->device->ops->host_memory)
-		place_planes(l, t, &to);
-	else
-		to.data = place(l, t->data, t->bytes);
-	l->w->bytes += t->bytes;
+	if (in_place) {
+		to.data = t->data;
+	} else if (t->type == TENSOR_Q8_0) {
+		place_planes(l, t, on_host, &to);
+	} else if (t->type == TENSOR_F32 && fits_bf16(t->data, t->bytes / sizeof(float))) {
+		place_narrowed(l, t, on_host, &to);
+	} else {
+		struct target at = target(l, t->bytes, on_host);
+		put(l, &at, 0, t->data, t->bytes);
+		to.data = at.device;
+	}
+	w->bytes += t->bytes - (w->narrowed_bytes - narrowed);
 	return to;
+}
+
+static struct weight matrix(struct loader *l, const struct gguf_tensor *t)
+{
+	return matrix_at(l, t, false);
 }
 
 static const float *vector(struct loader *l, const struct gguf_tensor *t)
@@ -145,7 +234,7 @@ static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
 	to->post_ffw_norm_2 = vector(l, from->post_ffw_norm_2);
 }
 
-int weights_open(struct weights *w, const struct model *m, struct device *d, struct error *err)
+int weights_open(struct weights *w, const struct model *m, struct device *d, bool ple_on_host, struct error *err)
 {
 	*w = (struct weights){.device = d};
 	struct loader l = {.w = w, .m = m, .err = err};
@@ -155,7 +244,7 @@ int weights_open(struct weights *w, const struct model *m, struct device *d, str
 
 	w->token_embd = matrix(&l, m->token_embd);
 	w->output = m->output == m->token_embd ? w->token_embd : matrix(&l, m->output);
-	w->per_layer_token_embd = matrix(&l, m->per_layer_token_embd);
+	w->per_layer_token_embd = matrix_at(&l, m->per_layer_token_embd, ple_on_host);
 	w->per_layer_model_proj = matrix(&l, m->per_layer_model_proj);
 	w->output_norm = vector(&l, m->output_norm);
 	w->per_layer_proj_norm = vector(&l, m->per_layer_proj_norm);

@@ -3,11 +3,13 @@
  *
  * On a device that reads host memory, matrices stay in the mapped file: loading
  * costs no copy, and the model must stay open as long as the weights. Elsewhere
- * Q8_0 is repacked to planes and everything is uploaded.
+ * Q8_0 is repacked to planes, float32 matrices whose every value bfloat16 can hold are
+ * narrowed to it (no bit is lost), and everything is uploaded.
  */
 #ifndef GEMMARK_ENGINE_WEIGHTS_H
 #define GEMMARK_ENGINE_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/device.h"
@@ -45,13 +47,19 @@ struct weights {
 	const float *per_layer_proj_norm;
 	struct layer_weights *layers; /* (n_layer) */
 	size_t bytes;                 /* that the device's kernels read weights from, in place or copied */
+	size_t mapped_bytes;          /* the part of it in host memory that the device reads across the bus */
+	int n_narrowed;               /* float32 matrices kept as bfloat16 */
+	size_t narrowed_bytes;        /* that this saved */
 	void **allocations;           /* owned, on the device */
 	int n_allocations;
 	int cap_allocations;
 };
 
-/* The model and the device outlive the weights. */
-int weights_open(struct weights *w, const struct model *m, struct device *d, struct error *err);
+/*
+ * The model and the device outlive the weights. ple_on_host: the per-layer embedding table, of which a
+ * token reads one row, stays in host memory that the device can read.
+ */
+int weights_open(struct weights *w, const struct model *m, struct device *d, bool ple_on_host, struct error *err);
 /* Also valid on a zeroed struct. */
 void weights_close(struct weights *w);
 
