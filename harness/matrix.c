@@ -304,10 +304,15 @@ void matrix_free(struct matrix *m)
 	}
 }
 
-int cell_same_group(const struct cell *a, const struct cell *b)
+int cell_same_placement(const struct cell *a, const struct cell *b)
 {
 	return !strcmp(a->model, b->model) && a->n_gpu_layers == b->n_gpu_layers && !strcmp(a->type_k, b->type_k) &&
-	       !strcmp(a->type_v, b->type_v) && a->n_threads == b->n_threads && a->n_depth == b->n_depth;
+	       !strcmp(a->type_v, b->type_v) && a->n_threads == b->n_threads;
+}
+
+int cell_same_group(const struct cell *a, const struct cell *b)
+{
+	return cell_same_placement(a, b) && a->n_depth == b->n_depth;
 }
 
 int cell_same_unit(const struct cell *a, const struct cell *b)

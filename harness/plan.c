@@ -35,6 +35,31 @@ static void order_group(const struct cell *cells, int base, int n, uint64_t *sta
 	}
 }
 
+/*
+ * The groups' indexes: placements in a random order, and in each its depths. starts: (n_groups) first cells.
+ * scratch: (2 n_groups + 1).
+ */
+static void order_groups(const struct cell *cells, const int *starts, int n_groups, uint64_t *state, int *groups,
+			 int *scratch)
+{
+	int *firsts = scratch, *order = scratch + n_groups + 1, n_placements = 0;
+	for (int g = 0; g < n_groups; g++)
+		if (g == 0 || !cell_same_placement(&cells[starts[g - 1]], &cells[starts[g]]))
+			firsts[n_placements++] = g;
+	firsts[n_placements] = n_groups;
+	for (int p = 0; p < n_placements; p++)
+		order[p] = p;
+	random_shuffle(state, order, n_placements);
+	int at = 0;
+	for (int p = 0; p < n_placements; p++) {
+		int first = firsts[order[p]], size = firsts[order[p] + 1] - first;
+		for (int i = 0; i < size; i++)
+			groups[at + i] = first + i;
+		random_shuffle(state, groups + at, size);
+		at += size;
+	}
+}
+
 int plan_build(const struct cell *cells, int n, uint64_t seed, struct plan *out, struct error *err)
 {
 	*out = (struct plan){0};
@@ -50,9 +75,7 @@ int plan_build(const struct cell *cells, int n, uint64_t seed, struct plan *out,
 	int *starts = scratch, *groups = scratch + count + 1, *rest = groups + count;
 	uint64_t state = seed;
 	out->n_groups = split(cells, n, cell_same_group, starts);
-	for (int g = 0; g < out->n_groups; g++)
-		groups[g] = g;
-	random_shuffle(&state, groups, out->n_groups);
+	order_groups(cells, starts, out->n_groups, &state, groups, rest);
 	int at = 0;
 	for (int g = 0; g < out->n_groups; g++) {
 		int first = starts[groups[g]], size = starts[groups[g] + 1] - first;

@@ -108,7 +108,7 @@ struct workload {
 	const struct workload_ops *ops;
 };
 
-/* What opens workloads; implementations put this first. */
+/* What opens workloads, one at a time; implementations put this first. */
 struct workload_source {
 	int (*open)(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err);
 };

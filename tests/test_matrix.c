@@ -214,7 +214,7 @@ static void test_labels(void **state)
 	assert_string_equal(label, "tg128 @ d4096");
 }
 
-/* Groups and units stay together, every cell is there once, odd repetitions run backwards. */
+/* Placements, groups and units stay together, every cell is there once, odd repetitions run backwards. */
 static void test_plan(void **state)
 {
 	(void)state;
@@ -228,11 +228,14 @@ static void test_plan(void **state)
 	assert_int_equal(plan_build(cells, n, 7, &b, NULL), 0);
 	assert_int_equal(plan_build(cells, n, 8, &c, NULL), 0);
 	assert_int_equal(a.n_groups, 16);
+	int placements = 0;
 	int *seen = calloc((size_t)n, sizeof *seen);
 	assert_non_null(seen);
 	for (int g = 0; g < a.n_groups; g++) {
 		const struct plan_group *group = &a.groups[g];
 		assert_int_equal(group->n, n / 16);
+		placements +=
+			g == 0 || !cell_same_placement(&cells[group->sequence[0]], &cells[a.groups[g - 1].sequence[0]]);
 		int units = 0;
 		for (int i = 0; i < group->n; i++) {
 			int cell = plan_cell(group, 0, i);
@@ -246,6 +249,7 @@ static void test_plan(void **state)
 		}
 		assert_int_equal(units, 6);
 	}
+	assert_int_equal(placements, 8);
 	for (int i = 0; i < n; i++)
 		assert_int_equal(seen[i], 1);
 	assert_true(differs > n / 2);

@@ -10,6 +10,7 @@
 
 #include "harness/build_info.h"
 #include "harness/cli/engine_workload.h"
+#include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/environment.h"
 #include "harness/matrix.h"
@@ -32,6 +33,7 @@ enum {
 struct bench {
 	struct matrix matrix;
 	struct runner_options runner;
+	struct engine_settings engine;
 	const char *output; /* null: a new folder under results/ */
 };
 
@@ -90,6 +92,21 @@ static int apply_threads(void *ctx, const char *value, struct error *err)
 	return int_axis_add(&bench(ctx)->matrix.n_threads, "-t", value, 0, MAX_THREADS, err);
 }
 
+static int apply_prefill_precision(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_precision(value, &bench(ctx)->engine.prefill, err);
+}
+
+static int apply_ple(void *ctx, const char *value, struct error *err)
+{
+	return options_ple(value, &bench(ctx)->engine.ple_on_host, err);
+}
+
+static int apply_pdl(void *ctx, const char *value, struct error *err)
+{
+	return options_pdl(value, &bench(ctx)->engine.pdl, err);
+}
+
 static int apply_repetitions(void *ctx, const char *value, struct error *err)
 {
 	return options_int(value, "-r", 1, MAX_REPETITIONS, &bench(ctx)->runner.repetitions, err);
@@ -136,6 +153,10 @@ static const struct option_spec options[] = {
 	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", apply_type_k},
 	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", apply_type_v},
 	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", apply_threads},
+	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
+	 apply_prefill_precision},
+	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
+	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
 	{"-r, --repetitions", "N", "times that each test is run (default 5)", apply_repetitions},
 	{"--warmup", "N",
 	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
@@ -313,7 +334,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	for (int i = 0; i < b->matrix.models.n && !rc; i++)
 		rc = engine_check_model(b->matrix.models.values[i], err);
 	if (!rc)
-		rc = engine_source_open(&source, err);
+		rc = engine_source_open(&source, &b->engine, err);
 	if (!rc)
 		rc = table_open(&s.table, cells, n, err);
 	if (!rc)
@@ -346,6 +367,7 @@ int cmd_bench(int argc, char **argv)
 	struct error err = {""};
 	int code = 0;
 	runner_options_default(&b.runner);
+	engine_settings_default(&b.engine);
 	int rc = options_parse(&command, argc, argv, &b, &err);
 	if (!rc)
 		rc = sweep(&b, argc, argv, &code, &err);

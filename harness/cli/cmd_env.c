@@ -44,7 +44,9 @@ static const struct command command = {
 static int print_env(const struct env *e, struct error *err)
 {
 	struct workload_source *source;
-	int rc = engine_source_open(&source, err);
+	struct engine_settings settings;
+	engine_settings_default(&settings);
+	int rc = engine_source_open(&source, &settings, err);
 	if (rc)
 		return rc;
 	struct environment_bandwidth bandwidth = engine_source_bandwidth(source, e->n_threads);

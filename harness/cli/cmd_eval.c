@@ -93,6 +93,21 @@ static int set_v_type(void *ctx, const char *value, struct error *err)
 	return options_cache_type(value, &((struct eval *)ctx)->session.v_type, err);
 }
 
+static int set_ple(void *ctx, const char *value, struct error *err)
+{
+	return options_ple(value, &((struct eval *)ctx)->session.ple_on_host, err);
+}
+
+static int set_pdl(void *ctx, const char *value, struct error *err)
+{
+	return options_pdl(value, &((struct eval *)ctx)->session.pdl, err);
+}
+
+static int set_prefill_precision(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_precision(value, &((struct eval *)ctx)->session.prefill, err);
+}
+
 static const struct option_spec eval_options[] = {
 	{"-m, --model", "FILE", "the GGUF file", set_model},
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
@@ -106,6 +121,10 @@ static const struct option_spec eval_options[] = {
 	{"-ctk, --cache-type-k", "TYPE", "K cache: f32, f16 or bf16 (default: f16)", set_k_type},
 	{"-ctv, --cache-type-v", "TYPE", "V cache: f32, f16 or bf16 (default: f16)", set_v_type},
 	{"-t, --threads", "N", "host threads; 0: one a physical core (default: 0)", set_threads},
+	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: bf16)",
+	 set_prefill_precision},
+	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},
+	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default: on)", set_pdl},
 	{0},
 };
 
@@ -327,6 +346,8 @@ static int run(struct eval *ev, struct error *err)
 	rc = session_open(&s, ev->model, &ev->session, err);
 	if (rc)
 		return rc;
+	if (*session_gpu_reason(s))
+		fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
 	struct sink k;
 	int fallbacks = 0;
 	rc = sink_open(&k, ev, session_model(s)->n_vocab, err);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model.h"
+#include "engine/loaded_model.h"
 #include "engine/session.h"
 #include "harness/hash.h"
 
@@ -21,6 +21,11 @@ enum {
 
 struct engine_source {
 	struct workload_source base;
+	struct engine_settings settings;
+	struct loaded_model *loaded; /* of the placement opened last; null: none */
+	char *path;                  /* its file */
+	double bandwidth;            /* of its device's memory; 0: unknown */
+	bool broken;                 /* its device has failed, and may fail every call from then on */
 	struct environment_bandwidth measured[MAX_BANDWIDTHS];
 	int n_measured;
 };
@@ -28,12 +33,20 @@ struct engine_source {
 struct engine_workload {
 	struct workload base;
 	struct session *session;
-	double bandwidth;
+	struct engine_source *source;
 };
 
 static struct engine_workload *engine(struct workload *w)
 {
 	return (struct engine_workload *)w;
+}
+
+/* A GPU's context does not survive its failures. */
+static int noted(struct workload *w, int rc)
+{
+	if (rc == ERROR_DEVICE)
+		engine(w)->source->broken = true;
+	return rc;
 }
 
 static void engine_close(struct workload *w)
@@ -71,10 +84,10 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.device = session_device_name(s),
 		.n_vocab = m->n_vocab,
 		.n_threads = session_threads(s),
-		.n_gpu_layers = 0, /* the host device is the only one */
+		.n_gpu_layers = session_gpu_layers(s),
 		.weight_bytes_per_token = (int64_t)stats.decode_weight_bytes,
 		.kv_bytes = (int64_t)stats.kv_bytes,
-		.bandwidth_bytes_s = engine(w)->bandwidth > 0 ? engine(w)->bandwidth : NAN,
+		.bandwidth_bytes_s = engine(w)->source->bandwidth > 0 ? engine(w)->source->bandwidth : NAN,
 	};
 }
 
@@ -91,17 +104,17 @@ static int engine_set_arm(struct workload *w, const char *mode, const char *fusi
 
 static int engine_prefill(struct workload *w, const int *tokens, int n, struct error *err)
 {
-	return session_prefill(engine(w)->session, tokens, n, NULL, err);
+	return noted(w, session_prefill(engine(w)->session, tokens, n, NULL, err));
 }
 
 static int engine_checkpoint(struct workload *w, struct error *err)
 {
-	return session_checkpoint(engine(w)->session, err);
+	return noted(w, session_checkpoint(engine(w)->session, err));
 }
 
 static int engine_rewind(struct workload *w, int pos, struct error *err)
 {
-	return session_rewind(engine(w)->session, pos, err);
+	return noted(w, session_rewind(engine(w)->session, pos, err));
 }
 
 static enum token_event event_of(enum graph_event e)
@@ -127,7 +140,7 @@ static int engine_decode(struct workload *w, int token, struct token_record *out
 	struct token_timing t;
 	out->pos = session_position(s);
 	out->kv_len = out->pos + 1;
-	int rc = session_decode(s, token, &t, err);
+	int rc = noted(w, session_decode(s, token, &t, err));
 	if (rc)
 		return rc;
 	out->submit_us = t.submit_us;
@@ -145,7 +158,7 @@ static int engine_decode(struct workload *w, int token, struct token_record *out
 static int engine_hash(struct workload *w, uint64_t seed, uint64_t *out, struct error *err)
 {
 	const float *logits;
-	int rc = session_logits(engine(w)->session, &logits, err);
+	int rc = noted(w, session_logits(engine(w)->session, &logits, err));
 	if (rc)
 		return rc;
 	*out = hash_bytes(logits, (size_t)session_model(engine(w)->session)->n_vocab * sizeof *logits, seed);
@@ -203,44 +216,89 @@ static int cache_type_parse(const char *name, enum tensor_type *out, struct erro
 	return error_set(err, ERROR_UNSUPPORTED, "cache type %s is not in this build", name);
 }
 
-static int engine_open(struct workload_source *base, const struct placement *p, struct workload **out,
-		       struct error *err)
+static void unload(struct engine_source *s)
 {
-	struct engine_workload *w = calloc(1, sizeof *w);
-	if (!w)
-		return error_set(err, ERROR_MEMORY, "no memory for a workload");
-	w->base.ops = &engine_ops;
+	loaded_model_close(s->loaded);
+	free(s->path);
+	s->loaded = NULL;
+	s->path = NULL;
+	s->broken = false;
+}
+
+/* The placement's model, unless it is the one that is loaded. */
+static int load(struct engine_source *s, const struct placement *p, struct error *err)
+{
 	struct session_options o;
 	session_options_default(&o);
 	o.n_threads = p->n_threads;
 	o.n_gpu_layers = p->n_gpu_layers;
-	o.context = p->context;
+	o.ple_on_host = s->settings.ple_on_host;
+	o.pdl = s->settings.pdl;
+	o.prefill = s->settings.prefill;
 	int rc = cache_type_parse(p->type_k, &o.k_type, err);
 	if (!rc)
 		rc = cache_type_parse(p->type_v, &o.v_type, err);
-	if (!rc)
-		rc = session_open(&w->session, p->model, &o, err);
-	if (rc) {
+	if (rc)
+		return rc;
+	const struct session_options *was = s->loaded ? &s->loaded->options : NULL;
+	if (was && !s->broken && !strcmp(s->path, p->model) && was->n_threads == o.n_threads &&
+	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type)
+		return 0;
+	unload(s);
+	if (!(s->path = strdup(p->model)))
+		return error_set(err, ERROR_MEMORY, "no memory for a path");
+	if ((rc = loaded_model_open(&s->loaded, p->model, &o, err))) {
+		unload(s);
+		return rc;
+	}
+	s->bandwidth = s->loaded->n_gpu_layers
+			       ? device_cuda_bandwidth(s->loaded->device)
+			       : engine_source_bandwidth(&s->base, device_host_threads(s->loaded->device)).bytes_s;
+	return 0;
+}
+
+static int engine_open(struct workload_source *base, const struct placement *p, struct workload **out,
+		       struct error *err)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	int rc = load(s, p, err);
+	if (rc)
+		return rc;
+	struct engine_workload *w = calloc(1, sizeof *w);
+	if (!w)
+		return error_set(err, ERROR_MEMORY, "no memory for a workload");
+	w->base.ops = &engine_ops;
+	w->source = s;
+	if ((rc = noted(&w->base, session_open_on(&w->session, s->loaded, p->context, err)))) {
 		free(w);
 		return rc;
 	}
-	w->bandwidth = engine_source_bandwidth(base, session_threads(w->session)).bytes_s;
 	*out = &w->base;
 	return 0;
 }
 
-int engine_source_open(struct workload_source **out, struct error *err)
+void engine_settings_default(struct engine_settings *e)
+{
+	struct session_options o;
+	session_options_default(&o);
+	*e = (struct engine_settings){.ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
+}
+
+int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err)
 {
 	struct engine_source *s = calloc(1, sizeof *s);
 	*out = s ? &s->base : NULL;
 	if (!s)
 		return error_set(err, ERROR_MEMORY, "no memory for a workload");
 	s->base.open = engine_open;
+	s->settings = *settings;
 	return 0;
 }
 
 void engine_source_close(struct workload_source *s)
 {
+	if (s)
+		unload((struct engine_source *)s);
 	free(s);
 }
 
@@ -295,5 +353,6 @@ const char *engine_isa(void)
 
 const char *engine_gpu_reason(void)
 {
-	return "this build has the host device only";
+	static struct error why; /* kept: callers hold the text while they collect */
+	return device_cuda_probe(&why) ? why.text : NULL;
 }

@@ -5,14 +5,26 @@
 #ifndef GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
 #define GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
 
+#include <stdbool.h>
+
+#include "engine/device_cuda.h"
 #include "harness/environment.h"
 #include "harness/workload.h"
 
+/* What all sessions of a sweep have alike, beside its axes. */
+struct engine_settings {
+	bool ple_on_host;
+	bool pdl;
+	enum prefill_precision prefill;
+};
+void engine_settings_default(struct engine_settings *e);
+
 /*
- * Opens sessions. Measures the read bandwidth the first time that a number of threads
+ * Opens sessions, one at a time; the weights stay loaded for the next one of the same model, device,
+ * types and threads, whatever its context. Measures the read bandwidth the first time that a number of threads
  * is used, and keeps it. The caller frees it with engine_source_close.
  */
-int engine_source_open(struct workload_source **out, struct error *err);
+int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err);
 void engine_source_close(struct workload_source *s);
 
 /*
@@ -26,7 +38,7 @@ const struct environment_bandwidth *engine_source_bandwidths(struct workload_sou
 /* Checks the file's header and tensors without loading it. */
 int engine_check_model(const char *path, struct error *err);
 
-/* The instruction set of the kernels in use, and why no GPU is. */
+/* The instruction set of the host's kernels, and why there is no GPU; null where there is one. */
 const char *engine_isa(void);
 const char *engine_gpu_reason(void);
 

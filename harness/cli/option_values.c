@@ -54,3 +54,33 @@ int options_cache_type(const char *value, enum tensor_type *out, struct error *e
 	*out = types[i];
 	return 0;
 }
+
+int options_ple(const char *value, bool *on_host, struct error *err)
+{
+	static const char *const names[] = {"device", "host"};
+	int i = choose(value, "place", names, 2, err);
+	if (i < 0)
+		return i;
+	*on_host = i == 1;
+	return 0;
+}
+
+int options_pdl(const char *value, bool *on, struct error *err)
+{
+	static const char *const names[] = {"off", "on"};
+	int i = choose(value, "setting", names, 2, err);
+	if (i < 0)
+		return i;
+	*on = i == 1;
+	return 0;
+}
+
+int options_prefill_precision(const char *value, enum prefill_precision *out, struct error *err)
+{
+	const char *const names[] = {prefill_precision_name(PREFILL_BF16), prefill_precision_name(PREFILL_F32)};
+	int i = choose(value, "precision", names, 2, err);
+	if (i < 0)
+		return i;
+	*out = (enum prefill_precision)i;
+	return 0;
+}
