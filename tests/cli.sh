@@ -30,7 +30,7 @@ expect 2 '' 'gemmark: a command is missing*'
 expect 2 '' 'gemmark: unknown command benhc (did you mean bench?)' benhc
 expect 2 '' 'gemmark: unknown command xyzzy (*--help*)' xyzzy
 expect 2 '' 'gemmark: unknown option --nope*' --nope
-for command in model eval bench plot env; do
+for command in model eval bench plot env kernels; do
   expect 0 "usage: gemmark $command*examples:*" '' "$command" --help
   expect 0 "usage: gemmark $command*examples:*" '' help "$command"
 done
@@ -38,6 +38,10 @@ expect 2 '' 'gemmark bench: unknown option --mdoe (did you mean --mode*?)' bench
 expect 2 '' 'gemmark bench: *no-such-file.gguf*' bench -m no-such-file.gguf
 expect 2 '' 'gemmark bench: *no-such-options*' bench @no-such-options
 expect 2 '' 'gemmark eval: *' eval
+expect 2 '' 'gemmark kernels: --compile-only is missing*' kernels --arch sm_90
+expect 2 '' "gemmark kernels: --arch: 'sm_9x' is no architecture*" kernels --compile-only --arch sm_80,sm_9x
+expect 2 '' 'gemmark kernels: --head-dims: there are no kernels for heads of 97' kernels --compile-only --head-dims 64,97
+expect 2 '' "gemmark kernels: --cache-type: cache type 'f17' is unknown*" kernels --compile-only --cache-type f17
 
 message=$("$gemmark" --help 2>&1 >/dev/full)
 code=$?

@@ -23,6 +23,7 @@ static const struct {
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
 	{"env", cmd_env, "what this machine is, and its measured read bandwidth"},
+	{"kernels", cmd_kernels, "compile the CUDA kernels; registers, shared memory, spills"},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
