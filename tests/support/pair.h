@@ -1,0 +1,99 @@
+/*
+ * One launch on the CUDA device and the same on the host device, and what differs.
+ *
+ * A case takes buffers, fills the inputs, builds the kernel's params with the buffers' addresses in
+ * host memory, and runs; every word of the params that points into a buffer is replaced by the
+ * address of the GPU's copy. On the GPU each buffer lies between guards. After the launch inputs and guards
+ * must be untouched, poison that the host's kernel left alone too, the rest as close as the
+ * case says; and a second launch from the same state must give the same bits.
+ */
+#ifndef GEMMARK_TESTS_SUPPORT_PAIR_H
+#define GEMMARK_TESTS_SUPPORT_PAIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/device_cuda.h"
+#include "kernels/params.h"
+
+enum pair_role {
+	PAIR_INPUT,
+	PAIR_OUTPUT,  /* within the case's tolerance of the host's */
+	PAIR_EXACT,   /* the host's bits */
+	PAIR_SCRATCH, /* anything */
+};
+
+/* Beside enum tensor_type: elements of a buffer. */
+enum { PAIR_INT = 100, PAIR_BYTES };
+
+struct pair; /* both devices, the buffers of the case at hand, what was seen so far */
+
+/* Fails the running test where the GPU cannot be opened. o null: the host's portable kernels take its place. */
+struct pair *pair_open(const struct cuda_open_options *o);
+/* Fails the running test if a case was wrong; prints the worst difference seen. */
+void pair_close(struct pair *p);
+
+/*
+ * n elements in host memory, 256-byte aligned there and on the GPU but for `offset` bytes; poisoned
+ * (every byte 0xff: NaN). Valid until the launch.
+ */
+void *pair_buffer(struct pair *p, const char *name, enum pair_role role, int type, size_t n, size_t offset);
+
+/*
+ * Launches on the GPU, twice, and on the host: there with on_host, where it is not null. The rest: the shape, as for
+ * printf. The buffers then hold what the host computed.
+ */
+void pair_run(struct pair *p, enum kernel k, const void *params, const void *on_host, const char *shape, ...)
+	__attribute__((format(printf, 5, 6)));
+/*
+ * Compares, and ends the case. An element of the outputs may be off by relative * sqrt(magnitude^2 + value^2), and
+ * one rounding step where it has 16 bits. Magnitudes: pair_magnitude's; else the root mean square of the output.
+ */
+void pair_check(struct pair *p, double relative);
+/* The same for a case with a fault planted: it must be found wrong. */
+void pair_check_wrong(struct pair *p, double relative);
+
+/* (n), of an output, zeros at first; valid until the check. */
+double *pair_magnitude(struct pair *p, const void *output);
+/* After the run, from what the host computed: of each row its root mean square; of each element its rotary pair's. */
+void pair_magnitude_rows(struct pair *p, const void *output, size_t row);
+void pair_magnitude_pairs(struct pair *p, const void *output, size_t row);
+
+/*
+ * Attention's partial sums, (rows, head_dim + 2): of splits without keys only the last element, their
+ * sum of 0, is compared.
+ */
+void pair_mark_partial(struct pair *p, const float *partial, size_t rows, int head_dim);
+
+/* ---- random inputs ---- */
+
+uint32_t pair_bits(struct pair *p);
+/* -scale .. scale */
+float pair_float(struct pair *p, float scale);
+/* least .. most */
+int pair_between(struct pair *p, int least, int most);
+
+struct pair_layout {
+	int type;
+	bool planes; /* of Q8_0 */
+	const char *name;
+};
+enum { PAIR_LAYOUTS = 5 };
+extern const struct pair_layout pair_layouts[PAIR_LAYOUTS];
+
+/* An input of n floats. */
+float *pair_floats(struct pair *p, const char *name, size_t n, float scale, size_t offset);
+/* Elements of F32, F16 or BF16 at `to`, magnitudes up to 1 with subnormals among them; from .. n. */
+void pair_fill(struct pair *p, void *to, int type, size_t from, size_t n);
+/* A matrix as input. offset: of its data. */
+struct weight pair_weight(struct pair *p, struct pair_layout l, int n_in, int n_out, int n_expert, size_t offset);
+/* Its values (one expert's) rounded to bfloat16, to nearest with ties to even; and one float so. */
+struct weight pair_weight_as_bf16(struct pair *p, const struct weight *w);
+float pair_round_bf16(float f);
+/* (n_expert * n_out), the caller frees it: the Euclidean norms of a matrix's rows. */
+double *pair_row_norms(const struct weight *w);
+/* A step; in memory of the device where on_device is set, with another one as the host's. */
+struct at pair_at(struct pair *p, struct step s, bool on_device);
+
+#endif

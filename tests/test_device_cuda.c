@@ -1,0 +1,592 @@
+/*
+ * The CUDA device on a real GPU: its stream, graphs, memory and failures, and the
+ * engine on it against the golden files, the host device and itself in every mode.
+ * Without a GPU it exits with 77, which ctest counts as skipped.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/device_cuda.h"
+#include "engine/ops.h"
+#include "engine/session.h"
+#include "tests/support/apart.h"
+#include "tests/support/golden.h"
+
+enum { N = 1000 };
+
+static const double TOLERANCE = 1e-4; /* relative L2, float32 cache and prefill */
+
+static struct device *open_device(void)
+{
+	const struct cuda_open_options o = {
+		.dims = {.n_head_dims = 1, .head_dims = {64}, .k_type = TENSOR_F32, .v_type = TENSOR_F32},
+		.pdl = true,
+		.batch = 1,
+		.n_in_max = 64,
+	};
+	struct device *d;
+	struct error err;
+	if (device_cuda_open(&d, &o, &err))
+		fail_msg("%s", err.text);
+	return d;
+}
+
+static void *allocate(struct device *d, size_t bytes)
+{
+	struct error err;
+	void *p;
+	if (d->ops->alloc(d, bytes, &p, &err))
+		fail_msg("%s", err.text);
+	return p;
+}
+
+/* call names its struct error *e. */
+#define OK(call)                                       \
+	do {                                           \
+		struct error ok_error = {0};           \
+		struct error *e = &ok_error;           \
+		if (call)                              \
+			fail_msg("%s", ok_error.text); \
+	} while (0)
+
+/* ---- memory ---- */
+
+/* Sizes around the staging buffers' 8 MiB, at odd addresses. */
+static void test_upload_and_download(void **state)
+{
+	(void)state;
+	struct device *d = open_device();
+	const size_t most = (40 << 20) + 3, sizes[] = {1, 3, 4096, (8 << 20) - 1, (8 << 20) + 1, (24 << 20) + 5, most};
+	unsigned char *from = malloc(most), *to = malloc(most);
+	for (size_t i = 0; i < most; i++)
+		from[i] = (unsigned char)(i * 2654435761u >> 13);
+	char *p = allocate(d, most + 1);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		memset(to, 0xa5, most);
+		OK(d->ops->upload(d, p + 1, from, sizes[i], e));
+		OK(d->ops->download(d, to, p + 1, sizes[i], e));
+		assert_memory_equal(from, to, sizes[i]);
+	}
+	d->ops->free(d, p);
+	d->ops->close(d);
+	free(from);
+	free(to);
+}
+
+/* Far more sends than slots, none waited for: each must carry its own bytes. */
+static void test_queued_sends_keep_their_bytes(void **state)
+{
+	(void)state;
+	enum { SENDS = 5000 };
+	struct device *d = open_device();
+	struct step *to = allocate(d, sizeof *to), *log = allocate(d, SENDS * sizeof *log);
+	for (int i = 0; i < SENDS; i++) {
+		struct step s = {.token = i, .pos = 3 * i, .evicted = -i};
+		OK(d->ops->send(d, to, &s, sizeof s, e));
+		OK(d->ops->copy(d, log + i, to, sizeof s, e));
+		memset(&s, 0xff, sizeof s);
+	}
+	struct step *got = malloc(SENDS * sizeof *got);
+	OK(d->ops->download(d, got, log, SENDS * sizeof *got, e));
+	for (int i = 0; i < SENDS; i++)
+		assert_true(got[i].token == i && got[i].pos == 3 * i && got[i].evicted == -i);
+	assert_int_equal(d->counters.api_launches, 2 * SENDS);
+	assert_int_equal(d->counters.copies, 2 * SENDS);
+	free(got);
+	d->ops->free(d, to);
+	d->ops->free(d, log);
+	d->ops->close(d);
+}
+
+static void test_out_of_memory_is_clean(void **state)
+{
+	(void)state;
+	struct device *d = open_device();
+	struct error err;
+	void *p;
+	assert_int_equal(d->ops->alloc(d, (size_t)1 << 50, &p, &err), ERROR_MEMORY);
+	assert_null(p);
+	assert_non_null(strstr(err.text, "1125899906842624 bytes asked"));
+	assert_non_null(strstr(err.text, "free"));
+	assert_int_equal(d->ops->memory(d).used, 0);
+	p = allocate(d, 1 << 20); /* and the device still works */
+	assert_int_equal(d->ops->memory(d).used, 1 << 20);
+	d->ops->free(d, p);
+	d->ops->close(d);
+}
+
+static void test_mapped_memory_is_read_by_kernels(void **state)
+{
+	(void)state;
+	struct device *d = open_device();
+	void *x, *host;
+	OK(d->ops->alloc_mapped(d, N * sizeof(float), &x, &host, e));
+	float *y = allocate(d, N * sizeof *y), got[N], *values = host;
+	for (int i = 0; i < N; i++)
+		values[i] = (float)i;
+	const struct add_params p = {.a = x, .b = x, .y = y, .n = N, .scale = 0.5f};
+	OK(d->ops->launch(d, KERNEL_add, &p, e));
+	OK(d->ops->download(d, got, y, sizeof got, e));
+	for (int i = 0; i < N; i++)
+		assert_true(got[i] == (float)i);
+	d->ops->free(d, x);
+	d->ops->free(d, y);
+	d->ops->close(d);
+}
+
+/* ---- graphs: y = (x + x) * scale, z = y (copy), y = (y + x) * 1 ---- */
+
+struct chain {
+	struct device *d;
+	float *x, *y, *z;
+};
+
+static struct add_params first_add(const struct chain *c, float scale)
+{
+	return (struct add_params){.a = c->x, .b = c->x, .y = c->y, .n = N, .scale = scale};
+}
+
+static int emit(const struct chain *c, float scale, struct error *err)
+{
+	struct emitter e = {.device = c->d, .err = err};
+	op_add(&e, first_add(c, scale));
+	op_copy(&e, c->z, c->y, N * sizeof(float));
+	op_add(&e, (struct add_params){.a = c->y, .b = c->x, .y = c->y, .n = N, .scale = 1});
+	return e.rc;
+}
+
+static struct chain open_chain(void)
+{
+	struct chain c = {.d = open_device()};
+	c.x = allocate(c.d, N * sizeof(float));
+	c.y = allocate(c.d, N * sizeof(float));
+	c.z = allocate(c.d, N * sizeof(float));
+	float x[N];
+	for (int i = 0; i < N; i++)
+		x[i] = (float)i;
+	OK(c.d->ops->upload(c.d, c.x, x, sizeof x, e));
+	return c;
+}
+
+static void close_chain(struct chain *c)
+{
+	c->d->ops->free(c->d, c->x);
+	c->d->ops->free(c->d, c->y);
+	c->d->ops->free(c->d, c->z);
+	c->d->ops->close(c->d);
+}
+
+static void expect_chain(const struct chain *c, float scale)
+{
+	float y[N], z[N];
+	OK(c->d->ops->download(c->d, y, c->y, sizeof y, e));
+	OK(c->d->ops->download(c->d, z, c->z, sizeof z, e));
+	for (int i = 0; i < N; i++) {
+		if (z[i] != 2 * (float)i * scale || y[i] != z[i] + (float)i)
+			fail_msg("value %d with scale %g: y %g, z %g", i, (double)scale, (double)y[i], (double)z[i]);
+	}
+}
+
+static struct device_graph *record(const struct chain *c, float scale)
+{
+	struct device_graph *g;
+	OK(c->d->ops->capture_begin(c->d, e));
+	OK(emit(c, scale, e));
+	OK(c->d->ops->capture_end(c->d, &g, e));
+	return g;
+}
+
+static void test_graph_replays_and_takes_new_params(void **state)
+{
+	(void)state;
+	struct chain c = open_chain();
+	struct device *d = c.d;
+	const struct device_ops *ops = d->ops;
+	struct device_exec *x;
+	struct device_graph *g = record(&c, 1);
+	assert_int_equal(d->counters.kernels + d->counters.api_launches, 0); /* recorded is not run */
+	int kernel;
+	assert_int_equal(ops->graph_nodes(g), 3);
+	const struct add_params *p = ops->graph_node(g, 0, &kernel), want = first_add(&c, 1);
+	assert_int_equal(kernel, KERNEL_add);
+	assert_memory_equal(p, &want, sizeof want);
+	ops->graph_node(g, 1, &kernel);
+	assert_int_equal(kernel, -1);
+	OK(ops->instantiate(d, g, &x, e));
+	OK(ops->exec_upload(d, x, e));
+	OK(ops->replay(d, x, e));
+	expect_chain(&c, 1);
+	assert_int_equal(d->counters.api_launches, 1);
+	assert_int_equal(d->counters.kernels, 2);
+	assert_int_equal(d->counters.copies, 1);
+	/* Queued replays keep the params they were enqueued with. */
+	for (int i = 2; i < 50; i++) {
+		struct add_params new = first_add(&c, (float)i);
+		OK(ops->exec_set_params(d, x, 0, &new, e));
+		OK(ops->replay(d, x, e));
+	}
+	expect_chain(&c, 49);
+	assert_int_equal(d->counters.node_updates, 48);
+	struct error err;
+	assert_int_equal(ops->exec_set_params(d, x, 1, &want, &err), ERROR_DEVICE);
+	/* An update from another graph of the same shape; that graph may go at once. */
+	struct device_graph *other = record(&c, 7);
+	OK(ops->exec_update(d, x, other, e));
+	ops->graph_destroy(d, other);
+	OK(ops->replay(d, x, e));
+	expect_chain(&c, 7);
+	ops->exec_destroy(d, x);
+	ops->graph_destroy(d, g);
+	close_chain(&c);
+}
+
+static void test_update_of_another_topology_is_refused(void **state)
+{
+	(void)state;
+	struct chain c = open_chain();
+	const struct device_ops *ops = c.d->ops;
+	struct device_graph *g = record(&c, 1), *longer;
+	struct device_exec *x;
+	struct error err;
+	OK(ops->instantiate(c.d, g, &x, e));
+	OK(ops->capture_begin(c.d, e));
+	OK(emit(&c, 1, e));
+	OK(emit(&c, 1, e));
+	OK(ops->capture_end(c.d, &longer, e));
+	assert_int_equal(ops->exec_update(c.d, x, longer, &err), ERROR_UNSUPPORTED);
+	ops->exec_destroy(c.d, x);
+	ops->graph_destroy(c.d, longer);
+	ops->graph_destroy(c.d, g);
+	close_chain(&c);
+}
+
+/* What a capture refuses, and that the device is usable after each refusal and each fault. */
+static void test_refusals_and_faults(void **state)
+{
+	(void)state;
+	struct chain c = open_chain();
+	struct device *d = c.d;
+	const struct device_ops *ops = d->ops;
+	struct device_graph *g;
+	struct device_event *event;
+	struct error err;
+	void *p;
+	float x[4] = {0};
+	for (int i = 0; i < 7; i++) {
+		OK(ops->capture_begin(d, e));
+		OK(emit(&c, 1, e));
+		int rc = i == 0   ? ops->alloc(d, 64, &p, &err)
+			 : i == 1 ? ops->synchronize(d, &err)
+			 : i == 2 ? ops->upload(d, c.x, x, sizeof x, &err)
+			 : i == 3 ? ops->download(d, x, c.x, sizeof x, &err)
+			 : i == 4 ? ops->send(d, c.x, x, sizeof x, &err)
+			 : i == 5 ? ops->event_create(d, &event, &err)
+				  : ops->capture_begin(d, &err);
+		assert_int_equal(rc, ERROR_DEVICE);
+		assert_int_equal(ops->capture_end(d, &g, &err), ERROR_DEVICE);
+		assert_null(g);
+		assert_non_null(strstr(err.text, "not allowed while capturing"));
+		OK(emit(&c, (float)i, e));
+		expect_chain(&c, (float)i);
+	}
+	OK(ops->capture_begin(d, e));
+	ops->capture_abort(d);
+	ops->capture_abort(d);
+	device_fail(d, DEVICE_FAULT_CAPTURE_END, 0, 1);
+	OK(ops->capture_begin(d, e));
+	assert_int_equal(ops->capture_end(d, &g, &err), ERROR_DEVICE);
+	assert_int_equal(ops->capture_end(d, &g, &err), ERROR_DEVICE); /* none is open */
+	OK(emit(&c, 3, e));
+	expect_chain(&c, 3);
+	close_chain(&c);
+}
+
+static void test_captures_leak_nothing(void **state)
+{
+	(void)state;
+	struct chain c = open_chain();
+	const struct device_ops *ops = c.d->ops;
+	size_t before = 0;
+	for (int i = 0; i < 1020; i++) {
+		struct device_exec *x;
+		struct device_graph *g = record(&c, 2);
+		OK(ops->instantiate(c.d, g, &x, e));
+		OK(ops->exec_upload(c.d, x, e));
+		OK(ops->replay(c.d, x, e));
+		OK(ops->synchronize(c.d, e));
+		ops->exec_destroy(c.d, x);
+		ops->graph_destroy(c.d, g);
+		if (i == 19) /* the driver's own pools have their size by now */
+			before = ops->memory(c.d).free;
+	}
+	size_t after = ops->memory(c.d).free;
+	print_message("device memory free before and after 1000 captures: %zu, %zu\n", before, after);
+	assert_true(after >= before);
+	close_chain(&c);
+}
+
+static void test_events(void **state)
+{
+	(void)state;
+	struct chain c = open_chain();
+	const struct device_ops *ops = c.d->ops;
+	struct device_event *from, *to;
+	struct error err;
+	double us = -1;
+	OK(ops->event_create(c.d, &from, e));
+	OK(ops->event_create(c.d, &to, e));
+	assert_int_equal(ops->event_elapsed(c.d, from, to, &us, &err), ERROR_DEVICE);
+	OK(ops->event_record(c.d, from, e));
+	for (int i = 0; i < 1000; i++)
+		OK(emit(&c, 1, e));
+	OK(ops->event_record(c.d, to, e));
+	OK(ops->synchronize(c.d, e));
+	OK(ops->event_elapsed(c.d, from, to, &us, e));
+	print_message("1000 times two kernels and a copy: %.0f us\n", us);
+	assert_true(us > 500 && us < 1e6);
+	ops->event_destroy(c.d, from);
+	ops->event_destroy(c.d, to);
+	close_chain(&c);
+}
+
+/* ---- the engine on the device ---- */
+
+static struct session *open_session(const struct golden *g, int gpu_layers)
+{
+	struct session_options o;
+	session_options_default(&o);
+	o.n_gpu_layers = gpu_layers;
+	o.n_threads = 4;
+	o.context = g->n_tokens;
+	o.batch = g->n_tokens;
+	o.k_type = o.v_type = TENSOR_F32;
+	o.prefill = PREFILL_F32;
+	struct session *s;
+	struct error err;
+	if (session_open(&s, g->path, &o, &err))
+		fail_msg("%s", err.text);
+	return s;
+}
+
+static void teacher_force(struct session *s, const struct golden *g, int prefill, float *logits)
+{
+	size_t vocab = (size_t)g->n_vocab;
+	OK(session_rewind(s, 0, e));
+	if (prefill)
+		OK(session_prefill(s, g->tokens, prefill, logits, e));
+	for (int i = prefill; i < g->n_tokens; i++) {
+		struct token_timing t;
+		const float *row;
+		OK(session_decode(s, g->tokens[i], &t, e));
+		OK(session_logits(s, &row, e));
+		if (t.event == GRAPH_EVENT_FALLBACK)
+			fail_msg("%s", session_fallback_reason(s));
+		memcpy(logits + (size_t)i * vocab, row, vocab * sizeof *row);
+	}
+}
+
+static double worst_row(const struct golden *g, const float *got, const float *want)
+{
+	size_t vocab = (size_t)g->n_vocab;
+	double worst = 0;
+	for (int i = 0; i < g->n_tokens; i++) {
+		double row = relative_l2(got + (size_t)i * vocab, want + (size_t)i * vocab, vocab);
+		worst = row > worst || row != row ? row : worst;
+	}
+	return worst;
+}
+
+/* Where it starts to go wrong: the first row off, and its first logits. */
+static void first_wrong_row(const struct golden *g, const float *got, const float *host)
+{
+	size_t vocab = (size_t)g->n_vocab;
+	for (int i = 0; i < g->n_tokens; i++) {
+		const float *a = got + (size_t)i * vocab, *b = host + (size_t)i * vocab;
+		double row = relative_l2(a, b, vocab);
+		if (row <= TOLERANCE)
+			continue;
+		print_message("    row %d: %.3g of host; logits", i, row);
+		for (int k = 0; k < 4; k++)
+			print_message(" %.6g/%.6g", (double)a[k], (double)b[k]);
+		print_message("\n");
+		return;
+	}
+}
+
+/* A model at every prefill split, fusion and mode: against golden and host, and the modes bit for bit. */
+static void test_golden(void **state)
+{
+	const char *name = golden_names[*(int *)*state];
+	struct golden g;
+	golden_load(&g, name);
+	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
+	float *host = malloc(n * sizeof *host), *direct = malloc(n * sizeof *direct), *got = malloc(n * sizeof *got);
+	struct session *on_host = open_session(&g, 0), *s = open_session(&g, -1);
+	const int splits[] = {0, 1, 7, 48, g.n_tokens};
+	int wrong = 0;
+	assert_string_equal(session_device_name(s), "cuda");
+	teacher_force(on_host, &g, 7, host);
+	for (int fusion = FUSION_NONE; fusion <= FUSION_FULL; fusion++) {
+		double worst = 0, from_host = 0;
+		session_set_fusion(s, (enum fusion)fusion);
+		for (size_t k = 0; k < sizeof splits / sizeof *splits; k++) {
+			for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+				session_set_mode(s, (enum graph_mode)mode);
+				teacher_force(s, &g, splits[k], mode ? got : direct);
+				if (!mode || !memcmp(got, direct, n * sizeof *got))
+					continue;
+				size_t at = 0;
+				while (!memcmp(got + at, direct + at, sizeof *got))
+					at++;
+				wrong++;
+				print_message(
+					"%s, %s, fusion %s, prefill %d: not the bits of direct from token %zu on, "
+					"logit %zu: %.9g, not %.9g\n",
+					name, graph_mode_name((enum graph_mode)mode), fusion_name((enum fusion)fusion),
+					splits[k], at / (size_t)g.n_vocab, at % (size_t)g.n_vocab, (double)got[at],
+					(double)direct[at]);
+			}
+			double a = worst_row(&g, direct, g.logits), b = worst_row(&g, direct, host);
+			if (!(a <= TOLERANCE) || !(b <= TOLERANCE)) {
+				wrong++;
+				print_message("%s, fusion %s, prefill %d: worst row %.3g of golden, %.3g of host\n",
+					      name, fusion_name((enum fusion)fusion), splits[k], a, b);
+				first_wrong_row(&g, direct, host);
+			}
+			worst = a > worst || a != a ? a : worst;
+			from_host = b > from_host || b != b ? b : from_host;
+		}
+		print_message("golden %-26s fusion %-4s worst row: %.2g of golden, %.2g of host\n", name,
+			      fusion_name((enum fusion)fusion), worst, from_host);
+	}
+	session_close(s);
+	session_close(on_host);
+	free(host);
+	free(direct);
+	free(got);
+	golden_free(&g);
+	assert_int_equal(wrong, 0);
+}
+
+static int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
+#define GOLDEN(i)                                                            \
+	{                                                                    \
+		"test_golden_" #i, test_golden, NULL, NULL, &golden_index[i] \
+	}
+
+/* A fault at any step of any mode: one counted fallback, and the token is the direct one. */
+static void test_faults_fall_back(void **state)
+{
+	(void)state;
+	static const struct {
+		enum device_fault step;
+		enum graph_mode mode;
+		int token;
+	} faults[] = {
+		{DEVICE_FAULT_CAPTURE_BEGIN, GRAPH_MODE_PARAMS, 0}, {DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_DEVICE, 0},
+		{DEVICE_FAULT_INSTANTIATE, GRAPH_MODE_DEVICE, 0},   {DEVICE_FAULT_UPLOAD, GRAPH_MODE_PARAMS, 0},
+		{DEVICE_FAULT_REPLAY, GRAPH_MODE_DEVICE, 0},        {DEVICE_FAULT_REPLAY, GRAPH_MODE_UPDATE, 3},
+		{DEVICE_FAULT_SET_PARAMS, GRAPH_MODE_PARAMS, 3},    {DEVICE_FAULT_CAPTURE_BEGIN, GRAPH_MODE_UPDATE, 3},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_UPDATE, 3},   {DEVICE_FAULT_UPDATE, GRAPH_MODE_UPDATE, 3},
+	};
+	enum { TOKENS = 6 };
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	size_t vocab = (size_t)g.n_vocab;
+	float *want = malloc(TOKENS * vocab * sizeof *want);
+	for (int f = -1; f < (int)(sizeof faults / sizeof *faults); f++) {
+		struct session *s = open_session(&g, -1);
+		session_set_mode(s, f < 0 ? GRAPH_MODE_DIRECT : faults[f].mode);
+		OK(session_prefill(s, g.tokens, 20, NULL, e));
+		for (int i = 0; i < TOKENS; i++) {
+			struct token_timing t;
+			const float *row;
+			if (f >= 0 && i == faults[f].token)
+				device_fail(session_device(s), faults[f].step,
+					    faults[f].step == DEVICE_FAULT_SET_PARAMS ? 3 : 0, 1);
+			OK(session_decode(s, g.tokens[20 + i], &t, e));
+			OK(session_logits(s, &row, e));
+			if (f < 0)
+				memcpy(want + (size_t)i * vocab, row, vocab * sizeof *row);
+			else if (memcmp(want + (size_t)i * vocab, row, vocab * sizeof *row))
+				fail_msg("fault %d: token %d is not the direct one", f, i);
+			assert_int_equal(t.event == GRAPH_EVENT_FALLBACK, f >= 0 && i == faults[f].token);
+		}
+		assert_int_equal(session_stats(s).graph.fallbacks, f >= 0);
+		session_close(s);
+	}
+	free(want);
+	golden_free(&g);
+}
+
+/* The table in host memory and the one on the device hold the same bits; and PDL changes none. */
+static void test_settings_change_no_bit(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, "gemma4-e2b-tiny.q8_0");
+	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
+	float *logits[4];
+	for (int i = 0; i < 4; i++) {
+		struct session_options o;
+		struct session *s;
+		session_options_default(&o);
+		o.context = o.batch = g.n_tokens;
+		o.ple_on_host = i & 1;
+		o.pdl = i & 2;
+		o.mode = GRAPH_MODE_DEVICE;
+		logits[i] = malloc(n * sizeof *logits[i]);
+		OK(session_open(&s, g.path, &o, e));
+		assert_int_equal(session_stats(s).mapped_bytes > 0, i & 1);
+		teacher_force(s, &g, 12, logits[i]);
+		if (i)
+			assert_memory_equal(logits[i], logits[0], n * sizeof *logits[i]);
+		session_close(s);
+	}
+	for (int i = 0; i < 4; i++)
+		free(logits[i]);
+	golden_free(&g);
+}
+
+static bool no_gpu(void)
+{
+	struct error err;
+	if (!device_cuda_probe(&err))
+		return false;
+	printf("skipped: %s\n", err.text);
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_upload_and_download),
+		cmocka_unit_test(test_queued_sends_keep_their_bytes),
+		cmocka_unit_test(test_out_of_memory_is_clean),
+		cmocka_unit_test(test_mapped_memory_is_read_by_kernels),
+		cmocka_unit_test(test_graph_replays_and_takes_new_params),
+		cmocka_unit_test(test_update_of_another_topology_is_refused),
+		cmocka_unit_test(test_refusals_and_faults),
+		cmocka_unit_test(test_captures_leak_nothing),
+		cmocka_unit_test(test_events),
+		GOLDEN(0),
+		GOLDEN(1),
+		GOLDEN(2),
+		GOLDEN(3),
+		GOLDEN(4),
+		GOLDEN(5),
+		GOLDEN(6),
+		GOLDEN(7),
+		cmocka_unit_test(test_faults_fall_back),
+		cmocka_unit_test(test_settings_change_no_bit),
+	};
+	/* One at a time: they watch the GPU's memory. */
+	const struct apart apart = {"the CUDA device", tests, sizeof tests / sizeof *tests, 1, no_gpu};
+	return apart_main(argc, argv, &apart, NULL);
+}
