@@ -8,6 +8,7 @@ set -euo pipefail
 
 cmake_least=3.25
 
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 minimal=
 case ${1:-} in
   '') ;;
@@ -45,6 +46,7 @@ has_clang_openmp() {
   clang_links '#include <omp.h>
     int main(void) { return omp_get_max_threads() < 1; }' -fopenmp
 }
+has_pip() { has python3 || return 1; python3 -m pip --version >/dev/null 2>&1; }
 has_dejavu() { has fc-list || return 1; fc-list : family | grep -q 'DejaVu Sans'; }
 
 # name | probe | Debian, Ubuntu | Fedora | Arch | Homebrew
@@ -70,6 +72,7 @@ libFuzzer|has_fuzzer|FUZZER|compiler-rt|compiler-rt|llvm
 OpenMP for clang|has_clang_openmp|libomp-dev|libomp-devel|openmp|libomp
 clang-format|has clang-format|clang-format|clang-tools-extra|clang|clang-format
 valgrind|has valgrind|valgrind|valgrind|valgrind|valgrind
+pip|has_pip|python3-pip|python3-pip|python-pip|python
 rsvg-convert|has rsvg-convert|librsvg2-bin|librsvg2-tools|librsvg|librsvg
 '
 
@@ -89,8 +92,32 @@ find_missing() {
   done <<<"$list"
 }
 
+# NVRTC for the tests that compile the CUDA kernels, into build/nvrtc: 12, and 13 where no CUDA toolkit has it.
+# Without it those tests are skipped, so that a machine without a network can still be set up.
+toolkit_nvrtc13() {
+  ldconfig -p 2>/dev/null | grep -q 'libnvrtc\.so\.13 ' || compgen -G '/usr/local/cuda*/lib64/libnvrtc.so.13' >/dev/null
+}
+fetch_nvrtc() {
+  [ -z "$minimal" ] || return 0
+  local major to
+  for major in 12 13; do
+    to=$root/build/nvrtc/$major
+    [ ! -d "$to" ] || continue
+    [ "$major" = 12 ] || ! toolkit_nvrtc13 || continue
+    rm -rf "$to.part"
+    if has_pip && python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+      --only-binary :all: --require-hashes --target "$to.part" -r "$root/ci/nvrtc$major.txt"; then
+      mv "$to.part" "$to"
+    else
+      rm -rf "$to.part"
+      echo "setup: NVRTC $major could not be fetched: the tests that compile kernels with it will be skipped" >&2
+    fi
+  done
+}
+
 find_missing 1
 if [ ${#missing_names[@]} -eq 0 ]; then
+  fetch_nvrtc
   echo "setup: everything is there"
   exit 0
 fi
@@ -184,4 +211,5 @@ if [ ${#missing_names[@]} -gt 0 ]; then
   fi
   exit 1
 fi
+fetch_nvrtc
 echo "setup: done"
