@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds what ci/gpu.sh needs on a machine with a GPU and none of the dependencies, and collects it in a
+# folder to carry there: the program and the tests, linked with archives where there are some, stripped;
+# the other libraries and ci/gpu.sh beside them.
+#
+#   ci/carry.sh [FOLDER]    default: .carry, which git ignores
+set -euo pipefail
+[ $# -le 1 ] || { echo "usage: ci/carry.sh [FOLDER]" >&2; exit 2; }
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+to=${1:-.carry}
+limit_mib=60
+
+cmake --preset carry >/dev/null
+cmake --build --preset carry -j "$(nproc)"
+rm -rf "$to"
+mkdir -p "$to/bin" "$to/tests" "$to/lib"
+from=build/carry
+strip -o "$to/bin/gemmark" "$from/gemmark"
+for test in golden_derive test_kernels_planted test_kernels_cuda_{vectors,products,attention} test_{device_cuda,cupti}; do
+  strip -o "$to/tests/$test" "$from/tests/$test"
+done
+# What is left that is not the C library's.
+ldd "$to/bin/gemmark" "$to"/tests/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+  grep -vE '/lib(c|m|dl|pthread|rt)\.so' | while read -r library; do
+    cp -L "$library" "$to/lib/"
+  done
+cp ci/gpu.sh "$to/"
+git rev-parse --short=10 HEAD >"$to/commit"
+
+mib=$(du -sm "$to" | cut -f1)
+[ "$mib" -le $limit_mib ] || { echo "carry: $to has $mib MiB; $limit_mib are allowed" >&2; exit 1; }
+echo "carry: $to, $mib MiB: $(cd "$to" && find . -type f | sort | tr '\n' ' ')"

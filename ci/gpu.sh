@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# What only a machine with an NVIDIA GPU can show. Needs the driver, NVRTC, cuBLASLt, and a build that
+# ci/carry.sh made; nothing is installed or compiled but the kernels.
+#
+#   ci/gpu.sh --build .carry --out DIR [--only STAGE,...] [--model FILE]     in the repository's root
+#
+# Stages, in this order; all of them without --only:
+#   info      the machine and the driver
+#   kernels   every kernel against the host's
+#   device    the device, the graphs, the golden models in every mode, the launch accounting against CUPTI
+#   sanitize  compute-sanitizer on the tiny models and the kernels: memcheck, racecheck, initcheck, synccheck
+#   quick     the full-size E4B, made on the spot: each mode once, and a prompt
+#   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
+#   prefill   prompts of 512, 2048 and 8192 tokens
+#   sweep     depths 0 to 16384, all modes, both fusions, 5 repetitions
+#
+# DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
+set -uo pipefail
+
+usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
+fail() { echo "gpu: $*" >&2; exit 2; }
+stages=(info kernels device sanitize quick identical prefill sweep)
+build='' out='' only='' model=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage; exit 0 ;;
+    --build) build=${2:-}; shift ;;
+    --out) out=${2:-}; shift ;;
+    --only) only=${2:-}; shift ;;
+    --model) model=${2:-}; shift ;;
+    *) fail "unknown option $1 (ci/gpu.sh --help lists them)" ;;
+  esac
+  shift || fail "the last option has no value"
+done
+[ -n "$build" ] || fail "--build is missing: the folder that ci/carry.sh made"
+[ -n "$out" ] || fail "--out is missing: a folder for logs and records"
+build=$(cd "$build" 2>/dev/null && pwd) || fail "$build: no such folder; ci/carry.sh makes it"
+[ -x "$build/bin/gemmark" ] || fail "$build/bin/gemmark is missing; ci/carry.sh makes it"
+{ mkdir -p "$out" && out=$(cd "$out" && pwd); } || fail "$out: cannot be made"
+for stage in ${only//,/ }; do
+  [[ " ${stages[*]} " == *" $stage "* ]] || fail "there is no stage $stage; there are: ${stages[*]}"
+done
+[ -d tests/golden ] || fail "tests/golden is not here: run it in the repository's root"
+export LD_LIBRARY_PATH="$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+gemmark=$build/bin/gemmark
+golden=$PWD/tests/golden
+derived=$PWD/tests/golden-derived # where the carried tests look
+[ -n "$model" ] || model=$work/e4b.gguf
+summary=$out/summary.txt
+: >"$summary"
+failures=0
+
+# note LINE: into the summary
+note() { printf '%s\n' "$*" >>"$summary"; }
+
+# verdict STAGE CODE START: its line of the summary
+verdict() {
+  local said=ok
+  [ "$2" -eq 0 ] || { said="FAILED ($2)"; failures=$((failures + 1)); }
+  note "$(printf '%-10s %-12s %4d s' "$1" "$said" "$((SECONDS - $3))")"
+}
+
+need_derived() {
+  [ -f "$derived/gemma4-e4b-tiny.q8_0.gguf" ] && return 0
+  mkdir -p "$derived" && "$build/tests/golden_derive" "$golden/gemma4-e4b-tiny.f32.gguf" "$derived" &&
+    (cd "$derived" && sha256sum --quiet --check --strict "$golden/derived.sha256")
+}
+
+need_model() {
+  [ -f "$model" ] || "$gemmark" model make --arch gemma4-e4b --type q8_0 --seed 1 -o "$model"
+}
+
+stage_info() {
+  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader
+  nvidia-smi -q -d CLOCK,PERFORMANCE | grep -E 'Graphics|SM |Memory|Active' | head -20
+  "$gemmark" env
+}
+
+stage_kernels() {
+  local test rc=0
+  for test in planted cuda_vectors cuda_products cuda_attention; do
+    (cd tests && "$build/tests/test_kernels_$test") || rc=1
+  done
+  return $rc
+}
+
+stage_device() {
+  need_derived || return
+  local rc=0 cupti=0
+  (cd tests && "$build/tests/test_device_cuda") || rc=1
+  (cd tests && "$build/tests/test_cupti") || cupti=$?
+  case $cupti in
+    0) ;;
+    77) note "launch accounting: not compared, there is no CUPTI" ;;
+    *) rc=1 ;;
+  esac
+  return $rc
+}
+
+# The sanitizer's runs, a line each: a name, then the command.
+sanitized_runs() {
+  local ids=2,17,4,99,5,200,31,8,77,3,41,6,12,9,150,33,21,7
+  local run mode fusion name prefill
+  for run in direct:none:gemma4-26b-a4b:12 direct:full:gemma4-31b:5 graph-params:none:gemma4-e2b:12 \
+    graph-update:full:gemma4-e2b:5 graph-device:full:gemma4-26b-a4b:5 graph-device:full:qwen3:12 \
+    direct:full:gemma4-e2b:12; do
+    IFS=: read -r mode fusion name prefill <<<"$run"
+    echo "eval.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
+      "--mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
+  done
+  local test part
+  for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
+    vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
+    products:norm_matmul products:norm_gated products:matmul_gated products:matmul_experts products:experts_gated \
+    attention:attention attention:attention_combine attention:attention_prefill; do
+    IFS=: read -r part test <<<"$test"
+    echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"
+  done
+}
+
+# sanitize_one TOOL NAME COMMAND...
+sanitize_one() {
+  local tool=$1 name=$2 log
+  shift 2
+  log=$sanitize_logs/$tool.$name
+  timeout 200 "$sanitizer" --tool "$tool" --error-exitcode 9 --report-api-errors no --print-limit 5 "$@" \
+    >"$log" 2>&1
+  local rc=$?
+  if [ $rc -eq 0 ]; then
+    echo "ok     $tool $name"
+  else
+    echo "FAILED $tool $name ($rc)"
+    return 1
+  fi
+}
+export -f sanitize_one
+
+stage_sanitize() {
+  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null) ||
+    { echo "there is no compute-sanitizer here"; return 1; }
+  sanitize_logs=$work/sanitize
+  mkdir -p "$sanitize_logs"
+  export sanitizer sanitize_logs
+  # Once without it: the kernels' cubins are then cached.
+  sanitized_runs | cut -d' ' -f2- | (cd tests && xargs -P 6 -I{} bash -c '{} >/dev/null 2>&1')
+  local tool rc=0
+  for tool in memcheck racecheck initcheck synccheck; do
+    sanitized_runs | sed "s/^/$tool /"
+  done >"$work/sanitize.list"
+  (cd tests && xargs -P "${jobs:-8}" -L 1 bash -c 'sanitize_one "$@"' sanitize <"$work/sanitize.list") || rc=1
+  local log
+  for log in "$sanitize_logs"/*; do # what was reported, and the tool's last word
+    if ! grep -q 'ERROR SUMMARY: 0 errors' "$log" && ! grep -q 'RACECHECK SUMMARY: 0 hazards' "$log"; then
+      echo "---- ${log##*/}"
+      grep -v '^perplexity\|^hash' "$log" | head -60
+    fi
+  done
+  note "sanitize:  $(wc -l <"$work/sanitize.list") runs, $(grep -lE 'ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards' \
+    "$sanitize_logs"/* | wc -l) clean"
+  return $rc
+}
+
+bench() { "$gemmark" bench -m "$model" -ngl 9999 "$@"; } # not -1: without a GPU it must fail
+
+stage_quick() {
+  need_model || return
+  bench -p 0 -n 32 -d 0,1024 -r 2 --fusion full,none --out "$out/quick" || return
+  bench -p 2048 -n 0 -r 3 --mode direct --out "$work/quick-prefill"
+}
+
+stage_identical() {
+  need_model || return
+  local seed rc=0
+  for seed in 1 2; do
+    bench -p 0 -n 700 -d 0,4000 -r 1 --fusion full --seed $seed --out "$work/identical-$seed" || rc=1
+  done
+  return $rc
+}
+
+stage_prefill() {
+  need_model && bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill"
+}
+
+stage_sweep() {
+  need_model && bench -p 0 -n 64 -d 0,128,512,1024,4096,16384 --mode direct,graph-params,graph-update,graph-device \
+    --fusion none,full -r 5 --out "$out/sweep"
+}
+
+for stage in "${stages[@]}"; do
+  [ -z "$only" ] || [[ ",$only," == *",$stage,"* ]] || continue
+  start=$SECONDS
+  echo "== $stage"
+  "stage_$stage" 2>&1 | tee "$out/$stage.log"
+  verdict "$stage" "${PIPESTATUS[0]}" "$start"
+  # What a reader wants at the end.
+  case $stage in
+    kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
+    quick | identical | prefill | sweep) grep -E '^(pp|tg)[0-9]|runs ok' "$out/$stage.log" >>"$summary" ;;
+    sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
+  esac
+done
+echo "== summary"
+cat "$summary"
+[ "$failures" -eq 0 ]
