@@ -99,6 +99,7 @@ struct cu_update_result {
 	X(DeviceGetCount, 2000, (int *count))                                                              \
 	X(DeviceGet, 2000, (int *device, int ordinal))                                                     \
 	X(DeviceGetName, 2000, (char *name, int length, int device))                                       \
+	X(DeviceTotalMem, 3020, (size_t * bytes, int device))                                              \
 	X(DeviceGetAttribute, 2000, (int *value, int attribute, int device))                               \
 	X(DevicePrimaryCtxRetain, 7000, (struct cu_context * *context, int device))                        \
 	X(DevicePrimaryCtxRelease, 11000, (int device))                                                    \

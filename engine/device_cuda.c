@@ -227,6 +227,24 @@ int device_cuda_probe(struct error *err)
 	return rc;
 }
 
+int device_cuda_gpu(struct cuda_gpu *out, struct error *err)
+{
+	struct cuda_driver cu;
+	int ordinal, major = 0, minor = 0, result, rc = cuda_driver_open(&cu, err);
+	if (rc)
+		return rc;
+	*out = (struct cuda_gpu){.driver = cu.version};
+	if ((result = cu.DeviceGet(&ordinal, 0)) || (result = cu.DeviceGetName(out->name, sizeof out->name, ordinal)) ||
+	    (result = cu.DeviceTotalMem(&out->memory_bytes, ordinal)) ||
+	    (result = cu.DeviceGetAttribute(&major, CU_ATTRIBUTE_CC_MAJOR, ordinal)) ||
+	    (result = cu.DeviceGetAttribute(&minor, CU_ATTRIBUTE_CC_MINOR, ordinal)) ||
+	    (result = cu.DeviceGetAttribute(&out->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, ordinal)))
+		rc = cuda_driver_error(&cu, result, err, "reading what the GPU is");
+	out->compute_capability = 10 * major + minor;
+	cuda_driver_close(&cu);
+	return rc;
+}
+
 const struct cuda_facts *device_cuda_facts(const struct device *d)
 {
 	return &((const struct cuda_device *)d)->facts;

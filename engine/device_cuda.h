@@ -35,6 +35,17 @@ int device_cuda_open(struct device **out, const struct cuda_open_options *o, str
 /* 0 where there is a GPU; else the line that says why there is none. */
 int device_cuda_probe(struct error *err);
 
+/* The GPU that device_cuda_open would open. */
+struct cuda_gpu {
+	char name[128];         /* "NVIDIA H100 80GB HBM3" */
+	int compute_capability; /* 90 */
+	int n_sm;
+	size_t memory_bytes;
+	int driver; /* 13000 for CUDA 13.0 */
+};
+/* As device_cuda_probe. */
+int device_cuda_gpu(struct cuda_gpu *out, struct error *err);
+
 struct cuda_facts {
 	char name[128];         /* "NVIDIA H100 80GB HBM3" */
 	int compute_capability; /* 90 */

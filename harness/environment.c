@@ -281,6 +281,19 @@ static json_t *collect_words(const struct environment_inputs *in)
 	return list;
 }
 
+static json_t *collect_gpu(const struct environment_inputs *in, const char *root)
+{
+	const struct environment_gpu *g = in->gpu;
+	if (!g)
+		return json_null();
+	char capability[16], cuda[16];
+	snprintf(capability, sizeof capability, "%d.%d", g->compute_capability / 10, g->compute_capability % 10);
+	snprintf(cuda, sizeof cuda, "%d.%d", g->cuda_version / 1000, g->cuda_version % 1000 / 10);
+	return json_pack("{s:s, s:s, s:i, s:I, s:s, s:o}", "name", g->name, "compute_capability", capability,
+			 "multiprocessors", g->n_sm, "memory_bytes", (json_int_t)g->memory_bytes, "driver_cuda_version",
+			 cuda, "kernel_module", line_or_null(root, "/proc/driver/nvidia/version"));
+}
+
 int environment_collect(const struct environment_inputs *in, json_t **out, struct error *err)
 {
 	const char *root = in->root ? in->root : "";
@@ -292,9 +305,9 @@ int environment_collect(const struct environment_inputs *in, json_t **out, struc
 		return rc;
 	}
 	/* json_pack takes what it is given with "o" also where it fails. */
-	*out = json_pack("{s:i, s:o, s:o, s:o, s:o, s:n, s:o, s:o, s:o, s:o, s:o}", "schema_version", 1, "cpu",
+	*out = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "schema_version", 1, "cpu",
 			 collect_cpu(in, root), "memory", collect_memory(root), "bandwidth", collect_bandwidth(in),
-			 "system", collect_system(root), "gpu", "gpu_reason",
+			 "system", collect_system(root), "gpu", collect_gpu(in, root), "gpu_reason",
 			 text_or_null(in->gpu_reason != NULL, in->gpu_reason), "build", collect_build(), "models",
 			 models, "command_line", collect_words(in), "seed",
 			 in->seed ? json_integer((json_int_t)*in->seed) : json_null());

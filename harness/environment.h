@@ -20,10 +20,19 @@ struct environment_bandwidth {
 	double bytes_s; /* 0: could not be measured */
 };
 
+struct environment_gpu {
+	const char *name;
+	int compute_capability; /* 90 for 9.0 */
+	int n_sm;
+	size_t memory_bytes;
+	int cuda_version; /* of the driver: 13000 for 13.0 */
+};
+
 struct environment_inputs {
-	const char *root;       /* "" or a folder that stands for /: where proc/ and sys/ are read; null: "" */
-	const char *isa;        /* of the kernels in use; null: unknown */
-	const char *gpu_reason; /* why there is none */
+	const char *root; /* "" or a folder that stands for /: where proc/ and sys/ are read; null: "" */
+	const char *isa;  /* of the kernels in use; null: unknown */
+	const struct environment_gpu *gpu;             /* null: none */
+	const char *gpu_reason;                        /* why there is none */
 	const struct environment_bandwidth *bandwidth; /* (n_bandwidth): reads from memory, as measured */
 	int n_bandwidth;
 	const char *const *models; /* (n_models) paths; each is read and hashed */

@@ -77,9 +77,12 @@ static void test_known_machine(void **state)
 	uint64_t seed = 9;
 	struct environment_bandwidth bandwidth[] = {{4, 12.5e9}, {1, 0}};
 	static const char *const words[] = {"bench", "-m", "a b"};
+	static const struct environment_gpu gpu = {"Some GPU 80GB", 90, 132, (size_t)80 << 30, 12040};
+	put("/proc/driver/nvidia/version", "NVRM version: Some Module  580.1.2\nGCC version: 12\n");
 	struct environment_inputs in = {.root = root,
 					.isa = "avx2",
-					.gpu_reason = "none built in",
+					.gpu = &gpu,
+					.gpu_reason = "as if",
 					.bandwidth = bandwidth,
 					.n_bandwidth = 2,
 					.command_line = words,
@@ -104,8 +107,12 @@ static void test_known_machine(void **state)
 	json_t *bands = at(env, "bandwidth", NULL);
 	assert_true(json_real_value(at(json_array_get(bands, 0), "read_gb_s", NULL)) == 12.5);
 	assert_true(json_is_null(at(json_array_get(bands, 1), "read_gb_s", NULL)));
-	assert_true(json_is_null(at(env, "gpu", NULL)));
-	assert_string_equal(json_string_value(at(env, "gpu_reason", NULL)), "none built in");
+	assert_string_equal(json_string_value(at(env, "gpu", "name")), "Some GPU 80GB");
+	assert_string_equal(json_string_value(at(env, "gpu", "compute_capability")), "9.0");
+	assert_string_equal(json_string_value(at(env, "gpu", "driver_cuda_version")), "12.4");
+	assert_int_equal(json_integer_value(at(env, "gpu", "memory_bytes")), (json_int_t)80 << 30);
+	assert_string_equal(json_string_value(at(env, "gpu", "kernel_module")), "NVRM version: Some Module  580.1.2");
+	assert_string_equal(json_string_value(at(env, "gpu_reason", NULL)), "as if");
 	assert_string_equal(json_string_value(json_array_get(at(env, "command_line", NULL), 2)), "a b");
 	assert_int_equal(json_integer_value(at(env, "seed", NULL)), 9);
 	json_decref(env);

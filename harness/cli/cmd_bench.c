@@ -264,9 +264,12 @@ static int save_environment(const struct bench *b, struct workload_source *sourc
 	/* Measured before the sweep, so that env.json is there whatever ends it. */
 	for (int i = 0; i < b->matrix.n_threads.n; i++)
 		engine_source_bandwidth(source, b->matrix.n_threads.values[i]);
+	const char *gpu_reason;
+	const struct environment_gpu *gpu = engine_gpu(&gpu_reason);
 	struct environment_inputs in = {
 		.isa = engine_isa(),
-		.gpu_reason = engine_gpu_reason(),
+		.gpu = gpu,
+		.gpu_reason = gpu_reason,
 		.models = (const char *const *)b->matrix.models.values,
 		.n_models = b->matrix.models.n,
 		.command_line = (const char *const *)argv,

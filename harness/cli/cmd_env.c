@@ -51,9 +51,12 @@ static int print_env(const struct env *e, struct error *err)
 		return rc;
 	struct environment_bandwidth bandwidth = engine_source_bandwidth(source, e->n_threads);
 	engine_source_close(source);
+	const char *gpu_reason;
+	const struct environment_gpu *gpu = engine_gpu(&gpu_reason);
 	struct environment_inputs in = {
 		.isa = engine_isa(),
-		.gpu_reason = engine_gpu_reason(),
+		.gpu = gpu,
+		.gpu_reason = gpu_reason,
 		.bandwidth = &bandwidth,
 		.n_bandwidth = 1,
 	};

@@ -72,6 +72,14 @@ static const char *weight_type(const struct model *m)
 	return tensor_type_name(types[best]);
 }
 
+/* "host", or what the GPU calls itself. */
+static const char *device_label(const struct session *s)
+{
+	const char *reason;
+	const struct environment_gpu *gpu = session_gpu_layers(s) ? engine_gpu(&reason) : NULL;
+	return gpu ? gpu->name : session_device_name(s);
+}
+
 static void engine_facts(struct workload *w, struct workload_facts *out)
 {
 	struct session *s = engine(w)->session;
@@ -81,7 +89,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
 		.weight_type = weight_type(m),
-		.device = session_device_name(s),
+		.device = device_label(s),
 		.n_vocab = m->n_vocab,
 		.n_threads = session_threads(s),
 		.n_gpu_layers = session_gpu_layers(s),
@@ -351,8 +359,21 @@ const char *engine_isa(void)
 	return device_host_isa();
 }
 
-const char *engine_gpu_reason(void)
+const struct environment_gpu *engine_gpu(const char **reason)
 {
-	static struct error why; /* kept: callers hold the text while they collect */
-	return device_cuda_probe(&why) ? why.text : NULL;
+	/* Kept: callers hold the texts while they collect. */
+	static struct error why;
+	static struct cuda_gpu card;
+	static struct environment_gpu gpu;
+	*reason = NULL;
+	if (device_cuda_gpu(&card, &why)) {
+		*reason = why.text;
+		return NULL;
+	}
+	gpu = (struct environment_gpu){.name = card.name,
+				       .compute_capability = card.compute_capability,
+				       .n_sm = card.n_sm,
+				       .memory_bytes = card.memory_bytes,
+				       .cuda_version = card.driver};
+	return &gpu;
 }

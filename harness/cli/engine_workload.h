@@ -38,9 +38,10 @@ const struct environment_bandwidth *engine_source_bandwidths(struct workload_sou
 /* Checks the file's header and tensors without loading it. */
 int engine_check_model(const char *path, struct error *err);
 
-/* The instruction set of the host's kernels, and why there is no GPU; null where there is one. */
+/* The instruction set of the host's kernels. */
 const char *engine_isa(void);
-const char *engine_gpu_reason(void);
+/* The GPU; null where there is none, with the reason, which is null otherwise. Both are valid until the next call. */
+const struct environment_gpu *engine_gpu(const char **reason);
 
 /* Null-terminated; what --mode, --fusion, -ctk and -ctv take. */
 extern const char *const engine_modes[];
