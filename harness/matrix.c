@@ -321,6 +321,11 @@ int cell_same_unit(const struct cell *a, const struct cell *b)
 	       !strcmp(a->fusion, b->fusion);
 }
 
+int cell_same(const struct cell *a, const struct cell *b)
+{
+	return cell_same_unit(a, b) && !strcmp(a->mode, b->mode);
+}
+
 int cell_is_direct(const struct cell *c)
 {
 	return !strcmp(c->mode, MODE_REFERENCE);

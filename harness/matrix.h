@@ -84,6 +84,8 @@ int cell_same_placement(const struct cell *a, const struct cell *b);
 int cell_same_group(const struct cell *a, const struct cell *b);
 /* Same everything but the mode: the same bits are expected of both. */
 int cell_same_unit(const struct cell *a, const struct cell *b);
+/* Every axis: only a list made by hand has such cells. */
+int cell_same(const struct cell *a, const struct cell *b);
 
 int cell_is_direct(const struct cell *c);
 

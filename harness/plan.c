@@ -1,7 +1,6 @@
 #include "harness/plan.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "harness/random.h"
 
@@ -16,22 +15,31 @@ static int split(const struct cell *cells, int n, int (*same)(const struct cell 
 	return runs;
 }
 
-/* The cells of one group, base .. base + n - 1, into sequence. scratch: (3 n + 1). */
+/* 0 .. n - 1 in a random order. */
+static void permutation(uint64_t *state, int *items, int n)
+{
+	for (int i = 0; i < n; i++)
+		items[i] = i;
+	random_shuffle(state, items, n);
+}
+
+/* The cells of one group, base .. base + n - 1, into sequence. scratch: (4 n + 2). */
 static void order_group(const struct cell *cells, int base, int n, uint64_t *state, int *sequence, int *scratch)
 {
-	int *starts = scratch, *units = scratch + n + 1, *members = units + n;
-	int n_units = split(cells + base, n, cell_same_unit, starts);
-	for (int u = 0; u < n_units; u++)
-		units[u] = u;
-	random_shuffle(state, units, n_units);
-	int at = 0;
+	int *starts = scratch, *units = starts + n + 1, *twin_starts = units + n, *twins = twin_starts + n + 1;
+	int n_units = split(cells + base, n, cell_same_unit, starts), at = 0;
+	permutation(state, units, n_units);
 	for (int u = 0; u < n_units; u++) {
-		int first = starts[units[u]], size = starts[units[u] + 1] - first;
-		for (int i = 0; i < size; i++)
-			members[i] = base + first + i;
-		random_shuffle(state, members, size);
-		memcpy(sequence + at, members, (size_t)size * sizeof *members);
-		at += size;
+		int unit = base + starts[units[u]], size = starts[units[u] + 1] - starts[units[u]];
+		int n_twins = split(cells + unit, size, cell_same, twin_starts);
+		permutation(state, twins, n_twins);
+		for (int t = 0; t < n_twins; t++) {
+			int first = twin_starts[twins[t]], n_same = twin_starts[twins[t] + 1] - first;
+			for (int i = 0; i < n_same; i++)
+				sequence[at + i] = unit + first + i;
+			random_shuffle(state, sequence + at, n_same);
+			at += n_same;
+		}
 	}
 }
 
@@ -47,9 +55,7 @@ static void order_groups(const struct cell *cells, const int *starts, int n_grou
 		if (g == 0 || !cell_same_placement(&cells[starts[g - 1]], &cells[starts[g]]))
 			firsts[n_placements++] = g;
 	firsts[n_placements] = n_groups;
-	for (int p = 0; p < n_placements; p++)
-		order[p] = p;
-	random_shuffle(state, order, n_placements);
+	permutation(state, order, n_placements);
 	int at = 0;
 	for (int p = 0; p < n_placements; p++) {
 		int first = firsts[order[p]], size = firsts[order[p] + 1] - first;
@@ -64,7 +70,7 @@ int plan_build(const struct cell *cells, int n, uint64_t seed, struct plan *out,
 {
 	*out = (struct plan){0};
 	size_t count = (size_t)n;
-	int *scratch = calloc(5 * count + 2, sizeof *scratch);
+	int *scratch = calloc(6 * count + 3, sizeof *scratch);
 	out->owned = calloc(count ? count : 1, sizeof *out->owned);
 	out->groups = calloc(count ? count : 1, sizeof *out->groups);
 	if (!scratch || !out->owned || !out->groups) {

@@ -2,9 +2,11 @@
  * The order in which a sweep's cells run.
  *
  * Placements in a seeded random order, so that each model is loaded once; in them the
- * groups (one depth: one prefill) in a random order. In a group the units (one test and fusion) in a random order, and
- * the modes of a unit in a random order, next to each other; every other repetition runs the group backwards (ABBA), so
- * that linear drift hits all modes alike.
+ * groups (one depth: one prefill) in a random order. In a group the units (one test and
+ * fusion) in a random order, and the modes of a unit in a random order, next to each
+ * other; every other repetition runs the group backwards (ABBA), so that linear drift
+ * hits all modes alike. Cells that are the same in every axis stay next to each other: a
+ * comparison of a cell with itself.
  */
 #ifndef GEMMARK_HARNESS_PLAN_H
 #define GEMMARK_HARNESS_PLAN_H

@@ -303,6 +303,8 @@ static int run_cell(struct runner *r, int cell, int repetition, struct error *er
 	utc_now(started);
 	struct workload_totals before = {0};
 	r->setup.w->ops->totals(r->setup.w, &before);
+	if (r->sink->begin)
+		r->sink->begin(r->sink->ctx, cell);
 	struct pass p;
 	int code = pass_run(&r->setup, c, &p, r->scratch, &why);
 	progress_add(r, c, p.seconds);

@@ -73,6 +73,8 @@ struct runner_sink {
 	int (*run)(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err);
 	/* Between runs, never inside one; may be null. */
 	void (*progress)(void *ctx, const struct runner_progress *p);
+	/* The cell with this index is run next, and recorded; may be null. */
+	void (*begin)(void *ctx, int cell);
 };
 
 struct runner_summary {

@@ -171,7 +171,7 @@ static void sweep_until_killed(const char *path)
 	    int_axis_add(&m.n_gpu_layers, "", "0", 0, 999, NULL) || int_axis_add(&m.n_threads, "", "0", 0, 9, NULL) ||
 	    matrix_cells(&m, &cells, &n, NULL) || recorder_open(&rec, path, NULL))
 		_exit(1);
-	struct runner_sink sink = {rec, take_run, NULL};
+	struct runner_sink sink = {.ctx = rec, .run = take_run};
 	_exit(runner_run(cells, n, &fake.source, &o, &sink, &summary, NULL) ? 1 : 2);
 }
 

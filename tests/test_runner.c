@@ -104,7 +104,7 @@ static void sweep(const char *modes, const char *fusions, const char *depths, in
 	assert_int_equal(int_axis_add(&m->n_gpu_layers, "", "-1", -1, 9999, NULL), 0);
 	assert_int_equal(int_axis_add(&m->n_threads, "", "0", 0, 9999, NULL), 0);
 	assert_int_equal(matrix_cells(m, &x.cells, &x.n, NULL), 0);
-	struct runner_sink sink = {&x.log, keep, watch};
+	struct runner_sink sink = {.ctx = &x.log, .run = keep, .progress = watch};
 	struct error err = {""};
 	int rc = runner_run(x.cells, x.n, &x.fake.source, &x.options, &sink, &x.summary, &err);
 	assert_int_equal(rc, x.log.fail_at ? ERROR_IO : 0);

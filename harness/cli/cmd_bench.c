@@ -346,7 +346,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = save_environment(b, source, output, argc, argv, err);
 	if (!rc) {
 		catch_signals();
-		struct runner_sink sink = {&s, take_run, take_progress};
+		struct runner_sink sink = {.ctx = &s, .run = take_run, .progress = take_progress};
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
 		progress_clear();
 	}

@@ -22,6 +22,7 @@ static const struct {
 	{"plot", cmd_plot, "draw a results directory as SVG and PNG"},
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
+	{"selftest", cmd_selftest, "how often the verdicts are wrong: false alarms, and misses"},
 	{"env", cmd_env, "what this machine is, and its measured read bandwidth"},
 	{"kernels", cmd_kernels, "compile the CUDA kernels; registers, shared memory, spills"},
 };

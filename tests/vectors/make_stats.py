@@ -118,7 +118,7 @@ def distributions():
 
 
 class SplitMix:
-    """harness/random.h, so that both sides draw the same blocks and the intervals agree to rounding."""
+    """harness/random.h and its use in stats_estimate.c, so that both sides draw the same blocks and the intervals agree to rounding."""
 
     mask = (1 << 64) - 1
 
@@ -132,14 +132,8 @@ class SplitMix:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & self.mask
         return z ^ (z >> 31)
 
-    def below(self, n):
-        reject = (1 << 64) % n
-        while (x := self.next()) < reject:
-            pass
-        return x % n
-
     def sample(self, x):
-        return np.array([x[self.below(len(x))] for _ in x])
+        return np.array([x[((self.next() >> 32) * len(x)) >> 32] for _ in x])
 
 
 def bootstrap():

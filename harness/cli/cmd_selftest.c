@@ -1,0 +1,361 @@
+/*
+ * gemmark selftest: how often the instrument sees what is not there, and how often it
+ * misses what is. On the simulated workload, or with -m on the engine.
+ */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/cli/axis_options.h"
+#include "harness/cli/engine_workload.h"
+#include "harness/cli/options.h"
+#include "harness/selftest.h"
+#include "harness/stats.h"
+#include "harness/stats_distribution.h"
+#include "harness/workload_sim.h"
+
+enum {
+	MAX_SWEEPS = 1000000,
+	MAX_RUNS = 1000,
+	SIM_SWEEPS = 100,
+	EXIT_NOT_TRUSTED = 1,
+	EXIT_INTERRUPTED = 130,
+};
+
+struct selftest_command {
+	struct axes axes; /* first: what axis_options.h expects */
+	struct selftest_options core;
+	struct sim_options sim;
+	struct engine_settings engine;
+	int aa;
+	int n_sweeps; /* 0: not given */
+	double inject;
+};
+
+static struct selftest_command *selftest(void *ctx)
+{
+	return ctx;
+}
+
+static int apply_aa(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	selftest(ctx)->aa = 1;
+	return 0;
+}
+
+/* "2" or "2%", in percent, to a share within [min, max]. */
+static int parse_share(const char *value, double min, double max, double *out, struct error *err)
+{
+	char *end;
+	errno = 0;
+	double x = strtod(value, &end);
+	if (*end == '%')
+		end++;
+	if (end == value || *end || errno || !(x >= 100 * min && x <= 100 * max))
+		return error_set(err, ERROR_INPUT, "'%s' is not a percentage from %g to %g", value, 100 * min,
+				 100 * max);
+	*out = x / 100;
+	return 0;
+}
+
+static int apply_inject(void *ctx, const char *value, struct error *err)
+{
+	return parse_share(value, 1e-6, 10, &selftest(ctx)->inject, err);
+}
+
+static int apply_alpha(void *ctx, const char *value, struct error *err)
+{
+	return parse_share(value, 1e-6, 0.5, &selftest(ctx)->core.verdict.alpha, err);
+}
+
+static int apply_delta(void *ctx, const char *value, struct error *err)
+{
+	return parse_share(value, 0, 1, &selftest(ctx)->core.verdict.delta, err);
+}
+
+static int apply_repetitions(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "-r", 2, MAX_RUNS, &selftest(ctx)->core.runner.repetitions, err);
+}
+
+static int apply_sweeps(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--sweeps", 1, MAX_SWEEPS, &selftest(ctx)->n_sweeps, err);
+}
+
+static int apply_seed(void *ctx, const char *value, struct error *err)
+{
+	int seed, rc = options_int(value, "--seed", 0, 2147483647, &seed, err);
+	if (!rc)
+		selftest(ctx)->core.runner.seed = (uint64_t)seed;
+	return rc;
+}
+
+/* "between=0.3,drift=1": percentages, but for the stall's and the token's microseconds and the throttle's seconds. */
+static int apply_noise(void *ctx, const char *value, struct error *err)
+{
+	struct sim_options *o = &selftest(ctx)->sim;
+	const struct {
+		const char *name;
+		double *at;
+		double scale, max;
+	} keys[] = {
+		{"between", &o->between, 0.01, 50},
+		{"within", &o->within, 0.01, 20},
+		{"correlation", &o->correlation, 0.01, 99.9},
+		{"drift", &o->drift, 0.01, 100},
+		{"wander", &o->wander, 0.01, 10},
+		{"outliers", &o->outlier_share, 0.01, 50},
+		{"stalls", &o->stall_share, 0.01, 50},
+		{"stall-us", &o->stall_us, 1, 1e6},
+		{"throttle-every", &o->throttle_every, 1, 1e6},
+		{"throttle-for", &o->throttle_for, 1, 1e6},
+		{"throttle-by", &o->throttle_by, 0.01, 1000},
+	};
+	enum { N = sizeof keys / sizeof *keys };
+	for (const char *p = value; *p;) {
+		size_t length = strcspn(p, "=,"), item = strcspn(p, ",");
+		int k = 0;
+		while (k < N && (strlen(keys[k].name) != length || strncmp(keys[k].name, p, length)))
+			k++;
+		char *end = NULL;
+		double x = k < N && p[length] == '=' ? strtod(p + length + 1, &end) : NAN;
+		if (!end || end == p + length + 1 || end != p + item || !(x >= 0 && x <= keys[k].max)) {
+			char names[200] = "";
+			for (int i = 0; i < N; i++) {
+				size_t used = strlen(names);
+				snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", keys[i].name);
+			}
+			return error_set(err, ERROR_INPUT, "'%.*s' is not NAME=NUMBER in range; the names are %s",
+					 (int)item, p, names);
+		}
+		*keys[k].at = x * keys[k].scale;
+		p += item + (p[item] == ',');
+	}
+	return 0;
+}
+
+static const struct option_spec options[] = {
+	{"--aa", NULL, "every cell against itself: how often is a difference seen? (default, with --inject 2)",
+	 apply_aa},
+	{"--inject", "PCT", "one cell of one side slowed down by so many percent: how often is it found?",
+	 apply_inject},
+	{"-r, --repetitions", "N", "runs of a cell and side (default 16)", apply_repetitions},
+	{"--sweeps", "N", "sweeps of each kind (default 100; with -m 1)", apply_sweeps},
+	{"--alpha", "PCT", "chance of a false alarm in a sweep that the verdicts allow (default 1)", apply_alpha},
+	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},
+	{"--noise", "NAME=PCT,...",
+	 "of the simulated workload: between (runs), within (tokens), correlation, drift (a minute), wander (a "
+	 "second), outliers, stalls, stall-us, throttle-every (seconds), throttle-for, throttle-by",
+	 apply_noise},
+	{"-m, --model", "FILE", "measure the engine with this model; without: the simulated workload", axis_model},
+	{"-n, --n-gen", "N", "tokens of a run (default 128)", axis_n_gen},
+	{"-d, --n-depth", "N",
+	 "tokens in the cache before a run (default 0-4608+512: 40 cells with four modes; with -m 0)", axis_n_depth},
+	{"--mode", "MODE", "direct, graph-params, graph-update or graph-device (default: all four)", axis_mode},
+	{"--fusion", "F", "none or full (default full)", axis_fusion},
+	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; -1: all that the machine can (default -1)", axis_gpu_layers},
+	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", axis_threads},
+	{"--seed", "N", "of the order, the noise and the slowed cell (default 1)", apply_seed},
+	{0},
+};
+
+static const struct command command = {
+	.name = "selftest",
+	.summary = "Measures the instrument: sweeps in which nothing differs, and sweeps in which one cell is slower.\n"
+		   "Prints how often the verdicts were wrong, with exact 95 % intervals, and what a rank test over\n"
+		   "pooled tokens would have said. Exit code 1 where more than 1 % of the sweeps raise a false alarm,\n"
+		   "or fewer than 95 % find the slow cell.",
+	.usage = "gemmark selftest [--aa] [--inject PCT] [options]",
+	.examples = "gemmark selftest\n"
+		    "gemmark selftest --aa --sweeps 1000\n"
+		    "gemmark selftest --inject 2 --noise between=0.5,drift=5\n"
+		    "gemmark selftest --aa -m e4b.gguf -n 32 -d 0,4096 -r 13\n",
+	.options = options,
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int signal)
+{
+	stop = signal;
+	/* The second one ends the program. */
+	struct sigaction a = {.sa_handler = SIG_DFL};
+	sigaction(signal, &a, NULL);
+}
+
+static void show_progress(void *ctx, int done)
+{
+	const struct selftest_command *c = ctx;
+	if (isatty(2))
+		fprintf(stderr, "\r%d of %d sweeps", done, c->core.sweeps);
+	if (isatty(2) && done == c->core.sweeps)
+		fputs("\r\033[K", stderr);
+}
+
+struct bound {
+	struct selftest_command *command; /* first: show_progress has it */
+	struct sim *sim;
+};
+
+static void next_sweep(void *ctx, int sweep)
+{
+	struct bound *b = ctx;
+	if (b->sim)
+		sim_reseed(b->sim, b->command->core.runner.seed * 1000003 + (uint64_t)sweep);
+}
+
+static void sweep_done(void *ctx, int done)
+{
+	show_progress(((struct bound *)ctx)->command, done);
+}
+
+/* "3 of 1000 (0.06 to 0.87 %)" */
+static void print_rate(const char *what, int k, int n, const char *behind)
+{
+	double low, high;
+	if (!n)
+		return;
+	stats_binomial_interval(k, n, 0.95, &low, &high);
+	printf("  %-52s %d of %d (%.3g to %.3g %%)%s\n", what, k, n, 100 * low, 100 * high, behind);
+}
+
+/* The median variation of the cells of each mode. */
+static void print_variation(const struct cell *cells, const struct selftest_result *r)
+{
+	printf("  %-52s", "run-to-run sd of the median itl");
+	double *of_mode = calloc((size_t)r->cells, sizeof *of_mode);
+	for (int i = 0; of_mode && i < r->cells; i++) {
+		int n = 0, seen = 0;
+		for (int j = 0; j < r->cells; j++) {
+			if (strcmp(cells[i].mode, cells[j].mode))
+				continue;
+			seen |= j < i;
+			of_mode[n++] = r->variation[j];
+		}
+		if (!seen)
+			printf(" %s %.2f %%", cells[i].mode, 100 * stats_median(of_mode, n));
+	}
+	free(of_mode);
+	putchar('\n');
+}
+
+/* Returns whether the instrument may be trusted. */
+static int print_result(const struct selftest_command *c, const struct cell *cells, const struct selftest_result *r)
+{
+	char title[64], what[96];
+	if (c->core.inject > 0)
+		snprintf(title, sizeof title, "%g %% slower in one cell", 100 * c->core.inject);
+	else
+		snprintf(title, sizeof title, "A/A");
+	printf("%s: %d sweeps of %d cells, %d runs a side, %d tokens a run; alpha %g %%, delta %g %%\n", title,
+	       r->sweeps, r->cells, c->core.runner.repetitions, r->tokens, 100 * c->core.verdict.alpha,
+	       100 * c->core.verdict.delta);
+	if (!r->sweeps)
+		return 0;
+	int trusted = 1;
+	if (c->core.inject > 0) {
+		trusted &= r->found >= 0.95 * r->sweeps;
+		print_rate("found", r->found, r->sweeps, trusted ? "" : "  TOO FEW");
+	}
+	int quiet = r->alarms <= 0.01 * r->sweeps;
+	trusted &= quiet;
+	print_rate("sweeps with a false alarm", r->alarms, r->sweeps, quiet ? "" : "  TOO MANY");
+	print_rate("sweeps with p below alpha, whatever the effect", r->significant, r->sweeps, "");
+	if (r->unsure) {
+		trusted = 0;
+		printf("  %d runs a side cannot tell %d cells apart at all; -r %d would\n", c->core.runner.repetitions,
+		       r->cells, verdict_least_runs(r->cells, c->core.verdict.alpha));
+	}
+	snprintf(what, sizeof what, "naive: cells, pooled tokens, rank test at %g %%", 100 * c->core.naive_alpha);
+	print_rate(what, r->naive_cells, r->naive_of, "");
+	print_rate("naive: sweeps with a false alarm after Holm", r->naive_sweeps, r->sweeps, "");
+	print_variation(cells, r);
+	return trusted;
+}
+
+static int run_kind(struct selftest_command *c, const struct cell *cells, int n, struct workload_source *source,
+		    struct sim *sim, double inject, int *trusted, struct error *err)
+{
+	struct slowed_source slowed;
+	struct bound bound = {c, sim};
+	struct selftest_result result;
+	slowed_init(&slowed, source);
+	if (sim) {
+		slowed.wait = sim_wait;
+		slowed.wait_ctx = sim;
+		c->core.runner.clock = sim_clock;
+		c->core.runner.clock_ctx = sim;
+	}
+	c->core.inject = inject;
+	c->core.next = next_sweep;
+	c->core.progress = sweep_done;
+	c->core.ctx = &bound;
+	c->core.runner.stop = &stop;
+	int rc = selftest_run(cells, n, &slowed, &c->core, &result, err);
+	if (!rc)
+		*trusted &= print_result(c, cells, &result);
+	selftest_free(&result);
+	return rc;
+}
+
+static int run(struct selftest_command *c, int *code, struct error *err)
+{
+	struct cell *cells = NULL;
+	struct workload_source *engine = NULL;
+	struct sim *sim = NULL;
+	int n, trusted = 1, simulated = c->axes.matrix.models.n == 0;
+	int rc = simulated ? word_axis_add(&c->axes.matrix.models, "-m", "simulated", NULL, err) : 0;
+	if (!rc && !c->axes.matrix.n_depth.n)
+		rc = int_axis_add(&c->axes.matrix.n_depth, "-d", simulated ? "0-4608+512" : "0", 0, AXIS_MAX_TOKENS,
+				  err);
+	if (!rc)
+		rc = int_axis_add(&c->axes.matrix.n_prompt, "-p", "0", 0, 0, err);
+	if (!rc)
+		rc = axis_defaults(&c->axes.matrix, err);
+	if (!rc)
+		rc = matrix_cells(&c->axes.matrix, &cells, &n, err);
+	for (int i = 0; i < c->axes.matrix.models.n && !rc && !simulated; i++)
+		rc = engine_check_model(c->axes.matrix.models.values[i], err);
+	if (!rc)
+		rc = simulated ? sim_open(&sim, &c->sim, 1, err) : engine_source_open(&engine, &c->engine, err);
+	if (!rc) {
+		struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESTART};
+		sigaction(SIGINT, &a, NULL);
+		sigaction(SIGTERM, &a, NULL);
+		c->core.sweeps = c->n_sweeps ? c->n_sweeps : simulated ? SIM_SWEEPS : 1;
+		int both = !c->aa && c->inject <= 0;
+		struct workload_source *source = simulated ? sim_source(sim) : engine;
+		if (c->aa || both)
+			rc = run_kind(c, cells, n, source, sim, 0, &trusted, err);
+		if (!rc && !stop && (both || c->inject > 0))
+			rc = run_kind(c, cells, n, source, sim, both ? 0.02 : c->inject, &trusted, err);
+	}
+	*code = stop ? EXIT_INTERRUPTED : trusted ? 0 : EXIT_NOT_TRUSTED;
+	sim_close(sim);
+	engine_source_close(engine);
+	free(cells);
+	return rc;
+}
+
+int cmd_selftest(int argc, char **argv)
+{
+	struct selftest_command c = {0};
+	struct error err = {""};
+	int code = 0;
+	selftest_options_default(&c.core);
+	sim_options_default(&c.sim);
+	engine_settings_default(&c.engine);
+	c.core.runner.repetitions = 16;
+	int rc = options_parse(&command, argc, argv, &c, &err);
+	if (!rc)
+		rc = run(&c, &code, &err);
+	matrix_free(&c.axes.matrix);
+	return rc < 0 ? command_fail(command.name, rc, &err) : code;
+}
