@@ -17,6 +17,9 @@ struct reader {
 	size_t n_cells, cell_capacity;
 	size_t record;   /* records ended so far */
 	size_t n_fields; /* of the record being read */
+	int quoted;      /* inside quotes, as far as the file was read */
+	int broken;      /* the record being read has a line break */
+	int unended;     /* it has begun */
 };
 
 static int grow(void **block, size_t *capacity, size_t needed, size_t item)
@@ -92,15 +95,44 @@ static void on_record(int terminator, void *context)
 	r->n_fields = 0;
 }
 
-static int check_text(const struct reader *r, const unsigned char *bytes, size_t n, long offset)
+static int check_text(struct reader *r, const unsigned char *bytes, size_t n, long offset)
 {
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = bytes[i];
 		if (c == 0x7f || (c < 0x20 && c != '\t' && c != '\r' && c != '\n'))
 			return error_set(r->err, ERROR_INPUT, "%s: byte 0x%02x at offset %ld: this is not a text file",
 					 r->table->path, c, offset + (long)i);
+		r->quoted ^= c == '"';
+		r->unended = c != '\n' || r->quoted;
+		r->broken = r->unended && (r->broken || c == '\n');
 	}
 	return 0;
+}
+
+/* The last record, where it was cut off: its fields are taken back. */
+static int finish(struct reader *r, struct csv_parser *parser)
+{
+	const char *path = r->table->path;
+	struct error why = {""}, *err = r->err;
+	size_t before = r->record;
+	/* A line break in it means that a quote was not closed much earlier. */
+	int may_be_cut = r->unended && !r->broken && r->record > 0;
+	r->err = &why;
+	if (csv_fini(parser, on_field, on_record, r) && !r->rc)
+		r->rc = error_set(r->err, ERROR_INPUT, "%s: record %zu: the last quote is not closed", path,
+				  r->record + 1);
+	/* Behind the last comma the end of the line may be what is missing, or a value. */
+	struct csv_table *t = r->table;
+	if (!r->rc && may_be_cut && r->record > before && !*(t->text + t->cells[r->n_cells - 1]))
+		r->rc = ERROR_INPUT;
+	if (r->rc == ERROR_INPUT && may_be_cut) {
+		r->n_cells = before * r->table->n_columns;
+		r->record = before;
+		r->table->cut = 1;
+		r->rc = 0;
+	}
+	r->err = err;
+	return r->rc ? error_set(err, r->rc, "%s", why.text) : 0;
 }
 
 static int parse(struct reader *r, FILE *file, struct csv_parser *parser)
@@ -130,10 +162,7 @@ static int parse(struct reader *r, FILE *file, struct csv_parser *parser)
 	}
 	if (ferror(file))
 		return error_set(r->err, ERROR_IO, "%s: %s", path, strerror(errno));
-	if (csv_fini(parser, on_field, on_record, r) && !r->rc)
-		return error_set(r->err, ERROR_INPUT, "%s: record %zu: the last quote is not closed", path,
-				 r->record + 1);
-	if (r->rc)
+	if (finish(r, parser))
 		return r->rc;
 	if (!r->record)
 		return error_set(r->err, ERROR_INPUT, "%s: empty; the first line must name the columns", path);

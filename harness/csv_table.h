@@ -6,6 +6,9 @@
  * untrusted: fields, columns and the file are bounded, control bytes other than tab, CR and LF
  * are refused, every record must be as wide as the header. An empty cell is a missing value,
  * which a caller can tell from zero. Records are counted from 1, the header.
+ *
+ * A last line without an end that is no whole record is what a killed writer leaves: it is
+ * left out, and said to be.
  */
 #ifndef GEMMARK_HARNESS_CSV_TABLE_H
 #define GEMMARK_HARNESS_CSV_TABLE_H
@@ -22,6 +25,7 @@ struct csv_table {
 	char *path;       /* for messages; owned */
 	size_t n_columns; /* at least 1 */
 	size_t n_rows;    /* without the header; may be 0 */
+	int cut;          /* an unfinished last line was left out */
 	char *text;       /* every cell, NUL-terminated; owned */
 	size_t *cells;    /* [1 + n_rows][n_columns] offsets into text; owned */
 };

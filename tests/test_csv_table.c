@@ -53,7 +53,7 @@ static void reads_cells(void **state)
 {
 	(void)state;
 	static const char text[] = "\xef\xbb\xbf"
-				   "b,a,\"c d\"\r\n1.5,,\"x, \"\"y\"\"\nz\"\r\n\n-2e3,7,";
+				   "b,a,\"c d\"\r\n1.5,,\"x, \"\"y\"\"\nz\"\r\n\n-2e3,7,\n";
 	struct csv_table t;
 	struct error err = {0};
 	assert_int_equal(read_bytes(&t, text, sizeof text - 1, &err), 0);
@@ -104,6 +104,27 @@ static void refuses_numbers_that_are_none(void **state)
 	csv_table_free(&t);
 }
 
+/* Cut anywhere in its last line, a file has its other rows, and says that it was cut. */
+static void leaves_an_unfinished_line_out(void **state)
+{
+	(void)state;
+	static const char text[] = "a,b,c\n1,\"x\ny\",3\n\"4\",\"f\"\"ive\",\"6\"\n";
+	const size_t whole = sizeof text - 1, second = whole - strlen("\"4\",\"f\"\"ive\",\"6\"\n");
+	for (size_t n = second; n <= whole; n++) {
+		struct csv_table t;
+		struct error err = {0};
+		assert_int_equal(read_bytes(&t, text, n, &err), 0);
+		/* All its fields are there before the line's end is. */
+		size_t rows = n >= whole - 1 ? 2 : 1;
+		assert_int_equal(t.n_rows, rows);
+		assert_int_equal(t.cut, n > second && rows == 1);
+		assert_string_equal(csv_table_text(&t, 0, 1), "x\ny");
+		if (rows == 2)
+			assert_string_equal(csv_table_text(&t, 1, 2), "6");
+		csv_table_free(&t);
+	}
+}
+
 static void refuses_two_columns_of_one_name(void **state)
 {
 	(void)state;
@@ -123,7 +144,10 @@ static void refuses_malformed_files(void **state)
 	expect_error("\n\n", 2, "empty");
 	expect_error("a,b\n1,2\n3\n", 10, "record 3 has 1 fields where the header has 2");
 	expect_error("a,b\n1,2,3\n", 10, "record 2 has more than 2 fields");
-	expect_error("a,b\n1,\"2", 8, "record 2");
+	/* Not the end of a killed writer's file: a quote that swallowed lines. */
+	expect_error("a,b\n1,\"2\n3,4", 12, "last quote is not closed");
+	expect_error("a,b\n1,\"2\n", 9, "last quote is not closed");
+	expect_error("a,\"b", 4, "last quote is not closed");
 	expect_error("a,b\n1,2\"3\n", 10, "record 2");
 	expect_error("a,b\n1,\0\n", 8, "byte 0x00 at offset 6");
 	expect_error("\x7f"
@@ -156,6 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_cells),
 		cmocka_unit_test(refuses_numbers_that_are_none),
+		cmocka_unit_test(leaves_an_unfinished_line_out),
 		cmocka_unit_test(refuses_two_columns_of_one_name),
 		cmocka_unit_test(refuses_malformed_files),
 		cmocka_unit_test(bounds_what_it_holds),
