@@ -78,7 +78,7 @@ int matrix_cells(const struct matrix *m, struct cell **out, int *n, struct error
 
 void matrix_free(struct matrix *m);
 
-/* Same model, layers, types and threads. */
+/* Same model, layers on the GPU, cache types and threads. */
 int cell_same_placement(const struct cell *a, const struct cell *b);
 /* Same placement and depth: one prefill serves both. */
 int cell_same_group(const struct cell *a, const struct cell *b);

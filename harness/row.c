@@ -1,5 +1,6 @@
 #include "harness/row.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -94,7 +95,7 @@ const int row_n_columns = sizeof row_columns / sizeof *row_columns;
 
 const char *run_status_name(enum run_status s)
 {
-	static const char *const names[] = {"ok", "skipped", "failed", "wrong"};
+	static const char *const names[] = {"ok", "skipped", "failed", "wrong", "interrupted"};
 	return names[s];
 }
 
@@ -136,6 +137,26 @@ const char *row_text(const struct run_row *r, const struct column *c, char numbe
 		return "";
 	snprintf(number, ROW_NUMBER_SIZE, "%" PRId64, i);
 	return number;
+}
+
+int row_set_text(struct run_row *r, const struct column *c, const char *text)
+{
+	char *at = (char *)r + c->offset, *end = NULL;
+	if (c->type == COLUMN_TEXT) {
+		memcpy(at, &text, sizeof text);
+		return 0;
+	}
+	if (!*text)
+		return 0; /* as row_init left it */
+	errno = 0;
+	if (c->type == COLUMN_REAL) {
+		double x = strtod(text, &end);
+		memcpy(at, &x, sizeof x);
+	} else {
+		int64_t i = strtoll(text, &end, 10);
+		memcpy(at, &i, sizeof i);
+	}
+	return *end || errno == ERANGE ? -1 : 0;
 }
 
 void row_init(struct run_row *r)

@@ -14,9 +14,9 @@
 
 enum { SCHEMA_VERSION = 1 };
 
-enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG };
+enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG, RUN_STATUS_INTERRUPTED };
 
-/* "ok", "skipped", "failed", "wrong" */
+/* "ok", "skipped", "failed", "wrong", "interrupted" */
 const char *run_status_name(enum run_status s);
 
 /* What an integer column holds where the value cannot be known; a real one holds NAN, a string null. */
@@ -111,6 +111,12 @@ const char *row_text(const struct run_row *r, const struct column *c, char numbe
 
 /* Nine significant digits, or "" for NAN. Times and rates are exact to well below a nanosecond. */
 const char *row_real_text(double x, char number[ROW_NUMBER_SIZE]);
+
+/*
+ * The other way: a column from its text, "" being unknown. Text columns keep the pointer.
+ * Returns 0, or -1 where it is no number.
+ */
+int row_set_text(struct run_row *r, const struct column *c, const char *text);
 
 /* Everything unknown. */
 void row_init(struct run_row *r);

@@ -21,7 +21,8 @@ struct unit {
 
 struct cell_state {
 	int unit;
-	int dropped; /* not measured any further */
+	int dropped;   /* not measured any further */
+	int no_memory; /* a run of it was out of memory */
 	/* Of the graphs that the cell's runs captured so far. */
 	double one_off_us;
 	int graph_nodes; /* negative: none was captured yet */
@@ -41,7 +42,15 @@ struct runner {
 	struct runner_progress progress;
 	int order;
 
+	/* Of each placement's smallest cache that did not fit; of (n_refused). */
+	struct refusal {
+		int cell; /* of that placement */
+		int context;
+	} * refused;
+	int n_refused;
+
 	/* Of the group at hand. */
+	int lost; /* its workload's device failed */
 	struct workload_facts facts;
 	int context;
 	double prefill_us; /* of the depth; NAN at depth 0 */
@@ -129,7 +138,7 @@ static enum run_status status_of(int code)
 static void count(struct runner *r, enum run_status s, int fallbacks)
 {
 	struct runner_summary *sum = r->summary;
-	int *counters[] = {&sum->ok, &sum->skipped, &sum->failed, &sum->wrong};
+	int *counters[] = {&sum->ok, &sum->skipped, &sum->failed, &sum->wrong, &sum->unfinished};
 	++*counters[s];
 	sum->with_fallbacks += s == RUN_STATUS_OK && fallbacks > 0;
 }
@@ -190,7 +199,7 @@ static void describe_pass(struct runner *r, const struct cell *c, const struct p
 			snprintf(reason, size, "logits differ from the direct reference from token %d of %d on",
 				 p->first_diff, c->n_gen);
 	} else if (p->stopped) {
-		*status = RUN_STATUS_SKIPPED;
+		*status = RUN_STATUS_INTERRUPTED;
 		snprintf(reason, size, "interrupted after %d of %d tokens", p->n_measured, c->n_gen);
 	} else if (p->fallbacks) {
 		const char *why = r->setup.w->ops->fallback_reason(r->setup.w);
@@ -202,13 +211,33 @@ static void describe_pass(struct runner *r, const struct cell *c, const struct p
 	}
 }
 
+static int is_done(const struct runner *r, int cell, int repetition)
+{
+	const struct runner_past *p = r->setup.o->past;
+	return p && p->done[(size_t)cell * (size_t)r->setup.o->repetitions + (size_t)repetition];
+}
+
+/* Runs of a cell that are still to be made. */
+static int runs_left(const struct runner *r, int cell)
+{
+	int n = 0;
+	if (r->states[cell].dropped)
+		return 0;
+	for (int i = 0; i < r->setup.o->repetitions; i++)
+		n += !is_done(r, cell, i);
+	return n;
+}
+
 /* A cell that is not measured any further: its runs to come count as done, so that the time left stays right. */
 static void drop_rest(struct runner *r, int cell, int repetition)
 {
 	r->states[cell].dropped = 1;
-	for (int i = repetition + 1; i < r->setup.o->repetitions; i++)
+	for (int i = repetition + 1; i < r->setup.o->repetitions; i++) {
+		if (is_done(r, cell, i))
+			continue;
 		progress_add(r, &r->cells[cell], -1);
-	r->progress.runs -= r->setup.o->repetitions - repetition - 1;
+		r->progress.runs--;
+	}
 }
 
 /* Hands out the row of one run. code: what the run returned; with p null it never started. */
@@ -253,6 +282,8 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	}
 	if (code) {
 		status = status_of(code);
+		r->states[cell].no_memory |= code == ERROR_MEMORY;
+		r->lost |= code == ERROR_DEVICE;
 		snprintf(reason, sizeof reason, "%s", why->text);
 	} else if (p) {
 		describe_pass(r, c, p, &status, reason, sizeof reason);
@@ -288,10 +319,32 @@ static int deliver_unrun(struct runner *r, int cell, int repetition, int code, c
 	return deliver(r, cell, repetition, code, why, NULL, NULL, started, err);
 }
 
+/* A shallower cell of the same arm that was out of memory; negative: none. */
+static int out_of_memory_before(const struct runner *r, int cell)
+{
+	const struct cell *c = &r->cells[cell];
+	for (int i = 0; i < r->n; i++) {
+		const struct cell *other = &r->cells[i];
+		if (r->states[i].no_memory && other->n_depth < c->n_depth && cell_same_placement(other, c) &&
+		    other->n_prompt == c->n_prompt && other->n_gen == c->n_gen && !strcmp(other->mode, c->mode) &&
+		    !strcmp(other->fusion, c->fusion))
+			return i;
+	}
+	return -1;
+}
+
 static int run_cell(struct runner *r, int cell, int repetition, struct error *err)
 {
 	const struct cell *c = &r->cells[cell];
 	struct unit *u = &r->units[r->states[cell].unit];
+	int smaller = out_of_memory_before(r, cell);
+	if (smaller >= 0) {
+		struct error why;
+		char label[CELL_LABEL_SIZE];
+		cell_label(&r->cells[smaller], label);
+		error_set(&why, ERROR_UNSUPPORTED, "%s was out of memory already", label);
+		return deliver_unrun(r, cell, repetition, ERROR_UNSUPPORTED, &why, err);
+	}
 	if (!u->hashes && !u->code)
 		u->code = unit_reference(r, c, u, &u->why);
 	if (u->code)
@@ -312,10 +365,9 @@ static int run_cell(struct runner *r, int cell, int repetition, struct error *er
 	return deliver(r, cell, repetition, code, &why, &p, &before, started, err);
 }
 
-/* Opens the workload and prefills to the depth. */
-static int group_open(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *err)
+/* Positions that the cells of a group use at most. */
+static int group_context(const struct runner *r, const struct plan_group *g)
 {
-	const struct cell *first = &r->cells[g->sequence[0]];
 	int need = 0;
 	for (int i = 0; i < g->n; i++) {
 		const struct cell *c = &r->cells[g->sequence[i]];
@@ -324,7 +376,15 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 			cell_need = c->n_gen > r->setup.o->warmup_max ? c->n_gen : r->setup.o->warmup_max;
 		need = cell_need > need ? cell_need : need;
 	}
-	r->context = first->n_depth + need;
+	return r->cells[g->sequence[0]].n_depth + need;
+}
+
+/* Opens the workload and prefills to the depth. */
+static int group_open(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *err)
+{
+	const struct cell *first = &r->cells[g->sequence[0]];
+	r->context = group_context(r, g);
+	r->lost = 0;
 	r->prefill_us = NAN;
 	struct placement where = {
 		.model = first->model,
@@ -363,51 +423,104 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	return rc ? error_prefix(err, rc, "depth %d", first->n_depth) : 0;
 }
 
+static void group_close(struct runner *r)
+{
+	if (r->setup.w)
+		r->setup.w->ops->close(r->setup.w);
+	r->setup.w = NULL;
+}
+
+/* Whether as small a cache did not fit in the group's placement; says so in why. */
+static int refused_before(const struct runner *r, const struct plan_group *g, struct error *why)
+{
+	for (int i = 0; i < r->n_refused; i++) {
+		const struct refusal *f = &r->refused[i];
+		if (f->context <= group_context(r, g) &&
+		    cell_same_placement(&r->cells[f->cell], &r->cells[g->sequence[0]])) {
+			error_set(why, ERROR_UNSUPPORTED, "a context of %d was out of memory already", f->context);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Opens the group's workload. A code: why its cells cannot be run. */
+static int group_start(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *why)
+{
+	if (refused_before(r, g, why))
+		return ERROR_UNSUPPORTED;
+	int code = group_open(r, g, source, why);
+	if (code == ERROR_MEMORY)
+		r->refused[r->n_refused++] = (struct refusal){g->sequence[0], r->context};
+	return code;
+}
+
 static int run_group(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *err)
 {
+	int left = 0, rc = 0, code = 0, repetitions = r->setup.o->repetitions;
 	struct error why = {""};
-	int code = group_open(r, g, source, &why);
-	int rc = 0;
-	for (int i = 0; code && i < g->n && !rc; i++)
-		rc = deliver_unrun(r, g->sequence[i], 0, code, &why, err);
-	for (int rep = 0; !code && rep < r->setup.o->repetitions; rep++) {
-		for (int i = 0; i < g->n && !rc && !runner_stopped(r->setup.o); i++) {
-			int cell = plan_cell(g, rep, i);
-			if (!r->states[cell].dropped)
-				rc = run_cell(r, cell, rep, err);
+	for (int i = 0; i < g->n; i++)
+		left += runs_left(r, g->sequence[i]);
+	if (!left)
+		return 0;
+	code = group_start(r, g, source, &why);
+	for (int k = 0; k < repetitions * g->n && !rc && (code || !runner_stopped(r->setup.o)); k++) {
+		int rep = k / g->n, cell = plan_cell(g, rep, k % g->n);
+		if (r->states[cell].dropped || is_done(r, cell, rep))
+			continue;
+		if (r->lost && !code) {
+			group_close(r);
+			code = group_start(r, g, source, &why);
 		}
+		rc = code ? deliver_unrun(r, cell, rep, code, &why, err) : run_cell(r, cell, rep, err);
 	}
 	for (int i = 0; i < g->n; i++) {
 		struct unit *u = &r->units[r->states[g->sequence[i]].unit];
 		free(u->hashes);
 		u->hashes = NULL;
 	}
-	if (r->setup.w)
-		r->setup.w->ops->close(r->setup.w);
-	r->setup.w = NULL;
+	group_close(r);
 	return rc;
+}
+
+/* Whether a run is left of the cells from this one on that are the same in that sense. */
+static int any_left(const struct runner *r, int from, int (*same)(const struct cell *, const struct cell *))
+{
+	for (int i = from; i < r->n && same(&r->cells[from], &r->cells[i]); i++)
+		if (runs_left(r, i))
+			return 1;
+	return 0;
 }
 
 /* Units, work to do, and the largest buffers that any cell needs. */
 static int runner_prepare(struct runner *r, struct error *err)
 {
 	size_t n_tokens = (size_t)r->setup.o->chunk, n_records = 1;
+	const struct runner_past *past = r->setup.o->past;
+	for (int i = 0; i < r->n; i++) {
+		int new_unit = i == 0 || !cell_same_unit(&r->cells[i - 1], &r->cells[i]);
+		r->states[i] = (struct cell_state){
+			.unit = i == 0 ? 0 : r->states[i - 1].unit + new_unit,
+			.dropped = past && past->closed[i],
+			.graph_nodes = -1,
+		};
+	}
 	for (int i = 0; i < r->n; i++) {
 		const struct cell *c = &r->cells[i];
 		int new_unit = i == 0 || !cell_same_unit(c - 1, c), new_group = i == 0 || !cell_same_group(c - 1, c);
-		r->states[i] = (struct cell_state){
-			.unit = i == 0 ? 0 : r->states[i - 1].unit + new_unit,
-			.graph_nodes = -1,
-		};
-		int64_t runs = r->setup.o->repetitions + new_unit;
-		r->progress.decode_total += runs * warmup_work(r, c);
-		r->progress.prefill_total += runs * c->n_prompt + (new_group ? c->n_depth : 0);
+		int64_t runs = runs_left(r, i), passes = runs + (new_unit && any_left(r, i, cell_same_unit));
+		r->progress.decode_total += passes * warmup_work(r, c);
+		r->progress.prefill_total += passes * c->n_prompt;
+		if (new_group && any_left(r, i, cell_same_group))
+			r->progress.prefill_total += c->n_depth;
+		r->progress.runs += (int)runs;
 		size_t records = (size_t)r->setup.o->warmup_max + (size_t)c->n_gen;
 		size_t tokens = records > (size_t)c->n_prompt ? records : (size_t)c->n_prompt;
 		n_tokens = tokens > n_tokens ? tokens : n_tokens;
 		n_records = records > n_records ? records : n_records;
 	}
-	r->progress.runs = r->n * r->setup.o->repetitions;
+	r->order = past ? past->order : 0;
+	r->progress.runs += r->order;
 	r->setup.tokens = calloc(n_tokens, sizeof *r->setup.tokens);
 	r->setup.records = calloc(n_records, sizeof *r->setup.records);
 	r->scratch = calloc(n_records, sizeof *r->scratch);
@@ -425,8 +538,9 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	struct plan plan = {0};
 	r.units = calloc((size_t)n, sizeof *r.units);
 	r.states = calloc((size_t)n, sizeof *r.states);
+	r.refused = calloc((size_t)n, sizeof *r.refused);
 	int rc = 0;
-	if (!r.units || !r.states)
+	if (!r.units || !r.states || !r.refused)
 		rc = error_set(err, ERROR_MEMORY, "no memory for %d cells; sweep fewer values", n);
 	if (!rc)
 		rc = runner_prepare(&r, err);
@@ -439,6 +553,7 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	free(r.scratch);
 	free(r.setup.records);
 	free(r.setup.tokens);
+	free(r.refused);
 	free(r.states);
 	free(r.units);
 	return rc;

@@ -18,8 +18,11 @@
  * between the two; the first token's starts when the rewind has returned. Nothing
  * allocates, prints or formats from the first to the last measured token.
  *
- * A run that cannot be done is a row too: skipped (ERROR_UNSUPPORTED, or interrupted),
- * failed, or wrong (different bits, NaN). Its cell is not repeated; the sweep goes on.
+ * A run that cannot be done is a row too: skipped (ERROR_UNSUPPORTED), failed, wrong
+ * (different bits, NaN), or interrupted. Its cell is not repeated; the sweep goes on.
+ * Behind a cell that ran out of memory, deeper cells of the same placement, mode, fusion
+ * and test are skipped, and where the cache itself did not fit, all deeper ones of the
+ * placement. Behind a device error the workload is opened anew for the cells to come.
  */
 #ifndef GEMMARK_HARNESS_RUNNER_H
 #define GEMMARK_HARNESS_RUNNER_H
@@ -32,6 +35,13 @@
 #include "harness/row.h"
 #include "harness/workload.h"
 
+/* What an earlier process already recorded of the same cells. */
+struct runner_past {
+	int order;                   /* of the next row */
+	const unsigned char *done;   /* (n, repetitions): not 0 where the run is recorded */
+	const unsigned char *closed; /* (n): not 0 where the cell is not measured any further */
+};
+
 struct runner_options {
 	int repetitions;
 	int steady;     /* consecutive steady tokens that end a warm-up */
@@ -39,10 +49,11 @@ struct runner_options {
 	int chunk;      /* tokens of a depth's prefill between two looks at `stop` */
 	uint64_t seed;  /* of the order and of the token stream */
 	const char *prefill_fusion;
-	const char *commit;          /* goes into the rows */
-	const char *run_prefix;      /* run_id is this and the order */
-	volatile sig_atomic_t *stop; /* not null: a value other than 0 ends the sweep */
-	int64_t (*clock)(void *ctx); /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
+	const char *commit;             /* goes into the rows */
+	const char *run_prefix;         /* run_id is this and the order */
+	const struct runner_past *past; /* null: none */
+	volatile sig_atomic_t *stop;    /* not null: a value other than 0 ends the sweep */
+	int64_t (*clock)(void *ctx);    /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
 	void *clock_ctx;
 };
 
@@ -82,6 +93,7 @@ struct runner_summary {
 	int skipped;
 	int failed;
 	int wrong;
+	int unfinished;     /* interrupted runs: one at most */
 	int with_fallbacks; /* ok runs in which tokens fell back to direct launches */
 	int interrupted;
 };

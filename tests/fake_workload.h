@@ -35,13 +35,14 @@ struct fake {
 	const char *fallback_mode; /* that always falls back */
 	const char *silent_mode;   /* that launches directly and does not say so */
 	int oom_open_depth;        /* opening for a context above this fails; 0: never */
+	long lose_after;           /* decoded tokens after which the device is gone until it is opened anew; 0: never */
 	int sleep_us;              /* really sleeps, a token */
 	volatile sig_atomic_t *stop;
 	long stop_after; /* decoded tokens after which *stop is set */
 
 	/* State. */
 	int64_t now_ns;
-	int is_open;
+	int is_open, is_lost;
 	int pos;
 	int saved;
 	uint64_t content; /* of the cache: depends on every token */
@@ -131,6 +132,8 @@ static int fake_checkpoint(struct workload *w, struct error *err)
 static int fake_rewind(struct workload *w, int pos, struct error *err)
 {
 	struct fake *f = fake_of(w);
+	if (f->is_lost)
+		return error_set(err, ERROR_DEVICE, "the device is gone");
 	if (pos != f->saved)
 		return error_set(err, ERROR_INPUT, "rewind to %d, saved at %d", pos, f->saved);
 	if (f->pos > pos)
@@ -163,6 +166,9 @@ static int fake_decode(struct workload *w, int token, struct token_record *out, 
 {
 	struct fake *f = fake_of(w);
 	int direct = !strcmp(f->mode, "direct"), cost = direct ? f->direct_us : f->graph_us;
+	f->is_lost |= f->lose_after && f->decoded == f->lose_after;
+	if (f->is_lost)
+		return error_set(err, ERROR_DEVICE, "the device is gone");
 	if (fake_is(f->oom_mode, f->mode))
 		return error_set(err, ERROR_MEMORY, "no memory, \"really\",\nnone");
 	if (f->pos >= f->context)
@@ -250,6 +256,9 @@ static int fake_open(struct workload_source *s, const struct placement *p, struc
 	if (f->oom_open_depth && p->context > f->oom_open_depth)
 		return error_set(err, ERROR_MEMORY, "%d positions do not fit", p->context);
 	f->workload.ops = &ops;
+	/* Gone once: what was decoded goes on counting. */
+	f->lose_after = f->is_lost ? 0 : f->lose_after;
+	f->is_lost = 0;
 	f->is_open = 1;
 	f->opened++;
 	f->pos = f->saved = f->n_arms = 0;

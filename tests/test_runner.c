@@ -113,7 +113,8 @@ static void sweep(const char *modes, const char *fusions, const char *depths, in
 	if (!rc && !x.summary.interrupted) {
 		/* All work was done or given up. */
 		assert_int_equal(x.log.last.run, x.log.last.runs);
-		assert_int_equal(x.log.last.run, x.log.n);
+		if (!x.options.past)
+			assert_int_equal(x.log.last.run, x.log.n);
 	}
 }
 
@@ -375,6 +376,94 @@ static void test_out_of_memory_in_mode(void **state)
 	assert_int_equal(x.log.n, 13);
 }
 
+/* Every row behind an out-of-memory one of the same arm and deeper says so, and was not tried. */
+static void check_deeper_are_skipped(int any_mode)
+{
+	int skipped = 0;
+	for (int i = 0; i < x.log.n; i++) {
+		const struct kept *k = &x.log.rows[i];
+		int refused = 0;
+		for (int j = 0; j < i; j++) {
+			const struct kept *f = &x.log.rows[j];
+			refused |= !strcmp(f->status, "failed") && f->row.n_depth < k->row.n_depth &&
+				   (any_mode || !strcmp(f->row.mode, k->row.mode));
+		}
+		assert_int_equal(refused, !strcmp(k->status, "skipped"));
+		if (refused)
+			assert_non_null(strstr(k->reason, "out of memory already"));
+		skipped += refused;
+	}
+	assert_int_equal(x.summary.skipped, skipped);
+	assert_true(skipped > 0);
+}
+
+static void test_out_of_memory_skips_deeper(void **state)
+{
+	(void)state;
+	x.fake.oom_open_depth = 1000;
+	sweep(ALL_MODES, "full", "0,1500,2000,2500,3000,3500,100", 8, 0);
+	assert_int_equal(x.summary.ok, 2 * 16);
+	check_deeper_are_skipped(1);
+	/* What was skipped was not even opened. */
+	assert_int_equal(x.fake.opened, 2);
+}
+
+static void test_out_of_memory_skips_deeper_of_arm(void **state)
+{
+	(void)state;
+	x.fake.oom_mode = "graph-params";
+	sweep("direct,graph-params,graph-device", "full", "0,100,200,300,400", 8, 0);
+	assert_int_equal(x.summary.ok, 2 * 4 * 5);
+	check_deeper_are_skipped(0);
+}
+
+/* A device that is gone costs the run at hand; the next one opens it anew. */
+static void test_device_lost(void **state)
+{
+	(void)state;
+	x.fake.lose_after = 40;
+	sweep(ALL_MODES, "full", "100", 8, 0);
+	assert_int_equal(x.summary.failed, 1);
+	assert_int_equal(count(NULL, "ok"), x.summary.ok);
+	assert_true(x.summary.ok >= 12);
+	assert_int_equal(x.fake.opened, 2);
+	assert_int_equal(x.fake.prefilled, 200);
+}
+
+/* What an earlier process did is neither done again nor counted as work to come. */
+static void test_past(void **state)
+{
+	(void)state;
+	unsigned char done[4 * 4 * 2] = {0}, closed[4 * 2] = {0};
+	const struct runner_past past = {.order = 70, .done = done, .closed = closed};
+	/* All of depth 100's but cell 6's third run; nothing of depth 0; cell 1 is closed. */
+	memset(done + 16, 1, 16);
+	done[4 * 6 + 2] = 0;
+	closed[1] = 1;
+	x.options.past = &past;
+	sweep(ALL_MODES, "full", "0,100", 8, 0);
+	assert_int_equal(x.log.n, 3 * 4 + 1);
+	for (int i = 0; i < x.log.n; i++) {
+		const struct run_row *r = &x.log.rows[i].row;
+		assert_int_equal(r->order, 70 + i);
+		assert_int_not_equal(r->cell, 1);
+		if (r->n_depth == 100)
+			assert_true(r->cell == 6 && r->repetition == 2);
+		assert_string_equal(x.log.rows[i].status, "ok");
+	}
+	/* Two references, 13 runs, each of 4 and 8 tokens at least. */
+	assert_int_equal(x.log.last.decode_total, 15 * 12);
+	assert_int_equal(x.log.last.decode_done, x.log.last.decode_total);
+	assert_int_equal(x.log.last.runs, 83);
+	assert_int_equal(x.fake.prefilled, 100);
+	/* A whole group that is done is not opened. */
+	memset(done, 1, sizeof done);
+	x.fake.opened = x.fake.closed = 0;
+	struct runner_sink sink = {.ctx = &x.log, .run = keep};
+	assert_int_equal(runner_run(x.cells, x.n, &x.fake.source, &x.options, &sink, &x.summary, NULL), 0);
+	assert_int_equal(x.fake.opened, 0);
+}
+
 static void test_unsupported(void **state)
 {
 	(void)state;
@@ -440,7 +529,8 @@ static void test_interrupted(void **state)
 	assert_int_equal(x.summary.interrupted, 1);
 	assert_int_equal(x.log.n, 2);
 	assert_string_equal(x.log.rows[0].status, "ok");
-	assert_string_equal(x.log.rows[1].status, "skipped");
+	assert_string_equal(x.log.rows[1].status, "interrupted");
+	assert_int_equal(x.summary.unfinished, 1);
 	assert_non_null(strstr(x.log.rows[1].reason, "interrupted after 3 of 8"));
 	assert_string_equal(x.log.rows[1].hash, "");
 	assert_int_equal(x.log.rows[1].n, 7);
@@ -512,6 +602,10 @@ int main(void)
 		TEST(test_reference_without_direct),
 		TEST(test_out_of_memory_at_open),
 		TEST(test_out_of_memory_in_mode),
+		TEST(test_out_of_memory_skips_deeper),
+		TEST(test_out_of_memory_skips_deeper_of_arm),
+		TEST(test_device_lost),
+		TEST(test_past),
 		TEST(test_unsupported),
 		TEST(test_fallback),
 		TEST(test_silent_fallback),
