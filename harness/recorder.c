@@ -2,19 +2,30 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <csv.h>
 
+#include "harness/csv_table.h"
+
+struct file {
+	const char *name;
+	int fd;     /* negative: not open */
+	off_t size; /* of what is whole */
+};
+
 struct recorder {
 	char path[4096];
-	FILE *runs;
-	FILE *tokens;
+	int directory; /* its lock's descriptor; negative: not open */
+	struct file runs;
+	struct file tokens;
 };
 
 static const char *const token_columns[] = {
@@ -54,20 +65,6 @@ static int put_token(FILE *f, const struct run_row *row, const struct token_reco
 	       put_int(f, t->copies, 1);
 }
 
-static int write_failed(const struct recorder *r, const char *file, struct error *err)
-{
-	return error_set(err, ERROR_IO, "%s/%s: %s; free some space, the rows so far are kept", r->path, file,
-			 strerror(errno));
-}
-
-static int settle(const struct recorder *r, FILE *f, const char *file, struct error *err)
-{
-	/* fsync says EINVAL where there is nothing to force, as on a pipe. */
-	if (fflush(f) || (fsync(fileno(f)) && errno != EINVAL))
-		return write_failed(r, file, err);
-	return 0;
-}
-
 static int make_directories(const char *path, struct error *err)
 {
 	char part[4096];
@@ -104,70 +101,184 @@ static int check_empty(const char *path, struct error *err)
 	return 0;
 }
 
-static FILE *open_file(const struct recorder *r, const char *file, struct error *err)
+static int io_failed(const struct recorder *r, const char *file, const char *remedy, struct error *err)
 {
-	char path[sizeof r->path + 32];
-	snprintf(path, sizeof path, "%s/%s", r->path, file);
-	FILE *f = fopen(path, "wxe");
-	if (!f)
-		error_set(err, ERROR_IO, "%s: %s; give another output directory", path, strerror(errno));
-	return f;
+	return error_set(err, ERROR_IO, "%s/%s: %s; %s", r->path, file, strerror(errno), remedy);
+}
+
+static const char give_another[] = "give another output directory";
+static const char free_space[] = "free some space, the runs so far are kept";
+
+static int write_all(int fd, const char *text, size_t n, off_t at)
+{
+	while (n > 0) {
+		ssize_t done = pwrite(fd, text, n, at);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0) {
+			errno = done ? errno : ENOSPC;
+			return -1;
+		}
+		text += done;
+		n -= (size_t)done;
+		at += done;
+	}
+	return 0;
+}
+
+/* Cuts off what was written behind the last whole run. That frees space, so it works on a full disk. */
+static void cut_back(const struct file *f)
+{
+	/* Where even that fails, readers leave the unfinished line out. */
+	if (f->fd >= 0 && ftruncate(f->fd, f->size))
+		return;
+}
+
+/* What is to be appended, in memory first: a failed write leaves nothing half done in a buffer. */
+struct text {
+	FILE *stream;
+	char *bytes;
+	size_t n;
+};
+
+static int text_open(struct text *t, const struct recorder *r, struct error *err)
+{
+	*t = (struct text){0};
+	t->stream = open_memstream(&t->bytes, &t->n);
+	return t->stream ? 0 : error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", r->path);
+}
+
+/* Appends t behind f's whole part and forces it to the disk, without counting it as whole yet. Frees t. */
+static int text_append(struct text *t, int bad, const struct recorder *r, const struct file *f, off_t *end,
+		       struct error *err)
+{
+	int rc = 0;
+	bad |= fclose(t->stream);
+	if (bad)
+		rc = error_set(err, ERROR_MEMORY, "%s/%s: no memory for a run's text", r->path, f->name);
+	else if (write_all(f->fd, t->bytes, t->n, f->size))
+		rc = io_failed(r, f->name, free_space, err);
+	/* fsync says EINVAL where there is nothing to force, as on a pipe. */
+	else if (fsync(f->fd) && errno != EINVAL)
+		rc = io_failed(r, f->name, free_space, err);
+	*end = f->size + (off_t)t->n;
+	free(t->bytes);
+	return rc;
+}
+
+static int lock_directory(struct recorder *r, struct error *err)
+{
+	r->directory = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->directory < 0)
+		return error_set(err, ERROR_IO, "%s: %s; %s", r->path, strerror(errno), give_another);
+	if (!flock(r->directory, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return error_set(err, ERROR_IO,
+				 "%s: another gemmark is writing there; wait until it ends, or name another directory",
+				 r->path);
+	return error_set(err, ERROR_IO, "%s: cannot be locked: %s; %s", r->path, strerror(errno), give_another);
+}
+
+static int open_file(const struct recorder *r, struct file *f, int flags, struct error *err)
+{
+	f->fd = openat(r->directory, f->name, O_RDWR | O_CLOEXEC | flags, 0666);
+	return f->fd < 0 ? io_failed(r, f->name, give_another, err) : 0;
+}
+
+static int make_recorder(struct recorder **out, const char *path, struct error *err)
+{
+	struct recorder *r = malloc(sizeof *r);
+	*out = r;
+	if (!r)
+		return error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", path);
+	*r = (struct recorder){.directory = -1, .runs = {"runs.csv", -1, 0}, .tokens = {"tokens.csv", -1, 0}};
+	if (!*path || strlen(path) >= sizeof r->path)
+		return error_set(err, ERROR_INPUT, "output directory: a path of %zu bytes; give another one",
+				 strlen(path));
+	snprintf(r->path, sizeof r->path, "%s", path);
+	return 0;
+}
+
+/* Frees r after a failure. */
+static int give_up(struct recorder **r, int rc)
+{
+	recorder_close(*r, NULL);
+	*r = NULL;
+	return rc;
+}
+
+static int put_header(const struct recorder *r, struct file *f, const char *(*name)(int i), int n, struct error *err)
+{
+	struct text t;
+	int rc = text_open(&t, r, err), bad = 0;
+	for (int i = 0; i < n && !rc; i++)
+		bad |= put(t.stream, name(i), i == n - 1);
+	return rc ? rc : text_append(&t, bad, r, f, &f->size, err);
+}
+
+static const char *run_column(int i)
+{
+	return row_columns[i].name;
+}
+
+static const char *token_column(int i)
+{
+	return token_columns[i];
 }
 
 int recorder_open(struct recorder **out, const char *path, struct error *err)
 {
-	*out = NULL;
-	int rc = make_directories(path, err);
+	int rc = make_recorder(out, path, err);
+	if (rc)
+		return give_up(out, rc);
+	struct recorder *r = *out;
+	rc = make_directories(path, err);
+	if (!rc)
+		rc = lock_directory(r, err);
 	if (!rc)
 		rc = check_empty(path, err);
-	if (rc)
-		return rc;
-	struct recorder *r = calloc(1, sizeof *r);
-	if (!r)
-		return error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", path);
-	snprintf(r->path, sizeof r->path, "%s", path);
-	r->runs = open_file(r, "runs.csv", err);
-	r->tokens = r->runs ? open_file(r, "tokens.csv", err) : NULL;
-	if (!r->tokens) {
-		recorder_close(r, NULL);
-		return ERROR_IO;
-	}
-	int bad = 0;
-	for (int i = 0; i < row_n_columns; i++)
-		bad |= put(r->runs, row_columns[i].name, i == row_n_columns - 1);
-	for (int i = 0; i < N_TOKEN_COLUMNS; i++)
-		bad |= put(r->tokens, token_columns[i], i == N_TOKEN_COLUMNS - 1);
-	if (bad)
-		rc = write_failed(r, "runs.csv", err);
 	if (!rc)
-		rc = settle(r, r->tokens, "tokens.csv", err);
+		rc = open_file(r, &r->runs, O_CREAT | O_EXCL, err);
 	if (!rc)
-		rc = settle(r, r->runs, "runs.csv", err);
-	if (rc) {
-		recorder_close(r, NULL);
-		return rc;
-	}
-	*out = r;
-	return 0;
+		rc = open_file(r, &r->tokens, O_CREAT | O_EXCL, err);
+	if (!rc)
+		rc = put_header(r, &r->tokens, token_column, N_TOKEN_COLUMNS, err);
+	if (!rc)
+		rc = put_header(r, &r->runs, run_column, row_n_columns, err);
+	if (!rc && fsync(r->directory) && errno != EINVAL)
+		rc = error_set(err, ERROR_IO, "%s: %s; %s", path, strerror(errno), give_another);
+	return rc ? give_up(out, rc) : 0;
 }
 
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
 		 struct error *err)
 {
-	int bad = 0;
-	for (int i = 0; i < n; i++)
-		bad |= put_token(r->tokens, row, &tokens[i]);
-	if (bad)
-		return write_failed(r, "tokens.csv", err);
-	int rc = settle(r, r->tokens, "tokens.csv", err);
+	char number[ROW_NUMBER_SIZE];
+	off_t tokens_end, runs_end;
+	struct text t;
+	int bad = 0, rc = text_open(&t, r, err);
 	if (rc)
 		return rc;
-	char number[ROW_NUMBER_SIZE];
-	for (int i = 0; i < row_n_columns; i++)
-		bad |= put(r->runs, row_text(row, &row_columns[i], number), i == row_n_columns - 1);
-	if (bad)
-		return write_failed(r, "runs.csv", err);
-	return settle(r, r->runs, "runs.csv", err);
+	for (int i = 0; i < n; i++)
+		bad |= put_token(t.stream, row, &tokens[i]);
+	rc = text_append(&t, bad, r, &r->tokens, &tokens_end, err);
+	if (!rc)
+		rc = text_open(&t, r, err);
+	if (!rc) {
+		bad = 0;
+		for (int i = 0; i < row_n_columns; i++)
+			bad |= put(t.stream, row_text(row, &row_columns[i], number), i == row_n_columns - 1);
+		rc = text_append(&t, bad, r, &r->runs, &runs_end, err);
+	}
+	if (rc) {
+		cut_back(&r->runs);
+		cut_back(&r->tokens);
+		return rc;
+	}
+	r->tokens.size = tokens_end;
+	r->runs.size = runs_end;
+	return 0;
 }
 
 int recorder_close(struct recorder *r, struct error *err)
@@ -175,10 +286,192 @@ int recorder_close(struct recorder *r, struct error *err)
 	if (!r)
 		return 0;
 	int rc = 0;
-	if (r->tokens && fclose(r->tokens))
-		rc = write_failed(r, "tokens.csv", err);
-	if (r->runs && fclose(r->runs))
-		rc = write_failed(r, "runs.csv", err);
+	struct file *files[] = {&r->tokens, &r->runs};
+	for (int i = 0; i < 2; i++)
+		if (files[i]->fd >= 0 && close(files[i]->fd))
+			rc = io_failed(r, files[i]->name, free_space, err);
+	if (r->directory >= 0)
+		close(r->directory);
 	free(r);
 	return rc;
+}
+
+/* ---- going on ---- */
+
+/* Where the records of a CSV file end, one after the other. */
+struct scanner {
+	FILE *f;
+	off_t at; /* read so far */
+	int quoted;
+};
+
+/*
+ * The next record's end into *end, and the text of one of its fields. Returns 1, or 0
+ * where no whole record is left.
+ */
+static int next_record(struct scanner *s, int field, char *text, size_t size, off_t *end)
+{
+	size_t n = 0;
+	int at_field = 0;
+	for (int c; (c = getc(s->f)) != EOF;) {
+		s->at++;
+		if (c == '"') {
+			s->quoted = !s->quoted;
+		} else if (c == ',' && !s->quoted) {
+			at_field++;
+		} else if (c == '\n' && !s->quoted) {
+			text[n] = '\0';
+			*end = s->at;
+			return 1;
+		} else if (at_field == field && n + 1 < size) {
+			text[n++] = (char)c;
+		}
+	}
+	return 0;
+}
+
+static int open_scanner(struct scanner *s, const struct recorder *r, const struct file *f, struct error *err)
+{
+	*s = (struct scanner){0};
+	int fd = openat(r->directory, f->name, O_RDONLY | O_CLOEXEC);
+	s->f = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!s->f && fd >= 0)
+		close(fd);
+	return s->f ? 0 : io_failed(r, f->name, "it cannot be resumed", err);
+}
+
+static int cut_at(const struct recorder *r, struct file *f, off_t size, struct error *err)
+{
+	f->size = size;
+	if (ftruncate(f->fd, size) || (fsync(f->fd) && errno != EINVAL))
+		return io_failed(r, f->name, "it cannot be resumed", err);
+	return 0;
+}
+
+enum { ID_SIZE = 128 };
+
+/* The index of a column in a header that has been checked. */
+static int column_of(const char *(*name)(int i), const char *wanted)
+{
+	int i = 0;
+	while (strcmp(name(i), wanted))
+		i++;
+	return i;
+}
+
+static int other_version(const struct recorder *r, struct error *err)
+{
+	return error_set(err, ERROR_INPUT,
+			 "%s/runs.csv: its columns are not this version's; go on with the version that wrote it",
+			 r->path);
+}
+
+/* Cuts runs.csv behind the last run that is neither unfinished nor interrupted. */
+static int trim_runs(struct recorder *r, struct error *err)
+{
+	struct scanner s;
+	int rc = open_scanner(&s, r, &r->runs, err);
+	if (rc)
+		return rc;
+	char status[16];
+	off_t end, keep = 0;
+	int column = column_of(run_column, "status");
+	/* Nothing is cut off a file that is not ours. */
+	if (!next_record(&s, column, status, sizeof status, &keep) || strcmp(status, "status"))
+		rc = other_version(r, err);
+	while (!rc && next_record(&s, column, status, sizeof status, &end))
+		if (strcmp(status, run_status_name(RUN_STATUS_INTERRUPTED)))
+			keep = end;
+	if (!rc && ferror(s.f))
+		rc = io_failed(r, r->runs.name, "it cannot be resumed", err);
+	fclose(s.f);
+	return rc ? rc : cut_at(r, &r->runs, keep, err);
+}
+
+/*
+ * Cuts tokens.csv behind the tokens of the last run that is kept: they stand in the order
+ * of the runs. ids: the kept runs', one to a row of t.
+ */
+static int trim_tokens(struct recorder *r, const struct csv_table *t, int id_column, struct error *err)
+{
+	struct scanner s;
+	int rc = open_scanner(&s, r, &r->tokens, err);
+	if (rc)
+		return rc;
+	char id[ID_SIZE];
+	off_t end, keep = 0;
+	size_t row = 0;
+	int column = column_of(token_column, "run_id");
+	if (!next_record(&s, column, id, sizeof id, &end) || strcmp(id, "run_id"))
+		rc = error_set(err, ERROR_INPUT, "%s/tokens.csv: no header that this version writes; start anew",
+			       r->path);
+	else
+		keep = end;
+	while (!rc && next_record(&s, column, id, sizeof id, &end)) {
+		while (row < t->n_rows && strcmp(id, csv_table_text(t, row, id_column)))
+			row++;
+		if (row == t->n_rows)
+			break;
+		keep = end;
+	}
+	if (!rc && ferror(s.f))
+		rc = io_failed(r, r->tokens.name, "it cannot be resumed", err);
+	fclose(s.f);
+	return rc ? rc : cut_at(r, &r->tokens, keep, err);
+}
+
+static int check_columns(const struct recorder *r, const struct csv_table *t, struct error *err)
+{
+	int same = t->n_columns == (size_t)row_n_columns;
+	for (int i = 0; same && i < row_n_columns; i++)
+		same = !strcmp(t->text + t->cells[i], row_columns[i].name);
+	if (same)
+		return 0;
+	return other_version(r, err);
+}
+
+static int keep_rows(const struct recorder *r, const struct csv_table *t,
+		     int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
+{
+	for (size_t i = 0; i < t->n_rows; i++) {
+		struct run_row row;
+		row_init(&row);
+		for (int c = 0; c < row_n_columns; c++)
+			if (row_set_text(&row, &row_columns[c], csv_table_text(t, i, c)))
+				return error_set(err, ERROR_INPUT, "%s/runs.csv: record %zu: '%s' is no %s", r->path,
+						 i + 2, csv_table_text(t, i, c), row_columns[c].name);
+		int rc = keep(ctx, &row, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int recorder_resume(struct recorder **out, const char *path,
+		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
+{
+	struct csv_table t = {0};
+	int rc = make_recorder(out, path, err);
+	if (rc)
+		return give_up(out, rc);
+	struct recorder *r = *out;
+	rc = lock_directory(r, err);
+	if (!rc)
+		rc = open_file(r, &r->runs, 0, err);
+	if (!rc)
+		rc = open_file(r, &r->tokens, 0, err);
+	if (!rc)
+		rc = trim_runs(r, err);
+	char file[sizeof r->path + 16];
+	snprintf(file, sizeof file, "%s/runs.csv", path);
+	if (!rc)
+		rc = csv_table_read(&t, file, err);
+	if (!rc)
+		rc = check_columns(r, &t, err);
+	if (!rc)
+		rc = trim_tokens(r, &t, column_of(run_column, "run_id"), err);
+	if (!rc)
+		rc = keep_rows(r, &t, keep, ctx, err);
+	csv_table_free(&t);
+	return rc ? give_up(out, rc) : 0;
 }

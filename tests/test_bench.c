@@ -236,6 +236,65 @@ static void test_interrupted(void **state)
 	assert_true(holds("out", "interrupted"));
 }
 
+/* --resume: alone with the sweep's own options, refused with others, and nothing is done twice. */
+static void test_resume(void **state)
+{
+	(void)state;
+	char path[128], runs_path[128];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	char *words[] = {"-m",    MODEL,  "-p", "4",  "-n",     "60",
+			 "-d",    "0,8",  "-r", "10", "--mode", "direct,graph-device",
+			 "--ple", "host", NULL};
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(bench_in("run", words));
+	struct stat s;
+	while (stat(runs_path, &s) || s.st_size < 3000)
+		usleep(1000);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+
+	char *other[] = {"bench", "--resume", path, "-m", MODEL, "-p", "4", "-d", "0,16", NULL};
+	assert_int_equal(call(cmd_bench, other), 2);
+	assert_true(holds("errors", "n_depth: [0,8] there, [0,16] here"));
+	char *settings[] = {"bench", "--resume", path,
+			    "-m",    MODEL,      "-p",
+			    "4",     "-n",       "60",
+			    "-d",    "0,8",      "-r",
+			    "10",    "--mode",   "direct,graph-device",
+			    "-t",    "1",        "--prefill-precision",
+			    "f32",   "--pdl",    "off",
+			    NULL};
+	assert_int_equal(call(cmd_bench, settings), 2);
+	assert_true(holds("errors", "ple: \"host\" there, \"device\" here"));
+	assert_true(holds("errors", "pdl: \"on\" there, \"off\" here"));
+	assert_true(holds("errors", "prefill_precision: \"bf16\" there, \"f32\" here"));
+	char *elsewhere[] = {"bench", "--resume", path, "--out", path, NULL};
+	assert_int_equal(call(cmd_bench, elsewhere), 2);
+	/* An option beside it is not dropped silently. */
+	char *more[] = {"bench", "--resume", path, "-r", "3", NULL};
+	assert_int_equal(call(cmd_bench, more), 2);
+	char *nowhere[] = {"bench", "--resume", folder, NULL};
+	assert_int_equal(call(cmd_bench, nowhere), 2);
+	assert_true(holds("errors", "env.json"));
+
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "were there already"));
+	struct csv_rows runs;
+	assert_int_equal(csv_read(&runs, runs_path), 0);
+	assert_int_equal(runs.n_rows - 1, 2 * 3 * 10);
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_int_equal(atoi(csv_at(&runs, r, "order")), r - 1);
+	}
+	csv_rows_free(&runs);
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "0 runs ok; 60 were there already"));
+}
+
 static void test_env(void **state)
 {
 	(void)state;
@@ -259,7 +318,7 @@ static void test_env(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_sweep), TEST(test_bad_input), TEST(test_skipped),
-					   TEST(test_interrupted), TEST(test_env)};
+	const struct CMUnitTest tests[] = {TEST(test_sweep),       TEST(test_bad_input), TEST(test_skipped),
+					   TEST(test_interrupted), TEST(test_resume),    TEST(test_env)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

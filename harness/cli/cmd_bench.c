@@ -14,9 +14,11 @@
 #include "harness/cli/options.h"
 #include "harness/environment.h"
 #include "harness/matrix.h"
+#include "harness/past.h"
 #include "harness/progress.h"
 #include "harness/recorder.h"
 #include "harness/runner.h"
+#include "harness/sweep_file.h"
 #include "harness/table.h"
 
 enum {
@@ -25,7 +27,8 @@ enum {
 	MAX_THREADS = 4096,
 	MAX_REPETITIONS = 10000,
 	MAX_STEADY = 1024,
-	EXIT_NOTHING = 2, /* no run went well */
+	MAX_WORDS = 10000, /* of a recalled command line */
+	EXIT_NOTHING = 2,  /* no run went well */
 	EXIT_WRONG = 4,
 	EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells have it */
 };
@@ -35,6 +38,7 @@ struct bench {
 	struct runner_options runner;
 	struct engine_settings engine;
 	const char *output; /* null: a new folder under results/ */
+	const char *resume; /* null: a new sweep */
 };
 
 static struct bench *bench(void *ctx)
@@ -138,6 +142,14 @@ static int apply_output(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_resume(void *ctx, const char *value, struct error *err)
+{
+	if (!*value)
+		return error_set(err, ERROR_INPUT, "--resume: an empty name; name the directory of the sweep");
+	bench(ctx)->resume = value;
+	return 0;
+}
+
 static const struct option_spec options[] = {
 	{"-m, --model", "FILE", "model to measure, a GGUF file", apply_model},
 	{"-p, --n-prompt", "N", "tokens of a prompt test: one prefill; 0: none (default 512)", apply_n_prompt},
@@ -165,6 +177,10 @@ static const struct option_spec options[] = {
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
 	{"--out, --output", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)",
 	 apply_output},
+	{"--resume", "DIR",
+	 "go on with the sweep of this directory: what is finished is kept\n"
+	 "Alone, with the sweep's own options; given again, they must be the same. So must this machine.",
+	 apply_resume},
 	{0},
 };
 
@@ -176,7 +192,8 @@ static const struct command command = {
 	.usage = "gemmark bench -m FILE [options]",
 	.examples = "gemmark bench -m e2b.gguf\n"
 		    "gemmark bench -m e2b.gguf -p 0 -n 32 -d 0,512,4096 -r 3\n"
-		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n",
+		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
+		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 	.options = options,
 };
 
@@ -212,6 +229,7 @@ static int fill_defaults(struct matrix *m, struct error *err)
 struct sweep {
 	struct recorder *recorder;
 	struct table *table;
+	struct past past;
 };
 
 static int take_run(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
@@ -219,6 +237,14 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 	struct sweep *s = ctx;
 	int rc = recorder_run(s->recorder, row, tokens, n, err);
 	return rc ? rc : table_add(s->table, row, err);
+}
+
+static int keep_run(void *ctx, const struct run_row *row, struct error *err)
+{
+	struct sweep *s = ctx;
+	struct run_row kept = *row;
+	int rc = past_take(&s->past, &kept, err);
+	return rc ? rc : table_add(s->table, &kept, err);
 }
 
 static void take_progress(void *ctx, const struct runner_progress *p)
@@ -258,8 +284,8 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &a, NULL);
 }
 
-static int save_environment(const struct bench *b, struct workload_source *source, const char *directory, int argc,
-			    char **argv, struct error *err)
+static int collect_environment(const struct bench *b, struct workload_source *source, int argc, char **argv,
+			       json_t **env, struct error *err)
 {
 	/* Measured before the sweep, so that env.json is there whatever ends it. */
 	for (int i = 0; i < b->matrix.n_threads.n; i++)
@@ -277,27 +303,59 @@ static int save_environment(const struct bench *b, struct workload_source *sourc
 		.seed = &b->runner.seed,
 	};
 	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	json_t *env;
-	int rc = environment_collect(&in, &env, err);
-	if (rc)
-		return rc;
+	return environment_collect(&in, env, err);
+}
+
+static int save_json(const json_t *what, const char *directory, const char *name, struct error *err)
+{
 	char path[4200];
-	snprintf(path, sizeof path, "%s/env.json", directory);
-	rc = environment_save(env, path, err);
-	json_decref(env);
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	return environment_save(what, path, err);
+}
+
+/* The engine's settings have no columns of their own: a sweep goes on with the same ones. */
+static int add_settings(json_t *description, const struct engine_settings *e, struct error *err)
+{
+	json_t *settings = json_pack("{s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill), "ple",
+				     e->ple_on_host ? "host" : "device", "pdl", e->pdl ? "on" : "off");
+	if (json_object_update_new(description, settings))
+		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
+	return 0;
+}
+
+/* The run directory: a new one with its two descriptions, or one that agrees with them. */
+static int open_directory(struct bench *b, struct sweep *s, const char *directory, const json_t *env, struct error *err)
+{
+	json_t *description;
+	int rc = sweep_describe(&b->matrix, &b->runner, &description, err);
+	if (!rc)
+		rc = add_settings(description, &b->engine, err);
+	if (!rc && b->resume) {
+		rc = sweep_check(directory, description, env, err);
+		if (!rc)
+			rc = recorder_resume(&s->recorder, directory, keep_run, s, err);
+		b->runner.past = &s->past.runner;
+	} else if (!rc) {
+		rc = recorder_open(&s->recorder, directory, err);
+		if (!rc)
+			rc = save_json(description, directory, "sweep.json", err);
+		if (!rc)
+			rc = save_json(env, directory, "env.json", err);
+	}
+	json_decref(description);
 	return rc;
 }
 
-static int exit_code(const struct runner_summary *s)
+static int exit_code(const struct runner_summary *s, const struct past *p)
 {
 	if (s->interrupted)
 		return EXIT_INTERRUPTED;
-	if (s->wrong)
+	if (s->wrong || p->wrong)
 		return EXIT_WRONG;
-	return s->ok ? 0 : EXIT_NOTHING;
+	return s->ok || p->ok ? 0 : EXIT_NOTHING;
 }
 
-static void print_end(const struct runner_summary *s, const char *directory)
+static void print_end(const struct runner_summary *s, const struct past *p, const char *directory)
 {
 	printf("\n%d runs ok", s->ok);
 	if (s->with_fallbacks)
@@ -308,7 +366,11 @@ static void print_end(const struct runner_summary *s, const char *directory)
 		printf(", %d failed", s->failed);
 	if (s->wrong)
 		printf(", %d WRONG", s->wrong);
+	if (p->rows)
+		printf("; %d were there already", p->rows);
 	printf("%s\nresults: %s/runs.csv, tokens.csv, env.json\n", s->interrupted ? "; interrupted" : "", directory);
+	if (s->interrupted)
+		printf("go on:   gemmark bench --resume %s\n", directory);
 	printf("next:    gemmark plot %s\n", directory);
 }
 
@@ -317,6 +379,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 {
 	struct cell *cells = NULL;
 	struct workload_source *source = NULL;
+	json_t *env = NULL;
 	struct sweep s = {0};
 	struct runner_summary summary;
 	char stamp[32], directory[128];
@@ -326,7 +389,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
 	snprintf(directory, sizeof directory, "results/%s-%s", stamp, build_info()->commit);
-	const char *output = b->output ? b->output : directory;
+	const char *output = b->resume ? b->resume : b->output ? b->output : directory;
 	b->runner.commit = build_info()->label;
 	b->runner.run_prefix = stamp;
 	b->runner.stop = &stop;
@@ -341,9 +404,11 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = table_open(&s.table, cells, n, err);
 	if (!rc)
-		rc = recorder_open(&s.recorder, output, err);
+		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
-		rc = save_environment(b, source, output, argc, argv, err);
+		rc = collect_environment(b, source, argc, argv, &env, err);
+	if (!rc)
+		rc = open_directory(b, &s, output, env, err);
 	if (!rc) {
 		catch_signals();
 		struct runner_sink sink = {.ctx = &s, .run = take_run, .progress = take_progress};
@@ -355,12 +420,54 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
 	if (!rc) {
 		table_write(s.table, stdout);
-		print_end(&summary, output);
-		*code = exit_code(&summary);
+		print_end(&summary, &s.past, output);
+		*code = exit_code(&summary, &s.past);
 	}
+	json_decref(env);
+	past_free(&s.past);
 	table_close(s.table);
 	engine_source_close(source);
 	free(cells);
+	return rc;
+}
+
+static int parse(struct bench *b, int argc, char **argv, struct error *err)
+{
+	matrix_free(&b->matrix);
+	*b = (struct bench){0};
+	runner_options_default(&b->runner);
+	engine_settings_default(&b->engine);
+	return options_parse(&command, argc, argv, b, err);
+}
+
+/*
+ * --resume alone: the options are those that env.json has. *env owns the words' text, and
+ * the caller both; argv is replaced.
+ */
+static int recall_options(struct bench *b, int *argc, char ***argv, json_t **env, struct error *err)
+{
+	const char *directory = b->resume;
+	char path[4200];
+	json_error_t why;
+	snprintf(path, sizeof path, "%s/env.json", directory);
+	*env = json_load_file(path, 0, &why);
+	const json_t *line = json_object_get(*env, "command_line");
+	int n = (int)json_array_size(line);
+	char **words = n > 1 && n < MAX_WORDS ? calloc((size_t)n + 1, sizeof *words) : NULL;
+	for (int i = 0; words && i < n; i++) {
+		words[i] = (char *)json_string_value(json_array_get(line, (size_t)i));
+		if (!words[i]) {
+			free(words);
+			words = NULL;
+		}
+	}
+	if (!words)
+		return error_set(err, ERROR_INPUT, "--resume: %s: %s; give the sweep's options again", path,
+				 *env ? "no command line is in it" : why.text);
+	*argc = n;
+	*argv = words;
+	int rc = parse(b, n, words, err);
+	b->resume = directory;
 	return rc;
 }
 
@@ -368,12 +475,19 @@ int cmd_bench(int argc, char **argv)
 {
 	struct bench b = {0};
 	struct error err = {""};
-	int code = 0;
-	runner_options_default(&b.runner);
-	engine_settings_default(&b.engine);
-	int rc = options_parse(&command, argc, argv, &b, &err);
+	json_t *recalled = NULL;
+	char **given = argv;
+	int code = 0, rc = parse(&b, argc, argv, &err);
+	if (!rc && b.resume && b.output)
+		rc = error_set(&err, ERROR_INPUT, "--resume: goes on in its own directory; leave --output out");
+	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
+	if (!rc && alone)
+		rc = recall_options(&b, &argc, &argv, &recalled, &err);
 	if (!rc)
 		rc = sweep(&b, argc, argv, &code, &err);
+	if (argv != given)
+		free(argv);
+	json_decref(recalled);
 	matrix_free(&b.matrix);
 	if (rc < 0)
 		return command_fail(command.name, rc, &err);
