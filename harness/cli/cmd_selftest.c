@@ -168,9 +168,9 @@ static const struct option_spec options[] = {
 
 static const struct command command = {
 	.name = "selftest",
-	.summary = "Measures the instrument: sweeps in which nothing differs, and sweeps in which one cell is slower.\n"
-		   "Prints how often the verdicts were wrong, with exact 95 % intervals, and what a rank test over\n"
-		   "pooled tokens would have said. Exit code 1 where more than 1 % of the sweeps raise a false alarm,\n"
+	.summary = "Measures the instrument, in sweeps where nothing differs and where one cell is slower.\n"
+		   "Prints how often the verdicts were wrong, with exact 95 % intervals, and what a rank test over "
+		   "pooled tokens would have said. Exit code 1 where more than 1 % of the sweeps raise a false alarm, "
 		   "or fewer than 95 % find the slow cell.",
 	.usage = "gemmark selftest [--aa] [--inject PCT] [options]",
 	.examples = "gemmark selftest\n"
