@@ -16,12 +16,21 @@ struct csv_rows {
 	int n_rows;
 };
 
+/* Room for one more than n of `size` bytes: a power of two each time. */
+static void *csv_grow(void *block, int n, size_t size)
+{
+	if (n & (n - 1))
+		return block;
+	block = realloc(block, (n ? 2 * (size_t)n : 1) * size);
+	if (!block)
+		abort();
+	return block;
+}
+
 static void csv_take_field(void *text, size_t size, void *ctx)
 {
 	struct csv_rows *r = ctx;
-	r->fields = realloc(r->fields, ((size_t)r->n_fields + 1) * sizeof *r->fields);
-	if (!r->fields)
-		abort();
+	r->fields = csv_grow(r->fields, r->n_fields, sizeof *r->fields);
 	r->fields[r->n_fields++] = strndup(text ? text : "", size);
 }
 
@@ -29,9 +38,7 @@ static void csv_take_row(int end, void *ctx)
 {
 	struct csv_rows *r = ctx;
 	(void)end;
-	r->ends = realloc(r->ends, ((size_t)r->n_rows + 1) * sizeof *r->ends);
-	if (!r->ends)
-		abort();
+	r->ends = csv_grow(r->ends, r->n_rows, sizeof *r->ends);
 	r->ends[r->n_rows++] = r->n_fields;
 }
 

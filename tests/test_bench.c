@@ -243,8 +243,8 @@ static void test_resume(void **state)
 	char path[128], runs_path[128];
 	in_folder("run", path);
 	in_folder("run/runs.csv", runs_path);
-	char *words[] = {"-m",    MODEL,  "-p", "4",  "-n",     "60",
-			 "-d",    "0,8",  "-r", "10", "--mode", "direct,graph-device",
+	char *words[] = {"-m",    MODEL,  "-p", "4", "-n",     "24",
+			 "-d",    "0,8",  "-r", "4", "--mode", "direct,graph-device",
 			 "--ple", "host", NULL};
 	pid_t child = fork();
 	assert_true(child >= 0);
@@ -261,9 +261,9 @@ static void test_resume(void **state)
 	assert_true(holds("errors", "n_depth: [0,8] there, [0,16] here"));
 	char *settings[] = {"bench", "--resume", path,
 			    "-m",    MODEL,      "-p",
-			    "4",     "-n",       "60",
+			    "4",     "-n",       "24",
 			    "-d",    "0,8",      "-r",
-			    "10",    "--mode",   "direct,graph-device",
+			    "4",     "--mode",   "direct,graph-device",
 			    "-t",    "1",        "--prefill-precision",
 			    "f32",   "--pdl",    "off",
 			    NULL};
@@ -285,14 +285,14 @@ static void test_resume(void **state)
 	assert_true(holds("out", "were there already"));
 	struct csv_rows runs;
 	assert_int_equal(csv_read(&runs, runs_path), 0);
-	assert_int_equal(runs.n_rows - 1, 2 * 3 * 10);
+	assert_int_equal(runs.n_rows - 1, 2 * 3 * 4);
 	for (int r = 1; r < runs.n_rows; r++) {
 		assert_string_equal(csv_at(&runs, r, "status"), "ok");
 		assert_int_equal(atoi(csv_at(&runs, r, "order")), r - 1);
 	}
 	csv_rows_free(&runs);
 	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "0 runs ok; 60 were there already"));
+	assert_true(holds("out", "0 runs ok; 24 were there already"));
 }
 
 static void test_env(void **state)
