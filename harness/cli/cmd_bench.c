@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "harness/build_info.h"
+#include "harness/cli/axis_options.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
@@ -22,9 +23,6 @@
 #include "harness/table.h"
 
 enum {
-	MAX_TOKENS = 1 << 20, /* of a prompt, a generation or a depth */
-	MAX_GPU_LAYERS = 10000,
-	MAX_THREADS = 4096,
 	MAX_REPETITIONS = 10000,
 	MAX_STEADY = 1024,
 	MAX_WORDS = 10000, /* of a recalled command line */
@@ -34,7 +32,7 @@ enum {
 };
 
 struct bench {
-	struct matrix matrix;
+	struct axes axes; /* first: what axis_options.h expects */
 	struct runner_options runner;
 	struct engine_settings engine;
 	const char *output; /* null: a new folder under results/ */
@@ -44,56 +42,6 @@ struct bench {
 static struct bench *bench(void *ctx)
 {
 	return ctx;
-}
-
-static int apply_model(void *ctx, const char *value, struct error *err)
-{
-	return word_axis_add(&bench(ctx)->matrix.models, "-m", value, NULL, err);
-}
-
-static int apply_n_prompt(void *ctx, const char *value, struct error *err)
-{
-	return int_axis_add(&bench(ctx)->matrix.n_prompt, "-p", value, 0, MAX_TOKENS, err);
-}
-
-static int apply_n_gen(void *ctx, const char *value, struct error *err)
-{
-	return int_axis_add(&bench(ctx)->matrix.n_gen, "-n", value, 0, MAX_TOKENS, err);
-}
-
-static int apply_n_depth(void *ctx, const char *value, struct error *err)
-{
-	return int_axis_add(&bench(ctx)->matrix.n_depth, "-d", value, 0, MAX_TOKENS, err);
-}
-
-static int apply_mode(void *ctx, const char *value, struct error *err)
-{
-	return word_axis_add(&bench(ctx)->matrix.modes, "--mode", value, engine_modes, err);
-}
-
-static int apply_fusion(void *ctx, const char *value, struct error *err)
-{
-	return word_axis_add(&bench(ctx)->matrix.fusions, "--fusion", value, engine_fusions, err);
-}
-
-static int apply_gpu_layers(void *ctx, const char *value, struct error *err)
-{
-	return int_axis_add(&bench(ctx)->matrix.n_gpu_layers, "-ngl", value, -1, MAX_GPU_LAYERS, err);
-}
-
-static int apply_type_k(void *ctx, const char *value, struct error *err)
-{
-	return word_axis_add(&bench(ctx)->matrix.types_k, "-ctk", value, engine_cache_types, err);
-}
-
-static int apply_type_v(void *ctx, const char *value, struct error *err)
-{
-	return word_axis_add(&bench(ctx)->matrix.types_v, "-ctv", value, engine_cache_types, err);
-}
-
-static int apply_threads(void *ctx, const char *value, struct error *err)
-{
-	return int_axis_add(&bench(ctx)->matrix.n_threads, "-t", value, 0, MAX_THREADS, err);
 }
 
 static int apply_prefill_precision(void *ctx, const char *value, struct error *err)
@@ -151,20 +99,20 @@ static int apply_resume(void *ctx, const char *value, struct error *err)
 }
 
 static const struct option_spec options[] = {
-	{"-m, --model", "FILE", "model to measure, a GGUF file", apply_model},
-	{"-p, --n-prompt", "N", "tokens of a prompt test: one prefill; 0: none (default 512)", apply_n_prompt},
-	{"-n, --n-gen", "N", "tokens of a generation test: decoded one by one; 0: none (default 128)", apply_n_gen},
-	{"-d, --n-depth", "N", "tokens in the cache before the test starts (default 0)", apply_n_depth},
+	{"-m, --model", "FILE", "model to measure, a GGUF file", axis_model},
+	{"-p, --n-prompt", "N", "tokens of a prompt test: one prefill; 0: none (default 512)", axis_n_prompt},
+	{"-n, --n-gen", "N", "tokens of a generation test: decoded one by one; 0: none (default 128)", axis_n_gen},
+	{"-d, --n-depth", "N", "tokens in the cache before the test starts (default 0)", axis_n_depth},
 	{"--mode", "MODE",
 	 "direct, graph-params, graph-update or graph-device (default: all four)\n"
 	 "Prompt tests launch directly whatever the mode, and run once.",
-	 apply_mode},
-	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", apply_fusion},
+	 axis_mode},
+	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", axis_fusion},
 	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; 0: none, -1: all that the machine can (default -1)",
-	 apply_gpu_layers},
-	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", apply_type_k},
-	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", apply_type_v},
-	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", apply_threads},
+	 axis_gpu_layers},
+	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
+	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
+	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", axis_threads},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
 	 apply_prefill_precision},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
@@ -196,35 +144,6 @@ static const struct command command = {
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 	.options = options,
 };
-
-/* What was not given takes its default. */
-static int fill_defaults(struct matrix *m, struct error *err)
-{
-	int rc = 0;
-	const struct {
-		struct int_axis *axis;
-		const char *value;
-	} ints[] = {
-		{&m->n_prompt, "512"}, {&m->n_gen, "128"},       {&m->n_depth, "0"},
-		{&m->n_threads, "0"},  {&m->n_gpu_layers, "-1"},
-	};
-	const struct {
-		struct word_axis *axis;
-		const char *value;
-	} words[] = {
-		{&m->modes, "direct,graph-params,graph-update,graph-device"},
-		{&m->fusions, "full"},
-		{&m->types_k, "f16"},
-		{&m->types_v, "f16"},
-	};
-	for (size_t i = 0; i < sizeof ints / sizeof *ints && !rc; i++)
-		if (ints[i].axis->n == 0)
-			rc = int_axis_add(ints[i].axis, "default", ints[i].value, -1, MAX_TOKENS, err);
-	for (size_t i = 0; i < sizeof words / sizeof *words && !rc; i++)
-		if (words[i].axis->n == 0)
-			rc = word_axis_add(words[i].axis, "default", words[i].value, NULL, err);
-	return rc;
-}
 
 struct sweep {
 	struct recorder *recorder;
@@ -288,16 +207,16 @@ static int collect_environment(const struct bench *b, struct workload_source *so
 			       json_t **env, struct error *err)
 {
 	/* Measured before the sweep, so that env.json is there whatever ends it. */
-	for (int i = 0; i < b->matrix.n_threads.n; i++)
-		engine_source_bandwidth(source, b->matrix.n_threads.values[i]);
+	for (int i = 0; i < b->axes.matrix.n_threads.n; i++)
+		engine_source_bandwidth(source, b->axes.matrix.n_threads.values[i]);
 	const char *gpu_reason;
 	const struct environment_gpu *gpu = engine_gpu(&gpu_reason);
 	struct environment_inputs in = {
 		.isa = engine_isa(),
 		.gpu = gpu,
 		.gpu_reason = gpu_reason,
-		.models = (const char *const *)b->matrix.models.values,
-		.n_models = b->matrix.models.n,
+		.models = (const char *const *)b->axes.matrix.models.values,
+		.n_models = b->axes.matrix.models.n,
 		.command_line = (const char *const *)argv,
 		.n_words = argc,
 		.seed = &b->runner.seed,
@@ -327,7 +246,7 @@ static int add_settings(json_t *description, const struct engine_settings *e, st
 static int open_directory(struct bench *b, struct sweep *s, const char *directory, const json_t *env, struct error *err)
 {
 	json_t *description;
-	int rc = sweep_describe(&b->matrix, &b->runner, &description, err);
+	int rc = sweep_describe(&b->axes.matrix, &b->runner, &description, err);
 	if (!rc)
 		rc = add_settings(description, &b->engine, err);
 	if (!rc && b->resume) {
@@ -394,11 +313,11 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	b->runner.run_prefix = stamp;
 	b->runner.stop = &stop;
 
-	int rc = fill_defaults(&b->matrix, err);
+	int rc = axis_defaults(&b->axes.matrix, err);
 	if (!rc)
-		rc = matrix_cells(&b->matrix, &cells, &n, err);
-	for (int i = 0; i < b->matrix.models.n && !rc; i++)
-		rc = engine_check_model(b->matrix.models.values[i], err);
+		rc = matrix_cells(&b->axes.matrix, &cells, &n, err);
+	for (int i = 0; i < b->axes.matrix.models.n && !rc; i++)
+		rc = engine_check_model(b->axes.matrix.models.values[i], err);
 	if (!rc)
 		rc = engine_source_open(&source, &b->engine, err);
 	if (!rc)
@@ -433,7 +352,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 
 static int parse(struct bench *b, int argc, char **argv, struct error *err)
 {
-	matrix_free(&b->matrix);
+	matrix_free(&b->axes.matrix);
 	*b = (struct bench){0};
 	runner_options_default(&b->runner);
 	engine_settings_default(&b->engine);
@@ -488,7 +407,7 @@ int cmd_bench(int argc, char **argv)
 	if (argv != given)
 		free(argv);
 	json_decref(recalled);
-	matrix_free(&b.matrix);
+	matrix_free(&b.axes.matrix);
 	if (rc < 0)
 		return command_fail(command.name, rc, &err);
 	return code;
