@@ -113,6 +113,7 @@ struct cu_update_result {
 	X(MemcpyHtoDAsync, 3020, (uint64_t dst, const void *src, size_t bytes, struct cu_stream *stream))  \
 	X(MemcpyDtoHAsync, 3020, (void *dst, uint64_t src, size_t bytes, struct cu_stream *stream))        \
 	X(MemcpyDtoDAsync, 3020, (uint64_t dst, uint64_t src, size_t bytes, struct cu_stream * stream))    \
+	X(MemcpyAsync, 4000, (uint64_t dst, uint64_t src, size_t bytes, struct cu_stream * stream))        \
 	X(StreamCreate, 2000, (struct cu_stream * *stream, unsigned flags))                                \
 	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                \
 	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                            \

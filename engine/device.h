@@ -50,8 +50,8 @@ struct device_ops {
 	/* 64-byte aligned at least; contents undefined. */
 	int (*alloc)(struct device *d, size_t bytes, void **out, struct error *err);
 	/*
-	 * Memory of the host that kernels read where it is, slower: out for them, host to write it through.
-	 * Freed as the other. Null where host_memory.
+	 * Memory of the host that kernels and copies of this device reach where it is, slower: out for them, host for
+	 * the host, and for a device whose kernels read host memory. Freed as the other. Null where host_memory.
 	 */
 	int (*alloc_mapped)(struct device *d, size_t bytes, void **out, void **host, struct error *err);
 	void (*free)(struct device *d, void *p);

@@ -188,7 +188,8 @@ int cuda_copy(struct device *d, void *dst, const void *src, size_t bytes, struct
 	if (c->capturing && !cuda_recording_add(&c->capture, -1, 0))
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for a copy");
 	c->after_kernel = false;
-	int result = c->cu.MemcpyDtoDAsync(address_of(dst), address_of(src), bytes, c->stream);
+	/* Either end may be mapped host memory: the driver tells from the address. */
+	int result = c->cu.MemcpyAsync(address_of(dst), address_of(src), bytes, c->stream);
 	if (result)
 		return fail(c, result, "copy", bytes, err);
 	if (!c->capturing) {
