@@ -17,18 +17,24 @@ static int check_type(const char *what, enum tensor_type type, struct error *err
 			 tensor_type_name(type));
 }
 
-int kv_cache_open(struct kv_cache *c, const struct model *m, struct device *d, int context, int slack,
-		  enum tensor_type k_type, enum tensor_type v_type, struct error *err)
+int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_range *r, struct device *d, int context,
+		  int slack, enum tensor_type k_type, enum tensor_type v_type, struct error *err)
 {
 	static uint64_t generations; /* unique in the process, so that no graph outlives its pointers unnoticed */
-	*c = (struct kv_cache){.device = d, .model = m, .capacity = context, .slack = slack, .checkpoint = -1};
+	*c = (struct kv_cache){.device = d,
+			       .model = m,
+			       .begin = r->begin,
+			       .end = r->end,
+			       .capacity = context,
+			       .slack = slack,
+			       .checkpoint = -1};
 	int rc;
 	if ((rc = check_type("K", k_type, err)) || (rc = check_type("V", v_type, err)))
 		return rc;
 	if (context < 1 || slack < 1)
 		return error_set(err, ERROR_INPUT, "a cache of %d positions in chunks of %d makes no sense", context,
 				 slack);
-	size_t need = model_kv_bytes(m, context, slack, k_type, v_type);
+	size_t need = model_range_kv_bytes(m, r->begin, r->end, context, slack, k_type, v_type);
 	size_t available = d->ops->memory(d).free;
 	if (available && need > available)
 		return error_set(err, ERROR_MEMORY,
@@ -38,12 +44,12 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, struct device *d, i
 	c->layers = calloc((size_t)m->n_layer, sizeof *c->layers);
 	if (!c->layers)
 		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", m->n_layer);
-	for (int i = 0; i < m->n_layer; i++) {
+	for (int i = 0; i < r->end; i++) {
 		const struct model_layer *l = &m->layers[i];
-		if (l->kv_source != i) {
+		if (l->kv_source != i)
 			c->layers[i] = c->layers[l->kv_source];
+		if (!model_attends(m, r->begin, r->end, i))
 			continue;
-		}
 		struct kv *kv = &c->layers[i];
 		int slots = model_kv_slots(m, i, context, slack);
 		*kv = (struct kv){.type = k_type,
@@ -152,13 +158,9 @@ int kv_cache_save(struct kv_cache *c, struct error *err)
 	return rc;
 }
 
-int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
+/* Whether going back to pos needs the rings as they were saved. */
+static bool needs_saved(const struct kv_cache *c, int pos)
 {
-	if (pos < 0 || pos > c->pos)
-		return error_set(err, ERROR_INPUT, "cannot rewind from position %d to %d", c->pos, pos);
-	if (pos < c->evicted)
-		return error_set(err, ERROR_INPUT, "cannot rewind to %d: %d entries in front were evicted", pos,
-				 c->evicted);
 	/* Enough of the oldest window must not have been overwritten by what lies ahead of pos. */
 	int oldest = pos - c->model->window + 1;
 	if (oldest < 0)
@@ -167,15 +169,31 @@ int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
 	for (int i = 0; i < c->model->n_layer; i++)
 		if (c->layers[i].ring)
 			ring = c->layers[i].ring;
-	if (pos != 0 && ring && oldest + ring < c->high) {
-		if (pos != c->checkpoint)
-			return error_set(
-				err, ERROR_INPUT,
-				"cannot rewind to %d: sliding layers were written up to %d and hold %d positions; "
-				"checkpoint there first",
-				pos, c->high, ring);
-		int rc = copy_rings(c, 1, err);
-		if (rc)
+	return pos != 0 && ring && oldest + ring < c->high;
+}
+
+int kv_cache_rewind_check(const struct kv_cache *c, int pos, struct error *err)
+{
+	if (pos < 0 || pos > c->pos)
+		return error_set(err, ERROR_INPUT, "cannot rewind from position %d to %d", c->pos, pos);
+	if (pos < c->evicted)
+		return error_set(err, ERROR_INPUT, "cannot rewind to %d: %d entries in front were evicted", pos,
+				 c->evicted);
+	if (needs_saved(c, pos) && pos != c->checkpoint)
+		return error_set(err, ERROR_INPUT,
+				 "cannot rewind to %d: sliding layers were written up to %d and hold %d positions; "
+				 "checkpoint there first",
+				 pos, c->high, c->model->window - 1 + c->slack);
+	return 0;
+}
+
+int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
+{
+	int rc = kv_cache_rewind_check(c, pos, err);
+	if (rc)
+		return rc;
+	if (needs_saved(c, pos)) {
+		if ((rc = copy_rings(c, 1, err)))
 			return rc;
 		c->high = c->saved_high;
 	}
@@ -190,7 +208,7 @@ int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
 size_t kv_cache_bytes_read(const struct kv_cache *c, int pos)
 {
 	size_t sum = 0;
-	for (int i = 0; i < c->model->n_layer; i++) {
+	for (int i = c->begin; i < c->end; i++) {
 		const struct kv *kv = &c->layers[i];
 		int n = kv->ring ? pos + 1 : pos + 1 - c->evicted;
 		if (kv->ring && n > c->model->window)

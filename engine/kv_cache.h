@@ -1,6 +1,7 @@
 /*
- * The K/V cache of all layers: full on global layers, a ring on sliding ones, and
- * shared layers reading the cache of their source.
+ * The K/V cache of a range of layers on one device: full on global layers, a ring on sliding
+ * ones, and shared layers reading the cache of their source. Where the source lies
+ * before the range, the cache is a copy of its own, which the caller keeps up to date.
  *
  * Positions are logical. The cache knows how far it was written and therefore which
  * rewinds are possible; it does not know tokens.
@@ -17,7 +18,9 @@
 struct kv_cache {
 	struct device *device;
 	const struct model *model;
-	struct kv *layers; /* (n_layer); a shared layer's entry is its source's */
+	int begin; /* the range: layers [begin, end) */
+	int end;
+	struct kv *layers; /* (n_layer); a shared layer's entry is its source's; zero where the range attends nothing */
 	int capacity;      /* positions */
 	int slack;         /* positions that may be appended at once */
 	int pos;           /* next position to write */
@@ -35,8 +38,8 @@ struct kv_cache {
  * needed and how many the device has free. context: positions to hold; slack: longest
  * chunk appended at once. The model and the device outlive the cache.
  */
-int kv_cache_open(struct kv_cache *c, const struct model *m, struct device *d, int context, int slack,
-		  enum tensor_type k_type, enum tensor_type v_type, struct error *err);
+int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_range *r, struct device *d, int context,
+		  int slack, enum tensor_type k_type, enum tensor_type v_type, struct error *err);
 /* Also valid on a zeroed struct. */
 void kv_cache_close(struct kv_cache *c);
 
@@ -47,10 +50,12 @@ void kv_cache_advance(struct kv_cache *c, int n);
 
 /* Saves the rings at the current position; enqueued on the device. One checkpoint at a time. */
 int kv_cache_save(struct kv_cache *c, struct error *err);
-/* Back to an earlier position; ERROR_INPUT where a ring has lost what it needs. Enqueued. */
+/* Whether kv_cache_rewind could go there; ERROR_INPUT where a ring has lost what it needs. */
+int kv_cache_rewind_check(const struct kv_cache *c, int pos, struct error *err);
+/* Back to an earlier position; what kv_cache_rewind_check returns where that fails. Enqueued. */
 int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err);
 
-/* K and V bytes that decoding one token at position pos reads, all layers, shared ones as often as they read. */
+/* K and V bytes that decoding one token at position pos reads, all of the range, shared ones as often as they read. */
 size_t kv_cache_bytes_read(const struct kv_cache *c, int pos);
 
 #endif

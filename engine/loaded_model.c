@@ -80,8 +80,11 @@ int loaded_model_open(struct loaded_model **out, const char *path, const struct 
 		m->options.batch = DEFAULT_BATCH;
 	nvtx_push("load", 0);
 	int rc;
-	if ((rc = model_open(&m->model, path, err)) || (rc = open_device(m, err)) ||
-	    (rc = weights_open(&m->weights, &m->model, m->device, o->ple_on_host && m->n_gpu_layers, err)))
+	if ((rc = model_open(&m->model, path, err)) || (rc = open_device(m, err)))
+		goto fail;
+	const struct model_range all = model_whole(&m->model);
+	const struct weights_on_host on_host = {.per_layer_token_embd = o->ple_on_host && m->n_gpu_layers};
+	if ((rc = weights_open(&m->weights, &m->model, &all, m->device, &on_host, err)))
 		goto fail;
 	m->load_us = (double)(clock_ns() - t0) * 1e-3;
 	nvtx_pop();

@@ -426,6 +426,21 @@ void model_close(struct model *m)
 	*m = (struct model){0};
 }
 
+/* ---- ranges ---- */
+
+struct model_range model_whole(const struct model *m)
+{
+	return (struct model_range){.end = m->n_layer, .embed = true, .head = true};
+}
+
+bool model_attends(const struct model *m, int begin, int end, int layer)
+{
+	for (int i = begin; i < end; i++)
+		if (m->layers[i].kv_source == layer)
+			return true;
+	return false;
+}
+
 /* ---- sizes ---- */
 
 static size_t bytes_of(const struct gguf_tensor *t)
@@ -477,27 +492,43 @@ size_t model_layer_bytes(const struct model *m, int layer)
 	return sum;
 }
 
-size_t model_decode_bytes(const struct model *m)
+size_t model_range_bytes(const struct model *m, const struct model_range *r)
 {
-	size_t sum = bytes_of(m->output) + bytes_of(m->output_norm) + bytes_of(m->per_layer_model_proj) +
-		     bytes_of(m->per_layer_proj_norm) + row_bytes(m->token_embd) + row_bytes(m->per_layer_token_embd);
-	for (int i = 0; i < m->n_layer; i++)
+	size_t sum = 0;
+	if (r->embed)
+		sum += row_bytes(m->token_embd) + row_bytes(m->per_layer_token_embd) +
+		       bytes_of(m->per_layer_model_proj) + bytes_of(m->per_layer_proj_norm);
+	for (int i = r->begin; i < r->end; i++)
 		sum += model_layer_bytes(m, i);
+	if (r->head)
+		sum += bytes_of(m->output) + bytes_of(m->output_norm);
 	return sum;
 }
 
-size_t model_kv_bytes(const struct model *m, int context, int slack, enum tensor_type k_type, enum tensor_type v_type)
+size_t model_decode_bytes(const struct model *m)
+{
+	const struct model_range all = model_whole(m);
+	return model_range_bytes(m, &all);
+}
+
+size_t model_range_kv_bytes(const struct model *m, int begin, int end, int context, int slack, enum tensor_type k_type,
+			    enum tensor_type v_type)
 {
 	size_t sum = 0;
-	for (int i = 0; i < m->n_layer; i++) {
+	for (int i = 0; i < end; i++) {
 		const struct model_layer *l = &m->layers[i];
-		if (l->kv_source != i)
+		if (!model_attends(m, begin, end, i))
 			continue;
 		int64_t slots = model_kv_slots(m, i, context, slack);
 		size_t row = (size_t)l->n_head_kv * (size_t)l->head_dim;
 		sum += (size_t)slots * (tensor_type_bytes(k_type, row) + tensor_type_bytes(v_type, row));
 	}
 	return sum;
+}
+
+size_t model_kv_bytes(const struct model *m, int context, int slack, enum tensor_type k_type, enum tensor_type v_type)
+{
+	return model_range_kv_bytes(m, 0, m->n_layer, context, slack, k_type, v_type);
 }
 
 int model_kv_slots(const struct model *m, int layer, int context, int slack)

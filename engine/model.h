@@ -97,8 +97,22 @@ void model_close(struct model *m);
 /* "gemma4", "qwen3" */
 const char *model_arch_name(enum model_arch a);
 
+/* What one device runs of a model: layers [begin, end), and what comes before and behind all layers. */
+struct model_range {
+	int begin;
+	int end;
+	bool embed; /* the embedding, with the per-layer ones of all layers */
+	bool head;  /* the final norm and the output matrix */
+};
+
+struct model_range model_whole(const struct model *m);
+/* Whether a layer in [begin, end) attends this layer's cache. The layer itself may be outside. */
+bool model_attends(const struct model *m, int begin, int end, int layer);
+
 /* Weight bytes that one decoded token reads, as the file stores them; MoE counts the experts used. */
 size_t model_decode_bytes(const struct model *m);
+/* The part of a range. */
+size_t model_range_bytes(const struct model *m, const struct model_range *r);
 /* The part of one layer. */
 size_t model_layer_bytes(const struct model *m, int layer);
 /* Slots of a layer's cache: `context` on global layers, the ring on sliding ones: window - 1 + slack, where
@@ -106,5 +120,8 @@ size_t model_layer_bytes(const struct model *m, int layer);
 int model_kv_slots(const struct model *m, int layer, int context, int slack);
 /* Cache bytes for so many positions, all layers. */
 size_t model_kv_bytes(const struct model *m, int context, int slack, enum tensor_type k_type, enum tensor_type v_type);
+/* Of the caches that layers [begin, end) attend, those of earlier layers included. */
+size_t model_range_kv_bytes(const struct model *m, int begin, int end, int context, int slack, enum tensor_type k_type,
+			    enum tensor_type v_type);
 
 #endif

@@ -53,7 +53,9 @@ static int open_on(struct session *s, int context, struct error *err)
 	if (context <= 0)
 		context = m->model.n_context;
 	int batch = m->options.batch < context ? m->options.batch : context;
-	if ((rc = kv_cache_open(&s->cache, &m->model, d, context, batch, m->options.k_type, m->options.v_type, err)) ||
+	const struct model_range all = model_whole(&m->model);
+	if ((rc = kv_cache_open(&s->cache, &m->model, &all, d, context, batch, m->options.k_type, m->options.v_type,
+				err)) ||
 	    (rc = forward_open(&s->forward, &m->model, &m->weights, &s->cache, d, batch, err)) ||
 	    (rc = graph_cache_open(&s->graphs, d, GRAPHS_KEPT, err)) ||
 	    (rc = d->ops->event_create(d, &s->begin, err)) || (rc = d->ops->event_create(d, &s->end, err)))

@@ -234,23 +234,35 @@ static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
 	to->post_ffw_norm_2 = vector(l, from->post_ffw_norm_2);
 }
 
-int weights_open(struct weights *w, const struct model *m, struct device *d, bool ple_on_host, struct error *err)
+static void load_tables(struct loader *l, const struct model_range *r, const struct weights_on_host *on_host)
+{
+	const struct model *m = l->m;
+	struct weights *w = l->w;
+	bool tied = m->output == m->token_embd;
+	if (r->head) {
+		w->output = matrix(l, m->output);
+		w->output_norm = vector(l, m->output_norm);
+	}
+	if (r->embed) {
+		w->token_embd = tied && r->head ? w->output : matrix_at(l, m->token_embd, on_host->token_embd);
+		w->per_layer_token_embd = matrix_at(l, m->per_layer_token_embd, on_host->per_layer_token_embd);
+		w->per_layer_model_proj = matrix(l, m->per_layer_model_proj);
+		w->per_layer_proj_norm = vector(l, m->per_layer_proj_norm);
+	}
+}
+
+int weights_open(struct weights *w, const struct model *m, const struct model_range *r, struct device *d,
+		 const struct weights_on_host *on_host, struct error *err)
 {
 	*w = (struct weights){.device = d};
 	struct loader l = {.w = w, .m = m, .err = err};
 	w->layers = calloc((size_t)m->n_layer, sizeof *w->layers);
 	if (!w->layers)
 		return error_set(err, ERROR_MEMORY, "no memory for %d layers", m->n_layer);
-
-	w->token_embd = matrix(&l, m->token_embd);
-	w->output = m->output == m->token_embd ? w->token_embd : matrix(&l, m->output);
-	w->per_layer_token_embd = matrix_at(&l, m->per_layer_token_embd, ple_on_host);
-	w->per_layer_model_proj = matrix(&l, m->per_layer_model_proj);
-	w->output_norm = vector(&l, m->output_norm);
-	w->per_layer_proj_norm = vector(&l, m->per_layer_proj_norm);
+	load_tables(&l, r, on_host);
 
 	const float *inv_freq[2] = {NULL, NULL}; /* global, sliding */
-	for (int i = 0; i < m->n_layer && !l.rc; i++) {
+	for (int i = r->begin; i < r->end && !l.rc; i++) {
 		const struct model_layer *layer = &m->layers[i];
 		if (!inv_freq[layer->sliding])
 			inv_freq[layer->sliding] =

@@ -1,5 +1,5 @@
 /*
- * A model's tensors where a device's kernels can read them.
+ * A range of a model's tensors where a device's kernels can read them.
  *
  * On a device that reads host memory, matrices stay in the mapped file: loading
  * costs no copy, and the model must stay open as long as the weights. Elsewhere
@@ -45,7 +45,7 @@ struct weights {
 	struct weight per_layer_model_proj;
 	const float *output_norm;
 	const float *per_layer_proj_norm;
-	struct layer_weights *layers; /* (n_layer) */
+	struct layer_weights *layers; /* (n_layer); zero outside the range */
 	size_t bytes;                 /* that the device's kernels read weights from, in place or copied */
 	size_t mapped_bytes;          /* the part of it in host memory that the device reads across the bus */
 	int n_narrowed;               /* float32 matrices kept as bfloat16 */
@@ -55,11 +55,15 @@ struct weights {
 	int cap_allocations;
 };
 
-/*
- * The model and the device outlive the weights. ple_on_host: the per-layer embedding table, of which a
- * token reads one row, stays in host memory that the device can read.
- */
-int weights_open(struct weights *w, const struct model *m, struct device *d, bool ple_on_host, struct error *err);
+/* Tables that stay in host memory which the device reads: a token needs one row of them. */
+struct weights_on_host {
+	bool token_embd; /* no effect where the head is in the range too and tied to it */
+	bool per_layer_token_embd;
+};
+
+/* Those of the range; the others' stay zero. The model and the device outlive the weights. */
+int weights_open(struct weights *w, const struct model *m, const struct model_range *r, struct device *d,
+		 const struct weights_on_host *on_host, struct error *err);
 /* Also valid on a zeroed struct. */
 void weights_close(struct weights *w);
 

@@ -16,6 +16,7 @@ enum { CONTEXT = 100, SLACK = 8, WINDOW = 16, RING = WINDOW - 1 + SLACK };
 struct fixture {
 	struct golden g;
 	struct model m;
+	struct model_range all;
 	struct device *d;
 	struct kv_cache c;
 };
@@ -26,8 +27,9 @@ static int setup(void **state)
 	struct error err;
 	golden_load(&f->g, "gemma4-e4b-tiny.q8_0");
 	assert_int_equal(model_open(&f->m, f->g.path, &err), 0);
+	f->all = model_whole(&f->m);
 	assert_int_equal(device_host_open(&f->d, 1, &err), 0);
-	if (kv_cache_open(&f->c, &f->m, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_F32, &err))
+	if (kv_cache_open(&f->c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_F32, &err))
 		fail_msg("%s", err.text);
 	*state = f;
 	return 0;
@@ -80,7 +82,8 @@ static void test_too_large_is_refused_before_allocating(void **state)
 	struct error err;
 	size_t used = f->d->ops->memory(f->d).used;
 	int context = 1 << 30;
-	assert_int_equal(kv_cache_open(&c, &f->m, f->d, context, SLACK, TENSOR_F32, TENSOR_F32, &err), ERROR_MEMORY);
+	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, context, SLACK, TENSOR_F32, TENSOR_F32, &err),
+			 ERROR_MEMORY);
 	char bytes[64];
 	snprintf(bytes, sizeof bytes, "needs %zu bytes",
 		 (size_t)2 * 4 * 2 * (5 * (size_t)RING * 32 + (size_t)context * 64));
@@ -98,7 +101,7 @@ static void test_failed_allocation_leaks_nothing(void **state)
 		struct kv_cache c;
 		struct error err;
 		device_fail(f->d, DEVICE_FAULT_ALLOC, after, 1);
-		assert_int_equal(kv_cache_open(&c, &f->m, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_F16, &err),
+		assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_F16, &err),
 				 ERROR_MEMORY);
 		assert_int_equal(f->d->ops->memory(f->d).used, used);
 	}
@@ -109,7 +112,8 @@ static void test_types(void **state)
 	struct fixture *f = *state;
 	struct kv_cache c;
 	struct error err;
-	assert_int_equal(kv_cache_open(&c, &f->m, f->d, CONTEXT, SLACK, TENSOR_Q8_0, TENSOR_F16, &err), ERROR_INPUT);
+	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_Q8_0, TENSOR_F16, &err),
+			 ERROR_INPUT);
 	assert_non_null(strstr(err.text, "the K cache cannot be Q8_0"));
 }
 

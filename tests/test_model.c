@@ -78,6 +78,27 @@ static void test_k_is_v_and_moe(void **state)
 	golden_free(&g);
 }
 
+/* Wherever the model is cut, the parts read what the whole reads; a cache is on both sides where both attend it. */
+static void test_ranges(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m = open_golden("gemma4-e4b-tiny.q8_0", &g);
+	size_t sliding = 2 * 2 * 23 * 2 * 32, global = 2 * 2 * 100 * 2 * 64; /* f16 K and V of 2 heads */
+	for (int n = 0; n <= m.n_layer; n++) {
+		struct model_range a = {.end = n, .embed = true}, b = {.begin = n, .end = m.n_layer, .head = true};
+		assert_int_equal(model_range_bytes(&m, &a) + model_range_bytes(&m, &b), model_decode_bytes(&m));
+		/* 6 .. 11 attend 4 (sliding) and 5 (global); 11 is the last global layer, 10 the last sliding one. */
+		size_t behind = n < 5 ? (5 - (size_t)n) * sliding : n < 11 ? sliding : 0;
+		behind += n < 12 ? global : 0;
+		assert_int_equal(model_range_kv_bytes(&m, n, m.n_layer, 100, 8, TENSOR_F16, TENSOR_F16), behind);
+		assert_int_equal(model_attends(&m, n, m.n_layer, 4), n < 11);
+		assert_int_equal(model_attends(&m, n, m.n_layer, 3), n < 4);
+	}
+	model_close(&m);
+	golden_free(&g);
+}
+
 static void test_widths_a_layer(void **state)
 {
 	(void)state;
@@ -265,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_e4b),
 		cmocka_unit_test(test_k_is_v_and_moe),
+		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_widths_a_layer),
 		cmocka_unit_test(test_qwen3),
 		cmocka_unit_test(test_smallest_model),
