@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/forward_pass.h"
 #include "engine/nvtx.h"
-#include "engine/ops.h"
 
 enum {
 	SPLIT_LEN = 128, /* keys a split of decode attention reads: long enough to amortise the combine,
@@ -61,7 +61,7 @@ static void lay_out(struct forward *f, struct arena *a)
 	const struct model *m = f->model;
 	size_t t = (size_t)f->batch, e = (size_t)m->n_embd, used = (size_t)m->n_expert_used;
 	size_t q = 0, kv = 0, ff = 0, heads = 0, head_dim = 0;
-	for (int i = 0; i < m->n_layer; i++) {
+	for (int i = f->range.begin; i < f->range.end; i++) {
 		const struct model_layer *l = &m->layers[i];
 		size_t lq = (size_t)l->n_head * (size_t)l->head_dim, lkv = (size_t)l->n_head_kv * (size_t)l->head_dim;
 		q = lq > q ? lq : q;
@@ -71,7 +71,7 @@ static void lay_out(struct forward *f, struct arena *a)
 		head_dim = (size_t)l->head_dim > head_dim ? (size_t)l->head_dim : head_dim;
 	}
 	size_t splits = (size_t)power_of_two(splits_for(f->cache->capacity));
-	size_t ple = (size_t)m->n_layer * (size_t)m->n_ple;
+	size_t ple = (size_t)(m->n_layer - f->ple_first) * (size_t)m->n_ple;
 	struct forward_scratch *s = &f->scratch;
 	s->tokens = take(a, t, sizeof(int));
 	s->h = take(a, t * e, sizeof(float));
@@ -86,7 +86,7 @@ static void lay_out(struct forward *f, struct arena *a)
 	s->gate = take(a, t * ff, sizeof(float));
 	s->up = take(a, t * ff, sizeof(float));
 	s->ple = take(a, t * ple, sizeof(float));
-	s->ple_proj = take(a, t * ple, sizeof(float));
+	s->ple_proj = take(a, f->range.embed ? t * ple : 0, sizeof(float));
 	s->ple_gate = take(a, t * (size_t)m->n_ple, sizeof(float));
 	if (m->n_expert) {
 		size_t n_ff = (size_t)m->n_ff_expert;
@@ -103,16 +103,20 @@ static void lay_out(struct forward *f, struct arena *a)
 	s->trace = take(a, ((size_t)m->n_layer + 1) * e, sizeof(float));
 }
 
-int forward_open(struct forward *f, const struct model *m, const struct weights *w, struct kv_cache *cache,
-		 struct device *d, int batch, struct error *err)
+int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
+		 struct kv_cache *cache, struct device *d, int batch, struct error *err)
 {
 	*f = (struct forward){
 		.model = m,
+		.range = *r,
 		.weights = w,
 		.cache = cache,
 		.device = d,
 		.batch = batch,
-		.logit_rows = batch < LOGIT_ROWS ? batch : LOGIT_ROWS,
+		.logit_rows = !r->head             ? 0
+			      : batch < LOGIT_ROWS ? batch
+						   : LOGIT_ROWS,
+		.ple_first = r->embed ? 0 : r->begin,
 		.fusion = FUSION_FULL,
 	};
 	struct arena a = {0};
@@ -134,16 +138,6 @@ void forward_close(struct forward *f)
 }
 
 /* ---- the parts of a layer ---- */
-
-/* One pass over n rows: where they are and how they are launched. */
-struct pass {
-	struct forward *f;
-	struct emitter e;
-	struct at at;
-	const int *tokens; /* null: the step's token */
-	int n;
-	bool fused;
-};
 
 static void norm_rows(struct pass *p, const float *x, const float *weight, float *y, int rows, int n, float scale)
 {
@@ -286,6 +280,15 @@ static void qkv(struct pass *p, int i)
 	op_kv_append(&p->e, (struct kv_append_params){.at = p->at, .k = s->k, .v = s->v, .kv = *kv, .n_tokens = p->n});
 }
 
+/* k and v of the layer, which the next one overwrites, to where another device finds them. */
+static void leave_kv(struct pass *p, int i)
+{
+	const struct model_layer *l = &p->f->model->layers[i];
+	size_t bytes = (size_t)p->n * (size_t)l->n_head_kv * (size_t)l->head_dim * sizeof(float);
+	op_copy(&p->e, p->out->k[i], p->f->scratch.k, bytes);
+	op_copy(&p->e, p->out->v[i], p->f->scratch.v, bytes);
+}
+
 static void attend(struct pass *p, int i)
 {
 	const struct model *m = p->f->model;
@@ -414,8 +417,8 @@ static void per_layer_embedding(struct pass *p, int i, float scale)
 	const struct model *m = p->f->model;
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
-	const float *ple = s->ple + (size_t)i * (size_t)m->n_ple;
-	int stride = m->n_layer * m->n_ple;
+	const float *ple = s->ple + (size_t)(i - p->f->ple_first) * (size_t)m->n_ple;
+	int stride = (m->n_layer - p->f->ple_first) * m->n_ple;
 	if (p->fused) {
 		op_matmul_gated(&p->e, (struct matmul_gated_params){.w = w->inp_gate,
 								    .x = s->h,
@@ -450,6 +453,8 @@ static void layer(struct pass *p, int i)
 	int e = m->n_embd, all = p->n * e;
 	trace_row(p, i, s->h);
 	qkv(p, i);
+	if (p->out && p->out->k[i])
+		leave_kv(p, i);
 	attend(p, i);
 	linear(p, &w->o, s->attn, s->sub);
 	if (m->arch == MODEL_QWEN3) {
@@ -471,17 +476,14 @@ static void layer(struct pass *p, int i)
 		per_layer_embedding(p, i, scale);
 }
 
-static void layers(struct pass *p, int first, int end)
+void pass_layer(struct pass *p, int i)
 {
-	for (int i = first; i < end; i++) {
-		nvtx_push("layer", i);
-		layer(p, i);
-		nvtx_pop();
-	}
+	nvtx_push("layer", i);
+	layer(p, i);
+	nvtx_pop();
 }
 
-/* h, and for models that have them the per-layer embeddings of all layers */
-static void embed(struct pass *p)
+void pass_embed(struct pass *p)
 {
 	const struct model *m = p->f->model;
 	const struct weights *w = p->f->weights;
@@ -506,7 +508,7 @@ static void embed(struct pass *p)
 		   m->eps * (float)m->n_embd, 0.70710678f);
 }
 
-static void head(struct pass *p, const float *h)
+void pass_head(struct pass *p, const float *h)
 {
 	const struct model *m = p->f->model;
 	const struct weights *w = p->f->weights;
@@ -532,80 +534,10 @@ static void head(struct pass *p, const float *h)
 	trace_row(p, m->n_layer, s->normed);
 }
 
-/* ---- entry points ---- */
-
-/* The first of the layers at the end that write no cache: later tokens never see what they compute. */
-static int first_reader(const struct model *m)
-{
-	int i = m->n_layer;
-	while (i > 0 && m->layers[i - 1].kv_source != i - 1)
-		i--;
-	return i;
-}
-
-/* Goes on with the last n rows only, at the front of the buffers. */
-static void keep_last(struct pass *p, int n)
-{
-	const struct model *m = p->f->model;
-	const struct forward_scratch *s = &p->f->scratch;
-	size_t e = (size_t)m->n_embd, ple = (size_t)m->n_layer * (size_t)m->n_ple, skip = (size_t)(p->n - n);
-	assert(n <= p->n - n); /* or the copies overlap */
-	op_copy(&p->e, s->h, s->h + skip * e, (size_t)n * e * sizeof(float));
-	if (ple)
-		op_copy(&p->e, s->ple, s->ple + skip * ple, (size_t)n * ple * sizeof(float));
-	p->at.host.pos += p->n - n;
-	p->n = n;
-}
-
-int forward_chunk(struct forward *f, int n, int n_out, struct error *err)
-{
-	assert(n > 0 && n <= f->batch && n_out >= 0 && n_out <= n);
-	/* Primitives only: fused kernels are shaped for one row. */
-	struct pass p = {.f = f,
-			 .e = {.device = f->device, .err = err},
-			 .at = {.host = {.pos = f->cache->pos, .evicted = f->cache->evicted}},
-			 .tokens = f->scratch.tokens,
-			 .n = n};
-	int reader = first_reader(f->model);
-	embed(&p);
-	layers(&p, 0, reader);
-	if (!n_out)
-		return p.e.rc;
-	if (2 * n_out <= n)
-		keep_last(&p, n_out);
-	layers(&p, reader, f->model->n_layer);
-	if (p.n > n_out) {
-		size_t e = (size_t)f->model->n_embd, skip = (size_t)(p.n - n_out);
-		for (int r = 0; r < n_out; r++) /* row by row: they overlap */
-			op_copy(&p.e, f->scratch.h + (size_t)r * e, f->scratch.h + (skip + (size_t)r) * e,
-				e * sizeof(float));
-	}
-	return p.e.rc;
-}
-
-int forward_head(struct forward *f, int first, int n, struct error *err)
-{
-	assert(n > 0 && n <= f->logit_rows && first + n <= f->batch);
-	struct pass p = {.f = f, .e = {.device = f->device, .err = err}, .n = n};
-	head(&p, f->scratch.h + (size_t)first * (size_t)f->model->n_embd);
-	return p.e.rc;
-}
-
 int forward_bucket(const struct forward *f, const struct step *step)
 {
 	int n_keys = step->pos - step->evicted + 1;
 	assert(n_keys <= f->cache->capacity);
 	(void)f;
 	return power_of_two(splits_for(n_keys));
-}
-
-int forward_token(void *ctx, const struct at *at, struct error *err)
-{
-	struct forward *f = ctx;
-	struct pass p = {
-		.f = f, .e = {.device = f->device, .err = err}, .at = *at, .n = 1, .fused = f->fusion == FUSION_FULL};
-	embed(&p);
-	layers(&p, 0, f->model->n_layer);
-	head(&p, f->scratch.h);
-	return p.e.rc;
 }

@@ -305,7 +305,7 @@ static int replay(struct graph_cache *c, const struct graph_key *key, const stru
 			return rc;
 	}
 	e->last_used = ++c->tick;
-	if (on_device) {
+	if (on_device && e->n_positional) {
 		rc = ops->send(c->device, c->step, step, sizeof *step, err);
 		if (rc)
 			goto broken;

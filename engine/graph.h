@@ -43,6 +43,7 @@ struct graph_key {
 	int fusion;
 	int layer_begin;
 	int layer_end;
+	int head;            /* whether the head is behind them; the embedding is in front where layer_begin is 0 */
 	int bucket;          /* attention length bucket */
 	int trace;           /* whether hidden states are copied out */
 	uint64_t generation; /* of the cache: changes with its geometry and pointers */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/clock.h"
 #include "engine/nvtx.h"
@@ -14,9 +15,9 @@ static int larger(int a, int b)
 	return a > b ? a : b;
 }
 
-/* What the CUDA kernels are specialised for, and how large a prompt's products get. */
-static int cuda_options_of(const struct model *m, const struct session_options *o, struct cuda_open_options *out,
-			   struct error *err)
+/* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
+static int cuda_options_of(const struct model *m, int n_layers, const struct session_options *o,
+			   struct cuda_open_options *out, struct error *err)
 {
 	enum { HEAD_DIMS = sizeof out->dims.head_dims / sizeof *out->dims.head_dims };
 	*out = (struct cuda_open_options){
@@ -27,7 +28,7 @@ static int cuda_options_of(const struct model *m, const struct session_options *
 		.n_in_max = larger(m->n_embd, m->n_ple),
 	};
 	struct cuda_dims *dims = &out->dims;
-	for (int i = 0; i < m->n_layer; i++) {
+	for (int i = 0; i < n_layers; i++) {
 		const struct model_layer *l = &m->layers[i];
 		out->n_in_max = larger(out->n_in_max, larger(l->n_ff, l->n_head * l->head_dim));
 		int j = 0;
@@ -43,32 +44,80 @@ static int cuda_options_of(const struct model *m, const struct session_options *
 	return 0;
 }
 
-static int open_device(struct loaded_model *m, struct error *err)
+/* Which part has what: n layers on the first device, the rest on the host. */
+static void divide(struct loaded_model *m, int n)
+{
+	int all = m->model.n_layer;
+	bool head_on_host = m->options.head_on_host;
+	m->n_gpu_layers = n;
+	if (n == 0 || (n == all && !head_on_host)) {
+		m->n_parts = 1;
+		m->parts[0].range = model_whole(&m->model);
+		return;
+	}
+	m->n_parts = 2;
+	m->head_part = head_on_host;
+	m->parts[0].range = (struct model_range){.end = n, .embed = true, .head = !head_on_host};
+	m->parts[1].range = (struct model_range){.begin = n, .end = all, .head = head_on_host};
+}
+
+static int resolve_layers(struct loaded_model *m, struct error *err)
 {
 	const struct session_options *o = &m->options;
-	int n = o->n_gpu_layers, all = m->model.n_layer, rc;
+	int n = o->n_gpu_layers, all = m->model.n_layer;
 	if (n < -1 || o->n_threads < 0)
 		return error_set(err, ERROR_INPUT, "%d GPU layers with %d threads makes no sense", n, o->n_threads);
-	if (n > 0 && n < all)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "-ngl %d of %d layers: hybrid is not there yet; use -ngl 0 (host) or -ngl -1 (GPU)", n,
-				 all);
 	struct error why = {0};
 	if (n == -1 && device_cuda_probe(&why)) {
 		snprintf(m->gpu_reason, sizeof m->gpu_reason, "%.255s", why.text);
 		n = 0;
 	}
-	if (n == 0)
-		return device_host_open(&m->device, o->n_threads, err);
-	struct cuda_open_options cuda;
-	if ((rc = cuda_options_of(&m->model, o, &cuda, err)))
-		return rc;
-	m->n_gpu_layers = all;
-	rc = device_cuda_open(&m->device, &cuda, err);
-	return rc ? error_prefix(err, rc, "-ngl %d", o->n_gpu_layers) : 0;
+	divide(m, n == -1 || n > all ? all : n);
+	return 0;
 }
 
-int loaded_model_open(struct loaded_model **out, const char *path, const struct session_options *o, struct error *err)
+static int open_devices(struct loaded_model *m, struct error *err)
+{
+	const struct session_options *o = &m->options;
+	for (int i = 0; i < m->n_parts; i++) {
+		struct loaded_part *part = &m->parts[i];
+		bool gpu = i == 0 && m->n_gpu_layers > 0;
+		int rc;
+		if (!part->device) {
+			struct cuda_open_options cuda;
+			if (!gpu)
+				rc = device_host_open(&part->device, o->n_threads, err);
+			else if (!(rc = cuda_options_of(&m->model, part->range.end, o, &cuda, err)) &&
+				 (rc = device_cuda_open(&part->device, &cuda, err)))
+				error_prefix(err, rc, "-ngl %d", o->n_gpu_layers);
+			if (rc)
+				return rc;
+			part->owns_device = true;
+		}
+		size_t used = strlen(m->device_name);
+		snprintf(m->device_name + used, sizeof m->device_name - used, "%s%s", used ? "+" : "",
+			 part->device->ops->name);
+	}
+	return 0;
+}
+
+static int load_weights(struct loaded_model *m, struct error *err)
+{
+	int rc = 0;
+	for (int i = 0; i < m->n_parts && !rc; i++) {
+		struct loaded_part *part = &m->parts[i];
+		/* A table that is only gathered from is not worth the memory of a device that lacks some already. */
+		struct weights_on_host on_host = {
+			.token_embd = m->n_parts > 1,
+			.per_layer_token_embd = m->options.ple_on_host && m->n_gpu_layers,
+		};
+		rc = weights_open(&part->weights, &m->model, &part->range, part->device, &on_host, err);
+	}
+	return rc;
+}
+
+int loaded_model_open_on(struct loaded_model **out, const char *path, const struct session_options *o,
+			 struct device *first, struct device *host, struct error *err)
 {
 	*out = NULL;
 	struct loaded_model *m = calloc(1, sizeof *m);
@@ -80,11 +129,11 @@ int loaded_model_open(struct loaded_model **out, const char *path, const struct 
 		m->options.batch = DEFAULT_BATCH;
 	nvtx_push("load", 0);
 	int rc;
-	if ((rc = model_open(&m->model, path, err)) || (rc = open_device(m, err)))
+	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)))
 		goto fail;
-	const struct model_range all = model_whole(&m->model);
-	const struct weights_on_host on_host = {.per_layer_token_embd = o->ple_on_host && m->n_gpu_layers};
-	if ((rc = weights_open(&m->weights, &m->model, &all, m->device, &on_host, err)))
+	m->parts[0].device = m->n_gpu_layers ? first : host;
+	m->parts[1].device = host;
+	if ((rc = open_devices(m, err)) || (rc = load_weights(m, err)))
 		goto fail;
 	m->load_us = (double)(clock_ns() - t0) * 1e-3;
 	nvtx_pop();
@@ -96,15 +145,28 @@ fail:
 	return rc;
 }
 
+int loaded_model_open(struct loaded_model **out, const char *path, const struct session_options *o, struct error *err)
+{
+	return loaded_model_open_on(out, path, o, NULL, NULL, err);
+}
+
 void loaded_model_close(struct loaded_model *m)
 {
 	if (!m)
 		return;
 	assert(m->n_sessions == 0);
-	if (m->device) {
-		weights_close(&m->weights);
-		m->device->ops->close(m->device);
+	for (int i = m->n_parts - 1; i >= 0; i--) {
+		struct loaded_part *part = &m->parts[i];
+		weights_close(&part->weights);
+		if (part->owns_device)
+			part->device->ops->close(part->device);
 	}
 	model_close(&m->model);
 	free(m);
+}
+
+int loaded_model_threads(const struct loaded_model *m)
+{
+	const struct device *last = m->parts[m->n_parts - 1].device;
+	return last->ops->host_memory ? device_host_threads(last) : 1;
 }

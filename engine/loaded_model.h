@@ -1,8 +1,11 @@
 /*
- * A model's weights on the device that runs them: what takes long to load, for the sessions that
+ * A model's weights on the devices that run them: what takes long to load, for the sessions that
  * share it. A session owns the rest: cache, activations, graphs.
  *
- * One thread for a loaded model and all its sessions, whose work goes through one stream.
+ * On one device the model is one part. On two, the first layers are the first part's, the
+ * others the second's, which is the host's; the head is either's.
+ *
+ * One thread for a loaded model and all its sessions, whose work goes through one stream a device.
  */
 #ifndef GEMMARK_ENGINE_LOADED_MODEL_H
 #define GEMMARK_ENGINE_LOADED_MODEL_H
@@ -13,20 +16,43 @@
 #include "engine/session.h"
 #include "engine/weights.h"
 
+struct loaded_part {
+	struct device *device;
+	bool owns_device;
+	struct model_range range; /* what it has the weights of */
+	struct weights weights;
+};
+
+enum { LOADED_PARTS_MAX = 2 };
+
 struct loaded_model {
 	struct model model;
-	struct device *device;
-	struct weights weights;
+	struct loaded_part parts[LOADED_PARTS_MAX];
+	int n_parts;
+	int head_part;
 	struct session_options options; /* as given; batch resolved */
-	int n_gpu_layers;               /* all or 0 */
-	char gpu_reason[256];           /* why -1 chose the host; empty where it did not */
+	int n_gpu_layers;
+	char device_name[32]; /* "host", "cuda", "cuda+host" */
+	char gpu_reason[256]; /* why -1 chose the host; empty where it did not */
 	double load_us;
 	int n_sessions; /* open ones */
 };
 
 /* Of o everything but context, mode and fusion, which are a session's own. */
 int loaded_model_open(struct loaded_model **out, const char *path, const struct session_options *o, struct error *err);
+
+/*
+ * The same on devices that the caller opened and closes, after the model: `first` in the place of the GPU, `host` in
+ * that of the host device, whose kernels must read host memory. Either may be null where o has nothing for it
+ * to do. n_gpu_layers must not be -1.
+ */
+int loaded_model_open_on(struct loaded_model **out, const char *path, const struct session_options *o,
+			 struct device *first, struct device *host, struct error *err);
+
 /* After its last session. */
 void loaded_model_close(struct loaded_model *m);
+
+/* Threads of the host device; 1 where the model has no part there. */
+int loaded_model_threads(const struct loaded_model *m);
 
 #endif

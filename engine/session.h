@@ -1,5 +1,5 @@
 /*
- * One model on one device with one cache: the engine as its users see it.
+ * One model with one cache, on one device or on two: the engine as its users see it.
  *
  * A session owns everything it opens; several can share a model that is loaded already. Positions start at 0; prefill
  * and decode append at the session's position and move it on. One thread per session.
@@ -20,7 +20,7 @@
 
 struct session_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
-	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: all, where N is not less than there are */
+	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
 	int context;             /* positions that the cache must hold; <= 0: what the model was trained for */
 	int batch;               /* longest prefill chunk; <= 0: 512 */
 	enum tensor_type k_type; /* F32, F16 or BF16 */
@@ -28,8 +28,9 @@ struct session_options {
 	enum graph_mode mode;
 	enum fusion fusion;
 	/* Of the GPU; without one they change nothing. */
-	bool ple_on_host; /* the per-layer embedding table stays in host memory, read by the GPU */
-	bool pdl;         /* programmatic dependent launch, where the card has it */
+	bool head_on_host; /* the output head runs on the host, whatever the layers do */
+	bool ple_on_host;  /* the per-layer embedding table stays in host memory, read by the GPU */
+	bool pdl;          /* programmatic dependent launch, where the card has it */
 	enum prefill_precision prefill;
 };
 
@@ -38,8 +39,9 @@ void session_options_default(struct session_options *o);
 
 /* Of the last session_decode. Times in microseconds, CLOCK_MONOTONIC_RAW. */
 struct token_timing {
-	double submit_us; /* first driver call of the token until the last has returned */
-	double device_us; /* event to event around the token's work */
+	double submit_us; /* in the calls that enqueue the token's work, on both devices */
+	double device_us; /* event to event around the work of the first layers' device */
+	double host_us;   /* the same of the host device; device_us where it is alone; 0 where it has nothing to do */
 	double wall_us;   /* first driver call until the token is known complete */
 	int64_t done_ns;  /* CLOCK_MONOTONIC_RAW at completion, for completion-to-completion times */
 	enum graph_event event;
@@ -62,13 +64,15 @@ int session_open_on(struct session **out, struct loaded_model *m, int context, s
 void session_close(struct session *s);
 
 const struct model *session_model(const struct session *s);
-/* The session's device, for what tests and tools need of it (faults, counters). */
+/* The device of the first layers, for what tests and tools need of it (faults, counters). */
 struct device *session_device(struct session *s);
-/* The device that the layers run on: "host" or "cuda". */
+/* What the layers run on: "host", "cuda", or "cuda+host". */
 const char *session_device_name(const struct session *s);
-/* Threads of the host device; 1 where the layers are on the GPU. */
+/* The device of the output head: "host" or "cuda". */
+const char *session_head_device_name(const struct session *s);
+/* Threads of the host device; 1 where it has nothing to do. */
 int session_threads(const struct session *s);
-/* Layers on the GPU: all or 0. */
+/* Layers on the GPU. */
 int session_gpu_layers(const struct session *s);
 /* Why n_gpu_layers -1 chose the host: "no GPU: libcuda.so.1 not found; ..."; empty where it did not. */
 const char *session_gpu_reason(const struct session *s);
@@ -104,13 +108,15 @@ void session_trace(struct session *s, float *hidden);
 /* Totals since opening. */
 struct session_stats {
 	struct graph_stats graph;
-	struct device_memory memory; /* its peak: since the first of the sessions open now was opened */
-	size_t weight_bytes;         /* on the device */
+	struct device_memory memory; /* of the first layers' device; its peak: since the first session open now */
+	size_t weight_bytes;         /* on both devices */
 	size_t mapped_bytes;         /* the part of it that stays in host memory, read by the GPU */
 	int n_narrowed;              /* float32 matrices kept as bfloat16, without loss */
 	size_t narrowed_bytes;       /* that this saved */
-	size_t kv_bytes;             /* of the cache, all layers */
+	size_t kv_bytes;             /* of the cache, all layers, on both devices */
 	size_t decode_weight_bytes;  /* weight bytes that one decoded token reads */
+	size_t host_decode_bytes;    /* the part of it that the host device reads */
+	size_t crossing_bytes;       /* of activations, keys and values between the devices, for a decoded token */
 	double load_us;              /* of the model */
 };
 struct session_stats session_stats(const struct session *s);

@@ -34,6 +34,7 @@ struct engine_workload {
 	struct workload base;
 	struct session *session;
 	struct engine_source *source;
+	char device[160];
 };
 
 static struct engine_workload *engine(struct workload *w)
@@ -72,12 +73,15 @@ static const char *weight_type(const struct model *m)
 	return tensor_type_name(types[best]);
 }
 
-/* "host", or what the GPU calls itself. */
-static const char *device_label(const struct session *s)
+/* "host", or what the GPU calls itself, with "+host" where the host has layers too. */
+static const char *device_label(struct engine_workload *w)
 {
-	const char *reason;
-	const struct environment_gpu *gpu = session_gpu_layers(s) ? engine_gpu(&reason) : NULL;
-	return gpu ? gpu->name : session_device_name(s);
+	const char *reason, *name = session_device_name(w->session), *others = strchr(name, '+');
+	const struct environment_gpu *gpu = session_gpu_layers(w->session) ? engine_gpu(&reason) : NULL;
+	if (!gpu)
+		return name;
+	snprintf(w->device, sizeof w->device, "%s%s", gpu->name, others ? others : "");
+	return w->device;
 }
 
 static void engine_facts(struct workload *w, struct workload_facts *out)
@@ -89,7 +93,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
 		.weight_type = weight_type(m),
-		.device = device_label(s),
+		.device = device_label(engine(w)),
 		.n_vocab = m->n_vocab,
 		.n_threads = session_threads(s),
 		.n_gpu_layers = session_gpu_layers(s),
@@ -260,8 +264,8 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 		return rc;
 	}
 	s->bandwidth = s->loaded->n_gpu_layers
-			       ? device_cuda_bandwidth(s->loaded->device)
-			       : engine_source_bandwidth(&s->base, device_host_threads(s->loaded->device)).bytes_s;
+			       ? device_cuda_bandwidth(s->loaded->parts[0].device)
+			       : engine_source_bandwidth(&s->base, loaded_model_threads(s->loaded)).bytes_s;
 	return 0;
 }
 
