@@ -136,7 +136,7 @@ bool kernel_positional(enum kernel k);
 
 /* ---- the host device ---- */
 
-/* Runs kernels/cpu on n_threads OpenMP threads (0: one a physical core that this process may use). */
+/* Runs kernels/cpu on n_threads OpenMP threads (0: one a physical core that this process may use; cpu_share.h). */
 int device_host_open(struct device **out, int n_threads, struct error *err);
 int device_host_threads(const struct device *d);
 

@@ -10,13 +10,13 @@
  */
 #include <assert.h>
 #include <omp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "engine/clock.h"
+#include "engine/cpu_share.h"
 #include "engine/device.h"
 #include "kernels/cpu/cpu.h"
 
@@ -580,32 +580,6 @@ static const void *host_graph_node(struct device_graph *g, int node, int *kernel
 
 /* ---- opening ---- */
 
-/* One thread a physical core: a second hardware thread of a core adds no memory bandwidth. */
-static int physical_cores(void)
-{
-	cpu_set_t allowed;
-	if (sched_getaffinity(0, sizeof allowed, &allowed))
-		return 1;
-	int n = 0;
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &allowed))
-			continue;
-		char path[96];
-		snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-		int first = cpu;
-		FILE *f = fopen(path, "r");
-		if (f) {
-			if (fscanf(f, "%d", &first) != 1)
-				first = cpu;
-			fclose(f);
-		}
-		/* Counted at its first allowed sibling; a first sibling that is not allowed does not hide the core. */
-		if (first == cpu || !CPU_ISSET(first, &allowed))
-			n++;
-	}
-	return n > 0 ? n : 1;
-}
-
 static void host_close(struct device *d)
 {
 	struct host_device *h = host(d);
@@ -658,7 +632,11 @@ int device_host_open(struct device **out, int n_threads, struct error *err)
 	if (!h)
 		return out_of_memory("the device", err);
 	h->base.ops = &host_ops;
-	h->n_threads = n_threads > 0 ? n_threads : physical_cores();
+	if (n_threads <= 0) {
+		struct cpu_share share = cpu_share_read("", NULL);
+		n_threads = cpu_share_threads(&share);
+	}
+	h->n_threads = n_threads;
 	*out = &h->base;
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -29,20 +28,9 @@ static int tear_down(void **state)
 	return folder_remove(root);
 }
 
-/* Writes a file below the root, with its folders. */
 static void put(const char *path, const char *text)
 {
-	char full[256];
-	snprintf(full, sizeof full, "%s%s", root, path);
-	for (char *slash = full + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		mkdir(full, 0777);
-		*slash = '/';
-	}
-	FILE *f = fopen(full, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
+	assert_int_equal(folder_put(root, path, text), 0);
 }
 
 static json_t *at(json_t *v, const char *a, const char *b)

@@ -3,11 +3,31 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 int folder_make(char path[FOLDER_BYTES], const char *name)
 {
 	snprintf(path, FOLDER_BYTES, "/tmp/gemmark-%s-XXXXXX", name);
 	return mkdtemp(path) ? 0 : -1;
+}
+
+int folder_put(const char *folder, const char *path, const char *text)
+{
+	char full[512];
+	int n = snprintf(full, sizeof full, "%s%s", folder, path);
+	if (n < 0 || (size_t)n >= sizeof full)
+		return -1;
+	for (char *slash = full + strlen(folder) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = 0;
+		mkdir(full, 0777); /* it may be there */
+		*slash = '/';
+	}
+	FILE *f = fopen(full, "w");
+	int rc = f && fputs(text, f) >= 0 ? 0 : -1;
+	if (f && fclose(f))
+		rc = -1;
+	return rc;
 }
 
 static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)

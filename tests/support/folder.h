@@ -6,6 +6,8 @@ enum { FOLDER_BYTES = 64 };
 
 /* Makes a new one, called after `name`, into path. Returns 0, or -1 with errno. */
 int folder_make(char path[FOLDER_BYTES], const char *name);
+/* Writes a file below it, with the folders on the way: path begins with a slash. Returns 0, or -1 with errno. */
+int folder_put(const char *folder, const char *path, const char *text);
 /* Removes it with all that is in it. Returns 0, or -1 with errno. */
 int folder_remove(const char *path);
 
