@@ -49,6 +49,11 @@ static int apply_prefill_precision(void *ctx, const char *value, struct error *e
 	return options_prefill_precision(value, &bench(ctx)->engine.prefill, err);
 }
 
+static int apply_head(void *ctx, const char *value, struct error *err)
+{
+	return options_head(value, &bench(ctx)->engine.head_on_host, err);
+}
+
 static int apply_ple(void *ctx, const char *value, struct error *err)
 {
 	return options_ple(value, &bench(ctx)->engine.ple_on_host, err);
@@ -108,11 +113,14 @@ static const struct option_spec options[] = {
 	 "Prompt tests launch directly whatever the mode, and run once.",
 	 axis_mode},
 	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", axis_fusion},
-	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; 0: none, -1: all that the machine can (default -1)",
+	{"-ngl, --n-gpu-layers", "N",
+	 "layers on the GPU, the first ones; the others run on the host; 0: none, -1: all that the machine can "
+	 "(default -1)",
 	 axis_gpu_layers},
+	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
 	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
 	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
-	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", axis_threads},
+	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
 	 apply_prefill_precision},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
@@ -235,8 +243,9 @@ static int save_json(const json_t *what, const char *directory, const char *name
 /* The engine's settings have no columns of their own: a sweep goes on with the same ones. */
 static int add_settings(json_t *description, const struct engine_settings *e, struct error *err)
 {
-	json_t *settings = json_pack("{s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill), "ple",
-				     e->ple_on_host ? "host" : "device", "pdl", e->pdl ? "on" : "off");
+	json_t *settings = json_pack("{s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill),
+				     "ple", e->ple_on_host ? "host" : "device", "pdl", e->pdl ? "on" : "off", "head",
+				     e->head_on_host ? "cpu" : "gpu");
 	if (json_object_update_new(description, settings))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
 	return 0;

@@ -93,6 +93,11 @@ static int set_v_type(void *ctx, const char *value, struct error *err)
 	return options_cache_type(value, &((struct eval *)ctx)->session.v_type, err);
 }
 
+static int set_head(void *ctx, const char *value, struct error *err)
+{
+	return options_head(value, &((struct eval *)ctx)->session.head_on_host, err);
+}
+
 static int set_ple(void *ctx, const char *value, struct error *err)
 {
 	return options_ple(value, &((struct eval *)ctx)->session.ple_on_host, err);
@@ -117,7 +122,10 @@ static const struct option_spec eval_options[] = {
 	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
 	{"--fusion", "none|full", "primitives or fused kernels for decoded tokens (default: full)", set_fusion},
 	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
-	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; -1: all that the machine can (default: -1)", set_gpu_layers},
+	{"-ngl, --n-gpu-layers", "N",
+	 "layers on the GPU, the first ones; the others run on the host; -1: all that the machine can (default: -1)",
+	 set_gpu_layers},
+	{"--head", "gpu|cpu", "GPU: where the output head runs (default: gpu)", set_head},
 	{"-ctk, --cache-type-k", "TYPE", "K cache: f32, f16 or bf16 (default: f16)", set_k_type},
 	{"-ctv, --cache-type-v", "TYPE", "V cache: f32, f16 or bf16 (default: f16)", set_v_type},
 	{"-t, --threads", "N", "host threads; 0: one a physical core (default: 0)", set_threads},

@@ -244,6 +244,7 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	session_options_default(&o);
 	o.n_threads = p->n_threads;
 	o.n_gpu_layers = p->n_gpu_layers;
+	o.head_on_host = s->settings.head_on_host;
 	o.ple_on_host = s->settings.ple_on_host;
 	o.pdl = s->settings.pdl;
 	o.prefill = s->settings.prefill;
@@ -293,7 +294,8 @@ void engine_settings_default(struct engine_settings *e)
 {
 	struct session_options o;
 	session_options_default(&o);
-	*e = (struct engine_settings){.ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
+	*e = (struct engine_settings){
+		.head_on_host = o.head_on_host, .ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
 }
 
 int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err)

@@ -13,6 +13,7 @@
 
 /* What all sessions of a sweep have alike, beside its axes. */
 struct engine_settings {
+	bool head_on_host;
 	bool ple_on_host;
 	bool pdl;
 	enum prefill_precision prefill;

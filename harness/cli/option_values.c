@@ -55,6 +55,16 @@ int options_cache_type(const char *value, enum tensor_type *out, struct error *e
 	return 0;
 }
 
+int options_head(const char *value, bool *on_host, struct error *err)
+{
+	static const char *const names[] = {"gpu", "cpu"};
+	int i = choose(value, "place", names, 2, err);
+	if (i < 0)
+		return i;
+	*on_host = i == 1;
+	return 0;
+}
+
 int options_ple(const char *value, bool *on_host, struct error *err)
 {
 	static const char *const names[] = {"device", "host"};
