@@ -11,6 +11,7 @@
 #   sanitize  compute-sanitizer on the tiny models and the kernels: memcheck, racecheck, initcheck, synccheck
 #   quick     the full-size E4B, made on the spot: each mode once, and a prompt
 #   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
+#   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   prefill   prompts of 512, 2048 and 8192 tokens
 #   sweep     depths 0 to 16384, all modes, both fusions, 5 repetitions
 #
@@ -19,7 +20,7 @@ set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick identical prefill sweep)
+stages=(info kernels device sanitize quick identical hybrid prefill sweep)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -180,6 +181,18 @@ stage_identical() {
   return $rc
 }
 
+stage_hybrid() {
+  need_model && need_derived || return
+  local rc=0
+  (cd tests && "$build/tests/test_hybrid_cuda") || rc=1
+  "$build/tests/hybrid_check" "$model" 1,11,22,23,30,41 || rc=1
+  "$gemmark" bench -m "$model" -ngl 0,11,22,33,42 -p 0 -n 16 -d 0,4096 --mode direct,graph-device -r 3 \
+    --out "$out/hybrid" || rc=1
+  "$gemmark" bench -m "$model" -ngl 22,42 --head cpu -p 0 -n 16 --mode graph-device -r 3 \
+    --out "$work/hybrid-head" || rc=1
+  return $rc
+}
+
 stage_prefill() {
   need_model && bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill"
 }
@@ -197,6 +210,8 @@ for stage in "${stages[@]}"; do
   verdict "$stage" "${PIPESTATUS[0]}" "$start"
   # What a reader wants at the end.
   case $stage in
+    hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]|^[^ ].*layers|runs ok' \
+      "$out/$stage.log" >>"$summary" ;;
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
     quick | identical | prefill | sweep) grep -E '^(pp|tg)[0-9]|runs ok' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;

@@ -1,0 +1,255 @@
+/*
+ * A model on a GPU and the host, for every number of layers on the GPU: against the host
+ * alone, the GPU alone, and itself in every mode. Exits with 77 where there is no GPU.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/device_cuda.h"
+#include "engine/loaded_model.h"
+#include "engine/session.h"
+#include "tests/support/apart.h"
+#include "tests/support/golden.h"
+
+static const double TOLERANCE = 1e-4; /* relative L2 of a row of logits; float32 cache and prefill */
+
+enum {
+	PROMPT = 20, /* longer than the window, in chunks of BATCH */
+	BATCH = 12,  /* enough rows for cuBLASLt */
+	N_DECODE = 6,
+	ROWS = PROMPT + N_DECODE,
+};
+
+/* call names its struct error *e. */
+#define OK(call)                                       \
+	do {                                           \
+		struct error ok_error = {0};           \
+		struct error *e = &ok_error;           \
+		if (call)                              \
+			fail_msg("%s", ok_error.text); \
+	} while (0)
+
+static struct session_options options(int gpu_layers, bool head_on_host)
+{
+	struct session_options o;
+	session_options_default(&o);
+	o.n_gpu_layers = gpu_layers;
+	o.head_on_host = head_on_host;
+	o.n_threads = 4;
+	o.batch = BATCH;
+	o.k_type = o.v_type = TENSOR_F32;
+	o.prefill = PREFILL_F32;
+	return o;
+}
+
+/* rows: (ROWS, n_vocab) */
+static void run(struct session *s, const struct golden *g, float *rows)
+{
+	size_t vocab = (size_t)g->n_vocab;
+	OK(session_rewind(s, 0, e));
+	OK(session_prefill(s, g->tokens, PROMPT, rows, e));
+	for (int i = PROMPT; i < ROWS; i++) {
+		struct token_timing t;
+		const float *row;
+		OK(session_decode(s, g->tokens[i], &t, e));
+		OK(session_logits(s, &row, e));
+		if (t.event == GRAPH_EVENT_FALLBACK)
+			fail_msg("%s", session_fallback_reason(s));
+		memcpy(rows + (size_t)i * vocab, row, vocab * sizeof *row);
+	}
+}
+
+static double worst_row(const struct golden *g, const float *got, const float *want)
+{
+	size_t vocab = (size_t)g->n_vocab;
+	double worst = 0;
+	for (int i = 0; i < ROWS; i++) {
+		double row = relative_l2(got + (size_t)i * vocab, want + (size_t)i * vocab, vocab);
+		worst = row > worst || row != row ? row : worst;
+	}
+	return worst;
+}
+
+/* Every mode and fusion of one placement; returns the largest difference to the host or the GPU alone. */
+static double one_split(struct loaded_model *m, const struct golden *g, const float *host, const float *gpu,
+			const char *what)
+{
+	size_t n = ROWS * (size_t)g->n_vocab;
+	float *direct = malloc(n * sizeof *direct), *got = malloc(n * sizeof *got);
+	struct session *s;
+	double worst = 0;
+	OK(session_open_on(&s, m, g->n_tokens, e));
+	for (int fusion = FUSION_NONE; fusion <= FUSION_FULL; fusion++) {
+		session_set_fusion(s, (enum fusion)fusion);
+		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+			session_set_mode(s, (enum graph_mode)mode);
+			run(s, g, mode ? got : direct);
+			if (mode && memcmp(got, direct, n * sizeof *got))
+				fail_msg("%s, fusion %s, %s: not the bits of direct", what,
+					 fusion_name((enum fusion)fusion), graph_mode_name((enum graph_mode)mode));
+		}
+		double a = worst_row(g, direct, host), b = worst_row(g, direct, gpu), c = a > b ? a : b;
+		if (!(a <= TOLERANCE) || !(b <= TOLERANCE))
+			fail_msg("%s, fusion %s: worst row %.3g of the host's, %.3g of the GPU's", what,
+				 fusion_name((enum fusion)fusion), a, b);
+		worst = c > worst ? c : worst;
+	}
+	session_close(s);
+	free(direct);
+	free(got);
+	return worst;
+}
+
+static void test_golden(void **state)
+{
+	const char *name = golden_names[*(int *)*state];
+	struct golden g;
+	golden_load(&g, name);
+	size_t n = ROWS * (size_t)g.n_vocab;
+	float *host = malloc(n * sizeof *host), *gpu = malloc(n * sizeof *gpu);
+	struct session_options o = options(0, false);
+	struct loaded_model *on_host, *on_gpu;
+	struct session *s;
+	double worst = 0;
+	OK(loaded_model_open(&on_host, g.path, &o, e));
+	OK(session_open_on(&s, on_host, g.n_tokens, e));
+	run(s, &g, host);
+	session_close(s);
+	o = options(g.n_layer, false);
+	OK(loaded_model_open(&on_gpu, g.path, &o, e));
+	OK(session_open_on(&s, on_gpu, g.n_tokens, e));
+	assert_string_equal(session_device_name(s), "cuda");
+	run(s, &g, gpu);
+	session_close(s);
+	for (int layers = 1; layers <= g.n_layer; layers++) {
+		for (int head_on_host = layers == g.n_layer; head_on_host < 2; head_on_host++) {
+			struct loaded_model *m;
+			char what[96];
+			o = options(layers, head_on_host);
+			OK(loaded_model_open_on(&m, g.path, &o, on_gpu->parts[0].device, on_host->parts[0].device, e));
+			assert_string_equal(m->device_name, "cuda+host");
+			snprintf(what, sizeof what, "%s, %d layers on the GPU, head on the %s", name, layers,
+				 head_on_host ? "host" : "GPU");
+			double split = one_split(m, &g, host, gpu, what);
+			worst = split > worst ? split : worst;
+			loaded_model_close(m);
+		}
+	}
+	print_message("hybrid %-26s worst row of all placements: %.2g\n", name, worst);
+	loaded_model_close(on_gpu);
+	loaded_model_close(on_host);
+	free(host);
+	free(gpu);
+	golden_free(&g);
+}
+
+/* Opened as the program does it: kernels are compiled for the GPU's layers alone. */
+static void test_opened_by_options(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	size_t n = ROWS * (size_t)g.n_vocab;
+	float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got);
+	for (int layers = 0; layers <= 3; layers += 3) { /* 0 .. 2 are sliding layers: one head dimension */
+		struct session_options o = options(layers, false);
+		struct session *s;
+		o.context = g.n_tokens;
+		OK(session_open(&s, g.path, &o, e));
+		assert_int_equal(session_gpu_layers(s), layers);
+		assert_int_equal(session_threads(s), 4);
+		run(s, &g, layers ? got : want);
+		session_close(s);
+	}
+	double worst = worst_row(&g, got, want);
+	if (!(worst <= TOLERANCE))
+		fail_msg("3 layers on the GPU: worst row %.3g of the host's", worst);
+	free(want);
+	free(got);
+	golden_free(&g);
+}
+
+/* A replay reads what the host has written by then, and the host what a replay wrote. */
+static void test_graphs_copy_across(void **state)
+{
+	(void)state;
+	enum { N = 5000 };
+	const struct cuda_open_options o = {
+		.dims = {.n_head_dims = 1, .head_dims = {64}, .k_type = TENSOR_F32, .v_type = TENSOR_F32},
+		.pdl = true,
+		.batch = 1,
+		.n_in_max = 64,
+	};
+	struct device *d;
+	void *x, *y, *in, *out, *to_in, *from_out;
+	struct device_graph *graph;
+	struct device_exec *exec;
+	OK(device_cuda_open(&d, &o, e));
+	OK(d->ops->alloc(d, N * sizeof(float), &x, e));
+	OK(d->ops->alloc(d, N * sizeof(float), &y, e));
+	OK(d->ops->alloc_mapped(d, N * sizeof(float), &in, &to_in, e));
+	OK(d->ops->alloc_mapped(d, N * sizeof(float), &out, &from_out, e));
+	const struct add_params p = {.a = x, .b = x, .y = y, .n = N, .scale = 1.5f};
+	OK(d->ops->capture_begin(d, e));
+	OK(d->ops->copy(d, x, in, N * sizeof(float), e));
+	OK(d->ops->launch(d, KERNEL_add, &p, e));
+	OK(d->ops->copy(d, out, y, N * sizeof(float), e));
+	OK(d->ops->capture_end(d, &graph, e));
+	OK(d->ops->instantiate(d, graph, &exec, e));
+	OK(d->ops->exec_upload(d, exec, e));
+	const float *got = from_out;
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < N; i++)
+			((float *)to_in)[i] = (float)(i + round);
+		OK(d->ops->replay(d, exec, e));
+		OK(d->ops->synchronize(d, e));
+		for (int i = 0; i < N; i++)
+			assert_true(got[i] == 3 * (float)(i + round));
+	}
+	d->ops->exec_destroy(d, exec);
+	d->ops->graph_destroy(d, graph);
+	d->ops->free(d, x);
+	d->ops->free(d, y);
+	d->ops->free(d, in);
+	d->ops->free(d, out);
+	d->ops->close(d);
+}
+
+static bool no_gpu(void)
+{
+	struct error err;
+	if (!device_cuda_probe(&err))
+		return false;
+	printf("skipped: %s\n", err.text);
+	return true;
+}
+
+static int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
+#define GOLDEN(i)                                                            \
+	{                                                                    \
+		"test_golden_" #i, test_golden, NULL, NULL, &golden_index[i] \
+	}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_graphs_copy_across),
+		cmocka_unit_test(test_opened_by_options),
+		GOLDEN(0),
+		GOLDEN(1),
+		GOLDEN(2),
+		GOLDEN(3),
+		GOLDEN(4),
+		GOLDEN(5),
+		GOLDEN(6),
+		GOLDEN(7),
+	};
+	const struct apart apart = {"a GPU and the host", tests, sizeof tests / sizeof *tests, 4, no_gpu};
+	return apart_main(argc, argv, &apart, NULL);
+}
