@@ -210,7 +210,7 @@ for stage in "${stages[@]}"; do
   verdict "$stage" "${PIPESTATUS[0]}" "$start"
   # What a reader wants at the end.
   case $stage in
-    hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]|^[^ ].*layers|runs ok' \
+    hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs ok' \
       "$out/$stage.log" >>"$summary" ;;
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
     quick | identical | prefill | sweep) grep -E '^(pp|tg)[0-9]|runs ok' "$out/$stage.log" >>"$summary" ;;

@@ -75,12 +75,14 @@ static void set_heading(struct line *l, const struct run_row *row)
 		else
 			snprintf(read, sizeof read, ", reads %.2f GiB a token", mib / 1024);
 	}
-	char threads[24] = "";
+	char threads[24] = "", layers[32] = "";
 	if (row->n_threads != ROW_UNKNOWN)
-		snprintf(threads, sizeof threads, ", %d threads", (int)row->n_threads);
-	snprintf(l->heading, sizeof l->heading, "%.40s (%.20s %.8s%s) on %.20s%s, KV %.8s/%.8s",
+		snprintf(threads, sizeof threads, ", %d thread%s", (int)row->n_threads, row->n_threads == 1 ? "" : "s");
+	if (row->n_gpu_layers != ROW_UNKNOWN && row->n_gpu_layers > 0)
+		snprintf(layers, sizeof layers, ", %d GPU layers", (int)row->n_gpu_layers);
+	snprintf(l->heading, sizeof l->heading, "%.40s (%.20s %.8s%s) on %.60s%s%s, KV %.8s/%.8s",
 		 row->model && *row->model ? row->model : or_unknown(row->model_path_name), or_unknown(row->arch),
-		 or_unknown(row->weight_type), read, or_unknown(row->device), threads, or_unknown(row->type_k),
+		 or_unknown(row->weight_type), read, or_unknown(row->device), layers, threads, or_unknown(row->type_k),
 		 or_unknown(row->type_v));
 }
 

@@ -105,6 +105,32 @@ static void test_lines(void **state)
 	table_close(t);
 }
 
+/* Placements that differ in the layers on the GPU alone are told apart. */
+static void test_placements(void **state)
+{
+	(void)state;
+	struct cell two[2] = {cells[0], cells[0]};
+	struct table *t;
+	two[1].n_gpu_layers = 22;
+	assert_int_equal(table_open(&t, two, 2, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		struct run_row r;
+		row_init(&r);
+		r.cell = i;
+		r.repetition = 0;
+		r.status = "ok";
+		r.device = "NVIDIA H100 80GB HBM3+host";
+		r.n_gpu_layers = i ? 22 : 0;
+		r.n_threads = 16;
+		assert_int_equal(table_add(t, &r, NULL), 0);
+	}
+	char *text = render(t);
+	assert_non_null(strstr(text, "on NVIDIA H100 80GB HBM3+host, 16 threads, KV"));
+	assert_non_null(strstr(text, "on NVIDIA H100 80GB HBM3+host, 22 GPU layers, 16 threads, KV"));
+	free(text);
+	table_close(t);
+}
+
 static void test_nothing(void **state)
 {
 	(void)state;
@@ -119,6 +145,7 @@ static void test_nothing(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_nothing)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_placements),
+					   cmocka_unit_test(test_nothing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
