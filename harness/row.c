@@ -87,6 +87,10 @@ const struct column row_columns[] = {
 	INT(n_gpu_layers_asked),
 	INT(n_threads_asked),
 	INT(n_context),
+	TEXT(head_device),
+	INT(host_weight_bytes_per_token),
+	INT(gpu_weight_bytes_per_token),
+	INT(crossing_bytes_per_token),
 };
 #undef TEXT
 #undef INT
@@ -203,6 +207,10 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->n_gpu_layers = known(f->n_gpu_layers);
 	r->n_threads = known(f->n_threads);
 	r->weight_bytes_per_token = known(f->weight_bytes_per_token);
+	r->head_device = f->head_device;
+	r->host_weight_bytes_per_token = known(f->host_weight_bytes_per_token);
+	r->gpu_weight_bytes_per_token = known(f->gpu_weight_bytes_per_token);
+	r->crossing_bytes_per_token = known(f->crossing_bytes_per_token);
 	r->kv_bytes = known(f->kv_bytes);
 	r->bandwidth_gb_s = f->bandwidth_bytes_s > 0 ? f->bandwidth_bytes_s / 1e9 : NAN;
 }

@@ -88,6 +88,10 @@ struct run_row {
 	int64_t n_gpu_layers_asked;
 	int64_t n_threads_asked;
 	int64_t n_context; /* positions that the cache was opened for */
+	const char *head_device;
+	int64_t host_weight_bytes_per_token;
+	int64_t gpu_weight_bytes_per_token;
+	int64_t crossing_bytes_per_token;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

@@ -59,13 +59,17 @@ struct workload_facts {
 	const char *model; /* the model's own name */
 	const char *arch;
 	const char *weight_type; /* of most weight bytes */
-	const char *device;
+	const char *device;      /* "A+B": the model's first layers on A, the rest on B */
+	const char *head_device; /* where the output head runs */
 	int n_vocab;
 	int n_threads;
-	int n_gpu_layers;               /* on the GPU, after -1 was resolved */
-	int64_t weight_bytes_per_token; /* read by one decoded token */
-	int64_t kv_bytes;               /* of the whole cache */
-	double bandwidth_bytes_s;       /* of the device's memory, as measured in this process */
+	int n_gpu_layers;                    /* on the GPU, after -1 was resolved */
+	int64_t weight_bytes_per_token;      /* read by one decoded token */
+	int64_t host_weight_bytes_per_token; /* the part of it that the host reads, and the GPU's */
+	int64_t gpu_weight_bytes_per_token;
+	int64_t crossing_bytes_per_token; /* between two devices */
+	int64_t kv_bytes;                 /* of the whole cache */
+	double bandwidth_bytes_s;         /* of the device's memory, as measured in this process */
 };
 
 /* Running totals since opening: differences are what rows record. */

@@ -88,6 +88,10 @@ static void fake_facts(struct workload *w, struct workload_facts *out)
 		.n_threads = 3,
 		.n_gpu_layers = 0,
 		.weight_bytes_per_token = 5000000,
+		.head_device = "head",
+		.host_weight_bytes_per_token = 3000000,
+		.gpu_weight_bytes_per_token = -1,
+		.crossing_bytes_per_token = 10240,
 		.kv_bytes = 4096,
 		.bandwidth_bytes_s = 10e9,
 	};

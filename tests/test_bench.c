@@ -108,6 +108,11 @@ static void test_sweep(void **state)
 		assert_string_equal(csv_at(&runs, r, "status"), "ok");
 		assert_string_equal(csv_at(&runs, r, "reason"), "");
 		assert_string_equal(csv_at(&runs, r, "device"), "host");
+		assert_string_equal(csv_at(&runs, r, "head_device"), "host");
+		assert_string_equal(csv_at(&runs, r, "host_weight_bytes_per_token"),
+				    csv_at(&runs, r, "weight_bytes_per_token"));
+		assert_string_equal(csv_at(&runs, r, "gpu_weight_bytes_per_token"), "");
+		assert_string_equal(csv_at(&runs, r, "crossing_bytes_per_token"), "");
 		assert_string_equal(csv_at(&runs, r, "arch"), "gemma4");
 		assert_string_equal(csv_at(&runs, r, "weight_type"), "Q8_0");
 		assert_true(strtod(csv_at(&runs, r, "tokens_per_s"), NULL) > 0);

@@ -236,6 +236,10 @@ static void test_times(void **state)
 		assert_true(k->row.kv_bytes_per_token == 104500);
 		assert_true(fabs(k->row.achieved_gb_s - 5104500 / (cost * 1e3)) < 1e-9);
 		assert_true(fabs(k->row.bandwidth_share - k->row.achieved_gb_s / 10) < 1e-9);
+		assert_int_equal(k->row.host_weight_bytes_per_token, 3000000);
+		assert_true(k->row.gpu_weight_bytes_per_token == ROW_UNKNOWN);
+		assert_int_equal(k->row.crossing_bytes_per_token, 10240);
+		assert_string_equal(k->row.head_device, "head");
 		assert_int_equal(k->row.n_threads, 3);
 		assert_int_equal(k->row.n_threads_asked, 0);
 		assert_string_equal(k->row.model_path_name, "m.gguf");

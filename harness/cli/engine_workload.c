@@ -35,6 +35,7 @@ struct engine_workload {
 	struct session *session;
 	struct engine_source *source;
 	char device[160];
+	char head_device[160];
 };
 
 static struct engine_workload *engine(struct workload *w)
@@ -73,33 +74,42 @@ static const char *weight_type(const struct model *m)
 	return tensor_type_name(types[best]);
 }
 
-/* "host", or what the GPU calls itself, with "+host" where the host has layers too. */
-static const char *device_label(struct engine_workload *w)
+/* What a session calls its devices, with what the GPU calls itself in the GPU's place: "NVIDIA H100 80GB HBM3+host". */
+static const char *device_label(const char *name, char *label, size_t bytes)
 {
-	const char *reason, *name = session_device_name(w->session), *others = strchr(name, '+');
-	const struct environment_gpu *gpu = session_gpu_layers(w->session) ? engine_gpu(&reason) : NULL;
-	if (!gpu)
-		return name;
-	snprintf(w->device, sizeof w->device, "%s%s", gpu->name, others ? others : "");
-	return w->device;
+	const char *reason, *host = strstr(name, "host");
+	const struct environment_gpu *gpu = host == name ? NULL : engine_gpu(&reason);
+	snprintf(label, bytes, "%s%s%s", gpu ? gpu->name : name, gpu && host ? "+" : "", gpu && host ? host : "");
+	return label;
+}
+
+/* Of what a device does not read nothing is recorded. */
+static int64_t bytes_or_unknown(size_t bytes)
+{
+	return bytes ? (int64_t)bytes : -1;
 }
 
 static void engine_facts(struct workload *w, struct workload_facts *out)
 {
-	struct session *s = engine(w)->session;
+	struct engine_workload *e = engine(w);
+	struct session *s = e->session;
 	const struct model *m = session_model(s);
 	struct session_stats stats = session_stats(s);
 	*out = (struct workload_facts){
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
 		.weight_type = weight_type(m),
-		.device = device_label(engine(w)),
+		.device = device_label(session_device_name(s), e->device, sizeof e->device),
+		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
 		.n_vocab = m->n_vocab,
 		.n_threads = session_threads(s),
 		.n_gpu_layers = session_gpu_layers(s),
 		.weight_bytes_per_token = (int64_t)stats.decode_weight_bytes,
+		.host_weight_bytes_per_token = bytes_or_unknown(stats.host_decode_bytes),
+		.gpu_weight_bytes_per_token = bytes_or_unknown(stats.decode_weight_bytes - stats.host_decode_bytes),
+		.crossing_bytes_per_token = bytes_or_unknown(stats.crossing_bytes),
 		.kv_bytes = (int64_t)stats.kv_bytes,
-		.bandwidth_bytes_s = engine(w)->source->bandwidth > 0 ? engine(w)->source->bandwidth : NAN,
+		.bandwidth_bytes_s = e->source->bandwidth > 0 ? e->source->bandwidth : NAN,
 	};
 }
 
