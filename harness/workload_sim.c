@@ -128,6 +128,9 @@ static void sim_facts(struct workload *w, struct workload_facts *out)
 		.n_threads = 1,
 		.n_gpu_layers = 0,
 		.weight_bytes_per_token = -1,
+		.host_weight_bytes_per_token = -1,
+		.gpu_weight_bytes_per_token = -1,
+		.crossing_bytes_per_token = -1,
 		.kv_bytes = -1,
 		.bandwidth_bytes_s = NAN,
 	};
