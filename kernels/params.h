@@ -340,6 +340,67 @@ struct experts_gated_params {
 	int reserved;
 };
 
+/* ---- SnapKV, once at the end of a prompt; engine/snapkv.h says what it is for ---- */
+
+/*
+ * The observation window is the last `window` of n_keys tokens; token w of it stands in slot n_keys - window + w
+ * and attends the slots up to its own. A KV head's rows are its window's queries: row w * group + g is query head
+ * kv_head * group + g of token w. Caches are those of global layers: ring is 0.
+ */
+
+/* Greatest score m and l = sum of exp(score - m) of each row over each split of the keys; l = 0 where it has none. */
+struct snapkv_softmax_params {
+	const float *q; /* (window, n_heads, head_dim) */
+	struct kv kv;
+	float *stats; /* (n_kv_heads, window * group, n_splits, 2): m, l */
+	int n_heads;
+	int window;
+	int n_keys;
+	int split_len; /* split s has keys [s * split_len, (s + 1) * split_len) */
+	int n_splits;
+	float scale;
+};
+
+/* scores[h][j] = (add: itself +) the rows' softmax probabilities of key j, summed over rows in ascending order. */
+struct snapkv_vote_params {
+	const float *q; /* as snapkv_softmax_params, and what that left in stats */
+	struct kv kv;
+	const float *stats;
+	float *scores; /* (n_kv_heads, n_keys - window): the window's own keys are no candidates */
+	int n_heads;
+	int window;
+	int n_keys;
+	int n_splits;
+	float scale;
+	int add;
+};
+
+/*
+ * pooled[h][j] = max of scores[h][j - pool / 2 .. j + pool / 2], cut off at 0 and n_keys - window. kept[h] = the
+ * budget - window candidates with the greatest pooled scores, ties to the lower index, and the window's slots; in
+ * ascending order. Scores are not negative. window <= budget < n_keys, pool odd.
+ */
+struct snapkv_select_params {
+	const float *scores; /* (n_kv_heads, n_keys - window) */
+	float *pooled;       /* as scores */
+	int *kept;           /* (n_kv_heads, budget) */
+	int n_kv_heads;
+	int n_keys;
+	int window;
+	int budget;
+	int pool;
+	int reserved;
+};
+
+/* Slot s of KV head h in `to` = slot kept[h][s] in `from`, k and v. The caches share no memory, types are the same. */
+struct snapkv_compact_params {
+	struct kv from;
+	struct kv to;
+	const int *kept; /* (n_kv_heads, n_kept) */
+	int n_kept;
+	int reserved;
+};
+
 /* X(name, depends on position): struct name_params, k_name, KERNEL_name */
 #define KERNEL_LIST(X)          \
 	X(embed, 1)             \
@@ -362,7 +423,11 @@ struct experts_gated_params {
 	X(norm_add, 0)          \
 	X(norm_gated, 0)        \
 	X(matmul_gated, 0)      \
-	X(experts_gated, 0)
+	X(experts_gated, 0)     \
+	X(snapkv_softmax, 0)    \
+	X(snapkv_vote, 0)       \
+	X(snapkv_select, 0)     \
+	X(snapkv_compact, 0)
 
 enum kernel {
 #define X(name, positional) KERNEL_##name,

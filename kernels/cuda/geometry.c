@@ -461,6 +461,10 @@ int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *car
 		return geometry_matmul_gated(params, card, out);
 	case KERNEL_experts_gated:
 		return geometry_experts_gated(params, card, out);
+	case KERNEL_snapkv_softmax:
+	case KERNEL_snapkv_vote:
+	case KERNEL_snapkv_select:
+	case KERNEL_snapkv_compact:
 	case KERNEL_COUNT:
 		break;
 	}
