@@ -296,6 +296,8 @@ static void attend(struct pass *p, int i)
 	const struct forward_scratch *s = &p->f->scratch;
 	int window = l->sliding ? m->window : 0;
 	if (p->tokens) {
+		if (p->f->snapkv)
+			snapkv_take(p->f->snapkv, &p->e, i, p->at.host.pos, p->n, s->q);
 		op_attention_prefill(&p->e, (struct attention_prefill_params){.at = p->at,
 									      .q = s->q,
 									      .kv = p->f->cache->layers[i],

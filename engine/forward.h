@@ -16,6 +16,7 @@
 #include "engine/graph.h"
 #include "engine/kv_cache.h"
 #include "engine/model.h"
+#include "engine/snapkv.h"
 #include "engine/weights.h"
 
 enum fusion { FUSION_NONE, FUSION_FULL };
@@ -59,6 +60,7 @@ struct forward {
 	struct model_range range; /* that part */
 	const struct weights *weights;
 	struct kv_cache *cache;
+	struct snapkv *snapkv; /* gets the queries of prefilled tokens; null: nobody wants them */
 	struct device *device;
 	int batch;      /* longest chunk */
 	int logit_rows; /* rows of logits computed at once; 0 without the head */
@@ -95,7 +97,8 @@ struct forward_rows {
 /*
  * Enqueues the stage for the chunk; where it embeds, the ids are in scratch.tokens. Behind the last stage the
  * residual stream of the chunk's last n_out (0 .. n) tokens is in the first rows of its scratch.h. Layers at the end
- * that read other layers' caches and write none (20 of E2B's 35) run for those n_out only.
+ * that read other layers' caches and write none (20 of E2B's 35) run for those n_out only, and for those of the
+ * last rows whose queries SnapKV observes.
  * The caller advances the cache, and waits for a stage before it enqueues the next.
  */
 int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err);

@@ -93,6 +93,7 @@ int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_o
 			 .out = g->out,
 			 .n = r->n};
 	int i = g->range.begin, reader = first_reader(f->model);
+	int observed = f->snapkv ? snapkv_rows(f->snapkv, r->pos, r->n) : 0;
 	if (g->in)
 		arrive_kv(&p, g->in, i);
 	p.at.host.pos += r->n - r->kept;
@@ -104,11 +105,14 @@ int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_o
 	for (; i < g->range.end && i < reader; i++)
 		pass_layer(&p, i);
 	if (i >= reader)
-		keep_last(&p, n_out);
+		keep_last(&p, n_out > observed ? n_out : observed);
 	for (; i < g->range.end && p.n; i++)
 		pass_layer(&p, i);
-	if (i == f->model->n_layer)
+	if (i == f->model->n_layer) {
+		if (f->snapkv)
+			snapkv_advance(f->snapkv, r->pos, r->n);
 		trim(&p, n_out);
+	}
 	if (g->out && p.n)
 		leave_rows(&p, g->range.end);
 	r->kept = p.n;

@@ -1,5 +1,7 @@
 #include "engine/kv_cache.h"
 
+#include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,10 +19,16 @@ static int check_type(const char *what, enum tensor_type type, struct error *err
 			 tensor_type_name(type));
 }
 
+/* Unique in the process, so that no graph outlives its pointers unnoticed. */
+static uint64_t next_generation(void)
+{
+	static uint64_t generations;
+	return ++generations;
+}
+
 int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_range *r, struct device *d, int context,
 		  int slack, enum tensor_type k_type, enum tensor_type v_type, struct error *err)
 {
-	static uint64_t generations; /* unique in the process, so that no graph outlives its pointers unnoticed */
 	*c = (struct kv_cache){.device = d,
 			       .model = m,
 			       .begin = r->begin,
@@ -66,7 +74,7 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 		}
 		c->bytes += half_bytes(kv, k_type) + half_bytes(kv, v_type);
 	}
-	c->generation = ++generations;
+	c->generation = next_generation();
 	return 0;
 }
 
@@ -91,7 +99,7 @@ int kv_cache_check(const struct kv_cache *c, int n, struct error *err)
 		return 0;
 	return error_set(err, ERROR_INPUT,
 			 "position %d + %d tokens exceed the cache of %d positions; open it with more", c->pos, n,
-			 c->capacity);
+			 c->capacity + c->evicted);
 }
 
 void kv_cache_advance(struct kv_cache *c, int n)
@@ -158,6 +166,70 @@ int kv_cache_save(struct kv_cache *c, struct error *err)
 	return rc;
 }
 
+static bool owns_global(const struct kv_cache *c, int layer)
+{
+	return c->model->layers[layer].kv_source == layer && c->layers[layer].k && !c->layers[layer].ring;
+}
+
+/*
+ * New memory for the global layers, `capacity` entries each, what move leaves in it (null: nothing), and then no
+ * old one.
+ */
+static int replace_global(struct kv_cache *c, int capacity, kv_cache_move *move, void *ctx, struct error *err)
+{
+	const struct device_ops *ops = c->device->ops;
+	int n = c->model->n_layer, rc = 0;
+	struct kv *new = calloc((size_t)n, sizeof *new);
+	if (!new)
+		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", n);
+	for (int i = 0; i < n && !rc; i++) {
+		if (!owns_global(c, i))
+			continue;
+		new[i] = c->layers[i];
+		new[i].k = new[i].v = NULL;
+		new[i].capacity = capacity;
+		if (!(rc = ops->alloc(c->device, half_bytes(&new[i], new[i].type), &new[i].k, err)) &&
+		    !(rc = ops->alloc(c->device, half_bytes(&new[i], new[i].v_type), &new[i].v, err)) && move)
+			rc = move(ctx, i, &c->layers[i], &new[i], err);
+	}
+	/* What is freed now: the old memory, or, after a failure, the new. */
+	for (int i = 0; i < n; i++) {
+		if (!owns_global(c, i))
+			continue;
+		struct kv old = rc ? new[i] : c->layers[i];
+		if (!rc) {
+			c->bytes += half_bytes(&new[i], new[i].type) + half_bytes(&new[i], new[i].v_type);
+			c->bytes -= half_bytes(&old, old.type) + half_bytes(&old, old.v_type);
+			c->layers[i] = new[i];
+		}
+		ops->free(c->device, old.k);
+		ops->free(c->device, old.v);
+	}
+	free(new);
+	if (rc)
+		return error_prefix(err, rc, "a K/V cache of %d entries on global layers", capacity);
+	for (int i = 0; i < c->end; i++)
+		c->layers[i] = c->layers[c->model->layers[i].kv_source];
+	c->capacity = capacity;
+	c->generation = next_generation();
+	return 0;
+}
+
+int kv_cache_evict(struct kv_cache *c, int kept, int window, kv_cache_move *move, void *ctx, struct error *err)
+{
+	assert(window >= 0 && window <= kept && kept < c->pos);
+	if (c->evicted)
+		return error_set(err, ERROR_INPUT,
+				 "%d entries were evicted already; reset the session before the next prompt",
+				 c->evicted);
+	int rc = replace_global(c, c->capacity - (c->pos - kept), move, ctx, err);
+	if (rc)
+		return rc;
+	c->evicted = c->pos - kept;
+	c->floor = c->pos - window;
+	return 0;
+}
+
 /* Whether going back to pos needs the rings as they were saved. */
 static bool needs_saved(const struct kv_cache *c, int pos)
 {
@@ -176,9 +248,11 @@ int kv_cache_rewind_check(const struct kv_cache *c, int pos, struct error *err)
 {
 	if (pos < 0 || pos > c->pos)
 		return error_set(err, ERROR_INPUT, "cannot rewind from position %d to %d", c->pos, pos);
-	if (pos < c->evicted)
-		return error_set(err, ERROR_INPUT, "cannot rewind to %d: %d entries in front were evicted", pos,
-				 c->evicted);
+	if (pos != 0 && pos < c->floor)
+		return error_set(err, ERROR_INPUT,
+				 "cannot rewind to %d: %d entries before position %d were evicted; rewind to 0 "
+				 "and prefill again",
+				 pos, c->evicted, c->floor);
 	if (needs_saved(c, pos) && pos != c->checkpoint)
 		return error_set(err, ERROR_INPUT,
 				 "cannot rewind to %d: sliding layers were written up to %d and hold %d positions; "
@@ -197,8 +271,13 @@ int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
 			return rc;
 		c->high = c->saved_high;
 	}
-	if (pos == 0)
+	if (pos == 0) {
+		rc = c->evicted ? replace_global(c, c->capacity + c->evicted, NULL, NULL, err) : 0;
+		if (rc)
+			return rc;
+		c->evicted = c->floor = 0;
 		c->high = 0; /* all that will ever be read is written again */
+	}
 	c->pos = pos;
 	if (c->checkpoint > pos)
 		c->checkpoint = -1;

@@ -5,6 +5,9 @@
  *
  * Positions are logical. The cache knows how far it was written and therefore which
  * rewinds are possible; it does not know tokens.
+ *
+ * After an eviction a global layer's slots are physical: slot = pos - evicted, all KV heads alike. Which
+ * entries stay is the caller's choice (engine/snapkv.h); the last ones before pos always do.
  */
 #ifndef GEMMARK_ENGINE_KV_CACHE_H
 #define GEMMARK_ENGINE_KV_CACHE_H
@@ -21,11 +24,12 @@ struct kv_cache {
 	int begin; /* the range: layers [begin, end) */
 	int end;
 	struct kv *layers; /* (n_layer); a shared layer's entry is its source's; zero where the range attends nothing */
-	int capacity;      /* positions */
+	int capacity;      /* entries that a global layer holds: positions, less those evicted */
 	int slack;         /* positions that may be appended at once */
 	int pos;           /* next position to write */
 	int high;          /* one past the highest position whose slot was written */
 	int evicted;       /* entries removed in front of pos on global layers */
+	int floor;         /* lowest position but 0 that a rewind may reach: what lies below was thinned out */
 	size_t bytes;
 	uint64_t generation; /* changes whenever geometry or pointers do */
 	int checkpoint;      /* position saved, -1: none */
@@ -50,10 +54,23 @@ void kv_cache_advance(struct kv_cache *c, int n);
 
 /* Saves the rings at the current position; enqueued on the device. One checkpoint at a time. */
 int kv_cache_save(struct kv_cache *c, struct error *err);
-/* Whether kv_cache_rewind could go there; ERROR_INPUT where a ring has lost what it needs. */
+/* Whether kv_cache_rewind could go there; ERROR_INPUT where a ring has lost what it needs, or pos is below the floor.
+ */
 int kv_cache_rewind_check(const struct kv_cache *c, int pos, struct error *err);
-/* Back to an earlier position; what kv_cache_rewind_check returns where that fails. Enqueued. */
+/*
+ * Back to an earlier position; what kv_cache_rewind_check returns where that fails. Enqueued. To 0, global layers
+ * hold as many positions as at opening again: ERROR_MEMORY, and nothing changed, where there is no room for them.
+ */
 int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err);
+
+/* Enqueues the move of what an owning layer keeps: slots 0 .. kept of `to`. */
+typedef int kv_cache_move(void *ctx, int layer, const struct kv *from, const struct kv *to, struct error *err);
+/*
+ * Of pos entries global layers keep `kept`, and have room for as many more positions as before. The last `window` of
+ * them are the last positions, in their order. The new memory is allocated and filled before any old is
+ * freed; after a failure the cache is as it was. Once between two resets.
+ */
+int kv_cache_evict(struct kv_cache *c, int kept, int window, kv_cache_move *move, void *ctx, struct error *err);
 
 /* K and V bytes that decoding one token at position pos reads, all of the range, shared ones as often as they read. */
 size_t kv_cache_bytes_read(const struct kv_cache *c, int pos);

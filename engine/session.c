@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/clock.h"
 #include "engine/loaded_model.h"
 #include "engine/nvtx.h"
 #include "engine/pipeline.h"
@@ -14,6 +15,7 @@ struct session {
 	bool owns_loaded;
 	const struct model *model; /* the loaded one */
 	struct pipeline pipeline;
+	struct snapkv snapkv; /* of a model on one device */
 	enum graph_mode mode;
 	float *logits;       /* host, (logit_rows, n_vocab) */
 	bool logits_on_host; /* row logits_row of it is the last token's */
@@ -46,6 +48,7 @@ static int open_on(struct session *s, int context, struct error *err)
 	if (!s->logits)
 		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", m->model.n_vocab);
 	s->mode = m->options.mode;
+	s->pipeline.parts[0].forward.snapkv = &s->snapkv;
 	return 0;
 }
 
@@ -88,6 +91,7 @@ void session_close(struct session *s)
 	if (!s)
 		return;
 	pipeline_close(&s->pipeline);
+	snapkv_close(&s->snapkv);
 	s->loaded->n_sessions--;
 	if (s->owns_loaded)
 		loaded_model_close(s->loaded);
@@ -279,9 +283,72 @@ int session_checkpoint(struct session *s, struct error *err)
 int session_rewind(struct session *s, int pos, struct error *err)
 {
 	int rc = pipeline_rewind(&s->pipeline, pos, err);
-	if (!rc)
-		s->has_logits = s->logits_on_host = false;
-	return rc;
+	if (rc)
+		return rc;
+	snapkv_rewind(&s->snapkv, pos);
+	s->has_logits = s->logits_on_host = false;
+	return 0;
+}
+
+/* Whether SnapKV's kernels reach all that they need. */
+static int check_snapkv(const struct session *s, struct error *err)
+{
+	const struct loaded_model *m = s->loaded;
+	const char *why = m->parts[0].device->ops->no_snapkv;
+	if (m->n_parts > 1)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "SnapKV needs the whole model on one device so far, and this one is on %s; "
+				 "run it with -ngl 0",
+				 m->device_name);
+	return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
+}
+
+int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err)
+{
+	const struct kv_cache *cache = &s->pipeline.parts[0].cache;
+	snapkv_close(&s->snapkv);
+	if (!o->budget || end <= o->budget)
+		return 0;
+	int rc = check_snapkv(s, err);
+	if (rc)
+		return rc;
+	if (cache->evicted)
+		return error_set(err, ERROR_INPUT,
+				 "SnapKV evicted %d entries already; rewind to 0 before the next prompt",
+				 cache->evicted);
+	if (cache->pos > end - o->window)
+		return error_set(err, ERROR_INPUT,
+				 "SnapKV observes the tokens from position %d to %d, and this is position %d already",
+				 end - o->window, end, cache->pos);
+	return snapkv_open(&s->snapkv, o, s->model, session_device(s), end, err);
+}
+
+int session_evict(struct session *s, struct session_eviction *out, struct error *err)
+{
+	struct device *d = session_device(s);
+	struct kv_cache *cache = &s->pipeline.parts[0].cache;
+	*out = (struct session_eviction){
+		.entries_before = cache->pos - cache->evicted,
+		.memory_before = d->ops->memory(d).used,
+	};
+	int64_t t0 = clock_ns();
+	if (snapkv_observes(&s->snapkv)) {
+		nvtx_push("evict", cache->pos);
+		int rc = snapkv_evict(&s->snapkv, cache, err);
+		nvtx_pop();
+		if (rc)
+			return rc;
+		snapkv_close(&s->snapkv);
+		out->us = (double)(clock_ns() - t0) * 1e-3;
+	}
+	out->entries_after = cache->pos - cache->evicted;
+	out->memory_after = d->ops->memory(d).used;
+	return 0;
+}
+
+int session_evicted(const struct session *s)
+{
+	return s->pipeline.parts[0].cache.evicted;
 }
 
 void session_trace(struct session *s, float *hidden)

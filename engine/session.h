@@ -17,6 +17,7 @@
 #include "engine/forward.h"
 #include "engine/graph.h"
 #include "engine/model.h"
+#include "engine/snapkv.h"
 
 struct session_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
@@ -99,8 +100,34 @@ int session_logits(struct session *s, const float **logits, struct error *err);
  * many tokens are decoded in between (the sliding rings are saved).
  */
 int session_checkpoint(struct session *s, struct error *err);
-/* Back to `pos`: the checkpoint, or any earlier position that the rings still hold; 0 always works. */
+/*
+ * Back to `pos`: the checkpoint, or any earlier position that the rings still hold and no eviction thinned out;
+ * 0 always works, and undoes an eviction.
+ */
 int session_rewind(struct session *s, int pos, struct error *err);
+
+/*
+ * SnapKV, engine/snapkv.h. The prompt that is being prefilled ends at position `end`: from here on the queries of
+ * its last `window` tokens are kept. Takes the place of an earlier observation. Options that are off, or a
+ * prompt within the budget: nothing is kept, and session_evict has nothing to do. ERROR_UNSUPPORTED where there is
+ * something to do and the model is on two devices, or on one that has no kernels for it.
+ */
+int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err);
+
+struct session_eviction {
+	int entries_before; /* of a KV head of a global layer */
+	int entries_after;
+	double us;            /* the vote, the move and giving memory back */
+	size_t memory_before; /* bytes allocated on the device, the observed queries among them */
+	size_t memory_after;
+};
+/*
+ * At the observed prompt's end: keeps what its window votes for and gives the rest of the memory back; the
+ * observation ends. Decoding, prefill and checkpoints go on from there. After a failure the session is as it was.
+ */
+int session_evict(struct session *s, struct session_eviction *out, struct error *err);
+/* Entries that an eviction removed in front of the position. */
+int session_evicted(const struct session *s);
 
 /* Hidden states for tests: (n_layer + 1, n_embd) of the last token of the next prefill or decode; null stops it. */
 void session_trace(struct session *s, float *hidden);

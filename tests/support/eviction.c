@@ -1,0 +1,354 @@
+#include "tests/support/eviction.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/synth.h"
+#include "tests/support/folder.h"
+#include "tests/support/golden.h"
+#include "tests/support/masked.h"
+
+enum {
+	PROMPT = EVICTION_PROMPT,
+	DECODE = 64,
+	CHUNK = 24,
+	AGAIN = 16,
+	AFTER = DECODE + CHUNK + AGAIN,
+	CONTEXT = PROMPT + AFTER,
+	BATCH = 32,
+};
+
+/* A name, and the layers where they are not the arch's own. */
+static const struct {
+	const char *arch;
+	int n_layer;
+} models[EVICTION_MODELS] = {
+	{"gemma4-e4b-tiny", 0}, {"gemma4-e4b-tiny", 24},    {"gemma4-e2b-tiny", 0},
+	{"gemma4-31b-tiny", 0}, {"gemma4-26b-a4b-tiny", 0}, {"qwen3-tiny", 0},
+};
+const char *const eviction_models[EVICTION_MODELS] = {
+	"E4B", "E4B of 24 layers", "E2B", "31B", "26B-A4B", "Qwen3",
+};
+
+const struct snapkv_options eviction_cases[EVICTION_CASES] = {
+	{128, 64, 7}, {299, 8, 13}, {48, 16, 1}, {100, 1, 5}, {20, 20, 3},
+};
+
+#define OK(call)                                       \
+	do {                                           \
+		struct error ok_error = {0};           \
+		struct error *e = &ok_error;           \
+		if (call)                              \
+			fail_msg("%s", ok_error.text); \
+	} while (0)
+
+static char folder[FOLDER_BYTES];
+
+const char *eviction_model(int model)
+{
+	static char paths[EVICTION_MODELS][FOLDER_BYTES + 32];
+	if (!folder[0])
+		assert_int_equal(folder_make(folder, "snapkv"), 0);
+	if (paths[model][0])
+		return paths[model];
+	snprintf(paths[model], sizeof paths[model], "%s/%d.gguf", folder, model);
+	struct synth_options o;
+	struct synth_plan p;
+	synth_options_default(&o, models[model].arch);
+	o.n_layer = models[model].n_layer;
+	OK(synth_plan_init(&p, &o, e));
+	OK(synth_write(&p, paths[model], 2, NULL, NULL, e));
+	synth_plan_free(&p);
+	return paths[model];
+}
+
+void eviction_clean(void)
+{
+	if (folder[0])
+		folder_remove(folder);
+}
+
+struct session *eviction_session(const char *path, int n_gpu_layers, enum tensor_type cache)
+{
+	struct session_options o;
+	struct session *s = NULL;
+	session_options_default(&o);
+	o.n_gpu_layers = n_gpu_layers;
+	o.n_threads = 1; /* the kernels' own tests use more */
+	o.context = CONTEXT;
+	o.batch = BATCH;
+	o.k_type = o.v_type = cache;
+	o.prefill = PREFILL_F32;
+	OK(session_open(&s, path, &o, e));
+	return s;
+}
+
+static int token_at(const struct session *s, int i)
+{
+	return (int)((unsigned)(i + 1) * 2654435761u % (unsigned)session_model(s)->n_vocab);
+}
+
+/* Tokens of the position's own. */
+static void prefill(struct session *s, int n, float *rows)
+{
+	int tokens[PROMPT];
+	assert_true(n <= PROMPT);
+	for (int i = 0; i < n; i++)
+		tokens[i] = token_at(s, session_position(s) + i);
+	OK(session_prefill(s, tokens, n, rows, e));
+}
+
+static enum graph_event decode(struct session *s, float *row)
+{
+	struct token_timing t;
+	const float *logits;
+	OK(session_decode(s, token_at(s, session_position(s)), &t, e));
+	OK(session_logits(s, &logits, e));
+	if (t.event == GRAPH_EVENT_FALLBACK)
+		fail_msg("%s", session_fallback_reason(s));
+	memcpy(row, logits, (size_t)session_model(s)->n_vocab * sizeof *row);
+	return t.event;
+}
+
+static void decode_some(struct session *s, int n, float *rows)
+{
+	for (int i = 0; i < n; i++)
+		decode(s, rows + (size_t)i * (size_t)session_model(s)->n_vocab);
+}
+
+void eviction_prompt(struct session *s, const struct snapkv_options *o, float *rows)
+{
+	OK(session_rewind(s, 0, e));
+	if (o)
+		OK(session_observe(s, o, PROMPT, e));
+	prefill(s, PROMPT, rows);
+}
+
+struct session_eviction eviction_evict(struct session *s)
+{
+	struct session_eviction v;
+	OK(session_evict(s, &v, e));
+	return v;
+}
+
+/* ---- masking ---- */
+
+/* rows: (AFTER, n_vocab) */
+static void go_on(struct session *s, float *rows)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	decode_some(s, DECODE, rows);
+	prefill(s, CHUNK, rows + DECODE * vocab);
+	decode_some(s, AGAIN, rows + (DECODE + CHUNK) * vocab);
+}
+
+static void expect_same_kept(const char *what, const struct masked *plain, const struct masked *ours)
+{
+	for (int c = 0; c < masked_caches(plain); c++) {
+		const struct masked_kept *want = masked_kept(plain, c), *got = masked_evicted(ours, c);
+		assert_non_null(got->slots);
+		assert_int_equal(got->n_heads, want->n_heads);
+		assert_int_equal(got->n, want->n);
+		for (int i = 0; i < want->n_heads * want->n; i++)
+			if (got->slots[i] != want->slots[i])
+				fail_msg("%s: cache %d, head %d, entry %d: slot %d was kept, not %d", what, c,
+					 i / want->n, i % want->n, got->slots[i], want->slots[i]);
+	}
+	assert_null(masked_evicted(ours, masked_caches(plain))->slots);
+}
+
+void eviction_equals_masking(int model, int n_gpu_layers, double tolerance)
+{
+	const char *path = eviction_model(model);
+	struct session *full = eviction_session(path, n_gpu_layers, TENSOR_F32);
+	struct session *s = eviction_session(path, n_gpu_layers, TENSOR_F32);
+	struct masked *reference = masked_open(full), *watched = masked_open(s);
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	float *prompt = malloc(PROMPT * vocab * sizeof *prompt);
+	float *want = malloc(AFTER * vocab * sizeof *want), *got = malloc(AFTER * vocab * sizeof *got);
+	assert_true(prompt && want && got);
+	double worst = 0, margin = 1;
+	/* With logits of all rows, shared layers see all of them: every query passes the mask. */
+	eviction_prompt(full, NULL, prompt);
+	OK(session_checkpoint(full, e));
+	for (int i = 0; i < EVICTION_CASES; i++) {
+		const struct snapkv_options *o = &eviction_cases[i];
+		char what[128];
+		snprintf(what, sizeof what, "%s, budget %d, window %d, pool %d", eviction_models[model], o->budget,
+			 o->window, o->pool);
+		masked_apply(reference, false);
+		OK(session_rewind(full, PROMPT, e));
+		double gap = masked_elect(reference, PROMPT, o);
+		margin = gap < margin ? gap : margin;
+		masked_apply(reference, true);
+		go_on(full, want);
+
+		masked_forget(watched);
+		eviction_prompt(s, o, NULL);
+		struct session_eviction v = eviction_evict(s);
+		assert_int_equal(v.entries_before, PROMPT);
+		assert_int_equal(v.entries_after, o->budget);
+		assert_int_equal(session_evicted(s), PROMPT - o->budget);
+		expect_same_kept(what, reference, watched);
+		go_on(s, got);
+		for (int t = 0; t < AFTER; t++) {
+			double row = relative_l2(got + (size_t)t * vocab, want + (size_t)t * vocab, vocab);
+			if (!(row <= tolerance))
+				fail_msg("%s: token %d after the eviction is %.3g off masking", what, t, row);
+			worst = row > worst ? row : worst;
+		}
+	}
+	print_message("%-18s worst row %.2g of masking; closest vote %.2g\n", eviction_models[model], worst, margin);
+	masked_close(reference);
+	masked_close(watched);
+	session_close(full);
+	session_close(s);
+	free(prompt);
+	free(want);
+	free(got);
+}
+
+/* ---- modes ---- */
+
+void eviction_same_in_all_modes(int model, int n_gpu_layers, enum tensor_type cache, int budget)
+{
+	enum { BACK = 12, TOKENS = AFTER + BACK };
+	const struct snapkv_options options = {budget, 64, 7};
+	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, cache);
+	size_t vocab = (size_t)session_model(s)->n_vocab, n = TOKENS * vocab;
+	float *direct = malloc(n * sizeof *direct), *rows = malloc(n * sizeof *rows),
+	      *row = malloc(vocab * sizeof *row);
+	assert_true(direct && rows && row);
+	for (int run = 0; run < 2 * GRAPH_MODE_COUNT; run++) {
+		enum graph_mode mode = (enum graph_mode)(run % GRAPH_MODE_COUNT);
+		float *to = mode == GRAPH_MODE_DIRECT ? direct : rows;
+		session_set_fusion(s, run / GRAPH_MODE_COUNT ? FUSION_FULL : FUSION_NONE);
+		session_set_mode(s, mode);
+		eviction_prompt(s, &options, NULL);
+		/* A graph of the full cache, which must not be found afterwards. */
+		OK(session_checkpoint(s, e));
+		decode(s, row);
+		decode(s, row);
+		OK(session_rewind(s, PROMPT, e));
+		eviction_evict(s);
+		enum graph_event event = decode(s, to);
+		if (mode != GRAPH_MODE_DIRECT)
+			assert_int_equal(event, GRAPH_EVENT_CAPTURE);
+		decode_some(s, DECODE - 1, to + vocab);
+		prefill(s, CHUNK, to + DECODE * vocab);
+		decode_some(s, AGAIN, to + (DECODE + CHUNK) * vocab);
+		OK(session_rewind(s, session_position(s) - BACK, e));
+		decode_some(s, BACK, to + AFTER * vocab);
+		for (size_t i = 0; i < n; i++)
+			if (memcmp(to + i, direct + i, sizeof *to))
+				fail_msg("%s, %s, fusion %s: token %zu after the eviction is not direct's",
+					 eviction_models[model], graph_mode_name(mode),
+					 run / GRAPH_MODE_COUNT ? "full" : "none", i / vocab);
+		/* The tokens decoded again are the same ones. */
+		assert_memory_equal(to + AFTER * vocab, to + (AFTER - BACK) * vocab, BACK * vocab * sizeof *to);
+	}
+	session_close(s);
+	free(direct);
+	free(rows);
+	free(row);
+}
+
+/* ---- memory ---- */
+
+/* Bytes of the global layers' caches with so many entries, from the model's shape. */
+static size_t global_bytes(const struct session *s, int entries, enum tensor_type cache)
+{
+	const struct model *m = session_model(s);
+	size_t sum = 0;
+	for (int i = 0; i < m->n_layer; i++)
+		if (!m->layers[i].sliding && m->layers[i].kv_source == i)
+			sum += 2 * (cache == TENSOR_F32 ? 4 : 2) * (size_t)m->layers[i].n_head_kv *
+			       (size_t)m->layers[i].head_dim * (size_t)entries;
+	return sum;
+}
+
+void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type cache)
+{
+	static const struct snapkv_options options = {80, 16, 7};
+	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, cache);
+	struct device *d = session_device(s);
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	float *first = malloc(2 * vocab * sizeof *first);
+	assert_non_null(first);
+	size_t opened = d->ops->memory(d).used, kv = session_stats(s).kv_bytes;
+	for (int round = 0; round < 3; round++) {
+		eviction_prompt(s, &options, NULL);
+		struct session_eviction v = eviction_evict(s);
+		assert_true(v.us > 0);
+		size_t given = global_bytes(s, CONTEXT, cache) - global_bytes(s, CONTEXT - PROMPT + 80, cache);
+		assert_true(v.memory_before > opened); /* by the queries */
+		assert_int_equal(v.memory_after, opened - given);
+		assert_int_equal(d->ops->memory(d).used, opened - given);
+		assert_int_equal(session_stats(s).kv_bytes, kv - given);
+		decode(s, first + (round ? vocab : 0));
+		assert_memory_equal(first, first + (round ? vocab : 0), vocab * sizeof *first);
+		if (round == 1)
+			eviction_prompt(s, NULL, NULL); /* and a whole prompt fits again */
+		OK(session_rewind(s, 0, e));
+		assert_int_equal(session_evicted(s), 0);
+		assert_int_equal(d->ops->memory(d).used, opened);
+		assert_int_equal(session_stats(s).kv_bytes, kv);
+	}
+	session_close(s);
+	free(first);
+}
+
+void eviction_survives_no_memory(int model, int n_gpu_layers)
+{
+	static const struct snapkv_options options = {80, 16, 7};
+	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, TENSOR_F16);
+	struct device *d = session_device(s);
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	float *full = malloc(2 * vocab * sizeof *full), *thin = full + vocab;
+	float *row = malloc(vocab * sizeof *row);
+	assert_true(full && row);
+	OK(session_rewind(s, 0, e));
+	eviction_prompt(s, &options, NULL);
+	OK(session_checkpoint(s, e));
+	decode(s, full);
+	OK(session_rewind(s, PROMPT, e));
+	size_t used = d->ops->memory(d).used;
+	int failures = 0;
+	for (;; failures++) {
+		struct session_eviction v;
+		struct error err;
+		device_fail(d, DEVICE_FAULT_ALLOC, failures, 1);
+		int rc = session_evict(s, &v, &err);
+		if (!rc)
+			break;
+		assert_int_equal(rc, ERROR_MEMORY);
+		assert_int_equal(session_evicted(s), 0);
+		assert_int_equal(d->ops->memory(d).used, used);
+		decode(s, row);
+		assert_memory_equal(row, full, vocab * sizeof *row);
+		OK(session_rewind(s, PROMPT, e));
+	}
+	device_fail(d, DEVICE_FAULT_ALLOC, 0, 0);
+	/* The scores, and k and v of each global cache. */
+	assert_true(failures >= 3);
+	decode(s, thin);
+	assert_memory_not_equal(thin, full, vocab * sizeof *thin);
+	/* Nor does a reset lose anything when there is no memory to grow into. */
+	int pos = session_position(s);
+	struct error err;
+	device_fail(d, DEVICE_FAULT_ALLOC, 1, 1);
+	assert_int_equal(session_rewind(s, 0, &err), ERROR_MEMORY);
+	assert_int_equal(session_position(s), pos);
+	OK(session_rewind(s, PROMPT, e));
+	decode(s, row);
+	assert_memory_equal(row, thin, vocab * sizeof *row);
+	session_close(s);
+	free(full);
+	free(row);
+}

@@ -1,0 +1,259 @@
+/*
+ * SnapKV on the host device: its options, that evicting is masking, that every mode goes on with the same
+ * bits, that memory comes back, and what is refused.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/loaded_model.h"
+#include "tests/support/eviction.h"
+#include "tests/support/guarded.h"
+
+/* ---- options ---- */
+
+static void test_options(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		struct snapkv_options o;
+		const char *name;
+	} good[] = {
+		{"off", {0, 0, 0}, "off"},
+		{"1024", {1024, 64, 7}, "1024,window=64,pool=7"},
+		{"64", {64, 64, 7}, "64,window=64,pool=7"},
+		{"32,window=8", {32, 8, 7}, "32,window=8,pool=7"},
+		{"4096,pool=1,window=32", {4096, 32, 1}, "4096,window=32,pool=1"},
+		{"16777216,window=1024,pool=255", {16777216, 1024, 255}, "16777216,window=1024,pool=255"},
+	};
+	static const char *const bad[][2] = {
+		{"", "the budget, or off, is a number from 1 to 16777216"},
+		{"on", "the budget, or off, is a number"},
+		{"0", "the budget, or off, is a number from 1"},
+		{"16777217", "the budget, or off, is a number from 1 to 16777216"},
+		{"99999999999999999999", "the budget, or off, is a number from 1 to 16777216"},
+		{"-5", "the budget, or off, is a number"},
+		{"1024,", "unexpected ','"},
+		{"1024,win=3", "unexpected ',win=3'; write off or BUDGET[,window=W][,pool=P]"},
+		{"1024,window=", "window is a number from 1 to 1024"},
+		{"1024,window=0", "window is a number from 1 to 1024"},
+		{"1024,window=8x", "unexpected 'x'"},
+		{"1024,pool=4", "pool is centred on a key, so it is odd"},
+		{"1024,pool=256", "pool is a number from 1 to 255"},
+		{"63", "the budget includes the window of 64; write a larger one, or window=W"},
+		{"off,window=3", "the budget, or off, is a number"},
+	};
+	struct error err;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		struct snapkv_options o = {1, 2, 3};
+		char name[SNAPKV_NAME_BYTES];
+		if (snapkv_parse(good[i].text, &o, &err))
+			fail_msg("%s", err.text);
+		assert_memory_equal(&o, &good[i].o, sizeof o);
+		snapkv_name(&o, name);
+		assert_string_equal(name, good[i].name);
+		assert_int_equal(snapkv_parse(name, &o, &err), 0);
+		assert_memory_equal(&o, &good[i].o, sizeof o);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct snapkv_options o = {1, 2, 3}, was = o;
+		err.text[0] = 0;
+		if (snapkv_parse(bad[i][0], &o, &err) != ERROR_INPUT || !strstr(err.text, bad[i][1]))
+			fail_msg("'%s': %s", bad[i][0], err.text);
+		assert_memory_equal(&o, &was, sizeof o);
+	}
+}
+
+/* ---- on the host device ---- */
+
+static void test_eviction_is_masking(void **state)
+{
+	(void)state;
+	for (int i = 0; i < EVICTION_MODELS; i++)
+		eviction_equals_masking(i, 0, 1e-5);
+}
+
+static void test_modes_are_bit_identical(void **state)
+{
+	(void)state;
+	eviction_same_in_all_modes(0, 0, TENSOR_F16, 290);
+	eviction_same_in_all_modes(4, 0, TENSOR_BF16, 100);
+	eviction_same_in_all_modes(5, 0, TENSOR_F32, 260);
+}
+
+static void test_memory_comes_back(void **state)
+{
+	(void)state;
+	eviction_gives_memory_back(1, 0, TENSOR_F16);
+	eviction_gives_memory_back(2, 0, TENSOR_F32);
+	eviction_gives_memory_back(5, 0, TENSOR_BF16);
+}
+
+static void test_no_memory(void **state)
+{
+	(void)state;
+	eviction_survives_no_memory(1, 0);
+}
+
+/* ---- what is refused ---- */
+
+static void expect_refused(int rc, const struct error *err, const char *why)
+{
+	assert_int_equal(rc, ERROR_INPUT);
+	if (!strstr(err->text, why))
+		fail_msg("not '%s': %s", why, err->text);
+}
+
+static void decode_one(struct session *s)
+{
+	struct error err;
+	if (session_decode(s, 7, NULL, &err))
+		fail_msg("%s", err.text);
+}
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	static const struct snapkv_options options = {80, 16, 7}, off = {0, 0, 0}, larger = {EVICTION_PROMPT, 16, 7};
+	struct session *s = eviction_session(eviction_model(0), 0, TENSOR_F16);
+	struct session_eviction v;
+	struct error err;
+	int tokens[EVICTION_PROMPT] = {0};
+
+	/* Off, or nothing to evict: neither an error nor an eviction. */
+	eviction_prompt(s, &off, NULL);
+	v = eviction_evict(s);
+	assert_true(v.entries_before == EVICTION_PROMPT && v.entries_after == EVICTION_PROMPT && v.us == 0);
+	assert_int_equal(v.memory_before, v.memory_after);
+	eviction_prompt(s, &larger, NULL);
+	v = eviction_evict(s);
+	assert_true(v.entries_after == EVICTION_PROMPT && v.us == 0);
+
+	/* Too late to observe; too early to evict; a window that was not all prefilled. */
+	expect_refused(session_observe(s, &options, EVICTION_PROMPT + 15, &err), &err,
+		       "observes the tokens from position 299 to 315, and this is position 300 already");
+	assert_int_equal(session_observe(s, &options, EVICTION_PROMPT + 16, &err), 0);
+	assert_int_equal(session_rewind(s, 0, &err), 0);
+	assert_int_equal(session_observe(s, &options, EVICTION_PROMPT, &err), 0);
+	assert_int_equal(session_prefill(s, tokens, EVICTION_PROMPT - 5, NULL, &err), 0);
+	expect_refused(session_evict(s, &v, &err), &err, "evicts at position 300, where the prompt was to end, and");
+	for (int i = 0; i < 5; i++)
+		decode_one(s);
+	expect_refused(session_evict(s, &v, &err), &err, "saw the queries of 11 of the prompt's last 16 tokens");
+	/* Decoded again where they had been prefilled: their queries are others'. */
+	assert_int_equal(session_rewind(s, EVICTION_PROMPT - 5, &err), 0);
+	assert_int_equal(session_prefill(s, tokens, 5, NULL, &err), 0);
+	assert_int_equal(session_rewind(s, EVICTION_PROMPT - 1, &err), 0);
+	decode_one(s);
+	expect_refused(session_evict(s, &v, &err), &err, "saw the queries of 15 of the prompt's last 16 tokens");
+	assert_int_equal(session_rewind(s, EVICTION_PROMPT - 1, &err), 0);
+	assert_int_equal(session_prefill(s, tokens, 1, NULL, &err), 0);
+	v = eviction_evict(s);
+	assert_int_equal(v.entries_after, 80);
+
+	/* Never into the evicted part; the window is there. */
+	decode_one(s);
+	expect_refused(session_rewind(s, EVICTION_PROMPT - 17, &err), &err,
+		       "cannot rewind to 283: 220 entries before position 284 were evicted");
+	assert_int_equal(session_position(s), EVICTION_PROMPT + 1);
+	assert_int_equal(session_rewind(s, EVICTION_PROMPT - 16, &err), 0);
+	decode_one(s);
+	expect_refused(session_observe(s, &options, EVICTION_PROMPT + 100, &err), &err,
+		       "evicted 220 entries already; rewind to 0");
+	/* The context is the one that was asked for, evicted or not. */
+	expect_refused(session_prefill(s, tokens, 120, NULL, &err), &err,
+		       "position 285 + 120 tokens exceed the cache of 404 positions");
+	assert_int_equal(session_prefill(s, tokens, 119, NULL, &err), 0);
+	session_close(s);
+}
+
+/* Observes a prompt that has nothing to evict, then one that has. */
+static void expect_unsupported(struct session *s, const char *why)
+{
+	static const struct snapkv_options options = {80, 16, 7}, off = {0, 0, 0};
+	struct error err = {""};
+	struct session_eviction v;
+	assert_int_equal(session_observe(s, &off, EVICTION_PROMPT, &err), 0);
+	assert_int_equal(session_observe(s, &options, 80, &err), 0);
+	assert_int_equal(session_observe(s, &options, 81, &err), ERROR_UNSUPPORTED);
+	if (!strstr(err.text, why))
+		fail_msg("not '%s': %s", why, err.text);
+	/* Nor is anything left half begun. */
+	decode_one(s);
+	assert_int_equal(session_evict(s, &v, &err), 0);
+	assert_int_equal(session_evicted(s), 0);
+}
+
+static void test_refused_on_two_devices(void **state)
+{
+	(void)state;
+	/* The head alone on the other device, too. */
+	static const struct {
+		int layers;
+		bool head_on_host;
+	} splits[] = {{1, false}, {3, true}, {12, true}};
+	for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+		struct device *far, *near;
+		struct loaded_model *m;
+		struct session *s;
+		struct session_options o;
+		struct error err = {""};
+		session_options_default(&o);
+		o.n_gpu_layers = splits[i].layers;
+		o.head_on_host = splits[i].head_on_host;
+		if (guarded_open(&far, true, 1, &err) || guarded_open(&near, false, 1, &err) ||
+		    loaded_model_open_on(&m, eviction_model(0), &o, far, near, &err) ||
+		    session_open_on(&s, m, EVICTION_PROMPT, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(m->n_parts, 2);
+		expect_unsupported(s, "SnapKV needs the whole model on one device so far, and this one is on "
+				      "host+host; run it with -ngl 0");
+		session_close(s);
+		loaded_model_close(m);
+		far->ops->close(far);
+		near->ops->close(near);
+	}
+}
+
+static void test_refused_without_kernels(void **state)
+{
+	(void)state;
+	struct session *s = eviction_session(eviction_model(0), 0, TENSOR_F16);
+	struct device *d = session_device(s);
+	const struct device_ops *real = d->ops;
+	struct device_ops ops = *real;
+	assert_null(real->no_snapkv);
+	ops.no_snapkv = "SnapKV has no kernels here yet";
+	d->ops = &ops;
+	expect_unsupported(s, "SnapKV has no kernels here yet");
+	d->ops = real;
+	session_close(s);
+}
+
+static int clean(void **state)
+{
+	(void)state;
+	eviction_clean();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_eviction_is_masking),
+		cmocka_unit_test(test_modes_are_bit_identical),
+		cmocka_unit_test(test_memory_comes_back),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_refused_on_two_devices),
+		cmocka_unit_test(test_refused_without_kernels),
+	};
+	return cmocka_run_group_tests(tests, NULL, clean);
+}
