@@ -135,17 +135,8 @@ static int not_allowed(struct error *err, const char *option, struct item it, co
 			 choices);
 }
 
-static int word_item_add(struct word_axis *a, const char *option, struct item it, const char *const *allowed,
-			 struct error *err)
+static int word_axis_grow(struct word_axis *a, const char *option, struct item it, struct error *err)
 {
-	if (allowed) {
-		int i = 0;
-		while (allowed[i] &&
-		       (strlen(allowed[i]) != (size_t)it.size || memcmp(allowed[i], it.text, (size_t)it.size)))
-			i++;
-		if (!allowed[i])
-			return not_allowed(err, option, it, allowed);
-	}
 	for (int i = 0; i < a->n; i++)
 		if (strlen(a->values[i]) == (size_t)it.size && !memcmp(a->values[i], it.text, (size_t)it.size))
 			return 0;
@@ -160,6 +151,26 @@ static int word_item_add(struct word_axis *a, const char *option, struct item it
 		return error_set(err, ERROR_MEMORY, "%s: no memory for the values", option);
 	a->values[a->n++] = copy;
 	return 0;
+}
+
+static int word_item_add(struct word_axis *a, const char *option, struct item it, const char *const *allowed,
+			 struct error *err)
+{
+	if (allowed) {
+		int i = 0;
+		while (allowed[i] &&
+		       (strlen(allowed[i]) != (size_t)it.size || memcmp(allowed[i], it.text, (size_t)it.size)))
+			i++;
+		if (!allowed[i])
+			return not_allowed(err, option, it, allowed);
+	}
+	return word_axis_grow(a, option, it, err);
+}
+
+int word_axis_append(struct word_axis *a, const char *option, const char *word, struct error *err)
+{
+	size_t size = strlen(word);
+	return word_axis_grow(a, option, (struct item){word, size > INT_MAX ? INT_MAX : (int)size}, err);
 }
 
 int word_axis_add(struct word_axis *a, const char *option, const char *list, const char *const *allowed,
@@ -220,7 +231,11 @@ static void emit_group(const struct matrix *m, struct cell c, struct cell_list *
 /* The placement axes as one mixed-radix number: fewer levels of loops. */
 static void emit_all(const struct matrix *m, struct cell_list *l)
 {
-	const int radix[] = {m->models.n, m->n_gpu_layers.n, m->types_k.n, m->types_v.n, m->n_threads.n, m->n_depth.n};
+	const int radix[] = {
+		m->models.n,  m->n_gpu_layers.n, m->types_k.n,
+		m->types_v.n, m->n_threads.n,    m->snapkv.n ? m->snapkv.n : 1,
+		m->n_depth.n,
+	};
 	enum { DIGITS = sizeof radix / sizeof *radix };
 	int digit[DIGITS] = {0};
 	for (;;) {
@@ -230,8 +245,11 @@ static void emit_all(const struct matrix *m, struct cell_list *l)
 			.type_k = m->types_k.values[digit[2]],
 			.type_v = m->types_v.values[digit[3]],
 			.n_threads = m->n_threads.values[digit[4]],
-			.n_depth = m->n_depth.values[digit[5]],
+			.snapkv = m->snapkv.n ? m->snapkv.values[digit[5]] : NULL,
+			.n_depth = m->n_depth.values[digit[6]],
 		};
+		if (c.snapkv && !strcmp(c.snapkv, SNAPKV_OFF))
+			c.snapkv = NULL;
 		emit_group(m, c, l);
 		int i = DIGITS - 1;
 		while (i >= 0 && ++digit[i] == radix[i])
@@ -255,6 +273,7 @@ int matrix_cells(const struct matrix *m, struct cell **out, int *n, struct error
 		{m->types_k.n, "-ctk: no type"},
 		{m->types_v.n, "-ctv: no type"},
 		{m->n_threads.n, "-t: no value"},
+		{m->snapkv.n ? m->snapkv.n : 1, "--snapkv: no value"},
 	};
 	*out = NULL;
 	*n = 0;
@@ -294,7 +313,7 @@ static void word_axis_free(struct word_axis *a)
 
 void matrix_free(struct matrix *m)
 {
-	struct word_axis *words[] = {&m->models, &m->modes, &m->fusions, &m->types_k, &m->types_v};
+	struct word_axis *words[] = {&m->models, &m->modes, &m->fusions, &m->types_k, &m->types_v, &m->snapkv};
 	struct int_axis *ints[] = {&m->n_prompt, &m->n_gen, &m->n_depth, &m->n_gpu_layers, &m->n_threads};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		word_axis_free(words[i]);
@@ -310,9 +329,14 @@ int cell_same_placement(const struct cell *a, const struct cell *b)
 	       !strcmp(a->type_v, b->type_v) && a->n_threads == b->n_threads;
 }
 
+int cell_same_snapkv(const struct cell *a, const struct cell *b)
+{
+	return !a->snapkv == !b->snapkv && (!a->snapkv || !strcmp(a->snapkv, b->snapkv));
+}
+
 int cell_same_group(const struct cell *a, const struct cell *b)
 {
-	return cell_same_placement(a, b) && a->n_depth == b->n_depth;
+	return cell_same_placement(a, b) && a->n_depth == b->n_depth && cell_same_snapkv(a, b);
 }
 
 int cell_same_unit(const struct cell *a, const struct cell *b)
@@ -329,6 +353,11 @@ int cell_same(const struct cell *a, const struct cell *b)
 int cell_is_direct(const struct cell *c)
 {
 	return !strcmp(c->mode, MODE_REFERENCE);
+}
+
+int cell_snapkv_budget(const struct cell *c)
+{
+	return c->snapkv ? atoi(c->snapkv) : 0;
 }
 
 void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE])

@@ -35,6 +35,9 @@ int int_axis_add(struct int_axis *a, const char *option, const char *list, int m
 int word_axis_add(struct word_axis *a, const char *option, const char *list, const char *const *allowed,
 		  struct error *err);
 
+/* Appends one word as it is, commas included. */
+int word_axis_append(struct word_axis *a, const char *option, const char *word, struct error *err);
+
 struct matrix {
 	struct word_axis models;
 	struct int_axis n_prompt; /* 0: no prompt test */
@@ -46,6 +49,7 @@ struct matrix {
 	struct word_axis types_k;
 	struct word_axis types_v;
 	struct int_axis n_threads;
+	struct word_axis snapkv; /* "off" or names of snapkv_name; empty: off */
 };
 
 /*
@@ -63,14 +67,18 @@ struct cell {
 	int n_depth;
 	int n_prompt;
 	int n_gen;
+	const char *snapkv; /* null: off; else it starts with the budget: "1024,window=64,pool=7" */
 };
 
 /* The mode that every other one is checked against, and the only one of prompt tests: prefill is never captured. */
 #define MODE_REFERENCE "direct"
 
+/* What the axis of SnapKV has for a full cache. */
+#define SNAPKV_OFF "off"
+
 /*
- * All cells, in nested order: placement (model, layers, types, threads), depth, test,
- * fusion, mode. Cells of one placement and depth are neighbours, and in them those
+ * All cells, in nested order: placement (model, layers, types, threads), SnapKV, depth, test,
+ * fusion, mode. Cells of one placement, SnapKV and depth are neighbours, and in them those
  * that differ in mode only. ERROR_INPUT where an axis is empty or nothing is left to
  * measure. The caller frees *out.
  */
@@ -80,7 +88,8 @@ void matrix_free(struct matrix *m);
 
 /* Same model, layers on the GPU, cache types and threads. */
 int cell_same_placement(const struct cell *a, const struct cell *b);
-/* Same placement and depth: one prefill serves both. */
+int cell_same_snapkv(const struct cell *a, const struct cell *b);
+/* Same placement, SnapKV and depth: one prefill serves both. */
 int cell_same_group(const struct cell *a, const struct cell *b);
 /* Same everything but the mode: the same bits are expected of both. */
 int cell_same_unit(const struct cell *a, const struct cell *b);
@@ -88,6 +97,8 @@ int cell_same_unit(const struct cell *a, const struct cell *b);
 int cell_same(const struct cell *a, const struct cell *b);
 
 int cell_is_direct(const struct cell *c);
+/* Entries that SnapKV keeps of a prompt; 0: it is off. */
+int cell_snapkv_budget(const struct cell *c);
 
 /* "pp512", "tg128 @ d4096" */
 void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE]);

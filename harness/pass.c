@@ -53,6 +53,15 @@ static int warm_up(struct pass_setup *s, const struct cell *c, struct pass *p, s
 	return 0;
 }
 
+static int compare(struct pass_setup *s, int i, struct error *err)
+{
+	struct agreement a;
+	int rc = s->w->ops->compare(s->w, i, &a, err);
+	if (!rc)
+		quality_add(s->quality, &a);
+	return rc;
+}
+
 /* hashes: (n_gen), receives the chain. */
 static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
@@ -74,6 +83,8 @@ static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, u
 		p->n_measured++;
 		int64_t check = runner_now_ns(s->o);
 		rc = w->ops->hash(w, p->hash, &p->hash, err);
+		if (!rc && s->quality && i < s->n_remembered)
+			rc = compare(s, i, err);
 		if (rc)
 			return error_prefix(err, rc, "token %d", i);
 		hashes[i] = p->hash;

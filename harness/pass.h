@@ -9,6 +9,7 @@
 
 #include "engine/error.h"
 #include "harness/matrix.h"
+#include "harness/quality.h"
 #include "harness/runner.h"
 #include "harness/tokens.h"
 #include "harness/workload.h"
@@ -19,6 +20,8 @@ struct pass_setup {
 	struct workload *w; /* at any position behind the checkpoint at the cells' depth */
 	struct token_stream stream;
 	int *tokens;                  /* (warmup_max, n_gen or n_prompt, whichever is most) */
+	struct quality *quality;      /* of the pass at hand, against the remembered tokens; null: not asked */
+	int n_remembered;             /* tokens that the workload remembers */
 	struct token_record *records; /* (warmup_max + n_gen), receives the warm-up's tokens, then the measured ones */
 };
 

@@ -91,6 +91,17 @@ const struct column row_columns[] = {
 	INT(host_weight_bytes_per_token),
 	INT(gpu_weight_bytes_per_token),
 	INT(crossing_bytes_per_token),
+	TEXT(snapkv),
+	INT(snapkv_budget),
+	INT(evicted_entries),
+	REAL(evict_us),
+	INT(memory_before_evict_bytes),
+	INT(memory_after_evict_bytes),
+	INT(memory_bytes),
+	REAL(kl_divergence),
+	REAL(kl_divergence_max),
+	REAL(top1_agreement),
+	INT(quality_tokens),
 };
 #undef TEXT
 #undef INT
@@ -193,6 +204,8 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->fusion = c->fusion;
 	r->type_k = c->type_k;
 	r->type_v = c->type_v;
+	r->snapkv = c->snapkv ? c->snapkv : SNAPKV_OFF;
+	r->snapkv_budget = c->snapkv ? cell_snapkv_budget(c) : ROW_UNKNOWN;
 	r->n_gpu_layers_asked = c->n_gpu_layers;
 	r->n_threads_asked = c->n_threads;
 	/* Until a workload says what became of "all that the machine can" and "its choice". */
@@ -213,6 +226,22 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->crossing_bytes_per_token = known(f->crossing_bytes_per_token);
 	r->kv_bytes = known(f->kv_bytes);
 	r->bandwidth_gb_s = f->bandwidth_bytes_s > 0 ? f->bandwidth_bytes_s / 1e9 : NAN;
+}
+
+void row_set_eviction(struct run_row *r, const struct eviction *e, const struct quality *q)
+{
+	r->evicted_entries = e->entries;
+	if (e->entries) {
+		r->evict_us = e->us;
+		r->memory_before_evict_bytes = known(e->memory_before_bytes);
+		r->memory_after_evict_bytes = known(e->memory_after_bytes);
+	}
+	if (q->n) {
+		r->quality_tokens = q->n;
+		r->kl_divergence = q->divergence_sum / q->n;
+		r->kl_divergence_max = q->divergence_max;
+		r->top1_agreement = (double)q->same_top / q->n;
+	}
 }
 
 /* One time column of the tokens into x; 0 where one of them is unknown. */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "harness/matrix.h"
+#include "harness/quality.h"
 #include "harness/workload.h"
 
 enum { SCHEMA_VERSION = 1 };
@@ -92,6 +93,17 @@ struct run_row {
 	int64_t host_weight_bytes_per_token;
 	int64_t gpu_weight_bytes_per_token;
 	int64_t crossing_bytes_per_token;
+	const char *snapkv;
+	int64_t snapkv_budget;
+	int64_t evicted_entries;
+	double evict_us;
+	int64_t memory_before_evict_bytes;
+	int64_t memory_after_evict_bytes;
+	int64_t memory_bytes;
+	double kl_divergence;
+	double kl_divergence_max;
+	double top1_agreement;
+	int64_t quality_tokens;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;
@@ -128,6 +140,9 @@ void row_init(struct run_row *r);
 /* The columns that the cell and, where not null, the workload's facts give. label: as cell_label, kept by the caller.
  */
 void row_set_cell(struct run_row *r, const struct cell *c, const char *label, const struct workload_facts *f);
+
+/* The columns of an eviction and of what it cost; quality without tokens leaves its own unknown. */
+void row_set_eviction(struct run_row *r, const struct eviction *e, const struct quality *q);
 
 /*
  * The columns that the measured tokens give: rates, order statistics, counts. t: (n),

@@ -13,9 +13,10 @@
 
 /* What is known of a unit once its direct pass has run. */
 struct unit {
-	uint64_t *hashes;     /* (n_gen, or 1 for a prompt test): the chain after each token; null before the pass */
-	double direct_itl_us; /* median of the direct run last seen */
-	int code;             /* of the direct pass, where it failed: no mode of the unit can be checked */
+	uint64_t *hashes;       /* (n_gen, or 1 for a prompt test): the chain after each token; null before the pass */
+	double direct_itl_us;   /* median of the direct run last seen */
+	struct quality quality; /* of the direct pass; of SnapKV's units */
+	int code;               /* of the direct pass, where it failed: no mode of the unit can be checked */
 	struct error why;
 };
 
@@ -46,14 +47,17 @@ struct runner {
 	struct refusal {
 		int cell; /* of that placement */
 		int context;
+		int evicting; /* only eviction did not fit: nothing is known of other budgets */
 	} * refused;
 	int n_refused;
 
 	/* Of the group at hand. */
-	int lost; /* its workload's device failed */
+	int lost;     /* its workload's device failed */
+	int evicting; /* its cache is filled, SnapKV's eviction begun */
 	struct workload_facts facts;
 	int context;
-	double prefill_us; /* of the depth; NAN at depth 0 */
+	double prefill_us;        /* of the depth; NAN at depth 0 */
+	struct eviction eviction; /* of SnapKV's groups */
 };
 
 void runner_options_default(struct runner_options *o)
@@ -116,7 +120,9 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	if (!hashes)
 		return error_set(err, ERROR_MEMORY, "no memory for the hashes of %d tokens", c->n_gen);
 	struct pass p;
+	r->setup.quality = r->setup.n_remembered ? &u->quality : NULL;
 	int rc = pass_run(&r->setup, &direct, &p, hashes, err);
+	r->setup.quality = NULL;
 	progress_add(r, c, p.seconds);
 	if (rc || p.stopped) {
 		free(hashes);
@@ -151,6 +157,7 @@ static void row_set_graphs(struct runner *r, struct run_row *row, int cell, cons
 	struct workload_totals now = {0};
 	r->setup.w->ops->totals(r->setup.w, &now);
 	row->memory_peak_bytes = now.memory_peak_bytes < 0 ? ROW_UNKNOWN : now.memory_peak_bytes;
+	row->memory_bytes = now.memory_bytes < 0 ? ROW_UNKNOWN : now.memory_bytes;
 	if (!c->n_gen)
 		return;
 	row->captures = now.captures - before->captures;
@@ -275,6 +282,8 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		if (row_set_tokens(&row, measured, p->n_measured))
 			return error_set(err, ERROR_MEMORY, "no memory to summarise %d tokens", p->n_measured);
 		row_set_graphs(r, &row, cell, before);
+		if (c->snapkv)
+			row_set_eviction(&row, &r->eviction, &r->units[r->states[cell].unit].quality);
 		if (!code && !p->stopped) {
 			snprintf(hash, sizeof hash, "%016" PRIx64, p->hash);
 			row.logits_hash = hash;
@@ -365,6 +374,22 @@ static int run_cell(struct runner *r, int cell, int repetition, struct error *er
 	return deliver(r, cell, repetition, code, &why, &p, &before, started, err);
 }
 
+/* SnapKV's part of opening a group: the full cache's logits where any are asked for, and the eviction. */
+static int group_evict(struct runner *r, const struct plan_group *g, struct error *err)
+{
+	const struct cell *first = &r->cells[g->sequence[0]];
+	int n = 0;
+	r->evicting = 1;
+	for (int i = 0; i < g->n && first->n_depth > cell_snapkv_budget(first); i++) {
+		int n_gen = r->cells[g->sequence[i]].n_gen;
+		n = n_gen > n ? n_gen : n;
+	}
+	r->setup.n_remembered = n < QUALITY_TOKENS ? n : QUALITY_TOKENS;
+	int rc = quality_evict(&r->setup, first, r->setup.n_remembered, &r->eviction, err);
+	r->setup.w->ops->facts(r->setup.w, &r->facts);
+	return rc;
+}
+
 /* Positions that the cells of a group use at most. */
 static int group_context(const struct runner *r, const struct plan_group *g)
 {
@@ -386,6 +411,8 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	r->context = group_context(r, g);
 	r->lost = 0;
 	r->prefill_us = NAN;
+	r->evicting = 0;
+	r->setup.n_remembered = 0;
 	struct placement where = {
 		.model = first->model,
 		.type_k = first->type_k,
@@ -393,6 +420,8 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 		.n_gpu_layers = first->n_gpu_layers,
 		.n_threads = first->n_threads,
 		.context = r->context,
+		.prompt = first->n_depth,
+		.snapkv = first->snapkv,
 	};
 	int rc = source->open(source, &where, &r->setup.w, err);
 	if (rc) {
@@ -418,6 +447,8 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	}
 	if (!rc && !runner_stopped(r->setup.o))
 		rc = r->setup.w->ops->checkpoint(r->setup.w, err);
+	if (!rc && first->snapkv && !runner_stopped(r->setup.o))
+		rc = group_evict(r, g, err);
 	if (first->n_depth)
 		r->prefill_us = us;
 	return rc ? error_prefix(err, rc, "depth %d", first->n_depth) : 0;
@@ -435,8 +466,9 @@ static int refused_before(const struct runner *r, const struct plan_group *g, st
 {
 	for (int i = 0; i < r->n_refused; i++) {
 		const struct refusal *f = &r->refused[i];
-		if (f->context <= group_context(r, g) &&
-		    cell_same_placement(&r->cells[f->cell], &r->cells[g->sequence[0]])) {
+		const struct cell *refused = &r->cells[f->cell], *first = &r->cells[g->sequence[0]];
+		if (f->context <= group_context(r, g) && cell_same_placement(refused, first) &&
+		    (!f->evicting || cell_same_snapkv(refused, first))) {
 			error_set(why, ERROR_UNSUPPORTED, "a context of %d was out of memory already", f->context);
 			return 1;
 		}
@@ -451,7 +483,7 @@ static int group_start(struct runner *r, const struct plan_group *g, struct work
 		return ERROR_UNSUPPORTED;
 	int code = group_open(r, g, source, why);
 	if (code == ERROR_MEMORY)
-		r->refused[r->n_refused++] = (struct refusal){g->sequence[0], r->context};
+		r->refused[r->n_refused++] = (struct refusal){g->sequence[0], r->context, r->evicting};
 	return code;
 }
 

@@ -1,6 +1,7 @@
 #include "harness/table.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ struct line {
 	struct sample *samples; /* (n) */
 	int n;
 	int rows;
-	char heading[256]; /* of the placement */
+	char heading[320]; /* of the placement */
 	char status[16];   /* of the first row that is not ok */
 	char reason[320];  /* of that row, or of the first with a remark */
 	int64_t fallbacks;
@@ -80,10 +81,11 @@ static void set_heading(struct line *l, const struct run_row *row)
 		snprintf(threads, sizeof threads, ", %d thread%s", (int)row->n_threads, row->n_threads == 1 ? "" : "s");
 	if (row->n_gpu_layers != ROW_UNKNOWN && row->n_gpu_layers > 0)
 		snprintf(layers, sizeof layers, ", %d GPU layers", (int)row->n_gpu_layers);
-	snprintf(l->heading, sizeof l->heading, "%.40s (%.20s %.8s%s) on %.60s%s%s, KV %.8s/%.8s",
+	bool full = !row->snapkv || !strcmp(row->snapkv, SNAPKV_OFF);
+	snprintf(l->heading, sizeof l->heading, "%.40s (%.20s %.8s%s) on %.60s%s%s, KV %.8s/%.8s%s%.40s",
 		 row->model && *row->model ? row->model : or_unknown(row->model_path_name), or_unknown(row->arch),
 		 or_unknown(row->weight_type), read, or_unknown(row->device), layers, threads, or_unknown(row->type_k),
-		 or_unknown(row->type_v));
+		 or_unknown(row->type_v), full ? "" : ", SnapKV ", full ? "" : row->snapkv);
 }
 
 int table_add(struct table *t, const struct run_row *row, struct error *err)

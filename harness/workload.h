@@ -49,9 +49,11 @@ struct placement {
 	const char *model;  /* path */
 	const char *type_k; /* "f16" */
 	const char *type_v;
-	int n_gpu_layers; /* -1: all that the machine can */
-	int n_threads;    /* 0: the workload's choice */
-	int context;      /* positions that will be used at most */
+	int n_gpu_layers;   /* -1: all that the machine can */
+	int n_threads;      /* 0: the workload's choice */
+	int context;        /* positions that will be used at most */
+	int prompt;         /* tokens that are prefilled before anything is decoded, or evicted */
+	const char *snapkv; /* how; null: off */
 };
 
 /* Constant while open. Strings are the workload's. Negative or NAN: unknown. */
@@ -82,8 +84,18 @@ struct workload_totals {
 	int kernel_nodes;
 	int positional_nodes;
 	int64_t memory_peak_bytes; /* of the device, since opening */
+	int64_t memory_bytes;      /* allocated on it now; negative: unknown */
 };
 
+/* What SnapKV did at the prompt's end. */
+struct eviction {
+	int64_t entries; /* removed, of a KV head of a global layer; 0: the prompt is within the budget */
+	double us;
+	int64_t memory_before_bytes; /* allocated on the device */
+	int64_t memory_after_bytes;
+};
+
+struct agreement; /* harness/quality.h */
 struct workload;
 
 struct workload_ops {
@@ -100,6 +112,14 @@ struct workload_ops {
 	int (*decode)(struct workload *w, int token, struct token_record *out, struct error *err);
 	/* Hash of the last token's logits, chained from `seed`. ERROR_WRONG where one is NaN or infinite. */
 	int (*hash)(struct workload *w, uint64_t seed, uint64_t *out, struct error *err);
+	/*
+	 * SnapKV, called where the placement has it alone. evict: at the prompt's end, of whose tokens all were
+	 * prefilled; facts may change. remember: the last token's logits are row i of n of a reference. compare: the
+	 * last token's with row i.
+	 */
+	int (*evict)(struct workload *w, struct eviction *out, struct error *err);
+	int (*remember)(struct workload *w, int i, int n, struct error *err);
+	int (*compare)(struct workload *w, int i, struct agreement *out, struct error *err);
 	void (*totals)(struct workload *w, struct workload_totals *out);
 	/* K/V bytes that decoding at pos reads; negative: unknown. */
 	int64_t (*kv_bytes_read)(struct workload *w, int pos);

@@ -50,7 +50,9 @@ static const char runs_columns[] =
 	"api_launches_per_token,node_updates_per_token,kernels_per_token,copies_per_token,weight_bytes_per_token,"
 	"kv_bytes_per_token,achieved_gb_s,bandwidth_gb_s,bandwidth_share,memory_peak_bytes,kv_bytes,logits_hash,"
 	"break_even_tokens,warmup_tokens,seed,started_utc,n_gpu_layers_asked,n_threads_asked,n_context,"
-	"head_device,host_weight_bytes_per_token,gpu_weight_bytes_per_token,crossing_bytes_per_token";
+	"head_device,host_weight_bytes_per_token,gpu_weight_bytes_per_token,crossing_bytes_per_token,"
+	"snapkv,snapkv_budget,evicted_entries,evict_us,memory_before_evict_bytes,memory_after_evict_bytes,memory_bytes,"
+	"kl_divergence,kl_divergence_max,top1_agreement,quality_tokens";
 static const char tokens_columns[] =
 	"schema_version,run_id,phase,token_index,pos,kv_len,submit_us,gpu_us,wall_us,itl_us,graph_event,"
 	"api_launches,node_updates,kernels,copies";

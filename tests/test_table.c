@@ -11,10 +11,10 @@
 #include "harness/table.h"
 
 static const struct cell cells[] = {
-	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128},
-	{"m.gguf", "f16", "f16", "full", "graph-params", 0, 2, 131072, 0, 128},
-	{"m.gguf", "f16", "f16", "full", "graph-device", 0, 2, 131072, 0, 128},
-	{"m.gguf", "f16", "f16", "full", "graph-update", 0, 2, 131072, 0, 128},
+	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128, NULL},
+	{"m.gguf", "f16", "f16", "full", "graph-params", 0, 2, 131072, 0, 128, NULL},
+	{"m.gguf", "f16", "f16", "full", "graph-device", 0, 2, 131072, 0, 128, NULL},
+	{"m.gguf", "f16", "f16", "full", "graph-update", 0, 2, 131072, 0, 128, NULL},
 };
 enum { N_CELLS = sizeof cells / sizeof *cells };
 

@@ -1,6 +1,7 @@
 #include "harness/cli/axis_options.h"
 
 #include "harness/cli/engine_workload.h"
+#include "harness/cli/snapkv_axis.h"
 
 enum { MAX_GPU_LAYERS = 10000, MAX_THREADS = 4096 };
 
@@ -52,6 +53,11 @@ int axis_type_k(void *ctx, const char *value, struct error *err)
 int axis_type_v(void *ctx, const char *value, struct error *err)
 {
 	return word_axis_add(&matrix(ctx)->types_v, "-ctv", value, engine_cache_types, err);
+}
+
+int axis_snapkv(void *ctx, const char *value, struct error *err)
+{
+	return snapkv_axis_add(&matrix(ctx)->snapkv, value, err);
 }
 
 int axis_threads(void *ctx, const char *value, struct error *err)

@@ -24,6 +24,7 @@ int axis_fusion(void *ctx, const char *value, struct error *err);
 int axis_gpu_layers(void *ctx, const char *value, struct error *err);
 int axis_type_k(void *ctx, const char *value, struct error *err);
 int axis_type_v(void *ctx, const char *value, struct error *err);
+int axis_snapkv(void *ctx, const char *value, struct error *err);
 int axis_threads(void *ctx, const char *value, struct error *err);
 
 /* What was not given takes its default. */

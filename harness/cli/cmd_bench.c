@@ -120,6 +120,9 @@ static const struct option_spec options[] = {
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
 	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
 	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
+	{"--snapkv", "off|BUDGET[,window=W][,pool=P]",
+	 "at the depth keep BUDGET entries, the last W among them; scores pooled over P keys (default off; 64, 7)",
+	 axis_snapkv},
 	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
 	 apply_prefill_precision},
@@ -149,6 +152,7 @@ static const struct command command = {
 	.examples = "gemmark bench -m e2b.gguf\n"
 		    "gemmark bench -m e2b.gguf -p 0 -n 32 -d 0,512,4096 -r 3\n"
 		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
+		    "gemmark bench -m e2b.gguf -p 0 -n 64 -d 8192 --snapkv off,512-2048*2,1024,window=32\n"
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 	.options = options,
 };

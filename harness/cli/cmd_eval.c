@@ -25,6 +25,7 @@ struct eval {
 	const char *tokens_arg;
 	const char *output;
 	int prefill; /* -1: not given */
+	struct snapkv_options snapkv;
 	struct session_options session;
 	int *tokens;
 	int n_tokens;
@@ -56,6 +57,11 @@ static int set_output(void *ctx, const char *value, struct error *err)
 static int set_prefill(void *ctx, const char *value, struct error *err)
 {
 	return options_int(value, "--prefill", 0, MAX_TOKENS, &((struct eval *)ctx)->prefill, err);
+}
+
+static int set_snapkv(void *ctx, const char *value, struct error *err)
+{
+	return snapkv_parse(value, &((struct eval *)ctx)->snapkv, err);
 }
 
 static int set_batch(void *ctx, const char *value, struct error *err)
@@ -118,6 +124,10 @@ static const struct option_spec eval_options[] = {
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
 	{"-o, --output", "FILE", "write the logits: raw little-endian float32 [n_tokens][n_vocab]", set_output},
 	{"--prefill", "N", "prefill the first N tokens, decode the rest (default: all)", set_prefill},
+	{"--snapkv", "off|BUDGET[,window=W][,pool=P]",
+	 "of the prefilled tokens keep BUDGET entries, the last W among them; scores pooled over P keys "
+	 "(default: off; 64, 7)",
+	 set_snapkv},
 	{"--mode", "MODE",
 	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
 	{"--fusion", "none|full", "primitives or fused kernels for decoded tokens (default: full)", set_fusion},
@@ -142,6 +152,7 @@ static const struct command eval_command = {
 	.usage = "gemmark eval -m FILE --tokens LIST|FILE [-o OUT.f32] [options]",
 	.examples = "gemmark eval -m model.gguf --tokens 2,369,137,41\n"
 		    "gemmark eval -m model.gguf --tokens ids.txt -o logits.f32 --prefill 48 --mode graph-device\n"
+		    "gemmark eval -m model.gguf --tokens ids.txt --prefill 4096 --snapkv 1024,window=32\n"
 		    "gemmark eval -m model.gguf --tokens ids.txt -ctk f32 -ctv f32",
 	.options = eval_options,
 };
@@ -326,19 +337,39 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct sink 
 	return rc;
 }
 
-static int evaluate(struct session *s, const struct eval *ev, struct sink *k, int *fallbacks, struct error *err)
+/* What a run did beside its logits. */
+struct remarks {
+	int fallbacks;
+	struct session_eviction eviction;
+};
+
+static int evaluate(struct session *s, const struct eval *ev, struct sink *k, struct remarks *r, struct error *err)
 {
 	int n = ev->prefill < 0 ? ev->n_tokens : ev->prefill;
-	int rc = prefill(s, ev, n, k, err);
+	int rc = session_observe(s, &ev->snapkv, n, err);
+	if (!rc)
+		rc = prefill(s, ev, n, k, err);
+	if (!rc)
+		rc = session_evict(s, &r->eviction, err);
 	for (int i = n; !rc && i < ev->n_tokens; i++) {
 		struct token_timing timing;
 		const float *row;
 		if ((rc = session_decode(s, ev->tokens[i], &timing, err)) || (rc = session_logits(s, &row, err)))
 			break;
-		*fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
+		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
 		rc = sink_row(k, row, err);
 	}
 	return rc;
+}
+
+static void print_eviction(const struct session_eviction *v)
+{
+	if (v->entries_after == v->entries_before)
+		printf("evicted     nothing: %d entries are within the budget\n", v->entries_before);
+	else
+		printf("evicted     %d of %d entries in %.2f ms; device memory %zu bytes before, %zu after\n",
+		       v->entries_before - v->entries_after, v->entries_before, v->us / 1e3, v->memory_before,
+		       v->memory_after);
 }
 
 static int run(struct eval *ev, struct error *err)
@@ -357,22 +388,24 @@ static int run(struct eval *ev, struct error *err)
 	if (*session_gpu_reason(s))
 		fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
 	struct sink k;
-	int fallbacks = 0;
+	struct remarks remarks = {0};
 	rc = sink_open(&k, ev, session_model(s)->n_vocab, err);
 	if (!rc)
-		rc = evaluate(s, ev, &k, &fallbacks, err);
+		rc = evaluate(s, ev, &k, &remarks, err);
 	uint64_t hash = rc ? 0 : XXH3_64bits_digest(k.hash);
 	rc = sink_close(&k, rc, err);
 	if (!rc) {
 		printf("tokens      %d (%d prefilled)\n", ev->n_tokens, ev->prefill < 0 ? ev->n_tokens : ev->prefill);
+		if (ev->snapkv.budget)
+			print_eviction(&remarks.eviction);
 		if (ev->n_tokens > 1)
 			printf("perplexity  %.6g\n", exp(k.log_loss / (ev->n_tokens - 1)));
 		printf("hash        %016llx\n", (unsigned long long)hash);
 		if (ev->output)
 			printf("logits      %s: float32 [%d][%d]\n", ev->output, ev->n_tokens, k.n_vocab);
 	}
-	if (fallbacks)
-		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", fallbacks,
+	if (remarks.fallbacks)
+		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", remarks.fallbacks,
 			session_fallback_reason(s));
 	session_close(s);
 	return rc;

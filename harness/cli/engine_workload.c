@@ -9,6 +9,7 @@
 #include "engine/loaded_model.h"
 #include "engine/session.h"
 #include "harness/hash.h"
+#include "harness/quality.h"
 
 const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
 const char *const engine_fusions[] = {"none", "full", NULL};
@@ -36,6 +37,8 @@ struct engine_workload {
 	struct engine_source *source;
 	char device[160];
 	char head_device[160];
+	struct snapkv_options snapkv;
+	float *remembered; /* (rows, n_vocab): logits of the full cache */
 };
 
 static struct engine_workload *engine(struct workload *w)
@@ -54,6 +57,7 @@ static int noted(struct workload *w, int rc)
 static void engine_close(struct workload *w)
 {
 	session_close(engine(w)->session);
+	free(engine(w)->remembered);
 	free(w);
 }
 
@@ -161,7 +165,7 @@ static int engine_decode(struct workload *w, int token, struct token_record *out
 	struct session *s = engine(w)->session;
 	struct token_timing t;
 	out->pos = session_position(s);
-	out->kv_len = out->pos + 1;
+	out->kv_len = out->pos + 1 - session_evicted(s);
 	int rc = noted(w, session_decode(s, token, &t, err));
 	if (rc)
 		return rc;
@@ -187,6 +191,48 @@ static int engine_hash(struct workload *w, uint64_t seed, uint64_t *out, struct 
 	return 0;
 }
 
+static int engine_evict(struct workload *w, struct eviction *out, struct error *err)
+{
+	struct session_eviction e;
+	int rc = noted(w, session_evict(engine(w)->session, &e, err));
+	if (!rc)
+		*out = (struct eviction){
+			.entries = e.entries_before - e.entries_after,
+			.us = e.us,
+			.memory_before_bytes = (int64_t)e.memory_before,
+			.memory_after_bytes = (int64_t)e.memory_after,
+		};
+	return rc;
+}
+
+static int engine_remember(struct workload *w, int i, int n, struct error *err)
+{
+	struct engine_workload *e = engine(w);
+	size_t vocab = (size_t)session_model(e->session)->n_vocab;
+	const float *logits;
+	if (i == 0) {
+		free(e->remembered);
+		e->remembered = malloc((size_t)n * vocab * sizeof *e->remembered);
+	}
+	if (!e->remembered)
+		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens; measure fewer", n);
+	int rc = noted(w, session_logits(e->session, &logits, err));
+	if (!rc)
+		memcpy(e->remembered + (size_t)i * vocab, logits, vocab * sizeof *logits);
+	return rc;
+}
+
+static int engine_compare(struct workload *w, int i, struct agreement *out, struct error *err)
+{
+	struct engine_workload *e = engine(w);
+	int vocab = session_model(e->session)->n_vocab;
+	const float *logits;
+	int rc = noted(w, session_logits(e->session, &logits, err));
+	if (!rc)
+		*out = agreement_of(e->remembered + (size_t)i * (size_t)vocab, logits, vocab);
+	return rc;
+}
+
 static void engine_totals(struct workload *w, struct workload_totals *out)
 {
 	struct session_stats s = session_stats(engine(w)->session);
@@ -199,6 +245,7 @@ static void engine_totals(struct workload *w, struct workload_totals *out)
 		.kernel_nodes = s.graph.kernel_nodes,
 		.positional_nodes = s.graph.positional_nodes,
 		.memory_peak_bytes = (int64_t)s.memory.peak,
+		.memory_bytes = (int64_t)s.memory.used,
 	};
 }
 
@@ -221,6 +268,9 @@ static const struct workload_ops engine_ops = {
 	.rewind = engine_rewind,
 	.decode = engine_decode,
 	.hash = engine_hash,
+	.evict = engine_evict,
+	.remember = engine_remember,
+	.compare = engine_compare,
 	.totals = engine_totals,
 	.kv_bytes_read = engine_kv_bytes_read,
 	.fallback_reason = engine_fallback_reason,
@@ -292,8 +342,10 @@ static int engine_open(struct workload_source *base, const struct placement *p, 
 		return error_set(err, ERROR_MEMORY, "no memory for a workload");
 	w->base.ops = &engine_ops;
 	w->source = s;
-	if ((rc = noted(&w->base, session_open_on(&w->session, s->loaded, p->context, err)))) {
-		free(w);
+	if ((p->snapkv && (rc = snapkv_parse(p->snapkv, &w->snapkv, err))) ||
+	    (rc = noted(&w->base, session_open_on(&w->session, s->loaded, p->context, err))) ||
+	    (rc = noted(&w->base, session_observe(w->session, &w->snapkv, p->prompt, err)))) {
+		engine_close(&w->base);
 		return rc;
 	}
 	*out = &w->base;
