@@ -12,7 +12,7 @@ static float *next(char *base, size_t *used, size_t count)
 	return p;
 }
 
-/* Returns the bytes that batch rows take. */
+/* Returns the bytes that batch rows take. e->k may be null: then they are only counted. */
 static size_t lay_out(struct crossing_end *e, const struct model *m, int layer, size_t batch, void *base)
 {
 	size_t used = 0;
@@ -23,10 +23,19 @@ static size_t lay_out(struct crossing_end *e, const struct model *m, int layer, 
 		if (!model_attends(m, layer, m->n_layer, i))
 			continue;
 		size_t kv = batch * (size_t)m->layers[i].n_head_kv * (size_t)m->layers[i].head_dim;
-		e->k[i] = next(base, &used, kv);
-		e->v[i] = next(base, &used, kv);
+		float *k = next(base, &used, kv), *v = next(base, &used, kv);
+		if (!e->k)
+			continue;
+		e->k[i] = k;
+		e->v[i] = v;
 	}
 	return used;
+}
+
+size_t crossing_bytes(const struct model *m, int layer, int batch)
+{
+	struct crossing_end e = {0};
+	return lay_out(&e, m, layer, (size_t)batch, NULL);
 }
 
 size_t crossing_token_bytes(const struct model *m, int layer)
@@ -54,7 +63,7 @@ int crossing_open(struct crossing *c, const struct model *m, int layer, int batc
 	int rc;
 	if ((rc = open_end(&c->from, m, err)) || (rc = open_end(&c->to, m, err)))
 		goto fail;
-	size_t bytes = lay_out(&c->from, m, layer, (size_t)batch, NULL);
+	size_t bytes = crossing_bytes(m, layer, batch);
 	void *host;
 	if ((rc = pinned->ops->alloc_mapped(pinned, bytes, &c->memory, &host, err))) {
 		error_prefix(err, rc, "what crosses in front of layer %d, chunks of %d tokens", layer, batch);

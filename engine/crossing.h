@@ -39,6 +39,8 @@ struct crossing {
  */
 int crossing_open(struct crossing *c, const struct model *m, int layer, int batch, struct device *pinned, bool gives,
 		  struct error *err);
+/* The memory that crossing_open allocates. */
+size_t crossing_bytes(const struct model *m, int layer, int batch);
 /* What a decoded token takes across in front of a layer. */
 size_t crossing_token_bytes(const struct model *m, int layer);
 /* Also valid on a zeroed struct. */

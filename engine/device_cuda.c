@@ -246,6 +246,26 @@ int device_cuda_gpu(struct cuda_gpu *out, struct error *err)
 	return rc;
 }
 
+int device_cuda_free_memory(size_t *bytes, struct error *err)
+{
+	struct cuda_driver cu;
+	struct cu_context *context = NULL;
+	int ordinal, result, rc = cuda_driver_open(&cu, err);
+	size_t total;
+	*bytes = 0;
+	if (rc)
+		return rc;
+	if ((result = cu.DeviceGet(&ordinal, 0)) || (result = cu.DevicePrimaryCtxRetain(&context, ordinal)) ||
+	    (result = cu.CtxSetCurrent(context)) || (result = cu.MemGetInfo(bytes, &total)))
+		rc = cuda_driver_error(&cu, result, err, "reading the GPU's free memory");
+	if (context) {
+		cu.CtxSetCurrent(NULL);
+		cu.DevicePrimaryCtxRelease(ordinal);
+	}
+	cuda_driver_close(&cu);
+	return rc;
+}
+
 const struct cuda_facts *device_cuda_facts(const struct device *d)
 {
 	return &((const struct cuda_device *)d)->facts;

@@ -46,6 +46,17 @@ struct cuda_gpu {
 /* As device_cuda_probe. */
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err);
 
+/* Bytes that the GPU's memory has free while nothing of this process is there but a context. As device_cuda_probe. */
+int device_cuda_free_memory(size_t *bytes, struct error *err);
+
+/* What device_cuda_open allocates on the GPU for prompts' products. */
+struct cuda_prefill_bytes {
+	size_t workspace;
+	size_t weights; /* dequantised rows */
+	size_t activations;
+};
+struct cuda_prefill_bytes device_cuda_prefill_bytes(const struct cuda_open_options *o);
+
 struct cuda_facts {
 	char name[128];         /* "NVIDIA H100 80GB HBM3" */
 	int compute_capability; /* 90 */

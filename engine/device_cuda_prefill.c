@@ -13,6 +13,18 @@ enum {
 	ROW_ALIGNMENT = 64,         /* rows of a block: keeps its part of y aligned */
 };
 
+struct cuda_prefill_bytes device_cuda_prefill_bytes(const struct cuda_open_options *o)
+{
+	bool f32 = o->prefill == PREFILL_F32;
+	if (o->batch < GEMM_MIN_TOKENS)
+		return (struct cuda_prefill_bytes){0};
+	return (struct cuda_prefill_bytes){
+		.workspace = WORKSPACE_BYTES,
+		.weights = (size_t)WEIGHT_ELEMENTS * (f32 ? 4 : 2),
+		.activations = f32 ? 0 : (size_t)o->batch * (size_t)o->n_in_max * 2,
+	};
+}
+
 int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, struct error *err)
 {
 	struct cuda_prefill *p = &c->prefill;
@@ -22,15 +34,15 @@ int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, 
 	int rc = cublaslt_open(&p->blas, err);
 	if (rc)
 		return error_prefix(err, rc, "prompts in chunks of %d tokens", o->batch);
-	bool f32 = o->prefill == PREFILL_F32;
-	p->workspace_bytes = WORKSPACE_BYTES;
+	const struct cuda_prefill_bytes bytes = device_cuda_prefill_bytes(o);
+	p->workspace_bytes = bytes.workspace;
 	p->weight_elements = WEIGHT_ELEMENTS;
-	p->activation_elements = f32 ? 0 : (size_t)o->batch * (size_t)o->n_in_max;
-	rc = cuda_alloc(&c->base, p->workspace_bytes, &p->workspace, err);
+	p->activation_elements = bytes.activations / 2;
+	rc = cuda_alloc(&c->base, bytes.workspace, &p->workspace, err);
 	if (!rc)
-		rc = cuda_alloc(&c->base, p->weight_elements * (f32 ? 4 : 2), &p->weights, err);
-	if (!rc && !f32)
-		rc = cuda_alloc(&c->base, p->activation_elements * 2, &p->activations, err);
+		rc = cuda_alloc(&c->base, bytes.weights, &p->weights, err);
+	if (!rc && bytes.activations)
+		rc = cuda_alloc(&c->base, bytes.activations, &p->activations, err);
 	return rc ? error_prefix(err, rc, "scratch of prompts in chunks of %d tokens", o->batch) : 0;
 }
 

@@ -56,7 +56,8 @@ static void *take(struct arena *a, size_t count, size_t size)
 	return p;
 }
 
-static void lay_out(struct forward *f, struct arena *a)
+/* context: positions of the cache */
+static void lay_out(struct forward *f, int context, struct arena *a)
 {
 	const struct model *m = f->model;
 	size_t t = (size_t)f->batch, e = (size_t)m->n_embd, used = (size_t)m->n_expert_used;
@@ -70,7 +71,7 @@ static void lay_out(struct forward *f, struct arena *a)
 		heads = (size_t)l->n_head > heads ? (size_t)l->n_head : heads;
 		head_dim = (size_t)l->head_dim > head_dim ? (size_t)l->head_dim : head_dim;
 	}
-	size_t splits = (size_t)power_of_two(splits_for(f->cache->capacity));
+	size_t splits = (size_t)power_of_two(splits_for(context));
 	size_t ple = (size_t)(m->n_layer - f->ple_first) * (size_t)m->n_ple;
 	struct forward_scratch *s = &f->scratch;
 	s->tokens = take(a, t, sizeof(int));
@@ -103,15 +104,11 @@ static void lay_out(struct forward *f, struct arena *a)
 	s->trace = take(a, ((size_t)m->n_layer + 1) * e, sizeof(float));
 }
 
-int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
-		 struct kv_cache *cache, struct device *d, int batch, struct error *err)
+static struct forward describe(const struct model *m, const struct model_range *r, int batch)
 {
-	*f = (struct forward){
+	return (struct forward){
 		.model = m,
 		.range = *r,
-		.weights = w,
-		.cache = cache,
-		.device = d,
 		.batch = batch,
 		.logit_rows = !r->head             ? 0
 			      : batch < LOGIT_ROWS ? batch
@@ -119,14 +116,34 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 		.ple_first = r->embed ? 0 : r->begin,
 		.fusion = FUSION_FULL,
 	};
+}
+
+static size_t count_scratch(struct forward *f, int context)
+{
 	struct arena a = {0};
-	lay_out(f, &a);
-	f->arena_bytes = a.used;
-	int rc = d->ops->alloc(d, a.used, &f->arena, err);
+	lay_out(f, context, &a);
+	return a.used;
+}
+
+size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch)
+{
+	struct forward f = describe(m, r, batch);
+	return count_scratch(&f, context);
+}
+
+int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
+		 struct kv_cache *cache, struct device *d, int batch, struct error *err)
+{
+	*f = describe(m, r, batch);
+	f->weights = w;
+	f->cache = cache;
+	f->device = d;
+	f->arena_bytes = count_scratch(f, cache->capacity);
+	int rc = d->ops->alloc(d, f->arena_bytes, &f->arena, err);
 	if (rc)
 		return error_prefix(err, rc, "activations of chunks of %d tokens", batch);
-	a = (struct arena){.base = f->arena};
-	lay_out(f, &a);
+	struct arena a = {.base = f->arena};
+	lay_out(f, cache->capacity, &a);
 	return 0;
 }
 

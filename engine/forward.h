@@ -78,6 +78,8 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 		 struct kv_cache *cache, struct device *d, int batch, struct error *err);
 /* Also valid on a zeroed struct. */
 void forward_close(struct forward *f);
+/* Bytes of that scratch, for a cache of so many positions. */
+size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch);
 
 /* A part of the forward's range that runs in a row, and what it takes from and leaves for other devices. */
 struct forward_stage {

@@ -65,6 +65,11 @@ const char *graph_event_name(enum graph_event e)
 	return e <= GRAPH_EVENT_FALLBACK ? names[e] : "unknown";
 }
 
+size_t graph_cache_device_bytes(void)
+{
+	return sizeof(struct step);
+}
+
 int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err)
 {
 	assert(capacity > 0);
@@ -80,7 +85,7 @@ int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, s
 		return error_set(err, ERROR_MEMORY, "no memory for the graph cache");
 	}
 	void *step;
-	int rc = d->ops->alloc(d, sizeof *c->step, &step, err);
+	int rc = d->ops->alloc(d, graph_cache_device_bytes(), &step, err);
 	if (rc) {
 		free(c->entries);
 		free(c);

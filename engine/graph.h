@@ -71,6 +71,8 @@ struct graph_cache; /* opaque */
 /* capacity: graphs kept. The device outlives the cache. Allocates a struct step on the device. */
 int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err);
 void graph_cache_close(struct graph_cache *c);
+/* What graph_cache_open allocates on the device. */
+size_t graph_cache_device_bytes(void);
 
 /* Enqueues one token. Only a failure of the direct launch itself is returned. */
 int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,

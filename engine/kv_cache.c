@@ -11,6 +11,42 @@ static size_t half_bytes(const struct kv *kv, int type)
 				 (size_t)kv->n_kv_heads * (size_t)kv->capacity * (size_t)kv->head_dim);
 }
 
+/* The cache of one layer, as the range has it; zeroed where it attends none. */
+static struct kv describe(const struct model *m, const struct model_range *r, int i, int context, int slack,
+			  enum tensor_type k_type, enum tensor_type v_type)
+{
+	const struct model_layer *l = &m->layers[i];
+	if (!model_attends(m, r->begin, r->end, i))
+		return (struct kv){0};
+	int slots = model_kv_slots(m, i, context, slack);
+	return (struct kv){.type = k_type,
+			   .v_type = v_type,
+			   .n_kv_heads = l->n_head_kv,
+			   .head_dim = l->head_dim,
+			   .capacity = slots,
+			   .ring = l->sliding ? slots : 0};
+}
+
+void kv_cache_measure(struct kv_cache_bytes *out, const struct model *m, const struct model_range *r, int context,
+		      int slack, enum tensor_type k_type, enum tensor_type v_type)
+{
+	*out = (struct kv_cache_bytes){0};
+	for (int i = 0; i < r->end; i++) {
+		const struct kv kv = describe(m, r, i, context, slack, k_type, v_type);
+		if (!kv.capacity)
+			continue;
+		struct byte_count *to = i < r->begin ? &out->mirrored : &out->own;
+		out->n_mirrored += i < r->begin;
+		out->n_own += i >= r->begin;
+		byte_count_add(to, half_bytes(&kv, k_type));
+		byte_count_add(to, half_bytes(&kv, v_type));
+		if (kv.ring) {
+			byte_count_add(&out->checkpoint, half_bytes(&kv, k_type));
+			byte_count_add(&out->checkpoint, half_bytes(&kv, v_type));
+		}
+	}
+}
+
 static int check_type(const char *what, enum tensor_type type, struct error *err)
 {
 	if (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16)
@@ -56,16 +92,11 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 		const struct model_layer *l = &m->layers[i];
 		if (l->kv_source != i)
 			c->layers[i] = c->layers[l->kv_source];
-		if (!model_attends(m, r->begin, r->end, i))
+		const struct kv described = describe(m, r, i, context, slack, k_type, v_type);
+		if (!described.capacity)
 			continue;
 		struct kv *kv = &c->layers[i];
-		int slots = model_kv_slots(m, i, context, slack);
-		*kv = (struct kv){.type = k_type,
-				  .v_type = v_type,
-				  .n_kv_heads = l->n_head_kv,
-				  .head_dim = l->head_dim,
-				  .capacity = slots,
-				  .ring = l->sliding ? slots : 0};
+		*kv = described;
 		if ((rc = d->ops->alloc(d, half_bytes(kv, k_type), &kv->k, err)) ||
 		    (rc = d->ops->alloc(d, half_bytes(kv, v_type), &kv->v, err))) {
 			rc = error_prefix(err, rc, "a K/V cache of %d positions (%zu bytes)", context, need);

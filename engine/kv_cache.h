@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/byte_count.h"
 #include "engine/device.h"
 #include "engine/model.h"
 
@@ -46,6 +47,17 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 		  int slack, enum tensor_type k_type, enum tensor_type v_type, struct error *err);
 /* Also valid on a zeroed struct. */
 void kv_cache_close(struct kv_cache *c);
+
+/* What kv_cache_open allocates. */
+struct kv_cache_bytes {
+	struct byte_count own;        /* of layers of the range; n_own of them */
+	struct byte_count mirrored;   /* of layers in front of it, which it reads; n_mirrored */
+	struct byte_count checkpoint; /* allocated by the first kv_cache_save */
+	int n_own;
+	int n_mirrored;
+};
+void kv_cache_measure(struct kv_cache_bytes *out, const struct model *m, const struct model_range *r, int context,
+		      int slack, enum tensor_type k_type, enum tensor_type v_type);
 
 /* Whether n more positions fit; ERROR_INPUT says what context would be needed. */
 int kv_cache_check(const struct kv_cache *c, int n, struct error *err);

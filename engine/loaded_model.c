@@ -10,21 +10,31 @@
 
 enum { DEFAULT_BATCH = 512 };
 
+static int batch_of(const struct session_options *o)
+{
+	return o->batch > 0 ? o->batch : DEFAULT_BATCH;
+}
+
+int loaded_model_batch(const struct session_options *o, int context)
+{
+	int batch = batch_of(o);
+	return batch < context ? batch : context;
+}
+
 static int larger(int a, int b)
 {
 	return a > b ? a : b;
 }
 
-/* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
-static int cuda_options_of(const struct model *m, int n_layers, const struct session_options *o,
-			   struct cuda_open_options *out, struct error *err)
+int loaded_model_cuda_options(const struct model *m, int n_layers, const struct session_options *o,
+			      struct cuda_open_options *out, struct error *err)
 {
 	enum { HEAD_DIMS = sizeof out->dims.head_dims / sizeof *out->dims.head_dims };
 	*out = (struct cuda_open_options){
 		.dims = {.k_type = o->k_type, .v_type = o->v_type, .n_embd = m->n_embd},
 		.pdl = o->pdl,
 		.prefill = o->prefill,
-		.batch = o->batch,
+		.batch = batch_of(o),
 		.n_in_max = larger(m->n_embd, m->n_ple),
 	};
 	struct cuda_dims *dims = &out->dims;
@@ -44,21 +54,28 @@ static int cuda_options_of(const struct model *m, int n_layers, const struct ses
 	return 0;
 }
 
-/* Which part has what: n layers on the first device, the rest on the host. */
-static void divide(struct loaded_model *m, int n)
+int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_host,
+			struct model_range out[LOADED_PARTS_MAX], int *head_part)
 {
-	int all = m->model.n_layer;
-	bool head_on_host = m->options.head_on_host;
-	m->n_gpu_layers = n;
-	if (n == 0 || (n == all && !head_on_host)) {
-		m->n_parts = 1;
-		m->parts[0].range = model_whole(&m->model);
-		return;
+	int all = m->n_layer;
+	*head_part = 0;
+	if (n_gpu_layers == 0 || (n_gpu_layers == all && !head_on_host)) {
+		out[0] = model_whole(m);
+		return 1;
 	}
-	m->n_parts = 2;
-	m->head_part = head_on_host;
-	m->parts[0].range = (struct model_range){.end = n, .embed = true, .head = !head_on_host};
-	m->parts[1].range = (struct model_range){.begin = n, .end = all, .head = head_on_host};
+	*head_part = head_on_host;
+	out[0] = (struct model_range){.end = n_gpu_layers, .embed = true, .head = !head_on_host};
+	out[1] = (struct model_range){.begin = n_gpu_layers, .end = all, .head = head_on_host};
+	return 2;
+}
+
+/* A table that is only gathered from is not worth the memory of a device that lacks some already. */
+struct weights_on_host loaded_model_on_host(const struct session_options *o, int n_gpu_layers, int n_parts)
+{
+	return (struct weights_on_host){
+		.token_embd = n_parts > 1,
+		.per_layer_token_embd = o->ple_on_host && n_gpu_layers,
+	};
 }
 
 static int resolve_layers(struct loaded_model *m, struct error *err)
@@ -72,7 +89,11 @@ static int resolve_layers(struct loaded_model *m, struct error *err)
 		snprintf(m->gpu_reason, sizeof m->gpu_reason, "%.255s", why.text);
 		n = 0;
 	}
-	divide(m, n == -1 || n > all ? all : n);
+	struct model_range ranges[LOADED_PARTS_MAX];
+	m->n_gpu_layers = n == -1 || n > all ? all : n;
+	m->n_parts = loaded_model_divide(&m->model, m->n_gpu_layers, o->head_on_host, ranges, &m->head_part);
+	for (int i = 0; i < m->n_parts; i++)
+		m->parts[i].range = ranges[i];
 	return 0;
 }
 
@@ -87,7 +108,7 @@ static int open_devices(struct loaded_model *m, struct error *err)
 			struct cuda_open_options cuda;
 			if (!gpu)
 				rc = device_host_open(&part->device, o->n_threads, err);
-			else if (!(rc = cuda_options_of(&m->model, part->range.end, o, &cuda, err)) &&
+			else if (!(rc = loaded_model_cuda_options(&m->model, part->range.end, o, &cuda, err)) &&
 				 (rc = device_cuda_open(&part->device, &cuda, err)))
 				error_prefix(err, rc, "-ngl %d", o->n_gpu_layers);
 			if (rc)
@@ -103,14 +124,10 @@ static int open_devices(struct loaded_model *m, struct error *err)
 
 static int load_weights(struct loaded_model *m, struct error *err)
 {
+	const struct weights_on_host on_host = loaded_model_on_host(&m->options, m->n_gpu_layers, m->n_parts);
 	int rc = 0;
 	for (int i = 0; i < m->n_parts && !rc; i++) {
 		struct loaded_part *part = &m->parts[i];
-		/* A table that is only gathered from is not worth the memory of a device that lacks some already. */
-		struct weights_on_host on_host = {
-			.token_embd = m->n_parts > 1,
-			.per_layer_token_embd = m->options.ple_on_host && m->n_gpu_layers,
-		};
 		rc = weights_open(&part->weights, &m->model, &part->range, part->device, &on_host, err);
 	}
 	return rc;
@@ -125,8 +142,7 @@ int loaded_model_open_on(struct loaded_model **out, const char *path, const stru
 		return error_set(err, ERROR_MEMORY, "no memory for a model");
 	int64_t t0 = clock_ns();
 	m->options = *o;
-	if (m->options.batch <= 0)
-		m->options.batch = DEFAULT_BATCH;
+	m->options.batch = batch_of(o);
 	nvtx_push("load", 0);
 	int rc;
 	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)))

@@ -52,6 +52,19 @@ int loaded_model_open_on(struct loaded_model **out, const char *path, const stru
 /* After its last session. */
 void loaded_model_close(struct loaded_model *m);
 
+/* ---- what the layers' place decides; placement_plan.h counts with the same functions ---- */
+
+/* Which part has what, n_gpu_layers (0 to all) being on the first. Returns how many parts there are. */
+int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_host,
+			struct model_range out[LOADED_PARTS_MAX], int *head_part);
+/* The tables that stay in host memory. */
+struct weights_on_host loaded_model_on_host(const struct session_options *o, int n_gpu_layers, int n_parts);
+/* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
+int loaded_model_cuda_options(const struct model *m, int n_layers, const struct session_options *o,
+			      struct cuda_open_options *out, struct error *err);
+/* Longest chunk of a session with this context. */
+int loaded_model_batch(const struct session_options *o, int context);
+
 /* Threads of the host device; 1 where the model has no part there. */
 int loaded_model_threads(const struct loaded_model *m);
 

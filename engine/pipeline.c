@@ -14,7 +14,7 @@ static int open_part(struct pipeline_part *p, const struct loaded_model *m, cons
 		     struct error *err)
 {
 	const struct session_options *o = &m->options;
-	int batch = o->batch < context ? o->batch : context, rc;
+	int batch = loaded_model_batch(o, context), rc;
 	if ((rc = kv_cache_open(&p->cache, &m->model, &l->range, l->device, context, batch, o->k_type, o->v_type,
 				err)) ||
 	    (rc = forward_open(&p->forward, &m->model, &l->range, &l->weights, &p->cache, l->device, batch, err)))
@@ -52,21 +52,33 @@ static int add_stage(struct pipeline *p, int part, struct model_range range, str
 	return 0;
 }
 
+int pipeline_route(const struct model *m, const struct model_range *parts, int n_parts, int head_part,
+		   struct pipeline_route out[PIPELINE_STAGES_MAX])
+{
+	int n = 0, all = m->n_layer;
+	for (; n < n_parts; n++) {
+		out[n] = (struct pipeline_route){.part = n, .range = parts[n]};
+		out[n].range.head = parts[n].head && n == n_parts - 1;
+	}
+	if (head_part != n_parts - 1)
+		out[n++] =
+			(struct pipeline_route){.part = head_part, .range = {.begin = all, .end = all, .head = true}};
+	return n;
+}
+
 int pipeline_open(struct pipeline *p, const struct loaded_model *m, int context, struct error *err)
 {
 	*p = (struct pipeline){.loaded = m, .n_parts = m->n_parts};
 	int rc = 0;
 	for (int i = 0; i < m->n_parts && !rc; i++)
 		rc = open_part(&p->parts[i], m, &m->parts[i], context, err);
-	for (int i = 0; i < m->n_parts && !rc; i++) {
-		struct model_range range = m->parts[i].range;
-		range.head = range.head && i == m->n_parts - 1;
-		rc = add_stage(p, i, range, err);
-	}
-	if (!rc && m->head_part != m->n_parts - 1) {
-		int all = m->model.n_layer;
-		rc = add_stage(p, m->head_part, (struct model_range){.begin = all, .end = all, .head = true}, err);
-	}
+	struct model_range ranges[LOADED_PARTS_MAX];
+	for (int i = 0; i < m->n_parts; i++)
+		ranges[i] = m->parts[i].range;
+	struct pipeline_route route[PIPELINE_STAGES_MAX];
+	int n = pipeline_route(&m->model, ranges, m->n_parts, m->head_part, route);
+	for (int i = 0; i < n && !rc; i++)
+		rc = add_stage(p, route[i].part, route[i].range, err);
 	if (rc)
 		pipeline_close(p);
 	return rc;

@@ -52,6 +52,15 @@ struct pipeline_timing {
 	struct device_counters counters;
 };
 
+/* A stage as the division of a model into parts has it. */
+struct pipeline_route {
+	int part;
+	struct model_range range;
+};
+/* The stages of n_parts parts, of which head_part has the head; returns how many. Rows cross between them. */
+int pipeline_route(const struct model *m, const struct model_range *parts, int n_parts, int head_part,
+		   struct pipeline_route out[PIPELINE_STAGES_MAX]);
+
 /* The model outlives the pipeline. */
 int pipeline_open(struct pipeline *p, const struct loaded_model *m, int context, struct error *err);
 /* Also valid on a zeroed struct. */

@@ -12,6 +12,9 @@ struct loader {
 	const struct model *m;
 	struct error *err;
 	int rc;
+	bool host_memory;             /* of the device */
+	struct weights_bytes *counts; /* not null: nothing is allocated or moved, only counted */
+	enum weights_group group;     /* of what is being loaded */
 };
 
 /* host: null for memory of the device; else it receives where the host writes what the device reads. */
@@ -20,6 +23,13 @@ static void *reserve(struct loader *l, size_t bytes, void **host)
 	struct weights *w = l->w;
 	if (l->rc)
 		return NULL;
+	if (l->counts) {
+		if (host)
+			l->counts->mapped[l->group] += bytes;
+		else
+			byte_count_add(&l->counts->device[l->group], bytes);
+		return NULL;
+	}
 	if (w->n_allocations == w->cap_allocations) {
 		int cap = w->cap_allocations ? 2 * w->cap_allocations : 64;
 		void **grown = realloc(w->allocations, (size_t)cap * sizeof *grown);
@@ -49,8 +59,11 @@ static const void *place(struct loader *l, const void *bytes, size_t n)
 	struct device *d = l->w->device;
 	if (l->rc)
 		return NULL;
-	if (d->ops->host_memory)
+	if (l->host_memory) {
+		if (l->counts)
+			l->counts->in_place[l->group] += n;
 		return bytes;
+	}
 	void *p = allocate(l, n);
 	if (p)
 		l->rc = d->ops->upload(d, p, bytes, n, l->err);
@@ -94,6 +107,8 @@ static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_
 	enum { CHUNK = CHUNK_BYTES / 32 }; /* blocks */
 	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = t->bytes / block;
 	struct target q = target(l, n_blocks * 32, on_host), d = target(l, n_blocks * sizeof(uint16_t), on_host);
+	if (l->counts)
+		return;
 	int8_t *q_part = malloc((size_t)CHUNK * 32);
 	uint16_t *d_part = malloc(CHUNK * sizeof *d_part);
 	if ((!q_part || !d_part) && !l->rc)
@@ -112,10 +127,12 @@ static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_
 
 static bool fits_bf16(const float *x, size_t n)
 {
+	enum { PART = 4096 }; /* most matrices that do not fit say so in the first */
 	const uint32_t *bits = (const uint32_t *)(const void *)x;
 	uint32_t lost = 0;
-	for (size_t i = 0; i < n; i++)
-		lost |= bits[i] & 0xffff;
+	for (size_t done = 0; done < n && !lost; done += PART)
+		for (size_t i = done; i < n && i < done + PART; i++)
+			lost |= bits[i] & 0xffff;
 	return lost == 0;
 }
 
@@ -125,6 +142,8 @@ static void place_narrowed(struct loader *l, const struct gguf_tensor *t, bool o
 	size_t n_values = t->bytes / sizeof(float);
 	const uint32_t *bits = t->data;
 	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
+	if (l->counts)
+		return;
 	uint16_t *part = malloc(CHUNK * sizeof *part);
 	if (!part && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to narrow weights");
@@ -148,20 +167,20 @@ static struct weight matrix_at(struct loader *l, const struct gguf_tensor *t, bo
 		return to;
 	struct weights *w = l->w;
 	size_t narrowed = w->narrowed_bytes;
-	bool in_place = w->device->ops->host_memory;
 	to.type = t->type;
 	to.n_in = (int)t->ne[0];
 	to.n_out = (int)t->ne[1];
 	to.n_expert = (int)t->ne[2];
-	if (in_place) {
-		to.data = t->data;
+	if (l->host_memory) {
+		to.data = place(l, t->data, t->bytes);
 	} else if (t->type == TENSOR_Q8_0) {
 		place_planes(l, t, on_host, &to);
 	} else if (t->type == TENSOR_F32 && fits_bf16(t->data, t->bytes / sizeof(float))) {
 		place_narrowed(l, t, on_host, &to);
 	} else {
 		struct target at = target(l, t->bytes, on_host);
-		put(l, &at, 0, t->data, t->bytes);
+		if (!l->counts)
+			put(l, &at, 0, t->data, t->bytes);
 		to.data = at.device;
 	}
 	w->bytes += t->bytes - (w->narrowed_bytes - narrowed);
@@ -186,8 +205,10 @@ static const float *inverse_frequencies(struct loader *l, double base, int head_
 {
 	int n = head_dim / 2;
 	size_t bytes = (size_t)n * sizeof(float);
-	float *host = malloc(bytes);
 	float *out = allocate(l, bytes);
+	if (l->counts)
+		return NULL;
+	float *host = malloc(bytes);
 	if (!host && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for RoPE frequencies");
 	if (!l->rc) {
@@ -239,15 +260,43 @@ static void load_tables(struct loader *l, const struct model_range *r, const str
 	const struct model *m = l->m;
 	struct weights *w = l->w;
 	bool tied = m->output == m->token_embd;
+	l->group = WEIGHTS_HEAD;
 	if (r->head) {
 		w->output = matrix(l, m->output);
 		w->output_norm = vector(l, m->output_norm);
 	}
 	if (r->embed) {
+		l->group = WEIGHTS_EMBEDDING;
 		w->token_embd = tied && r->head ? w->output : matrix_at(l, m->token_embd, on_host->token_embd);
+		l->group = WEIGHTS_PLE_TABLE;
 		w->per_layer_token_embd = matrix_at(l, m->per_layer_token_embd, on_host->per_layer_token_embd);
+		l->group = WEIGHTS_PLE_PROJECTION;
 		w->per_layer_model_proj = matrix(l, m->per_layer_model_proj);
 		w->per_layer_proj_norm = vector(l, m->per_layer_proj_norm);
+	}
+}
+
+static void load(struct loader *l, const struct model_range *r, const struct weights_on_host *on_host)
+{
+	const struct model *m = l->m;
+	l->w->layers = calloc((size_t)m->n_layer, sizeof *l->w->layers);
+	if (!l->w->layers) {
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for %d layers", m->n_layer);
+		return;
+	}
+	load_tables(l, r, on_host);
+
+	const float *inv_freq[2] = {NULL, NULL}; /* global, sliding */
+	bool known[2] = {false, false};
+	l->group = WEIGHTS_LAYERS;
+	for (int i = r->begin; i < r->end && !l->rc; i++) {
+		const struct model_layer *layer = &m->layers[i];
+		if (!known[layer->sliding])
+			inv_freq[layer->sliding] =
+				inverse_frequencies(l, layer->sliding ? m->rope_base_swa : m->rope_base,
+						    layer->head_dim, layer->sliding ? NULL : m->rope_freqs);
+		known[layer->sliding] = true;
+		load_layer(l, i, inv_freq);
 	}
 }
 
@@ -255,25 +304,23 @@ int weights_open(struct weights *w, const struct model *m, const struct model_ra
 		 const struct weights_on_host *on_host, struct error *err)
 {
 	*w = (struct weights){.device = d};
-	struct loader l = {.w = w, .m = m, .err = err};
-	w->layers = calloc((size_t)m->n_layer, sizeof *w->layers);
-	if (!w->layers)
-		return error_set(err, ERROR_MEMORY, "no memory for %d layers", m->n_layer);
-	load_tables(&l, r, on_host);
-
-	const float *inv_freq[2] = {NULL, NULL}; /* global, sliding */
-	for (int i = r->begin; i < r->end && !l.rc; i++) {
-		const struct model_layer *layer = &m->layers[i];
-		if (!inv_freq[layer->sliding])
-			inv_freq[layer->sliding] =
-				inverse_frequencies(&l, layer->sliding ? m->rope_base_swa : m->rope_base,
-						    layer->head_dim, layer->sliding ? NULL : m->rope_freqs);
-		load_layer(&l, i, inv_freq);
-	}
+	struct loader l = {.w = w, .m = m, .err = err, .host_memory = d->ops->host_memory};
+	load(&l, r, on_host);
 	if (l.rc) {
 		error_prefix(err, l.rc, "loading %s", m->file.path);
 		weights_close(w);
 	}
+	return l.rc;
+}
+
+int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
+		    const struct weights_on_host *on_host, struct error *err)
+{
+	struct weights w = {0};
+	*out = (struct weights_bytes){0};
+	struct loader l = {.w = &w, .m = m, .err = err, .host_memory = host_memory, .counts = out};
+	load(&l, r, on_host);
+	weights_close(&w);
 	return l.rc;
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "engine/byte_count.h"
 #include "engine/device.h"
 #include "engine/model.h"
 
@@ -66,5 +67,28 @@ int weights_open(struct weights *w, const struct model *m, const struct model_ra
 		 const struct weights_on_host *on_host, struct error *err);
 /* Also valid on a zeroed struct. */
 void weights_close(struct weights *w);
+
+enum weights_group {
+	WEIGHTS_LAYERS,
+	WEIGHTS_EMBEDDING, /* 0 where the head's matrix, on the same device, is the table too */
+	WEIGHTS_PLE_TABLE,
+	WEIGHTS_PLE_PROJECTION,
+	WEIGHTS_HEAD,
+	WEIGHTS_GROUP_COUNT,
+};
+
+/* What weights_open allocates. */
+struct weights_bytes {
+	struct byte_count device[WEIGHTS_GROUP_COUNT];
+	size_t mapped[WEIGHTS_GROUP_COUNT];   /* host memory that the device reads */
+	size_t in_place[WEIGHTS_GROUP_COUNT]; /* allocates nothing: read where the file is mapped */
+};
+
+/*
+ * The same pass as weights_open's, which allocates nothing and needs no device. host_memory: as the device's ops have
+ * it. Reads the float32 matrices that bfloat16 can hold, to know that.
+ */
+int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
+		    const struct weights_on_host *on_host, struct error *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "engine/device_cuda.h"
 #include "engine/loaded_model.h"
+#include "engine/placement_plan.h"
 #include "engine/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/golden.h"
@@ -221,6 +222,32 @@ static void test_graphs_copy_across(void **state)
 	d->ops->close(d);
 }
 
+/* The GPU holds exactly the bytes that were planned. */
+static void test_planned_bytes(void **state)
+{
+	(void)state;
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct golden g;
+		golden_load(&g, golden_names[i]);
+		for (int layers = 1; layers <= g.n_layer; layers += layers == 1 ? g.n_layer / 2 : 1) {
+			struct session_options o = options(layers, layers % 2);
+			struct placement_plan p;
+			struct session *s;
+			o.context = 100;
+			o.prefill = layers % 2 ? PREFILL_F32 : PREFILL_BF16;
+			o.ple_on_host = layers % 3 == 0;
+			OK(session_open(&s, g.path, &o, e));
+			OK(placement_plan(&p, session_model(s), &o, layers, o.context, e));
+			OK(session_prefill(s, g.tokens, PROMPT, NULL, e));
+			OK(session_checkpoint(s, e));
+			OK(session_decode(s, g.tokens[PROMPT], NULL, e));
+			assert_int_equal(session_stats(s).memory.used, p.sum.gpu.bytes);
+			session_close(s);
+		}
+		golden_free(&g);
+	}
+}
+
 static bool no_gpu(void)
 {
 	struct error err;
@@ -241,6 +268,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_graphs_copy_across),
 		cmocka_unit_test(test_opened_by_options),
+		cmocka_unit_test(test_planned_bytes),
 		GOLDEN(0),
 		GOLDEN(1),
 		GOLDEN(2),

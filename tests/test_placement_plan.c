@@ -1,0 +1,244 @@
+/*
+ * What placement_plan.h counts against what the devices were really asked for: a session that has
+ * prefilled, saved a checkpoint and decoded holds exactly those bytes. Two host devices stand for a
+ * GPU and a host (tests/support/guarded.h); the GPU's turn is in test_hybrid_cuda.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/loaded_model.h"
+#include "engine/placement_plan.h"
+#include "engine/session.h"
+#include "engine/synth.h"
+#include "tests/support/golden.h"
+#include "tests/support/guarded.h"
+
+#define OK(call)                                            \
+	do {                                                \
+		struct error error_ = {""}, *e = &error_;   \
+		if (call)                                   \
+			fail_msg("%s: %s", #call, e->text); \
+	} while (0)
+
+static const struct variant {
+	int context, batch;
+	enum tensor_type k_type, v_type;
+	bool head_on_host, ple_on_host;
+} variants[] = {
+	{40, 21, TENSOR_F16, TENSOR_F16, false, false}, /* below and beyond the window, 16 */
+	{300, 5, TENSOR_F32, TENSOR_BF16, true, false},
+	{13, 512, TENSOR_BF16, TENSOR_F32, false, true}, /* the batch is cut to the context */
+	{700, 1, TENSOR_F32, TENSOR_F32, true, true},
+};
+enum { VARIANTS = sizeof variants / sizeof *variants, PROMPT = 6 };
+
+static struct session_options options(int n, const struct variant *v)
+{
+	struct session_options o;
+	session_options_default(&o);
+	o.n_gpu_layers = n;
+	o.n_threads = 1;
+	o.batch = v->batch;
+	o.k_type = v->k_type;
+	o.v_type = v->v_type;
+	o.head_on_host = v->head_on_host;
+	o.ple_on_host = v->ple_on_host;
+	return o;
+}
+
+/* Host memory asked for through the far device, which its own books leave out. */
+static size_t pinned;
+static const struct device_ops *far_ops;
+
+static int count_mapped(struct device *d, size_t bytes, void **out, void **host, struct error *err)
+{
+	int rc = far_ops->alloc_mapped(d, bytes, out, host, err);
+	pinned += rc ? 0 : bytes;
+	return rc;
+}
+
+static void run(struct session *s)
+{
+	int tokens[PROMPT] = {3, 1, 4, 1, 5, 9};
+	OK(session_prefill(s, tokens, PROMPT, NULL, e));
+	OK(session_checkpoint(s, e));
+	for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+		session_set_mode(s, (enum graph_mode)mode);
+		OK(session_decode(s, 2, NULL, e));
+	}
+	OK(session_rewind(s, PROMPT, e));
+}
+
+static void expect(size_t got, size_t planned, const char *side, const char *what)
+{
+	if (got != planned)
+		fail_msg("%s: %zu bytes planned of the %s, %zu allocated", what, planned, side, got);
+}
+
+static void one(const char *path, int n, const struct variant *v)
+{
+	struct session_options o = options(n, v);
+	struct device *far = NULL, *near = NULL;
+	struct loaded_model *m;
+	struct session *s;
+	struct placement_plan p;
+	struct device_ops ops;
+	char what[700];
+	snprintf(what, sizeof what, "%s, %d layers, context %d, batch %d", path, n, v->context, v->batch);
+	pinned = 0;
+	if (n) {
+		OK(guarded_open(&far, true, 1, e));
+		far_ops = far->ops;
+		ops = *far_ops;
+		ops.alloc_mapped = count_mapped;
+		far->ops = &ops;
+	}
+	OK(guarded_open(&near, false, 1, e));
+	OK(loaded_model_open_on(&m, path, &o, far, near, e));
+	OK(placement_plan(&p, &m->model, &o, n, v->context, e));
+	OK(session_open_on(&s, m, v->context, e));
+	run(s);
+	/* The books of a device that runs no CUDA lack what is only for cuBLASLt. */
+	size_t gpu = p.sum.gpu.bytes - p.items[PLACEMENT_PROMPTS].gpu.bytes;
+	expect(far ? far->ops->memory(far).used : 0, gpu, "GPU", what);
+	expect(near->ops->memory(near).used, p.sum.host.bytes, "host", what);
+	expect(pinned, p.sum.pinned, "pinned host memory", what);
+	session_close(s);
+	loaded_model_close(m);
+	if (far) {
+		far->ops = far_ops;
+		far->ops->close(far);
+	}
+	near->ops->close(near);
+}
+
+static void every_split(const char *path)
+{
+	struct model m;
+	OK(model_open(&m, path, e));
+	int all = m.n_layer;
+	model_close(&m);
+	for (int n = 0; n <= all; n++)
+		for (int i = 0; i < 2; i++)
+			one(path, n, &variants[(n + 2 * i + n / VARIANTS) % VARIANTS]);
+	for (int v = 0; v < VARIANTS; v++)
+		one(path, all, &variants[v]);
+}
+
+static void test_golden(void **state)
+{
+	struct golden g;
+	golden_load(&g, golden_names[*(const int *)*state]);
+	every_split(g.path);
+	golden_free(&g);
+}
+
+/* A published file's types: PLE projections in float32 that bfloat16 can hold. */
+static void test_narrowed(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/test_plan_XXXXXX", path[64];
+	struct synth_options o;
+	struct synth_plan plan;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/m.gguf", dir);
+	synth_options_default(&o, "gemma4-e4b-tiny");
+	o.type = TENSOR_Q8_0;
+	o.ple_type = TENSOR_F32;
+	OK(synth_plan_init(&plan, &o, e));
+	OK(synth_write(&plan, path, 1, NULL, NULL, e));
+	synth_plan_free(&plan);
+	every_split(path);
+	unlink(path);
+	rmdir(dir);
+}
+
+/* Exactly what N layers need gives N, a byte less fewer; and what is needed never shrinks with N. */
+static void test_most(void **state)
+{
+	(void)state;
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct golden g;
+		struct model m;
+		struct placement_plan p;
+		golden_load(&g, golden_names[i]);
+		OK(model_open(&m, g.path, e));
+		for (int v = 0; v < VARIANTS; v++) {
+			struct session_options o = options(-1, &variants[v]);
+			size_t before = 0;
+			for (int n = 1; n <= m.n_layer; n++) {
+				OK(placement_plan(&p, &m, &o, n, 100, e));
+				size_t need = placement_plan_gpu_need(&p);
+				assert_true(need >= before + (n == 1 ? PLACEMENT_RESERVE_BYTES : 0));
+				OK(placement_plan_most(&p, &m, &o, 100, need, e));
+				assert_true(p.n_gpu_layers >= n);
+				assert_true(placement_plan_gpu_need(&p) <= need);
+				OK(placement_plan_most(&p, &m, &o, 100, need - 1, e));
+				assert_true(p.n_gpu_layers < n || need == before);
+				assert_true(placement_plan_gpu_need(&p) < need);
+				before = need;
+			}
+			OK(placement_plan_most(&p, &m, &o, 100, SIZE_MAX, e));
+			assert_int_equal(p.n_gpu_layers, m.n_layer);
+			OK(placement_plan_most(&p, &m, &o, 100, 0, e));
+			assert_int_equal(p.n_gpu_layers, 0);
+			assert_int_equal(p.sum.gpu.bytes, 0);
+		}
+		model_close(&m);
+		golden_free(&g);
+	}
+}
+
+/* A larger context leaves room for fewer layers; one that the host cannot hold is named. */
+static void test_context(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m;
+	struct placement_plan p, q;
+	struct error err = {""};
+	const struct variant v = {0, 16, TENSOR_F16, TENSOR_F16, false, false};
+	struct session_options o = options(-1, &v);
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	OK(model_open(&m, g.path, e));
+	OK(placement_plan(&p, &m, &o, m.n_layer, 1000, e));
+	OK(placement_plan_most(&q, &m, &o, 100000000, placement_plan_gpu_need(&p), e));
+	assert_true(q.n_gpu_layers < m.n_layer);
+	/* The host's part of a plan: nothing of it is too much for its own size. */
+	OK(placement_plan(&p, &m, &o, 2, 1000, e));
+	size_t need = p.sum.host.bytes + p.sum.pinned;
+	OK(placement_plan_check_host(&p, need, e));
+	assert_int_equal(placement_plan_check_host(&p, need - 1, &err), ERROR_MEMORY);
+	assert_non_null(strstr(err.text, "1000 positions"));
+	model_close(&m);
+	golden_free(&g);
+}
+
+static int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
+#define GOLDEN(i)                                                            \
+	{                                                                    \
+		"test_golden_" #i, test_golden, NULL, NULL, &golden_index[i] \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		GOLDEN(0),
+		GOLDEN(3),
+		GOLDEN(4),
+		GOLDEN(5),
+		GOLDEN(6),
+		GOLDEN(7),
+		cmocka_unit_test(test_narrowed),
+		cmocka_unit_test(test_most),
+		cmocka_unit_test(test_context),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
