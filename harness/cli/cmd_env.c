@@ -27,7 +27,8 @@ static int apply_threads(void *ctx, const char *value, struct error *err)
 
 static const struct option_spec options[] = {
 	{"--json", NULL, "print JSON, as env.json has it", apply_json},
-	{"-t, --threads", "N", "CPU threads that read for the bandwidth; 0: one a physical core (default 0)",
+	{"-t, --threads", "N",
+	 "CPU threads that read for the bandwidth; 0: one a physical core, within the CPU quota (default 0)",
 	 apply_threads},
 	{0},
 };

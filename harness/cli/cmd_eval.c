@@ -138,7 +138,7 @@ static const struct option_spec eval_options[] = {
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default: gpu)", set_head},
 	{"-ctk, --cache-type-k", "TYPE", "K cache: f32, f16 or bf16 (default: f16)", set_k_type},
 	{"-ctv, --cache-type-v", "TYPE", "V cache: f32, f16 or bf16 (default: f16)", set_v_type},
-	{"-t, --threads", "N", "host threads; 0: one a physical core (default: 0)", set_threads},
+	{"-t, --threads", "N", "host threads; 0: one a physical core, within the CPU quota (default: 0)", set_threads},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: bf16)",
 	 set_prefill_precision},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},

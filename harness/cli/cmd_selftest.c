@@ -161,7 +161,7 @@ static const struct option_spec options[] = {
 	{"--mode", "MODE", "direct, graph-params, graph-update or graph-device (default: all four)", axis_mode},
 	{"--fusion", "F", "none or full (default full)", axis_fusion},
 	{"-ngl, --n-gpu-layers", "N", "layers on the GPU; -1: all that the machine can (default -1)", axis_gpu_layers},
-	{"-t, --threads", "N", "CPU threads; 0: one a physical core (default 0)", axis_threads},
+	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
 	{"--seed", "N", "of the order, the noise and the slowed cell (default 1)", apply_seed},
 	{0},
 };
