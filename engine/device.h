@@ -142,6 +142,9 @@ bool kernel_positional(enum kernel k);
 int device_host_open(struct device **out, int n_threads, struct error *err);
 int device_host_threads(const struct device *d);
 
+/* Bytes of memory that this machine could still give, the page cache's included; 0: unknown. */
+size_t device_host_available(void);
+
 /* Instruction set that the kernels use here: "avx512", "avx2", "portable". */
 const char *device_host_isa(void);
 /* Read bandwidth of this machine's memory in bytes/s, n_threads reading a buffer of `bytes`; 0: it does not fit. */

@@ -220,7 +220,7 @@ static struct recording *stream(struct host_device *h)
 
 /* ---- memory ---- */
 
-static size_t available_bytes(void)
+size_t device_host_available(void)
 {
 	FILE *f = fopen("/proc/meminfo", "r");
 	if (!f)
@@ -237,7 +237,7 @@ static size_t available_bytes(void)
 static struct device_memory host_memory(struct device *d)
 {
 	struct host_device *h = host(d);
-	return (struct device_memory){.used = h->used, .peak = h->peak, .free = available_bytes()};
+	return (struct device_memory){.used = h->used, .peak = h->peak, .free = device_host_available()};
 }
 
 static void host_forget_peak(struct device *d)
@@ -260,7 +260,7 @@ static int host_alloc(struct device *d, size_t bytes, void **out, struct error *
 		h->cap_allocations = cap;
 	}
 	/* Linux promises memory that it does not have; ask before it kills the process. */
-	size_t available = available_bytes();
+	size_t available = device_host_available();
 	void *p = NULL;
 	bool fits = bytes <= SIZE_MAX - HUGE_PAGE && (available == 0 || bytes <= available);
 	if (fits && !device_fault_due(d, DEVICE_FAULT_ALLOC)) {

@@ -131,7 +131,7 @@ int placement_plan_most(struct placement_plan *p, const struct model *m, const s
 int placement_plan_check_host(const struct placement_plan *p, size_t host_bytes, struct error *err)
 {
 	size_t need = p->sum.host.bytes + p->sum.pinned;
-	if (need <= host_bytes)
+	if (!host_bytes || need <= host_bytes)
 		return 0;
 	return error_set(
 		err, ERROR_MEMORY,

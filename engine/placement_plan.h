@@ -68,8 +68,8 @@ int placement_plan_most(struct placement_plan *p, const struct model *m, const s
 size_t placement_plan_gpu_need(const struct placement_plan *p);
 
 /*
- * Whether the host's part of a plan fits host_bytes; ERROR_MEMORY says what it needs. What is read in place does not
- * count: the page cache gives it back.
+ * Whether the host's part of a plan fits host_bytes (0: unknown, it does); ERROR_MEMORY says what it needs. What is
+ * read in place does not count: the page cache gives it back.
  */
 int placement_plan_check_host(const struct placement_plan *p, size_t host_bytes, struct error *err);
 

@@ -49,7 +49,7 @@ struct placement {
 	const char *model;  /* path */
 	const char *type_k; /* "f16" */
 	const char *type_v;
-	int n_gpu_layers;   /* -1: all that the machine can */
+	int n_gpu_layers;   /* -1: all that the machine can; -2: as many as fit beside the context */
 	int n_threads;      /* 0: the workload's choice */
 	int context;        /* positions that will be used at most */
 	int prompt;         /* tokens that are prefilled before anything is decoded, or evicted */

@@ -300,6 +300,37 @@ static void test_resume(void **state)
 	assert_true(holds("out", "0 runs ok; 24 were there already"));
 }
 
+/* -ngl auto beside numbers: rows say what was asked, and going on finds them. */
+static void test_auto_layers(void **state)
+{
+	(void)state;
+	char path[128], runs_path[128];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "auto,0", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	struct csv_rows runs;
+	assert_int_equal(csv_read(&runs, runs_path), 0);
+	assert_int_equal(runs.n_rows - 1, 2);
+	int n_auto = 0;
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		n_auto += atoi(csv_at(&runs, r, "n_gpu_layers_asked")) == -2;
+		assert_true(atoi(csv_at(&runs, r, "n_gpu_layers")) >= 0);
+	}
+	assert_int_equal(n_auto, 1);
+	csv_rows_free(&runs);
+	assert_true(holds("run/sweep.json", "\"device_memory\""));
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "0 runs ok; 2 were there already"));
+	char *bad[] = {"-m", MODEL, "-ngl", "0,all", NULL};
+	assert_int_equal(bench_in("other", bad), 2);
+	assert_true(holds("errors", "'all' is not a number"));
+	char *hidden[] = {"-m", MODEL, "-ngl", "-2", NULL};
+	assert_int_equal(bench_in("other", hidden), 2);
+}
+
 static void test_env(void **state)
 {
 	(void)state;
@@ -324,6 +355,7 @@ static void test_env(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(test_sweep),       TEST(test_bad_input), TEST(test_skipped),
-					   TEST(test_interrupted), TEST(test_resume),    TEST(test_env)};
+					   TEST(test_interrupted), TEST(test_resume),    TEST(test_auto_layers),
+					   TEST(test_env)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,6 +86,20 @@ static void test_command(void **state)
 		if (strcspn(line, "\n") > 80)
 			fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
 
+	snprintf(words, sizeof words, "model show %s --device-memory 800M -c 64", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "layers: GPU 10, host 0"));
+	assert_non_null(strstr(out, "10 of 10 layers on the GPU, head on the GPU"));
+	snprintf(words, sizeof words, "model show %s --device-memory 512M -c 64,128", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "0 of 10 layers on the GPU, head on the host\n  1 would need "));
+	snprintf(words, sizeof words, "model show %s --device-memory 1G -ngl 3 --head cpu", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "3 of 10 layers on the GPU, head on the host"));
+	for (const char *line = out; *line; line += strcspn(line, "\n") + 1)
+		if (strcspn(line, "\n") > 80)
+			fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
+
 	static const struct {
 		const char *words, *says;
 	} bad[] = {
@@ -102,6 +116,11 @@ static void test_command(void **state)
 		{"model show golden/qwen3-tiny.json", "qwen3-tiny.json"},
 		{"model show x -ctk q8_0", "f16"},
 		{"model show x -c 10,y", "y"},
+		{"model show x --device-memory 8Q", "8Q"},
+		{"model show x --device-memory 0", "512M"},
+		{"model show x --device-memory -8G", "512M"},
+		{"model show x --device-memory 99999999999T", "512M"},
+		{"model show x -ngl all", "auto"},
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		int rc = run_command(bad[i].words, out, sizeof out);

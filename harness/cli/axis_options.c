@@ -1,9 +1,12 @@
 #include "harness/cli/axis_options.h"
 
+#include <string.h>
+
 #include "harness/cli/engine_workload.h"
+#include "harness/cli/gpu_layers.h"
 #include "harness/cli/snapkv_axis.h"
 
-enum { MAX_GPU_LAYERS = 10000, MAX_THREADS = 4096 };
+enum { MAX_THREADS = 4096 };
 
 static struct matrix *matrix(void *ctx)
 {
@@ -40,9 +43,24 @@ int axis_fusion(void *ctx, const char *value, struct error *err)
 	return word_axis_add(&matrix(ctx)->fusions, "--fusion", value, engine_fusions, err);
 }
 
+/* Items of numbers and ranges as in every list; "auto" beside them. */
 int axis_gpu_layers(void *ctx, const char *value, struct error *err)
 {
-	return int_axis_add(&matrix(ctx)->n_gpu_layers, "-ngl", value, -1, MAX_GPU_LAYERS, err);
+	struct int_axis *a = &matrix(ctx)->n_gpu_layers;
+	for (const char *at = value; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		char item[64];
+		size_t n = strcspn(at, ",");
+		if (n >= sizeof item)
+			return error_set(err, ERROR_INPUT, "-ngl: '%s' is not a number, a range or auto", at);
+		memcpy(item, at, n);
+		item[n] = 0;
+		int is_auto = !strcmp(item, "auto");
+		int rc = int_axis_add(a, "-ngl", is_auto ? "-2" : item, is_auto ? GPU_LAYERS_AUTO : -1, GPU_LAYERS_MAX,
+				      err);
+		if (rc)
+			return rc;
+	}
+	return 0;
 }
 
 int axis_type_k(void *ctx, const char *value, struct error *err)

@@ -11,6 +11,7 @@
 #include "harness/build_info.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_workload.h"
+#include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/environment.h"
@@ -52,6 +53,11 @@ static int apply_prefill_precision(void *ctx, const char *value, struct error *e
 static int apply_head(void *ctx, const char *value, struct error *err)
 {
 	return options_head(value, &bench(ctx)->engine.head_on_host, err);
+}
+
+static int apply_device_memory(void *ctx, const char *value, struct error *err)
+{
+	return gpu_layers_bytes(value, &bench(ctx)->engine.device_memory, err);
 }
 
 static int apply_ple(void *ctx, const char *value, struct error *err)
@@ -113,10 +119,12 @@ static const struct option_spec options[] = {
 	 "Prompt tests launch directly whatever the mode, and run once.",
 	 axis_mode},
 	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", axis_fusion},
-	{"-ngl, --n-gpu-layers", "N",
-	 "layers on the GPU, the first ones; the others run on the host; 0: none, -1: all that the machine can "
-	 "(default -1)",
+	{"-ngl, --n-gpu-layers", "N|auto",
+	 "layers on the GPU, the first ones; the others run on the host; 0: none, -1: all where there is a GPU\n"
+	 "auto: as many as its free memory takes beside the depth's cache (default -1)",
 	 axis_gpu_layers},
+	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
+	 apply_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
 	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
 	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
@@ -244,12 +252,37 @@ static int save_json(const json_t *what, const char *directory, const char *name
 	return environment_save(what, path, err);
 }
 
-/* The engine's settings have no columns of their own: a sweep goes on with the same ones. */
-static int add_settings(json_t *description, const struct engine_settings *e, struct error *err)
+static bool has_auto(const struct bench *b)
 {
+	const struct int_axis *a = &b->axes.matrix.n_gpu_layers;
+	for (int i = 0; i < a->n; i++)
+		if (a->values[i] == GPU_LAYERS_AUTO)
+			return true;
+	return false;
+}
+
+/* What -ngl auto plans for: a sweep that goes on plans with what it began with, so that it places the layers alike. */
+static void settle_device_memory(struct bench *b, struct workload_source *source, const char *directory)
+{
+	char path[4200];
+	snprintf(path, sizeof path, "%s/sweep.json", directory);
+	json_t *sweep = b->resume && !b->engine.device_memory ? json_load_file(path, 0, NULL) : NULL;
+	json_int_t recorded = json_integer_value(json_object_get(sweep, "device_memory"));
+	json_decref(sweep);
+	if (recorded > 0)
+		b->engine.device_memory = (size_t)recorded;
+	b->engine.device_memory = engine_source_device_memory(source, b->engine.device_memory);
+}
+
+/* The engine's settings have no columns of their own: a sweep goes on with the same ones. */
+static int add_settings(json_t *description, const struct bench *b, struct error *err)
+{
+	const struct engine_settings *e = &b->engine;
 	json_t *settings = json_pack("{s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill),
 				     "ple", e->ple_on_host ? "host" : "device", "pdl", e->pdl ? "on" : "off", "head",
 				     e->head_on_host ? "cpu" : "gpu");
+	if (has_auto(b))
+		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
 	if (json_object_update_new(description, settings))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
 	return 0;
@@ -261,7 +294,7 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 	json_t *description;
 	int rc = sweep_describe(&b->axes.matrix, &b->runner, &description, err);
 	if (!rc)
-		rc = add_settings(description, &b->engine, err);
+		rc = add_settings(description, b, err);
 	if (!rc && b->resume) {
 		rc = sweep_check(directory, description, env, err);
 		if (!rc)
@@ -333,6 +366,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = engine_check_model(b->axes.matrix.models.values[i], err);
 	if (!rc)
 		rc = engine_source_open(&source, &b->engine, err);
+	if (!rc && has_auto(b))
+		settle_device_memory(b, source, output);
 	if (!rc)
 		rc = table_open(&s.table, cells, n, err);
 	if (!rc)

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "engine/session.h"
+#include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 
@@ -27,6 +28,7 @@ struct eval {
 	int prefill; /* -1: not given */
 	struct snapkv_options snapkv;
 	struct session_options session;
+	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free */
 	int *tokens;
 	int n_tokens;
 };
@@ -76,7 +78,12 @@ static int set_threads(void *ctx, const char *value, struct error *err)
 
 static int set_gpu_layers(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "-ngl", -1, 1 << 16, &((struct eval *)ctx)->session.n_gpu_layers, err);
+	return gpu_layers_parse(value, &((struct eval *)ctx)->session.n_gpu_layers, err);
+}
+
+static int set_device_memory(void *ctx, const char *value, struct error *err)
+{
+	return gpu_layers_bytes(value, &((struct eval *)ctx)->device_memory, err);
 }
 
 static int set_mode(void *ctx, const char *value, struct error *err)
@@ -132,9 +139,12 @@ static const struct option_spec eval_options[] = {
 	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
 	{"--fusion", "none|full", "primitives or fused kernels for decoded tokens (default: full)", set_fusion},
 	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
-	{"-ngl, --n-gpu-layers", "N",
-	 "layers on the GPU, the first ones; the others run on the host; -1: all that the machine can (default: -1)",
+	{"-ngl, --n-gpu-layers", "N|auto",
+	 "layers on the GPU, the first ones; the others run on the host; -1: all where there is a GPU;\n"
+	 "auto: as many as its free memory takes (default: -1)",
 	 set_gpu_layers},
+	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free)",
+	 set_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default: gpu)", set_head},
 	{"-ctk, --cache-type-k", "TYPE", "K cache: f32, f16 or bf16 (default: f16)", set_k_type},
 	{"-ctv, --cache-type-v", "TYPE", "V cache: f32, f16 or bf16 (default: f16)", set_v_type},
@@ -372,6 +382,25 @@ static void print_eviction(const struct session_eviction *v)
 		       v->memory_after);
 }
 
+/* -ngl auto to a number. */
+static int settle_layers(struct eval *ev, struct error *err)
+{
+	struct placement_plan plan = {0};
+	struct model m;
+	struct error why;
+	size_t bytes;
+	int rc = 0;
+	if (device_cuda_free_memory(&bytes, &why)) {
+		fprintf(stderr, "gemmark eval: -ngl auto: all layers on the host: %s\n", why.text);
+	} else if (!(rc = model_open(&m, ev->model, err))) {
+		rc = gpu_layers_choose(&m, &ev->session, ev->session.context,
+				       ev->device_memory ? ev->device_memory : bytes, stderr, &plan, err);
+		model_close(&m);
+	}
+	ev->session.n_gpu_layers = plan.n_gpu_layers;
+	return rc;
+}
+
 static int run(struct eval *ev, struct error *err)
 {
 	int rc = read_tokens(ev, err);
@@ -381,6 +410,8 @@ static int run(struct eval *ev, struct error *err)
 		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
 				 ev->n_tokens);
 	ev->session.context = ev->n_tokens;
+	if (ev->session.n_gpu_layers == GPU_LAYERS_AUTO && (rc = settle_layers(ev, err)))
+		return rc;
 	struct session *s;
 	rc = session_open(&s, ev->model, &ev->session, err);
 	if (rc)

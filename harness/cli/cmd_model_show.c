@@ -1,6 +1,7 @@
 /*
  * `gemmark model show`: a GGUF file's shape, what a decoded token reads of its
- * weights, and what its cache takes. Prints only what engine/model.h says.
+ * weights, and what its cache takes, as engine/model.h has it; with --device, what its layers take of a
+ * GPU's memory and the host's, as engine/placement_plan.h has it.
  */
 #include <ctype.h>
 #include <limits.h>
@@ -8,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/device.h"
+#include "engine/device_cuda.h"
 #include "engine/model.h"
 #include "harness/cli/cmd_model.h"
+#include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 
@@ -19,8 +23,9 @@ struct show {
 	const char *path;
 	int contexts[MAX_CONTEXTS];
 	int n_contexts;
-	enum tensor_type k_type;
-	enum tensor_type v_type;
+	struct session_options session;
+	bool device;
+	size_t device_memory; /* 0: what the GPU has free */
 	bool tensors;
 };
 
@@ -49,13 +54,53 @@ static int apply_context(void *ctx, const char *value, struct error *err)
 static int apply_k_type(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_cache_type(value, &s->k_type, err);
+	return options_cache_type(value, &s->session.k_type, err);
 }
 
 static int apply_v_type(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_cache_type(value, &s->v_type, err);
+	return options_cache_type(value, &s->session.v_type, err);
+}
+
+static int apply_device(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	struct show *s = ctx;
+	s->device = true;
+	return 0;
+}
+
+static int apply_device_memory(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	s->device = true;
+	return gpu_layers_bytes(value, &s->device_memory, err);
+}
+
+static int apply_gpu_layers(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return gpu_layers_parse(value, &s->session.n_gpu_layers, err);
+}
+
+static int apply_head(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return options_head(value, &s->session.head_on_host, err);
+}
+
+static int apply_ple(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return options_ple(value, &s->session.ple_on_host, err);
+}
+
+static int apply_batch(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return options_int(value, "--batch", 1, 1 << 16, &s->session.batch, err);
 }
 
 static int apply_tensors(void *ctx, const char *value, struct error *err)
@@ -77,9 +122,21 @@ static int positional(void *ctx, const char *value, struct error *err)
 }
 
 static const struct option_spec options[] = {
-	{"-c, --context", "N[,N...]", "context lengths to give the cache's size for; default: a ladder", apply_context},
+	{"-c, -d, --context", "N[,N...]",
+	 "context lengths to give the cache's size for, default: a ladder; with --device, to plan for, default: as "
+	 "trained",
+	 apply_context},
 	{"-ctk, --cache-type-k", "T", "of keys: f16, bf16 or f32; default f16", apply_k_type},
 	{"-ctv, --cache-type-v", "T", "of values; default f16", apply_v_type},
+	{"--device", NULL, "how many layers fit the GPU beside the cache, and what takes its memory and the host's",
+	 apply_device},
+	{"--device-memory", "BYTES", "the same for a GPU with so much free: 8G, 512M; needs no GPU",
+	 apply_device_memory},
+	{"-ngl, --n-gpu-layers", "N|auto", "--device: for so many layers on the GPU; default auto, as many as fit",
+	 apply_gpu_layers},
+	{"--head", "gpu|cpu", "--device: where the output head runs; default gpu", apply_head},
+	{"--ple", "device|host", "--device: where the per-layer embedding table is; default device", apply_ple},
+	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default 512", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",
 	 apply_tensors},
 	{NULL, NULL, NULL, NULL},
@@ -91,7 +148,8 @@ static const struct command command = {
 	.usage = "gemmark model show FILE [options]",
 	.examples = "gemmark model show e4b.gguf\n"
 		    "gemmark model show e4b.gguf -c 4096,131072 -ctk f32 -ctv f32\n"
-		    "gemmark model show e4b.gguf --tensors\n",
+		    "gemmark model show e4b.gguf --tensors\n"
+		    "gemmark model show e4b.gguf --device-memory 4G -c 8192\n",
 	.options = options,
 	.positional = positional,
 };
@@ -247,10 +305,10 @@ static void show_cache(const struct model *m, const struct show *s)
 		contexts[n++] = m->n_context;
 	}
 	printf("\n  K/V cache: keys %s, values %s; prefill adds its batch to each sliding layer\n",
-	       tensor_type_name(s->k_type), tensor_type_name(s->v_type));
+	       tensor_type_name(s->session.k_type), tensor_type_name(s->session.v_type));
 	for (int i = 0; i < n; i++) {
 		/* slack 1: tokens are appended one by one. */
-		size_t bytes = model_kv_bytes(m, contexts[i], 1, s->k_type, s->v_type);
+		size_t bytes = model_kv_bytes(m, contexts[i], 1, s->session.k_type, s->session.v_type);
 		printf("  %10d positions %14zu bytes  %9s%s\n", contexts[i], bytes, short_text((double)bytes, "B").text,
 		       contexts[i] > m->n_context ? "  beyond the trained context" : "");
 	}
@@ -271,10 +329,36 @@ static void show_tensors(const struct model *m)
 	}
 }
 
+static int show_device(const struct model *m, const struct show *s, struct error *err)
+{
+	size_t bytes = s->device_memory;
+	struct error why;
+	struct placement_plan plan;
+	int n = s->session.n_gpu_layers, rc = 0;
+	if (!bytes && device_cuda_free_memory(&bytes, &why))
+		return error_set(err, ERROR_INPUT, "--device: %s; or give --device-memory, for example 24G", why.text);
+	for (int i = 0; (i == 0 || i < s->n_contexts) && !rc; i++) {
+		int context = s->n_contexts ? s->contexts[i] : m->n_context;
+		putchar('\n');
+		if (n == GPU_LAYERS_AUTO) {
+			rc = gpu_layers_choose(m, &s->session, context, bytes, stdout, &plan, err);
+			continue;
+		}
+		rc = placement_plan(&plan, m, &s->session, n < 0 || n > m->n_layer ? m->n_layer : n, context, err);
+		if (!rc)
+			gpu_layers_print(&plan, m, bytes, stdout);
+		if (!rc)
+			rc = placement_plan_check_host(&plan, device_host_available(), err);
+	}
+	return rc;
+}
+
 int cmd_model_show(int argc, char **argv)
 {
-	struct show s = {.k_type = TENSOR_F16, .v_type = TENSOR_F16};
+	struct show s = {0};
 	struct error err = {0};
+	session_options_default(&s.session);
+	s.session.n_gpu_layers = GPU_LAYERS_AUTO;
 	int rc = options_parse(&command, argc, argv, &s, &err);
 	if (rc > 0)
 		return 0;
@@ -293,6 +377,10 @@ int cmd_model_show(int argc, char **argv)
 	show_cache(&m, &s);
 	if (s.tensors)
 		show_tensors(&m);
+	if (s.device) {
+		rc = show_device(&m, &s, &err);
+		fflush(stdout); /* in front of what stderr may get */
+	}
 	model_close(&m);
-	return 0;
+	return rc ? command_fail("model show", rc, &err) : 0;
 }

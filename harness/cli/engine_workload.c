@@ -8,7 +8,9 @@
 
 #include "engine/loaded_model.h"
 #include "engine/session.h"
+#include "harness/cli/gpu_layers.h"
 #include "harness/hash.h"
+#include "harness/progress.h"
 #include "harness/quality.h"
 
 const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
@@ -27,6 +29,7 @@ struct engine_source {
 	char *path;                  /* its file */
 	double bandwidth;            /* of its device's memory; 0: unknown */
 	bool broken;                 /* its device has failed, and may fail every call from then on */
+	bool memory_known;           /* settings.device_memory is what it stands for */
 	struct environment_bandwidth measured[MAX_BANDWIDTHS];
 	int n_measured;
 };
@@ -297,6 +300,39 @@ static void unload(struct engine_source *s)
 	s->broken = false;
 }
 
+size_t engine_source_device_memory(struct workload_source *base, size_t asked)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	size_t bytes = 0;
+	unload(s);
+	if (device_cuda_free_memory(&bytes, NULL))
+		asked = bytes = 0;
+	s->settings.device_memory = asked ? asked : bytes;
+	s->memory_known = true;
+	return s->settings.device_memory;
+}
+
+/* -ngl auto to a number, for the placement's context. What it comes from is printed. */
+static int settle_layers(struct engine_source *s, const struct placement *p, struct session_options *o,
+			 struct error *err)
+{
+	struct placement_plan plan = {0};
+	struct model m;
+	size_t memory = s->settings.device_memory;
+	int rc = 0;
+	if (!s->memory_known)
+		memory = engine_source_device_memory(&s->base, memory);
+	progress_clear();
+	if (!memory) {
+		fprintf(stderr, "-ngl auto: no GPU: all layers on the host\n");
+	} else if (!(rc = model_open(&m, p->model, err))) {
+		rc = gpu_layers_choose(&m, o, p->context, memory, stderr, &plan, err);
+		model_close(&m);
+	}
+	o->n_gpu_layers = plan.n_gpu_layers;
+	return rc;
+}
+
 /* The placement's model, unless it is the one that is loaded. */
 static int load(struct engine_source *s, const struct placement *p, struct error *err)
 {
@@ -311,6 +347,8 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	int rc = cache_type_parse(p->type_k, &o.k_type, err);
 	if (!rc)
 		rc = cache_type_parse(p->type_v, &o.v_type, err);
+	if (!rc && o.n_gpu_layers == GPU_LAYERS_AUTO)
+		rc = settle_layers(s, p, &o, err);
 	if (rc)
 		return rc;
 	const struct session_options *was = s->loaded ? &s->loaded->options : NULL;

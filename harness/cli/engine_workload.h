@@ -17,6 +17,7 @@ struct engine_settings {
 	bool ple_on_host;
 	bool pdl;
 	enum prefill_precision prefill;
+	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free when that is first asked */
 };
 void engine_settings_default(struct engine_settings *e);
 
@@ -35,6 +36,12 @@ void engine_source_close(struct workload_source *s);
 struct environment_bandwidth engine_source_bandwidth(struct workload_source *s, int n_threads);
 /* All that was measured so far: (*n), the source's. */
 const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *s, int *n);
+
+/*
+ * Bytes that -ngl auto plans for, the same for all that is opened from then on: `asked`; where that is 0, what the
+ * GPU has free. 0 without a GPU. What is loaded is unloaded first.
+ */
+size_t engine_source_device_memory(struct workload_source *s, size_t asked);
 
 /* Checks the file's header and tensors without loading it. */
 int engine_check_model(const char *path, struct error *err);
