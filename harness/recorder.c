@@ -30,7 +30,7 @@ struct recorder {
 
 static const char *const token_columns[] = {
 	"schema_version", "run_id", "phase",       "token_index",  "pos",          "kv_len",  "submit_us", "gpu_us",
-	"wall_us",        "itl_us", "graph_event", "api_launches", "node_updates", "kernels", "copies",
+	"wall_us",        "itl_us", "graph_event", "api_launches", "node_updates", "kernels", "copies",    "host_us",
 };
 enum { N_TOKEN_COLUMNS = sizeof token_columns / sizeof *token_columns };
 
@@ -62,7 +62,7 @@ static int put_token(FILE *f, const struct run_row *row, const struct token_reco
 	       put_int(f, t->kv_len, 0) | put_real(f, t->submit_us, 0) | put_real(f, t->gpu_us, 0) |
 	       put_real(f, t->wall_us, 0) | put_real(f, t->itl_us, 0) | put(f, token_event_name(t->event), 0) |
 	       put_int(f, t->api_launches, 0) | put_int(f, t->node_updates, 0) | put_int(f, t->kernels, 0) |
-	       put_int(f, t->copies, 1);
+	       put_int(f, t->copies, 0) | put_real(f, t->host_us, 1);
 }
 
 static int make_directories(const char *path, struct error *err)

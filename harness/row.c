@@ -102,6 +102,7 @@ const struct column row_columns[] = {
 	REAL(kl_divergence_max),
 	REAL(top1_agreement),
 	INT(quality_tokens),
+	REAL(host_median_us),
 };
 #undef TEXT
 #undef INT
@@ -286,6 +287,10 @@ int row_set_tokens(struct run_row *r, const struct token_record *t, int n)
 	if (gather(t, n, offsetof(struct token_record, gpu_us), x)) {
 		rc |= stats_summarize(x, n, &s);
 		r->gpu_median_us = s.median;
+	}
+	if (gather(t, n, offsetof(struct token_record, host_us), x)) {
+		rc |= stats_summarize(x, n, &s);
+		r->host_median_us = s.median;
 	}
 	if (gather(t, n, offsetof(struct token_record, wall_us), x)) {
 		rc |= stats_summarize(x, n, &s);

@@ -104,6 +104,7 @@ struct run_row {
 	double kl_divergence_max;
 	double top1_agreement;
 	int64_t quality_tokens;
+	double host_median_us;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

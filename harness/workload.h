@@ -30,7 +30,8 @@ struct token_record {
 	int pos;    /* logical position */
 	int kv_len; /* entries attended on a global layer, its own included */
 	double submit_us;
-	double gpu_us; /* event to event around the token's work */
+	double gpu_us;  /* event to event around the token's work; on two devices, the GPU's part of it */
+	double host_us; /* the host device's part; NAN where it has none */
 	double wall_us;
 	int64_t done_ns; /* the clock when the token was known complete */
 	enum token_event event;

@@ -212,6 +212,7 @@ static int sim_decode(struct workload *w, int token, struct token_record *out, s
 	s->now_ns += us * 1e3;
 	out->submit_us = s->options.submit_us;
 	out->gpu_us = us - s->options.submit_us;
+	out->host_us = NAN;
 	out->wall_us = us;
 	out->done_ns = sim_clock(s);
 	out->event = direct ? TOKEN_EVENT_DIRECT : captured ? TOKEN_EVENT_CAPTURE : TOKEN_EVENT_REPLAY;

@@ -194,6 +194,7 @@ static int fake_decode(struct workload *w, int token, struct token_record *out, 
 	f->now_ns += (int64_t)cost * 1000;
 	out->submit_us = f->submit_us;
 	out->gpu_us = cost - f->submit_us;
+	out->host_us = NAN;
 	out->wall_us = cost;
 	out->done_ns = f->now_ns;
 	out->event = event;

@@ -52,10 +52,11 @@ static const char runs_columns[] =
 	"break_even_tokens,warmup_tokens,seed,started_utc,n_gpu_layers_asked,n_threads_asked,n_context,"
 	"head_device,host_weight_bytes_per_token,gpu_weight_bytes_per_token,crossing_bytes_per_token,"
 	"snapkv,snapkv_budget,evicted_entries,evict_us,memory_before_evict_bytes,memory_after_evict_bytes,memory_bytes,"
-	"kl_divergence,kl_divergence_max,top1_agreement,quality_tokens";
+	"kl_divergence,kl_divergence_max,top1_agreement,quality_tokens,"
+	"host_median_us";
 static const char tokens_columns[] =
 	"schema_version,run_id,phase,token_index,pos,kv_len,submit_us,gpu_us,wall_us,itl_us,graph_event,"
-	"api_launches,node_updates,kernels,copies";
+	"api_launches,node_updates,kernels,copies,host_us";
 
 static void check_header(const struct csv_rows *r, const char *columns)
 {
@@ -88,8 +89,18 @@ static void test_read_back(void **state)
 	row.itl_median_us = 1234567.890625;
 	row.n_gpu_layers = -1;
 	struct token_record tokens[2] = {
-		{.phase = TOKEN_PHASE_WARMUP, .pos = 7, .kv_len = 8, .itl_us = 0.25, .gpu_us = NAN, .kernels = 3},
-		{.phase = TOKEN_PHASE_MEASURE, .index = 1, .event = TOKEN_EVENT_FALLBACK, .wall_us = 1e-3},
+		{.phase = TOKEN_PHASE_WARMUP,
+		 .pos = 7,
+		 .kv_len = 8,
+		 .itl_us = 0.25,
+		 .gpu_us = NAN,
+		 .kernels = 3,
+		 .host_us = 0.5},
+		{.phase = TOKEN_PHASE_MEASURE,
+		 .index = 1,
+		 .event = TOKEN_EVENT_FALLBACK,
+		 .wall_us = 1e-3,
+		 .host_us = NAN},
 	};
 	assert_int_equal(recorder_run(rec, &row, tokens, 2, &err), 0);
 	row.run_id = "x-00002";
@@ -123,6 +134,8 @@ static void test_read_back(void **state)
 	assert_string_equal(csv_at(&r, 1, "gpu_us"), "");
 	assert_string_equal(csv_at(&r, 1, "itl_us"), "0.25");
 	assert_string_equal(csv_at(&r, 1, "kernels"), "3");
+	assert_string_equal(csv_at(&r, 1, "host_us"), "0.5");
+	assert_string_equal(csv_at(&r, 2, "host_us"), "");
 	assert_string_equal(csv_at(&r, 2, "phase"), "measure");
 	assert_string_equal(csv_at(&r, 2, "token_index"), "1");
 	assert_string_equal(csv_at(&r, 2, "graph_event"), "fallback");

@@ -174,6 +174,7 @@ static int engine_decode(struct workload *w, int token, struct token_record *out
 		return rc;
 	out->submit_us = t.submit_us;
 	out->gpu_us = t.device_us;
+	out->host_us = t.host_us > 0 ? t.host_us : NAN;
 	out->wall_us = t.wall_us;
 	out->done_ns = t.done_ns;
 	out->event = event_of(t.event);
