@@ -5,7 +5,6 @@
 #include "harness/plot.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -17,9 +16,10 @@
 
 #include "harness/plot_data.h"
 #include "harness/plot_figure.h"
+#include "harness/plot_layers.h"
 #include "harness/plot_script.h"
 
-enum { SLUG_MAX = 120, TRACE_COLUMNS_MAX = 2, AXIS_TICKS = 8, TRACE_TICKS = 5 };
+enum { TRACE_COLUMNS_MAX = 2, AXIS_TICKS = 8, TRACE_TICKS = 5 };
 
 static void note(const struct plot_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -181,10 +181,11 @@ static int draw_cost(struct plot_figure *f, enum plot_metric metric, struct erro
 	plot_script_number(f->script, "height", 520);
 	plot_script_string(f->script, "title_text", texts[metric].title);
 	plot_figure_modes(f, p->modes, p->n_modes);
-	plot_figure_caption(f, p->n_depths == 1
-				       ? "bar: median over runs of the run's median; whisker: min to max over runs"
-				       : "point: median over runs of the run's median; bar: min to max over runs; "
-					 "pale bar: p10 to p90 of tokens");
+	plot_figure_caption(f, &f->panel, 1,
+			    p->n_depths == 1
+				    ? "bar: median over runs of the run's median; whisker: min to max over runs"
+				    : "point: median over runs of the run's median; bar: min to max over runs; "
+				      "pale bar: p10 to p90 of tokens");
 	write_depth_axis(f, p->modes, p->n_modes, x);
 	write_value_axis(f->script, &axis, label);
 	fprintf(f->dat, "# %s, microseconds\n# x depth runs median min max p10 p90\n", texts[metric].label);
@@ -253,8 +254,9 @@ static int draw_overhead(struct plot_figure *f, struct error *err)
 	plot_script_number(f->script, "height", 520);
 	plot_script_string(f->script, "title_text", "Graph overhead: latency relative to direct (negative: faster)");
 	plot_figure_modes(f, modes, n_modes);
-	plot_figure_caption(
-		f, p->n_depths == 1 ? "bar: median over pairs of runs of one repetition; whisker: min to max over pairs"
+	plot_figure_caption(f, &f->panel, 1,
+			    p->n_depths == 1
+				    ? "bar: median over pairs of runs of one repetition; whisker: min to max over pairs"
 				    : "point: median over pairs of runs of one repetition; bar: min to max over pairs");
 	write_depth_axis(f, modes, n_modes, x);
 	write_value_axis(f->script, &axis, "latency per token against direct (%)");
@@ -349,7 +351,7 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 	fprintf(s, "data = name.'.dat'\n");
 	plot_script_string(s, "title_text", "Latency of each token of one run");
 	plot_figure_modes(f, p->modes, p->n_modes);
-	plot_figure_caption(f, "each trace: the run whose median is the middle one of its repetitions");
+	plot_figure_caption(f, &f->panel, 1, "each trace: the run whose median is the middle one of its repetitions");
 	fprintf(s, "height = 132 + 108*n_modes + 17*n_caption\n");
 	plot_script_number(s, "n_columns", n_columns);
 	plot_script_strings(s, "column_text", column_texts, n_columns);
@@ -373,32 +375,6 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 	return plot_figure_finish(f, templates, err);
 }
 
-/* The values of the axes that differ between combinations, as a file name. */
-static void make_slug(const struct plot_data *d, int panel, char slug[SLUG_MAX])
-{
-	static const char *const labels[PLOT_COLUMN_AXES] = {
-		[PLOT_COLUMN_N_PROMPT] = "p",     [PLOT_COLUMN_N_GEN] = "n",        [PLOT_COLUMN_N_GPU_LAYERS] = "ngl",
-		[PLOT_COLUMN_TYPE_K] = "k-",      [PLOT_COLUMN_TYPE_V] = "v-",      [PLOT_COLUMN_N_THREADS] = "t",
-		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-",
-	};
-	size_t used = 0;
-	slug[0] = '\0';
-	for (int c = 0; c < PLOT_COLUMN_AXES; c++) {
-		const char *value = plot_data_axis(d, panel, (enum plot_column)c);
-		bool differs = false;
-		for (int p = 0; p < d->n_panels && !differs; p++)
-			differs = strcmp(value, plot_data_axis(d, p, (enum plot_column)c)) != 0;
-		if (!differs || used >= SLUG_MAX - 8)
-			continue;
-		/* Room is left for a number that makes it unique. */
-		int n = snprintf(slug + used, SLUG_MAX - 8 - used, "%s%s%s", used ? "-" : "",
-				 labels[c] ? labels[c] : "", value);
-		for (int i = 0; i < n && slug[used]; i++, used++)
-			if (!isalnum((unsigned char)slug[used]) && slug[used] != '.' && slug[used] != '_')
-				slug[used] = '-';
-	}
-}
-
 static char *join(const char *dir, const char *name)
 {
 	char *path;
@@ -419,7 +395,8 @@ static int draw_panel(struct plot_figure *f, struct error *err)
 
 static int draw_all(const struct plot_request *request, const struct plot_data *d, const char *out, struct error *err)
 {
-	char(*slugs)[SLUG_MAX] = calloc(PLOT_DATA_MAX_COMBINATIONS, sizeof *slugs);
+	int all[PLOT_DATA_MAX_COMBINATIONS];
+	char(*slugs)[PLOT_SLUG_MAX] = calloc(PLOT_DATA_MAX_COMBINATIONS, sizeof *slugs);
 	struct stat st;
 	int rc = 0;
 	if (!slugs)
@@ -432,9 +409,11 @@ static int draw_all(const struct plot_request *request, const struct plot_data *
 		rc = error_set(err, ERROR_IO, "%s: is not a folder", out);
 		goto done;
 	}
+	for (int p = 0; p < d->n_panels; p++)
+		all[p] = p;
 	for (int p = 0; p < d->n_panels && !rc; p++) {
 		bool taken = false;
-		make_slug(d, p, slugs[p]);
+		plot_figure_slug(d, p, all, d->n_panels, 0, slugs[p]);
 		for (int other = 0; other < p; other++)
 			taken |= !strcmp(slugs[other], slugs[p]);
 		if (taken)
@@ -442,6 +421,8 @@ static int draw_all(const struct plot_request *request, const struct plot_data *
 		struct plot_figure f = {.request = request, .data = d, .out = out, .slug = slugs[p], .panel = p};
 		rc = draw_panel(&f, err);
 	}
+	if (!rc)
+		rc = plot_layers(request, d, out, err);
 done:
 	free(slugs);
 	return rc;

@@ -1,5 +1,6 @@
 #include "harness/plot_figure.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,31 @@ static FILE *create(const struct plot_figure *f, const char *extension, struct e
 		error_set(err, ERROR_IO, "%s/%s%s: %s", f->out, f->stem, extension, strerror(path ? errno : ENOMEM));
 	free(path);
 	return file;
+}
+
+void plot_figure_slug(const struct plot_data *d, int panel, const int *among, int n_among, unsigned skip,
+		      char slug[PLOT_SLUG_MAX])
+{
+	static const char *const labels[PLOT_COLUMN_AXES] = {
+		[PLOT_COLUMN_N_PROMPT] = "p",     [PLOT_COLUMN_N_GEN] = "n",        [PLOT_COLUMN_N_GPU_LAYERS] = "ngl",
+		[PLOT_COLUMN_TYPE_K] = "k-",      [PLOT_COLUMN_TYPE_V] = "v-",      [PLOT_COLUMN_N_THREADS] = "t",
+		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-",
+	};
+	size_t used = 0;
+	slug[0] = '\0';
+	for (int c = 0; c < PLOT_COLUMN_AXES; c++) {
+		const char *value = plot_data_axis(d, panel, (enum plot_column)c);
+		bool differs = false;
+		for (int i = 0; i < n_among && !differs && !(skip >> c & 1); i++)
+			differs = strcmp(value, plot_data_axis(d, among[i], (enum plot_column)c)) != 0;
+		if (!differs || used >= PLOT_SLUG_MAX - 8)
+			continue;
+		int n = snprintf(slug + used, PLOT_SLUG_MAX - 8 - used, "%s%s%s", used ? "-" : "",
+				 labels[c] ? labels[c] : "", value);
+		for (int i = 0; i < n && slug[used]; i++, used++)
+			if (!isalnum((unsigned char)slug[used]) && slug[used] != '.' && slug[used] != '_')
+				slug[used] = '-';
+	}
 }
 
 int plot_figure_open(struct plot_figure *f, const char *name, struct error *err)
@@ -112,33 +138,38 @@ void plot_figure_modes(const struct plot_figure *f, const int *modes, int n)
 	plot_script_numbers(f->script, "mode_styles", styles, n);
 }
 
-void plot_figure_caption(const struct plot_figure *f, const char *marks)
+/* Fewest and most runs of a cell of a combination; *first becomes the start of its first run where that is earlier. */
+static void count_runs(const struct plot_data *d, int panel, long *fewest, long *most, const char **first)
+{
+	const struct plot_panel *p = &d->panels[panel];
+	for (int m = 0; m < p->n_modes; m++) {
+		for (int k = 0; k < p->n_depths; k++) {
+			long n = 0;
+			for (size_t i = 0; i < d->n_runs; i++) {
+				const struct plot_run *r = &d->runs[i];
+				if (r->combination != panel)
+					continue;
+				const char *started = csv_table_text(&d->table, r->row, d->column[PLOT_COLUMN_STARTED]);
+				if (!**first || (*started && strcmp(started, *first) < 0))
+					*first = started;
+				n += r->mode == p->modes[m] && r->depth == p->depths[k];
+			}
+			if (n && (!*fewest || n < *fewest))
+				*fewest = n;
+			if (n > *most)
+				*most = n;
+		}
+	}
+}
+
+void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_panels, const char *marks)
 {
 	struct plot_caption c = {0};
 	char a[PLOT_TEXT_MAX], b[PLOT_TEXT_MAX], item[3 * PLOT_TEXT_MAX];
 	const char *first = "";
 	long fewest = 0, most = 0;
-	const struct plot_panel *p = &f->data->panels[f->panel];
-
-	for (int m = 0; m < p->n_modes; m++) {
-		for (int k = 0; k < p->n_depths; k++) {
-			long n = 0;
-			for (size_t i = 0; i < f->data->n_runs; i++) {
-				const struct plot_run *r = &f->data->runs[i];
-				if (r->combination != f->panel)
-					continue;
-				const char *started =
-					csv_table_text(&f->data->table, r->row, f->data->column[PLOT_COLUMN_STARTED]);
-				if (!*first || (*started && strcmp(started, first) < 0))
-					first = started;
-				n += r->mode == p->modes[m] && r->depth == p->depths[k];
-			}
-			if (n && (!fewest || n < fewest))
-				fewest = n;
-			if (n > most)
-				most = n;
-		}
-	}
+	for (int i = 0; i < n_panels; i++)
+		count_runs(f->data, panels[i], &fewest, &most, &first);
 
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_MODEL), 60);
 	plot_text_clean(b, axis_text(f, PLOT_COLUMN_WEIGHT_TYPE), 16);
@@ -153,7 +184,8 @@ void plot_figure_caption(const struct plot_figure *f, const char *marks)
 	plot_caption_add(&c, item);
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GPU_LAYERS), 16);
 	snprintf(item, sizeof item, "%s GPU layers", a);
-	plot_caption_add(&c, item);
+	if (n_panels == 1)
+		plot_caption_add(&c, item);
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_THREADS), 16);
 	snprintf(item, sizeof item, "%s thread%s", a, strcmp(a, "1") ? "s" : "");
 	plot_caption_add(&c, item);

@@ -12,6 +12,7 @@
 #include "harness/plot_data.h"
 
 #define PLOT_STEM_MAX 160
+#define PLOT_SLUG_MAX 120
 
 /* The templates in plots, in the order in which the build embeds them. */
 enum plot_template {
@@ -20,6 +21,7 @@ enum plot_template {
 	PLOT_TEMPLATE_COST,
 	PLOT_TEMPLATE_OVERHEAD,
 	PLOT_TEMPLATE_TRACE,
+	PLOT_TEMPLATE_LAYERS,
 };
 
 /* What a figure is made from, and the two files being written. */
@@ -33,14 +35,24 @@ struct plot_figure {
 	FILE *dat, *script;
 };
 
+/*
+ * The values of the axes in which a combination differs from `among` (n), as a part of a file name; those whose bits
+ * (1 << axis) are in skip are left out. Room is left for a number that makes it unique.
+ */
+void plot_figure_slug(const struct plot_data *d, int panel, const int *among, int n, unsigned skip,
+		      char slug[PLOT_SLUG_MAX]);
+
 /* Sets stem from the figure's name and the slug, and opens both files, which plot_figure_finish closes. */
 int plot_figure_open(struct plot_figure *f, const char *name, struct error *err);
 
 /* n_modes, mode_names and mode_styles. modes: n indices into data->modes. */
 void plot_figure_modes(const struct plot_figure *f, const int *modes, int n);
 
-/* What was run, on what, how often; then `marks`, which says what the marks mean. */
-void plot_figure_caption(const struct plot_figure *f, const char *marks);
+/*
+ * What was run, on what, how often; then `marks`, which says what the marks mean. panels: (n), the combinations that
+ * are shown; of several, which differ in layers on the GPU, the figure's own gives the rest.
+ */
+void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_panels, const char *marks);
 
 /* Appends the templates (ending with -1), closes both files and draws each format asked for. */
 int plot_figure_finish(struct plot_figure *f, const int *templates, struct error *err);
