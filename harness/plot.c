@@ -7,193 +7,82 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/plot_chart.h"
 #include "harness/plot_data.h"
 #include "harness/plot_figure.h"
 #include "harness/plot_layers.h"
 #include "harness/plot_script.h"
+#include "harness/plot_snapkv.h"
 
-enum { TRACE_COLUMNS_MAX = 2, AXIS_TICKS = 8, TRACE_TICKS = 5 };
-
-static void note(const struct plot_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void note(const struct plot_request *request, const char *format, ...)
-{
-	char line[512];
-	va_list args;
-	if (!request->note)
-		return;
-	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
-	va_end(args);
-	request->note(request->ctx, line);
-}
+enum { TRACE_COLUMNS_MAX = 2, TRACE_TICKS = 5 };
 
 static const struct plot_panel *panel_of(const struct plot_figure *f)
 {
 	return &f->data->panels[f->panel];
 }
 
-/* The axis over depth, or over modes where there is one depth; x of (mode i, depth k) is put into x[]. */
-static void write_depth_axis(const struct plot_figure *f, const int *modes, int n_modes, double *x)
-{
-	const struct plot_panel *p = panel_of(f);
-	FILE *s = f->script;
-	bool single = p->n_depths == 1;
-	plot_script_number(s, "single", single);
-	if (single) {
-		char text[PLOT_TEXT_MAX];
-		struct plot_ticks ticks = {.n = n_modes};
-		for (int i = 0; i < n_modes; i++) {
-			ticks.at[i] = x[i] = i + 1;
-			plot_text_clean(ticks.text[i], f->data->modes[modes[i]], 24);
-		}
-		snprintf(text, sizeof text, "mode, at context depth %ld", p->depths[0]);
-		plot_script_number(s, "x_lo", 0.4);
-		plot_script_number(s, "x_hi", n_modes + 0.6);
-		plot_script_number(s, "x_break", NAN);
-		plot_script_string(s, "x_text", text);
-		plot_script_ticks(s, "tick_at", "tick_text", &ticks);
-		return;
-	}
-	struct plot_depth_axis axis = plot_depth_axis_choose(p->depths, p->n_depths);
-	for (int i = 0; i < n_modes; i++)
-		for (int k = 0; k < p->n_depths; k++)
-			x[i * p->n_depths + k] = plot_depth_axis_at(&axis, p->depths[k]);
-	plot_script_number(s, "x_lo", axis.lo);
-	plot_script_number(s, "x_hi", axis.hi);
-	plot_script_number(s, "x_break", axis.gap_at);
-	plot_script_string(s, "x_text", "context depth (tokens in the cache, log scale)");
-	plot_script_ticks(s, "tick_at", "tick_text", &axis.ticks);
-}
-
-static void write_value_axis(FILE *s, const struct plot_axis *axis, const char *text)
-{
-	plot_script_number(s, "y_lo", axis->lo);
-	plot_script_number(s, "y_hi", axis->hi);
-	plot_script_number(s, "y_log", axis->log);
-	plot_script_number(s, "scale", axis->scale);
-	plot_script_string(s, "y_text", text);
-	plot_script_ticks(s, "ytick_at", "ytick_text", &axis->ticks);
-}
-
-static void write_value(FILE *dat, double value)
-{
-	if (isnan(value))
-		fputs(" NaN", dat);
-	else
-		fprintf(dat, " %.9g", value);
-}
-
-/* One block a mode; a block without rows holds one that gnuplot leaves out, to keep the count. */
-static void write_blocks(const struct plot_figure *f, const int *modes, int n_modes, const double *x,
-			 const struct plot_summary *cells)
+/* Series and the axis of a figure of modes over depths. */
+static int chart_modes(const struct plot_figure *f, struct plot_chart *c, const int *modes, int n_modes,
+		       struct error *err)
 {
 	const struct plot_panel *p = panel_of(f);
 	for (int i = 0; i < n_modes; i++) {
-		char name[PLOT_TEXT_MAX];
-		int n = 0;
-		plot_text_clean(name, f->data->modes[modes[i]], 24);
-		fprintf(f->dat, "%s# %s\n", i ? "\n\n" : "", name);
-		for (int k = 0; k < p->n_depths; k++) {
-			const struct plot_summary *c = &cells[i * p->n_depths + k];
-			if (!c->n)
-				continue;
-			fprintf(f->dat, "%.6g %ld %d", x[i * p->n_depths + k], p->depths[k], c->n);
-			write_value(f->dat, c->median);
-			write_value(f->dat, c->min);
-			write_value(f->dat, c->max);
-			write_value(f->dat, c->p10);
-			write_value(f->dat, c->p90);
-			fputc('\n', f->dat);
-			n++;
-		}
-		if (!n)
-			fputs("NaN NaN NaN NaN NaN NaN NaN NaN\n", f->dat);
+		plot_text_clean(c->names[i], f->data->modes[modes[i]], 24);
+		c->styles[i] = plot_data_mode_style(f->data, modes[i]);
 	}
-}
-
-static void widen(double *lo, double *hi, double value)
-{
-	if (!isnan(value)) {
-		*lo = fmin(*lo, value);
-		*hi = fmax(*hi, value);
-	}
-}
-
-static void file_name_note(const struct plot_figure *f, const char *figure, const char *reason)
-{
-	note(f->request, "%s%s%s: not drawn: %s", figure, *f->slug ? "-" : "", f->slug, reason);
+	c->panels = &f->panel;
+	c->n_panels = 1;
+	c->xs = p->depths;
+	c->x_name = "depth";
+	c->x_text = PLOT_DEPTH_TEXT;
+	return plot_chart_alloc(c, n_modes, p->n_depths, err);
 }
 
 static int draw_cost(struct plot_figure *f, enum plot_metric metric, struct error *err)
 {
 	static const struct {
-		const char *name, *title, *label;
+		const char *name, *title, *label, *unit;
 	} texts[PLOT_METRIC_COUNT] = {
-		[PLOT_METRIC_ITL] = {"latency", "Latency per token against context, by mode", "latency per token"},
+		[PLOT_METRIC_ITL] = {"latency", "Latency per token against context, by mode", "latency per token",
+				     "latency per token, microseconds"},
 		[PLOT_METRIC_SUBMIT] = {"submit", "Host cost of submitting a token, by mode",
-					"host submit time per token"},
+					"host submit time per token", "host submit time per token, microseconds"},
 	};
 	static const int templates[] = {PLOT_TEMPLATE_STYLE, PLOT_TEMPLATE_DEPTH_AXIS, PLOT_TEMPLATE_COST, -1};
 	const struct plot_panel *p = panel_of(f);
-	size_t n_cells = (size_t)(p->n_modes * p->n_depths);
-	struct plot_summary *cells = calloc(n_cells, sizeof *cells);
-	double *x = calloc(n_cells, sizeof *x);
-	double lo = INFINITY, hi = -INFINITY;
-	int rc = cells && x ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", f->out);
-
-	for (size_t i = 0; i < n_cells && !rc; i++) {
-		struct plot_summary *c = &cells[i];
-		rc = plot_data_summary(f->data, f->panel, p->modes[i / (size_t)p->n_depths],
-				       p->depths[i % (size_t)p->n_depths], metric, c, err);
-		if (rc || !c->n)
-			continue;
-		widen(&lo, &hi, c->min);
-		widen(&lo, &hi, c->max);
-		if (p->n_depths > 1) { /* not drawn beside bars */
-			widen(&lo, &hi, c->p10);
-			widen(&lo, &hi, c->p90);
-		}
-	}
+	const bool bars = p->n_depths == 1;
+	char single[PLOT_TEXT_MAX];
+	struct plot_chart c = {
+		.title = texts[metric].title,
+		.unit_text = texts[metric].unit,
+		.marks = bars ? PLOT_MARKS_BARS : PLOT_MARKS_POINTS "; pale bar: p10 to p90 of tokens",
+		.templates = templates,
+		.single_text = single,
+	};
+	double lo, hi;
+	snprintf(single, sizeof single, "mode, at context depth %ld", p->depths[0]);
+	int rc = chart_modes(f, &c, p->modes, p->n_modes, err);
+	for (int i = 0; i < c.n_series * c.n_x && !rc; i++)
+		rc = plot_data_summary(f->data, f->panel, p->modes[i / c.n_x], p->depths[i % c.n_x], metric,
+				       &c.cells[i], err);
 	if (rc)
 		goto done;
+	plot_chart_bounds(&c, !bars, &lo, &hi); /* quantiles are not drawn beside bars */
 	if (hi < lo) {
-		file_name_note(f, texts[metric].name, "no run has a value");
+		plot_figure_skipped(f, texts[metric].name, "no run has a value");
 		goto done;
 	}
-	rc = plot_figure_open(f, texts[metric].name, err);
-	if (rc)
-		goto done;
-
-	char label[PLOT_TEXT_MAX];
-	bool bars = p->n_depths == 1;
-	struct plot_axis axis = plot_axis_time(lo, hi, bars, plot_axis_wants_ms(lo, hi, bars), AXIS_TICKS);
-	plot_axis_label(label, &axis, texts[metric].label);
-	plot_script_string(f->script, "name", f->stem);
-	fprintf(f->script, "data = name.'.dat'\n");
-	plot_script_number(f->script, "height", 520);
-	plot_script_string(f->script, "title_text", texts[metric].title);
-	plot_figure_modes(f, p->modes, p->n_modes);
-	plot_figure_caption(f, &f->panel, 1,
-			    p->n_depths == 1
-				    ? "bar: median over runs of the run's median; whisker: min to max over runs"
-				    : "point: median over runs of the run's median; bar: min to max over runs; "
-				      "pale bar: p10 to p90 of tokens");
-	write_depth_axis(f, p->modes, p->n_modes, x);
-	write_value_axis(f->script, &axis, label);
-	fprintf(f->dat, "# %s, microseconds\n# x depth runs median min max p10 p90\n", texts[metric].label);
-	write_blocks(f, p->modes, p->n_modes, x, cells);
-	rc = plot_figure_finish(f, templates, err);
+	c.axis = plot_axis_time(lo, hi, bars, plot_axis_wants_ms(lo, hi, bars), PLOT_CHART_TICKS);
+	plot_axis_label(c.y_text, &c.axis, texts[metric].label);
+	rc = plot_chart_draw(&c, f, texts[metric].name, err);
 done:
-	free(cells);
-	free(x);
+	free(c.cells);
 	return rc;
 }
 
@@ -212,62 +101,53 @@ static int draw_overhead(struct plot_figure *f, struct error *err)
 	static const int templates[] = {PLOT_TEMPLATE_STYLE, PLOT_TEMPLATE_DEPTH_AXIS, PLOT_TEMPLATE_OVERHEAD, -1};
 	const struct plot_panel *p = panel_of(f);
 	int modes[PLOT_DATA_MAX_MODES], n_modes = 0, direct = find_direct(f);
-	double lo = 0, hi = 0;
-	int rc = 0, n_pairs = 0;
+	char single[PLOT_TEXT_MAX];
+	struct plot_chart c = {
+		.title = "Graph overhead: latency relative to direct (negative: faster)",
+		.unit_text = "latency per token relative to direct, percent",
+		.marks = p->n_depths == 1
+				 ? "bar: median over pairs of runs of one repetition; whisker: min to max over pairs"
+				 : "point: median over pairs of runs of one repetition; bar: min to max over pairs",
+		.templates = templates,
+		.single_text = single,
+		.y_text = "latency per token against direct (%)",
+	};
+	double lo, hi;
 
 	for (int i = 0; i < p->n_modes; i++)
 		if (p->modes[i] != direct)
 			modes[n_modes++] = p->modes[i];
 	if (direct < 0 || !n_modes) {
-		file_name_note(f, "overhead",
-			       direct < 0 ? "there is no run of mode direct to compare with"
-					  : "there is only mode direct");
+		plot_figure_skipped(f, "overhead",
+				    direct < 0 ? "there is no run of mode direct to compare with"
+					       : "there is only mode direct");
 		return 0;
 	}
-	size_t n_cells = (size_t)(n_modes * p->n_depths);
-	struct plot_summary *cells = calloc(n_cells, sizeof *cells);
-	double *x = calloc(n_cells, sizeof *x);
-	if (!cells || !x)
-		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory", f->out);
-	for (size_t i = 0; i < n_cells && !rc; i++) {
-		rc = plot_data_overhead(f->data, f->panel, modes[i / (size_t)p->n_depths], direct,
-					p->depths[i % (size_t)p->n_depths], &cells[i], err);
-		if (rc || !cells[i].n)
-			continue;
-		n_pairs += cells[i].n;
-		widen(&lo, &hi, cells[i].min);
-		widen(&lo, &hi, cells[i].max);
-	}
+	snprintf(single, sizeof single, "mode, at context depth %ld", p->depths[0]);
+	int rc = chart_modes(f, &c, modes, n_modes, err);
+	for (int i = 0; i < c.n_series * c.n_x && !rc; i++)
+		rc = plot_data_overhead(f->data, f->panel, modes[i / c.n_x], direct, p->depths[i % c.n_x], &c.cells[i],
+					err);
 	if (rc)
 		goto done;
-	if (!n_pairs) {
-		file_name_note(f, "overhead", "no run shares depth and repetition with one of mode direct");
+	plot_chart_bounds(&c, false, &lo, &hi);
+	if (hi < lo) {
+		plot_figure_skipped(f, "overhead", "no run shares depth and repetition with one of mode direct");
 		goto done;
 	}
-	rc = plot_figure_open(f, "overhead", err);
-	if (rc)
-		goto done;
-
-	struct plot_axis axis = plot_axis_percent(lo, hi, AXIS_TICKS);
-	plot_script_string(f->script, "name", f->stem);
-	fprintf(f->script, "data = name.'.dat'\n");
-	plot_script_number(f->script, "height", 520);
-	plot_script_string(f->script, "title_text", "Graph overhead: latency relative to direct (negative: faster)");
-	plot_figure_modes(f, modes, n_modes);
-	plot_figure_caption(f, &f->panel, 1,
-			    p->n_depths == 1
-				    ? "bar: median over pairs of runs of one repetition; whisker: min to max over pairs"
-				    : "point: median over pairs of runs of one repetition; bar: min to max over pairs");
-	write_depth_axis(f, modes, n_modes, x);
-	write_value_axis(f->script, &axis, "latency per token against direct (%)");
-	fprintf(f->dat, "# latency per token relative to direct, percent\n"
-			"# x depth pairs median min max p10 p90\n");
-	write_blocks(f, modes, n_modes, x, cells);
-	rc = plot_figure_finish(f, templates, err);
+	c.axis = plot_axis_percent(fmin(lo, 0), fmax(hi, 0), PLOT_CHART_TICKS);
+	rc = plot_chart_draw(&c, f, "overhead", err);
 done:
-	free(cells);
-	free(x);
+	free(c.cells);
 	return rc;
+}
+
+static void widen(double *lo, double *hi, double value)
+{
+	if (!isnan(value)) {
+		*lo = fmin(*lo, value);
+		*hi = fmax(*hi, value);
+	}
 }
 
 /* A run's tokens as one block: numbered so that 0 is the first measured one. */
@@ -321,7 +201,7 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 		}
 	}
 	if (hi[0] < lo[0] && hi[1] < lo[1]) {
-		file_name_note(f, "trace", "tokens.csv has no token of these runs");
+		plot_figure_skipped(f, "trace", "tokens.csv has no token of these runs");
 		return 0;
 	}
 	int rc = plot_figure_open(f, "trace", err);
@@ -423,6 +303,8 @@ static int draw_all(const struct plot_request *request, const struct plot_data *
 	}
 	if (!rc)
 		rc = plot_layers(request, d, out, err);
+	if (!rc)
+		rc = plot_snapkv(request, d, out, err);
 done:
 	free(slugs);
 	return rc;
@@ -443,7 +325,7 @@ int plot_results(const struct plot_request *request, struct error *err)
 		rc = plot_data_load(d, runs, tokens, err);
 	if (!rc) {
 		if (d->n_left_out)
-			note(request, "%zu rows of %s are left out: their status is not ok", d->n_left_out, runs);
+			plot_note(request, "%zu rows of %s are left out: their status is not ok", d->n_left_out, runs);
 		rc = draw_all(request, d, out, err);
 		plot_data_free(d);
 	}

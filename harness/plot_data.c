@@ -6,17 +6,39 @@
 #include <string.h>
 
 static const char *const column_names[PLOT_COLUMN_COUNT] = {
-	[PLOT_COLUMN_MODEL] = "model",         [PLOT_COLUMN_MODEL_PATH_NAME] = "model_path_name",
-	[PLOT_COLUMN_ARCH] = "arch",           [PLOT_COLUMN_WEIGHT_TYPE] = "weight_type",
-	[PLOT_COLUMN_N_PROMPT] = "n_prompt",   [PLOT_COLUMN_N_GEN] = "n_gen",
-	[PLOT_COLUMN_FUSION] = "fusion",       [PLOT_COLUMN_N_GPU_LAYERS] = "n_gpu_layers",
-	[PLOT_COLUMN_TYPE_K] = "type_k",       [PLOT_COLUMN_TYPE_V] = "type_v",
-	[PLOT_COLUMN_N_THREADS] = "n_threads", [PLOT_COLUMN_DEVICE] = "device",
-	[PLOT_COLUMN_COMMIT] = "commit",       [PLOT_COLUMN_RUN_ID] = "run_id",
-	[PLOT_COLUMN_STATUS] = "status",       [PLOT_COLUMN_REPETITION] = "repetition",
-	[PLOT_COLUMN_N_DEPTH] = "n_depth",     [PLOT_COLUMN_MODE] = "mode",
-	[PLOT_COLUMN_ITL] = "itl_median_us",   [PLOT_COLUMN_SUBMIT] = "submit_median_us",
+	[PLOT_COLUMN_MODEL] = "model",
+	[PLOT_COLUMN_MODEL_PATH_NAME] = "model_path_name",
+	[PLOT_COLUMN_ARCH] = "arch",
+	[PLOT_COLUMN_WEIGHT_TYPE] = "weight_type",
+	[PLOT_COLUMN_N_PROMPT] = "n_prompt",
+	[PLOT_COLUMN_N_GEN] = "n_gen",
+	[PLOT_COLUMN_FUSION] = "fusion",
+	[PLOT_COLUMN_N_GPU_LAYERS] = "n_gpu_layers",
+	[PLOT_COLUMN_TYPE_K] = "type_k",
+	[PLOT_COLUMN_TYPE_V] = "type_v",
+	[PLOT_COLUMN_N_THREADS] = "n_threads",
+	[PLOT_COLUMN_DEVICE] = "device",
+	[PLOT_COLUMN_COMMIT] = "commit",
+	[PLOT_COLUMN_RUN_ID] = "run_id",
+	[PLOT_COLUMN_STATUS] = "status",
+	[PLOT_COLUMN_REPETITION] = "repetition",
+	[PLOT_COLUMN_N_DEPTH] = "n_depth",
+	[PLOT_COLUMN_MODE] = "mode",
+	[PLOT_COLUMN_ITL] = "itl_median_us",
+	[PLOT_COLUMN_SUBMIT] = "submit_median_us",
 	[PLOT_COLUMN_STARTED] = "started_utc",
+	[PLOT_COLUMN_SNAPKV] = "snapkv",
+	[PLOT_COLUMN_RATE] = "tokens_per_s",
+	[PLOT_COLUMN_KV_BYTES] = "kv_bytes",
+	[PLOT_COLUMN_SNAPKV_BUDGET] = "snapkv_budget",
+	[PLOT_COLUMN_KL] = "kl_divergence",
+	[PLOT_COLUMN_TOP1] = "top1_agreement",
+};
+
+/* What a run is where its file is older than the column; null: a file without the column cannot be drawn. */
+static const char *const absent[PLOT_COLUMN_COUNT] = {
+	[PLOT_COLUMN_SNAPKV] = "off",     [PLOT_COLUMN_RATE] = "", [PLOT_COLUMN_KV_BYTES] = "",
+	[PLOT_COLUMN_SNAPKV_BUDGET] = "", [PLOT_COLUMN_KL] = "",   [PLOT_COLUMN_TOP1] = "",
 };
 
 static const char *const known_modes[] = {"direct", "graph-params", "graph-update", "graph-device", "graph-loop"};
@@ -27,18 +49,19 @@ static const char *const event_names[PLOT_EVENT_COUNT] = {
 	[PLOT_EVENT_REPLAY] = "replay", [PLOT_EVENT_FALLBACK] = "fallback",
 };
 
-/* Latencies are times: a negative one is a corrupt file. */
-static int read_time(const struct csv_table *t, size_t row, int column, double *out, struct error *err)
+/* Times, rates and sizes: a negative one is a corrupt file. */
+static int read_amount(const struct csv_table *t, size_t row, int column, double *out, struct error *err)
 {
 	int rc = csv_table_number(t, row, column, out, err);
 	if (!rc && *out < 0)
-		rc = error_set(err, ERROR_INPUT, "%s: record %zu: a negative time (%g)", t->path, row + 2, *out);
+		rc = error_set(err, ERROR_INPUT, "%s: record %zu, column '%s': a negative number (%g)", t->path,
+			       row + 2, t->text + t->cells[column], *out);
 	return rc;
 }
 
 static const char *run_text(const struct plot_data *d, size_t row, enum plot_column c)
 {
-	return csv_table_text(&d->table, row, d->column[c]);
+	return d->column[c] < 0 ? absent[c] : csv_table_text(&d->table, row, d->column[c]);
 }
 
 static bool same_axes(const struct plot_data *d, size_t a, size_t b)
@@ -126,8 +149,8 @@ static int collect_runs(struct plot_data *d, struct error *err)
 		if ((rc = csv_table_integer(t, row, d->column[PLOT_COLUMN_N_DEPTH], 0, INT_MAX, &run->depth, err)) ||
 		    (rc = csv_table_integer(t, row, d->column[PLOT_COLUMN_REPETITION], 0, INT_MAX, &run->repetition,
 					    err)) ||
-		    (rc = read_time(t, row, d->column[PLOT_COLUMN_ITL], &run->value[PLOT_METRIC_ITL], err)) ||
-		    (rc = read_time(t, row, d->column[PLOT_COLUMN_SUBMIT], &run->value[PLOT_METRIC_SUBMIT], err)))
+		    (rc = read_amount(t, row, d->column[PLOT_COLUMN_ITL], &run->value[PLOT_METRIC_ITL], err)) ||
+		    (rc = read_amount(t, row, d->column[PLOT_COLUMN_SUBMIT], &run->value[PLOT_METRIC_SUBMIT], err)))
 			return rc;
 		d->n_runs++;
 	}
@@ -252,8 +275,8 @@ static int read_token(const struct csv_table *t, const int column[], size_t row,
 				 t->path, row + 2);
 	token->event = (enum plot_event)e;
 	if ((rc = csv_table_integer(t, row, column[TOKEN_COLUMN_INDEX], 0, INT_MAX, &token->index, err)) ||
-	    (rc = read_time(t, row, column[TOKEN_COLUMN_ITL], &token->value[PLOT_METRIC_ITL], err)) ||
-	    (rc = read_time(t, row, column[TOKEN_COLUMN_SUBMIT], &token->value[PLOT_METRIC_SUBMIT], err)))
+	    (rc = read_amount(t, row, column[TOKEN_COLUMN_ITL], &token->value[PLOT_METRIC_ITL], err)) ||
+	    (rc = read_amount(t, row, column[TOKEN_COLUMN_SUBMIT], &token->value[PLOT_METRIC_SUBMIT], err)))
 		return rc;
 	return 0;
 }
@@ -309,7 +332,7 @@ int plot_data_load(struct plot_data *d, const char *runs_path, const char *token
 	int rc = csv_table_read(&d->table, runs_path, err);
 	for (int c = 0; c < PLOT_COLUMN_COUNT && !rc; c++) {
 		d->column[c] = csv_table_column(&d->table, column_names[c], err);
-		rc = d->column[c] < 0 ? d->column[c] : 0;
+		rc = d->column[c] < 0 && !absent[c] ? d->column[c] : 0;
 	}
 	if (!rc)
 		rc = collect_runs(d, err);
@@ -408,6 +431,24 @@ int plot_data_summary(const struct plot_data *d, int panel, int mode, long depth
 	}
 	free(values);
 	return 0;
+}
+
+int plot_data_column(const struct plot_data *d, int panel, int mode, long depth, enum plot_column column,
+		     struct plot_summary *out, struct error *err)
+{
+	double *values = calloc(d->n_runs, sizeof *values);
+	size_t n = 0;
+	int rc = values ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", d->table.path);
+	for (size_t i = 0; i < d->n_runs && !rc && d->column[column] >= 0; i++) {
+		if (!in_cell(&d->runs[i], panel, mode, depth))
+			continue;
+		rc = read_amount(&d->table, d->runs[i].row, d->column[column], &values[n], err);
+		n += !rc && !isnan(values[n]);
+	}
+	if (!rc)
+		summarise(out, values, n);
+	free(values);
+	return rc;
 }
 
 int plot_data_overhead(const struct plot_data *d, int panel, int mode, int direct, long depth, struct plot_summary *out,

@@ -36,6 +36,7 @@ enum plot_column {
 	PLOT_COLUMN_N_THREADS,
 	PLOT_COLUMN_DEVICE,
 	PLOT_COLUMN_COMMIT,
+	PLOT_COLUMN_SNAPKV,
 	PLOT_COLUMN_AXES, /* how many axes there are */
 	PLOT_COLUMN_RUN_ID = PLOT_COLUMN_AXES,
 	PLOT_COLUMN_STATUS,
@@ -45,6 +46,11 @@ enum plot_column {
 	PLOT_COLUMN_ITL,
 	PLOT_COLUMN_SUBMIT,
 	PLOT_COLUMN_STARTED,
+	PLOT_COLUMN_RATE,
+	PLOT_COLUMN_KV_BYTES,
+	PLOT_COLUMN_SNAPKV_BUDGET,
+	PLOT_COLUMN_KL,
+	PLOT_COLUMN_TOP1,
 	PLOT_COLUMN_COUNT,
 };
 
@@ -86,8 +92,8 @@ struct plot_panel {
 };
 
 struct plot_data {
-	struct csv_table table; /* runs.csv; text below points into it */
-	int column[PLOT_COLUMN_COUNT];
+	struct csv_table table;        /* runs.csv; text below points into it */
+	int column[PLOT_COLUMN_COUNT]; /* negative: the file does not have it */
 	size_t n_runs, n_tokens;
 	struct plot_run *runs;     /* sorted by id */
 	struct plot_token *tokens; /* of the runs above */
@@ -110,11 +116,19 @@ void plot_data_free(struct plot_data *d);
 /* A number from 0 up that one mode has in every results directory, as far as it is a known one. */
 int plot_data_mode_style(const struct plot_data *d, int mode);
 
+/* The axis' value; that of its column's absence where an older file has none. */
 const char *plot_data_axis(const struct plot_data *d, int panel, enum plot_column axis);
 
 /* Microseconds per token. ERROR_MEMORY only. */
 int plot_data_summary(const struct plot_data *d, int panel, int mode, long depth, enum plot_metric metric,
 		      struct plot_summary *out, struct error *err);
+
+/*
+ * Of another column of numbers, over the cell's runs; p10 and p90 are NAN. A column that the file does not have
+ * gives n = 0. ERROR_INPUT where it holds something else.
+ */
+int plot_data_column(const struct plot_data *d, int panel, int mode, long depth, enum plot_column column,
+		     struct plot_summary *out, struct error *err);
 
 /*
  * itl relative to `direct`, percent, negative is faster: median, min, max over the pairs of runs

@@ -1,7 +1,9 @@
 #include "harness/plot_figure.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +15,23 @@
 extern const char *const plot_templates[]; /* made from the files in plots by the build */
 
 enum { N_STYLES = 8 }; /* colours and shapes in style.gp */
+
+void plot_note(const struct plot_request *request, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+	if (!request->note)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	request->note(request->ctx, line);
+}
+
+void plot_figure_skipped(const struct plot_figure *f, const char *name, const char *why)
+{
+	plot_note(f->request, "%s%s%s: not drawn: %s", name, *f->slug ? "-" : "", f->slug, why);
+}
 
 static char *join(const char *dir, const char *name, const char *extension)
 {
@@ -36,7 +55,7 @@ void plot_figure_slug(const struct plot_data *d, int panel, const int *among, in
 	static const char *const labels[PLOT_COLUMN_AXES] = {
 		[PLOT_COLUMN_N_PROMPT] = "p",     [PLOT_COLUMN_N_GEN] = "n",        [PLOT_COLUMN_N_GPU_LAYERS] = "ngl",
 		[PLOT_COLUMN_TYPE_K] = "k-",      [PLOT_COLUMN_TYPE_V] = "v-",      [PLOT_COLUMN_N_THREADS] = "t",
-		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-",
+		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-", [PLOT_COLUMN_SNAPKV] = "snapkv-",
 	};
 	size_t used = 0;
 	slug[0] = '\0';
@@ -118,24 +137,38 @@ int plot_figure_finish(struct plot_figure *f, const int *templates, struct error
 	return rc;
 }
 
+static bool shows_several(const struct plot_figure *f, enum plot_column axis)
+{
+	return f->varies >> axis & 1;
+}
+
 static const char *axis_text(const struct plot_figure *f, enum plot_column axis)
 {
 	return plot_data_axis(f->data, f->panel, axis);
+}
+
+void plot_figure_series(const struct plot_figure *f, const char *const *names, const int *styles, int n)
+{
+	double numbers[PLOT_DATA_MAX_MODES];
+	assert(n <= PLOT_DATA_MAX_MODES);
+	for (int i = 0; i < n; i++)
+		numbers[i] = styles[i] % N_STYLES + 1;
+	plot_script_number(f->script, "n_modes", n);
+	plot_script_strings(f->script, "mode_names", names, n);
+	plot_script_numbers(f->script, "mode_styles", numbers, n);
 }
 
 void plot_figure_modes(const struct plot_figure *f, const int *modes, int n)
 {
 	char names[PLOT_DATA_MAX_MODES][PLOT_TEXT_MAX];
 	const char *texts[PLOT_DATA_MAX_MODES];
-	double styles[PLOT_DATA_MAX_MODES];
+	int styles[PLOT_DATA_MAX_MODES];
 	for (int i = 0; i < n; i++) {
 		plot_text_clean(names[i], f->data->modes[modes[i]], 24);
 		texts[i] = names[i];
-		styles[i] = plot_data_mode_style(f->data, modes[i]) % N_STYLES + 1;
+		styles[i] = plot_data_mode_style(f->data, modes[i]);
 	}
-	plot_script_number(f->script, "n_modes", n);
-	plot_script_strings(f->script, "mode_names", texts, n);
-	plot_script_numbers(f->script, "mode_styles", styles, n);
+	plot_figure_series(f, texts, styles, n);
 }
 
 /* Fewest and most runs of a cell of a combination; *first becomes the start of its first run where that is earlier. */
@@ -184,11 +217,15 @@ void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_p
 	plot_caption_add(&c, item);
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GPU_LAYERS), 16);
 	snprintf(item, sizeof item, "%s GPU layers", a);
-	if (n_panels == 1)
+	if (!shows_several(f, PLOT_COLUMN_N_GPU_LAYERS))
 		plot_caption_add(&c, item);
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_THREADS), 16);
 	snprintf(item, sizeof item, "%s thread%s", a, strcmp(a, "1") ? "s" : "");
 	plot_caption_add(&c, item);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_SNAPKV), 60);
+	snprintf(item, sizeof item, "SnapKV %s", a);
+	if (strcmp(a, "off") && !shows_several(f, PLOT_COLUMN_SNAPKV))
+		plot_caption_add(&c, item);
 	plot_caption_break(&c);
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_DEVICE), 64);
 	plot_caption_add(&c, a);

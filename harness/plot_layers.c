@@ -240,7 +240,12 @@ int plot_layers(const struct plot_request *request, const struct plot_data *d, c
 		char slug[PLOT_SLUG_MAX];
 		plot_figure_slug(d, keys[k], keys, n_keys, 1u << PLOT_COLUMN_N_GPU_LAYERS | 1u << PLOT_COLUMN_DEVICE,
 				 slug);
-		struct plot_figure f = {.request = request, .data = d, .out = out, .slug = slug, .panel = shown};
+		struct plot_figure f = {.request = request,
+					.data = d,
+					.out = out,
+					.slug = slug,
+					.panel = shown,
+					.varies = 1u << PLOT_COLUMN_N_GPU_LAYERS};
 		rc = draw(&f, s, err);
 	}
 	free(s);

@@ -105,16 +105,12 @@ bool plot_axis_wants_ms(double lo, double hi, bool from_zero)
 	return (from_zero ? hi : lo) >= 1000 || hi >= 7000;
 }
 
-struct plot_axis plot_axis_time(double lo, double hi, bool from_zero, bool in_ms, int max_ticks)
+struct plot_axis plot_axis_amount(double lo, double hi, bool from_zero, double scale, const char *unit, int max_ticks)
 {
 	/* Beyond this ratio the small values would lie on the axis; below the other, differences would not show. */
 	const double log_ratio = 15, cut_ratio = 2;
-	struct plot_axis a = {.scale = 1, .unit = "\xc2\xb5s"};
+	struct plot_axis a = {.scale = scale, .unit = unit};
 	assert(lo >= 0 && hi >= lo);
-	if (in_ms) {
-		a.scale = 1e-3;
-		a.unit = "ms";
-	}
 	lo *= a.scale;
 	hi *= a.scale;
 	if (hi <= 0)
@@ -138,6 +134,12 @@ struct plot_axis plot_axis_time(double lo, double hi, bool from_zero, bool in_ms
 	else
 		linear_ticks(&a.ticks, a.lo, a.hi, max_ticks);
 	return a;
+}
+
+struct plot_axis plot_axis_time(double lo, double hi, bool from_zero, bool in_ms, int max_ticks)
+{
+	return in_ms ? plot_axis_amount(lo, hi, from_zero, 1e-3, "ms", max_ticks)
+		     : plot_axis_amount(lo, hi, from_zero, 1, "\xc2\xb5s", max_ticks);
 }
 
 struct plot_axis plot_axis_percent(double lo, double hi, int max_ticks)

@@ -23,7 +23,7 @@ struct plot_ticks {
 	char text[PLOT_TICKS_MAX][PLOT_TEXT_MAX];
 };
 
-/* A value axis. Data are in microseconds (or percent); the axis shows them times `scale`. */
+/* A value axis. The axis shows data (times in microseconds) times `scale`. */
 struct plot_axis {
 	double lo, hi; /* in the axis' unit */
 	double scale;
@@ -36,7 +36,12 @@ struct plot_axis {
 /* Whether times in microseconds within [lo, hi] read better in milliseconds. */
 bool plot_axis_wants_ms(double lo, double hi, bool from_zero);
 
-/* For times in microseconds within [lo, hi], 0 <= lo <= hi. from_zero: bars, linear. */
+/*
+ * For amounts within [lo, hi], 0 <= lo <= hi, shown times `scale` in that unit, which outlives the axis. from_zero:
+ * bars, linear. Else logarithmic where the ratio is large, and cut off below where it is small.
+ */
+struct plot_axis plot_axis_amount(double lo, double hi, bool from_zero, double scale, const char *unit, int max_ticks);
+/* The same for times in microseconds. */
 struct plot_axis plot_axis_time(double lo, double hi, bool from_zero, bool in_ms, int max_ticks);
 
 /* For percent within [lo, hi], lo <= 0 <= hi. */

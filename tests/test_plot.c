@@ -529,7 +529,7 @@ static void hostile_results_are_refused(void **state)
 	expect_refusal("nothing to plot");
 	snprintf(text, sizeof text, "%s%s", RUNS_HEADER, negative);
 	write_file("runs.csv", text, strlen(text));
-	expect_refusal("negative time");
+	expect_refusal("a negative number");
 	write_file("runs.csv", "\x00\x01\xfe\xff garbage", 12);
 	expect_refusal("not a text file");
 	char *huge = malloc(300000);
