@@ -300,6 +300,58 @@ static void test_resume(void **state)
 	assert_true(holds("out", "0 runs ok; 24 were there already"));
 }
 
+/* Of a file's rows the first `keep` stay, header and all. */
+static void cut_rows(const char *path, int keep)
+{
+	static char bytes[1 << 18];
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	size_t n = fread(bytes, 1, sizeof bytes, f), end = 0;
+	assert_true(n < sizeof bytes);
+	fclose(f);
+	for (int line = 0; line <= keep && end < n; end++)
+		line += bytes[end] == '\n';
+	assert_true(end < n);
+	assert_int_equal(truncate(path, (off_t)end), 0);
+}
+
+/* Budgets are cells of their own: what is there of one is not taken for the other's. */
+static void test_resume_snapkv(void **state)
+{
+	(void)state;
+	char path[128], runs_path[128];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	char *words[] = {"-m",       MODEL,       "-p", "0", "-n",     "4",      "-d", "100",
+			 "--snapkv", "off,80,96", "-r", "3", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	struct csv_rows runs;
+	cut_rows(runs_path, 4);
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "5 runs ok; 4 were there already"));
+	assert_int_equal(csv_read(&runs, runs_path), 0);
+	assert_int_equal(runs.n_rows - 1, 9);
+	static const char *const names[] = {"off", "80,window=64,pool=7", "96,window=64,pool=7"};
+	int seen[3][3] = {{0}};
+	for (int r = 1; r < runs.n_rows; r++) {
+		int cell = 0;
+		while (cell < 3 && strcmp(csv_at(&runs, r, "snapkv"), names[cell]))
+			cell++;
+		assert_true(cell < 3);
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_string_equal(csv_at(&runs, r, "evicted_entries"), cell == 0 ? "" : cell == 1 ? "20" : "4");
+		seen[cell][atoi(csv_at(&runs, r, "repetition"))]++;
+	}
+	csv_rows_free(&runs);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(seen[i / 3][i % 3], 1);
+	char *other[] = {"bench", "--resume", path,     "-m", MODEL, "-p",     "0",      "-n", "4", "-d",
+			 "100",   "--snapkv", "off,80", "-r", "3",   "--mode", "direct", "-t", "1", NULL};
+	assert_int_equal(call(cmd_bench, other), 2);
+	assert_true(holds("errors", "snapkv"));
+}
+
 /* -ngl auto beside numbers: rows say what was asked, and going on finds them. */
 static void test_auto_layers(void **state)
 {
@@ -355,7 +407,7 @@ static void test_env(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(test_sweep),       TEST(test_bad_input), TEST(test_skipped),
-					   TEST(test_interrupted), TEST(test_resume),    TEST(test_auto_layers),
-					   TEST(test_env)};
+					   TEST(test_interrupted), TEST(test_resume),    TEST(test_resume_snapkv),
+					   TEST(test_auto_layers), TEST(test_env)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
