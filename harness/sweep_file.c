@@ -31,6 +31,11 @@ int sweep_describe(const struct matrix *m, const struct runner_options *o, json_
 			 "type_v", words(&m->types_v), "n_threads", ints(&m->n_threads), "repetitions", o->repetitions,
 			 "steady", o->steady, "warmup_max", o->warmup_max, "chunk", o->chunk, "prefill_fusion",
 			 o->prefill_fusion, "seed", (json_int_t)o->seed);
+	if (*out &&
+	    json_object_set_new(*out, "snapkv", m->snapkv.n ? words(&m->snapkv) : json_pack("[s]", SNAPKV_OFF))) {
+		json_decref(*out);
+		*out = NULL;
+	}
 	return *out ? 0 : error_set(err, ERROR_MEMORY, "no memory for sweep.json");
 }
 
