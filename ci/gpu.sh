@@ -82,7 +82,7 @@ stage_info() {
 
 stage_kernels() {
   local test rc=0
-  for test in planted cuda_vectors cuda_products cuda_attention; do
+  for test in planted cuda_vectors cuda_products cuda_attention cuda_snapkv; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
   done
   return $rc
@@ -116,7 +116,8 @@ sanitized_runs() {
   for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
     vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
     products:norm_matmul products:norm_gated products:matmul_gated products:matmul_experts products:experts_gated \
-    attention:attention attention:attention_combine attention:attention_prefill; do
+    attention:attention attention:attention_combine attention:attention_prefill snapkv:snapkv_softmax snapkv:snapkv_vote \
+    snapkv:snapkv_select snapkv:snapkv_compact; do
     IFS=: read -r part test <<<"$test"
     echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"
   done

@@ -340,7 +340,13 @@ struct experts_gated_params {
 	int reserved;
 };
 
-/* ---- SnapKV, once at the end of a prompt; engine/snapkv.h says what it is for ---- */
+/*
+ * ---- SnapKV, once at the end of a prompt; engine/snapkv.h says what it is for ----
+ *
+ * Scores are float32 products of the scaled query and the key, as attention_prefill has them on that device, and their
+ * softmax is float32. Devices add in different orders: votes agree to about 1e-6 of themselves, and selections where no
+ * vote that wins is so close to one that loses. On one device they are the same bits, every time.
+ */
 
 /*
  * The observation window is the last `window` of n_keys tokens; token w of it stands in slot n_keys - window + w
@@ -361,7 +367,8 @@ struct snapkv_softmax_params {
 	float scale;
 };
 
-/* scores[h][j] = (add: itself +) the rows' softmax probabilities of key j, summed over rows in ascending order. */
+/* scores[h][j] = (add: itself +) the rows' softmax probabilities of key j, summed over rows in an order of the
+ * device's. */
 struct snapkv_vote_params {
 	const float *q; /* as snapkv_softmax_params, and what that left in stats */
 	struct kv kv;

@@ -16,6 +16,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 agreed='
 sm_80  k_attention_prefill_256 36
 sm_100 k_matmul_tiled          56
+sm_100 k_snapkv_softmax        96
+sm_100 k_snapkv_vote           68
 sm_120 k_experts_gated_q8_0    44
 sm_120 k_matmul_experts_q8_0   20
 sm_120 k_matmul_gated_q8_0     32
@@ -23,6 +25,8 @@ sm_120 k_matmul_q8_0           20
 sm_120 k_norm_add              32
 sm_120 k_norm_gated_q8_0       64
 sm_120 k_norm_matmul_q8_0      96
+sm_120 k_snapkv_softmax        20
+sm_120 k_snapkv_vote           96
 '
 
 fetched=

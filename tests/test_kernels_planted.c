@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/support/kernel_case.h"
+#include "tests/support/vote_case.h"
 
 static void check(struct pair *p, bool planted, double relative)
 {
@@ -298,6 +299,33 @@ static void the_rest(struct pair *p)
 		add(p, (enum add_fault)fault);
 }
 
+/* ---- SnapKV ---- */
+
+static void snapkv(struct pair *p)
+{
+	static const struct vote_case votes[] = {
+		{TENSOR_F32, 4, 2, 64, 300, 290, 16, 128, 3, 0.5f},
+		{TENSOR_F16, 8, 2, 512, 400, 400, 64, 128, 4, 0.1f},
+		{TENSOR_BF16, 6, 1, 128, 200, 150, 33, 64, 3, 0.5f},
+	};
+	/* Enough of a level that some of it win and some lose. */
+	static const struct select_case selections[] = {{1, 700, 16, 300, 1, 3}, {1, 5000, 64, 1024, 7, 40}};
+	static const struct compact_case moves[] = {{TENSOR_F16, TENSOR_BF16, 2, 64, 50, 40, 30},
+						    {TENSOR_F32, TENSOR_F32, 1, 256, 9, 8, 8}};
+	for (size_t i = 0; i < COUNT(votes); i++) {
+		for (int fault = 0; fault < VOTE_FAULTS; fault++) {
+			vote_case_softmax(p, &votes[i], (enum vote_fault)fault);
+			vote_case_vote(p, &votes[i], fault % 2, (enum vote_fault)fault);
+		}
+	}
+	for (size_t i = 0; i < COUNT(selections); i++)
+		for (int fault = 0; fault < SELECT_FAULTS; fault++)
+			select_case(p, &selections[i], (enum select_fault)fault);
+	for (size_t i = 0; i < COUNT(moves); i++)
+		for (int planted = 0; planted < 2; planted++)
+			compact_case(p, &moves[i], planted);
+}
+
 static void on_both(void (*cases)(struct pair *))
 {
 	struct pair *p = pair_open(NULL);
@@ -332,12 +360,19 @@ static void test_the_rest(void **state)
 	on_both(the_rest);
 }
 
+static void test_snapkv(void **state)
+{
+	(void)state;
+	on_both(snapkv);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_products),
 		cmocka_unit_test(test_attention),
 		cmocka_unit_test(test_the_rest),
+		cmocka_unit_test(test_snapkv),
 	};
 	return cmocka_run_group_tests_name("planted faults", tests, NULL, NULL);
 }

@@ -34,6 +34,10 @@
 	X(matmul_experts_any, "matmul")   \
 	X(experts_gated_any, "matmul")    \
 	X(attention_combine, "attention") \
+	X(snapkv_softmax, "snapkv")       \
+	X(snapkv_vote, "snapkv")          \
+	X(snapkv_select, "snapkv")        \
+	X(snapkv_compact, "snapkv")       \
 	X(dequant_to_bf16, "convert")     \
 	X(dequant_to_f32, "convert")      \
 	X(convert_f32_to_bf16, "convert")
@@ -368,6 +372,51 @@ static int geometry_prefill(const struct attention_prefill_params *p, const stru
 		       blocks_of(p->n_tokens, rows / group), (unsigned)kv->n_kv_heads, PREFILL_THREADS, shared);
 }
 
+/* ---- SnapKV ---- */
+
+static int vote_ok(const struct kv *kv, const float *q, int n_heads, int window, int n_keys)
+{
+	return cache_ok(kv, n_heads) && kv->ring == 0 && aligned16(q) && window > 0 && window <= n_keys &&
+	       n_keys <= kv->capacity;
+}
+
+static int geometry_softmax(const struct snapkv_softmax_params *p, struct cuda_launch *out)
+{
+	const struct kv *kv = &p->kv;
+	if (!vote_ok(kv, p->q, p->n_heads, p->window, p->n_keys) || p->split_len < 1 ||
+	    (int64_t)p->split_len * p->n_splits < p->n_keys)
+		return CUDA_GEOMETRY_UNSUPPORTED;
+	unsigned tiles = blocks_of((int64_t)p->window * (p->n_heads / kv->n_kv_heads), SNAPKV_ROWS);
+	return launch3(out, ENTRY_snapkv_softmax, (unsigned)p->n_splits, tiles * (unsigned)kv->n_kv_heads,
+		       SNAPKV_THREADS, 0);
+}
+
+static int geometry_vote(const struct snapkv_vote_params *p, struct cuda_launch *out)
+{
+	const struct kv *kv = &p->kv;
+	if (!vote_ok(kv, p->q, p->n_heads, p->window, p->n_keys))
+		return CUDA_GEOMETRY_UNSUPPORTED;
+	return launch3(out, ENTRY_snapkv_vote, blocks_of(p->n_keys - p->window, SNAPKV_KEYS), (unsigned)kv->n_kv_heads,
+		       SNAPKV_THREADS, 0);
+}
+
+static int geometry_select(const struct snapkv_select_params *p, struct cuda_launch *out)
+{
+	if (p->window > p->budget || p->budget >= p->n_keys || p->pool % 2 == 0)
+		return CUDA_GEOMETRY_UNSUPPORTED;
+	return launch3(out, ENTRY_snapkv_select, (unsigned)p->n_kv_heads, 1, SNAPKV_SELECT_THREADS, 0);
+}
+
+static int geometry_compact(const struct snapkv_compact_params *p, struct cuda_launch *out)
+{
+	const struct kv *from = &p->from, *to = &p->to;
+	if (!cache_ok(from, from->n_kv_heads) || !cache_ok(to, from->n_kv_heads) || from->ring || to->ring ||
+	    from->type != to->type || from->v_type != to->v_type || p->n_kept > to->capacity)
+		return CUDA_GEOMETRY_UNSUPPORTED;
+	return launch3(out, ENTRY_snapkv_compact, blocks_of(p->n_kept, SNAPKV_THREADS / 32), (unsigned)from->n_kv_heads,
+		       SNAPKV_THREADS, 0);
+}
+
 /* ---- the rest ---- */
 
 /* A thread holds NORM_HELD vectors of four. */
@@ -462,9 +511,13 @@ int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *car
 	case KERNEL_experts_gated:
 		return geometry_experts_gated(params, card, out);
 	case KERNEL_snapkv_softmax:
+		return geometry_softmax(params, out);
 	case KERNEL_snapkv_vote:
+		return geometry_vote(params, out);
 	case KERNEL_snapkv_select:
+		return geometry_select(params, out);
 	case KERNEL_snapkv_compact:
+		return geometry_compact(params, out);
 	case KERNEL_COUNT:
 		break;
 	}

@@ -35,6 +35,11 @@ enum {
 
 	TILE = 64, /* tokens and outputs of a tiled product's tile */
 	TILE_THREADS = 256,
+
+	SNAPKV_THREADS = 256,
+	SNAPKV_ROWS = 128, /* of a tile of scores */
+	SNAPKV_KEYS = 128,
+	SNAPKV_SELECT_THREADS = 1024,
 };
 
 /* A chunk is 512 bytes of a weight row, 16 a lane. */
