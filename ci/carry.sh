@@ -17,7 +17,7 @@ mkdir -p "$to/bin" "$to/tests" "$to/lib"
 from=build/carry
 strip -o "$to/bin/gemmark" "$from/gemmark"
 for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,snapkv} \
-  test_{device,hybrid}_cuda test_cupti; do
+  test_{device,hybrid,snapkv}_cuda test_cupti; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done
 # What is left that is not the C library's.

@@ -12,15 +12,17 @@
 #   quick     the full-size E4B, made on the spot: each mode once, and a prompt
 #   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
+#   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
 #   prefill   prompts of 512, 2048 and 8192 tokens
 #   sweep     depths 0 to 16384, all modes, both fusions, 5 repetitions
+#   snapsweep SnapKV off, 1024 and 4096 at depths 4096 and 16384, 3 repetitions, and 65536, 1 (a prefill takes 20 s)
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
 set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick identical hybrid prefill sweep)
+stages=(info kernels device sanitize quick identical hybrid snapkv prefill sweep snapsweep)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -112,6 +114,12 @@ sanitized_runs() {
     echo "eval.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
   done
+  for run in direct:none:gemma4-e2b:12 graph-device:full:gemma4-31b:12 graph-params:none:gemma4-26b-a4b:14 \
+    graph-update:full:qwen3:12; do
+    IFS=: read -r mode fusion name prefill <<<"$run"
+    echo "snapkv.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
+      "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
+  done
   local test part
   for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
     vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
@@ -194,6 +202,16 @@ stage_hybrid() {
   return $rc
 }
 
+stage_snapkv() {
+  local rc=0
+  (cd tests && "$build/tests/test_snapkv_cuda") || rc=1
+  (cd tests && "$build/tests/test_snapkv_cuda" driver) || rc=1
+  need_model || return
+  bench -p 0 -n 32 -d 4096 -r 1 --snapkv off,1024 --fusion none,full --out "$out/snapkv" || rc=1
+  evictions "$out/snapkv/runs.csv"
+  return $rc
+}
+
 stage_prefill() {
   need_model && bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill"
 }
@@ -201,6 +219,33 @@ stage_prefill() {
 stage_sweep() {
   need_model && bench -p 0 -n 64 -d 0,128,512,1024,4096,16384 --mode direct,graph-params,graph-update,graph-device \
     --fusion none,full -r 5 --out "$out/sweep"
+}
+
+# evictions CSV: what each eviction took and gave back, a line a prompt
+evictions() {
+  awk -F'\t' '
+    { # separators are the commas outside quotes
+      n = split($0, part, "\"")
+      line = ""
+      for (i = 1; i <= n; i++) { if (i % 2) gsub(/,/, "\t", part[i]); line = line part[i] }
+      $0 = line
+    }
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    $at["status"] == "ok" && $at["evict_us"] != "" && !seen[$at["repetition"] $at["test"] $at["snapkv"]]++ {
+      printf "evicted %s of %s: %.3f ms, %.1f MB to %.1f MB, KL %s, top-1 %s\n", $at["snapkv"], $at["test"],
+        $at["evict_us"] / 1000, $at["memory_before_evict_bytes"] / 1e6, $at["memory_after_evict_bytes"] / 1e6,
+        $at["kl_divergence"], $at["top1_agreement"]
+    }' "$1"
+}
+
+stage_snapsweep() {
+  need_model || return
+  local rc=0
+  bench -p 0 -n 32 -d 4096,16384 --snapkv off,1024,4096 --mode direct,graph-device -r 3 --out "$out/snapsweep" || rc=1
+  bench -p 0 -n 32 -d 65536 --snapkv off,1024,4096 --mode direct,graph-device -r 1 --out "$out/snapsweep-65536" || rc=1
+  evictions "$out/snapsweep/runs.csv"
+  evictions "$out/snapsweep-65536/runs.csv"
+  return $rc
 }
 
 for stage in "${stages[@]}"; do
@@ -214,7 +259,9 @@ for stage in "${stages[@]}"; do
     hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs ok' \
       "$out/$stage.log" >>"$summary" ;;
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
-    quick | identical | prefill | sweep) grep -E '^(pp|tg)[0-9]|runs ok' "$out/$stage.log" >>"$summary" ;;
+    snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs ok' \
+      "$out/$stage.log" >>"$summary" ;;
+    quick | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs ok' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac
 done

@@ -45,8 +45,6 @@ struct device_ops {
 	const char *name; /* "host", "cuda" */
 	/* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
 	bool host_memory;
-	/* Why SnapKV's kernels do not run here, one line; null: they do. */
-	const char *no_snapkv;
 
 	void (*close)(struct device *d);
 	/* 64-byte aligned at least; contents undefined. */

@@ -129,7 +129,6 @@ static void cuda_close(struct device *d)
 
 static const struct device_ops cuda_ops = {
 	.name = "cuda",
-	.no_snapkv = "SnapKV has no CUDA kernels yet; run it on the host device with -ngl 0",
 	.close = cuda_close,
 	.alloc = cuda_alloc,
 	.alloc_mapped = cuda_alloc_mapped,

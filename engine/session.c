@@ -294,13 +294,12 @@ int session_rewind(struct session *s, int pos, struct error *err)
 static int check_snapkv(const struct session *s, struct error *err)
 {
 	const struct loaded_model *m = s->loaded;
-	const char *why = m->parts[0].device->ops->no_snapkv;
 	if (m->n_parts > 1)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "SnapKV needs the whole model on one device so far, and this one is on %s; "
 				 "run it with -ngl 0",
 				 m->device_name);
-	return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
+	return 0;
 }
 
 int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err)

@@ -110,7 +110,7 @@ int session_rewind(struct session *s, int pos, struct error *err);
  * SnapKV, engine/snapkv.h. The prompt that is being prefilled ends at position `end`: from here on the queries of
  * its last `window` tokens are kept. Takes the place of an earlier observation. Options that are off, or a
  * prompt within the budget: nothing is kept, and session_evict has nothing to do. ERROR_UNSUPPORTED where there is
- * something to do and the model is on two devices, or on one that has no kernels for it.
+ * something to do and the model is on two devices.
  */
 int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err);
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum {
-	SPLIT_KEYS = 1024, /* keys of a split of the softmax: enough to hide its start, short enough to fill a GPU */
-	MAX_SPLITS = 256,  /* bounds what the vote reads of every row */
+	SPLIT_KEYS = 128, /* keys of a split of the softmax, at least: a tile of the CUDA kernels */
+	MAX_SPLITS = 64,  /* enough to fill a GPU, for they are times rows / 128; a vote reads all of a row's */
 };
 
 /* ---- options ---- */

@@ -221,21 +221,6 @@ static void test_refused_on_two_devices(void **state)
 	}
 }
 
-static void test_refused_without_kernels(void **state)
-{
-	(void)state;
-	struct session *s = eviction_session(eviction_model(0), 0, TENSOR_F16);
-	struct device *d = session_device(s);
-	const struct device_ops *real = d->ops;
-	struct device_ops ops = *real;
-	assert_null(real->no_snapkv);
-	ops.no_snapkv = "SnapKV has no kernels here yet";
-	d->ops = &ops;
-	expect_unsupported(s, "SnapKV has no kernels here yet");
-	d->ops = real;
-	session_close(s);
-}
-
 static int clean(void **state)
 {
 	(void)state;
@@ -253,7 +238,6 @@ int main(void)
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_refused_on_two_devices),
-		cmocka_unit_test(test_refused_without_kernels),
 	};
 	return cmocka_run_group_tests(tests, NULL, clean);
 }

@@ -1,0 +1,143 @@
+/*
+ * SnapKV on a GPU: that evicting is masking and keeps what a plain election keeps, that every mode goes on with the
+ * same bits, that memory comes back, and that an eviction without memory changes nothing.
+ *
+ *   test_snapkv_cuda                each test in a process of its own
+ *   test_snapkv_cuda NAME           one of them, here
+ *   test_snapkv_cuda driver         what the driver says of the memory, which others' use would disturb: named only
+ *
+ * Exit code 77 without a GPU.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/device_cuda.h"
+#include "tests/support/apart.h"
+#include "tests/support/eviction.h"
+
+enum { ALL = 9999 }; /* layers: without a GPU an error, not the host */
+
+static void test_masking(void **state)
+{
+	eviction_equals_masking(*(int *)*state, ALL, 1e-5);
+}
+
+static void test_modes_f16(void **state)
+{
+	(void)state;
+	eviction_same_in_all_modes(0, ALL, TENSOR_F16, 290);
+	eviction_same_in_all_modes(1, ALL, TENSOR_F16, 100);
+}
+
+static void test_modes_bf16(void **state)
+{
+	(void)state;
+	eviction_same_in_all_modes(4, ALL, TENSOR_BF16, 100);
+}
+
+static void test_modes_f32(void **state)
+{
+	(void)state;
+	eviction_same_in_all_modes(5, ALL, TENSOR_F32, 260);
+}
+
+static void test_memory_comes_back(void **state)
+{
+	(void)state;
+	eviction_gives_memory_back(1, ALL, TENSOR_F16);
+	eviction_gives_memory_back(5, ALL, TENSOR_BF16);
+}
+
+static void test_no_memory(void **state)
+{
+	(void)state;
+	eviction_survives_no_memory(1, ALL);
+}
+
+/* The driver's free memory grows by what the books say, but for the 2 MiB that it hands out memory in. */
+static void test_driver(void **state)
+{
+	(void)state;
+	enum { PROMPT = 30000, BUDGET = 1000, BLOCK = 2 << 20 };
+	static const struct snapkv_options snapkv = {BUDGET, 64, 7};
+	struct session_options o;
+	struct session *s = NULL;
+	struct session_eviction v;
+	struct error err = {""};
+	int *tokens = calloc(PROMPT, sizeof *tokens);
+	assert_non_null(tokens);
+	session_options_default(&o);
+	o.n_gpu_layers = ALL;
+	o.context = PROMPT + 100;
+	if (session_open(&s, eviction_model(5), &o, &err))
+		fail_msg("%s", err.text);
+	struct device *d = session_device(s);
+	const struct model *m = session_model(s);
+	for (int i = 0; i < PROMPT; i++)
+		tokens[i] = i % m->n_vocab;
+	if (session_observe(s, &snapkv, PROMPT, &err) || session_prefill(s, tokens, PROMPT, NULL, &err))
+		fail_msg("%s", err.text);
+	size_t free_before = d->ops->memory(d).free;
+	if (session_evict(s, &v, &err))
+		fail_msg("%s", err.text);
+	size_t free_after = d->ops->memory(d).free, books = v.memory_before - v.memory_after;
+	size_t returned = free_after > free_before ? free_after - free_before : 0;
+	print_message("evicted %d of %d entries in %.3f ms: books %.1f MB, driver %.1f MB\n",
+		      v.entries_before - v.entries_after, v.entries_before, v.us * 1e-3, (double)books * 1e-6,
+		      (double)returned * 1e-6);
+	assert_true(books > 16 * (size_t)BLOCK);
+	/* A block of each of k and v of a layer may be half used, before and after; and the queries'. */
+	size_t slack = (size_t)(2 * m->n_layer + 1) * BLOCK;
+	if (returned + slack < books)
+		fail_msg("the driver has %zu bytes more than before the eviction, the books %zu", returned, books);
+	session_close(s);
+	free(tokens);
+}
+
+static int clean(void **state)
+{
+	(void)state;
+	eviction_clean();
+	return 0;
+}
+
+static bool no_gpu(void)
+{
+	struct error err;
+	if (!device_cuda_probe(&err))
+		return false;
+	printf("skipped: %s\n", err.text);
+	return true;
+}
+
+static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5};
+#define TEST(name)                                    \
+	{                                             \
+#name, test_##name, NULL, clean, NULL \
+	}
+#define MASKING(i)                                                   \
+	{                                                            \
+		"masking_" #i, test_masking, NULL, clean, &models[i] \
+	}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		MASKING(0),      MASKING(1),      MASKING(2),       MASKING(3),      MASKING(4),
+		MASKING(5),      TEST(modes_f16), TEST(modes_bf16), TEST(modes_f32), TEST(memory_comes_back),
+		TEST(no_memory),
+	};
+	const struct CMUnitTest alone[] = {TEST(driver)};
+	struct apart apart = {"SnapKV on a GPU", tests, sizeof tests / sizeof *tests, 6, no_gpu};
+	if (argc > 1 && !strcmp(argv[argc - 1], alone[0].name)) {
+		apart.tests = alone;
+		apart.n = 1;
+	}
+	return apart_main(argc, argv, &apart, NULL);
+}
