@@ -114,11 +114,12 @@ sanitized_runs() {
     echo "eval.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
   done
-  for run in direct:none:gemma4-e2b:12 graph-device:full:gemma4-31b:12 graph-params:none:gemma4-26b-a4b:14 \
-    graph-update:full:qwen3:12; do
-    IFS=: read -r mode fusion name prefill <<<"$run"
-    echo "snapkv.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
-      "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
+  local layers
+  for run in direct:none:gemma4-e2b:12:9999 graph-device:full:gemma4-31b:12:9999 graph-params:none:gemma4-26b-a4b:14:9999 \
+    graph-update:full:qwen3:12:9999 direct:full:gemma4-e2b:12:8; do
+    IFS=: read -r mode fusion name prefill layers <<<"$run"
+    echo "snapkv.$mode.$fusion.$name.$layers $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
+      "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl $layers --prefill-precision f32"
   done
   local test part
   for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \

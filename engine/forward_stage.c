@@ -108,11 +108,10 @@ int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_o
 		keep_last(&p, n_out > observed ? n_out : observed);
 	for (; i < g->range.end && p.n; i++)
 		pass_layer(&p, i);
-	if (i == f->model->n_layer) {
-		if (f->snapkv)
-			snapkv_advance(f->snapkv, r->pos, r->n);
+	if (f->snapkv && i == g->range.end && g->range.begin < i)
+		snapkv_advance(f->snapkv, r->pos, r->n);
+	if (i == f->model->n_layer)
 		trim(&p, n_out);
-	}
 	if (g->out && p.n)
 		leave_rows(&p, g->range.end);
 	r->kept = p.n;

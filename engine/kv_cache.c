@@ -202,63 +202,108 @@ static bool owns_global(const struct kv_cache *c, int layer)
 	return c->model->layers[layer].kv_source == layer && c->layers[layer].k && !c->layers[layer].ring;
 }
 
-/*
- * New memory for the global layers, `capacity` entries each, what move leaves in it (null: nothing), and then no
- * old one.
- */
-static int replace_global(struct kv_cache *c, int capacity, kv_cache_move *move, void *ctx, struct error *err)
+/* Of one layer, in every cache that holds it. */
+struct replacement {
+	const struct kv *from[KV_CACHES_MAX], *to[KV_CACHES_MAX]; /* null where the cache has no such layer */
+};
+
+static int replace_layer(struct kv_cache *const *c, int n, int layer, struct kv *const *new, kv_cache_move *move,
+			 void *ctx, struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
-	int n = c->model->n_layer, rc = 0;
-	struct kv *new = calloc((size_t)n, sizeof *new);
-	if (!new)
-		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", n);
+	struct replacement r = {{0}, {0}};
+	bool any = false;
+	int rc = 0;
 	for (int i = 0; i < n && !rc; i++) {
-		if (!owns_global(c, i))
+		struct device *d = c[i]->device;
+		struct kv *kv = &new[i][layer];
+		if (!owns_global(c[i], layer))
 			continue;
-		new[i] = c->layers[i];
-		new[i].k = new[i].v = NULL;
-		new[i].capacity = capacity;
-		if (!(rc = ops->alloc(c->device, half_bytes(&new[i], new[i].type), &new[i].k, err)) &&
-		    !(rc = ops->alloc(c->device, half_bytes(&new[i], new[i].v_type), &new[i].v, err)) && move)
-			rc = move(ctx, i, &c->layers[i], &new[i], err);
+		r.from[i] = &c[i]->layers[layer];
+		r.to[i] = kv;
+		any = true;
+		if (!(rc = d->ops->alloc(d, half_bytes(kv, kv->type), &kv->k, err)))
+			rc = d->ops->alloc(d, half_bytes(kv, kv->v_type), &kv->v, err);
 	}
-	/* What is freed now: the old memory, or, after a failure, the new. */
-	for (int i = 0; i < n; i++) {
+	return !rc && any && move ? move(ctx, layer, r.from, r.to, err) : rc;
+}
+
+/* What is freed: the old memory, or, where the new is not taken, that. */
+static void settle(struct kv_cache *c, struct kv *new, int capacity, bool taken)
+{
+	for (int i = 0; i < c->model->n_layer; i++) {
 		if (!owns_global(c, i))
 			continue;
-		struct kv old = rc ? new[i] : c->layers[i];
-		if (!rc) {
+		struct kv old = taken ? c->layers[i] : new[i];
+		if (taken) {
 			c->bytes += half_bytes(&new[i], new[i].type) + half_bytes(&new[i], new[i].v_type);
 			c->bytes -= half_bytes(&old, old.type) + half_bytes(&old, old.v_type);
 			c->layers[i] = new[i];
 		}
-		ops->free(c->device, old.k);
-		ops->free(c->device, old.v);
+		c->device->ops->free(c->device, old.k);
+		c->device->ops->free(c->device, old.v);
 	}
-	free(new);
-	if (rc)
-		return error_prefix(err, rc, "a K/V cache of %d entries on global layers", capacity);
+	if (!taken)
+		return;
 	for (int i = 0; i < c->end; i++)
 		c->layers[i] = c->layers[c->model->layers[i].kv_source];
 	c->capacity = capacity;
 	c->generation = next_generation();
-	return 0;
 }
 
-int kv_cache_evict(struct kv_cache *c, int kept, int window, kv_cache_move *move, void *ctx, struct error *err)
+/*
+ * New memory for the global layers, `capacity` entries each, what move leaves in it (null: nothing), and then no
+ * old one.
+ */
+static int replace_global(struct kv_cache *const *c, int n, int capacity, kv_cache_move *move, void *ctx,
+			  struct error *err)
 {
-	assert(window >= 0 && window <= kept && kept < c->pos);
-	if (c->evicted)
+	struct kv *new[KV_CACHES_MAX];
+	int n_layer = c[0]->model->n_layer, rc = 0;
+	assert(n > 0 && n <= KV_CACHES_MAX);
+	struct kv *all = calloc((size_t)n * (size_t)n_layer, sizeof *all);
+	if (!all)
+		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", n_layer);
+	for (int i = 0; i < n; i++) {
+		new[i] = all + (size_t)i *(size_t)n_layer;
+		for (int layer = 0; layer < n_layer; layer++) {
+			new[i][layer] = c[i]->layers[layer];
+			new[i][layer].k = new[i][layer].v = NULL;
+			new[i][layer].capacity = capacity;
+		}
+	}
+	for (int layer = 0; layer < n_layer && !rc; layer++)
+		rc = replace_layer(c, n, layer, new, move, ctx, err);
+	for (int i = 0; i < n; i++)
+		settle(c[i], new[i], capacity, !rc);
+	free(all);
+	return rc ? error_prefix(err, rc, "a K/V cache of %d entries on global layers", capacity) : 0;
+}
+
+int kv_cache_evict(struct kv_cache *const *c, int n, int kept, int window, kv_cache_move *move, void *ctx,
+		   struct error *err)
+{
+	int pos = c[0]->pos, evicted = pos - kept;
+	assert(window >= 0 && window <= kept && kept < pos);
+	if (c[0]->evicted)
 		return error_set(err, ERROR_INPUT,
 				 "%d entries were evicted already; reset the session before the next prompt",
-				 c->evicted);
-	int rc = replace_global(c, c->capacity - (c->pos - kept), move, ctx, err);
-	if (rc)
-		return rc;
-	c->evicted = c->pos - kept;
-	c->floor = c->pos - window;
-	return 0;
+				 c[0]->evicted);
+	int rc = replace_global(c, n, c[0]->capacity - evicted, move, ctx, err);
+	for (int i = 0; i < n && !rc; i++) {
+		c[i]->evicted = evicted;
+		c[i]->floor = pos - window;
+	}
+	return rc;
+}
+
+int kv_cache_restore(struct kv_cache *const *c, int n, struct error *err)
+{
+	if (!c[0]->evicted)
+		return 0;
+	int rc = replace_global(c, n, c[0]->capacity + c[0]->evicted, NULL, NULL, err);
+	for (int i = 0; i < n && !rc; i++)
+		c[i]->evicted = c[i]->floor = 0;
+	return rc;
 }
 
 /* Whether going back to pos needs the rings as they were saved. */
@@ -303,10 +348,8 @@ int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err)
 		c->high = c->saved_high;
 	}
 	if (pos == 0) {
-		rc = c->evicted ? replace_global(c, c->capacity + c->evicted, NULL, NULL, err) : 0;
-		if (rc)
+		if ((rc = kv_cache_restore(&c, 1, err)))
 			return rc;
-		c->evicted = c->floor = 0;
 		c->high = 0; /* all that will ever be read is written again */
 	}
 	c->pos = pos;

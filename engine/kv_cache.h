@@ -75,14 +75,27 @@ int kv_cache_rewind_check(const struct kv_cache *c, int pos, struct error *err);
  */
 int kv_cache_rewind(struct kv_cache *c, int pos, struct error *err);
 
-/* Enqueues the move of what an owning layer keeps: slots 0 .. kept of `to`. */
-typedef int kv_cache_move(void *ctx, int layer, const struct kv *from, const struct kv *to, struct error *err);
+enum { KV_CACHES_MAX = 2 }; /* of one model, on as many devices */
+
+/*
+ * Enqueues the move of what a layer keeps: slots 0 .. kept of `to`. From and to are per cache, null where the cache
+ * does not hold that layer's entries.
+ */
+typedef int kv_cache_move(void *ctx, int layer, const struct kv *const *from, const struct kv *const *to,
+			  struct error *err);
 /*
  * Of pos entries global layers keep `kept`, and have room for as many more positions as before. The last `window` of
- * them are the last positions, in their order. The new memory is allocated and filled before any old is
- * freed; after a failure the cache is as it was. Once between two resets.
+ * them are the last positions, in their order. The n caches are one model's, at the same position. The new memory is
+ * allocated and filled, layer after layer, before any old is freed; after a failure the caches are as they were.
+ * Once between two resets.
  */
-int kv_cache_evict(struct kv_cache *c, int kept, int window, kv_cache_move *move, void *ctx, struct error *err);
+int kv_cache_evict(struct kv_cache *const *c, int n, int kept, int window, kv_cache_move *move, void *ctx,
+		   struct error *err);
+/*
+ * Before n caches go back to 0 together: global layers hold as many positions as at opening again, with undefined
+ * contents. ERROR_MEMORY, and nothing changed in any of them, where there is no room.
+ */
+int kv_cache_restore(struct kv_cache *const *c, int n, struct error *err);
 
 /* K and V bytes that decoding one token at position pos reads, all of the range, shared ones as often as they read. */
 size_t kv_cache_bytes_read(const struct kv_cache *c, int pos);

@@ -1,5 +1,6 @@
 #include "engine/pipeline.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "engine/clock.h"
@@ -7,6 +8,7 @@
 enum {
 	GRAPHS_KEPT = 16, /* a stage: a sweep over modes, fusions and buckets of one depth range */
 };
+static_assert((int)LOADED_PARTS_MAX <= (int)KV_CACHES_MAX, "a cache each");
 
 /* ---- opening ---- */
 
@@ -137,11 +139,22 @@ int pipeline_save(struct pipeline *p, struct error *err)
 	return rc ? rc : pipeline_synchronize(p, err);
 }
 
+int pipeline_caches(struct pipeline *p, struct kv_cache *out[LOADED_PARTS_MAX])
+{
+	for (int i = 0; i < p->n_parts; i++)
+		out[i] = &p->parts[i].cache;
+	return p->n_parts;
+}
+
 int pipeline_rewind(struct pipeline *p, int pos, struct error *err)
 {
-	int rc = 0;
+	struct kv_cache *caches[LOADED_PARTS_MAX];
+	int rc = 0, n = pipeline_caches(p, caches);
 	for (int i = 0; i < p->n_parts && !rc; i++)
 		rc = kv_cache_rewind_check(&p->parts[i].cache, pos, err);
+	/* The one thing that may fail on one device and not on the other. */
+	if (!rc && pos == 0)
+		rc = kv_cache_restore(caches, n, err);
 	for (int i = 0; i < p->n_parts && !rc; i++)
 		rc = kv_cache_rewind(&p->parts[i].cache, pos, err);
 	return rc ? rc : pipeline_synchronize(p, err);

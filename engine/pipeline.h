@@ -66,6 +66,8 @@ int pipeline_open(struct pipeline *p, const struct loaded_model *m, int context,
 /* Also valid on a zeroed struct. */
 void pipeline_close(struct pipeline *p);
 
+/* The parts' caches; returns how many. */
+int pipeline_caches(struct pipeline *p, struct kv_cache *out[LOADED_PARTS_MAX]);
 /* The next position; all parts agree. */
 int pipeline_position(const struct pipeline *p);
 /* Whether n more positions fit. */

@@ -15,7 +15,7 @@ struct session {
 	bool owns_loaded;
 	const struct model *model; /* the loaded one */
 	struct pipeline pipeline;
-	struct snapkv snapkv; /* of a model on one device */
+	struct snapkv snapkv[LOADED_PARTS_MAX];
 	enum graph_mode mode;
 	float *logits;       /* host, (logit_rows, n_vocab) */
 	bool logits_on_host; /* row logits_row of it is the last token's */
@@ -48,7 +48,8 @@ static int open_on(struct session *s, int context, struct error *err)
 	if (!s->logits)
 		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", m->model.n_vocab);
 	s->mode = m->options.mode;
-	s->pipeline.parts[0].forward.snapkv = &s->snapkv;
+	for (int i = 0; i < m->n_parts; i++)
+		s->pipeline.parts[i].forward.snapkv = &s->snapkv[i];
 	return 0;
 }
 
@@ -86,12 +87,18 @@ int session_open(struct session **out, const char *model_path, const struct sess
 	return rc;
 }
 
+static void stop_observing(struct session *s)
+{
+	for (int i = 0; i < LOADED_PARTS_MAX; i++)
+		snapkv_close(&s->snapkv[i]);
+}
+
 void session_close(struct session *s)
 {
 	if (!s)
 		return;
 	pipeline_close(&s->pipeline);
-	snapkv_close(&s->snapkv);
+	stop_observing(s);
 	s->loaded->n_sessions--;
 	if (s->owns_loaded)
 		loaded_model_close(s->loaded);
@@ -285,32 +292,19 @@ int session_rewind(struct session *s, int pos, struct error *err)
 	int rc = pipeline_rewind(&s->pipeline, pos, err);
 	if (rc)
 		return rc;
-	snapkv_rewind(&s->snapkv, pos);
+	for (int i = 0; i < s->loaded->n_parts; i++)
+		snapkv_rewind(&s->snapkv[i], pos);
 	s->has_logits = s->logits_on_host = false;
-	return 0;
-}
-
-/* Whether SnapKV's kernels reach all that they need. */
-static int check_snapkv(const struct session *s, struct error *err)
-{
-	const struct loaded_model *m = s->loaded;
-	if (m->n_parts > 1)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "SnapKV needs the whole model on one device so far, and this one is on %s; "
-				 "run it with -ngl 0",
-				 m->device_name);
 	return 0;
 }
 
 int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err)
 {
 	const struct kv_cache *cache = &s->pipeline.parts[0].cache;
-	snapkv_close(&s->snapkv);
+	const struct loaded_model *m = s->loaded;
+	stop_observing(s);
 	if (!o->budget || end <= o->budget)
 		return 0;
-	int rc = check_snapkv(s, err);
-	if (rc)
-		return rc;
 	if (cache->evicted)
 		return error_set(err, ERROR_INPUT,
 				 "SnapKV evicted %d entries already; rewind to 0 before the next prompt",
@@ -319,25 +313,32 @@ int session_observe(struct session *s, const struct snapkv_options *o, int end, 
 		return error_set(err, ERROR_INPUT,
 				 "SnapKV observes the tokens from position %d to %d, and this is position %d already",
 				 end - o->window, end, cache->pos);
-	return snapkv_open(&s->snapkv, o, s->model, session_device(s), end, err);
+	int rc = 0;
+	for (int i = 0; i < m->n_parts && !rc; i++)
+		rc = snapkv_open(&s->snapkv[i], o, s->model, &m->parts[i].range, m->parts[i].device, end, err);
+	if (rc)
+		stop_observing(s);
+	return rc;
 }
 
 int session_evict(struct session *s, struct session_eviction *out, struct error *err)
 {
 	struct device *d = session_device(s);
-	struct kv_cache *cache = &s->pipeline.parts[0].cache;
+	struct kv_cache *caches[LOADED_PARTS_MAX];
+	int n = pipeline_caches(&s->pipeline, caches);
+	const struct kv_cache *cache = caches[0];
 	*out = (struct session_eviction){
 		.entries_before = cache->pos - cache->evicted,
 		.memory_before = d->ops->memory(d).used,
 	};
 	int64_t t0 = clock_ns();
-	if (snapkv_observes(&s->snapkv)) {
+	if (snapkv_observes(s->snapkv)) {
 		nvtx_push("evict", cache->pos);
-		int rc = snapkv_evict(&s->snapkv, cache, err);
+		int rc = snapkv_evict(s->snapkv, caches, n, err);
 		nvtx_pop();
 		if (rc)
 			return rc;
-		snapkv_close(&s->snapkv);
+		stop_observing(s);
 		out->us = (double)(clock_ns() - t0) * 1e-3;
 	}
 	out->entries_after = cache->pos - cache->evicted;

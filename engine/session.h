@@ -109,8 +109,7 @@ int session_rewind(struct session *s, int pos, struct error *err);
 /*
  * SnapKV, engine/snapkv.h. The prompt that is being prefilled ends at position `end`: from here on the queries of
  * its last `window` tokens are kept. Takes the place of an earlier observation. Options that are off, or a
- * prompt within the budget: nothing is kept, and session_evict has nothing to do. ERROR_UNSUPPORTED where there is
- * something to do and the model is on two devices.
+ * prompt within the budget: nothing is kept, and session_evict has nothing to do.
  */
 int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err);
 
@@ -118,7 +117,7 @@ struct session_eviction {
 	int entries_before; /* of a KV head of a global layer */
 	int entries_after;
 	double us;            /* the vote, the move and giving memory back */
-	size_t memory_before; /* bytes allocated on the device, the observed queries among them */
+	size_t memory_before; /* bytes allocated on the first layers' device, the observed queries among them */
 	size_t memory_after;
 };
 /*

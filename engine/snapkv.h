@@ -9,7 +9,7 @@
  * the best ones stay (ties: the earlier key), in their order. Sliding layers' rings are left alone.
  *
  * The queries are kept while the prompt's end is prefilled: the forward pass hands over those of each
- * global layer. All work is kernels on the cache's device, without floating-point atomics: the same prompt
+ * global layer. All work is kernels on the caches' devices, without floating-point atomics: the same prompt
  * keeps the same keys, every time.
  */
 #ifndef GEMMARK_ENGINE_SNAPKV_H
@@ -41,24 +41,26 @@ int snapkv_parse(const char *text, struct snapkv_options *out, struct error *err
 /* "off", "1024,window=64,pool=7": equal options have equal names, and a name can be parsed. */
 void snapkv_name(const struct snapkv_options *o, char out[SNAPKV_NAME_BYTES]);
 
-/* One prompt's observation. Zeroed: none. */
+/* One prompt's observation, on a device with a range of the layers. Zeroed: none. */
 struct snapkv {
 	struct snapkv_options options;
 	const struct model *model;
+	int begin; /* layers [begin, end_layer) */
+	int end_layer;
 	struct device *device;
 	int end;        /* position behind the prompt */
 	int seen;       /* tokens of the window, from its first, whose queries are here */
 	float *queries; /* layer after layer: (window, n_head, head_dim) of those that read a global cache; null: none
 			 */
-	float **layers; /* (n_layer): each layer's part, null where it is not observed */
+	float **layers; /* (n_layer): each layer's part, null where it is not observed; null: nothing to do */
 };
 
 /*
  * Gets ready for a prompt that ends at position `end`. Where it is within the budget there is nothing to
  * do, now or later. Allocates the queries; everything pointed to outlives s. s was zeroed or closed.
  */
-int snapkv_open(struct snapkv *s, const struct snapkv_options *o, const struct model *m, struct device *d, int end,
-		struct error *err);
+int snapkv_open(struct snapkv *s, const struct snapkv_options *o, const struct model *m, const struct model_range *r,
+		struct device *d, int end, struct error *err);
 /* Also valid on a zeroed struct, which s is afterwards. */
 void snapkv_close(struct snapkv *s);
 /* Whether queries are wanted. */
@@ -74,9 +76,11 @@ void snapkv_advance(struct snapkv *s, int pos, int n);
 void snapkv_rewind(struct snapkv *s, int pos);
 
 /*
- * The vote and the eviction. c stands at the prompt's end, all of whose window was observed; ERROR_INPUT where not.
- * Returns when the work is done; after a failure c is as it was.
+ * The vote and the eviction. s and c: of each of the model's n parts, in the order of the layers. Where layers of both
+ * parts read a cache, each part votes with the keys that it holds itself, the later one on top of the earlier one's
+ * votes. The caches stand at the prompt's end, all of whose window was observed; ERROR_INPUT where not.
+ * Returns when the work is done; after a failure the caches are as they were.
  */
-int snapkv_evict(struct snapkv *s, struct kv_cache *c, struct error *err);
+int snapkv_evict(struct snapkv *s, struct kv_cache *const *c, int n, struct error *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * SnapKV on the host device: its options, that evicting is masking, that every mode goes on with the same
- * bits, that memory comes back, and what is refused.
+ * SnapKV on the host device, alone and as two: its options, that evicting is masking, that every mode goes on with the
+ * same bits, that memory comes back, and what is refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -173,52 +173,82 @@ static void test_refusals(void **state)
 	session_close(s);
 }
 
-/* Observes a prompt that has nothing to evict, then one that has. */
-static void expect_unsupported(struct session *s, const char *why)
+/* ---- on two devices, memory of which the other cannot touch ---- */
+
+struct rig {
+	struct device *devices[2];
+	struct loaded_model *loaded;
+	struct session *s;
+};
+
+static void rig_open(struct rig *r, int model, int layers, bool head_on_host, enum tensor_type cache)
 {
-	static const struct snapkv_options options = {80, 16, 7}, off = {0, 0, 0};
+	struct session_options o;
 	struct error err = {""};
-	struct session_eviction v;
-	assert_int_equal(session_observe(s, &off, EVICTION_PROMPT, &err), 0);
-	assert_int_equal(session_observe(s, &options, 80, &err), 0);
-	assert_int_equal(session_observe(s, &options, 81, &err), ERROR_UNSUPPORTED);
-	if (!strstr(err.text, why))
-		fail_msg("not '%s': %s", why, err.text);
-	/* Nor is anything left half begun. */
-	decode_one(s);
-	assert_int_equal(session_evict(s, &v, &err), 0);
-	assert_int_equal(session_evicted(s), 0);
+	eviction_options(&o, layers, cache);
+	o.head_on_host = head_on_host;
+	*r = (struct rig){0};
+	if (guarded_open(&r->devices[0], true, 1, &err) || guarded_open(&r->devices[1], false, 1, &err) ||
+	    loaded_model_open_on(&r->loaded, eviction_model(model), &o, r->devices[0], r->devices[1], &err) ||
+	    session_open_on(&r->s, r->loaded, o.context, &err))
+		fail_msg("%s", err.text);
 }
 
-static void test_refused_on_two_devices(void **state)
+static void rig_close(struct rig *r)
+{
+	session_close(r->s);
+	loaded_model_close(r->loaded);
+	for (int i = 0; i < 2; i++)
+		r->devices[i]->ops->close(r->devices[i]);
+}
+
+/* The bits of one device, wherever E4B is cut: in front of, between and behind layers that share a cache. */
+static void test_two_devices_vote_as_one(void **state)
 {
 	(void)state;
-	/* The head alone on the other device, too. */
-	static const struct {
-		int layers;
-		bool head_on_host;
-	} splits[] = {{1, false}, {3, true}, {12, true}};
-	for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
-		struct device *far, *near;
-		struct loaded_model *m;
-		struct session *s;
-		struct session_options o;
-		struct error err = {""};
-		session_options_default(&o);
-		o.n_gpu_layers = splits[i].layers;
-		o.head_on_host = splits[i].head_on_host;
-		if (guarded_open(&far, true, 1, &err) || guarded_open(&near, false, 1, &err) ||
-		    loaded_model_open_on(&m, eviction_model(0), &o, far, near, &err) ||
-		    session_open_on(&s, m, EVICTION_PROMPT, &err))
-			fail_msg("%s", err.text);
-		assert_int_equal(m->n_parts, 2);
-		expect_unsupported(s, "SnapKV needs the whole model on one device so far, and this one is on "
-				      "host+host; run it with -ngl 0");
+	for (int model = 0; model < EVICTION_MODELS; model++) {
+		struct session *s = eviction_session(eviction_model(model), 0, TENSOR_F16);
+		int n_layer = session_model(s)->n_layer;
+		size_t n = (size_t)EVICTION_AFTER * (size_t)session_model(s)->n_vocab;
+		float *want[EVICTION_CASES], *got = malloc(n * sizeof *got);
+		for (int c = 0; c < EVICTION_CASES; c++) {
+			want[c] = malloc(n * sizeof *want[c]);
+			eviction_rows(s, &eviction_cases[c], want[c]);
+		}
 		session_close(s);
-		loaded_model_close(m);
-		far->ops->close(far);
-		near->ops->close(near);
+		for (int layers = 1; layers <= n_layer; layers += model ? 3 : 1) {
+			struct rig r;
+			int c = layers % EVICTION_CASES;
+			rig_open(&r, model, layers, layers % 2 || layers == n_layer, TENSOR_F16);
+			eviction_rows(r.s, &eviction_cases[c], got);
+			if (memcmp(got, want[c], n * sizeof *got))
+				fail_msg("%s, %d of %d layers in front, budget %d: not the bits of one device",
+					 eviction_models[model], layers, n_layer, eviction_cases[c].budget);
+			rig_close(&r);
+		}
+		for (int c = 0; c < EVICTION_CASES; c++)
+			free(want[c]);
+		free(got);
 	}
+}
+
+static void test_two_devices_in_all_modes(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_open(&r, 0, 8, false, TENSOR_BF16);
+	eviction_modes(r.s, "E4B, 8 layers in front", 290);
+	rig_close(&r);
+}
+
+/* Layer 8 is behind both caches that others share: each device holds one of them. */
+static void test_two_devices_without_memory(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_open(&r, 0, 8, false, TENSOR_F16);
+	eviction_no_memory(r.s, r.devices, 2);
+	rig_close(&r);
 }
 
 static int clean(void **state)
@@ -237,7 +267,9 @@ int main(void)
 		cmocka_unit_test(test_memory_comes_back),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_refused_on_two_devices),
+		cmocka_unit_test(test_two_devices_vote_as_one),
+		cmocka_unit_test(test_two_devices_in_all_modes),
+		cmocka_unit_test(test_two_devices_without_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, clean);
 }

@@ -1,5 +1,6 @@
 #include "tests/support/eviction.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -19,7 +20,7 @@ enum {
 	DECODE = 64,
 	CHUNK = 24,
 	AGAIN = 16,
-	AFTER = DECODE + CHUNK + AGAIN,
+	AFTER = EVICTION_AFTER,
 	CONTEXT = PROMPT + AFTER,
 	BATCH = 32,
 };
@@ -39,6 +40,8 @@ const char *const eviction_models[EVICTION_MODELS] = {
 const struct snapkv_options eviction_cases[EVICTION_CASES] = {
 	{128, 64, 7}, {299, 8, 13}, {48, 16, 1}, {100, 1, 5}, {20, 20, 3},
 };
+
+static_assert(AFTER == DECODE + CHUNK + AGAIN, "what goes_on does");
 
 #define OK(call)                                       \
 	do {                                           \
@@ -74,17 +77,22 @@ void eviction_clean(void)
 		folder_remove(folder);
 }
 
+void eviction_options(struct session_options *o, int n_gpu_layers, enum tensor_type cache)
+{
+	session_options_default(o);
+	o->n_gpu_layers = n_gpu_layers;
+	o->n_threads = 1; /* the kernels' own tests use more */
+	o->context = CONTEXT;
+	o->batch = BATCH;
+	o->k_type = o->v_type = cache;
+	o->prefill = PREFILL_F32;
+}
+
 struct session *eviction_session(const char *path, int n_gpu_layers, enum tensor_type cache)
 {
 	struct session_options o;
 	struct session *s = NULL;
-	session_options_default(&o);
-	o.n_gpu_layers = n_gpu_layers;
-	o.n_threads = 1; /* the kernels' own tests use more */
-	o.context = CONTEXT;
-	o.batch = BATCH;
-	o.k_type = o.v_type = cache;
-	o.prefill = PREFILL_F32;
+	eviction_options(&o, n_gpu_layers, cache);
 	OK(session_open(&s, path, &o, e));
 	return s;
 }
@@ -146,6 +154,13 @@ static void go_on(struct session *s, float *rows)
 	decode_some(s, DECODE, rows);
 	prefill(s, CHUNK, rows + DECODE * vocab);
 	decode_some(s, AGAIN, rows + (DECODE + CHUNK) * vocab);
+}
+
+void eviction_rows(struct session *s, const struct snapkv_options *o, float *rows)
+{
+	eviction_prompt(s, o, NULL);
+	eviction_evict(s);
+	go_on(s, rows);
 }
 
 static void expect_same_kept(const char *what, const struct masked *plain, const struct masked *ours)
@@ -218,9 +233,15 @@ void eviction_equals_masking(int model, int n_gpu_layers, double tolerance)
 
 void eviction_same_in_all_modes(int model, int n_gpu_layers, enum tensor_type cache, int budget)
 {
+	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, cache);
+	eviction_modes(s, eviction_models[model], budget);
+	session_close(s);
+}
+
+void eviction_modes(struct session *s, const char *what, int budget)
+{
 	enum { BACK = 12, TOKENS = AFTER + BACK };
 	const struct snapkv_options options = {budget, 64, 7};
-	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, cache);
 	size_t vocab = (size_t)session_model(s)->n_vocab, n = TOKENS * vocab;
 	float *direct = malloc(n * sizeof *direct), *rows = malloc(n * sizeof *rows),
 	      *row = malloc(vocab * sizeof *row);
@@ -247,13 +268,11 @@ void eviction_same_in_all_modes(int model, int n_gpu_layers, enum tensor_type ca
 		decode_some(s, BACK, to + AFTER * vocab);
 		for (size_t i = 0; i < n; i++)
 			if (memcmp(to + i, direct + i, sizeof *to))
-				fail_msg("%s, %s, fusion %s: token %zu after the eviction is not direct's",
-					 eviction_models[model], graph_mode_name(mode),
-					 run / GRAPH_MODE_COUNT ? "full" : "none", i / vocab);
+				fail_msg("%s, %s, fusion %s: token %zu after the eviction is not direct's", what,
+					 graph_mode_name(mode), run / GRAPH_MODE_COUNT ? "full" : "none", i / vocab);
 		/* The tokens decoded again are the same ones. */
 		assert_memory_equal(to + AFTER * vocab, to + (AFTER - BACK) * vocab, BACK * vocab * sizeof *to);
 	}
-	session_close(s);
 	free(direct);
 	free(rows);
 	free(row);
@@ -306,49 +325,80 @@ void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type ca
 
 void eviction_survives_no_memory(int model, int n_gpu_layers)
 {
-	static const struct snapkv_options options = {80, 16, 7};
 	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, TENSOR_F16);
 	struct device *d = session_device(s);
-	size_t vocab = (size_t)session_model(s)->n_vocab;
-	float *full = malloc(2 * vocab * sizeof *full), *thin = full + vocab;
-	float *row = malloc(vocab * sizeof *row);
-	assert_true(full && row);
+	eviction_no_memory(s, &d, 1);
+	session_close(s);
+}
+
+static void used_by(struct device *const *devices, int n, size_t *used)
+{
+	for (int i = 0; i < n; i++)
+		used[i] = devices[i]->ops->memory(devices[i]).used;
+}
+
+/* Allocations of one device fail. thin: the logits after an eviction, known or not yet. */
+static void one_without_memory(struct session *s, struct device *const *devices, int n, int failing, float *full,
+			       float *thin, bool known)
+{
+	static const struct snapkv_options options = {80, 16, 7};
+	enum { DEVICES = 2 };
+	struct device *d = devices[failing];
+	size_t bytes = (size_t)session_model(s)->n_vocab * sizeof *full, used[DEVICES], now[DEVICES];
+	float *row = malloc(bytes);
+	struct error err;
+	int failures = 0;
+	assert_non_null(row);
 	OK(session_rewind(s, 0, e));
 	eviction_prompt(s, &options, NULL);
 	OK(session_checkpoint(s, e));
 	decode(s, full);
 	OK(session_rewind(s, PROMPT, e));
-	size_t used = d->ops->memory(d).used;
-	int failures = 0;
+	used_by(devices, n, used);
 	for (;; failures++) {
 		struct session_eviction v;
-		struct error err;
 		device_fail(d, DEVICE_FAULT_ALLOC, failures, 1);
 		int rc = session_evict(s, &v, &err);
 		if (!rc)
 			break;
 		assert_int_equal(rc, ERROR_MEMORY);
 		assert_int_equal(session_evicted(s), 0);
-		assert_int_equal(d->ops->memory(d).used, used);
+		used_by(devices, n, now);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(now[i], used[i]);
 		decode(s, row);
-		assert_memory_equal(row, full, vocab * sizeof *row);
+		assert_memory_equal(row, full, bytes);
 		OK(session_rewind(s, PROMPT, e));
 	}
 	device_fail(d, DEVICE_FAULT_ALLOC, 0, 0);
 	/* The scores, and k and v of each global cache. */
 	assert_true(failures >= 3);
-	decode(s, thin);
-	assert_memory_not_equal(thin, full, vocab * sizeof *thin);
+	decode(s, row);
+	if (!known)
+		memcpy(thin, row, bytes);
+	assert_memory_equal(row, thin, bytes);
+	assert_memory_not_equal(thin, full, bytes);
 	/* Nor does a reset lose anything when there is no memory to grow into. */
 	int pos = session_position(s);
-	struct error err;
+	used_by(devices, n, used);
 	device_fail(d, DEVICE_FAULT_ALLOC, 1, 1);
 	assert_int_equal(session_rewind(s, 0, &err), ERROR_MEMORY);
 	assert_int_equal(session_position(s), pos);
+	used_by(devices, n, now);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(now[i], used[i]);
 	OK(session_rewind(s, PROMPT, e));
 	decode(s, row);
-	assert_memory_equal(row, thin, vocab * sizeof *row);
-	session_close(s);
-	free(full);
+	assert_memory_equal(row, thin, bytes);
 	free(row);
+}
+
+void eviction_no_memory(struct session *s, struct device *const *devices, int n)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	float *full = malloc(2 * vocab * sizeof *full);
+	assert_non_null(full);
+	for (int i = 0; i < n; i++)
+		one_without_memory(s, devices, n, i, full, full + vocab, i > 0);
+	free(full);
 }

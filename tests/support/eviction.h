@@ -7,7 +7,7 @@
 
 #include "engine/session.h"
 
-enum { EVICTION_MODELS = 6, EVICTION_CASES = 5, EVICTION_PROMPT = 300 };
+enum { EVICTION_MODELS = 6, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
 
 /* E4B with one and with two global caches that others share, E2B, 31B, 26B-A4B, Qwen3; Q8_0 weights. */
 extern const char *const eviction_models[EVICTION_MODELS];
@@ -19,7 +19,9 @@ const char *eviction_model(int model);
 /* Removes the files. */
 void eviction_clean(void);
 
-/* A session for all that the checks do, direct, float32 prefill, chunks of 32. n_gpu_layers: 0 or -1. */
+/* Of a session for all that the checks do: direct, float32 prefill, chunks of 32, one thread. */
+void eviction_options(struct session_options *o, int n_gpu_layers, enum tensor_type cache);
+/* A session for all that the checks do. n_gpu_layers: 0 or more than there are. */
 struct session *eviction_session(const char *path, int n_gpu_layers, enum tensor_type cache);
 /* Prefills the prompt under the observation of o; all logits are computed where rows is set. */
 void eviction_prompt(struct session *s, const struct snapkv_options *o, float *rows);
@@ -36,9 +38,15 @@ void eviction_equals_masking(int model, int n_gpu_layers, double tolerance);
  * stays in the prompt's attention bucket.
  */
 void eviction_same_in_all_modes(int model, int n_gpu_layers, enum tensor_type cache, int budget);
+/* The same of a session that the caller opened and names. */
+void eviction_modes(struct session *s, const char *what, int budget);
+/* Prompt, eviction, and the logits of 64 decoded tokens, a chunk of 24 and 16 more: (EVICTION_AFTER, n_vocab). */
+void eviction_rows(struct session *s, const struct snapkv_options *o, float *rows);
 /* The device holds what the budget needs afterwards, and everything again after a reset, which gives the first bits. */
 void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type cache);
 /* An allocation that fails, whichever: nothing is evicted, nothing leaks, and the session goes on with its bits. */
 void eviction_survives_no_memory(int model, int n_gpu_layers);
+/* The same of a session that the caller opened, on n devices. Each thins out a cache. */
+void eviction_no_memory(struct session *s, struct device *const *devices, int n);
 
 #endif
