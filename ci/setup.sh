@@ -73,6 +73,7 @@ OpenMP for clang|has_clang_openmp|libomp-dev|libomp-devel|openmp|libomp
 clang-format|has clang-format|clang-format|clang-tools-extra|clang|clang-format
 valgrind|has valgrind|valgrind|valgrind|valgrind|valgrind
 pip|has_pip|python3-pip|python3-pip|python-pip|python
+sqlite3|has sqlite3|sqlite3|sqlite|sqlite|sqlite
 rsvg-convert|has rsvg-convert|librsvg2-bin|librsvg2-tools|librsvg|librsvg
 '
 

@@ -6,6 +6,7 @@
 # commit is "unknown".
 if(CMAKE_SCRIPT_MODE_FILE)
   set(commit "unknown")
+  set(number -1)
   set(dirty -1)
   find_program(GIT git)
   if(GIT)
@@ -18,6 +19,11 @@ if(CMAKE_SCRIPT_MODE_FILE)
         OUTPUT_VARIABLE head OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
       if(NOT failed)
         set(commit "${head}")
+        execute_process(COMMAND "${GIT}" -C "${SOURCE_DIR}" rev-list --count HEAD
+          OUTPUT_VARIABLE count OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+        if(NOT failed)
+          set(number "${count}")
+        endif()
         execute_process(COMMAND "${GIT}" -C "${SOURCE_DIR}" status --porcelain --untracked-files=no
           OUTPUT_VARIABLE changes ERROR_QUIET RESULT_VARIABLE failed)
         if(NOT failed)
@@ -33,6 +39,7 @@ if(CMAKE_SCRIPT_MODE_FILE)
   endif()
   file(CONFIGURE OUTPUT "${OUTPUT}" CONTENT
 "#define GEMMARK_COMMIT \"${commit}\"
+#define GEMMARK_COMMIT_NUMBER ${number} /* commits up to this one; -1: unknown */
 #define GEMMARK_DIRTY ${dirty} /* 1: changed files, 0: none, -1: unknown */
 ")
   return()

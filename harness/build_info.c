@@ -13,6 +13,7 @@ const struct build_info *build_info(void)
 	static const struct build_info info = {
 		.version = GEMMARK_VERSION,
 		.commit = GEMMARK_COMMIT,
+		.number = GEMMARK_COMMIT_NUMBER,
 		.dirty = GEMMARK_DIRTY,
 		.label = LABEL,
 		.compiler = GEMMARK_COMPILER,

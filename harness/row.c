@@ -32,6 +32,8 @@ const struct column row_columns[] = {
 	TEXT(model_path_name),
 	TEXT(arch),
 	TEXT(weight_type),
+	INT(model_bytes),
+	INT(model_parameters),
 	TEXT(test),
 	INT(n_prompt),
 	INT(n_gen),
@@ -217,6 +219,8 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->model = f->model;
 	r->arch = f->arch;
 	r->weight_type = f->weight_type;
+	r->model_bytes = known(f->model_bytes);
+	r->model_parameters = known(f->model_parameters);
 	r->device = f->device;
 	r->n_gpu_layers = known(f->n_gpu_layers);
 	r->n_threads = known(f->n_threads);

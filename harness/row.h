@@ -34,6 +34,8 @@ struct run_row {
 	const char *model_path_name; /* file name without its folder */
 	const char *arch;
 	const char *weight_type;
+	int64_t model_bytes; /* of all tensors, as the file stores them */
+	int64_t model_parameters;
 	const char *test;
 	int64_t n_prompt;
 	int64_t n_gen;

@@ -207,6 +207,19 @@ static void write_line(FILE *f, char fields[N_FIELDS][FIELD_SIZE], const int *wi
 	fputc('\n', f);
 }
 
+void table_write_remarks(const struct table *t, FILE *f)
+{
+	for (int c = 0; c < t->n; c++) {
+		const struct line *l = &t->lines[c];
+		char label[CELL_LABEL_SIZE];
+		if (!l->rows || !*l->reason)
+			continue;
+		cell_label(&t->cells[c], label);
+		fprintf(f, "%s%s %s %s: %s: %s\n", l->fallbacks ? "* " : "", label, t->cells[c].mode,
+			t->cells[c].fusion, *l->status ? l->status : "ok", l->reason);
+	}
+}
+
 void table_write(const struct table *t, FILE *f)
 {
 	char header[N_FIELDS][FIELD_SIZE] = {"test",      "mode",   "fusion", "t/s",       "itl us p50/90",
@@ -238,13 +251,5 @@ void table_write(const struct table *t, FILE *f)
 	if (*heading)
 		fprintf(f, "itl: from token to token; vs direct: change of its median; bw: of the measured read "
 			   "bandwidth\n");
-	for (int c = 0; c < t->n; c++) {
-		const struct line *l = &t->lines[c];
-		char label[CELL_LABEL_SIZE];
-		if (!l->rows || !*l->reason)
-			continue;
-		cell_label(&t->cells[c], label);
-		fprintf(f, "%s%s %s %s: %s: %s\n", l->fallbacks ? "* " : "", label, t->cells[c].mode,
-			t->cells[c].fusion, *l->status ? l->status : "ok", l->reason);
-	}
+	table_write_remarks(t, f);
 }

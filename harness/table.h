@@ -29,5 +29,7 @@ int table_add(struct table *t, const struct run_row *row, struct error *err);
  * fallbacks, cells that are not ok. Cells without a row are left out.
  */
 void table_write(const struct table *t, FILE *f);
+/* The remarks alone. */
+void table_write_remarks(const struct table *t, FILE *f);
 
 #endif

@@ -62,6 +62,8 @@ struct workload_facts {
 	const char *model; /* the model's own name */
 	const char *arch;
 	const char *weight_type; /* of most weight bytes */
+	int64_t model_bytes;     /* of all tensors of the file */
+	int64_t model_parameters;
 	const char *device;      /* "A+B": the model's first layers on A, the rest on B */
 	const char *head_device; /* where the output head runs */
 	int n_vocab;

@@ -123,6 +123,8 @@ static void sim_facts(struct workload *w, struct workload_facts *out)
 		.model = "simulated",
 		.arch = "none",
 		.weight_type = "none",
+		.model_bytes = -1,
+		.model_parameters = -1,
 		.device = "simulated",
 		.n_vocab = VOCABULARY,
 		.n_threads = 1,

@@ -83,6 +83,8 @@ static void fake_facts(struct workload *w, struct workload_facts *out)
 		.model = "Fake, \"quoted\"",
 		.arch = "fake",
 		.weight_type = "Q8_0",
+		.model_bytes = 6000000,
+		.model_parameters = 5600000,
 		.device = "host",
 		.n_vocab = FAKE_VOCAB,
 		.n_threads = 3,

@@ -42,8 +42,9 @@ static char *in_folder(const char *name)
 
 /* The columns that plots and comparisons rely on, as results/SCHEMA.md has them. */
 static const char runs_columns[] =
-	"schema_version,run_id,status,reason,order,repetition,model,model_path_name,arch,weight_type,test,n_prompt,"
-	"n_gen,n_depth,mode,fusion,n_gpu_layers,type_k,type_v,n_threads,device,commit,tokens_per_s,prefill_us,"
+	"schema_version,run_id,status,reason,order,repetition,model,model_path_name,arch,weight_type,"
+	"model_bytes,model_parameters,test,n_prompt,n_gen,n_depth,mode,fusion,n_gpu_layers,type_k,type_v,n_threads,"
+	"device,commit,tokens_per_s,prefill_us,"
 	"prefill_tokens_per_s,itl_median_us,itl_mad_us,itl_p50_us,itl_p90_us,itl_p99_us,itl_max_us,submit_median_us,"
 	"submit_mad_us,submit_p50_us,submit_p90_us,submit_max_us,gpu_median_us,wall_median_us,capture_us,"
 	"instantiate_us,upload_us,captures,fallbacks,graph_nodes,kernel_nodes,positional_nodes,"

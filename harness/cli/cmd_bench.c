@@ -15,6 +15,8 @@
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/environment.h"
+#include "harness/llama_bench.h"
+#include "harness/llama_output.h"
 #include "harness/matrix.h"
 #include "harness/past.h"
 #include "harness/progress.h"
@@ -30,6 +32,7 @@ enum {
 	EXIT_NOTHING = 2,  /* no run went well */
 	EXIT_WRONG = 4,
 	EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells have it */
+	FORMAT_TABLE = -1,
 };
 
 struct bench {
@@ -37,6 +40,7 @@ struct bench {
 	struct runner_options runner;
 	struct engine_settings engine;
 	const char *output; /* null: a new folder under results/ */
+	int format;         /* of standard output: an enum llama_format, or FORMAT_TABLE */
 	const char *resume; /* null: a new sweep */
 };
 
@@ -93,6 +97,17 @@ static int apply_seed(void *ctx, const char *value, struct error *err)
 	return rc;
 }
 
+static int apply_format(void *ctx, const char *value, struct error *err)
+{
+	int table = !strcmp(value, "table"), format = table ? FORMAT_TABLE : llama_format_parse(value);
+	bench(ctx)->format = format;
+	if (table || format >= 0)
+		return 0;
+	return error_set(err, ERROR_INPUT,
+			 "'%s' is not table, md, csv, json, jsonl or sql (--out names the directory of the results)",
+			 value);
+}
+
 static int apply_output(void *ctx, const char *value, struct error *err)
 {
 	if (!*value)
@@ -142,8 +157,12 @@ static const struct option_spec options[] = {
 	 "measured (default 4)",
 	 apply_warmup},
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
-	{"--out, --output", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)",
-	 apply_output},
+	{"-o, --output", "FORMAT",
+	 "of what is printed at the end: table, for people; or as llama-bench has it: md, csv, json, jsonl or sql, "
+	 "with "
+	 "all notes on standard error (default table)",
+	 apply_format},
+	{"--out", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
 	{"--resume", "DIR",
 	 "go on with the sweep of this directory: what is finished is kept\n"
 	 "Alone, with the sweep's own options; given again, they must be the same. So must this machine.",
@@ -161,6 +180,7 @@ static const struct command command = {
 		    "gemmark bench -m e2b.gguf -p 0 -n 32 -d 0,512,4096 -r 3\n"
 		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
 		    "gemmark bench -m e2b.gguf -p 0 -n 64 -d 8192 --snapkv off,512-2048*2,1024,window=32\n"
+		    "gemmark bench -m e2b.gguf -o sql | sqlite3 gemmark.sqlite\n"
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 	.options = options,
 };
@@ -168,14 +188,21 @@ static const struct command command = {
 struct sweep {
 	struct recorder *recorder;
 	struct table *table;
+	struct llama_bench *llama; /* null: the table is printed */
 	struct past past;
 };
+
+static int summarise(struct sweep *s, const struct run_row *row, struct error *err)
+{
+	int rc = table_add(s->table, row, err);
+	return rc || !s->llama ? rc : llama_bench_add(s->llama, row, err);
+}
 
 static int take_run(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
 {
 	struct sweep *s = ctx;
 	int rc = recorder_run(s->recorder, row, tokens, n, err);
-	return rc ? rc : table_add(s->table, row, err);
+	return rc ? rc : summarise(s, row, err);
 }
 
 static int keep_run(void *ctx, const struct run_row *row, struct error *err)
@@ -183,7 +210,7 @@ static int keep_run(void *ctx, const struct run_row *row, struct error *err)
 	struct sweep *s = ctx;
 	struct run_row kept = *row;
 	int rc = past_take(&s->past, &kept, err);
-	return rc ? rc : table_add(s->table, &kept, err);
+	return rc ? rc : summarise(s, &kept, err);
 }
 
 static void take_progress(void *ctx, const struct runner_progress *p)
@@ -320,23 +347,59 @@ static int exit_code(const struct runner_summary *s, const struct past *p)
 	return s->ok || p->ok ? 0 : EXIT_NOTHING;
 }
 
-static void print_end(const struct runner_summary *s, const struct past *p, const char *directory)
+static void print_end(const struct runner_summary *s, const struct past *p, const char *directory, FILE *f)
 {
-	printf("\n%d runs ok", s->ok);
+	fprintf(f, "\n%d runs ok", s->ok);
 	if (s->with_fallbacks)
-		printf(", %d of them with fallbacks to direct launches", s->with_fallbacks);
+		fprintf(f, ", %d of them with fallbacks to direct launches", s->with_fallbacks);
 	if (s->skipped)
-		printf(", %d skipped", s->skipped);
+		fprintf(f, ", %d skipped", s->skipped);
 	if (s->failed)
-		printf(", %d failed", s->failed);
+		fprintf(f, ", %d failed", s->failed);
 	if (s->wrong)
-		printf(", %d WRONG", s->wrong);
+		fprintf(f, ", %d WRONG", s->wrong);
 	if (p->rows)
-		printf("; %d were there already", p->rows);
-	printf("%s\nresults: %s/runs.csv, tokens.csv, env.json\n", s->interrupted ? "; interrupted" : "", directory);
+		fprintf(f, "; %d were there already", p->rows);
+	fprintf(f, "%s\nresults: %s/runs.csv, tokens.csv, env.json\n", s->interrupted ? "; interrupted" : "",
+		directory);
 	if (s->interrupted)
-		printf("go on:   gemmark bench --resume %s\n", directory);
-	printf("next:    gemmark plot %s\n", directory);
+		fprintf(f, "go on:   gemmark bench --resume %s\n", directory);
+	fprintf(f, "next:    gemmark plot %s\n", directory);
+}
+
+/* The sweep's results on standard output, and what there is to say about them. */
+static int print_results(const struct bench *b, const struct sweep *s, const struct runner_summary *summary,
+			 const char *directory, struct error *err)
+{
+	if (!s->llama) {
+		table_write(s->table, stdout);
+		print_end(summary, &s->past, directory, stdout);
+		return 0;
+	}
+	json_t *records;
+	int rc = llama_bench_records(s->llama, &records, err);
+	if (!rc)
+		rc = llama_output_write(records, (enum llama_format)b->format, stdout, err);
+	json_decref(records);
+	table_write_remarks(s->table, stderr);
+	print_end(summary, &s->past, directory, stderr);
+	return rc;
+}
+
+/* settings: the caller's, as long as the records are collected. */
+static int open_llama(struct sweep *s, const struct cell *cells, int n, const json_t *env, const char *settings,
+		      struct error *err)
+{
+	const char *reason;
+	const struct environment_gpu *gpu = engine_gpu(&reason);
+	struct llama_facts facts = {
+		.cpu = json_string_value(json_object_get(json_object_get(env, "cpu"), "model")),
+		.gpu = gpu ? gpu->name : "",
+		.settings = settings,
+		.build_number = build_info()->number,
+		.batch = engine_prefill_batch(),
+	};
+	return llama_bench_open(&s->llama, cells, n, &facts, err);
 }
 
 /* Everything behind the options. On success *code is the exit code. */
@@ -347,7 +410,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	json_t *env = NULL;
 	struct sweep s = {0};
 	struct runner_summary summary;
-	char stamp[32], directory[128];
+	char stamp[32], directory[128], settings[ENGINE_SETTINGS_TEXT];
 	int n = 0;
 	time_t now = time(NULL);
 	struct tm tm;
@@ -374,6 +437,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
 		rc = collect_environment(b, source, argc, argv, &env, err);
+	engine_settings_text(&b->engine, settings);
+	if (!rc && b->format != FORMAT_TABLE)
+		rc = open_llama(&s, cells, n, env, settings, err);
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
 	if (!rc) {
@@ -385,13 +451,13 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct error closing = {""};
 	if (recorder_close(s.recorder, &closing) && !rc)
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
-	if (!rc) {
-		table_write(s.table, stdout);
-		print_end(&summary, &s.past, output);
+	if (!rc)
+		rc = print_results(b, &s, &summary, output, err);
+	if (!rc)
 		*code = exit_code(&summary, &s.past);
-	}
 	json_decref(env);
 	past_free(&s.past);
+	llama_bench_close(s.llama);
 	table_close(s.table);
 	engine_source_close(source);
 	free(cells);
@@ -401,7 +467,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 static int parse(struct bench *b, int argc, char **argv, struct error *err)
 {
 	matrix_free(&b->axes.matrix);
-	*b = (struct bench){0};
+	*b = (struct bench){.format = FORMAT_TABLE};
 	runner_options_default(&b->runner);
 	engine_settings_default(&b->engine);
 	return options_parse(&command, argc, argv, b, err);
@@ -446,7 +512,7 @@ int cmd_bench(int argc, char **argv)
 	char **given = argv;
 	int code = 0, rc = parse(&b, argc, argv, &err);
 	if (!rc && b.resume && b.output)
-		rc = error_set(&err, ERROR_INPUT, "--resume: goes on in its own directory; leave --output out");
+		rc = error_set(&err, ERROR_INPUT, "--resume: goes on in its own directory; leave --out out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
 	if (!rc && alone)
 		rc = recall_options(&b, &argc, &argv, &recalled, &err);

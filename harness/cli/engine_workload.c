@@ -1,6 +1,7 @@
 #include "harness/cli/engine_workload.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +82,26 @@ static const char *weight_type(const struct model *m)
 	return tensor_type_name(types[best]);
 }
 
+static int64_t model_bytes(const struct model *m)
+{
+	int64_t sum = 0;
+	for (size_t i = 0; i < m->file.n_tensors; i++)
+		sum += (int64_t)m->file.tensors[i].bytes;
+	return sum;
+}
+
+static int64_t model_parameters(const struct model *m)
+{
+	int64_t sum = 0;
+	for (size_t i = 0; i < m->file.n_tensors; i++) {
+		int64_t n = 1;
+		for (int d = 0; d < GGUF_MAX_DIMS; d++)
+			n *= m->file.tensors[i].ne[d];
+		sum += n;
+	}
+	return sum;
+}
+
 /* What a session calls its devices, with what the GPU calls itself in the GPU's place: "NVIDIA H100 80GB HBM3+host". */
 static const char *device_label(const char *name, char *label, size_t bytes)
 {
@@ -106,6 +127,8 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
 		.weight_type = weight_type(m),
+		.model_bytes = model_bytes(m),
+		.model_parameters = model_parameters(m),
 		.device = device_label(session_device_name(s), e->device, sizeof e->device),
 		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
 		.n_vocab = m->n_vocab,
@@ -397,6 +420,24 @@ void engine_settings_default(struct engine_settings *e)
 	session_options_default(&o);
 	*e = (struct engine_settings){
 		.head_on_host = o.head_on_host, .ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
+}
+
+void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT])
+{
+	struct engine_settings d;
+	engine_settings_default(&d);
+	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
+		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
+		 e->prefill != d.prefill ? " prefill-" : "",
+		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "");
+	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
+}
+
+int engine_prefill_batch(void)
+{
+	struct session_options o;
+	session_options_default(&o);
+	return loaded_model_batch(&o, INT_MAX);
 }
 
 int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err)
