@@ -21,6 +21,7 @@ struct selftest {
 	int *n_tokens;            /* (n, SIDES): so far */
 	int *n_runs;              /* (n, SIDES) */
 	int most;                 /* tokens of a run */
+	int sweep;                /* at hand, from 0 */
 	int slowed;               /* cell; -1: none */
 	struct verdict *verdicts; /* (n) */
 	double *p;                /* (n, 2): naive p, and adjusted */
@@ -51,6 +52,9 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 	struct selftest *s = ctx;
 	/* The reference passes of other cells are not to be slowed. */
 	s->source->share = 0;
+	int rc = s->o->run ? s->o->run(s->o->ctx, s->sweep, row->cell % SIDES, row, tokens, n, err) : 0;
+	if (rc)
+		return rc;
 	if (strcmp(row->status, "ok")) {
 		/* What was interrupted is no result, and no failure. */
 		if (s->o->runner.stop && *s->o->runner.stop)
@@ -133,6 +137,7 @@ static double variation(const struct selftest *s, int cell, double *scratch)
 static int run_sweep(struct selftest *s, int sweep, struct selftest_result *out, struct error *err)
 {
 	struct runner_options runner = s->o->runner;
+	s->sweep = sweep;
 	/* Another order each time, and another cell. */
 	uint64_t state = runner.seed + (uint64_t)sweep;
 	runner.seed = random_next(&state);
@@ -148,6 +153,8 @@ static int run_sweep(struct selftest *s, int sweep, struct selftest_result *out,
 		return rc;
 	rc = judge(s, out, err);
 	if (rc)
+		return rc;
+	if (s->o->judged && (rc = s->o->judged(s->o->ctx, sweep, s->verdicts, s->slowed, err)))
 		return rc;
 	for (int c = 0; c < s->n; c++) {
 		/* The place of the tokens serves: they have been compared. */
@@ -189,7 +196,7 @@ int selftest_run(const struct cell *cells, int n, struct slowed_source *source, 
 			break;
 		rc = run_sweep(&s, sweep, out, err);
 		if (!rc && o->progress)
-			o->progress(o->ctx, out->sweeps);
+			o->progress(o->ctx, out);
 	}
 	free(s.p);
 	free(s.verdicts);

@@ -17,6 +17,8 @@
 #include "harness/verdict.h"
 #include "harness/workload_slowed.h"
 
+struct selftest_result;
+
 struct selftest_options {
 	struct runner_options runner; /* repetitions: runs a side */
 	struct verdict_options verdict;
@@ -26,7 +28,12 @@ struct selftest_options {
 	/* Before each sweep, from 0; may be null. */
 	void (*next)(void *ctx, int sweep);
 	/* After each; may be null. */
-	void (*progress)(void *ctx, int sweeps_done);
+	void (*progress)(void *ctx, const struct selftest_result *so_far);
+	/* A finished run of side 0 (A) or 1 (B), whatever its status, as a runner_sink gets it; may be null. */
+	int (*run)(void *ctx, int sweep, int side, const struct run_row *row, const struct token_record *tokens, int n,
+		   struct error *err);
+	/* A finished sweep's verdicts, (cells), and the cell that was slowed, or -1; may be null. */
+	int (*judged)(void *ctx, int sweep, const struct verdict *v, int slowed, struct error *err);
 	void *ctx;
 };
 

@@ -16,6 +16,8 @@
 #include "harness/cli/options.h"
 #include "harness/selftest.h"
 #include "harness/workload_sim.h"
+#include "tests/read_csv.h"
+#include "tests/support/folder.h"
 
 enum { MODES = 4, DEPTHS = 10, CELLS = MODES * DEPTHS, SWEEPS = 12, TOKENS = 32 };
 
@@ -176,6 +178,71 @@ static void test_command(void **state)
 	assert_int_equal(call(engine), 0);
 }
 
+static int count_rows(const char *folder, const char *file)
+{
+	char path[128];
+	struct csv_rows r;
+	snprintf(path, sizeof path, "%s/%s", folder, file);
+	assert_int_equal(csv_read(&r, path), 0);
+	int n = r.n_rows - 1;
+	csv_rows_free(&r);
+	return n;
+}
+
+/* Both sides are on the disk, in pairs, and what was said of them. */
+static void test_records(void **state)
+{
+	(void)state;
+	char folder[FOLDER_BYTES], path[128];
+	assert_int_equal(folder_make(folder, "selftest"), 0);
+	snprintf(path, sizeof path, "%s/new", folder);
+	char *words[] = {"selftest", "-m",       "golden/gemma4-e2b-tiny.q8_0.gguf",
+			 "--aa",     "--sweeps", "3",
+			 "-n",       "4",        "-r",
+			 "2",        "--mode",   "direct,graph-device",
+			 "-d",       "0,9",      "-t",
+			 "1",        "-ngl",     "0",
+			 "-ctk",     "f32",      "--warmup",
+			 "2",        "--out",    path,
+			 NULL};
+	assert_int_equal(call(words), 1); /* two runs cannot tell anything, and that is no trust */
+	assert_int_equal(count_rows(path, "aa/verdicts.csv"), 3 * 4);
+	struct csv_rows sides[2];
+	for (int s = 0; s < 2; s++) {
+		char file[160];
+		snprintf(file, sizeof file, "%s/aa/%s/runs.csv", path, s ? "B" : "A");
+		assert_int_equal(csv_read(&sides[s], file), 0);
+		assert_int_equal(sides[s].n_rows - 1, 3 * 4 * 2);
+	}
+	/* Every run of A has its one partner in B, next to it in the order of its sweep. */
+	for (int a = 1; a < sides[0].n_rows; a++) {
+		int partners = 0;
+		assert_string_equal(csv_at(&sides[0], a, "type_k"), "f32");
+		assert_string_equal(csv_at(&sides[0], a, "status"), "ok");
+		for (int b = 1; b < sides[1].n_rows; b++) {
+			int same = 1;
+			static const char *const key[] = {"repetition", "mode", "n_depth"};
+			for (int k = 0; k < 3; k++)
+				same &= !strcmp(csv_at(&sides[0], a, key[k]), csv_at(&sides[1], b, key[k]));
+			if (!same)
+				continue;
+			partners++;
+			assert_memory_equal(csv_at(&sides[0], a, "run_id"), csv_at(&sides[1], b, "run_id"), 5);
+			assert_int_equal(abs(atoi(csv_at(&sides[0], a, "order")) - atoi(csv_at(&sides[1], b, "order"))),
+					 1);
+		}
+		assert_int_equal(partners, 1);
+	}
+	csv_rows_free(&sides[0]);
+	csv_rows_free(&sides[1]);
+	/* Each graph mode is captured once a depth and sweep, by whichever side comes first. */
+	assert_int_equal(count_rows(path, "aa/A/tokens.csv") + count_rows(path, "aa/B/tokens.csv"),
+			 2 * 3 * 4 * 2 * (2 + 4) + 3 * 2);
+	/* Nothing is written over. */
+	assert_int_equal(call(words), 2);
+	assert_int_equal(folder_remove(folder), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -183,6 +250,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_aa),           TEST(test_found),           TEST(test_without_delta),
 		TEST(test_too_few_runs), TEST(test_failure_is_told), TEST(test_command),
+		TEST(test_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "harness/build_info.h"
 #include "harness/cli/axis_options.h"
+#include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
@@ -250,28 +251,6 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &a, NULL);
 }
 
-static int collect_environment(const struct bench *b, struct workload_source *source, int argc, char **argv,
-			       json_t **env, struct error *err)
-{
-	/* Measured before the sweep, so that env.json is there whatever ends it. */
-	for (int i = 0; i < b->axes.matrix.n_threads.n; i++)
-		engine_source_bandwidth(source, b->axes.matrix.n_threads.values[i]);
-	const char *gpu_reason;
-	const struct environment_gpu *gpu = engine_gpu(&gpu_reason);
-	struct environment_inputs in = {
-		.isa = engine_isa(),
-		.gpu = gpu,
-		.gpu_reason = gpu_reason,
-		.models = (const char *const *)b->axes.matrix.models.values,
-		.n_models = b->axes.matrix.models.n,
-		.command_line = (const char *const *)argv,
-		.n_words = argc,
-		.seed = &b->runner.seed,
-	};
-	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	return environment_collect(&in, env, err);
-}
-
 static int save_json(const json_t *what, const char *directory, const char *name, struct error *err)
 {
 	char path[4200];
@@ -436,7 +415,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
-		rc = collect_environment(b, source, argc, argv, &env, err);
+		rc = engine_environment(&b->axes.matrix, source, b->runner.seed, argc, argv, &env, err);
 	engine_settings_text(&b->engine, settings);
 	if (!rc && b->format != FORMAT_TABLE)
 		rc = open_llama(&s, cells, n, env, settings, err);

@@ -6,21 +6,26 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness/cli/axis_options.h"
+#include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_workload.h"
+#include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+#include "harness/cli/selftest_report.h"
+#include "harness/environment.h"
 #include "harness/selftest.h"
-#include "harness/stats.h"
-#include "harness/stats_distribution.h"
+#include "harness/selftest_record.h"
 #include "harness/workload_sim.h"
 
 enum {
 	MAX_SWEEPS = 1000000,
 	MAX_RUNS = 1000,
+	MAX_STEADY = 1024,
 	SIM_SWEEPS = 100,
 	EXIT_NOT_TRUSTED = 1,
 	EXIT_INTERRUPTED = 130,
@@ -34,6 +39,7 @@ struct selftest_command {
 	int aa;
 	int n_sweeps; /* 0: not given */
 	double inject;
+	const char *output; /* null: nothing is written */
 };
 
 static struct selftest_command *selftest(void *ctx)
@@ -46,6 +52,43 @@ static int apply_aa(void *ctx, const char *value, struct error *err)
 	(void)value;
 	(void)err;
 	selftest(ctx)->aa = 1;
+	return 0;
+}
+
+static int apply_prefill_precision(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_precision(value, &selftest(ctx)->engine.prefill, err);
+}
+
+static int apply_head(void *ctx, const char *value, struct error *err)
+{
+	return options_head(value, &selftest(ctx)->engine.head_on_host, err);
+}
+
+static int apply_ple(void *ctx, const char *value, struct error *err)
+{
+	return options_ple(value, &selftest(ctx)->engine.ple_on_host, err);
+}
+
+static int apply_pdl(void *ctx, const char *value, struct error *err)
+{
+	return options_pdl(value, &selftest(ctx)->engine.pdl, err);
+}
+
+static int apply_warmup(void *ctx, const char *value, struct error *err)
+{
+	struct runner_options *o = &selftest(ctx)->core.runner;
+	int rc = options_int(value, "--warmup", 1, MAX_STEADY, &o->steady, err);
+	if (!rc)
+		o->warmup_max = 8 * o->steady;
+	return rc;
+}
+
+static int apply_output(void *ctx, const char *value, struct error *err)
+{
+	if (!*value)
+		return error_set(err, ERROR_INPUT, "--out: an empty name; name a directory");
+	selftest(ctx)->output = value;
 	return 0;
 }
 
@@ -164,7 +207,16 @@ static const struct option_spec options[] = {
 	 "layers on the GPU; -1: all where there is one, auto: as many as its free memory takes (default -1)",
 	 axis_gpu_layers},
 	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
+	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
+	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
+	{"--prefill-precision", "bf16|f32", "GPU, as for bench (default bf16)", apply_prefill_precision},
+	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
+	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},
+	{"--pdl", "on|off", "GPU, as for bench (default on)", apply_pdl},
+	{"--warmup", "N", "steady tokens in a row that end a warm-up (default 4)", apply_warmup},
 	{"--seed", "N", "of the order, the noise and the slowed cell (default 1)", apply_seed},
+	{"--out", "DIR", "write all runs and verdicts below this directory (default: nothing is written)",
+	 apply_output},
 	{0},
 };
 
@@ -178,7 +230,7 @@ static const struct command command = {
 	.examples = "gemmark selftest\n"
 		    "gemmark selftest --aa --sweeps 1000\n"
 		    "gemmark selftest --inject 2 --noise between=0.5,drift=5\n"
-		    "gemmark selftest --aa -m e4b.gguf -n 32 -d 0,4096 -r 13\n",
+		    "gemmark selftest --aa --sweeps 20 -m e4b.gguf -n 10 -d 0,512,4096 -r 12 --warmup 2 --out aa\n",
 	.options = options,
 };
 
@@ -192,18 +244,12 @@ static void on_signal(int signal)
 	sigaction(signal, &a, NULL);
 }
 
-static void show_progress(void *ctx, int done)
-{
-	const struct selftest_command *c = ctx;
-	if (isatty(2))
-		fprintf(stderr, "\r%d of %d sweeps", done, c->core.sweeps);
-	if (isatty(2) && done == c->core.sweeps)
-		fputs("\r\033[K", stderr);
-}
-
+/* What the callbacks of a kind of self-test share. */
 struct bound {
-	struct selftest_command *command; /* first: show_progress has it */
-	struct sim *sim;
+	struct selftest_command *command;
+	struct sim *sim;                /* null: the engine */
+	struct selftest_record *record; /* null: nothing is written */
+	time_t started;
 };
 
 static void next_sweep(void *ctx, int sweep)
@@ -213,81 +259,38 @@ static void next_sweep(void *ctx, int sweep)
 		sim_reseed(b->sim, b->command->core.runner.seed * 1000003 + (uint64_t)sweep);
 }
 
-static void sweep_done(void *ctx, int done)
+/* The engine's sweeps take long, and a log should show that they go on; the simulated ones do not. */
+static void sweep_done(void *ctx, const struct selftest_result *r)
 {
-	show_progress(((struct bound *)ctx)->command, done);
-}
-
-/* "3 of 1000 (0.06 to 0.87 %)" */
-static void print_rate(const char *what, int k, int n, const char *behind)
-{
-	double low, high;
-	if (!n)
+	const struct bound *b = ctx;
+	int of = b->command->core.sweeps, terminal = isatty(STDERR_FILENO);
+	if (b->sim && !terminal)
 		return;
-	stats_binomial_interval(k, n, 0.95, &low, &high);
-	printf("  %-52s %d of %d (%.3g to %.3g %%)%s\n", what, k, n, 100 * low, 100 * high, behind);
+	fprintf(stderr, "%s%d of %d sweeps, %d with a false alarm, %lld s%s", terminal ? "\r" : "", r->sweeps, of,
+		r->alarms, (long long)(time(NULL) - b->started), terminal ? "" : "\n");
+	if (terminal && r->sweeps == of)
+		fputs("\r\033[K", stderr);
 }
 
-/* The median variation of the cells of each mode. */
-static void print_variation(const struct cell *cells, const struct selftest_result *r)
+static int record_run(void *ctx, int sweep, int side, const struct run_row *row, const struct token_record *tokens,
+		      int n, struct error *err)
 {
-	printf("  %-52s", "run-to-run sd of the median itl");
-	double *of_mode = calloc((size_t)r->cells, sizeof *of_mode);
-	for (int i = 0; of_mode && i < r->cells; i++) {
-		int n = 0, seen = 0;
-		for (int j = 0; j < r->cells; j++) {
-			if (strcmp(cells[i].mode, cells[j].mode))
-				continue;
-			seen |= j < i;
-			of_mode[n++] = r->variation[j];
-		}
-		if (!seen)
-			printf(" %s %.2f %%", cells[i].mode, 100 * stats_median(of_mode, n));
-	}
-	free(of_mode);
-	putchar('\n');
+	return selftest_record_run(((struct bound *)ctx)->record, sweep, side, row, tokens, n, err);
 }
 
-/* Returns whether the instrument may be trusted. */
-static int print_result(const struct selftest_command *c, const struct cell *cells, const struct selftest_result *r)
+static int record_verdicts(void *ctx, int sweep, const struct verdict *v, int slowed, struct error *err)
 {
-	char title[64], what[96];
-	if (c->core.inject > 0)
-		snprintf(title, sizeof title, "%g %% slower in one cell", 100 * c->core.inject);
-	else
-		snprintf(title, sizeof title, "A/A");
-	printf("%s: %d sweeps of %d cells, %d runs a side, %d tokens a run; alpha %g %%, delta %g %%\n", title,
-	       r->sweeps, r->cells, c->core.runner.repetitions, r->tokens, 100 * c->core.verdict.alpha,
-	       100 * c->core.verdict.delta);
-	if (!r->sweeps)
-		return 0;
-	int trusted = 1;
-	if (c->core.inject > 0) {
-		trusted &= r->found >= 0.95 * r->sweeps;
-		print_rate("found", r->found, r->sweeps, trusted ? "" : "  TOO FEW");
-	}
-	int quiet = r->alarms <= 0.01 * r->sweeps;
-	trusted &= quiet;
-	print_rate("sweeps with a false alarm", r->alarms, r->sweeps, quiet ? "" : "  TOO MANY");
-	print_rate("sweeps with p below alpha, whatever the effect", r->significant, r->sweeps, "");
-	if (r->unsure) {
-		trusted = 0;
-		printf("  %d runs a side cannot tell %d cells apart at all; -r %d would\n", c->core.runner.repetitions,
-		       r->cells, verdict_least_runs(r->cells, c->core.verdict.alpha));
-	}
-	snprintf(what, sizeof what, "naive: cells, pooled tokens, rank test at %g %%", 100 * c->core.naive_alpha);
-	print_rate(what, r->naive_cells, r->naive_of, "");
-	print_rate("naive: sweeps with a false alarm after Holm", r->naive_sweeps, r->sweeps, "");
-	print_variation(cells, r);
-	return trusted;
+	return selftest_record_verdicts(((struct bound *)ctx)->record, sweep, v, slowed, err);
 }
 
 static int run_kind(struct selftest_command *c, const struct cell *cells, int n, struct workload_source *source,
 		    struct sim *sim, double inject, int *trusted, struct error *err)
 {
 	struct slowed_source slowed;
-	struct bound bound = {c, sim};
+	struct bound bound = {.command = c, .sim = sim, .started = time(NULL)};
 	struct selftest_result result;
+	struct error closing = {""};
+	int rc = 0;
 	slowed_init(&slowed, source);
 	if (sim) {
 		slowed.wait = sim_wait;
@@ -300,14 +303,48 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 	c->core.progress = sweep_done;
 	c->core.ctx = &bound;
 	c->core.runner.stop = &stop;
-	int rc = selftest_run(cells, n, &slowed, &c->core, &result, err);
+	if (c->output) {
+		rc = selftest_record_open(&bound.record, c->output, inject > 0 ? "inject" : "aa", cells, n,
+					  c->core.runner.repetitions, err);
+		if (rc)
+			return rc;
+		c->core.run = record_run;
+		c->core.judged = record_verdicts;
+	}
+	rc = selftest_run(cells, n, &slowed, &c->core, &result, err);
+	if (selftest_record_close(bound.record, &closing) && !rc)
+		rc = error_set(err, ERROR_IO, "%s", closing.text);
 	if (!rc)
-		*trusted &= print_result(c, cells, &result);
+		*trusted &= selftest_print(&c->core, cells, &result);
 	selftest_free(&result);
 	return rc;
 }
 
-static int run(struct selftest_command *c, int *code, struct error *err)
+/* Before anything is measured: what so many runs can tell, and what the machine is. */
+static int prepare(struct selftest_command *c, int n, struct workload_source *engine, int argc, char **argv,
+		   struct error *err)
+{
+	int least = verdict_least_runs(n, c->core.verdict.alpha);
+	char path[4200];
+	json_t *env;
+	if (c->core.runner.repetitions < least)
+		fprintf(stderr, "gemmark selftest: %d runs a side cannot tell %d cells apart; -r %d would\n",
+			c->core.runner.repetitions, n, least);
+	if (!c->output || !engine)
+		return 0;
+	/* The directory is made by what writes next to it; here it must be there before. */
+	if (mkdir(c->output, 0777) && errno != EEXIST)
+		return error_set(err, ERROR_IO, "--out: %s: %s", c->output, strerror(errno));
+	int rc = engine_environment(&c->axes.matrix, engine, c->core.runner.seed, argc, argv, &env, err);
+	if (rc)
+		return rc;
+	snprintf(path, sizeof path, "%s/env.json", c->output);
+	rc = environment_save(env, path, err);
+	json_decref(env);
+	return rc;
+}
+
+static int run(struct selftest_command *c, int argc, char **argv, int *code, struct error *err)
 {
 	struct cell *cells = NULL;
 	struct workload_source *engine = NULL;
@@ -327,6 +364,8 @@ static int run(struct selftest_command *c, int *code, struct error *err)
 		rc = engine_check_model(c->axes.matrix.models.values[i], err);
 	if (!rc)
 		rc = simulated ? sim_open(&sim, &c->sim, 1, err) : engine_source_open(&engine, &c->engine, err);
+	if (!rc)
+		rc = prepare(c, n, engine, argc, argv, err);
 	if (!rc) {
 		struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESTART};
 		sigaction(SIGINT, &a, NULL);
@@ -357,7 +396,7 @@ int cmd_selftest(int argc, char **argv)
 	c.core.runner.repetitions = 16;
 	int rc = options_parse(&command, argc, argv, &c, &err);
 	if (!rc)
-		rc = run(&c, &code, &err);
+		rc = run(&c, argc, argv, &code, &err);
 	matrix_free(&c.axes.matrix);
 	return rc < 0 ? command_fail(command.name, rc, &err) : code;
 }
