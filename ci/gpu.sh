@@ -13,7 +13,7 @@
 #   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
-#   prefill   prompts of 512, 2048 and 8192 tokens
+#   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
 #   sweep     depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions

@@ -73,6 +73,13 @@ struct cuda_facts {
  */
 double device_cuda_bandwidth(struct device *d);
 
+/*
+ * FLOP/s of cuBLASLt's product of (n_tokens, n_in) rows by a matrix (n_out, n_in), in the precision of d's prompts with
+ * both operands of that type, cut into blocks as theirs; n_in up to n_in_max. The best of a few; negative where it
+ * cannot be had. Overwrites the prompts' scratch.
+ */
+double device_cuda_gemm_rate(struct device *d, int n_in, int n_out, int n_tokens);
+
 /* d: a CUDA device. Valid as long as it is. */
 const struct cuda_facts *device_cuda_facts(const struct device *d);
 

@@ -44,15 +44,6 @@ static void leave_rows(struct pass *p, int end)
 
 /* ---- a chunk ---- */
 
-/* The first of the layers at the end that write no cache: later tokens never see what they compute. */
-static int first_reader(const struct model *m)
-{
-	int i = m->n_layer;
-	while (i > 0 && m->layers[i - 1].kv_source != i - 1)
-		i--;
-	return i;
-}
-
 /* Goes on with the last n rows only, at the front of the buffers, where that saves rows enough. */
 static void keep_last(struct pass *p, int n)
 {
@@ -92,7 +83,7 @@ int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_o
 			 .tokens = f->scratch.tokens,
 			 .out = g->out,
 			 .n = r->n};
-	int i = g->range.begin, reader = first_reader(f->model);
+	int i = g->range.begin, reader = model_first_reader(f->model);
 	int observed = f->snapkv ? snapkv_rows(f->snapkv, r->pos, r->n) : 0;
 	if (g->in)
 		arrive_kv(&p, g->in, i);

@@ -441,6 +441,14 @@ bool model_attends(const struct model *m, int begin, int end, int layer)
 	return false;
 }
 
+int model_first_reader(const struct model *m)
+{
+	int i = m->n_layer;
+	while (i > 0 && m->layers[i - 1].kv_source != i - 1)
+		i--;
+	return i;
+}
+
 /* ---- sizes ---- */
 
 static size_t bytes_of(const struct gguf_tensor *t)

@@ -106,6 +106,8 @@ struct model_range {
 };
 
 struct model_range model_whole(const struct model *m);
+/* The first of the layers at the end that write no cache: later tokens never see what they compute. */
+int model_first_reader(const struct model *m);
 /* Whether a layer in [begin, end) attends this layer's cache. The layer itself may be outside. */
 bool model_attends(const struct model *m, int begin, int end, int layer);
 

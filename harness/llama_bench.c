@@ -64,6 +64,8 @@ const struct llama_field llama_fields[] = {
 	{"submit_median_us", LLAMA_REAL},
 	{"api_launches_per_token", LLAMA_REAL},
 	{"bandwidth_share", LLAMA_REAL},
+	{"prefill_tflop_s", LLAMA_REAL},
+	{"gemm_share", LLAMA_REAL},
 };
 const int llama_n_fields = sizeof llama_fields / sizeof *llama_fields;
 
@@ -76,6 +78,8 @@ static const struct {
 	{"submit_median_us", offsetof(struct run_row, submit_median_us)},
 	{"api_launches_per_token", offsetof(struct run_row, api_launches_per_token)},
 	{"bandwidth_share", offsetof(struct run_row, bandwidth_share)},
+	{"prefill_tflop_s", offsetof(struct run_row, prefill_tflop_s)},
+	{"gemm_share", offsetof(struct run_row, gemm_share)},
 };
 enum { N_MEDIANS = sizeof medians / sizeof *medians };
 

@@ -79,6 +79,10 @@ const struct column row_columns[] = {
 	REAL(achieved_gb_s),
 	REAL(bandwidth_gb_s),
 	REAL(bandwidth_share),
+	REAL(prefill_flops),
+	REAL(prefill_tflop_s),
+	REAL(gemm_tflop_s),
+	REAL(gemm_share),
 	INT(memory_peak_bytes),
 	INT(kv_bytes),
 	TEXT(logits_hash),
@@ -230,6 +234,7 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->gpu_weight_bytes_per_token = known(f->gpu_weight_bytes_per_token);
 	r->crossing_bytes_per_token = known(f->crossing_bytes_per_token);
 	r->kv_bytes = known(f->kv_bytes);
+	r->gemm_tflop_s = c->n_prompt && f->gemm_flop_s > 0 ? f->gemm_flop_s / 1e12 : NAN;
 	r->bandwidth_gb_s = f->bandwidth_bytes_s > 0 ? f->bandwidth_bytes_s / 1e9 : NAN;
 }
 
@@ -247,6 +252,13 @@ void row_set_eviction(struct run_row *r, const struct eviction *e, const struct 
 		r->kl_divergence_max = q->divergence_max;
 		r->top1_agreement = (double)q->same_top / q->n;
 	}
+}
+
+void row_set_prefill(struct run_row *r, double flops)
+{
+	r->prefill_flops = flops;
+	r->prefill_tflop_s = flops / r->prefill_us / 1e6;
+	r->gemm_share = r->prefill_tflop_s / r->gemm_tflop_s;
 }
 
 /* One time column of the tokens into x; 0 where one of them is unknown. */

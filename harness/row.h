@@ -81,6 +81,10 @@ struct run_row {
 	double achieved_gb_s;
 	double bandwidth_gb_s;
 	double bandwidth_share;
+	double prefill_flops; /* of the measured prefill */
+	double prefill_tflop_s;
+	double gemm_tflop_s;
+	double gemm_share;
 	int64_t memory_peak_bytes;
 	int64_t kv_bytes;
 	const char *logits_hash;
@@ -136,6 +140,9 @@ const char *row_real_text(double x, char number[ROW_NUMBER_SIZE]);
  * Returns 0, or -1 where it is no number.
  */
 int row_set_text(struct run_row *r, const struct column *c, const char *text);
+
+/* The columns that the FLOPs of a prompt test give, NAN being unknown; behind prefill_us. */
+void row_set_prefill(struct run_row *r, double flops);
 
 /* Everything unknown. */
 void row_init(struct run_row *r);

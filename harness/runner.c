@@ -276,8 +276,10 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row.fallbacks = c->n_gen ? p->fallbacks : ROW_UNKNOWN;
 		row.prefill_us = c->n_prompt ? p->prefill_us : r->prefill_us;
 		row.prefill_tokens_per_s = (c->n_prompt ? c->n_prompt : c->n_depth) / row.prefill_us * 1e6;
-		if (c->n_prompt)
+		if (c->n_prompt) {
 			row.tokens_per_s = row.prefill_tokens_per_s;
+			row_set_prefill(&row, r->setup.w->ops->prefill_flops(r->setup.w, c->n_depth, c->n_prompt));
+		}
 		row_set_kv_read(r, &row, measured, p->n_measured);
 		if (row_set_tokens(&row, measured, p->n_measured))
 			return error_set(err, ERROR_MEMORY, "no memory to summarise %d tokens", p->n_measured);

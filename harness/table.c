@@ -18,6 +18,7 @@ struct sample {
 	double submit;
 	double share;
 	double launches;
+	double tflops; /* of a prefill */
 };
 
 /* What the table keeps of a cell's rows. */
@@ -114,8 +115,9 @@ int table_add(struct table *t, const struct run_row *row, struct error *err)
 		.itl = row->itl_median_us,
 		.p90 = row->itl_p90_us,
 		.submit = row->submit_median_us,
-		.share = row->bandwidth_share,
+		.share = row->n_prompt > 0 ? row->gemm_share : row->bandwidth_share,
 		.launches = row->api_launches_per_token,
+		.tflops = row->prefill_tflop_s,
 	};
 	return 0;
 }
@@ -180,6 +182,10 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	number(a, sizeof a, MEDIAN(l, itl));
 	number(b, sizeof b, MEDIAN(l, p90));
 	snprintf(f[4], FIELD_SIZE, c->n_gen && l->n ? "%s/%s" : "-", a, b);
+	if (c->n_prompt && isfinite(MEDIAN(l, tflops))) {
+		number(a, sizeof a, MEDIAN(l, tflops));
+		snprintf(f[4], FIELD_SIZE, "%s TFLOP/s", a);
+	}
 	number(f[5], FIELD_SIZE, MEDIAN(l, submit));
 	number(f[6], FIELD_SIZE, MEDIAN(l, launches));
 	double share = MEDIAN(l, share), ratio = to_direct(t, cell);
@@ -236,6 +242,7 @@ void table_write(const struct table *t, FILE *f)
 			widths[i] = width(line[i]) > widths[i] ? width(line[i]) : widths[i];
 	}
 	const char *heading = "";
+	int prompts = 0;
 	for (int c = 0; c < t->n; c++) {
 		const struct line *l = &t->lines[c];
 		if (!l->rows)
@@ -247,9 +254,13 @@ void table_write(const struct table *t, FILE *f)
 		}
 		format_line(t, c, line);
 		write_line(f, line, widths);
+		prompts |= t->cells[c].n_prompt && isfinite(MEDIAN(l, share));
 	}
 	if (*heading)
 		fprintf(f, "itl: from token to token; vs direct: change of its median; bw: of the measured read "
 			   "bandwidth\n");
+	if (prompts)
+		fputs("pp: TFLOP/s of products and attention, and their share of the measured rate of products alone\n",
+		      f);
 	table_write_remarks(t, f);
 }

@@ -75,6 +75,7 @@ struct workload_facts {
 	int64_t crossing_bytes_per_token; /* between two devices */
 	int64_t kv_bytes;                 /* of the whole cache */
 	double bandwidth_bytes_s;         /* of the device's memory, as measured in this process */
+	double gemm_flop_s;               /* of its matrix products alone, likewise */
 };
 
 /* Running totals since opening: differences are what rows record. */
@@ -124,6 +125,8 @@ struct workload_ops {
 	int (*remember)(struct workload *w, int i, int n, struct error *err);
 	int (*compare)(struct workload *w, int i, struct agreement *out, struct error *err);
 	void (*totals)(struct workload *w, struct workload_totals *out);
+	/* Floating-point operations of a prefill of n tokens from pos on; NAN: unknown. */
+	double (*prefill_flops)(struct workload *w, int pos, int n);
 	/* K/V bytes that decoding at pos reads; negative: unknown. */
 	int64_t (*kv_bytes_read)(struct workload *w, int pos);
 	/* Why the last fallback happened; empty if there was none. */

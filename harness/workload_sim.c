@@ -135,6 +135,7 @@ static void sim_facts(struct workload *w, struct workload_facts *out)
 		.crossing_bytes_per_token = -1,
 		.kv_bytes = -1,
 		.bandwidth_bytes_s = NAN,
+		.gemm_flop_s = NAN,
 	};
 }
 
@@ -237,6 +238,14 @@ static void sim_totals(struct workload *w, struct workload_totals *out)
 	*out = sim(w)->totals;
 }
 
+static double sim_prefill_flops(struct workload *w, int pos, int n)
+{
+	(void)w;
+	(void)pos;
+	(void)n;
+	return NAN;
+}
+
 static int64_t sim_kv_bytes_read(struct workload *w, int pos)
 {
 	(void)w;
@@ -263,6 +272,7 @@ static int sim_open_workload(struct workload_source *source, const struct placem
 		.decode = sim_decode,
 		.hash = sim_hash,
 		.totals = sim_totals,
+		.prefill_flops = sim_prefill_flops,
 		.kv_bytes_read = sim_kv_bytes_read,
 		.fallback_reason = sim_fallback_reason,
 	};

@@ -78,6 +78,11 @@ static void slowed_totals(struct workload *w, struct workload_totals *out)
 	inner(w)->ops->totals(inner(w), out);
 }
 
+static double slowed_prefill_flops(struct workload *w, int pos, int n)
+{
+	return inner(w)->ops->prefill_flops(inner(w), pos, n);
+}
+
 static int64_t slowed_kv_bytes_read(struct workload *w, int pos)
 {
 	return inner(w)->ops->kv_bytes_read(inner(w), pos);
@@ -101,6 +106,7 @@ static int slowed_open(struct workload_source *base, const struct placement *p, 
 		.decode = slowed_decode,
 		.hash = slowed_hash,
 		.totals = slowed_totals,
+		.prefill_flops = slowed_prefill_flops,
 		.kv_bytes_read = slowed_kv_bytes_read,
 		.fallback_reason = slowed_fallback_reason,
 	};

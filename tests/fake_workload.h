@@ -96,6 +96,7 @@ static void fake_facts(struct workload *w, struct workload_facts *out)
 		.crossing_bytes_per_token = 10240,
 		.kv_bytes = 4096,
 		.bandwidth_bytes_s = 10e9,
+		.gemm_flop_s = 4e12,
 	};
 }
 
@@ -233,6 +234,12 @@ static void fake_totals(struct workload *w, struct workload_totals *out)
 	*out = fake_of(w)->totals;
 }
 
+static double fake_prefill_flops(struct workload *w, int pos, int n)
+{
+	(void)w;
+	return 1e9 * n + 1e6 * pos;
+}
+
 static int64_t fake_kv_bytes_read(struct workload *w, int pos)
 {
 	(void)w;
@@ -256,6 +263,7 @@ static int fake_open(struct workload_source *s, const struct placement *p, struc
 		.decode = fake_decode,
 		.hash = fake_hash,
 		.totals = fake_totals,
+		.prefill_flops = fake_prefill_flops,
 		.kv_bytes_read = fake_kv_bytes_read,
 		.fallback_reason = fake_fallback_reason,
 	};

@@ -1,5 +1,6 @@
 /* gemmark bench as it is called, on a small real model: every mode, the files, the exit codes. */
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -116,8 +117,15 @@ static void test_sweep(void **state)
 		assert_string_equal(csv_at(&runs, r, "arch"), "gemma4");
 		assert_string_equal(csv_at(&runs, r, "weight_type"), "Q8_0");
 		assert_true(strtod(csv_at(&runs, r, "tokens_per_s"), NULL) > 0);
-		if (strcmp(csv_at(&runs, r, "n_gen"), "12"))
+		double flops = strtod(csv_at(&runs, r, "prefill_tflop_s"), NULL) *
+			       strtod(csv_at(&runs, r, "prefill_us"), NULL) * 1e6;
+		if (strcmp(csv_at(&runs, r, "n_gen"), "12")) {
+			assert_true(fabs(flops - strtod(csv_at(&runs, r, "prefill_flops"), NULL)) < 1e-6 * flops);
+			assert_true(flops > 0 && strtod(csv_at(&runs, r, "gemm_share"), NULL) > 0);
 			continue;
+		}
+		assert_string_equal(csv_at(&runs, r, "prefill_flops"), "");
+		assert_string_equal(csv_at(&runs, r, "gemm_tflop_s"), "");
 		measured += 12 + atoi(csv_at(&runs, r, "warmup_tokens"));
 		int direct = !strcmp(csv_at(&runs, r, "mode"), "direct");
 		double launches = strtod(csv_at(&runs, r, "api_launches_per_token"), NULL);

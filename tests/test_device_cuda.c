@@ -563,6 +563,37 @@ static bool no_gpu(void)
 	return true;
 }
 
+/* A ceiling: below what any card can do, above what a mistaken unit would say, and lower in float32. */
+static void test_gemm_rate(void **state)
+{
+	(void)state;
+	double rates[2];
+	for (int p = 0; p < 2; p++) {
+		const struct cuda_open_options o = {
+			.dims = {.head_dims = {64}, .n_head_dims = 1, .n_embd = 64},
+			.prefill = p ? PREFILL_F32 : PREFILL_BF16,
+			.batch = 512,
+			.n_in_max = 4096,
+		};
+		struct device *d;
+		OK(device_cuda_open(&d, &o, e));
+		struct device_memory before = d->ops->memory(d);
+		rates[p] = device_cuda_gemm_rate(d, 4096, 8192, 512);
+		/* Wider than the scratch: in blocks. */
+		assert_true(device_cuda_gemm_rate(d, 4096, 20000, 512) > 0.2 * rates[p]);
+		assert_int_equal(d->ops->memory(d).used, before.used);
+		d->ops->close(d);
+		print_message("products in %s: %.1f TFLOP/s\n", prefill_precision_name(p ? PREFILL_F32 : PREFILL_BF16),
+			      rates[p] / 1e12);
+	}
+	assert_true(rates[0] > 5e12 && rates[0] < 5e15);
+	assert_true(rates[1] > 1e12 && rates[1] < rates[0]);
+	/* Without a prompt's scratch there is nothing to measure. */
+	struct device *d = open_device();
+	assert_true(device_cuda_gemm_rate(d, 64, 64, 1) < 0);
+	d->ops->close(d);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -575,6 +606,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_refusals_and_faults),
 		cmocka_unit_test(test_captures_leak_nothing),
 		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_gemm_rate),
 		GOLDEN(0),
 		GOLDEN(1),
 		GOLDEN(2),

@@ -512,6 +512,10 @@ static void test_prompt(void **state)
 		assert_string_equal(k->status, "ok");
 		assert_string_equal(k->row.mode, "direct");
 		assert_true(k->row.prefill_us == 200 && k->row.tokens_per_s == 1e5);
+		/* The fake's prefill is 1 GFLOP a token and 1 MFLOP a position before, on a device of 4 TFLOP/s. */
+		double tflops = (20e9 + 1e6 * (double)k->row.n_depth) / 200e-6 / 1e12;
+		assert_true(fabs(k->row.prefill_tflop_s - tflops) < 1e-9 * tflops);
+		assert_true(fabs(k->row.gemm_share - tflops / 4) < 1e-9 * tflops);
 		assert_true(isnan(k->row.itl_median_us) && k->row.warmup_tokens == ROW_UNKNOWN);
 		assert_int_equal(k->n, 0);
 	}

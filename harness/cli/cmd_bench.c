@@ -404,6 +404,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	int rc = axis_defaults(&b->axes.matrix, err);
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &cells, &n, err);
+	for (int i = 0; i < n && !rc; i++)
+		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 	for (int i = 0; i < b->axes.matrix.models.n && !rc; i++)
 		rc = engine_check_model(b->axes.matrix.models.values[i], err);
 	if (!rc)

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/gemm_ceiling.h"
 #include "engine/loaded_model.h"
+#include "engine/model_flops.h"
 #include "engine/session.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/hash.h"
@@ -29,6 +31,7 @@ struct engine_source {
 	struct loaded_model *loaded; /* of the placement opened last; null: none */
 	char *path;                  /* its file */
 	double bandwidth;            /* of its device's memory; 0: unknown */
+	double gemm;                 /* FLOP/s of its device's products; not positive: unknown */
 	bool broken;                 /* its device has failed, and may fail every call from then on */
 	bool memory_known;           /* settings.device_memory is what it stands for */
 	struct environment_bandwidth measured[MAX_BANDWIDTHS];
@@ -140,6 +143,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.crossing_bytes_per_token = bytes_or_unknown(stats.crossing_bytes),
 		.kv_bytes = (int64_t)stats.kv_bytes,
 		.bandwidth_bytes_s = e->source->bandwidth > 0 ? e->source->bandwidth : NAN,
+		.gemm_flop_s = e->source->gemm > 0 ? e->source->gemm : NAN,
 	};
 }
 
@@ -276,6 +280,15 @@ static void engine_totals(struct workload *w, struct workload_totals *out)
 	};
 }
 
+/* With SnapKV rows are observed, and others are gone: that is another count. */
+static double engine_prefill_flops(struct workload *w, int pos, int n)
+{
+	const struct engine_workload *e = engine(w);
+	if (e->snapkv.budget)
+		return NAN;
+	return model_prefill_flops(session_model(e->session), pos, n, e->source->loaded->options.batch);
+}
+
 static int64_t engine_kv_bytes_read(struct workload *w, int pos)
 {
 	return (int64_t)session_kv_bytes_read(engine(w)->session, pos);
@@ -299,6 +312,7 @@ static const struct workload_ops engine_ops = {
 	.remember = engine_remember,
 	.compare = engine_compare,
 	.totals = engine_totals,
+	.prefill_flops = engine_prefill_flops,
 	.kv_bytes_read = engine_kv_bytes_read,
 	.fallback_reason = engine_fallback_reason,
 };
@@ -389,6 +403,7 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	s->bandwidth = s->loaded->n_gpu_layers
 			       ? device_cuda_bandwidth(s->loaded->parts[0].device)
 			       : engine_source_bandwidth(&s->base, loaded_model_threads(s->loaded)).bytes_s;
+	s->gemm = s->settings.gemm_ceiling ? gemm_ceiling_measure(s->loaded) : 0;
 	return 0;
 }
 

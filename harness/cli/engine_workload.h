@@ -18,6 +18,7 @@ struct engine_settings {
 	bool pdl;
 	enum prefill_precision prefill;
 	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free when that is first asked */
+	bool gemm_ceiling;    /* measured for each model that is loaded: prompts are among the tests */
 };
 void engine_settings_default(struct engine_settings *e);
 
