@@ -43,16 +43,15 @@ if [ -z "$model" ]; then
 fi
 
 if [ -n "$short" ]; then
-  sweep=(-n 4 -d "0,16" -r 2)
+  sweep=(-p 0 -n 4 -d "0,16" -r 2 --mode direct,graph-params,graph-update,graph-device --fusion none,full)
 else
-  sweep=(-n 16 -d "0,128,512,1024,2048" -r 3)
+  sweep=(@ci/quick.args)
 fi
 if [ ! -e /dev/nvidiactl ]; then
   echo "demo: no NVIDIA GPU here: every layer runs on the host device (CPU)"
 fi
 results=results/$(date -u +%Y%m%dT%H%M%SZ)-demo
-"$gemmark" bench -m "$model" -p 0 "${sweep[@]}" --mode direct,graph-params,graph-update,graph-device \
-  --fusion none,full --out "$results"
+"$gemmark" bench -m "$model" "${sweep[@]}" --out "$results"
 "$gemmark" plot "$results"
 
 echo

@@ -15,7 +15,7 @@
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
 #   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
-#   sweep     depths 0 to 16384, all modes, both fusions, 5 repetitions
+#   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
@@ -179,6 +179,7 @@ bench() { "$gemmark" bench -m "$model" -ngl 9999 "$@"; } # not -1: without a GPU
 
 stage_quick() {
   need_model || return
+  bench @ci/full.args --dry-run || return
   bench -p 0 -n 32 -d 0,1024 -r 2 --fusion full,none --out "$out/quick" || return
   bench -p 2048 -n 0 -r 3 --mode direct --out "$work/quick-prefill"
 }
@@ -227,8 +228,7 @@ stage_selftest() {
 }
 
 stage_sweep() {
-  need_model && bench -p 0 -n 64 -d 0,128,512,1024,4096,16384 --mode direct,graph-params,graph-update,graph-device \
-    --fusion none,full -r 5 --out "$out/sweep"
+  need_model && bench @ci/full.args --out "$out/sweep"
 }
 
 # evictions CSV: what each eviction took and gave back, a line a prompt

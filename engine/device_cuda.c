@@ -227,6 +227,19 @@ int device_cuda_probe(struct error *err)
 	return rc;
 }
 
+static void read_stated_rates(struct cuda_driver *cu, int ordinal, struct cuda_gpu *out)
+{
+	int clock = 0, memory_clock = 0, bits = 0;
+	int cc = out->compute_capability;
+	/* Dense bf16 with float32 sums, a clock and multiprocessor; newer ones are taken for the last known. */
+	int flops = cc >= 90 ? 4096 : cc == 80 ? 2048 : 1024;
+	if (!cu->DeviceGetAttribute(&memory_clock, CU_ATTRIBUTE_MEMORY_CLOCK_KHZ, ordinal) &&
+	    !cu->DeviceGetAttribute(&bits, CU_ATTRIBUTE_MEMORY_BUS_BITS, ordinal))
+		out->bandwidth = 2e3 * memory_clock * bits / 8;
+	if (!cu->DeviceGetAttribute(&clock, CU_ATTRIBUTE_CLOCK_KHZ, ordinal))
+		out->bf16_rate = 1e3 * clock * out->n_sm * flops;
+}
+
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err)
 {
 	struct cuda_driver cu;
@@ -241,6 +254,8 @@ int device_cuda_gpu(struct cuda_gpu *out, struct error *err)
 	    (result = cu.DeviceGetAttribute(&out->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, ordinal)))
 		rc = cuda_driver_error(&cu, result, err, "reading what the GPU is");
 	out->compute_capability = 10 * major + minor;
+	if (!rc)
+		read_stated_rates(&cu, ordinal, out);
 	cuda_driver_close(&cu);
 	return rc;
 }

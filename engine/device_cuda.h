@@ -42,6 +42,9 @@ struct cuda_gpu {
 	int n_sm;
 	size_t memory_bytes;
 	int driver; /* 13000 for CUDA 13.0 */
+	/* What the card states, not what it reaches; 0 where it does not. */
+	double bandwidth; /* of its memory, bytes/s */
+	double bf16_rate; /* of dense products on its tensor cores, FLOP/s */
 };
 /* As device_cuda_probe. */
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err);

@@ -204,6 +204,28 @@ static void test_formats(void **state)
 	assert_true(holds("errors", "--out names the directory"));
 }
 
+/* What the kept sweeps are, in their order, with reasons for what cannot run; nothing is written. */
+static void test_dry_run(void **state)
+{
+	(void)state;
+	char path[128];
+	char *quick[] = {"-m", MODEL, "-ngl", "0,3", "@../ci/quick.args", "--dry-run", NULL};
+	assert_int_equal(bench_in("run", quick), 0);
+	assert_true(holds("out", "dry run of 80 cells")); /* 2 placements, 5 depths, 2 fusions, 4 modes */
+	assert_true(holds("out", "tg16 @ d2048         graph-update none  3 runs, "));
+	assert_true(holds("out", "\n120 runs, about "));
+	assert_true(holds("out", "; 40 cells skipped"));
+	assert_true(holds("out", "skipped: -ngl 3: no GPU"));
+	char *full[] = {"-m", MODEL, "-ngl", "0", "@../ci/full.args", "--dry-run", NULL};
+	assert_int_equal(bench_in("run", full), 0);
+	assert_true(holds("out", "dry run of 60 cells")); /* 6 depths, 2 fusions, a prompt and 4 modes */
+	assert_true(holds("out", "pp512 @ d16384       direct       none  5 runs, "));
+	in_folder("run", path);
+	assert_int_equal(access(path, F_OK), -1);
+	char *mixed[] = {"-m", MODEL, "--dry-run", "-o", "json", NULL};
+	assert_int_equal(bench_in("run", mixed), 2);
+}
+
 static void test_bad_input(void **state)
 {
 	(void)state;
@@ -455,8 +477,9 @@ static void test_env(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_sweep),         TEST(test_formats),     TEST(test_bad_input),
-					   TEST(test_skipped),       TEST(test_interrupted), TEST(test_resume),
-					   TEST(test_resume_snapkv), TEST(test_auto_layers), TEST(test_env)};
+	const struct CMUnitTest tests[] = {TEST(test_sweep),     TEST(test_formats),       TEST(test_dry_run),
+					   TEST(test_bad_input), TEST(test_skipped),       TEST(test_interrupted),
+					   TEST(test_resume),    TEST(test_resume_snapkv), TEST(test_auto_layers),
+					   TEST(test_env)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

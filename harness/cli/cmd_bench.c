@@ -10,6 +10,7 @@
 
 #include "harness/build_info.h"
 #include "harness/cli/axis_options.h"
+#include "harness/cli/dry_run.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/gpu_layers.h"
@@ -43,6 +44,7 @@ struct bench {
 	const char *output; /* null: a new folder under results/ */
 	int format;         /* of standard output: an enum llama_format, or FORMAT_TABLE */
 	const char *resume; /* null: a new sweep */
+	int dry_run;
 };
 
 static struct bench *bench(void *ctx)
@@ -117,6 +119,14 @@ static int apply_output(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_dry_run(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	bench(ctx)->dry_run = 1;
+	return 0;
+}
+
 static int apply_resume(void *ctx, const char *value, struct error *err)
 {
 	if (!*value)
@@ -164,6 +174,8 @@ static const struct option_spec options[] = {
 	 "all notes on standard error (default table)",
 	 apply_format},
 	{"--out", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
+	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
+	 apply_dry_run},
 	{"--resume", "DIR",
 	 "go on with the sweep of this directory: what is finished is kept\n"
 	 "Alone, with the sweep's own options; given again, they must be the same. So must this machine.",
@@ -408,6 +420,12 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 	for (int i = 0; i < b->axes.matrix.models.n && !rc; i++)
 		rc = engine_check_model(b->axes.matrix.models.values[i], err);
+	if (b->dry_run) {
+		if (!rc)
+			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+		free(cells);
+		return rc;
+	}
 	if (!rc)
 		rc = engine_source_open(&source, &b->engine, err);
 	if (!rc && has_auto(b))
@@ -494,6 +512,8 @@ int cmd_bench(int argc, char **argv)
 	int code = 0, rc = parse(&b, argc, argv, &err);
 	if (!rc && b.resume && b.output)
 		rc = error_set(&err, ERROR_INPUT, "--resume: goes on in its own directory; leave --out out");
+	if (!rc && b.dry_run && (b.resume || b.format != FORMAT_TABLE))
+		rc = error_set(&err, ERROR_INPUT, "--dry-run: prints a new sweep's plan; leave --resume and -o out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
 	if (!rc && alone)
 		rc = recall_options(&b, &argc, &argv, &recalled, &err);

@@ -1,0 +1,308 @@
+#include "harness/cli/dry_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/device_cuda.h"
+#include "engine/gemm_ceiling.h"
+#include "engine/loaded_model.h"
+#include "engine/model_flops.h"
+#include "engine/placement_plan.h"
+#include "harness/cli/gpu_layers.h"
+#include "harness/cli/option_values.h"
+#include "harness/plan.h"
+
+/* Of what a GPU states: E4B in Q8_0 on an H100, results/h100-e4b, decodes at 0.4 to 0.56 and prefills at 0.13. */
+static const double GPU_DECODE_SHARE = 0.5, GPU_PREFILL_SHARE = 0.125;
+/* For each measured token the logits are brought to the host, looked through and hashed. */
+static const double CHECK_S_PER_BYTE = 1e-9;
+/* A file is read to hash it, and once more to load it. */
+static const double FILE_BYTES_S = 1e9;
+
+struct rates {
+	struct cuda_gpu gpu;
+	struct error no_gpu; /* empty: there is one */
+	double host_bytes_s;
+	int host_threads; /* that it was measured with; -1: not yet */
+	size_t gpu_free;  /* bytes; 0: unknown */
+	double host_flop_s;
+};
+
+/* What cells of one group have in common. */
+struct preview {
+	struct model model;
+	const struct cell *cell; /* the group's first one */
+	int gpu_layers;
+	double host_bytes; /* of weights, for a token */
+	double gpu_bytes;
+	struct error skipped; /* why none of them runs; empty: they do */
+};
+
+static double decode_rate(double bytes, double rate)
+{
+	return bytes > 0 ? bytes / rate : 0;
+}
+
+/* K/V bytes that a token at this position reads. */
+static double kv_bytes(const struct preview *p, int pos)
+{
+	const struct cell *c = p->cell;
+	int budget = cell_snapkv_budget(c), kept = budget && budget < c->n_depth ? budget + pos - c->n_depth : pos;
+	double bytes = (!strcmp(c->type_k, "f32") ? 4 : 2) + (!strcmp(c->type_v, "f32") ? 4 : 2), sum = 0;
+	for (int i = 0; i < p->model.n_layer; i++) {
+		const struct model_layer *l = &p->model.layers[i];
+		int n = l->sliding ? (pos < p->model.window ? pos : p->model.window) : kept;
+		sum += bytes * l->n_head_kv * l->head_dim * n;
+	}
+	return sum;
+}
+
+/* Seconds. NAN where a GPU states nothing. */
+static double token_seconds(const struct preview *p, const struct rates *r, int pos)
+{
+	double gpu = r->gpu.bandwidth > 0 ? GPU_DECODE_SHARE * r->gpu.bandwidth : NAN, kv = kv_bytes(p, pos);
+	double on_gpu = kv * p->gpu_layers / p->model.n_layer;
+	return decode_rate(p->gpu_bytes + on_gpu, gpu) + decode_rate(p->host_bytes + kv - on_gpu, r->host_bytes_s);
+}
+
+static double prefill_seconds(const struct preview *p, const struct rates *r, int pos, int n)
+{
+	if (!n)
+		return 0;
+	double flops = model_prefill_flops(&p->model, pos, n, engine_prefill_batch());
+	double share = (double)p->gpu_layers / p->model.n_layer;
+	double gpu = r->gpu.bf16_rate > 0 ? GPU_PREFILL_SHARE * r->gpu.bf16_rate : NAN;
+	return decode_rate(flops * share, gpu) + decode_rate(flops * (1 - share), r->host_flop_s);
+}
+
+/* One pass over a cell; measured: with the checks. */
+static double pass_seconds(const struct preview *p, const struct rates *r, const struct runner_options *o,
+			   const struct cell *c)
+{
+	if (c->n_prompt)
+		return prefill_seconds(p, r, c->n_depth, c->n_prompt);
+	double token = token_seconds(p, r, c->n_depth + c->n_gen / 2);
+	return (o->steady + c->n_gen) * token + c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
+}
+
+/* Once for each model and number of threads; measured where a layer or the head runs on the host. */
+static void measure_host(struct rates *r, const struct preview *p)
+{
+	struct session_options o;
+	struct loaded_model *m;
+	session_options_default(&o);
+	o.n_gpu_layers = 0;
+	o.n_threads = p->cell->n_threads;
+	if (loaded_model_open(&m, p->cell->model, &o, NULL))
+		return;
+	int threads = loaded_model_threads(m);
+	if (threads != r->host_threads) {
+		struct workload_source *source;
+		struct engine_settings e;
+		engine_settings_default(&e);
+		if (!engine_source_open(&source, &e, NULL)) {
+			r->host_bytes_s = engine_source_bandwidth(source, threads).bytes_s;
+			engine_source_close(source);
+		}
+		r->host_flop_s = gemm_ceiling_measure(m);
+		r->host_threads = threads;
+	}
+	loaded_model_close(m);
+}
+
+/* As the runner opens the group. */
+static int group_context(const struct cell *cells, const struct plan_group *g, const struct runner_options *o)
+{
+	int need = 0;
+	for (int i = 0; i < g->n; i++) {
+		const struct cell *c = &cells[g->sequence[i]];
+		int gen = c->n_gen > o->warmup_max ? c->n_gen : o->warmup_max, own = c->n_prompt ? c->n_prompt : gen;
+		need = own > need ? own : need;
+	}
+	return cells[g->sequence[0]].n_depth + need;
+}
+
+/* Sets gpu_layers, and skipped where what is asked for cannot be. */
+static void place(struct preview *p, const struct rates *r, const struct engine_settings *e, int context)
+{
+	const struct cell *c = p->cell;
+	struct session_options o;
+	struct placement_plan plan;
+	int all = p->model.n_layer, rc = 0;
+	session_options_default(&o);
+	o.head_on_host = e->head_on_host;
+	o.ple_on_host = e->ple_on_host;
+	o.prefill = e->prefill;
+	rc = options_cache_type(c->type_k, &o.k_type, &p->skipped);
+	if (!rc)
+		rc = options_cache_type(c->type_v, &o.v_type, &p->skipped);
+	p->gpu_layers = c->n_gpu_layers < all ? c->n_gpu_layers : all;
+	if (*r->no_gpu.text) {
+		if (c->n_gpu_layers > 0)
+			error_set(&p->skipped, ERROR_UNSUPPORTED, "-ngl %d: %s", c->n_gpu_layers, r->no_gpu.text);
+		p->gpu_layers = 0;
+		return;
+	}
+	if (!rc && c->n_gpu_layers == GPU_LAYERS_AUTO && r->gpu_free)
+		rc = placement_plan_most(&plan, &p->model, &o, context, r->gpu_free, &p->skipped);
+	else if (!rc && c->n_gpu_layers)
+		rc = placement_plan(&plan, &p->model, &o, c->n_gpu_layers < 0 ? all : p->gpu_layers, context,
+				    &p->skipped);
+	else
+		return;
+	if (rc)
+		return;
+	p->gpu_layers = plan.n_gpu_layers;
+	if (r->gpu_free && plan.sum.gpu.taken > r->gpu_free)
+		error_set(&p->skipped, ERROR_MEMORY, "%d layers take %.2f GiB of the GPU, which has %.2f GiB free",
+			  plan.n_gpu_layers, (double)plan.sum.gpu.taken / (1 << 30), (double)r->gpu_free / (1 << 30));
+	else if (c->snapkv && p->gpu_layers && p->gpu_layers < all)
+		error_set(&p->skipped, ERROR_UNSUPPORTED, "SnapKV needs the whole model on one device");
+}
+
+static int preview_open(struct preview *p, struct rates *r, const struct engine_settings *e, const struct cell *c,
+			int context, struct error *err)
+{
+	*p = (struct preview){.cell = c};
+	int rc = model_open(&p->model, c->model, err);
+	if (rc)
+		return rc;
+	place(p, r, e, context);
+	const struct model_range first = {
+		.end = p->gpu_layers, .embed = true, .head = p->gpu_layers && !e->head_on_host};
+	if (p->gpu_layers)
+		p->gpu_bytes = (double)model_range_bytes(&p->model, &first);
+	p->host_bytes = (double)model_decode_bytes(&p->model) - p->gpu_bytes;
+	if (p->host_bytes > 0 && !*p->skipped.text)
+		measure_host(r, p);
+	return 0;
+}
+
+static void print_seconds(FILE *f, double s)
+{
+	if (isnan(s))
+		fputs("unknown", f);
+	else if (s < 90)
+		fprintf(f, "%.3g s", s);
+	else if (s < 5400)
+		fprintf(f, "%.0f min", s / 60);
+	else
+		fprintf(f, "%.1f h", s / 3600);
+}
+
+static void print_heading(FILE *f, const struct preview *p, const struct rates *r, const struct cell *c)
+{
+	char on[200] = "host";
+	if (p->gpu_layers)
+		snprintf(on, sizeof on, "%s%s, %d of %d layers", r->gpu.name,
+			 p->gpu_layers < p->model.n_layer ? "+host" : "", p->gpu_layers, p->model.n_layer);
+	fprintf(f, "\n%s on %s, KV %s/%s, depth %d%s%s", c->model, *p->skipped.text ? "no device" : on, c->type_k,
+		c->type_v, c->n_depth, c->snapkv ? ", SnapKV " : "", c->snapkv ? c->snapkv : "");
+	if (c->n_threads)
+		fprintf(f, ", %d threads", c->n_threads);
+	fputc('\n', f);
+}
+
+struct total {
+	double seconds;
+	int runs;
+	int skipped;
+};
+
+static void print_group(FILE *f, const struct preview *p, const struct rates *r, const struct runner_options *o,
+			const struct cell *cells, const struct plan_group *g, struct total *t)
+{
+	const struct cell *last = NULL;
+	double others = prefill_seconds(p, r, 0, cells[g->sequence[0]].n_depth);
+	print_heading(f, p, r, &cells[g->sequence[0]]);
+	for (int i = 0; i < g->n; i++) {
+		const struct cell *c = &cells[g->sequence[i]];
+		char label[CELL_LABEL_SIZE];
+		double pass = *p->skipped.text ? 0 : pass_seconds(p, r, o, c);
+		cell_label(c, label);
+		fprintf(f, "  %-20s %-12s %-5s", label, c->mode, c->fusion);
+		if (*p->skipped.text) {
+			fprintf(f, " skipped: %s\n", p->skipped.text);
+			t->skipped++;
+			continue;
+		}
+		fprintf(f, " %d runs, ", o->repetitions);
+		print_seconds(f, o->repetitions * pass);
+		fputc('\n', f);
+		t->runs += o->repetitions;
+		t->seconds += o->repetitions * pass;
+		if (!last || !cell_same_unit(last, c))
+			others += pass;
+		last = c;
+	}
+	if (*p->skipped.text)
+		return;
+	fputs("  and before them the depth's prefill and the direct references: ", f);
+	print_seconds(f, others);
+	fputc('\n', f);
+	t->seconds += others;
+}
+
+static void print_end(FILE *f, const struct rates *r, const struct total *t, int host, int gpu)
+{
+	fprintf(f, "\n%d runs, about ", t->runs);
+	print_seconds(f, t->seconds);
+	if (t->skipped)
+		fprintf(f, "; %d cells skipped", t->skipped);
+	fputs(".\nEvery second repetition runs the cells above backwards. The estimate takes tokens by the bytes that "
+	      "they\n"
+	      "read, and prefill by its FLOPs,\n",
+	      f);
+	if (gpu)
+		fprintf(f, "on the GPU at %.0f %% of the %.0f GB/s and %.3g %% of the %.0f TFLOP/s that it states,\n",
+			100 * GPU_DECODE_SHARE, r->gpu.bandwidth / 1e9, 100 * GPU_PREFILL_SHARE,
+			r->gpu.bf16_rate / 1e12);
+	if (host)
+		fprintf(f, "on the host at %.1f GB/s and %.3g TFLOP/s as just measured,\n", r->host_bytes_s / 1e9,
+			r->host_flop_s / 1e12);
+	fprintf(f,
+		"%.0f ms for each MB of logits that is checked, models read at %.0f GB/s to hash and to load them.\n"
+		"Launches, captures, and warm-ups that do not settle at once are not in it.\n",
+		CHECK_S_PER_BYTE * 1e9, FILE_BYTES_S / 1e9);
+}
+
+int dry_run_print(const struct cell *cells, int n, const struct runner_options *o, const struct engine_settings *e,
+		  FILE *f, struct error *err)
+{
+	struct rates r = {.host_threads = -1};
+	struct preview p;
+	const struct cell *last = NULL;
+	int layers = 0;
+	struct plan plan;
+	struct total t = {0};
+	int rc = plan_build(cells, n, o->seed, &plan, err), host = 0, gpu = 0;
+	if (device_cuda_gpu(&r.gpu, &r.no_gpu))
+		r.gpu = (struct cuda_gpu){0};
+	else
+		*r.no_gpu.text = '\0';
+	r.gpu_free = e->device_memory;
+	if (!*r.no_gpu.text && !r.gpu_free && device_cuda_free_memory(&r.gpu_free, NULL))
+		r.gpu_free = 0;
+	if (!rc)
+		fprintf(f, "dry run of %d cells: nothing is measured or written\n", n);
+	for (int i = 0; i < plan.n_groups && !rc; i++) {
+		const struct plan_group *g = &plan.groups[i];
+		const struct cell *first = &cells[g->sequence[0]];
+		if ((rc = preview_open(&p, &r, e, first, group_context(cells, g, o), err)))
+			break;
+		int runs = !*p.skipped.text;
+		if (runs && !(last && cell_same_placement(last, first) && layers == p.gpu_layers))
+			t.seconds += 2 * (double)p.model.file.map_bytes / FILE_BYTES_S;
+		last = first;
+		layers = p.gpu_layers;
+		host |= runs && p.host_bytes > 0;
+		gpu |= runs && p.gpu_layers > 0;
+		print_group(f, &p, &r, o, cells, g, &t);
+		model_close(&p.model);
+	}
+	plan_free(&plan);
+	if (!rc)
+		print_end(f, &r, &t, host, gpu);
+	return rc;
+}

@@ -1,0 +1,21 @@
+/*
+ * bench --dry-run: what a sweep would do, in which order, and about how long it would take.
+ *
+ * Nothing is loaded on a GPU and nothing is written. The host's read bandwidth and the rate of its products are
+ * measured where cells run there, about three seconds; of a GPU the driver is asked what the card states.
+ */
+#ifndef GEMMARK_HARNESS_CLI_DRY_RUN_H
+#define GEMMARK_HARNESS_CLI_DRY_RUN_H
+
+#include <stdio.h>
+
+#include "engine/error.h"
+#include "harness/cli/engine_workload.h"
+#include "harness/matrix.h"
+#include "harness/runner.h"
+
+/* cells: (n), as matrix_cells leaves them; their models were checked. */
+int dry_run_print(const struct cell *cells, int n, const struct runner_options *o, const struct engine_settings *e,
+		  FILE *f, struct error *err);
+
+#endif
