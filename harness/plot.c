@@ -81,6 +81,8 @@ static int draw_cost(struct plot_figure *f, enum plot_metric metric, struct erro
 	c.axis = plot_axis_time(lo, hi, bars, plot_axis_wants_ms(lo, hi, bars), PLOT_CHART_TICKS);
 	plot_axis_label(c.y_text, &c.axis, texts[metric].label);
 	rc = plot_chart_draw(&c, f, texts[metric].name, err);
+	if (!rc)
+		plot_chart_note_gaps(&c, f);
 done:
 	free(c.cells);
 	return rc;
@@ -137,6 +139,8 @@ static int draw_overhead(struct plot_figure *f, struct error *err)
 	}
 	c.axis = plot_axis_percent(fmin(lo, 0), fmax(hi, 0), PLOT_CHART_TICKS);
 	rc = plot_chart_draw(&c, f, "overhead", err);
+	if (!rc)
+		plot_chart_note_gaps(&c, f);
 done:
 	free(c.cells);
 	return rc;
@@ -310,6 +314,29 @@ done:
 	return rc;
 }
 
+/* Rows that are not drawn: how many, and the first few of them. */
+static void note_left_out(const struct plot_request *request, const struct plot_data *d)
+{
+	enum { SHOWN = 4 };
+	const struct csv_table *t = &d->table;
+	char list[320] = "";
+	size_t n = 0;
+	for (size_t row = 0; row < t->n_rows && n < SHOWN; row++) {
+		const char *text[] = {csv_table_text(t, row, d->column[PLOT_COLUMN_MODE]),
+				      csv_table_text(t, row, d->column[PLOT_COLUMN_N_DEPTH]),
+				      csv_table_text(t, row, d->column[PLOT_COLUMN_STATUS])};
+		size_t used = strlen(list);
+		if (!strcmp(text[2], "ok") || !strcmp(csv_table_text(t, row, d->column[PLOT_COLUMN_N_GEN]), "0"))
+			continue;
+		snprintf(list + used, sizeof list - used, "%s%.24s at depth %.12s (%.12s)", used ? ", " : "", text[0],
+			 text[1], text[2]);
+		n++;
+	}
+	if (d->n_left_out)
+		plot_note(request, "%zu rows of %s are left out, their status is not ok: %s%s", d->n_left_out, t->path,
+			  list, d->n_left_out > n ? ", ..." : "");
+}
+
 int plot_results(const struct plot_request *request, struct error *err)
 {
 	assert(request->formats);
@@ -324,8 +351,11 @@ int plot_results(const struct plot_request *request, struct error *err)
 	else
 		rc = plot_data_load(d, runs, tokens, err);
 	if (!rc) {
-		if (d->n_left_out)
-			plot_note(request, "%zu rows of %s are left out: their status is not ok", d->n_left_out, runs);
+		note_left_out(request, d);
+		if (d->table.cut)
+			plot_note(request, "%s: its last line is unfinished and left out", runs);
+		if (d->tokens_cut)
+			plot_note(request, "%s: its last line is unfinished and left out", tokens);
 		rc = draw_all(request, d, out, err);
 		plot_data_free(d);
 	}

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int plot_chart_alloc(struct plot_chart *c, int n_series, int n_x, struct error *err)
 {
@@ -126,4 +127,22 @@ int plot_chart_draw(const struct plot_chart *c, struct plot_figure *f, const cha
 	plot_script_ticks(s, "ytick_at", "ytick_text", &c->axis.ticks);
 	write_blocks(c, f->dat, &axis);
 	return plot_figure_finish(f, c->templates, err);
+}
+
+void plot_chart_note_gaps(const struct plot_chart *c, const struct plot_figure *f)
+{
+	for (int i = 0; i < c->n_series; i++) {
+		char list[96] = "";
+		int missing = 0;
+		for (int k = 0; k < c->n_x; k++) {
+			size_t used = strlen(list);
+			if (c->cells[i * c->n_x + k].n)
+				continue;
+			missing++;
+			snprintf(list + used, sizeof list - used, "%s%ld", used ? ", " : "", c->xs[k]);
+		}
+		if (missing)
+			plot_note(f->request, "%s: left out: %s has no value at %s %s", f->stem, c->names[i],
+				  missing == c->n_x ? "any" : c->x_name, missing == c->n_x ? c->x_name : list);
+	}
 }

@@ -39,5 +39,7 @@ int plot_chart_alloc(struct plot_chart *c, int n_series, int n_x, struct error *
 void plot_chart_bounds(const struct plot_chart *c, bool quantiles, double *lo, double *hi);
 /* Writes and draws the figure. */
 int plot_chart_draw(const struct plot_chart *c, struct plot_figure *f, const char *name, struct error *err);
+/* Says which points the series of a figure that was drawn lack. */
+void plot_chart_note_gaps(const struct plot_chart *c, const struct plot_figure *f);
 
 #endif

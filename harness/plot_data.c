@@ -291,6 +291,7 @@ static int load_tokens(struct plot_data *d, const char *path, struct error *err)
 	int rc = csv_table_read(&t, path, err);
 	if (rc)
 		return rc;
+	d->tokens_cut = t.cut;
 	for (int c = 0; c < TOKEN_COLUMN_COUNT; c++) {
 		column[c] = csv_table_column(&t, names[c], err);
 		if (column[c] < 0) {

@@ -101,6 +101,7 @@ struct plot_data {
 	const char *modes[PLOT_DATA_MAX_MODES]; /* direct first, the known ones, then by name */
 	struct plot_panel panels[PLOT_DATA_MAX_COMBINATIONS];
 	size_t n_left_out; /* generation rows whose status is not ok */
+	bool tokens_cut;   /* an unfinished last line of tokens.csv was left out; table.cut: of runs.csv */
 };
 
 struct plot_summary {

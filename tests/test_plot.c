@@ -444,6 +444,44 @@ static void one_depth_and_no_direct(void **state)
 	expect_in_svg("latency.svg", (const char *const[]){"graph-params<", "graph-update<", "context depth 0", NULL});
 }
 
+static void expect_note(const struct seen *seen, const char *text)
+{
+	for (int i = 0; i < seen->n_notes; i++)
+		if (strstr(seen->note[i], text))
+			return;
+	fail_msg("no note says: %s", text);
+}
+
+/* Lines that a killed sweep cut off, a cell that failed, and a value that nobody knows: each is said. */
+static void what_is_left_out_is_told(void **state)
+{
+	(void)state;
+	static const char rest[] = ",0,f16,f16,2,Xeon,d4ce5da,";
+	struct seen seen;
+	FILE *runs = create("runs.csv"), *tokens = create("tokens.csv");
+	fputs(RUNS_HEADER, runs);
+	fputs(TOKENS_HEADER, tokens);
+	for (int i = 0; i < 4; i++) {
+		const char *status = i == 3 ? "failed" : "ok", *mode = i % 2 ? "graph-params" : "direct";
+		fprintf(runs, "%s,1,r%d,%s,,0,m,m.gguf,gemma4,Q8_0,0,11,%d,%s,full%s%s,\n", i % 2 ? "" : "7", i, status,
+			i / 2 * 128, mode, rest, i == 3 ? "" : "5000");
+		fprintf(tokens, "r%d,measure,0,7,5000,direct\n", i);
+	}
+	fputs("7,1,r9,ok,,0,m,m.gg", runs);
+	fputs("r9,mea", tokens);
+	assert_int_equal(fclose(runs), 0);
+	assert_int_equal(fclose(tokens), 0);
+	plot_well(&seen);
+	expect_note(&seen, "1 rows of ");
+	expect_note(&seen, "graph-params at depth 128 (failed)");
+	expect_note(&seen, "/runs.csv: its last line is unfinished and left out");
+	expect_note(&seen, "/tokens.csv: its last line is unfinished and left out");
+	expect_note(&seen, "latency: left out: graph-params has no value at depth 128");
+	expect_note(&seen, "submit: left out: graph-params has no value at any depth");
+	expect_note(&seen, "overhead: left out: graph-params has no value at depth 128");
+	assert_int_equal(seen.n_notes, 6);
+}
+
 static void combinations_are_not_mixed(void **state)
 {
 	(void)state;
@@ -608,6 +646,7 @@ int main(void)
 		cmocka_unit_test_setup(svg_is_well_formed_text, make_dir),
 		cmocka_unit_test_setup(png_shows_every_curve, make_dir),
 		cmocka_unit_test_setup(one_depth_and_no_direct, make_dir),
+		cmocka_unit_test_setup(what_is_left_out_is_told, make_dir),
 		cmocka_unit_test_setup(combinations_are_not_mixed, make_dir),
 		cmocka_unit_test_setup(names_are_only_text, make_dir),
 		cmocka_unit_test_setup(hostile_results_are_refused, make_dir),
