@@ -38,10 +38,11 @@ int selftest_record_open(struct selftest_record **out, const char *directory, co
 	}
 	snprintf(r->path, sizeof r->path, "%s/%s/verdicts.csv", directory, kind);
 	errno = 0;
-	if (!rc && (!(r->verdicts = fopen(r->path, "wx")) ||
-		    fputs("schema_version,sweep,test,mode,fusion,type_k,type_v,n_gpu_layers_asked,n_threads_asked,runs,"
-			  "slowed,verdict,effect,low,high,p,p_holm,p_least,variability,detectable\n",
-			  r->verdicts) == EOF))
+	if (!rc &&
+	    (!(r->verdicts = fopen(r->path, "wx")) ||
+	     fputs("schema_version,sweep,test,mode,fusion,type_k,type_v,n_gpu_layers_asked,n_threads_asked,snapkv,runs,"
+		   "slowed,verdict,effect,low,high,p,p_holm,p_least,variability,detectable\n",
+		   r->verdicts) == EOF))
 		rc = verdicts_failed(r, err);
 	if (rc) {
 		selftest_record_close(r, NULL);
@@ -73,9 +74,10 @@ int selftest_record_verdicts(struct selftest_record *r, int sweep, const struct 
 		char label[CELL_LABEL_SIZE], text[ROW_NUMBER_SIZE];
 		cell_label(c, label);
 		fprintf(r->verdicts,
-			"\"%d\",\"%d\",\"%s\",\"%s\",\"%s\",\"%s\",\"%s\",\"%d\",\"%d\",\"%d\",\"%d\",\"%s\"",
+			"\"%d\",\"%d\",\"%s\",\"%s\",\"%s\",\"%s\",\"%s\",\"%d\",\"%d\",\"%s\",\"%d\",\"%d\",\"%s\"",
 			SCHEMA_VERSION, sweep, label, c->mode, c->fusion, c->type_k, c->type_v, c->n_gpu_layers,
-			c->n_threads, r->runs, i == slowed, verdict_name(v[i].kind));
+			c->n_threads, c->snapkv ? c->snapkv : SNAPKV_OFF, r->runs, i == slowed,
+			verdict_name(v[i].kind));
 		for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
 			fprintf(r->verdicts, ",\"%s\"", row_real_text(numbers[k], text));
 		fputc('\n', r->verdicts);

@@ -209,6 +209,7 @@ static const struct option_spec options[] = {
 	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
 	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
 	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
+	{"--snapkv", "off|BUDGET[,window=W][,pool=P]", "as for bench (default off)", axis_snapkv},
 	{"--prefill-precision", "bf16|f32", "GPU, as for bench (default bf16)", apply_prefill_precision},
 	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
 	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},
