@@ -19,6 +19,7 @@
 #include "engine/cpu_share.h"
 #include "engine/device.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/team.h"
 
 enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, SEND_MAX = 256 };
 
@@ -69,6 +70,7 @@ struct allocation {
 struct host_device {
 	struct device base;
 	int n_threads;
+	struct cpu_team *team; /* null: one thread */
 	struct recording queue;
 	struct recording capture;
 	bool capturing;
@@ -195,8 +197,12 @@ static void run(const struct recording *r)
 
 static void drain(struct host_device *h)
 {
+	if (h->queue.n_nodes == 0)
+		return;
 	omp_set_num_threads(h->n_threads);
+	cpu_team_use(h->team);
 	run(&h->queue);
+	cpu_team_use(NULL);
 	h->queue.n_nodes = 0;
 	h->queue.n_bytes = 0;
 }
@@ -590,6 +596,7 @@ static void host_close(struct device *d)
 	free(h->allocations);
 	recording_free(&h->queue);
 	recording_free(&h->capture);
+	cpu_team_close(h->team);
 	free(h);
 }
 
@@ -637,6 +644,10 @@ int device_host_open(struct device **out, int n_threads, struct error *err)
 		n_threads = cpu_share_threads(&share);
 	}
 	h->n_threads = n_threads;
+	if (n_threads > 1 && !(h->team = cpu_team_open(n_threads))) {
+		free(h);
+		return error_set(err, ERROR_MEMORY, "host device: no %d threads to be had; use fewer", n_threads);
+	}
 	*out = &h->base;
 	return 0;
 }

@@ -16,7 +16,8 @@
 enum {
 	TILE_KEYS = 64,
 	BLOCK_ROWS = 64,             /* query rows that prefill aims at in a block */
-	PARALLEL_PRODUCTS = 1 << 16, /* multiplications in decode that are worth a parallel region */
+	PARALLEL_PRODUCTS = 1 << 16, /* multiplications in decode that are worth sharing out */
+	PARALLEL_SUMS = 1 << 15,     /* and additions */
 };
 
 /* The keys of a cache that a position sees, as indices: logical positions, or slots where nothing wraps. */
@@ -167,60 +168,83 @@ static struct span attended(const struct kv *kv, int window, int pos, int evicte
 	return s;
 }
 
-void k_attention_split(const struct attention_split_params *p)
+struct split_loop {
+	const struct attention_split_params *p;
+	struct span all;
+	int group;
+	size_t each;   /* bytes of scratch of a thread */
+	char *scratch; /* of all threads */
+};
+
+/* One split of one KV head. */
+static void split_task(const struct split_loop *l, int task, int thread)
 {
+	const struct attention_split_params *p = l->p;
 	const struct cpu_inner *inner = cpu_inner();
-	const struct step step = cpu_step(&p->at);
 	const struct kv *kv = &p->kv;
-	const int group = p->n_heads / kv->n_kv_heads;
-	const struct span all = attended(kv, p->window, step.pos, step.evicted);
-	const int n_keys = all.end - all.first;
+	const int n_keys = l->all.end - l->all.first;
 	const size_t hd = (size_t)kv->head_dim;
-	const size_t row = hd + 2;
-	const int n_tasks = kv->n_kv_heads * p->n_splits;
-	const int parallel = n_tasks > 1 && (size_t)n_keys * hd * (size_t)p->n_heads > PARALLEL_PRODUCTS;
-	const int threads = parallel ? cpu_threads() : 1;
-	const size_t each = block_bytes(group, kv->head_dim);
-	char *scratch = cpu_scratch(each * (size_t)threads);
+	const int kv_head = task % kv->n_kv_heads;
+	const int split = task / kv->n_kv_heads;
+	const size_t before = (size_t)split * (size_t)p->split_len;
+	struct span keys = l->all;
+	struct block b;
 
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (parallel)
-	for (int task = 0; task < n_tasks; task++) {
-		const int kv_head = task % kv->n_kv_heads;
-		const int split = task / kv->n_kv_heads;
-		const size_t before = (size_t)split * (size_t)p->split_len;
-		struct span keys = all;
-		struct block b;
+	if (before < (size_t)n_keys) {
+		keys.first = l->all.first + (int)before;
+		if (keys.end - keys.first > p->split_len)
+			keys.end = keys.first + p->split_len;
+		block_init(&b, l->scratch + l->each * (size_t)thread, kv, kv_head, l->group);
+		for (int g = 0; g < l->group; g++)
+			block_set_row(inner, &b, g, p->q + (size_t)(kv_head * l->group + g) * hd, p->scale, keys);
+		block_attend(inner, &b, keys);
+	}
+	for (int g = 0; g < l->group; g++) {
+		const size_t head = (size_t)(kv_head * l->group + g);
+		float *out = p->partial + (head * (size_t)p->n_splits + (size_t)split) * (hd + 2);
 
-		if (before < (size_t)n_keys) {
-			keys.first = all.first + (int)before;
-			if (keys.end - keys.first > p->split_len)
-				keys.end = keys.first + p->split_len;
-			block_init(&b, scratch + each * (size_t)cpu_thread(), kv, kv_head, group);
-			for (int g = 0; g < group; g++)
-				block_set_row(inner, &b, g, p->q + (size_t)(kv_head * group + g) * hd, p->scale, keys);
-			block_attend(inner, &b, keys);
+		if (before >= (size_t)n_keys) {
+			out[hd + 1] = 0.0f;
+			continue;
 		}
-		for (int g = 0; g < group; g++) {
-			const size_t head = (size_t)(kv_head * group + g);
-			float *out = p->partial + (head * (size_t)p->n_splits + (size_t)split) * row;
-
-			if (before >= (size_t)n_keys) {
-				out[hd + 1] = 0.0f;
-				continue;
-			}
-			memcpy(out, b.sums + (size_t)g * b.stride, hd * sizeof(float));
-			out[hd] = b.m[g];
-			out[hd + 1] = b.l[g];
-		}
+		memcpy(out, b.sums + (size_t)g * b.stride, hd * sizeof(float));
+		out[hd] = b.m[g];
+		out[hd + 1] = b.l[g];
 	}
 }
 
-void k_attention_combine(const struct attention_combine_params *p)
+static void split_part(void *ctx, int begin, int end, int thread)
 {
+	for (int task = begin; task < end; task++)
+		split_task(ctx, task, thread);
+}
+
+void k_attention_split(const struct attention_split_params *p)
+{
+	const struct step step = cpu_step(&p->at);
+	const struct kv *kv = &p->kv;
+	struct split_loop l = {
+		.p = p,
+		.all = attended(kv, p->window, step.pos, step.evicted),
+		.group = p->n_heads / kv->n_kv_heads,
+		.each = block_bytes(p->n_heads / kv->n_kv_heads, kv->head_dim),
+	};
+	const int n_tasks = kv->n_kv_heads * p->n_splits;
+	const size_t products = (size_t)(l.all.end - l.all.first) * (size_t)kv->head_dim * (size_t)p->n_heads;
+	const int parallel = products > PARALLEL_PRODUCTS;
+
+	l.scratch = cpu_scratch(l.each * (size_t)(parallel ? cpu_threads() : 1));
+	cpu_parallel(n_tasks, parallel ? 1 : n_tasks, split_part, &l);
+}
+
+static void combine_part(void *ctx, int begin, int end, int thread)
+{
+	const struct attention_combine_params *p = ctx;
 	const size_t hd = (size_t)p->head_dim;
 	const size_t row = hd + 2;
 
-	for (int h = 0; h < p->n_heads; h++) {
+	(void)thread;
+	for (int h = begin; h < end; h++) {
 		const float *partial = p->partial + (size_t)h * (size_t)p->n_splits * row;
 		float *restrict y = p->y + (size_t)h * hd;
 		float m = -INFINITY;
@@ -244,6 +268,13 @@ void k_attention_combine(const struct attention_combine_params *p)
 		for (size_t i = 0; i < hd; i++)
 			y[i] /= l;
 	}
+}
+
+void k_attention_combine(const struct attention_combine_params *p)
+{
+	const int parallel = (size_t)p->n_heads * (size_t)p->n_splits * (size_t)p->head_dim > PARALLEL_SUMS;
+
+	cpu_parallel(p->n_heads, parallel ? 1 : p->n_heads, combine_part, (void *)p);
 }
 
 /* Tokens t0 .. t0 + n of a prefill, for the query heads of one KV head. */

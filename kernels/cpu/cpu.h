@@ -2,7 +2,7 @@
  * The kernels as C functions, for the host device.
  *
  * Each k_NAME(p) does what kernels/params.h says of NAME_params, on the calling
- * thread's OpenMP team. Results do not depend on the number of threads: every
+ * thread's team (team.h) or its OpenMP threads. Results do not depend on the number of threads: every
  * output element is computed by one thread in one fixed order.
  */
 #ifndef GEMMARK_KERNELS_CPU_CPU_H

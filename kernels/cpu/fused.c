@@ -1,5 +1,8 @@
-/* The fused kernels: on the host each is the composition that params.h names. */
-#include "kernels/cpu/cpu.h"
+/*
+ * The fused kernels: on the host each is the composition that params.h names. Of a decoded token, products of the same
+ * activations and what follows row by row are one loop.
+ */
+#include "kernels/cpu/inner.h"
 
 static void norm(const float *x, const float *weight, float *y, int n_rows, int n, float eps)
 {
@@ -59,6 +62,17 @@ static void rope(const struct qkv_prepare_params *p, float *x, int n_heads)
 void k_norm_matmul(const struct norm_matmul_params *p)
 {
 	norm(p->x, p->weight, p->normed, p->n_tokens, p->n, p->eps);
+	if (p->n_tokens <= CPU_FEW_TOKENS) {
+		cpu_products(&(struct cpu_products){
+			.w = {&p->w[0], &p->w[1], &p->w[2]},
+			.y = {p->y[0], p->y[1], p->y[2]},
+			.n = p->n_matmuls,
+			.x = p->normed,
+			.n_tokens = p->n_tokens,
+			.cap = p->cap,
+		});
+		return;
+	}
 	for (int i = 0; i < p->n_matmuls; i++)
 		matmul(&p->w[i], p->normed, p->y[i], p->n_tokens);
 	if (p->cap > 0.0f) {
@@ -124,6 +138,18 @@ void k_norm_add(const struct norm_add_params *p)
 void k_norm_gated(const struct norm_gated_params *p)
 {
 	norm(p->x, p->weight, p->normed, p->n_tokens, p->n, p->eps);
+	if (p->n_tokens <= CPU_FEW_TOKENS) {
+		const struct cpu_products products = {
+			.w = {&p->w_gate, &p->w_up},
+			.y = {p->gate, p->up},
+			.n = 2,
+			.x = p->normed,
+			.n_tokens = p->n_tokens,
+		};
+
+		cpu_products_gated(&products, p->act, NULL, 0, p->y);
+		return;
+	}
 	matmul(&p->w_gate, p->normed, p->gate, p->n_tokens);
 	matmul(&p->w_up, p->normed, p->up, p->n_tokens);
 	gated(p->gate, p->w_gate.n_out, p->up, p->w_up.n_out, p->y, p->n_tokens, p->w_gate.n_out, p->act);
@@ -131,6 +157,13 @@ void k_norm_gated(const struct norm_gated_params *p)
 
 void k_matmul_gated(const struct matmul_gated_params *p)
 {
+	if (p->n_tokens <= CPU_FEW_TOKENS) {
+		const struct cpu_products products = {
+			.w = {&p->w}, .y = {p->gate}, .n = 1, .x = p->x, .n_tokens = p->n_tokens};
+
+		cpu_products_gated(&products, p->act, p->up, (size_t)p->up_stride, p->y);
+		return;
+	}
 	matmul(&p->w, p->x, p->gate, p->n_tokens);
 	gated(p->gate, p->w.n_out, p->up, p->up_stride, p->y, p->n_tokens, p->w.n_out, p->act);
 }

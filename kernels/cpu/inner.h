@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/team.h"
 
 enum {
 	CPU_SPAN = 512,    /* floats; a tile of activations this deep stays in the first-level cache */
@@ -64,6 +65,21 @@ extern const struct cpu_inner cpu_inner_avx512;
 /* That of the ISA in use. */
 const struct cpu_inner *cpu_inner(void);
 
+/* Rows of a few matrices times the same activations, at most CPU_FEW_TOKENS rows of them: what a decoded token is. */
+enum { CPU_FEW_TOKENS = 2, CPU_PRODUCTS = 3 };
+struct cpu_products {
+	const struct weight *w[CPU_PRODUCTS]; /* (n), n_expert 1 each */
+	float *y[CPU_PRODUCTS];               /* (n_tokens, n_out) each */
+	int n;
+	const float *x; /* (n_tokens, n_in) */
+	int n_tokens;
+	float cap; /* above 0: softcap of y */
+};
+/* One loop for all. */
+void cpu_products(const struct cpu_products *p);
+/* The same, and out = act(y[0]) * up, row by row; up: y[1] where n is 2. out may be y[0]. */
+void cpu_products_gated(const struct cpu_products *p, int act, const float *up, size_t up_stride, float *out);
+
 /*
  * 64-byte aligned memory of the calling thread, contents undefined, valid until its next
  * call from the same thread. Grows and is kept; given back by cpu_scratch_free or when the thread ends.
@@ -72,10 +88,6 @@ const struct cpu_inner *cpu_inner(void);
  */
 void *cpu_scratch(size_t bytes);
 
-static inline int cpu_threads(void)
-{
-	return omp_get_max_threads();
-}
 static inline int cpu_thread(void)
 {
 	return omp_get_thread_num();

@@ -1,8 +1,8 @@
 /*
  * Products of weight matrices with activations.
  *
- * Few tokens: the inner matvec, straight from the weights as they lie, a block of rows at a time, so that
- * a second token finds the block in the cache. Many: the activations are packed once, in
+ * Few tokens: the inner matvec, straight from the weights as they lie, some rows at a time, so that
+ * a second token finds them in the cache. Many: the activations are packed once, in
  * spans of CPU_SPAN; then a block of rows is expanded to float32 a span at a time and multiplied with
  * all tokens while it is in the second-level cache. Both accumulate in the order that
  * inner.h states, so a row's result has the same bits either way. The packed activations take
@@ -17,8 +17,9 @@ enum {
 	ROW_BLOCK = 96,             /* rows that a thread takes at a time with many tokens: a panel of 204 KB */
 	TOKEN_CHUNK = 64,           /* tokens multiplied at a time: their result fits beside the panel */
 	CACHE_LINE = 64,            /* bytes */
-	MATVEC_BLOCK = 32,          /* rows that a thread takes at a time with few tokens */
-	MATVEC_TOKENS = 2,          /* up to so many tokens are few */
+	PART_BYTES = 32 << 10,      /* of weights that a thread takes at a time with few tokens: some microseconds */
+	PART_ROWS = 4,              /* rows that matvec reads side by side */
+	THREAD_PARTS = 4,           /* of a small matrix for each thread */
 	PARALLEL_WEIGHTS = 1 << 16, /* below so many weights a parallel region costs more than it saves */
 };
 
@@ -54,7 +55,7 @@ static float *product_y(const struct product *p, int i)
 
 static int few(const struct product *p)
 {
-	return p->count <= MATVEC_TOKENS;
+	return p->count <= CPU_FEW_TOKENS;
 }
 
 /* Floats that a row of activations takes: every span with the gap that follows it. */
@@ -150,22 +151,126 @@ static void row_product(const struct cpu_inner *inner, const struct product *p, 
 
 static int blocks_of(const struct product *p)
 {
-	const int block = few(p) ? MATVEC_BLOCK : ROW_BLOCK;
-
-	return (p->w->n_out + block - 1) / block;
+	return (p->w->n_out + ROW_BLOCK - 1) / ROW_BLOCK;
 }
 
-/* Block b of blocks_of(p). */
+/* Block b of blocks_of(p); few: without scratch. */
 static void product_block(const struct cpu_inner *inner, const struct product *p, int b, struct block_scratch *s)
 {
-	const int block = few(p) ? MATVEC_BLOCK : ROW_BLOCK;
-	const int row = b * block;
-	const int n = p->w->n_out - row < block ? p->w->n_out - row : block;
+	const int row = b * ROW_BLOCK;
+	const int n = p->w->n_out - row < ROW_BLOCK ? p->w->n_out - row : ROW_BLOCK;
 
 	if (few(p))
 		row_product(inner, p, (size_t)row, (size_t)n);
 	else
 		block_product(inner, p, (size_t)row, n, s);
+}
+
+/* ---- few tokens ---- */
+
+/* Rows of a part, so that threads find enough of them, and each is worth its taking. */
+static int part_rows(const struct weight *w, int n_rows)
+{
+	const size_t row = cpu_row_bytes(w->type, (size_t)w->n_in, w->scales != NULL);
+	const int by_bytes = (int)(PART_BYTES / (row ? row : 1));
+	const int by_threads = n_rows / (THREAD_PARTS * cpu_threads());
+	const int rows = by_bytes < by_threads ? by_bytes : by_threads;
+
+	return rows < PART_ROWS ? PART_ROWS : rows / PART_ROWS * PART_ROWS;
+}
+
+/* Below that all rows are one part. */
+static int worth_sharing(const struct weight *w, int n_rows, int n_tokens)
+{
+	return (size_t)w->n_in * (size_t)n_rows * (size_t)n_tokens > PARALLEL_WEIGHTS;
+}
+
+struct products_loop {
+	const struct cpu_inner *inner;
+	const struct cpu_products *p;
+	int act;
+	const float *up;
+	size_t up_stride;
+	float *out;
+};
+
+static void matvec_rows(const struct products_loop *l, int i, int row, int n_rows)
+{
+	const struct cpu_products *p = l->p;
+	const struct weight *w = p->w[i];
+
+	for (int t = 0; t < p->n_tokens; t++) {
+		float *y = p->y[i] + (size_t)t * (size_t)w->n_out + row;
+
+		l->inner->matvec(w, (size_t)row, (size_t)n_rows, p->x + (size_t)t * (size_t)w->n_in, y);
+		if (p->cap > 0.0f)
+			l->inner->softcap(y, (size_t)n_rows, p->cap);
+	}
+}
+
+/* The rows of all matrices, one behind the other. */
+static void products_part(void *ctx, int begin, int end, int thread)
+{
+	const struct products_loop *l = ctx;
+
+	(void)thread;
+	for (int i = 0; begin < end; i++) {
+		const int rows = l->p->w[i]->n_out;
+		const int last = end < rows ? end : rows;
+
+		if (begin < last)
+			matvec_rows(l, i, begin, last - begin);
+		begin = begin < rows ? 0 : begin - rows;
+		end -= rows;
+	}
+}
+
+void cpu_products(const struct cpu_products *p)
+{
+	struct products_loop l = {.inner = cpu_inner(), .p = p};
+	int rows = 0;
+
+	assert(p->n >= 1 && p->n <= CPU_PRODUCTS && p->n_tokens <= CPU_FEW_TOKENS);
+	for (int i = 0; i < p->n; i++)
+		rows += p->w[i]->n_out;
+	cpu_parallel(rows, worth_sharing(p->w[0], rows, p->n_tokens) ? part_rows(p->w[0], rows) : rows, products_part,
+		     &l);
+}
+
+static void gated_part(void *ctx, int begin, int end, int thread)
+{
+	const struct products_loop *l = ctx;
+	const struct cpu_products *p = l->p;
+	const size_t n_out = (size_t)p->w[0]->n_out;
+
+	(void)thread;
+	for (int i = 0; i < p->n; i++)
+		matvec_rows(l, i, begin, end - begin);
+	for (int t = 0; t < p->n_tokens; t++) {
+		const size_t at = (size_t)t * n_out + (size_t)begin;
+		const float *up = p->n == 2 ? p->y[1] + at : l->up + (size_t)t * l->up_stride + begin;
+
+		l->inner->gated(p->y[0] + at, up, l->act, l->out + at, end - begin);
+	}
+}
+
+void cpu_products_gated(const struct cpu_products *p, int act, const float *up, size_t up_stride, float *out)
+{
+	struct products_loop l = {
+		.inner = cpu_inner(), .p = p, .act = act, .up = up, .up_stride = up_stride, .out = out};
+	const int rows = p->w[0]->n_out;
+
+	assert(p->n_tokens <= CPU_FEW_TOKENS && (p->n == 1 || (p->n == 2 && p->w[1]->n_out == rows)));
+	cpu_parallel(rows, worth_sharing(p->w[0], rows * p->n, p->n_tokens) ? part_rows(p->w[0], rows) : rows,
+		     gated_part, &l);
+}
+
+/* ---- the kernels ---- */
+
+static void few_part(void *ctx, int begin, int end, int thread)
+{
+	(void)thread;
+	row_product(cpu_inner(), ctx, (size_t)begin, (size_t)(end - begin));
 }
 
 void k_matmul(const struct matmul_params *p)
@@ -181,15 +286,13 @@ void k_matmul(const struct matmul_params *p)
 		.y_stride = (size_t)p->y_stride,
 	};
 	const int blocks = blocks_of(&product);
-	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)p->n_tokens > PARALLEL_WEIGHTS;
+	const int parallel = worth_sharing(&p->w, p->w.n_out, p->n_tokens);
 	const int threads = parallel ? cpu_threads() : 1;
 	struct block_scratch *scratch;
 
 	assert(p->w.n_expert <= 1 && (p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0));
 	if (few(&product)) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (parallel)
-		for (int b = 0; b < blocks; b++)
-			product_block(inner, &product, b, NULL);
+		cpu_parallel(p->w.n_out, parallel ? part_rows(&p->w, p->w.n_out) : p->w.n_out, few_part, &product);
 		return;
 	}
 	scratch = cpu_scratch((size_t)threads * sizeof(*scratch) + packed_floats(&product) * sizeof(float));
@@ -243,11 +346,38 @@ static struct product expert_product(const struct matmul_experts_params *p, int 
 	};
 }
 
+/* The experts of few tokens: a loop over the rows of all pairs, one pair's behind the other's. */
+static void pairs_part(void *ctx, int begin, int end, int thread)
+{
+	const struct matmul_experts_params *p = ctx;
+	const int n_out = p->w.n_out;
+
+	(void)thread;
+	while (begin < end) {
+		const int pair = begin / n_out, row = begin % n_out;
+		const int n = end - begin < n_out - row ? end - begin : n_out - row;
+		const float *x = p->x + (size_t)(p->x_per_expert ? pair : pair / p->n_used) * (size_t)p->w.n_in;
+
+		cpu_inner()->matvec(&p->w, (size_t)p->ids[pair] * (size_t)n_out + (size_t)row, (size_t)n, x,
+				    p->y + (size_t)pair * (size_t)n_out + row);
+		begin += n;
+	}
+}
+
 void k_matmul_experts(const struct matmul_experts_params *p)
 {
 	const struct cpu_inner *inner = cpu_inner();
 	const int n_pairs = p->n_tokens * p->n_used;
 	const int n_expert = p->w.n_expert;
+
+	if (p->n_tokens <= CPU_FEW_TOKENS) {
+		const int rows = n_pairs * p->w.n_out;
+
+		assert(p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0);
+		cpu_parallel(rows, worth_sharing(&p->w, rows, 1) ? part_rows(&p->w, rows) : rows, pairs_part,
+			     (void *)p);
+		return;
+	}
 	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)n_pairs > PARALLEL_WEIGHTS;
 	const int threads = parallel ? cpu_threads() : 1;
 	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
