@@ -143,6 +143,14 @@ int device_host_threads(const struct device *d);
 /* Bytes of memory that this machine could still give, the page cache's included; 0: unknown. */
 size_t device_host_available(void);
 
+/* Time of each kernel, where one is kept. The last place is that of copies. */
+struct device_host_profile {
+	uint64_t ns[KERNEL_COUNT + 1];
+	uint64_t calls[KERNEL_COUNT + 1];
+};
+/* Adds to *p, the caller's, what is executed from now on; null stops it. Two looks at the clock a kernel. */
+void device_host_profile(struct device *d, struct device_host_profile *p);
+
 /* Instruction set that the kernels use here: "avx512", "avx2", "portable". */
 const char *device_host_isa(void);
 /* Read bandwidth of this machine's memory in bytes/s, n_threads reading a buffer of `bytes`; 0: it does not fit. */

@@ -70,7 +70,8 @@ struct allocation {
 struct host_device {
 	struct device base;
 	int n_threads;
-	struct cpu_team *team; /* null: one thread */
+	struct cpu_team *team;               /* null: one thread */
+	struct device_host_profile *profile; /* the caller's; null: none */
 	struct recording queue;
 	struct recording capture;
 	bool capturing;
@@ -159,11 +160,19 @@ static kernel_function *const functions[KERNEL_COUNT] = {
 #undef X
 };
 
-static void run(const struct recording *r)
+static void note(struct device_host_profile *p, const struct node *n, int64_t since)
+{
+	int k = n->kind == NODE_KERNEL ? n->kernel : KERNEL_COUNT;
+	p->ns[k] += (uint64_t)(clock_ns() - since);
+	p->calls[k]++;
+}
+
+static void run(const struct recording *r, struct device_host_profile *profile)
 {
 	for (int i = 0; i < r->n_nodes; i++) {
 		const struct node *n = &r->nodes[i];
 		const void *params = r->bytes + n->offset;
+		int64_t since = profile ? clock_ns() : 0;
 		switch (n->kind) {
 		case NODE_KERNEL:
 			functions[n->kernel](params);
@@ -181,7 +190,7 @@ static void run(const struct recording *r)
 		case NODE_REPLAY: {
 			struct device_exec *x;
 			memcpy(&x, params, sizeof x);
-			run(&x->rec);
+			run(&x->rec, profile);
 			x->queued = false;
 			break;
 		}
@@ -192,6 +201,8 @@ static void run(const struct recording *r)
 			break;
 		}
 		}
+		if (profile && n->kind != NODE_REPLAY && n->kind != NODE_EVENT)
+			note(profile, n, since);
 	}
 }
 
@@ -201,7 +212,7 @@ static void drain(struct host_device *h)
 		return;
 	omp_set_num_threads(h->n_threads);
 	cpu_team_use(h->team);
-	run(&h->queue);
+	run(&h->queue, h->profile);
 	cpu_team_use(NULL);
 	h->queue.n_nodes = 0;
 	h->queue.n_bytes = 0;
@@ -655,6 +666,11 @@ int device_host_open(struct device **out, int n_threads, struct error *err)
 int device_host_threads(const struct device *d)
 {
 	return ((const struct host_device *)d)->n_threads;
+}
+
+void device_host_profile(struct device *d, struct device_host_profile *p)
+{
+	host(d)->profile = p;
 }
 
 const char *device_host_isa(void)
