@@ -261,8 +261,10 @@ static char *fill(size_t bytes, int advice)
 	if (!p)
 		return NULL;
 	madvise(p, bytes, advice);
-	for (size_t i = 0; i < bytes; i++)
+	for (size_t i = 0; i < PART; i++)
 		p[i] = (char)(i % 113 % 60);
+	for (size_t i = PART; i < bytes; i += PART)
+		memcpy(p + i, p, PART);
 	return p;
 }
 

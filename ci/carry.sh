@@ -16,12 +16,13 @@ rm -rf "$to"
 mkdir -p "$to/bin" "$to/tests" "$to/lib"
 from=build/carry
 strip -o "$to/bin/gemmark" "$from/gemmark"
+strip -o "$to/bin/gemmark_host_decode" "$from/bench/gemmark_host_decode"
 for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,snapkv} \
   test_{device,hybrid,snapkv}_cuda test_cupti; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done
 # What is left that is not the C library's.
-ldd "$to/bin/gemmark" "$to"/tests/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+ldd "$to"/bin/* "$to"/tests/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
   grep -vE '/lib(c|m|dl|pthread|rt)\.so' | while read -r library; do
     cp -L "$library" "$to/lib/"
   done

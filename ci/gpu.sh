@@ -13,6 +13,7 @@
 #   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
+#   host      the host alone, E4B with half to all threads: what a loop costs, read rates, products, tokens kernel by kernel
 #   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
 #   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
@@ -23,7 +24,7 @@ set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick identical hybrid snapkv prefill selftest sweep snapsweep)
+stages=(info kernels device sanitize quick identical hybrid host snapkv prefill selftest sweep snapsweep)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -205,6 +206,15 @@ stage_hybrid() {
   return $rc
 }
 
+stage_host() {
+  need_model || return
+  local rc=0 most
+  most=$(nproc)
+  "$build/bin/gemmark_host_decode" "$model" -t "$((most / 2)),$((most * 3 / 4)),$((most * 7 / 8)),$most" -n 24 --gib 8 || rc=1
+  "$gemmark" bench -m "$model" -ngl 0 -p 0 -n 32 --mode direct,graph-device -r 5 --out "$out/host" || rc=1
+  return $rc
+}
+
 stage_snapkv() {
   local rc=0
   (cd tests && "$build/tests/test_snapkv_cuda") || rc=1
@@ -266,6 +276,7 @@ for stage in "${stages[@]}"; do
   case $stage in
     hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs ok' \
       "$out/$stage.log" >>"$summary" ;;
+    host) grep -E '^[0-9]+ threads|^  [a-z]|^(pp|tg)[0-9]' "$out/$stage.log" >>"$summary" ;;
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
     snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs ok' \
       "$out/$stage.log" >>"$summary" ;;
