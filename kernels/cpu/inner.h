@@ -73,7 +73,7 @@ struct cpu_products {
 	int n;
 	const float *x; /* (n_tokens, n_in) */
 	int n_tokens;
-	float cap; /* above 0: softcap of y */
+	float cap; /* above 0: softcap of y[0] */
 };
 /* One loop for all. */
 void cpu_products(const struct cpu_products *p);

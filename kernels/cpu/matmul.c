@@ -203,7 +203,7 @@ static void matvec_rows(const struct products_loop *l, int i, int row, int n_row
 		float *y = p->y[i] + (size_t)t * (size_t)w->n_out + row;
 
 		l->inner->matvec(w, (size_t)row, (size_t)n_rows, p->x + (size_t)t * (size_t)w->n_in, y);
-		if (p->cap > 0.0f)
+		if (i == 0 && p->cap > 0.0f)
 			l->inner->softcap(y, (size_t)n_rows, p->cap);
 	}
 }
