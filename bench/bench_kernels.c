@@ -11,6 +11,7 @@
 
 #include "bench/shim.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/team.h"
 
 enum { POOL_BYTES = 256 << 20, MAX_MATRICES = 8 };
 
@@ -59,13 +60,33 @@ struct run {
 	int window;   /* attention */
 };
 
+/* The team that the host device would have; threads that it leaves to OpenMP are as many. */
+static void use_threads(int n)
+{
+	static struct cpu_team *team;
+	static int size = 1;
+
+	omp_set_num_threads(n);
+	if (n == size)
+		return;
+	cpu_team_use(NULL);
+	cpu_team_close(team);
+	team = n > 1 ? cpu_team_open(n) : NULL;
+	if (n > 1 && !team) {
+		fprintf(stderr, "bench: no %d threads to be had\n", n);
+		exit(2);
+	}
+	size = n;
+	cpu_team_use(team);
+}
+
 static bool begin(struct bench_state *s, const struct run *r)
 {
 	if (cpu_isa_force(r->isa) != 0) {
 		bench_skip(s, "not on this processor");
 		return false;
 	}
-	omp_set_num_threads(r->threads);
+	use_threads(r->threads);
 	return true;
 }
 
