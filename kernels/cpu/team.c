@@ -30,9 +30,10 @@ struct seat {
 };
 
 struct cpu_team {
-	/* Odd while a loop is open, one more when it is closed. What follows it is written before it gets odd. */
+	/* Odd while a loop is open, one more when it is closed. Alone in its cache line: all who wait look at it. */
 	_Alignas(CACHE_LINE) _Atomic uint32_t number;
-	cpu_body *body;
+	/* The loop; written before the number gets odd. */
+	_Alignas(CACHE_LINE) cpu_body *body;
 	void *ctx;
 	int n;
 	int grain;
