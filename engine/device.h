@@ -72,6 +72,8 @@ struct device_ops {
 
 	int (*event_create)(struct device *d, struct device_event **out, struct error *err);
 	int (*event_record)(struct device *d, struct device_event *e, struct error *err);
+	/* Returns when the recorded event is reached: what was enqueued before it is done. */
+	int (*event_wait)(struct device *d, struct device_event *e, struct error *err);
 	/* Both recorded and reached; microseconds. */
 	int (*event_elapsed)(struct device *d, struct device_event *from, struct device_event *to, double *us,
 			     struct error *err);

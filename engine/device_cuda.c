@@ -83,6 +83,17 @@ static int cuda_event_record(struct device *d, struct device_event *e, struct er
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuEventRecord") : 0;
 }
 
+static int cuda_event_wait(struct device *d, struct device_event *e, struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	if (c->capturing)
+		return cuda_refuse(c, "event_wait", err);
+	if (!e->recorded)
+		return error_set(err, ERROR_DEVICE, "cuda device: an event was not recorded yet");
+	int result = c->cu.EventSynchronize(e->event);
+	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuEventSynchronize") : 0;
+}
+
 static int cuda_event_elapsed(struct device *d, struct device_event *from, struct device_event *to, double *us,
 			      struct error *err)
 {
@@ -143,6 +154,7 @@ static const struct device_ops cuda_ops = {
 	.synchronize = cuda_synchronize,
 	.event_create = cuda_event_create,
 	.event_record = cuda_event_record,
+	.event_wait = cuda_event_wait,
 	.event_elapsed = cuda_event_elapsed,
 	.event_destroy = cuda_event_destroy,
 	.capture_begin = cuda_capture_begin,

@@ -417,6 +417,16 @@ static int host_event_record(struct device *d, struct device_event *e, struct er
 	return 0;
 }
 
+static int host_event_wait(struct device *d, struct device_event *e, struct error *err)
+{
+	struct host_device *h = host(d);
+	if (h->capturing)
+		return refuse(h, "event_wait", err);
+	if (!e->ns)
+		drain(h);
+	return e->ns ? 0 : error_set(err, ERROR_DEVICE, "host device: an event was not recorded yet");
+}
+
 static int host_event_elapsed(struct device *d, struct device_event *from, struct device_event *to, double *us,
 			      struct error *err)
 {
@@ -627,6 +637,7 @@ static const struct device_ops host_ops = {
 	.synchronize = host_synchronize,
 	.event_create = host_event_create,
 	.event_record = host_event_record,
+	.event_wait = host_event_wait,
 	.event_elapsed = host_event_elapsed,
 	.event_destroy = host_event_destroy,
 	.capture_begin = host_capture_begin,

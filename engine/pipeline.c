@@ -198,8 +198,9 @@ static void count(struct device_counters *sum, const struct device_counters *bef
 	sum->copies += after->copies - before->copies;
 }
 
-static int run_stage(struct pipeline_stage *s, enum graph_mode mode, const struct step *step, struct pipeline_timing *t,
-		     struct error *err)
+static int enqueue_stage(struct pipeline_stage *s, enum graph_mode mode, const struct step *step,
+			 struct device_event *begin, struct device_event *end, struct pipeline_timing *t,
+			 struct error *err)
 {
 	struct device *d = s->device;
 	struct device_counters before = d->counters;
@@ -207,15 +208,22 @@ static int run_stage(struct pipeline_stage *s, enum graph_mode mode, const struc
 	enum graph_event event;
 	int rc;
 	int64_t t0 = clock_ns();
-	if ((rc = d->ops->event_record(d, s->begin, err)) ||
+	if ((rc = d->ops->event_record(d, begin, err)) ||
 	    (rc = graph_run(s->graphs, &key, step, forward_token, &s->run, &event, err)) ||
-	    (rc = d->ops->event_record(d, s->end, err)))
+	    (rc = d->ops->event_record(d, end, err)))
 		return rc;
 	t->submit_us += (double)(clock_ns() - t0) * 1e-3;
 	t->event = larger_event(t->event, event);
 	count(&t->counters, &before, &d->counters);
+	return 0;
+}
+
+static int run_stage(struct pipeline_stage *s, enum graph_mode mode, const struct step *step, struct pipeline_timing *t,
+		     struct error *err)
+{
+	int rc = enqueue_stage(s, mode, step, s->begin, s->end, t, err);
 	/* What it leaves must be there before the next stage is enqueued, on another device. */
-	return d->ops->synchronize(d, err);
+	return rc ? rc : s->device->ops->synchronize(s->device, err);
 }
 
 static int add_elapsed(const struct pipeline *p, struct pipeline_timing *t, struct error *err)
@@ -234,15 +242,32 @@ static int add_elapsed(const struct pipeline *p, struct pipeline_timing *t, stru
 	return 0;
 }
 
-int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)
+static struct step begin_token(struct pipeline *p, int token, struct pipeline_timing *t)
 {
 	const struct kv_cache *cache = &p->parts[0].cache;
 	struct step step = {.token = token, .pos = cache->pos, .evicted = cache->evicted};
 	*t = (struct pipeline_timing){.event = GRAPH_EVENT_DIRECT};
-	int64_t t0 = clock_ns();
-	int rc = 0;
 	for (int i = 0; i < p->n_parts; i++)
 		p->parts[i].forward.bucket = forward_bucket(&p->parts[i].forward, &step);
+	return step;
+}
+
+int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct device_event *begin,
+		     struct device_event *end, struct pipeline_timing *t, struct error *err)
+{
+	assert(p->n_stages == 1);
+	struct step step = begin_token(p, token, t);
+	int rc = enqueue_stage(&p->stages[0], mode, &step, begin, end, t, err);
+	if (!rc)
+		advance(p, 1);
+	return rc;
+}
+
+int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)
+{
+	int64_t t0 = clock_ns();
+	struct step step = begin_token(p, token, t);
+	int rc = 0;
 	for (int i = 0; i < p->n_stages && !rc; i++)
 		rc = run_stage(&p->stages[i], mode, &step, t, err);
 	t->done_ns = clock_ns();

@@ -80,6 +80,13 @@ int pipeline_rewind(struct pipeline *p, int pos, struct error *err);
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err);
 
 /*
+ * One token, enqueued between two events of the only stage's device, and not waited for; the position moves on.
+ * Fills submit_us, event and counters.
+ */
+int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct device_event *begin,
+		     struct device_event *end, struct pipeline_timing *t, struct error *err);
+
+/*
  * A chunk of at most the parts' batch, as forward_chunk; the position moves on. The residual stream of
  * the last n_out tokens is then where pipeline_head's forward_head finds it. Enqueued.
  */

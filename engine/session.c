@@ -9,6 +9,7 @@
 #include "engine/loaded_model.h"
 #include "engine/nvtx.h"
 #include "engine/pipeline.h"
+#include "engine/token_queue.h"
 
 struct session {
 	struct loaded_model *loaded;
@@ -16,6 +17,7 @@ struct session {
 	const struct model *model; /* the loaded one */
 	struct pipeline pipeline;
 	struct snapkv snapkv[LOADED_PARTS_MAX];
+	struct token_queue queue;
 	enum graph_mode mode;
 	float *logits;       /* host, (logit_rows, n_vocab) */
 	bool logits_on_host; /* row logits_row of it is the last token's */
@@ -97,6 +99,7 @@ void session_close(struct session *s)
 {
 	if (!s)
 		return;
+	token_queue_close(&s->queue);
 	pipeline_close(&s->pipeline);
 	stop_observing(s);
 	s->loaded->n_sessions--;
@@ -228,6 +231,22 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 	return rc;
 }
 
+static struct token_timing timing_of(const struct pipeline_timing *t)
+{
+	return (struct token_timing){
+		.submit_us = t->submit_us,
+		.device_us = t->device_us,
+		.host_us = t->host_us,
+		.wall_us = t->wall_us,
+		.done_ns = t->done_ns,
+		.event = t->event,
+		.api_launches = (int)t->counters.api_launches,
+		.node_updates = (int)t->counters.node_updates,
+		.kernels = (int)t->counters.kernels,
+		.copies = (int)t->counters.copies,
+	};
+}
+
 int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err)
 {
 	struct pipeline_timing t;
@@ -244,19 +263,64 @@ int session_decode(struct session *s, int token, struct token_timing *timing, st
 	s->logits_row = 0;
 	s->has_logits = true;
 	if (timing)
-		*timing = (struct token_timing){
-			.submit_us = t.submit_us,
-			.device_us = t.device_us,
-			.host_us = t.host_us,
-			.wall_us = t.wall_us,
-			.done_ns = t.done_ns,
-			.event = t.event,
-			.api_launches = (int)t.counters.api_launches,
-			.node_updates = (int)t.counters.node_updates,
-			.kernels = (int)t.counters.kernels,
-			.copies = (int)t.counters.copies,
-		};
+		*timing = timing_of(&t);
 	return download_trace(s, err);
+}
+
+int session_queue_begin(struct session *s, int n, bool keep_logits, struct error *err)
+{
+	int rc = pipeline_check(&s->pipeline, n, err);
+	if (rc)
+		return rc;
+	s->has_logits = s->logits_on_host = false;
+	pipeline_set_trace(&s->pipeline, false);
+	return token_queue_begin(&s->queue, &s->pipeline, n, keep_logits, err);
+}
+
+int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err)
+{
+	struct pipeline_timing t;
+	int rc = check_tokens(s, &token, 1, err);
+	if (rc)
+		return rc;
+	nvtx_push(graph_mode_name(s->mode), session_position(s));
+	rc = token_queue_add(&s->queue, &s->pipeline, token, s->mode, &t, err);
+	nvtx_pop();
+	if (!rc && timing)
+		*timing = timing_of(&t);
+	return rc;
+}
+
+int session_queue_end(struct session *s, struct error *err)
+{
+	int rc = token_queue_end(&s->queue, err);
+	s->logits_row = 0;
+	s->has_logits = !rc && s->queue.n;
+	return rc;
+}
+
+int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err)
+{
+	return token_queue_times(&s->queue, i, device_us, itl_us, err);
+}
+
+static int check_finite(const struct session *s, const float *logits, int pos, struct error *err)
+{
+	for (int i = 0; i < s->model->n_vocab; i++)
+		if (!isfinite(logits[i]))
+			return error_set(err, ERROR_WRONG, "logit %d of position %d is %g", i, pos, (double)logits[i]);
+	return 0;
+}
+
+int session_queue_logits(struct session *s, int i, const float **logits, struct error *err)
+{
+	const struct token_queue *q = &s->queue;
+	assert(q->keep && i >= 0 && i < q->n);
+	*logits = q->kept + (size_t)i * q->n_vocab;
+	int rc = check_finite(s, *logits, session_position(s) - q->n + i, err);
+	if (rc)
+		*logits = NULL;
+	return rc;
 }
 
 int session_logits(struct session *s, const float **logits, struct error *err)
@@ -274,12 +338,10 @@ int session_logits(struct session *s, const float **logits, struct error *err)
 			return rc;
 		s->logits_on_host = true;
 	}
-	for (size_t i = 0; i < vocab; i++)
-		if (!isfinite(s->logits[i]))
-			return error_set(err, ERROR_WRONG, "logit %zu of position %d is %g", i, session_position(s) - 1,
-					 (double)s->logits[i]);
-	*logits = s->logits;
-	return 0;
+	int rc = check_finite(s, s->logits, session_position(s) - 1, err);
+	if (!rc)
+		*logits = s->logits;
+	return rc;
 }
 
 int session_checkpoint(struct session *s, struct error *err)

@@ -92,6 +92,20 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 /* Appends one token in the session's mode. timing may be null. Waits for completion. */
 int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
 
+/*
+ * Tokens behind each other without waiting for each, in the session's mode; see engine/token_queue.h. Between begin and
+ * end only session_enqueue is called. ERROR_UNSUPPORTED on two devices. After a failure: session_rewind.
+ */
+int session_queue_begin(struct session *s, int n, bool keep_logits, struct error *err);
+/* Appends one token; of timing, which may be null, everything but device_us, host_us, wall_us and done_ns. */
+int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err);
+/* Waits until all are complete. */
+int session_queue_end(struct session *s, struct error *err);
+/* Of token i of the queue that ended last; from completion to completion, the first one from session_queue_begin. */
+int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err);
+/* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
+int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
+
 /* The last token's logits, (n_vocab), valid until the next call on s. Fails on NaN or infinity (ERROR_WRONG). */
 int session_logits(struct session *s, const float **logits, struct error *err);
 

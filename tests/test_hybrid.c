@@ -260,6 +260,11 @@ static void test_long_run(void **state)
 		OK(loaded_model_open_on(&m, g.path, &o, far, near, e));
 		OK(session_open_on(&s, m, TOKENS, e));
 		assert_int_equal(session_threads(s), 2); /* the host's */
+		if (layers) {
+			struct error err;
+			assert_int_equal(session_queue_begin(s, 4, false, &err), ERROR_UNSUPPORTED);
+			assert_non_null(strstr(err.text, "two devices"));
+		}
 		for (int i = 0; i < TOKENS; i++) {
 			session_set_mode(s, (enum graph_mode)(layers ? i % GRAPH_MODE_COUNT : 0));
 			session_set_fusion(s, (enum fusion)(i / 7 % 2));

@@ -1,0 +1,213 @@
+/*
+ * Tokens that are queued instead of waited for: the same bits, events and counts as
+ * tokens decoded one by one, and times that can be true. On the host device, and on the GPU
+ * where there is one.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/clock.h"
+#include "engine/session.h"
+#include "engine/token_queue.h"
+#include "tests/support/golden.h"
+
+/* From 100 on they cross from one attention bucket to the next, and the window's wrap. */
+enum { PROMPT = 100, TOKENS = 60, KEPT = TOKEN_QUEUE_DEPTH };
+
+/* call names its struct error *e. */
+#define OK(call)                                       \
+	do {                                           \
+		struct error ok_error = {0};           \
+		struct error *e = &ok_error;           \
+		if (call)                              \
+			fail_msg("%s", ok_error.text); \
+	} while (0)
+
+static int token_at(int i, const struct session *s)
+{
+	return (int)((unsigned)i * 2654435761u % (unsigned)session_model(s)->n_vocab);
+}
+
+static struct session *open_session(const struct golden *g, int gpu_layers)
+{
+	struct session_options o;
+	struct session *s;
+	int prompt[PROMPT];
+	session_options_default(&o);
+	o.n_gpu_layers = gpu_layers;
+	o.n_threads = 2;
+	o.context = PROMPT + TOKENS;
+	OK(session_open(&s, g->path, &o, e));
+	for (int i = 0; i < PROMPT; i++)
+		prompt[i] = token_at(i, s);
+	OK(session_prefill(s, prompt, PROMPT, NULL, e));
+	OK(session_checkpoint(s, e));
+	return s;
+}
+
+/* One by one: rows, and what each token did. */
+static void decode(struct session *s, float *rows, struct token_timing *timing)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	OK(session_rewind(s, PROMPT, e));
+	for (int i = 0; i < TOKENS; i++) {
+		const float *row;
+		OK(session_decode(s, token_at(1000 + i, s), &timing[i], e));
+		OK(session_logits(s, &row, e));
+		memcpy(rows + (size_t)i * vocab, row, vocab * sizeof *row);
+	}
+}
+
+/* All at once: counts as one by one, times, and the last token's bits. */
+static void check_timed(struct session *s, const float *want, const struct token_timing *one_by_one)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	struct token_timing t;
+	const float *row;
+	double sum = 0, device = 0;
+	OK(session_rewind(s, PROMPT, e));
+	int64_t from = clock_ns();
+	OK(session_queue_begin(s, TOKENS, false, e));
+	for (int i = 0; i < TOKENS; i++) {
+		OK(session_enqueue(s, token_at(1000 + i, s), &t, e));
+		assert_int_equal(t.event, one_by_one[i].event);
+		assert_int_equal(t.api_launches, one_by_one[i].api_launches);
+		assert_int_equal(t.node_updates, one_by_one[i].node_updates);
+		assert_int_equal(t.kernels, one_by_one[i].kernels);
+		assert_int_equal(t.copies, one_by_one[i].copies);
+		assert_true(t.submit_us > 0);
+	}
+	OK(session_queue_end(s, e));
+	double wall = (double)(clock_ns() - from) * 1e-3;
+	for (int i = 0; i < TOKENS; i++) {
+		double device_us, itl_us;
+		OK(session_queue_times(s, i, &device_us, &itl_us, e));
+		/* A GPU's events have steps of up to a microsecond. */
+		assert_true(device_us > 0 && itl_us > device_us - 2);
+		sum += itl_us;
+		device += device_us;
+	}
+	assert_true(sum >= device - 2 && sum <= wall * 1.01 + 20);
+	OK(session_logits(s, &row, e));
+	assert_memory_equal(row, want + (TOKENS - 1) * vocab, vocab * sizeof *row);
+}
+
+/* As many at a time as the queue keeps logits of: every token's bits. */
+static void check_kept(struct session *s, const float *want)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	OK(session_rewind(s, PROMPT, e));
+	for (int at = 0; at < TOKENS; at += KEPT) {
+		int n = TOKENS - at < KEPT ? TOKENS - at : KEPT;
+		OK(session_queue_begin(s, n, true, e));
+		for (int i = 0; i < n; i++)
+			OK(session_enqueue(s, token_at(1000 + at + i, s), NULL, e));
+		OK(session_queue_end(s, e));
+		for (int i = 0; i < n; i++) {
+			const float *row;
+			OK(session_queue_logits(s, i, &row, e));
+			if (memcmp(row, want + (size_t)(at + i) * vocab, vocab * sizeof *row))
+				fail_msg("token %d of the queue has other bits", at + i);
+		}
+	}
+}
+
+static void check_device(const char *model, int gpu_layers)
+{
+	struct golden g;
+	golden_load(&g, model);
+	struct session *s = open_session(&g, gpu_layers);
+	size_t n = (size_t)TOKENS * (size_t)g.n_vocab;
+	float *want = malloc(n * sizeof *want), *rows = malloc(n * sizeof *rows);
+	struct token_timing timing[TOKENS];
+	for (int fusion = FUSION_NONE; fusion <= FUSION_FULL; fusion++) {
+		session_set_fusion(s, (enum fusion)fusion);
+		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+			session_set_mode(s, (enum graph_mode)mode);
+			decode(s, mode ? rows : want, timing); /* captures */
+			decode(s, mode ? rows : want, timing);
+			if (mode)
+				assert_memory_equal(rows, want, n * sizeof *rows);
+			check_timed(s, want, timing);
+			check_kept(s, want);
+			check_timed(s, want, timing);
+		}
+	}
+	/* Queued tokens capture where nothing was captured before. */
+	struct session *fresh = open_session(&g, gpu_layers);
+	session_set_mode(fresh, GRAPH_MODE_DEVICE);
+	check_kept(fresh, want);
+	assert_int_equal(session_stats(fresh).graph.fallbacks, 0);
+	assert_true(session_stats(fresh).graph.captures >= 2);
+	session_close(fresh);
+	session_close(s);
+	free(rows);
+	free(want);
+	golden_free(&g);
+}
+
+static void test_host(void **state)
+{
+	(void)state;
+	check_device("gemma4-e2b-tiny.q8_0", 0);
+	check_device("qwen3-tiny.q8_0", 0);
+}
+
+static void test_gpu(void **state)
+{
+	(void)state;
+	struct error err;
+	if (device_cuda_probe(&err)) {
+		print_message("%s\n", err.text);
+		skip();
+	}
+	check_device("gemma4-e2b-tiny.q8_0", -1);
+	check_device("gemma4-26b-a4b-tiny.q8_0", -1);
+}
+
+/* A fault in the middle of a queue: the token is launched directly, and the bits stay. */
+static void test_fallback(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	struct session *s = open_session(&g, 0);
+	float *want = malloc((size_t)TOKENS * (size_t)g.n_vocab * sizeof *want);
+	struct token_timing timing[TOKENS];
+	const float *row;
+	decode(s, want, timing);
+	session_set_mode(s, GRAPH_MODE_PARAMS);
+	OK(session_rewind(s, PROMPT, e));
+	OK(session_queue_begin(s, TOKENS, false, e));
+	for (int i = 0; i < TOKENS; i++) {
+		if (i == 5)
+			device_fail(session_device(s), DEVICE_FAULT_SET_PARAMS, 3, 1);
+		OK(session_enqueue(s, token_at(1000 + i, s), &timing[i], e));
+		assert_int_equal(timing[i].event == GRAPH_EVENT_FALLBACK, i == 5);
+	}
+	OK(session_queue_end(s, e));
+	OK(session_logits(s, &row, e));
+	assert_memory_equal(row, want + (size_t)(TOKENS - 1) * (size_t)g.n_vocab, (size_t)g.n_vocab * sizeof *row);
+	/* More than the cache holds is refused before anything is queued. */
+	struct error err;
+	assert_int_equal(session_queue_begin(s, 1, false, &err), ERROR_INPUT);
+	session_close(s);
+	free(want);
+	golden_free(&g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_host),
+		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_gpu),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
