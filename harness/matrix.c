@@ -6,6 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const matrix_syncs[] = {SYNC_TOKEN, SYNC_NONE, NULL};
+
+const char *cell_sync(const struct cell *c)
+{
+	return matrix_syncs[c->queued];
+}
+
 /* One item of a list, not zero-terminated. */
 struct item {
 	const char *text;
@@ -218,8 +225,10 @@ static void emit_group(const struct matrix *m, struct cell c, struct cell_list *
 		if (m->n_gen.values[g] == 0)
 			continue;
 		c.n_gen = m->n_gen.values[g];
-		for (int f = 0; f < m->fusions.n; f++) {
-			c.fusion = m->fusions.values[f];
+		int syncs = m->syncs.n ? m->syncs.n : 1;
+		for (int f = 0; f < m->fusions.n * syncs; f++) {
+			c.fusion = m->fusions.values[f / syncs];
+			c.queued = m->syncs.n && !strcmp(m->syncs.values[f % syncs], SYNC_NONE);
 			for (int i = 0; i < m->modes.n; i++) {
 				c.mode = m->modes.values[i];
 				emit(l, &c);
@@ -313,7 +322,8 @@ static void word_axis_free(struct word_axis *a)
 
 void matrix_free(struct matrix *m)
 {
-	struct word_axis *words[] = {&m->models, &m->modes, &m->fusions, &m->types_k, &m->types_v, &m->snapkv};
+	struct word_axis *words[] = {&m->models,  &m->modes,   &m->fusions, &m->syncs,
+				     &m->types_k, &m->types_v, &m->snapkv};
 	struct int_axis *ints[] = {&m->n_prompt, &m->n_gen, &m->n_depth, &m->n_gpu_layers, &m->n_threads};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		word_axis_free(words[i]);
@@ -342,7 +352,7 @@ int cell_same_group(const struct cell *a, const struct cell *b)
 int cell_same_unit(const struct cell *a, const struct cell *b)
 {
 	return cell_same_group(a, b) && a->n_prompt == b->n_prompt && a->n_gen == b->n_gen &&
-	       !strcmp(a->fusion, b->fusion);
+	       !strcmp(a->fusion, b->fusion) && a->queued == b->queued;
 }
 
 int cell_same(const struct cell *a, const struct cell *b)

@@ -45,6 +45,7 @@ struct matrix {
 	struct int_axis n_depth;
 	struct word_axis modes;
 	struct word_axis fusions;
+	struct word_axis syncs; /* SYNC_TOKEN, SYNC_NONE; empty: SYNC_TOKEN */
 	struct int_axis n_gpu_layers;
 	struct word_axis types_k;
 	struct word_axis types_v;
@@ -68,7 +69,14 @@ struct cell {
 	int n_prompt;
 	int n_gen;
 	const char *snapkv; /* null: off; else it starts with the budget: "1024,window=64,pool=7" */
+	int queued;         /* SYNC_NONE; never of prompt tests */
 };
+
+/* Whether the host waits for each token, as real decoding does, or queues them. */
+#define SYNC_TOKEN "token"
+#define SYNC_NONE "none"
+extern const char *const matrix_syncs[]; /* both, null-terminated */
+const char *cell_sync(const struct cell *c);
 
 /* The mode that every other one is checked against, and the only one of prompt tests: prefill is never captured. */
 #define MODE_REFERENCE "direct"
@@ -78,7 +86,7 @@ struct cell {
 
 /*
  * All cells, in nested order: placement (model, layers, types, threads), SnapKV, depth, test,
- * fusion, mode. Cells of one placement, SnapKV and depth are neighbours, and in them those
+ * fusion, sync, mode. Cells of one placement, SnapKV and depth are neighbours, and in them those
  * that differ in mode only. ERROR_INPUT where an axis is empty or nothing is left to
  * measure. The caller frees *out.
  */

@@ -1,6 +1,7 @@
 /*
  * One pass over a cell: the warm-up, then the tokens that are measured; or the prefill
- * of a prompt test. Rows, references and the order of passes are the runner's.
+ * of a prompt test. Queued tokens (--sync none) are timed without any check but that of the last one's logits, and
+ * then run once more, queued likewise, for the hash of each. Rows, references and the order of passes are the runner's.
  */
 #ifndef GEMMARK_HARNESS_PASS_H
 #define GEMMARK_HARNESS_PASS_H
@@ -33,7 +34,8 @@ struct pass {
 	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
 	int first_diff; /* first token whose hash is not the expected one; -1: none, or not compared */
 	int stopped;
-	uint64_t hash;
+	uint64_t hash;     /* the chain over all measured tokens */
+	uint64_t last;     /* of the last measured token's logits alone, in a queued timed pass */
 	double prefill_us; /* of a prompt test; else NAN */
 	double seconds;    /* all of it */
 };
@@ -44,8 +46,9 @@ struct pass {
  */
 int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err);
 
-/* Sets first_diff. expected, hashes: as pass_run. */
-void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, const uint64_t *hashes);
+/* Sets first_diff. expected, hashes: as pass_run; last: the expected hash of the last token alone. */
+void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last,
+		  const uint64_t *hashes);
 
 /* The clock of the options, in nanoseconds; whether they say stop. */
 int64_t runner_now_ns(const struct runner_options *o);

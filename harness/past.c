@@ -29,10 +29,10 @@ static int is_of(const struct run_row *r, const struct cell *c)
 {
 	const char *slash = strrchr(c->model, '/');
 	return same_text(r->model_path_name, slash ? slash + 1 : c->model) && same_text(r->mode, c->mode) &&
-	       same_text(r->fusion, c->fusion) && same_text(r->type_k, c->type_k) && same_text(r->type_v, c->type_v) &&
-	       r->n_prompt == c->n_prompt && r->n_gen == c->n_gen && r->n_depth == c->n_depth &&
-	       r->n_gpu_layers_asked == c->n_gpu_layers && r->n_threads_asked == c->n_threads &&
-	       same_text(r->snapkv, c->snapkv ? c->snapkv : SNAPKV_OFF);
+	       same_text(r->fusion, c->fusion) && same_text(r->sync, cell_sync(c)) && same_text(r->type_k, c->type_k) &&
+	       same_text(r->type_v, c->type_v) && r->n_prompt == c->n_prompt && r->n_gen == c->n_gen &&
+	       r->n_depth == c->n_depth && r->n_gpu_layers_asked == c->n_gpu_layers &&
+	       r->n_threads_asked == c->n_threads && same_text(r->snapkv, c->snapkv ? c->snapkv : SNAPKV_OFF);
 }
 
 int past_take(struct past *p, struct run_row *row, struct error *err)

@@ -33,12 +33,14 @@ static const char *const column_names[PLOT_COLUMN_COUNT] = {
 	[PLOT_COLUMN_SNAPKV_BUDGET] = "snapkv_budget",
 	[PLOT_COLUMN_KL] = "kl_divergence",
 	[PLOT_COLUMN_TOP1] = "top1_agreement",
+	[PLOT_COLUMN_SYNC] = "sync",
 };
 
 /* What a run is where its file is older than the column; null: a file without the column cannot be drawn. */
 static const char *const absent[PLOT_COLUMN_COUNT] = {
-	[PLOT_COLUMN_SNAPKV] = "off",     [PLOT_COLUMN_RATE] = "", [PLOT_COLUMN_KV_BYTES] = "",
-	[PLOT_COLUMN_SNAPKV_BUDGET] = "", [PLOT_COLUMN_KL] = "",   [PLOT_COLUMN_TOP1] = "",
+	[PLOT_COLUMN_SYNC] = "token", [PLOT_COLUMN_SNAPKV] = "off",     [PLOT_COLUMN_RATE] = "",
+	[PLOT_COLUMN_KV_BYTES] = "",  [PLOT_COLUMN_SNAPKV_BUDGET] = "", [PLOT_COLUMN_KL] = "",
+	[PLOT_COLUMN_TOP1] = "",
 };
 
 static const char *const known_modes[] = {"direct", "graph-params", "graph-update", "graph-device", "graph-loop"};
@@ -78,9 +80,10 @@ static int find_panel(struct plot_data *d, size_t row, struct error *err)
 		if (same_axes(d, d->panels[p].row, row))
 			return p;
 	if (d->n_panels == PLOT_DATA_MAX_COMBINATIONS)
-		return error_set(err, ERROR_INPUT,
-				 "%s: more than %d combinations of model, cache, fusion, layers and threads to draw",
-				 d->table.path, PLOT_DATA_MAX_COMBINATIONS);
+		return error_set(
+			err, ERROR_INPUT,
+			"%s: more than %d combinations of model, cache, fusion, sync, layers and threads to draw",
+			d->table.path, PLOT_DATA_MAX_COMBINATIONS);
 	d->panels[d->n_panels].row = row;
 	return d->n_panels++;
 }

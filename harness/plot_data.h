@@ -30,6 +30,7 @@ enum plot_column {
 	PLOT_COLUMN_N_PROMPT,
 	PLOT_COLUMN_N_GEN,
 	PLOT_COLUMN_FUSION,
+	PLOT_COLUMN_SYNC, /* absent in older files: every token was waited for */
 	PLOT_COLUMN_N_GPU_LAYERS,
 	PLOT_COLUMN_TYPE_K,
 	PLOT_COLUMN_TYPE_V,

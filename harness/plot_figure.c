@@ -56,6 +56,7 @@ void plot_figure_slug(const struct plot_data *d, int panel, const int *among, in
 		[PLOT_COLUMN_N_PROMPT] = "p",     [PLOT_COLUMN_N_GEN] = "n",        [PLOT_COLUMN_N_GPU_LAYERS] = "ngl",
 		[PLOT_COLUMN_TYPE_K] = "k-",      [PLOT_COLUMN_TYPE_V] = "v-",      [PLOT_COLUMN_N_THREADS] = "t",
 		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-", [PLOT_COLUMN_SNAPKV] = "snapkv-",
+		[PLOT_COLUMN_SYNC] = "sync-",
 	};
 	size_t used = 0;
 	slug[0] = '\0';
@@ -215,6 +216,8 @@ void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_p
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_FUSION), 16);
 	snprintf(item, sizeof item, "fusion %s", a);
 	plot_caption_add(&c, item);
+	if (strcmp(axis_text(f, PLOT_COLUMN_SYNC), "token"))
+		plot_caption_add(&c, "tokens queued");
 	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GPU_LAYERS), 16);
 	snprintf(item, sizeof item, "%s GPU layers", a);
 	if (!shows_several(f, PLOT_COLUMN_N_GPU_LAYERS))

@@ -109,6 +109,7 @@ const struct column row_columns[] = {
 	REAL(top1_agreement),
 	INT(quality_tokens),
 	REAL(host_median_us),
+	TEXT(sync),
 };
 #undef TEXT
 #undef INT
@@ -209,6 +210,7 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->n_depth = c->n_depth;
 	r->mode = c->mode;
 	r->fusion = c->fusion;
+	r->sync = cell_sync(c);
 	r->type_k = c->type_k;
 	r->type_v = c->type_v;
 	r->snapkv = c->snapkv ? c->snapkv : SNAPKV_OFF;

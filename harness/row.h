@@ -111,6 +111,7 @@ struct run_row {
 	double top1_agreement;
 	int64_t quality_tokens;
 	double host_median_us;
+	const char *sync;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

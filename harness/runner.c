@@ -14,7 +14,8 @@
 /* What is known of a unit once its direct pass has run. */
 struct unit {
 	uint64_t *hashes;       /* (n_gen, or 1 for a prompt test): the chain after each token; null before the pass */
-	double direct_itl_us;   /* median of the direct run last seen */
+	uint64_t last;          /* of the last token alone; of queued cells */
+	double direct_itl_us;   /* median of the direct run last seen; NAN: none that queues as the unit does */
 	struct quality quality; /* of the direct pass; of SnapKV's units */
 	int code;               /* of the direct pass, where it failed: no mode of the unit can be checked */
 	struct error why;
@@ -74,9 +75,10 @@ void runner_options_default(struct runner_options *o)
 	};
 }
 
-static int warmup_work(const struct runner *r, const struct cell *c)
+/* Decoded tokens of a run: queued ones run twice. */
+static int decode_work(const struct runner *r, const struct cell *c)
 {
-	return c->n_gen ? r->setup.o->steady + c->n_gen : 0;
+	return c->n_gen ? r->setup.o->steady + (1 + c->queued) * c->n_gen : 0;
 }
 
 static void report(struct runner *r, const struct cell *c)
@@ -91,7 +93,7 @@ static void report(struct runner *r, const struct cell *c)
 static void progress_add(struct runner *r, const struct cell *c, double seconds)
 {
 	struct runner_progress *p = &r->progress;
-	int64_t decode = warmup_work(r, c), prefill = c->n_prompt;
+	int64_t decode = decode_work(r, c), prefill = c->n_prompt;
 	p->decode_done += decode;
 	p->prefill_done += prefill;
 	if (seconds >= 0 && decode) {
@@ -115,7 +117,9 @@ static double itl_median(struct runner *r, const struct pass *p)
 static int unit_reference(struct runner *r, const struct cell *c, struct unit *u, struct error *err)
 {
 	struct cell direct = *c;
+	/* Waits for each token, whatever the unit does. */
 	direct.mode = MODE_REFERENCE;
+	direct.queued = 0;
 	uint64_t *hashes = calloc(c->n_prompt ? 1 : (size_t)c->n_gen, sizeof *hashes);
 	if (!hashes)
 		return error_set(err, ERROR_MEMORY, "no memory for the hashes of %d tokens", c->n_gen);
@@ -123,6 +127,8 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	r->setup.quality = r->setup.n_remembered ? &u->quality : NULL;
 	int rc = pass_run(&r->setup, &direct, &p, hashes, err);
 	r->setup.quality = NULL;
+	if (!rc && !p.stopped && c->queued)
+		rc = r->setup.w->ops->hash(r->setup.w, 0, &u->last, err);
 	progress_add(r, c, p.seconds);
 	if (rc || p.stopped) {
 		free(hashes);
@@ -130,7 +136,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	}
 	u->hashes = hashes;
 	if (c->n_gen)
-		u->direct_itl_us = itl_median(r, &p);
+		u->direct_itl_us = c->queued ? NAN : itl_median(r, &p);
 	return 0;
 }
 
@@ -372,7 +378,7 @@ static int run_cell(struct runner *r, int cell, int repetition, struct error *er
 	struct pass p;
 	int code = pass_run(&r->setup, c, &p, r->scratch, &why);
 	progress_add(r, c, p.seconds);
-	pass_compare(&p, c, u->hashes, r->scratch);
+	pass_compare(&p, c, u->hashes, u->last, r->scratch);
 	return deliver(r, cell, repetition, code, &why, &p, &before, started, err);
 }
 
@@ -543,7 +549,7 @@ static int runner_prepare(struct runner *r, struct error *err)
 		const struct cell *c = &r->cells[i];
 		int new_unit = i == 0 || !cell_same_unit(c - 1, c), new_group = i == 0 || !cell_same_group(c - 1, c);
 		int64_t runs = runs_left(r, i), passes = runs + (new_unit && any_left(r, i, cell_same_unit));
-		r->progress.decode_total += passes * warmup_work(r, c);
+		r->progress.decode_total += passes * decode_work(r, c);
 		r->progress.prefill_total += passes * c->n_prompt;
 		if (new_group && any_left(r, i, cell_same_group))
 			r->progress.prefill_total += c->n_depth;

@@ -7,7 +7,7 @@
 
 #include "harness/stats.h"
 
-enum { N_FIELDS = 10, N_LEFT = 3, FIELD_SIZE = 48 };
+enum { N_FIELDS = 11, N_LEFT = 4, SYNC_FIELD = 3, FIELD_SIZE = 48 };
 
 /* Of an ok row. */
 struct sample {
@@ -36,6 +36,7 @@ struct table {
 	const struct cell *cells;
 	struct line *lines; /* (n) */
 	int n;
+	int queued; /* whether a cell is: then sync has a column */
 };
 
 int table_open(struct table **out, const struct cell *cells, int n, struct error *err)
@@ -48,7 +49,9 @@ int table_open(struct table **out, const struct cell *cells, int n, struct error
 		*out = NULL;
 		return error_set(err, ERROR_MEMORY, "no memory for a summary of %d cells", n);
 	}
-	**out = (struct table){cells, lines, n};
+	**out = (struct table){.cells = cells, .lines = lines, .n = n};
+	for (int i = 0; i < n; i++)
+		(*out)->queued |= cells[i].queued;
 	return 0;
 }
 
@@ -176,22 +179,23 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	snprintf(f[0], FIELD_SIZE, "%.*s", FIELD_SIZE - 1, label);
 	snprintf(f[1], FIELD_SIZE, "%s", c->mode);
 	snprintf(f[2], FIELD_SIZE, "%s", c->fusion);
+	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_sync(c));
 	number(a, sizeof a, rate.median);
 	number(b, sizeof b, rate.mad);
-	snprintf(f[3], FIELD_SIZE, l->n ? "%s ±%s" : "-", a, b);
+	snprintf(f[4], FIELD_SIZE, l->n ? "%s ±%s" : "-", a, b);
 	number(a, sizeof a, MEDIAN(l, itl));
 	number(b, sizeof b, MEDIAN(l, p90));
-	snprintf(f[4], FIELD_SIZE, c->n_gen && l->n ? "%s/%s" : "-", a, b);
+	snprintf(f[5], FIELD_SIZE, c->n_gen && l->n ? "%s/%s" : "-", a, b);
 	if (c->n_prompt && isfinite(MEDIAN(l, tflops))) {
 		number(a, sizeof a, MEDIAN(l, tflops));
-		snprintf(f[4], FIELD_SIZE, "%s TFLOP/s", a);
+		snprintf(f[5], FIELD_SIZE, "%s TFLOP/s", a);
 	}
-	number(f[5], FIELD_SIZE, MEDIAN(l, submit));
-	number(f[6], FIELD_SIZE, MEDIAN(l, launches));
+	number(f[6], FIELD_SIZE, MEDIAN(l, submit));
+	number(f[7], FIELD_SIZE, MEDIAN(l, launches));
 	double share = MEDIAN(l, share), ratio = to_direct(t, cell);
-	snprintf(f[7], FIELD_SIZE, isfinite(share) ? "%.0f%%" : "-", share * 100);
-	snprintf(f[8], FIELD_SIZE, isfinite(ratio) ? "%+.1f%%" : "-", (ratio - 1) * 100);
-	snprintf(f[9], FIELD_SIZE, "%s%s", *l->status ? l->status : "ok", l->fallbacks ? "*" : "");
+	snprintf(f[8], FIELD_SIZE, isfinite(share) ? "%.0f%%" : "-", share * 100);
+	snprintf(f[9], FIELD_SIZE, isfinite(ratio) ? "%+.1f%%" : "-", (ratio - 1) * 100);
+	snprintf(f[10], FIELD_SIZE, "%s%s", *l->status ? l->status : "ok", l->fallbacks ? "*" : "");
 }
 
 /* Characters, not bytes: the plus-minus sign is two bytes. */
@@ -203,9 +207,11 @@ static int width(const char *s)
 	return n;
 }
 
-static void write_line(FILE *f, char fields[N_FIELDS][FIELD_SIZE], const int *widths)
+static void write_line(const struct table *t, FILE *f, char fields[N_FIELDS][FIELD_SIZE], const int *widths)
 {
 	for (int i = 0; i < N_FIELDS; i++) {
+		if (i == SYNC_FIELD && !t->queued)
+			continue;
 		int pad = widths[i] - width(fields[i]), left = i < N_LEFT || i == N_FIELDS - 1;
 		fprintf(f, "%s%*s%s%*s", i ? " " : "", left ? 0 : pad, "", fields[i],
 			left && i < N_FIELDS - 1 ? pad : 0, "");
@@ -221,14 +227,15 @@ void table_write_remarks(const struct table *t, FILE *f)
 		if (!l->rows || !*l->reason)
 			continue;
 		cell_label(&t->cells[c], label);
-		fprintf(f, "%s%s %s %s: %s: %s\n", l->fallbacks ? "* " : "", label, t->cells[c].mode,
-			t->cells[c].fusion, *l->status ? l->status : "ok", l->reason);
+		fprintf(f, "%s%s %s %s%s: %s: %s\n", l->fallbacks ? "* " : "", label, t->cells[c].mode,
+			t->cells[c].fusion, t->cells[c].queued ? " " SYNC_NONE : "", *l->status ? l->status : "ok",
+			l->reason);
 	}
 }
 
 void table_write(const struct table *t, FILE *f)
 {
-	char header[N_FIELDS][FIELD_SIZE] = {"test",      "mode",   "fusion", "t/s",       "itl us p50/90",
+	char header[N_FIELDS][FIELD_SIZE] = {"test",      "mode",   "fusion", "sync",      "t/s",   "itl us p50/90",
 					     "submit us", "launch", "bw",     "vs direct", "status"};
 	char line[N_FIELDS][FIELD_SIZE];
 	int widths[N_FIELDS];
@@ -249,11 +256,11 @@ void table_write(const struct table *t, FILE *f)
 			continue;
 		if (strcmp(heading, l->heading)) {
 			fprintf(f, "%s%s\n", *heading ? "\n" : "", l->heading);
-			write_line(f, header, widths);
+			write_line(t, f, header, widths);
 			heading = l->heading;
 		}
 		format_line(t, c, line);
-		write_line(f, line, widths);
+		write_line(t, f, line, widths);
 		prompts |= t->cells[c].n_prompt && isfinite(MEDIAN(l, share));
 	}
 	if (*heading)

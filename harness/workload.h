@@ -22,6 +22,8 @@ enum token_event {
 	TOKEN_EVENT_FALLBACK,
 };
 
+enum { WORKLOAD_QUEUE_KEEP = 8 };
+
 enum token_phase { TOKEN_PHASE_WARMUP, TOKEN_PHASE_MEASURE };
 
 /* One decoded token. Times in microseconds, CLOCK_MONOTONIC_RAW; NAN where unknown. */
@@ -114,6 +116,19 @@ struct workload_ops {
 	int (*rewind)(struct workload *w, int pos, struct error *err);
 	/* Appends one token and waits until it is complete. No allocation, no I/O once its graph exists. */
 	int (*decode)(struct workload *w, int token, struct token_record *out, struct error *err);
+	/*
+	 * Tokens without waiting for each, where the workload can; all four null where it never can. Between begin and
+	 * end only enqueue is called; what begin returned has allocated all that n tokens need, and the first token's
+	 * itl starts there. keep: the logits of each are kept for queue_hash, n <= WORKLOAD_QUEUE_KEEP.
+	 * ERROR_UNSUPPORTED where this placement cannot.
+	 */
+	int (*queue_begin)(struct workload *w, int n, int keep, struct error *err);
+	/* Appends one token; out as decode's, but for the times that only queue_end knows. */
+	int (*enqueue)(struct workload *w, int token, struct token_record *out, struct error *err);
+	/* Waits for all. out: (n), the records of the tokens since begin; gives them gpu_us and itl_us. */
+	int (*queue_end)(struct workload *w, struct token_record *out, int n, struct error *err);
+	/* As hash, of token i of the queue that ended last. */
+	int (*queue_hash)(struct workload *w, int i, uint64_t seed, uint64_t *out, struct error *err);
 	/* Hash of the last token's logits, chained from `seed`. ERROR_WRONG where one is NaN or infinite. */
 	int (*hash)(struct workload *w, uint64_t seed, uint64_t *out, struct error *err);
 	/*

@@ -25,6 +25,9 @@ struct sim {
 	struct workload_totals totals;
 	int context;
 	int pos, saved;
+	double device_ns; /* when the device is done with what is queued */
+	uint64_t queued_contents[WORKLOAD_QUEUE_KEEP];
+	int n_queued;
 	uint64_t content, saved_content; /* of the cache: depends on every token */
 };
 
@@ -200,24 +203,22 @@ static int has_graph(struct sim *s)
 	return 0;
 }
 
-static int sim_decode(struct workload *w, int token, struct token_record *out, struct error *err)
+/* The token's cost, and all of its record but the other times. */
+static int append_token(struct sim *s, int token, struct token_record *out, double *cost, struct error *err)
 {
-	struct sim *s = sim(w);
 	if (s->pos >= s->context)
 		return error_set(err, ERROR_INPUT, "position %d of %d", s->pos, s->context);
 	double us = token_us(s);
 	int direct = is_direct(s), captured = !direct && !has_graph(s);
 	if (captured)
 		us += s->options.capture_us;
+	*cost = us;
 	out->pos = s->pos;
 	out->kv_len = s->pos + 1;
 	append(s, token);
-	s->now_ns += us * 1e3;
 	out->submit_us = s->options.submit_us;
 	out->gpu_us = us - s->options.submit_us;
 	out->host_us = NAN;
-	out->wall_us = us;
-	out->done_ns = sim_clock(s);
 	out->event = direct ? TOKEN_EVENT_DIRECT : captured ? TOKEN_EVENT_CAPTURE : TOKEN_EVENT_REPLAY;
 	out->api_launches = direct ? 300 : 2;
 	out->node_updates = 0;
@@ -226,10 +227,65 @@ static int sim_decode(struct workload *w, int token, struct token_record *out, s
 	return 0;
 }
 
+static int sim_decode(struct workload *w, int token, struct token_record *out, struct error *err)
+{
+	struct sim *s = sim(w);
+	double us = 0;
+	int rc = append_token(s, token, out, &us, err);
+	if (rc)
+		return rc;
+	s->now_ns += us * 1e3;
+	out->wall_us = us;
+	out->done_ns = sim_clock(s);
+	return 0;
+}
+
+static int sim_queue_begin(struct workload *w, int n, int keep, struct error *err)
+{
+	(void)n, (void)keep, (void)err;
+	sim(w)->device_ns = sim(w)->now_ns;
+	sim(w)->n_queued = 0;
+	return 0;
+}
+
+/* The host's share of the cost and the device's overlap. */
+static int sim_enqueue(struct workload *w, int token, struct token_record *out, struct error *err)
+{
+	struct sim *s = sim(w);
+	double us = 0, before = s->device_ns;
+	int rc = append_token(s, token, out, &us, err);
+	if (rc)
+		return rc;
+	s->now_ns += out->submit_us * 1e3;
+	s->device_ns = fmax(s->device_ns, s->now_ns) + out->gpu_us * 1e3;
+	out->itl_us = (s->device_ns - before) / 1e3;
+	s->queued_contents[s->n_queued++ % WORKLOAD_QUEUE_KEEP] = s->content;
+	return 0;
+}
+
+static int sim_queue_end(struct workload *w, struct token_record *out, int n, struct error *err)
+{
+	(void)out, (void)n, (void)err;
+	sim(w)->now_ns = sim(w)->device_ns;
+	return 0;
+}
+
+static uint64_t hash_content(uint64_t seed, uint64_t content)
+{
+	return (seed + content) * 0x9e3779b97f4a7c15u;
+}
+
+static int sim_queue_hash(struct workload *w, int i, uint64_t seed, uint64_t *out, struct error *err)
+{
+	(void)err;
+	*out = hash_content(seed, sim(w)->queued_contents[i]);
+	return 0;
+}
+
 static int sim_hash(struct workload *w, uint64_t seed, uint64_t *out, struct error *err)
 {
 	(void)err;
-	*out = (seed + sim(w)->content) * 0x9e3779b97f4a7c15u;
+	*out = hash_content(seed, sim(w)->content);
 	return 0;
 }
 
@@ -270,6 +326,10 @@ static int sim_open_workload(struct workload_source *source, const struct placem
 		.checkpoint = sim_checkpoint,
 		.rewind = sim_rewind,
 		.decode = sim_decode,
+		.queue_begin = sim_queue_begin,
+		.enqueue = sim_enqueue,
+		.queue_end = sim_queue_end,
+		.queue_hash = sim_queue_hash,
 		.hash = sim_hash,
 		.totals = sim_totals,
 		.prefill_flops = sim_prefill_flops,

@@ -29,8 +29,10 @@ struct fake {
 	int wrong_pos;
 	const char *nan_mode; /* whose logits are NaN at nan_pos */
 	int nan_pos;
-	int flip_every;       /* nondeterministic: every so many-th hash differs; 0: never */
-	const char *oom_mode; /* whose decode fails */
+	const char *late_mode; /* whose last logits differ in a timed queue, and only there */
+	int no_queue;          /* queue_begin refuses */
+	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
+	const char *oom_mode;  /* whose decode fails */
 	const char *unsupported_mode;
 	const char *fallback_mode; /* that always falls back */
 	const char *silent_mode;   /* that launches directly and does not say so */
@@ -47,6 +49,10 @@ struct fake {
 	int saved;
 	uint64_t content; /* of the cache: depends on every token */
 	uint64_t contents[1 << 14];
+	int64_t device_ns; /* when the device is done with what is queued */
+	int64_t queue_ends[1 << 12];
+	uint64_t queue_contents[1 << 12];
+	int queue_n, queue_at, queue_keep; /* queue_at: position in front of the queue */
 	int token;
 	char mode[32], fusion[16];
 	char arms[FAKE_ARMS][64]; /* that have a graph */
@@ -54,7 +60,7 @@ struct fake {
 	struct workload_totals totals;
 
 	/* What happened. */
-	long decoded, prefilled, hashed;
+	long decoded, prefilled, hashed, queued;
 	int opened, closed;
 	int context;
 	char first_arm[64]; /* that decoded first since opening */
@@ -194,7 +200,8 @@ static int fake_decode(struct workload *w, int token, struct token_record *out, 
 	out->kv_len = f->pos + 1;
 	f->token = token;
 	fake_append(f, token);
-	f->now_ns += (int64_t)cost * 1000;
+	if (f->queue_n < 0)
+		f->now_ns += (int64_t)cost * 1000;
 	out->submit_us = f->submit_us;
 	out->gpu_us = cost - f->submit_us;
 	out->host_us = NAN;
@@ -213,6 +220,71 @@ static int fake_decode(struct workload *w, int token, struct token_record *out, 
 	return 0;
 }
 
+static int fake_queue_begin(struct workload *w, int n, int keep, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)n;
+	if (f->no_queue)
+		return error_set(err, ERROR_UNSUPPORTED, "two devices take turns");
+	f->device_ns = f->now_ns;
+	f->queue_n = 0;
+	f->queue_at = f->pos;
+	f->queue_keep = keep;
+	return 0;
+}
+
+static int fake_enqueue(struct workload *w, int token, struct token_record *out, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	struct token_record r = *out;
+	int rc = fake_decode(w, token, &r, err);
+	if (rc)
+		return rc;
+	out->pos = r.pos;
+	out->kv_len = r.kv_len;
+	out->submit_us = r.submit_us;
+	out->event = r.event;
+	out->api_launches = r.api_launches;
+	out->kernels = r.kernels;
+	out->copies = r.copies;
+	f->now_ns += (int64_t)f->submit_us * 1000;
+	f->device_ns = (f->device_ns > f->now_ns ? f->device_ns : f->now_ns) + (int64_t)(r.gpu_us * 1000);
+	f->queue_ends[f->queue_n] = f->device_ns;
+	f->queue_contents[f->queue_n++] = f->content;
+	f->queued++;
+	return 0;
+}
+
+static int fake_queue_end(struct workload *w, struct token_record *out, int n, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)err;
+	int64_t before = f->queue_n ? f->queue_ends[0] : 0;
+	for (int i = 0; i < n; i++) {
+		int cost = strcmp(f->mode, "direct") ? f->graph_us : f->direct_us;
+		out[i].gpu_us = cost - f->submit_us;
+		out[i].itl_us = i ? (double)(f->queue_ends[i] - before) / 1e3 : cost;
+		before = f->queue_ends[i];
+	}
+	f->now_ns = f->device_ns;
+	f->queue_n = -1;
+	return 0;
+}
+
+static uint64_t fake_mix(uint64_t seed, uint64_t content)
+{
+	return (seed + content) * 0x9e3779b97f4a7c15u;
+}
+
+static int fake_queue_hash(struct workload *w, int i, uint64_t seed, uint64_t *out, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)err;
+	*out = fake_mix(seed, f->queue_contents[i]) +
+	       (fake_is(f->wrong_mode, f->mode) && f->queue_at + i == f->wrong_pos);
+	return 0;
+}
+
 static int fake_hash(struct workload *w, uint64_t seed, uint64_t *out, struct error *err)
 {
 	struct fake *f = fake_of(w);
@@ -221,7 +293,7 @@ static int fake_hash(struct workload *w, uint64_t seed, uint64_t *out, struct er
 	f->hashed++;
 	if (fake_is(f->nan_mode, f->mode) && at == f->nan_pos)
 		return error_set(err, ERROR_WRONG, "logit 3 of position %d is nan", at);
-	*out = (seed + f->content) * 0x9e3779b97f4a7c15u;
+	*out = fake_mix(seed, f->content) + (fake_is(f->late_mode, f->mode) && seed == 0 && !f->queue_keep);
 	if (fake_is(f->wrong_mode, f->mode) && at == f->wrong_pos)
 		++*out;
 	if (f->flip_every && f->hashed % f->flip_every == 0)
@@ -261,6 +333,10 @@ static int fake_open(struct workload_source *s, const struct placement *p, struc
 		.checkpoint = fake_checkpoint,
 		.rewind = fake_rewind,
 		.decode = fake_decode,
+		.queue_begin = fake_queue_begin,
+		.enqueue = fake_enqueue,
+		.queue_end = fake_queue_end,
+		.queue_hash = fake_queue_hash,
 		.hash = fake_hash,
 		.totals = fake_totals,
 		.prefill_flops = fake_prefill_flops,
@@ -293,6 +369,7 @@ static inline int64_t fake_clock(void *ctx)
 static void fake_init(struct fake *f)
 {
 	memset(f, 0, sizeof *f);
+	f->queue_n = -1; /* none is open */
 	f->source.open = fake_open;
 	f->direct_us = 1000;
 	f->graph_us = 600;

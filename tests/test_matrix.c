@@ -137,6 +137,7 @@ static void fill(struct matrix *m)
 	assert_int_equal(word_axis_add(&m->models, "", "a/x.gguf,b.gguf", NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->modes, "", "direct,graph-params,graph-device", NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->fusions, "", "none,full", NULL, NULL), 0);
+	assert_int_equal(word_axis_add(&m->syncs, "", SYNC_TOKEN, NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->types_k, "", "f16,f32", NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->types_v, "", "f16", NULL, NULL), 0);
 	assert_int_equal(int_axis_add(&m->n_prompt, "", "0,512", 0, 9999, NULL), 0);

@@ -56,7 +56,7 @@ static const char runs_columns[] =
 	"head_device,host_weight_bytes_per_token,gpu_weight_bytes_per_token,crossing_bytes_per_token,"
 	"snapkv,snapkv_budget,evicted_entries,evict_us,memory_before_evict_bytes,memory_after_evict_bytes,memory_bytes,"
 	"kl_divergence,kl_divergence_max,top1_agreement,quality_tokens,"
-	"host_median_us";
+	"host_median_us,sync";
 static const char tokens_columns[] =
 	"schema_version,run_id,phase,token_index,pos,kv_len,submit_us,gpu_us,wall_us,itl_us,graph_event,"
 	"api_launches,node_updates,kernels,copies,host_us";
@@ -184,6 +184,7 @@ static void sweep_until_killed(const char *path)
 	runner_options_default(&o);
 	o.repetitions = 1000;
 	if (word_axis_add(&m.models, "", "m.gguf", NULL, NULL) || word_axis_add(&m.fusions, "", "full", NULL, NULL) ||
+	    word_axis_add(&m.syncs, "", SYNC_TOKEN, NULL, NULL) ||
 	    word_axis_add(&m.modes, "", "direct,graph-device", NULL, NULL) ||
 	    word_axis_add(&m.types_k, "", "f16", NULL, NULL) || word_axis_add(&m.types_v, "", "f16", NULL, NULL) ||
 	    int_axis_add(&m.n_gen, "", "16,24", 0, 999, NULL) || int_axis_add(&m.n_depth, "", "0", 0, 999, NULL) ||

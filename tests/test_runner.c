@@ -94,6 +94,7 @@ static void sweep(const char *modes, const char *fusions, const char *depths, in
 	assert_int_equal(word_axis_add(&m->models, "", "dir/m.gguf", NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->modes, "", modes, NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->fusions, "", fusions, NULL, NULL), 0);
+	assert_int_equal(word_axis_add(&m->syncs, "", SYNC_TOKEN, NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->types_k, "", "f16", NULL, NULL), 0);
 	assert_int_equal(word_axis_add(&m->types_v, "", "f16", NULL, NULL), 0);
 	snprintf(number, sizeof number, "%d", n_gen);

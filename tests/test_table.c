@@ -11,10 +11,10 @@
 #include "harness/table.h"
 
 static const struct cell cells[] = {
-	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128, NULL},
-	{"m.gguf", "f16", "f16", "full", "graph-params", 0, 2, 131072, 0, 128, NULL},
-	{"m.gguf", "f16", "f16", "full", "graph-device", 0, 2, 131072, 0, 128, NULL},
-	{"m.gguf", "f16", "f16", "full", "graph-update", 0, 2, 131072, 0, 128, NULL},
+	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128, NULL, 0},
+	{"m.gguf", "f16", "f16", "full", "graph-params", 0, 2, 131072, 0, 128, NULL, 0},
+	{"m.gguf", "f16", "f16", "full", "graph-device", 0, 2, 131072, 0, 128, NULL, 0},
+	{"m.gguf", "f16", "f16", "full", "graph-update", 0, 2, 131072, 0, 128, NULL, 0},
 };
 enum { N_CELLS = sizeof cells / sizeof *cells };
 
@@ -131,6 +131,34 @@ static void test_placements(void **state)
 	table_close(t);
 }
 
+/* Queued tokens have a column only where there are any, and their own direct run to compare with. */
+static void test_sync(void **state)
+{
+	(void)state;
+	struct cell four[4] = {cells[0], cells[2], cells[0], cells[2]};
+	const double itl[4] = {1000, 900, 500, 400};
+	struct table *t;
+	char line[256];
+	four[2].queued = four[3].queued = 1;
+	for (int n = 2; n <= 4; n += 2) {
+		assert_int_equal(table_open(&t, four, n, NULL), 0);
+		for (int i = 0; i < n; i++)
+			add(t, i, 0, itl[i], "ok", "", 0);
+		char *text = render(t);
+		assert_int_equal(strstr(text, " sync ") != NULL, n == 4);
+		line_with(text, "graph-device", line);
+		assert_non_null(strstr(line, "-10.0%"));
+		if (n == 4) {
+			line_with(text, " none ", line);
+			assert_non_null(strstr(line, "direct"));
+			line_with(strstr(text, line) + strlen(line), " none ", line);
+			assert_non_null(strstr(line, "-20.0%"));
+		}
+		free(text);
+		table_close(t);
+	}
+}
+
 static void test_nothing(void **state)
 {
 	(void)state;
@@ -146,6 +174,6 @@ static void test_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_placements),
-					   cmocka_unit_test(test_nothing)};
+					   cmocka_unit_test(test_sync), cmocka_unit_test(test_nothing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,11 @@ int axis_fusion(void *ctx, const char *value, struct error *err)
 	return word_axis_add(&matrix(ctx)->fusions, "--fusion", value, engine_fusions, err);
 }
 
+int axis_sync(void *ctx, const char *value, struct error *err)
+{
+	return word_axis_add(&matrix(ctx)->syncs, "--sync", value, matrix_syncs, err);
+}
+
 /* Items of numbers and ranges as in every list; "auto" beside them. */
 int axis_gpu_layers(void *ctx, const char *value, struct error *err)
 {
@@ -99,6 +104,7 @@ int axis_defaults(struct matrix *m, struct error *err)
 	} words[] = {
 		{&m->modes, "direct,graph-params,graph-update,graph-device"},
 		{&m->fusions, "full"},
+		{&m->syncs, SYNC_TOKEN},
 		{&m->types_k, "f16"},
 		{&m->types_v, "f16"},
 	};

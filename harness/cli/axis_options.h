@@ -21,6 +21,7 @@ int axis_n_gen(void *ctx, const char *value, struct error *err);
 int axis_n_depth(void *ctx, const char *value, struct error *err);
 int axis_mode(void *ctx, const char *value, struct error *err);
 int axis_fusion(void *ctx, const char *value, struct error *err);
+int axis_sync(void *ctx, const char *value, struct error *err);
 int axis_gpu_layers(void *ctx, const char *value, struct error *err);
 int axis_type_k(void *ctx, const char *value, struct error *err);
 int axis_type_v(void *ctx, const char *value, struct error *err);

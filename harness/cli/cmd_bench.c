@@ -145,6 +145,10 @@ static const struct option_spec options[] = {
 	 "Prompt tests launch directly whatever the mode, and run once.",
 	 axis_mode},
 	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", axis_fusion},
+	{"--sync", "S",
+	 "token: the host waits for each token, as real decoding does; none: tokens are queued and timed by the "
+	 "device (default token)",
+	 axis_sync},
 	{"-ngl, --n-gpu-layers", "N|auto",
 	 "layers on the GPU, the first ones; the others run on the host; 0: none, -1: all where there is a GPU\n"
 	 "auto: as many as its free memory takes beside the depth's cache (default -1)",

@@ -11,6 +11,7 @@
 #include "engine/loaded_model.h"
 #include "engine/model_flops.h"
 #include "engine/session.h"
+#include "engine/token_queue.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/hash.h"
 #include "harness/progress.h"
@@ -190,6 +191,16 @@ static enum token_event event_of(enum graph_event e)
 	return TOKEN_EVENT_FALLBACK;
 }
 
+static void fill_record(struct token_record *out, const struct token_timing *t)
+{
+	out->submit_us = t->submit_us;
+	out->event = event_of(t->event);
+	out->api_launches = t->api_launches;
+	out->node_updates = t->node_updates;
+	out->kernels = t->kernels;
+	out->copies = t->copies;
+}
+
 static int engine_decode(struct workload *w, int token, struct token_record *out, struct error *err)
 {
 	struct session *s = engine(w)->session;
@@ -199,17 +210,57 @@ static int engine_decode(struct workload *w, int token, struct token_record *out
 	int rc = noted(w, session_decode(s, token, &t, err));
 	if (rc)
 		return rc;
-	out->submit_us = t.submit_us;
+	fill_record(out, &t);
 	out->gpu_us = t.device_us;
 	out->host_us = t.host_us > 0 ? t.host_us : NAN;
 	out->wall_us = t.wall_us;
 	out->done_ns = t.done_ns;
-	out->event = event_of(t.event);
-	out->api_launches = t.api_launches;
-	out->node_updates = t.node_updates;
-	out->kernels = t.kernels;
-	out->copies = t.copies;
 	return 0;
+}
+
+static int engine_queue_begin(struct workload *w, int n, int keep, struct error *err)
+{
+	static_assert((int)WORKLOAD_QUEUE_KEEP <= (int)TOKEN_QUEUE_DEPTH, "the engine keeps as many");
+	return noted(w, session_queue_begin(engine(w)->session, n, keep, err));
+}
+
+static int engine_enqueue(struct workload *w, int token, struct token_record *out, struct error *err)
+{
+	struct session *s = engine(w)->session;
+	struct token_timing t;
+	out->pos = session_position(s);
+	out->kv_len = out->pos + 1;
+	int rc = noted(w, session_enqueue(s, token, &t, err));
+	if (!rc)
+		fill_record(out, &t);
+	return rc;
+}
+
+static int engine_queue_end(struct workload *w, struct token_record *out, int n, struct error *err)
+{
+	struct session *s = engine(w)->session;
+	int rc = session_queue_end(s, err);
+	for (int i = 0; i < n && !rc; i++) {
+		rc = session_queue_times(s, i, &out[i].gpu_us, &out[i].itl_us, err);
+		if (!session_gpu_layers(s))
+			out[i].host_us = out[i].gpu_us;
+	}
+	return noted(w, rc);
+}
+
+/* Shared by tokens that were waited for and queued ones. */
+static uint64_t hash_logits(struct workload *w, const float *logits, uint64_t seed)
+{
+	return hash_bytes(logits, (size_t)session_model(engine(w)->session)->n_vocab * sizeof *logits, seed);
+}
+
+static int engine_queue_hash(struct workload *w, int i, uint64_t seed, uint64_t *out, struct error *err)
+{
+	const float *logits;
+	int rc = session_queue_logits(engine(w)->session, i, &logits, err);
+	if (!rc)
+		*out = hash_logits(w, logits, seed);
+	return rc;
 }
 
 static int engine_hash(struct workload *w, uint64_t seed, uint64_t *out, struct error *err)
@@ -218,7 +269,7 @@ static int engine_hash(struct workload *w, uint64_t seed, uint64_t *out, struct 
 	int rc = noted(w, session_logits(engine(w)->session, &logits, err));
 	if (rc)
 		return rc;
-	*out = hash_bytes(logits, (size_t)session_model(engine(w)->session)->n_vocab * sizeof *logits, seed);
+	*out = hash_logits(w, logits, seed);
 	return 0;
 }
 
@@ -307,6 +358,10 @@ static const struct workload_ops engine_ops = {
 	.checkpoint = engine_checkpoint,
 	.rewind = engine_rewind,
 	.decode = engine_decode,
+	.queue_begin = engine_queue_begin,
+	.enqueue = engine_enqueue,
+	.queue_end = engine_queue_end,
+	.queue_hash = engine_queue_hash,
 	.hash = engine_hash,
 	.evict = engine_evict,
 	.remember = engine_remember,
