@@ -255,7 +255,7 @@ static void read_stated_rates(struct cuda_driver *cu, int ordinal, struct cuda_g
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err)
 {
 	struct cuda_driver cu;
-	int ordinal, major = 0, minor = 0, result, rc = cuda_driver_open(&cu, err);
+	int ordinal, major = 0, minor = 0, domain = 0, bus = 0, slot = 0, result, rc = cuda_driver_open(&cu, err);
 	if (rc)
 		return rc;
 	*out = (struct cuda_gpu){.driver = cu.version};
@@ -263,11 +263,16 @@ int device_cuda_gpu(struct cuda_gpu *out, struct error *err)
 	    (result = cu.DeviceTotalMem(&out->memory_bytes, ordinal)) ||
 	    (result = cu.DeviceGetAttribute(&major, CU_ATTRIBUTE_CC_MAJOR, ordinal)) ||
 	    (result = cu.DeviceGetAttribute(&minor, CU_ATTRIBUTE_CC_MINOR, ordinal)) ||
-	    (result = cu.DeviceGetAttribute(&out->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, ordinal)))
+	    (result = cu.DeviceGetAttribute(&out->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, ordinal)) ||
+	    (result = cu.DeviceGetAttribute(&domain, CU_ATTRIBUTE_PCI_DOMAIN, ordinal)) ||
+	    (result = cu.DeviceGetAttribute(&bus, CU_ATTRIBUTE_PCI_BUS, ordinal)) ||
+	    (result = cu.DeviceGetAttribute(&slot, CU_ATTRIBUTE_PCI_SLOT, ordinal)))
 		rc = cuda_driver_error(&cu, result, err, "reading what the GPU is");
 	out->compute_capability = 10 * major + minor;
 	if (!rc)
 		read_stated_rates(&cu, ordinal, out);
+	snprintf(out->pci_bus_id, sizeof out->pci_bus_id, "%08x:%02x:%02x.0", (unsigned)domain, (unsigned)bus,
+		 (unsigned)slot);
 	cuda_driver_close(&cu);
 	return rc;
 }

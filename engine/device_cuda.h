@@ -41,7 +41,8 @@ struct cuda_gpu {
 	int compute_capability; /* 90 */
 	int n_sm;
 	size_t memory_bytes;
-	int driver; /* 13000 for CUDA 13.0 */
+	int driver;          /* 13000 for CUDA 13.0 */
+	char pci_bus_id[32]; /* "00000000:4e:00.0" */
 	/* What the card states, not what it reaches; 0 where it does not. */
 	double bandwidth; /* of its memory, bytes/s */
 	double bf16_rate; /* of dense products on its tensor cores, FLOP/s */

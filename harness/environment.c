@@ -289,9 +289,12 @@ static json_t *collect_gpu(const struct environment_inputs *in, const char *root
 	char capability[16], cuda[16];
 	snprintf(capability, sizeof capability, "%d.%d", g->compute_capability / 10, g->compute_capability % 10);
 	snprintf(cuda, sizeof cuda, "%d.%d", g->cuda_version / 1000, g->cuda_version % 1000 / 10);
-	return json_pack("{s:s, s:s, s:i, s:I, s:s, s:o}", "name", g->name, "compute_capability", capability,
-			 "multiprocessors", g->n_sm, "memory_bytes", (json_int_t)g->memory_bytes, "driver_cuda_version",
-			 cuda, "kernel_module", line_or_null(root, "/proc/driver/nvidia/version"));
+	return json_pack("{s:s, s:s, s:i, s:I, s:s, s:o, s:o, s:O, s:o}", "name", g->name, "compute_capability",
+			 capability, "multiprocessors", g->n_sm, "memory_bytes", (json_int_t)g->memory_bytes,
+			 "driver_cuda_version", cuda, "nvrtc_version",
+			 text_or_null(g->nvrtc_version != NULL, g->nvrtc_version), "kernel_module",
+			 line_or_null(root, "/proc/driver/nvidia/version"), "nvml", in->nvml ? in->nvml : json_null(),
+			 "nvml_reason", text_or_null(in->nvml_reason && *in->nvml_reason, in->nvml_reason));
 }
 
 int environment_collect(const struct environment_inputs *in, json_t **out, struct error *err)

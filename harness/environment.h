@@ -25,7 +25,9 @@ struct environment_gpu {
 	int compute_capability; /* 90 for 9.0 */
 	int n_sm;
 	size_t memory_bytes;
-	int cuda_version; /* of the driver: 13000 for 13.0 */
+	int cuda_version;          /* of the driver: 13000 for 13.0 */
+	const char *pci_bus_id;    /* as NVML names GPUs; null: unknown */
+	const char *nvrtc_version; /* "13.0"; null: none was found */
 };
 
 struct environment_inputs {
@@ -33,6 +35,8 @@ struct environment_inputs {
 	const char *isa;  /* of the kernels in use; null: unknown */
 	const struct environment_gpu *gpu;             /* null: none */
 	const char *gpu_reason;                        /* why there is none */
+	json_t *nvml;                                  /* what nvml_describe says, the caller's; null: nothing */
+	const char *nvml_reason;                       /* why it says nothing; null or empty: it does */
 	const struct environment_bandwidth *bandwidth; /* (n_bandwidth): reads from memory, as measured */
 	int n_bandwidth;
 	const char *const *models; /* (n_models) paths; each is read and hashed */

@@ -18,6 +18,19 @@ int runner_stopped(const struct runner_options *o)
 	return o->stop && *o->stop;
 }
 
+/* The measured phase begins behind this; and it is over. */
+static void watch_begin(const struct pass_setup *s)
+{
+	if (s->o->monitor)
+		s->o->monitor->measure(s->o->monitor);
+}
+
+static void watch_end(const struct pass_setup *s, struct pass *p)
+{
+	if (s->o->monitor)
+		s->o->monitor->end(s->o->monitor, &p->conditions);
+}
+
 static int steady_event(const struct cell *c, enum token_event e)
 {
 	if (cell_is_direct(c))
@@ -71,6 +84,7 @@ static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, u
 	/* Touched before the clock starts: no page fault is measured. */
 	memset(records, 0, (size_t)c->n_gen * sizeof *records);
 	memset(hashes, 0, (size_t)c->n_gen * sizeof *hashes);
+	watch_begin(s);
 	int64_t ready = runner_now_ns(s->o);
 	for (int i = 0; i < c->n_gen && !runner_stopped(s->o); i++) {
 		struct token_record *t = &records[i];
@@ -90,6 +104,7 @@ static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, u
 		hashes[i] = p->hash;
 		ready = t->done_ns + (runner_now_ns(s->o) - check);
 	}
+	watch_end(s, p);
 	for (int i = 0; i < p->n_measured; i++)
 		p->fallbacks += fell_back(c, records[i].event);
 	return 0;
@@ -133,6 +148,7 @@ static int measure_queued(struct pass_setup *s, const struct cell *c, struct pas
 	struct token_record *records = s->records + p->n_warmup;
 	token_fill(&s->stream, c->n_depth, c->n_gen, s->tokens);
 	clear_records(records, c->n_gen, TOKEN_PHASE_MEASURE);
+	watch_begin(s);
 	int rc = w->ops->queue_begin(w, c->n_gen, 0, err);
 	for (int i = 0; !rc && i < c->n_gen && !runner_stopped(s->o); i++) {
 		rc = w->ops->enqueue(w, s->tokens[i], &records[i], err);
@@ -140,6 +156,7 @@ static int measure_queued(struct pass_setup *s, const struct cell *c, struct pas
 	}
 	if (!rc)
 		rc = w->ops->queue_end(w, records, p->n_measured, err);
+	watch_end(s, p);
 	for (int i = 0; i < p->n_measured; i++)
 		p->fallbacks += fell_back(c, records[i].event);
 	if (!rc && p->n_measured == c->n_gen)
@@ -189,11 +206,13 @@ static int pass_prompt(struct pass_setup *s, const struct cell *c, struct pass *
 {
 	struct workload *w = s->w;
 	token_fill(&s->stream, c->n_depth, c->n_prompt, s->tokens);
+	watch_begin(s);
 	int64_t from = runner_now_ns(s->o);
 	int rc = w->ops->prefill(w, s->tokens, c->n_prompt, err);
 	if (rc)
 		return rc;
 	p->prefill_us = (double)(runner_now_ns(s->o) - from) / 1e3;
+	watch_end(s, p);
 	rc = w->ops->hash(w, 0, &p->hash, err);
 	hashes[0] = p->hash;
 	return rc;
@@ -213,8 +232,11 @@ static int pass_generate(struct pass_setup *s, const struct cell *c, struct pass
 int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
 	*p = (struct pass){.first_diff = -1, .prefill_us = NAN};
+	conditions_init(&p->conditions);
 	struct workload *w = s->w;
 	int64_t from = runner_now_ns(s->o);
+	if (s->o->monitor)
+		s->o->monitor->begin(s->o->monitor, s->on_gpu);
 	int rc = w->ops->set_arm(w, c->mode, c->fusion, err);
 	if (!rc)
 		rc = w->ops->rewind(w, c->n_depth, err);

@@ -19,6 +19,7 @@
 struct pass_setup {
 	const struct runner_options *o;
 	struct workload *w; /* at any position behind the checkpoint at the cells' depth */
+	int on_gpu;         /* its model runs there, or a part of it */
 	struct token_stream stream;
 	int *tokens;                  /* (warmup_max, n_gen or n_prompt, whichever is most) */
 	struct quality *quality;      /* of the pass at hand, against the remembered tokens; null: not asked */
@@ -34,10 +35,11 @@ struct pass {
 	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
 	int first_diff; /* first token whose hash is not the expected one; -1: none, or not compared */
 	int stopped;
-	uint64_t hash;     /* the chain over all measured tokens */
-	uint64_t last;     /* of the last measured token's logits alone, in a queued timed pass */
-	double prefill_us; /* of a prompt test; else NAN */
-	double seconds;    /* all of it */
+	uint64_t hash;                /* the chain over all measured tokens */
+	uint64_t last;                /* of the last measured token's logits alone, in a queued timed pass */
+	double prefill_us;            /* of a prompt test; else NAN */
+	double seconds;               /* all of it */
+	struct conditions conditions; /* of the measured phase */
 };
 
 /*

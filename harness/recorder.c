@@ -26,6 +26,8 @@ struct recorder {
 	int directory; /* its lock's descriptor; negative: not open */
 	struct file runs;
 	struct file tokens;
+	struct file telemetry;
+	off_t telemetry_end; /* of what was written for the run to come */
 };
 
 static const char *const token_columns[] = {
@@ -33,6 +35,13 @@ static const char *const token_columns[] = {
 	"wall_us",        "itl_us", "graph_event", "api_launches", "node_updates", "kernels", "copies",    "host_us",
 };
 enum { N_TOKEN_COLUMNS = sizeof token_columns / sizeof *token_columns };
+
+static const char *const telemetry_columns[] = {
+	"schema_version",     "run_id",           "phase",    "time_us",       "sm_clock_mhz",
+	"memory_clock_mhz",   "power_w",          "energy_j", "temperature_c", "gpu_utilization",
+	"memory_utilization", "throttle_reasons", "cpu_mhz",  "load_average",
+};
+enum { N_TELEMETRY_COLUMNS = sizeof telemetry_columns / sizeof *telemetry_columns };
 
 /* One field and what follows it. Unknown values are nothing at all, not "". Returns 0 or -1. */
 static int put(FILE *f, const char *text, int last)
@@ -63,6 +72,19 @@ static int put_token(FILE *f, const struct run_row *row, const struct token_reco
 	       put_real(f, t->wall_us, 0) | put_real(f, t->itl_us, 0) | put(f, token_event_name(t->event), 0) |
 	       put_int(f, t->api_launches, 0) | put_int(f, t->node_updates, 0) | put_int(f, t->kernels, 0) |
 	       put_int(f, t->copies, 0) | put_real(f, t->host_us, 1);
+}
+
+static int put_sample(FILE *f, const char *run_id, const struct telemetry_sample *s)
+{
+	const struct nvml_reading *g = &s->gpu;
+	char reasons[NVML_REASONS_SIZE];
+	return put_int(f, SCHEMA_VERSION, 0) | put(f, run_id, 0) |
+	       put(f, token_phase_name(s->measured ? TOKEN_PHASE_MEASURE : TOKEN_PHASE_WARMUP), 0) |
+	       put_real(f, s->time_us, 0) | put_real(f, g->sm_clock_mhz, 0) | put_real(f, g->memory_clock_mhz, 0) |
+	       put_real(f, g->power_w, 0) | put_real(f, g->energy_j, 0) | put_real(f, g->temperature_c, 0) |
+	       put_real(f, g->utilization, 0) | put_real(f, g->memory_utilization, 0) |
+	       put(f, nvml_reasons_text(g->throttle_reasons, reasons), 0) | put_real(f, s->cpu_mhz, 0) |
+	       put_real(f, s->load_average, 1);
 }
 
 static int make_directories(const char *path, struct error *err)
@@ -192,7 +214,10 @@ static int make_recorder(struct recorder **out, const char *path, struct error *
 	*out = r;
 	if (!r)
 		return error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", path);
-	*r = (struct recorder){.directory = -1, .runs = {"runs.csv", -1, 0}, .tokens = {"tokens.csv", -1, 0}};
+	*r = (struct recorder){.directory = -1,
+			       .runs = {"runs.csv", -1, 0},
+			       .tokens = {"tokens.csv", -1, 0},
+			       .telemetry = {"telemetry.csv", -1, 0}};
 	if (!*path || strlen(path) >= sizeof r->path)
 		return error_set(err, ERROR_INPUT, "output directory: a path of %zu bytes; give another one",
 				 strlen(path));
@@ -227,6 +252,11 @@ static const char *token_column(int i)
 	return token_columns[i];
 }
 
+static const char *telemetry_column(int i)
+{
+	return telemetry_columns[i];
+}
+
 int recorder_open(struct recorder **out, const char *path, struct error *err)
 {
 	int rc = make_recorder(out, path, err);
@@ -243,12 +273,31 @@ int recorder_open(struct recorder **out, const char *path, struct error *err)
 	if (!rc)
 		rc = open_file(r, &r->tokens, O_CREAT | O_EXCL, err);
 	if (!rc)
+		rc = open_file(r, &r->telemetry, O_CREAT | O_EXCL, err);
+	if (!rc)
+		rc = put_header(r, &r->telemetry, telemetry_column, N_TELEMETRY_COLUMNS, err);
+	if (!rc)
 		rc = put_header(r, &r->tokens, token_column, N_TOKEN_COLUMNS, err);
 	if (!rc)
 		rc = put_header(r, &r->runs, run_column, row_n_columns, err);
 	if (!rc && fsync(r->directory) && errno != EINVAL)
 		rc = error_set(err, ERROR_IO, "%s: %s; %s", path, strerror(errno), give_another);
 	return rc ? give_up(out, rc) : 0;
+}
+
+int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
+		       struct error *err)
+{
+	struct text t;
+	int bad = 0, rc = text_open(&t, r, err);
+	if (rc)
+		return rc;
+	for (int i = 0; i < n; i++)
+		bad |= put_sample(t.stream, run_id, &samples[i]);
+	rc = text_append(&t, bad, r, &r->telemetry, &r->telemetry_end, err);
+	if (rc)
+		cut_back(&r->telemetry);
+	return rc;
 }
 
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
@@ -274,8 +323,12 @@ int recorder_run(struct recorder *r, const struct run_row *row, const struct tok
 	if (rc) {
 		cut_back(&r->runs);
 		cut_back(&r->tokens);
+		cut_back(&r->telemetry);
 		return rc;
 	}
+	if (r->telemetry_end)
+		r->telemetry.size = r->telemetry_end;
+	r->telemetry_end = 0;
 	r->tokens.size = tokens_end;
 	r->runs.size = runs_end;
 	return 0;
@@ -286,8 +339,8 @@ int recorder_close(struct recorder *r, struct error *err)
 	if (!r)
 		return 0;
 	int rc = 0;
-	struct file *files[] = {&r->tokens, &r->runs};
-	for (int i = 0; i < 2; i++)
+	struct file *files[] = {&r->telemetry, &r->tokens, &r->runs};
+	for (int i = 0; i < 3; i++)
 		if (files[i]->fd >= 0 && close(files[i]->fd))
 			rc = io_failed(r, files[i]->name, free_space, err);
 	if (r->directory >= 0)
@@ -389,22 +442,22 @@ static int trim_runs(struct recorder *r, struct error *err)
 }
 
 /*
- * Cuts tokens.csv behind the tokens of the last run that is kept: they stand in the order
- * of the runs. ids: the kept runs', one to a row of t.
+ * Cuts tokens.csv or telemetry.csv behind what it has of the last run that is kept: they stand in the order of the
+ * runs. column: of the run_id there; id_column: in t, which has a row for each kept run.
  */
-static int trim_tokens(struct recorder *r, const struct csv_table *t, int id_column, struct error *err)
+static int trim_details(struct recorder *r, struct file *f, int column, const struct csv_table *t, int id_column,
+			struct error *err)
 {
 	struct scanner s;
-	int rc = open_scanner(&s, r, &r->tokens, err);
+	int rc = open_scanner(&s, r, f, err);
 	if (rc)
 		return rc;
 	char id[ID_SIZE];
 	off_t end, keep = 0;
 	size_t row = 0;
-	int column = column_of(token_column, "run_id");
 	if (!next_record(&s, column, id, sizeof id, &end) || strcmp(id, "run_id"))
-		rc = error_set(err, ERROR_INPUT, "%s/tokens.csv: no header that this version writes; start anew",
-			       r->path);
+		rc = error_set(err, ERROR_INPUT, "%s/%s: no header that this version writes; start anew", r->path,
+			       f->name);
 	else
 		keep = end;
 	while (!rc && next_record(&s, column, id, sizeof id, &end)) {
@@ -415,9 +468,9 @@ static int trim_tokens(struct recorder *r, const struct csv_table *t, int id_col
 		keep = end;
 	}
 	if (!rc && ferror(s.f))
-		rc = io_failed(r, r->tokens.name, "it cannot be resumed", err);
+		rc = io_failed(r, f->name, "it cannot be resumed", err);
 	fclose(s.f);
-	return rc ? rc : cut_at(r, &r->tokens, keep, err);
+	return rc ? rc : cut_at(r, f, keep, err);
 }
 
 static int check_columns(const struct recorder *r, const struct csv_table *t, struct error *err)
@@ -461,6 +514,8 @@ int recorder_resume(struct recorder **out, const char *path,
 	if (!rc)
 		rc = open_file(r, &r->tokens, 0, err);
 	if (!rc)
+		rc = open_file(r, &r->telemetry, 0, err);
+	if (!rc)
 		rc = trim_runs(r, err);
 	char file[sizeof r->path + 16];
 	snprintf(file, sizeof file, "%s/runs.csv", path);
@@ -469,7 +524,11 @@ int recorder_resume(struct recorder **out, const char *path,
 	if (!rc)
 		rc = check_columns(r, &t, err);
 	if (!rc)
-		rc = trim_tokens(r, &t, column_of(run_column, "run_id"), err);
+		rc = trim_details(r, &r->tokens, column_of(token_column, "run_id"), &t, column_of(run_column, "run_id"),
+				  err);
+	if (!rc)
+		rc = trim_details(r, &r->telemetry, column_of(telemetry_column, "run_id"), &t,
+				  column_of(run_column, "run_id"), err);
 	if (!rc)
 		rc = keep_rows(r, &t, keep, ctx, err);
 	csv_table_free(&t);

@@ -1,9 +1,9 @@
 /*
- * A run directory: runs.csv and tokens.csv, written as the sweep goes, by one process
+ * A run directory: runs.csv, tokens.csv and telemetry.csv, written as the sweep goes, by one process
  * at a time.
  *
- * Both files begin with their header line. recorder_run appends a run's tokens, then
- * its row, and forces both to the disk before it returns: whatever kills the sweep
+ * The files begin with their header line. recorder_run appends a run's tokens, then
+ * its row, and forces them to the disk before it returns: whatever kills the sweep
  * later, each row that is in runs.csv is whole and has all its tokens. A sweep that
  * is killed while it writes leaves at most one unfinished last line in each; where the
  * system refuses a write, the files are cut back to the last whole run.
@@ -15,6 +15,7 @@
 
 #include "engine/error.h"
 #include "harness/row.h"
+#include "harness/telemetry.h"
 
 struct recorder; /* opaque */
 
@@ -34,6 +35,12 @@ int recorder_open(struct recorder **out, const char *path, struct error *err);
 int recorder_resume(struct recorder **out, const char *path,
 		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err);
 
+/*
+ * What was seen of the machine while the run was measured that recorder_run is called with next: samples (n). Where no
+ * row follows, resuming cuts it off.
+ */
+int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
+		       struct error *err);
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
 		 struct error *err);
 /* ERROR_IO where a file could not be finished; r is freed in any case. r may be null. */

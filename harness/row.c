@@ -110,6 +110,20 @@ const struct column row_columns[] = {
 	INT(quality_tokens),
 	REAL(host_median_us),
 	TEXT(sync),
+	REAL(sm_clock_mhz),
+	REAL(memory_clock_mhz),
+	REAL(power_w),
+	REAL(energy_per_token_j),
+	REAL(temperature_c),
+	REAL(gpu_utilization),
+	TEXT(throttle_reasons),
+	REAL(cpu_mhz),
+	REAL(load_average),
+	INT(context_switches),
+	INT(involuntary_switches),
+	INT(minor_faults),
+	INT(major_faults),
+	INT(telemetry_samples),
 };
 #undef TEXT
 #undef INT
@@ -261,6 +275,24 @@ void row_set_prefill(struct run_row *r, double flops)
 	r->prefill_flops = flops;
 	r->prefill_tflop_s = flops / r->prefill_us / 1e6;
 	r->gemm_share = r->prefill_tflop_s / r->gemm_tflop_s;
+}
+
+void row_set_conditions(struct run_row *r, const struct conditions *c, int n, const char *reasons)
+{
+	r->sm_clock_mhz = c->sm_clock_mhz;
+	r->memory_clock_mhz = c->memory_clock_mhz;
+	r->power_w = c->power_w;
+	r->energy_per_token_j = n > 0 ? c->energy_j / n : NAN;
+	r->temperature_c = c->temperature_c;
+	r->gpu_utilization = c->utilization;
+	r->throttle_reasons = reasons;
+	r->cpu_mhz = c->cpu_mhz;
+	r->load_average = c->load_average;
+	r->context_switches = known(c->context_switches);
+	r->involuntary_switches = known(c->involuntary_switches);
+	r->minor_faults = known(c->minor_faults);
+	r->major_faults = known(c->major_faults);
+	r->telemetry_samples = known(c->samples);
 }
 
 /* One time column of the tokens into x; 0 where one of them is unknown. */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "harness/matrix.h"
+#include "harness/monitor.h"
 #include "harness/quality.h"
 #include "harness/workload.h"
 
@@ -112,6 +113,20 @@ struct run_row {
 	int64_t quality_tokens;
 	double host_median_us;
 	const char *sync;
+	double sm_clock_mhz;
+	double memory_clock_mhz;
+	double power_w;
+	double energy_per_token_j;
+	double temperature_c;
+	double gpu_utilization;
+	const char *throttle_reasons;
+	double cpu_mhz;
+	double load_average;
+	int64_t context_switches;
+	int64_t involuntary_switches;
+	int64_t minor_faults;
+	int64_t major_faults;
+	int64_t telemetry_samples;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;
@@ -154,6 +169,8 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 
 /* The columns of an eviction and of what it cost; quality without tokens leaves its own unknown. */
 void row_set_eviction(struct run_row *r, const struct eviction *e, const struct quality *q);
+/* The columns that a measured phase of n tokens' conditions give. reasons: their text, kept by the caller. */
+void row_set_conditions(struct run_row *r, const struct conditions *c, int n, const char *reasons);
 
 /*
  * The columns that the measured tokens give: rates, order statistics, counts. t: (n),

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/nvml.h"
 #include "harness/pass.h"
 #include "harness/plan.h"
 
@@ -259,7 +260,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 {
 	const struct cell *c = &r->cells[cell];
 	struct run_row row;
-	char label[CELL_LABEL_SIZE], id[96], hash[20];
+	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[NVML_REASONS_SIZE];
 	char reason[sizeof why->text + 64] = "";
 	row_init(&row);
 	cell_label(c, label);
@@ -292,6 +293,8 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row_set_graphs(r, &row, cell, before);
 		if (c->snapkv)
 			row_set_eviction(&row, &r->eviction, &r->units[r->states[cell].unit].quality);
+		row_set_conditions(&row, &p->conditions, c->n_prompt ? c->n_prompt : p->n_measured,
+				   nvml_reasons_text(p->conditions.throttle_reasons, throttle));
 		if (!code && !p->stopped) {
 			snprintf(hash, sizeof hash, "%016" PRIx64, p->hash);
 			row.logits_hash = hash;
@@ -437,6 +440,7 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 		return rc;
 	}
 	r->setup.w->ops->facts(r->setup.w, &r->facts);
+	r->setup.on_gpu = r->facts.n_gpu_layers > 0;
 	token_stream_init(&r->setup.stream, r->setup.o->seed, r->facts.n_vocab);
 	rc = r->setup.w->ops->set_arm(r->setup.w, MODE_REFERENCE, r->setup.o->prefill_fusion, err);
 	double us = 0;

@@ -32,6 +32,7 @@
 
 #include "engine/error.h"
 #include "harness/matrix.h"
+#include "harness/monitor.h"
 #include "harness/row.h"
 #include "harness/workload.h"
 
@@ -55,6 +56,7 @@ struct runner_options {
 	volatile sig_atomic_t *stop;    /* not null: a value other than 0 ends the sweep */
 	int64_t (*clock)(void *ctx);    /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
 	void *clock_ctx;
+	struct monitor *monitor; /* null: nobody looks at the machine */
 };
 
 /* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion. */

@@ -44,8 +44,8 @@ static int is_volatile(const char *path)
 {
 	static const char *const names[] = {"memory available_bytes", "bandwidth", "command_line"};
 	/* Of a GPU, whatever moves with its load. */
-	static const char *const moving[] = {"clock_now",   "temperature", "power_now",
-					     "utilization", "memory_free", "throttle"};
+	static const char *const moving[] = {"clock_now",   "temperature", "power_now", "utilization",
+					     "memory_free", "throttle",    "_now"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strncmp(path, names[i], strlen(names[i])))
 			return 1;

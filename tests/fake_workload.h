@@ -30,6 +30,7 @@ struct fake {
 	const char *nan_mode; /* whose logits are NaN at nan_pos */
 	int nan_pos;
 	const char *late_mode; /* whose last logits differ in a timed queue, and only there */
+	int gpu_layers;        /* that it says to have */
 	int no_queue;          /* queue_begin refuses */
 	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
 	const char *oom_mode;  /* whose decode fails */
@@ -84,7 +85,6 @@ static void fake_close(struct workload *w)
 
 static void fake_facts(struct workload *w, struct workload_facts *out)
 {
-	(void)w;
 	*out = (struct workload_facts){
 		.model = "Fake, \"quoted\"",
 		.arch = "fake",
@@ -94,7 +94,7 @@ static void fake_facts(struct workload *w, struct workload_facts *out)
 		.device = "host",
 		.n_vocab = FAKE_VOCAB,
 		.n_threads = 3,
-		.n_gpu_layers = 0,
+		.n_gpu_layers = fake_of(w)->gpu_layers,
 		.weight_bytes_per_token = 5000000,
 		.head_device = "head",
 		.host_weight_bytes_per_token = 3000000,

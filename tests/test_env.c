@@ -65,12 +65,15 @@ static void test_known_machine(void **state)
 	uint64_t seed = 9;
 	struct environment_bandwidth bandwidth[] = {{4, 12.5e9}, {1, 0}};
 	static const char *const words[] = {"bench", "-m", "a b"};
-	static const struct environment_gpu gpu = {"Some GPU 80GB", 90, 132, (size_t)80 << 30, 12040};
+	static const struct environment_gpu gpu = {"Some GPU 80GB",    90,    132, (size_t)80 << 30, 12040,
+						   "00000000:4e:00.0", "12.9"};
+	json_t *nvml = json_pack("{s:s}", "vbios_version", "96.00");
 	put("/proc/driver/nvidia/version", "NVRM version: Some Module  580.1.2\nGCC version: 12\n");
 	struct environment_inputs in = {.root = root,
 					.isa = "avx2",
 					.gpu = &gpu,
 					.gpu_reason = "as if",
+					.nvml = nvml,
 					.bandwidth = bandwidth,
 					.n_bandwidth = 2,
 					.command_line = words,
@@ -100,6 +103,10 @@ static void test_known_machine(void **state)
 	assert_string_equal(json_string_value(at(env, "gpu", "driver_cuda_version")), "12.4");
 	assert_int_equal(json_integer_value(at(env, "gpu", "memory_bytes")), (json_int_t)80 << 30);
 	assert_string_equal(json_string_value(at(env, "gpu", "kernel_module")), "NVRM version: Some Module  580.1.2");
+	assert_string_equal(json_string_value(at(env, "gpu", "nvrtc_version")), "12.9");
+	assert_string_equal(json_string_value(at(at(env, "gpu", "nvml"), "vbios_version", NULL)), "96.00");
+	assert_true(json_is_null(at(env, "gpu", "nvml_reason")));
+	json_decref(nvml);
 	assert_string_equal(json_string_value(at(env, "gpu_reason", NULL)), "as if");
 	assert_string_equal(json_string_value(json_array_get(at(env, "command_line", NULL), 2)), "a b");
 	assert_int_equal(json_integer_value(at(env, "seed", NULL)), 9);

@@ -26,10 +26,13 @@
 #include "harness/runner.h"
 #include "harness/sweep_file.h"
 #include "harness/table.h"
+#include "harness/telemetry.h"
 
 enum {
 	MAX_REPETITIONS = 10000,
 	MAX_STEADY = 1024,
+	MAX_INTERVAL = 60000, /* ms */
+	TELEMETRY_MS = 100,
 	MAX_WORDS = 10000, /* of a recalled command line */
 	EXIT_NOTHING = 2,  /* no run went well */
 	EXIT_WRONG = 4,
@@ -45,6 +48,7 @@ struct bench {
 	int format;         /* of standard output: an enum llama_format, or FORMAT_TABLE */
 	const char *resume; /* null: a new sweep */
 	int dry_run;
+	int telemetry_ms; /* 0: none */
 };
 
 static struct bench *bench(void *ctx)
@@ -89,6 +93,11 @@ static int apply_warmup(void *ctx, const char *value, struct error *err)
 	if (!rc)
 		o->warmup_max = 8 * o->steady;
 	return rc;
+}
+
+static int apply_telemetry(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--telemetry", 0, MAX_INTERVAL, &bench(ctx)->telemetry_ms, err);
 }
 
 static int apply_seed(void *ctx, const char *value, struct error *err)
@@ -172,6 +181,9 @@ static const struct option_spec options[] = {
 	 "measured (default 4)",
 	 apply_warmup},
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
+	{"--telemetry", "MS",
+	 "between two looks at clocks, power and the like, by a thread of its own; 0: none (default 100)",
+	 apply_telemetry},
 	{"-o, --output", "FORMAT",
 	 "of what is printed at the end: table, for people; or as llama-bench has it: md, csv, json, jsonl or sql, "
 	 "with "
@@ -204,6 +216,7 @@ static const struct command command = {
 
 struct sweep {
 	struct recorder *recorder;
+	struct telemetry *telemetry; /* null: none */
 	struct table *table;
 	struct llama_bench *llama; /* null: the table is printed */
 	struct past past;
@@ -218,7 +231,14 @@ static int summarise(struct sweep *s, const struct run_row *row, struct error *e
 static int take_run(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
 {
 	struct sweep *s = ctx;
-	int rc = recorder_run(s->recorder, row, tokens, n, err);
+	int rc = 0, looks;
+	/* A run that never began has no looks of its own. */
+	if (s->telemetry && row->n_context != ROW_UNKNOWN) {
+		const struct telemetry_sample *samples = telemetry_samples(s->telemetry, &looks);
+		rc = recorder_telemetry(s->recorder, row->run_id, samples, looks, err);
+	}
+	if (!rc)
+		rc = recorder_run(s->recorder, row, tokens, n, err);
 	return rc ? rc : summarise(s, row, err);
 }
 
@@ -265,6 +285,15 @@ static void catch_signals(void)
 	sigemptyset(&a.sa_mask);
 	sigaction(SIGINT, &a, NULL);
 	sigaction(SIGTERM, &a, NULL);
+}
+
+static int open_telemetry(const struct bench *b, struct telemetry **out, struct error *err)
+{
+	const char *reason;
+	const struct environment_gpu *gpu = engine_gpu(&reason);
+	const struct telemetry_options o = {
+		.interval_ms = b->telemetry_ms, .gpu = gpu != NULL, .pci_bus_id = gpu ? gpu->pci_bus_id : NULL};
+	return b->telemetry_ms ? telemetry_open(out, &o, err) : 0;
 }
 
 static int save_json(const json_t *what, const char *directory, const char *name, struct error *err)
@@ -355,8 +384,8 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 		fprintf(f, ", %d WRONG", s->wrong);
 	if (p->rows)
 		fprintf(f, "; %d were there already", p->rows);
-	fprintf(f, "%s\nresults: %s/runs.csv, tokens.csv, env.json\n", s->interrupted ? "; interrupted" : "",
-		directory);
+	fprintf(f, "%s\nresults: %s/runs.csv, tokens.csv, telemetry.csv, env.json\n",
+		s->interrupted ? "; interrupted" : "", directory);
 	if (s->interrupted)
 		fprintf(f, "go on:   gemmark bench --resume %s\n", directory);
 	fprintf(f, "next:    gemmark plot %s\n", directory);
@@ -439,6 +468,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
+		rc = open_telemetry(b, &s.telemetry, err);
+	if (!rc)
 		rc = engine_environment(&b->axes.matrix, source, b->runner.seed, argc, argv, &env, err);
 	engine_settings_text(&b->engine, settings);
 	if (!rc && b->format != FORMAT_TABLE)
@@ -448,6 +479,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc) {
 		catch_signals();
 		struct runner_sink sink = {.ctx = &s, .run = take_run, .progress = take_progress};
+		b->runner.monitor = s.telemetry ? telemetry_monitor(s.telemetry) : NULL;
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
 		progress_clear();
 	}
@@ -459,6 +491,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
 	json_decref(env);
+	telemetry_close(s.telemetry);
 	past_free(&s.past);
 	llama_bench_close(s.llama);
 	table_close(s.table);
@@ -471,6 +504,7 @@ static int parse(struct bench *b, int argc, char **argv, struct error *err)
 {
 	matrix_free(&b->axes.matrix);
 	*b = (struct bench){.format = FORMAT_TABLE};
+	b->telemetry_ms = TELEMETRY_MS;
 	runner_options_default(&b->runner);
 	engine_settings_default(&b->engine);
 	return options_parse(&command, argc, argv, b, err);

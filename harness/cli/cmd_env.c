@@ -6,6 +6,7 @@
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/options.h"
 #include "harness/environment.h"
+#include "harness/nvml.h"
 
 struct env {
 	int json;
@@ -61,8 +62,15 @@ static int print_env(const struct env *e, struct error *err)
 		.bandwidth = &bandwidth,
 		.n_bandwidth = 1,
 	};
+	struct error no_nvml = {""};
+	struct nvml *nvml = NULL;
+	if (gpu && !nvml_open(&nvml, NULL, gpu->pci_bus_id, &no_nvml))
+		in.nvml = nvml_describe(nvml);
+	nvml_close(nvml);
+	in.nvml_reason = no_nvml.text;
 	json_t *env;
 	rc = environment_collect(&in, &env, err);
+	json_decref(in.nvml);
 	if (rc)
 		return rc;
 	if (!e->json) {

@@ -2,6 +2,7 @@
 
 #include "harness/cli/engine_workload.h"
 #include "harness/environment.h"
+#include "harness/nvml.h"
 
 int engine_environment(const struct matrix *m, struct workload_source *source, uint64_t seed, int argc, char **argv,
 		       json_t **env, struct error *err)
@@ -21,5 +22,13 @@ int engine_environment(const struct matrix *m, struct workload_source *source, u
 		.seed = &seed,
 	};
 	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	return environment_collect(&in, env, err);
+	struct error no_nvml = {""};
+	struct nvml *nvml = NULL;
+	if (gpu && !nvml_open(&nvml, NULL, gpu->pci_bus_id, &no_nvml))
+		in.nvml = nvml_describe(nvml);
+	nvml_close(nvml);
+	in.nvml_reason = no_nvml.text;
+	int rc = environment_collect(&in, env, err);
+	json_decref(in.nvml);
+	return rc;
 }

@@ -10,6 +10,7 @@
 #include "engine/gemm_ceiling.h"
 #include "engine/loaded_model.h"
 #include "engine/model_flops.h"
+#include "engine/nvrtc.h"
 #include "engine/session.h"
 #include "engine/token_queue.h"
 #include "harness/cli/gpu_layers.h"
@@ -583,6 +584,7 @@ const struct environment_gpu *engine_gpu(const char **reason)
 	static struct error why;
 	static struct cuda_gpu card;
 	static struct environment_gpu gpu;
+	static char nvrtc_text[16];
 	*reason = NULL;
 	if (device_cuda_gpu(&card, &why)) {
 		*reason = why.text;
@@ -592,6 +594,15 @@ const struct environment_gpu *engine_gpu(const char **reason)
 				       .compute_capability = card.compute_capability,
 				       .n_sm = card.n_sm,
 				       .memory_bytes = card.memory_bytes,
-				       .cuda_version = card.driver};
+				       .cuda_version = card.driver,
+				       .pci_bus_id = card.pci_bus_id};
+	struct nvrtc *nvrtc;
+	if (!nvrtc_open(&nvrtc, NULL)) {
+		int major, minor;
+		nvrtc_version(nvrtc, &major, &minor);
+		snprintf(nvrtc_text, sizeof nvrtc_text, "%d.%d", major, minor);
+		gpu.nvrtc_version = nvrtc_text;
+		nvrtc_close(nvrtc);
+	}
 	return &gpu;
 }
