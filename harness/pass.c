@@ -31,6 +31,15 @@ static void watch_end(const struct pass_setup *s, struct pass *p)
 		s->o->monitor->end(s->o->monitor, &p->conditions);
 }
 
+/* Whether the SM clock is where it was in earlier runs of the group, as far as anybody knows. */
+static int clock_is_up(const struct pass_setup *s)
+{
+	const struct runner_options *o = s->o;
+	if (!o->monitor || !s->on_gpu || s->clock_peak <= 0)
+		return 1;
+	return !(o->monitor->sm_clock(o->monitor) < o->clock_fraction * s->clock_peak);
+}
+
 static int steady_event(const struct cell *c, enum token_event e)
 {
 	if (cell_is_direct(c))
@@ -50,7 +59,8 @@ static int warm_up(struct pass_setup *s, const struct cell *c, struct pass *p, s
 	int in_a_row = 0;
 	token_fill(&s->stream, c->n_depth, s->o->warmup_max, s->tokens);
 	int64_t ready = runner_now_ns(s->o);
-	while (p->n_warmup < s->o->warmup_max && in_a_row < s->o->steady && !runner_stopped(s->o)) {
+	while (p->n_warmup < s->o->warmup_max && (in_a_row < s->o->steady || !clock_is_up(s)) &&
+	       !runner_stopped(s->o)) {
 		struct token_record *t = &s->records[p->n_warmup];
 		*t = (struct token_record){.phase = TOKEN_PHASE_WARMUP, .index = p->n_warmup};
 		int rc = w->ops->decode(w, s->tokens[p->n_warmup], t, err);
@@ -128,7 +138,8 @@ static int warm_up_queued(struct pass_setup *s, const struct cell *c, struct pas
 	token_fill(&s->stream, c->n_depth, most, s->tokens);
 	clear_records(s->records, most, TOKEN_PHASE_WARMUP);
 	int rc = w->ops->queue_begin(w, most, 0, err);
-	while (!rc && p->n_warmup < most && (in_a_row < s->o->steady || p->n_warmup < least) && !runner_stopped(s->o)) {
+	while (!rc && p->n_warmup < most && (in_a_row < s->o->steady || p->n_warmup < least || !clock_is_up(s)) &&
+	       !runner_stopped(s->o)) {
 		struct token_record *t = &s->records[p->n_warmup];
 		rc = w->ops->enqueue(w, s->tokens[p->n_warmup], t, err);
 		if (rc)

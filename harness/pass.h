@@ -20,6 +20,7 @@ struct pass_setup {
 	const struct runner_options *o;
 	struct workload *w; /* at any position behind the checkpoint at the cells' depth */
 	int on_gpu;         /* its model runs there, or a part of it */
+	double clock_peak;  /* highest SM clock, MHz, of a run of this group so far; 0: none is known */
 	struct token_stream stream;
 	int *tokens;                  /* (warmup_max, n_gen or n_prompt, whichever is most) */
 	struct quality *quality;      /* of the pass at hand, against the remembered tokens; null: not asked */

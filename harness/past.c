@@ -1,22 +1,35 @@
 #include "harness/past.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "harness/clock_check.h"
 
 int past_init(struct past *p, const struct cell *cells, int n, int repetitions, struct error *err)
 {
 	*p = (struct past){.cells = cells, .n = n, .repetitions = repetitions};
 	p->done = calloc((size_t)n, (size_t)repetitions);
 	p->closed = calloc((size_t)n, 1);
+	p->attempts = calloc((size_t)n, (size_t)repetitions);
+	p->clocks = calloc((size_t)n * (size_t)repetitions, sizeof *p->clocks);
 	p->runner.done = p->done;
 	p->runner.closed = p->closed;
-	return p->done && p->closed ? 0 : error_set(err, ERROR_MEMORY, "no memory for the runs of %d cells", n);
+	p->runner.attempts = p->attempts;
+	p->runner.clocks = p->clocks;
+	for (size_t i = 0; p->clocks && i < (size_t)n * (size_t)repetitions; i++)
+		p->clocks[i] = NAN;
+	return p->done && p->closed && p->attempts && p->clocks
+		       ? 0
+		       : error_set(err, ERROR_MEMORY, "no memory for the runs of %d cells", n);
 }
 
 void past_free(struct past *p)
 {
 	free(p->done);
 	free(p->closed);
+	free(p->attempts);
+	free(p->clocks);
 	*p = (struct past){0};
 }
 
@@ -50,10 +63,12 @@ int past_take(struct past *p, struct run_row *row, struct error *err)
 	}
 	if (found < 0 || row->repetition < 0 || row->repetition >= p->repetitions || row->order < 0)
 		return error_set(err, ERROR_INPUT, "run %s is none of this sweep's; start anew", id);
-	unsigned char *done = &p->done[(size_t)found * (size_t)p->repetitions + (size_t)row->repetition];
-	if (*done)
+	size_t at = (size_t)found * (size_t)p->repetitions + (size_t)row->repetition;
+	if (row->attempt != (p->done[at] ? p->attempts[at] + 1 : 0) || row->attempt > CLOCK_CHECK_RETRIES_MAX)
 		return error_set(err, ERROR_INPUT, "run %s is there twice; start anew", id);
-	*done = 1;
+	p->done[at] = 1;
+	p->attempts[at] = (unsigned char)row->attempt;
+	p->clocks[at] = row->sm_clock_mhz;
 	row->cell = found;
 	p->rows++;
 	p->ok += same_text(row->status, run_status_name(RUN_STATUS_OK));

@@ -20,6 +20,8 @@ struct past {
 	int wrong;
 	unsigned char *done;
 	unsigned char *closed;
+	unsigned char *attempts;
+	double *clocks;
 };
 
 /* cells: (n), the caller's, as long as p lives. Call past_free also after a failure. */

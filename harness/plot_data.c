@@ -34,13 +34,14 @@ static const char *const column_names[PLOT_COLUMN_COUNT] = {
 	[PLOT_COLUMN_KL] = "kl_divergence",
 	[PLOT_COLUMN_TOP1] = "top1_agreement",
 	[PLOT_COLUMN_SYNC] = "sync",
+	[PLOT_COLUMN_ATTEMPT] = "attempt",
 };
 
 /* What a run is where its file is older than the column; null: a file without the column cannot be drawn. */
 static const char *const absent[PLOT_COLUMN_COUNT] = {
-	[PLOT_COLUMN_SYNC] = "token", [PLOT_COLUMN_SNAPKV] = "off",     [PLOT_COLUMN_RATE] = "",
-	[PLOT_COLUMN_KV_BYTES] = "",  [PLOT_COLUMN_SNAPKV_BUDGET] = "", [PLOT_COLUMN_KL] = "",
-	[PLOT_COLUMN_TOP1] = "",
+	[PLOT_COLUMN_ATTEMPT] = "0", [PLOT_COLUMN_SYNC] = "token", [PLOT_COLUMN_SNAPKV] = "off",
+	[PLOT_COLUMN_RATE] = "",     [PLOT_COLUMN_KV_BYTES] = "",  [PLOT_COLUMN_SNAPKV_BUDGET] = "",
+	[PLOT_COLUMN_KL] = "",       [PLOT_COLUMN_TOP1] = "",
 };
 
 static const char *const known_modes[] = {"direct", "graph-params", "graph-update", "graph-device", "graph-loop"};
@@ -116,6 +117,13 @@ static bool to_draw(const struct plot_data *d, size_t row)
 	return !strcmp(run_text(d, row, PLOT_COLUMN_STATUS), "ok");
 }
 
+static int read_attempt(const struct plot_data *d, size_t row, long *out, struct error *err)
+{
+	int column = d->column[PLOT_COLUMN_ATTEMPT];
+	*out = 0;
+	return column < 0 ? 0 : csv_table_integer(&d->table, row, column, 0, INT_MAX, out, err);
+}
+
 /* The rows with generated tokens and status ok become runs; their modes are collected. */
 static int collect_runs(struct plot_data *d, struct error *err)
 {
@@ -152,6 +160,7 @@ static int collect_runs(struct plot_data *d, struct error *err)
 		if ((rc = csv_table_integer(t, row, d->column[PLOT_COLUMN_N_DEPTH], 0, INT_MAX, &run->depth, err)) ||
 		    (rc = csv_table_integer(t, row, d->column[PLOT_COLUMN_REPETITION], 0, INT_MAX, &run->repetition,
 					    err)) ||
+		    (rc = read_attempt(d, row, &run->attempt, err)) ||
 		    (rc = read_amount(t, row, d->column[PLOT_COLUMN_ITL], &run->value[PLOT_METRIC_ITL], err)) ||
 		    (rc = read_amount(t, row, d->column[PLOT_COLUMN_SUBMIT], &run->value[PLOT_METRIC_SUBMIT], err)))
 			return rc;
@@ -177,7 +186,9 @@ static int compare_cells(const void *a, const void *b)
 		return x->mode - y->mode;
 	if (x->depth != y->depth)
 		return x->depth < y->depth ? -1 : 1;
-	return (x->repetition > y->repetition) - (x->repetition < y->repetition);
+	if (x->repetition != y->repetition)
+		return x->repetition < y->repetition ? -1 : 1;
+	return (x->attempt > y->attempt) - (x->attempt < y->attempt);
 }
 
 static int compare_depths(const void *a, const void *b)
@@ -186,15 +197,23 @@ static int compare_depths(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Two runs of one cell and repetition differ in an axis that is not known here: they must not be averaged. */
-static int check_unique(const struct plot_data *d, struct error *err)
+static bool in_cell(const struct plot_run *run, int panel, int mode, long depth)
+{
+	return run->combination == panel && run->mode == mode && run->depth == depth;
+}
+
+/*
+ * Two runs of one cell, repetition and attempt differ in an axis that is not known here: they must not be averaged.
+ * Of several attempts the latest one stays.
+ */
+static int keep_latest(struct plot_data *d, struct error *err)
 {
 	int rc = 0;
 	for (size_t i = 1; i < d->n_runs; i++)
 		if (!strcmp(d->runs[i - 1].id, d->runs[i].id))
 			return error_set(err, ERROR_INPUT, "%s: records %zu and %zu have the same run_id",
 					 d->table.path, d->runs[i - 1].row + 2, d->runs[i].row + 2);
-	const struct plot_run **order = calloc(d->n_runs, sizeof(const struct plot_run *));
+	struct plot_run **order = calloc(d->n_runs, sizeof *order);
 	if (!order)
 		return error_set(err, ERROR_MEMORY, "%s: not enough memory", d->table.path);
 	for (size_t i = 0; i < d->n_runs; i++)
@@ -206,7 +225,17 @@ static int check_unique(const struct plot_data *d, struct error *err)
 				       "%s: records %zu and %zu are the same cell and repetition; they must not be "
 				       "averaged: keep one of them",
 				       d->table.path, order[i - 1]->row + 2, order[i]->row + 2);
+	for (size_t i = 1; i < d->n_runs && !rc; i++) {
+		struct plot_run *before = order[i - 1], *now = order[i];
+		if (in_cell(before, now->combination, now->mode, now->depth) && before->repetition == now->repetition)
+			before->id = NULL;
+	}
 	free(order);
+	size_t kept = 0;
+	for (size_t i = 0; i < d->n_runs && !rc; i++)
+		if (d->runs[i].id)
+			d->runs[kept++] = d->runs[i];
+	d->n_runs = rc ? d->n_runs : kept;
 	return rc;
 }
 
@@ -345,7 +374,7 @@ int plot_data_load(struct plot_data *d, const char *runs_path, const char *token
 		rc = fill_panels(d, err);
 	}
 	if (!rc)
-		rc = check_unique(d, err);
+		rc = keep_latest(d, err);
 	if (!rc)
 		rc = load_tokens(d, tokens_path, err);
 	if (rc)
@@ -401,11 +430,6 @@ static void summarise(struct plot_summary *out, double *values, size_t n)
 	out->median = quantile(values, n, 0.5);
 	out->min = values[0];
 	out->max = values[n - 1];
-}
-
-static bool in_cell(const struct plot_run *run, int panel, int mode, long depth)
-{
-	return run->combination == panel && run->mode == mode && run->depth == depth;
 }
 
 int plot_data_summary(const struct plot_data *d, int panel, int mode, long depth, enum plot_metric metric,

@@ -52,6 +52,7 @@ enum plot_column {
 	PLOT_COLUMN_SNAPKV_BUDGET,
 	PLOT_COLUMN_KL,
 	PLOT_COLUMN_TOP1,
+	PLOT_COLUMN_ATTEMPT, /* absent in older files: 0 */
 	PLOT_COLUMN_COUNT,
 };
 
@@ -80,6 +81,7 @@ struct plot_run {
 	int combination;
 	int mode; /* index into plot_data.modes */
 	long depth, repetition;
+	long attempt;                    /* at the repetition: only the latest one is kept */
 	double value[PLOT_METRIC_COUNT]; /* the run's median, microseconds; NAN when missing */
 	size_t first_token, n_tokens;    /* in plot_data.tokens: warm-up first, then by token_index */
 };

@@ -124,6 +124,8 @@ const struct column row_columns[] = {
 	INT(minor_faults),
 	INT(major_faults),
 	INT(telemetry_samples),
+	INT(attempt),
+	INT(clock_low),
 };
 #undef TEXT
 #undef INT

@@ -127,6 +127,8 @@ struct run_row {
 	int64_t minor_faults;
 	int64_t major_faults;
 	int64_t telemetry_samples;
+	int64_t attempt;   /* at this repetition: the latest one counts */
+	int64_t clock_low; /* 1: its SM clock was below its peers' */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

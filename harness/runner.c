@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/clock_check.h"
 #include "harness/nvml.h"
 #include "harness/pass.h"
 #include "harness/plan.h"
@@ -42,8 +43,10 @@ struct runner {
 	struct unit *units;        /* (n) at most */
 	struct cell_state *states; /* (n) */
 	uint64_t *scratch;         /* (most measured tokens of a cell): hashes of the pass at hand */
+	struct clock_check clocks;
 	struct runner_progress progress;
 	int order;
+	int attempt; /* of the run at hand */
 
 	/* Of each placement's smallest cache that did not fit; of (n_refused). */
 	struct refusal {
@@ -71,6 +74,8 @@ void runner_options_default(struct runner_options *o)
 		.chunk = 2048,
 		.seed = 1,
 		.prefill_fusion = "full",
+		.clock_fraction = 0.95,
+		.clock_retries = 2,
 		.commit = "",
 		.run_prefix = "run",
 	};
@@ -246,12 +251,29 @@ static int runs_left(const struct runner *r, int cell)
 static void drop_rest(struct runner *r, int cell, int repetition)
 {
 	r->states[cell].dropped = 1;
+	if (r->attempt)
+		return; /* its repetitions are over */
 	for (int i = repetition + 1; i < r->setup.o->repetitions; i++) {
 		if (is_done(r, cell, i))
 			continue;
 		progress_add(r, &r->cells[cell], -1);
 		r->progress.runs--;
 	}
+}
+
+/* How the run's clock is among its peers'; a remark where it is low and nothing else was remarked. */
+static void row_set_clock(struct runner *r, struct run_row *row, int cell, char *reason, size_t size)
+{
+	int repetition = (int)row->repetition;
+	double peers;
+	clock_check_note(&r->clocks, cell, repetition, r->attempt, row->sm_clock_mhz);
+	if (row->sm_clock_mhz > r->setup.clock_peak)
+		r->setup.clock_peak = row->sm_clock_mhz;
+	int low = clock_check_run(&r->clocks, cell, repetition, &peers);
+	row->clock_low = low < 0 ? ROW_UNKNOWN : low;
+	if (low > 0 && !*reason)
+		snprintf(reason, size, "SM clock %.0f MHz, below %.0f %% of its peers' %.0f", row->sm_clock_mhz,
+			 100 * r->setup.o->clock_fraction, peers);
 }
 
 /* Hands out the row of one run. code: what the run returned; with p null it never started. */
@@ -268,6 +290,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	row.cell = cell;
 	row.order = r->order;
 	row.repetition = repetition;
+	row.attempt = r->attempt;
 	row.commit = r->setup.o->commit;
 	row.seed = (int64_t)r->setup.o->seed;
 	row.started_utc = started;
@@ -308,6 +331,8 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	} else if (p) {
 		describe_pass(r, c, p, &status, reason, sizeof reason);
 	}
+	if (status == RUN_STATUS_OK)
+		row_set_clock(r, &row, cell, reason, sizeof reason);
 	row.status = run_status_name(status);
 	row.reason = reason;
 	count(r, status, p ? p->fallbacks : 0);
@@ -441,6 +466,7 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	}
 	r->setup.w->ops->facts(r->setup.w, &r->facts);
 	r->setup.on_gpu = r->facts.n_gpu_layers > 0;
+	r->setup.clock_peak = 0;
 	token_stream_init(&r->setup.stream, r->setup.o->seed, r->facts.n_vocab);
 	rc = r->setup.w->ops->set_arm(r->setup.w, MODE_REFERENCE, r->setup.o->prefill_fusion, err);
 	double us = 0;
@@ -499,31 +525,101 @@ static int group_start(struct runner *r, const struct plan_group *g, struct work
 	return code;
 }
 
+/* The cells of the unit that sequence has from `from` on, in a repetition's order; returns how many, dropped ones not.
+ */
+static int block_cells(const struct runner *r, const struct plan_group *g, int repetition, int from, int *cells,
+		       int *next)
+{
+	int n = 0, unit = r->states[plan_cell(g, repetition, from)].unit, k = from;
+	for (; k < g->n && r->states[plan_cell(g, repetition, k)].unit == unit; k++)
+		if (!r->states[plan_cell(g, repetition, k)].dropped)
+			cells[n++] = plan_cell(g, repetition, k);
+	*next = k;
+	return n;
+}
+
+/* The next block of the group that is to be run again; returns its attempt, 0 where there is none. */
+static int low_block(const struct runner *r, const struct plan_group *g, int *repetition, int *cells, int *n)
+{
+	for (*repetition = 0; *repetition < r->setup.o->repetitions; ++*repetition) {
+		for (int k = 0; k < g->n;) {
+			*n = block_cells(r, g, *repetition, k, cells, &k);
+			int attempt = clock_check_block(&r->clocks, cells, *n, *repetition);
+			if (attempt)
+				return attempt;
+		}
+	}
+	return 0;
+}
+
+struct group_run {
+	const struct plan_group *group;
+	struct workload_source *source;
+	int code; /* why its cells cannot be run; 0: they can */
+	struct error why;
+};
+
+/* One run of the group, on a workload that is opened anew where the device was lost. */
+static int group_cell(struct runner *r, struct group_run *g, int cell, int repetition, struct error *err)
+{
+	if (r->lost && !g->code) {
+		group_close(r);
+		g->code = group_start(r, g->group, g->source, &g->why);
+	}
+	return g->code ? deliver_unrun(r, cell, repetition, g->code, &g->why, err) : run_cell(r, cell, repetition, err);
+}
+
+/* Repeats the blocks whose clock was low. cells: (group's n), scratch. */
+static int repeat_low(struct runner *r, struct group_run *g, int *cells, struct error *err)
+{
+	int repetition, n, rc = 0;
+	while (!rc && !g->code && !runner_stopped(r->setup.o)) {
+		r->attempt = low_block(r, g->group, &repetition, cells, &n);
+		if (!r->attempt)
+			break;
+		for (int i = 0; i < n && !rc && !runner_stopped(r->setup.o); i++) {
+			int cell = cells[i];
+			size_t at = (size_t)cell * (size_t)r->setup.o->repetitions + (size_t)repetition;
+			if (r->clocks.attempts[at] == r->attempt || r->states[cell].dropped)
+				continue;
+			r->progress.runs++;
+			r->progress.decode_total += decode_work(r, &r->cells[cell]);
+			r->progress.prefill_total += r->cells[cell].n_prompt;
+			rc = group_cell(r, g, cell, repetition, err);
+		}
+	}
+	r->attempt = 0;
+	return rc;
+}
+
 static int run_group(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *err)
 {
-	int left = 0, rc = 0, code = 0, repetitions = r->setup.o->repetitions;
-	struct error why = {""};
+	int left = 0, rc = 0, repetitions = r->setup.o->repetitions, low_repetition, n_low;
+	struct group_run group = {.group = g, .source = source};
+	int *cells = calloc((size_t)g->n, sizeof *cells);
+	if (!cells)
+		return error_set(err, ERROR_MEMORY, "no memory for %d cells", g->n);
 	for (int i = 0; i < g->n; i++)
 		left += runs_left(r, g->sequence[i]);
-	if (!left)
+	if (!left && !low_block(r, g, &low_repetition, cells, &n_low)) {
+		free(cells);
 		return 0;
-	code = group_start(r, g, source, &why);
-	for (int k = 0; k < repetitions * g->n && !rc && (code || !runner_stopped(r->setup.o)); k++) {
-		int rep = k / g->n, cell = plan_cell(g, rep, k % g->n);
-		if (r->states[cell].dropped || is_done(r, cell, rep))
-			continue;
-		if (r->lost && !code) {
-			group_close(r);
-			code = group_start(r, g, source, &why);
-		}
-		rc = code ? deliver_unrun(r, cell, rep, code, &why, err) : run_cell(r, cell, rep, err);
 	}
+	group.code = group_start(r, g, source, &group.why);
+	for (int k = 0; k < repetitions * g->n && !rc && (group.code || !runner_stopped(r->setup.o)); k++) {
+		int rep = k / g->n, cell = plan_cell(g, rep, k % g->n);
+		if (!r->states[cell].dropped && !is_done(r, cell, rep))
+			rc = group_cell(r, &group, cell, rep, err);
+	}
+	if (!rc)
+		rc = repeat_low(r, &group, cells, err);
 	for (int i = 0; i < g->n; i++) {
 		struct unit *u = &r->units[r->states[g->sequence[i]].unit];
 		free(u->hashes);
 		u->hashes = NULL;
 	}
 	group_close(r);
+	free(cells);
 	return rc;
 }
 
@@ -563,6 +659,11 @@ static int runner_prepare(struct runner *r, struct error *err)
 		n_tokens = tokens > n_tokens ? tokens : n_tokens;
 		n_records = records > n_records ? records : n_records;
 	}
+	for (int i = 0; past && past->clocks && i < r->n * r->setup.o->repetitions; i++) {
+		int repetitions = r->setup.o->repetitions;
+		clock_check_note(&r->clocks, i / repetitions, i % repetitions, past->attempts ? past->attempts[i] : 0,
+				 past->clocks[i]);
+	}
 	r->order = past ? past->order : 0;
 	r->progress.runs += r->order;
 	r->setup.tokens = calloc(n_tokens, sizeof *r->setup.tokens);
@@ -587,6 +688,8 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	if (!r.units || !r.states || !r.refused)
 		rc = error_set(err, ERROR_MEMORY, "no memory for %d cells; sweep fewer values", n);
 	if (!rc)
+		rc = clock_check_init(&r.clocks, o->clock_fraction, o->clock_retries, n, o->repetitions, err);
+	if (!rc)
 		rc = runner_prepare(&r, err);
 	if (!rc)
 		rc = plan_build(cells, n, o->seed, &plan, err);
@@ -594,6 +697,7 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 		rc = run_group(&r, &plan.groups[g], source, err);
 	summary->interrupted = runner_stopped(o);
 	plan_free(&plan);
+	clock_check_free(&r.clocks);
 	free(r.scratch);
 	free(r.setup.records);
 	free(r.setup.tokens);

@@ -14,6 +14,10 @@
  *
  * A prompt test rewinds and times one prefill of n_prompt tokens.
  *
+ * Where a monitor knows the SM clock, a warm-up also goes on until it is up, and when all
+ * repetitions of a group are done, blocks that ran at a lower clock than their peers are run
+ * once more (clock_check.h): rows of the same repetition, of which the latest attempt counts.
+ *
  * itl is completion to completion, less the time that the check of the logits took
  * between the two; the first token's starts when the rewind has returned. Nothing
  * allocates, prints or formats from the first to the last measured token.
@@ -38,9 +42,11 @@
 
 /* What an earlier process already recorded of the same cells. */
 struct runner_past {
-	int order;                   /* of the next row */
-	const unsigned char *done;   /* (n, repetitions): not 0 where the run is recorded */
-	const unsigned char *closed; /* (n): not 0 where the cell is not measured any further */
+	int order;                     /* of the next row */
+	const unsigned char *done;     /* (n, repetitions): not 0 where the run is recorded */
+	const unsigned char *closed;   /* (n): not 0 where the cell is not measured any further */
+	const double *clocks;          /* (n, repetitions): SM clock, MHz, of the latest attempt; null: all unknown */
+	const unsigned char *attempts; /* (n, repetitions): the latest attempt's number; null: all 0 */
 };
 
 struct runner_options {
@@ -57,9 +63,11 @@ struct runner_options {
 	int64_t (*clock)(void *ctx);    /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
 	void *clock_ctx;
 	struct monitor *monitor; /* null: nobody looks at the machine */
+	double clock_fraction;   /* of its peers' SM clock, below which a run is low; 0: not checked */
+	int clock_retries;       /* times that a low block is repeated at most */
 };
 
-/* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion. */
+/* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion, clocks to 95 %, 2 retries. */
 void runner_options_default(struct runner_options *o);
 
 /* How far the sweep is, in tokens of work; runs that were given up count as done, but not as timed. */

@@ -18,10 +18,10 @@ struct selftest {
 	struct cell *twins;       /* (n, SIDES) */
 	double *medians;          /* (n, SIDES, repetitions) */
 	double *tokens;           /* (n, SIDES, repetitions, most) */
-	int *n_tokens;            /* (n, SIDES): so far */
-	int *n_runs;              /* (n, SIDES) */
+	int *n_tokens;            /* (n, SIDES): of all runs */
 	int most;                 /* tokens of a run */
 	int sweep;                /* at hand, from 0 */
+	int repeated;             /* runs, because of the clock, over all sweeps */
 	int slowed;               /* cell; -1: none */
 	struct verdict *verdicts; /* (n) */
 	double *p;                /* (n, 2): naive p, and adjusted */
@@ -63,14 +63,15 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 		return error_set(err, code, "%s %s: %s: %s", row->test, row->mode, row->status, row->reason);
 	}
 	size_t at = (size_t)row->cell;
-	double *out = s->tokens + (at * (size_t)s->o->runner.repetitions) * (size_t)s->most + s->n_tokens[at];
-	for (int i = 0; i < n; i++) {
-		if (tokens[i].phase == TOKEN_PHASE_MEASURE) {
+	/* A later attempt takes its place: of a side all runs have as many tokens. */
+	size_t runs = (size_t)s->o->runner.repetitions, n_gen = (size_t)s->twins[at].n_gen;
+	double *out = s->tokens + at * runs * (size_t)s->most + (size_t)row->repetition * n_gen;
+	for (int i = 0; i < n; i++)
+		if (tokens[i].phase == TOKEN_PHASE_MEASURE)
 			*out++ = tokens[i].itl_us;
-			s->n_tokens[at]++;
-		}
-	}
-	s->medians[at * (size_t)s->o->runner.repetitions + (size_t)s->n_runs[at]++] = row->itl_median_us;
+	s->n_tokens[at] += row->attempt ? 0 : (int)n_gen;
+	s->repeated += row->attempt > 0;
+	s->medians[at * runs + (size_t)row->repetition] = row->itl_median_us;
 	return 0;
 }
 
@@ -143,7 +144,6 @@ static int run_sweep(struct selftest *s, int sweep, struct selftest_result *out,
 	runner.seed = random_next(&state);
 	s->slowed = s->o->inject > 0 ? (int)random_below(&state, (uint64_t)s->n) : -1;
 	memset(s->n_tokens, 0, SIDES * (size_t)s->n * sizeof *s->n_tokens);
-	memset(s->n_runs, 0, SIDES * (size_t)s->n * sizeof *s->n_runs);
 	if (s->o->next)
 		s->o->next(s->o->ctx, sweep);
 	struct runner_sink sink = {.ctx = s, .run = take_run, .begin = begin};
@@ -162,6 +162,7 @@ static int run_sweep(struct selftest *s, int sweep, struct selftest_result *out,
 		out->variation[c] += (v - out->variation[c]) / (out->sweeps + 1);
 	}
 	out->sweeps++;
+	out->repeated = s->repeated;
 	return 0;
 }
 
@@ -181,12 +182,11 @@ int selftest_run(const struct cell *cells, int n, struct slowed_source *source, 
 	s.medians = calloc(sides * runs, sizeof *s.medians);
 	s.tokens = calloc(sides * runs, (size_t)s.most * sizeof *s.tokens);
 	s.n_tokens = calloc(sides, sizeof *s.n_tokens);
-	s.n_runs = calloc(sides, sizeof *s.n_runs);
 	s.verdicts = calloc((size_t)n, sizeof *s.verdicts);
 	s.p = calloc(2 * (size_t)n, sizeof *s.p);
 	out->variation = calloc((size_t)n, sizeof *out->variation);
 	int rc = 0;
-	if (!s.twins || !s.medians || !s.tokens || !s.n_tokens || !s.n_runs || !s.verdicts || !s.p || !out->variation)
+	if (!s.twins || !s.medians || !s.tokens || !s.n_tokens || !s.verdicts || !s.p || !out->variation)
 		rc = error_set(err, ERROR_MEMORY, "no memory for %zu runs of %d tokens; measure fewer", sides * runs,
 			       s.most);
 	for (int i = 0; !rc && i < n; i++)
@@ -200,7 +200,6 @@ int selftest_run(const struct cell *cells, int n, struct slowed_source *source, 
 	}
 	free(s.p);
 	free(s.verdicts);
-	free(s.n_runs);
 	free(s.n_tokens);
 	free(s.tokens);
 	free(s.medians);

@@ -47,6 +47,7 @@ struct selftest_result {
 	int alarms;      /* sweeps in which a cell that was not slowed was called slower or faster */
 	int significant; /* sweeps in which such a cell's adjusted p was below alpha, however small the effect */
 	int found;       /* sweeps in which the slowed cell was called slower */
+	int repeated;    /* runs, because their SM clock was below their peers' */
 	int unsure;      /* sweeps in which a cell was inconclusive for want of runs */
 	int naive_cells; /* untouched cells, over all sweeps, that the naive test called different */
 	int naive_of;

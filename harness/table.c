@@ -30,6 +30,7 @@ struct line {
 	char status[16];   /* of the first row that is not ok */
 	char reason[320];  /* of that row, or of the first with a remark */
 	int64_t fallbacks;
+	int repeated; /* runs that a later attempt replaced */
 };
 
 struct table {
@@ -92,6 +93,20 @@ static void set_heading(struct line *l, const struct run_row *row)
 		 or_unknown(row->type_v), full ? "" : ", SnapKV ", full ? "" : row->snapkv);
 }
 
+static void fill_sample(struct sample *s, const struct run_row *row)
+{
+	*s = (struct sample){
+		.repetition = row->repetition,
+		.rate = row->tokens_per_s,
+		.itl = row->itl_median_us,
+		.p90 = row->itl_p90_us,
+		.submit = row->submit_median_us,
+		.share = row->n_prompt > 0 ? row->gemm_share : row->bandwidth_share,
+		.launches = row->api_launches_per_token,
+		.tflops = row->prefill_tflop_s,
+	};
+}
+
 int table_add(struct table *t, const struct run_row *row, struct error *err)
 {
 	struct line *l = &t->lines[row->cell];
@@ -108,20 +123,20 @@ int table_add(struct table *t, const struct run_row *row, struct error *err)
 		snprintf(l->status, sizeof l->status, "%s", row->status);
 	if (!ok)
 		return 0;
+	int old = 0;
+	while (old < l->n && l->samples[old].repetition != row->repetition)
+		old++;
+	if (old < l->n) {
+		/* The latest attempt counts. */
+		l->repeated++;
+		fill_sample(&l->samples[old], row);
+		return 0;
+	}
 	struct sample *grown = realloc(l->samples, ((size_t)l->n + 1) * sizeof *grown);
 	if (!grown)
 		return error_set(err, ERROR_MEMORY, "no memory for the summary of %d runs", l->rows);
 	l->samples = grown;
-	l->samples[l->n++] = (struct sample){
-		.repetition = row->repetition,
-		.rate = row->tokens_per_s,
-		.itl = row->itl_median_us,
-		.p90 = row->itl_p90_us,
-		.submit = row->submit_median_us,
-		.share = row->n_prompt > 0 ? row->gemm_share : row->bandwidth_share,
-		.launches = row->api_launches_per_token,
-		.tflops = row->prefill_tflop_s,
-	};
+	fill_sample(&l->samples[l->n++], row);
 	return 0;
 }
 
@@ -269,5 +284,10 @@ void table_write(const struct table *t, FILE *f)
 	if (prompts)
 		fputs("pp: TFLOP/s of products and attention, and their share of the measured rate of products alone\n",
 		      f);
+	int repeated = 0;
+	for (int c = 0; c < t->n; c++)
+		repeated += t->lines[c].repeated;
+	if (repeated)
+		fprintf(f, "%d runs were repeated because the SM clock was low; the later ones count\n", repeated);
 	table_write_remarks(t, f);
 }

@@ -12,6 +12,8 @@ enum { MODES_MAX = 16, VOCABULARY = 262144 };
 struct sim {
 	struct workload_source source; /* first: what sim_source hands out */
 	struct workload workload;
+	struct monitor monitor;
+	double watched_us, watched_cycles; /* of the measured phase: its tokens' time, and times the clock */
 	struct sim_options options;
 	uint64_t random;
 	double spare; /* the second of a pair of normals; NAN: none */
@@ -54,7 +56,8 @@ void sim_options_default(struct sim_options *o)
 		.outlier_factor = 1.5,
 		.stall_share = 0.002,
 		.stall_us = 2000,
-		.throttle_for = 5,
+		.throttle_every = 10,
+		.throttle_for = 0.5,
 		.throttle_by = 0.1,
 	};
 }
@@ -89,12 +92,23 @@ static int is_direct(const struct sim *s)
 	return !strcmp(s->mode, "direct");
 }
 
+static int throttled(const struct sim *s)
+{
+	const struct sim_options *o = &s->options;
+	return o->throttle_every > 0 && fmod(s->now_ns / 1e9, o->throttle_every) > o->throttle_every - o->throttle_for;
+}
+
+static double clock_mhz(const struct sim *s)
+{
+	return throttled(s) ? SIM_CLOCK_MHZ / (1 + s->options.throttle_by) : SIM_CLOCK_MHZ;
+}
+
 /* What slows everything down at this moment. */
 static double slowness(const struct sim *s)
 {
 	const struct sim_options *o = &s->options;
 	double seconds = s->now_ns / 1e9, factor = (1 + o->drift * seconds / 60) * (1 + s->walked);
-	if (o->throttle_every > 0 && fmod(seconds, o->throttle_every) > o->throttle_every - o->throttle_for)
+	if (throttled(s))
 		factor *= 1 + o->throttle_by;
 	return factor;
 }
@@ -111,6 +125,8 @@ static double token_us(struct sim *s)
 	else if (luck < o->outlier_share + o->stall_share)
 		us += -log(1 - uniform(s)) * o->stall_us;
 	s->walked += o->wander * sqrt(us / 1e6) * normal(s);
+	s->watched_us += us;
+	s->watched_cycles += us * clock_mhz(s);
 	return us;
 }
 
@@ -349,6 +365,39 @@ static int sim_open_workload(struct workload_source *source, const struct placem
 	return 0;
 }
 
+static struct sim *sim_of(struct monitor *m)
+{
+	return (struct sim *)((char *)m - offsetof(struct sim, monitor));
+}
+
+static void sim_watch_begin(struct monitor *m, int on_gpu)
+{
+	(void)m, (void)on_gpu;
+}
+
+static void sim_watch_measure(struct monitor *m)
+{
+	sim_of(m)->watched_us = sim_of(m)->watched_cycles = 0;
+}
+
+static void sim_watch_end(struct monitor *m, struct conditions *out)
+{
+	struct sim *s = sim_of(m);
+	conditions_init(out);
+	if (s->watched_us > 0)
+		out->sm_clock_mhz = s->watched_cycles / s->watched_us;
+}
+
+static double sim_watch_clock(struct monitor *m)
+{
+	return clock_mhz(sim_of(m));
+}
+
+struct monitor *sim_monitor(struct sim *s)
+{
+	return &s->monitor;
+}
+
 int sim_open(struct sim **out, const struct sim_options *o, uint64_t seed, struct error *err)
 {
 	struct sim *s = calloc(1, sizeof *s);
@@ -356,6 +405,7 @@ int sim_open(struct sim **out, const struct sim_options *o, uint64_t seed, struc
 	if (!s)
 		return error_set(err, ERROR_MEMORY, "no memory for a simulated workload");
 	s->source.open = sim_open_workload;
+	s->monitor = (struct monitor){sim_watch_begin, sim_watch_measure, sim_watch_end, sim_watch_clock};
 	s->options = *o;
 	sim_reseed(s, seed);
 	return 0;

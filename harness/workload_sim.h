@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "engine/error.h"
+#include "harness/monitor.h"
 #include "harness/workload.h"
 
 struct sim_options {
@@ -44,8 +45,11 @@ struct sim_options {
 	double throttle_by;    /* relative slow-down */
 };
 
-/* A decode step of 1 ms, 0.6 ms in a graph, with 0.3 % between runs and all noise but throttling. */
+/* A decode step of 1 ms, 0.6 ms in a graph, with 0.3 % between runs and all noise; throttled by 10 % for half a second
+ * in ten. */
 void sim_options_default(struct sim_options *o);
+
+enum { SIM_CLOCK_MHZ = 1980 };
 
 struct sim; /* opaque */
 
@@ -57,6 +61,9 @@ void sim_reseed(struct sim *s, uint64_t seed);
 
 /* Opens workloads, one at a time; lives as long as s. */
 struct workload_source *sim_source(struct sim *s);
+
+/* Knows the simulated SM clock: SIM_CLOCK_MHZ, less while throttled. For struct runner_options. */
+struct monitor *sim_monitor(struct sim *s);
 
 /* The clock, ctx being s: nanoseconds since the start. For struct runner_options. */
 int64_t sim_clock(void *ctx);

@@ -75,6 +75,7 @@ static void run(void)
 	slowed.wait = sim_wait;
 	x.options.ctx = slowed.wait_ctx = x.options.runner.clock_ctx = x.sim;
 	x.options.runner.clock = sim_clock;
+	x.options.runner.monitor = sim_monitor(x.sim);
 	x.options.next = reseed;
 	if (selftest_run(x.cells, CELLS, &slowed, &x.options, &x.result, &err))
 		fail_msg("%s", err.text);

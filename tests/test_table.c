@@ -159,6 +159,24 @@ static void test_sync(void **state)
 	}
 }
 
+/* A run that was repeated counts once, as its latest attempt. */
+static void test_attempts(void **state)
+{
+	(void)state;
+	struct table *t;
+	char line[256];
+	assert_int_equal(table_open(&t, cells, N_CELLS, NULL), 0);
+	add(t, 1, 0, 2000, "ok", "", 0);
+	add(t, 1, 1, 9000, "ok", "", 0);
+	add(t, 1, 1, 2000, "ok", "", 0);
+	char *text = render(t);
+	line_with(text, " graph-params ", line);
+	assert_non_null(strstr(line, " 2000/2500 "));
+	assert_non_null(strstr(text, "1 runs were repeated because the SM clock was low"));
+	free(text);
+	table_close(t);
+}
+
 static void test_nothing(void **state)
 {
 	(void)state;
@@ -174,6 +192,7 @@ static void test_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_placements),
-					   cmocka_unit_test(test_sync), cmocka_unit_test(test_nothing)};
+					   cmocka_unit_test(test_sync), cmocka_unit_test(test_attempts),
+					   cmocka_unit_test(test_nothing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+#include "harness/clock_check.h"
 #include "harness/environment.h"
 #include "harness/llama_bench.h"
 #include "harness/llama_output.h"
@@ -31,6 +32,7 @@
 enum {
 	MAX_REPETITIONS = 10000,
 	MAX_STEADY = 1024,
+	MAX_PERCENT = 100,
 	MAX_INTERVAL = 60000, /* ms */
 	TELEMETRY_MS = 100,
 	MAX_WORDS = 10000, /* of a recalled command line */
@@ -98,6 +100,20 @@ static int apply_warmup(void *ctx, const char *value, struct error *err)
 static int apply_telemetry(void *ctx, const char *value, struct error *err)
 {
 	return options_int(value, "--telemetry", 0, MAX_INTERVAL, &bench(ctx)->telemetry_ms, err);
+}
+
+static int apply_clock_check(void *ctx, const char *value, struct error *err)
+{
+	int percent, rc = options_int(value, "--clock-check", 0, MAX_PERCENT, &percent, err);
+	if (!rc)
+		bench(ctx)->runner.clock_fraction = percent / 100.0;
+	return rc;
+}
+
+static int apply_clock_retries(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--clock-retries", 0, CLOCK_CHECK_RETRIES_MAX, &bench(ctx)->runner.clock_retries,
+			   err);
 }
 
 static int apply_seed(void *ctx, const char *value, struct error *err)
@@ -181,6 +197,11 @@ static const struct option_spec options[] = {
 	 "measured (default 4)",
 	 apply_warmup},
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
+	{"--clock-check", "PCT",
+	 "GPU: modes that ran next to each other at an SM clock below so many percent of their other repetitions' are "
+	 "run again; 0: never (default 95)",
+	 apply_clock_check},
+	{"--clock-retries", "N", "times that this is done at most, each (default 2)", apply_clock_retries},
 	{"--telemetry", "MS",
 	 "between two looks at clocks, power and the like, by a thread of its own; 0: none (default 100)",
 	 apply_telemetry},

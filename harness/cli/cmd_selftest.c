@@ -298,6 +298,7 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 		slowed.wait_ctx = sim;
 		c->core.runner.clock = sim_clock;
 		c->core.runner.clock_ctx = sim;
+		c->core.runner.monitor = sim_monitor(sim);
 	}
 	c->core.inject = inject;
 	c->core.next = next_sweep;

@@ -56,6 +56,9 @@ int selftest_print(const struct selftest_options *o, const struct cell *cells, c
 	int quiet = r->alarms <= 0.01 * r->sweeps;
 	trusted &= quiet;
 	print_rate("sweeps with a false alarm", r->alarms, r->sweeps, quiet ? "" : "  TOO MANY");
+	if (r->repeated)
+		printf("  %-52s %d, by sweep %.3g\n", "runs repeated because the SM clock was low", r->repeated,
+		       (double)r->repeated / r->sweeps);
 	print_rate("sweeps with p below alpha, whatever the effect", r->significant, r->sweeps, "");
 	if (r->unsure) {
 		trusted = 0;
