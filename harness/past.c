@@ -15,11 +15,13 @@ int past_init(struct past *p, const struct cell *cells, int n, int repetitions, 
 	p->clocks = calloc((size_t)n * (size_t)repetitions, sizeof *p->clocks);
 	p->runner.done = p->done;
 	p->runner.closed = p->closed;
+	p->values = calloc((size_t)n * (size_t)repetitions, sizeof *p->values);
 	p->runner.attempts = p->attempts;
+	p->runner.values = p->values;
 	p->runner.clocks = p->clocks;
-	for (size_t i = 0; p->clocks && i < (size_t)n * (size_t)repetitions; i++)
-		p->clocks[i] = NAN;
-	return p->done && p->closed && p->attempts && p->clocks
+	for (size_t i = 0; p->clocks && p->values && i < (size_t)n * (size_t)repetitions; i++)
+		p->clocks[i] = p->values[i] = NAN;
+	return p->done && p->closed && p->attempts && p->clocks && p->values
 		       ? 0
 		       : error_set(err, ERROR_MEMORY, "no memory for the runs of %d cells", n);
 }
@@ -30,6 +32,7 @@ void past_free(struct past *p)
 	free(p->closed);
 	free(p->attempts);
 	free(p->clocks);
+	free(p->values);
 	*p = (struct past){0};
 }
 
@@ -69,6 +72,7 @@ int past_take(struct past *p, struct run_row *row, struct error *err)
 	p->done[at] = 1;
 	p->attempts[at] = (unsigned char)row->attempt;
 	p->clocks[at] = row->sm_clock_mhz;
+	p->values[at] = row->n_prompt ? row->prefill_us : row->itl_median_us;
 	row->cell = found;
 	p->rows++;
 	p->ok += same_text(row->status, run_status_name(RUN_STATUS_OK));

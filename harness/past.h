@@ -22,6 +22,7 @@ struct past {
 	unsigned char *closed;
 	unsigned char *attempts;
 	double *clocks;
+	double *values;
 };
 
 /* cells: (n), the caller's, as long as p lives. Call past_free also after a failure. */

@@ -126,6 +126,7 @@ const struct column row_columns[] = {
 	INT(telemetry_samples),
 	INT(attempt),
 	INT(clock_low),
+	TEXT(until),
 };
 #undef TEXT
 #undef INT

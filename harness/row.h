@@ -129,6 +129,7 @@ struct run_row {
 	int64_t telemetry_samples;
 	int64_t attempt;   /* at this repetition: the latest one counts */
 	int64_t clock_low; /* 1: its SM clock was below its peers' */
+	const char *until; /* what decided the number of repetitions */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

@@ -12,6 +12,7 @@
 #include "harness/nvml.h"
 #include "harness/pass.h"
 #include "harness/plan.h"
+#include "harness/stability.h"
 
 /* What is known of a unit once its direct pass has run. */
 struct unit {
@@ -26,6 +27,7 @@ struct unit {
 struct cell_state {
 	int unit;
 	int dropped;   /* not measured any further */
+	int failed;    /* because a run of it was not ok */
 	int no_memory; /* a run of it was out of memory */
 	/* Of the graphs that the cell's runs captured so far. */
 	double one_off_us;
@@ -44,6 +46,7 @@ struct runner {
 	struct cell_state *states; /* (n) */
 	uint64_t *scratch;         /* (most measured tokens of a cell): hashes of the pass at hand */
 	struct clock_check clocks;
+	struct stability stability;
 	struct runner_progress progress;
 	int order;
 	int attempt; /* of the run at hand */
@@ -282,7 +285,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 {
 	const struct cell *c = &r->cells[cell];
 	struct run_row row;
-	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[NVML_REASONS_SIZE];
+	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[NVML_REASONS_SIZE], until[STABILITY_TEXT_SIZE];
 	char reason[sizeof why->text + 64] = "";
 	row_init(&row);
 	cell_label(c, label);
@@ -291,6 +294,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	row.order = r->order;
 	row.repetition = repetition;
 	row.attempt = r->attempt;
+	row.until = stability_text(r->setup.o->until, until);
 	row.commit = r->setup.o->commit;
 	row.seed = (int64_t)r->setup.o->seed;
 	row.started_utc = started;
@@ -331,14 +335,17 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	} else if (p) {
 		describe_pass(r, c, p, &status, reason, sizeof reason);
 	}
-	if (status == RUN_STATUS_OK)
+	if (status == RUN_STATUS_OK) {
 		row_set_clock(r, &row, cell, reason, sizeof reason);
+		stability_note(&r->stability, cell, repetition, c->n_prompt ? row.prefill_us : row.itl_median_us);
+	}
 	row.status = run_status_name(status);
 	row.reason = reason;
 	count(r, status, p ? p->fallbacks : 0);
-	if (status != RUN_STATUS_OK)
+	if (status != RUN_STATUS_OK) {
+		r->states[cell].failed = 1;
 		drop_rest(r, cell, repetition);
-	else if (c->n_gen && cell_is_direct(c))
+	} else if (c->n_gen && cell_is_direct(c))
 		r->units[r->states[cell].unit].direct_itl_us = row.itl_median_us;
 	r->order++;
 	int rc = r->sink->run(r->sink->ctx, &row, r->setup.records, n, err);
@@ -525,14 +532,14 @@ static int group_start(struct runner *r, const struct plan_group *g, struct work
 	return code;
 }
 
-/* The cells of the unit that sequence has from `from` on, in a repetition's order; returns how many, dropped ones not.
+/* The cells of the unit that sequence has from `from` on, in a repetition's order; returns how many, failed ones not.
  */
 static int block_cells(const struct runner *r, const struct plan_group *g, int repetition, int from, int *cells,
 		       int *next)
 {
 	int n = 0, unit = r->states[plan_cell(g, repetition, from)].unit, k = from;
 	for (; k < g->n && r->states[plan_cell(g, repetition, k)].unit == unit; k++)
-		if (!r->states[plan_cell(g, repetition, k)].dropped)
+		if (!r->states[plan_cell(g, repetition, k)].failed)
 			cells[n++] = plan_cell(g, repetition, k);
 	*next = k;
 	return n;
@@ -550,6 +557,16 @@ static int low_block(const struct runner *r, const struct plan_group *g, int *re
 		}
 	}
 	return 0;
+}
+
+/* Whether the unit of the cell needs no run of this repetition any more; of whole blocks alone. cells: scratch. */
+static int is_stable(const struct runner *r, const struct plan_group *g, int cell, int repetition, int *cells)
+{
+	int n = 0;
+	for (int i = 0; i < g->n; i++)
+		if (r->states[g->sequence[i]].unit == r->states[cell].unit && !r->states[g->sequence[i]].failed)
+			cells[n++] = g->sequence[i];
+	return stability_reached(&r->stability, cells, n, repetition);
 }
 
 struct group_run {
@@ -580,7 +597,7 @@ static int repeat_low(struct runner *r, struct group_run *g, int *cells, struct 
 		for (int i = 0; i < n && !rc && !runner_stopped(r->setup.o); i++) {
 			int cell = cells[i];
 			size_t at = (size_t)cell * (size_t)r->setup.o->repetitions + (size_t)repetition;
-			if (r->clocks.attempts[at] == r->attempt || r->states[cell].dropped)
+			if (r->clocks.attempts[at] == r->attempt || r->states[cell].failed)
 				continue;
 			r->progress.runs++;
 			r->progress.decode_total += decode_work(r, &r->cells[cell]);
@@ -608,8 +625,14 @@ static int run_group(struct runner *r, const struct plan_group *g, struct worklo
 	group.code = group_start(r, g, source, &group.why);
 	for (int k = 0; k < repetitions * g->n && !rc && (group.code || !runner_stopped(r->setup.o)); k++) {
 		int rep = k / g->n, cell = plan_cell(g, rep, k % g->n);
-		if (!r->states[cell].dropped && !is_done(r, cell, rep))
+		if (r->states[cell].dropped || is_done(r, cell, rep))
+			continue;
+		if (is_stable(r, g, cell, rep, cells)) {
+			drop_rest(r, cell, rep - 1);
+			report(r, &r->cells[cell]);
+		} else {
 			rc = group_cell(r, &group, cell, rep, err);
+		}
 	}
 	if (!rc)
 		rc = repeat_low(r, &group, cells, err);
@@ -642,6 +665,7 @@ static int runner_prepare(struct runner *r, struct error *err)
 		r->states[i] = (struct cell_state){
 			.unit = i == 0 ? 0 : r->states[i - 1].unit + new_unit,
 			.dropped = past && past->closed[i],
+			.failed = past && past->closed[i],
 			.graph_nodes = -1,
 		};
 	}
@@ -664,6 +688,8 @@ static int runner_prepare(struct runner *r, struct error *err)
 		clock_check_note(&r->clocks, i / repetitions, i % repetitions, past->attempts ? past->attempts[i] : 0,
 				 past->clocks[i]);
 	}
+	for (int i = 0; past && past->values && i < r->n * r->setup.o->repetitions; i++)
+		r->stability.values[i] = past->values[i];
 	r->order = past ? past->order : 0;
 	r->progress.runs += r->order;
 	r->setup.tokens = calloc(n_tokens, sizeof *r->setup.tokens);
@@ -690,6 +716,8 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	if (!rc)
 		rc = clock_check_init(&r.clocks, o->clock_fraction, o->clock_retries, n, o->repetitions, err);
 	if (!rc)
+		rc = stability_init(&r.stability, o->until, n, o->repetitions, err);
+	if (!rc)
 		rc = runner_prepare(&r, err);
 	if (!rc)
 		rc = plan_build(cells, n, o->seed, &plan, err);
@@ -698,6 +726,7 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	summary->interrupted = runner_stopped(o);
 	plan_free(&plan);
 	clock_check_free(&r.clocks);
+	stability_free(&r.stability);
 	free(r.scratch);
 	free(r.setup.records);
 	free(r.setup.tokens);

@@ -47,6 +47,7 @@ struct runner_past {
 	const unsigned char *closed;   /* (n): not 0 where the cell is not measured any further */
 	const double *clocks;          /* (n, repetitions): SM clock, MHz, of the latest attempt; null: all unknown */
 	const unsigned char *attempts; /* (n, repetitions): the latest attempt's number; null: all 0 */
+	const double *values;          /* (n, repetitions): what stability.h wants of the runs; null: all unknown */
 };
 
 struct runner_options {
@@ -65,6 +66,7 @@ struct runner_options {
 	struct monitor *monitor; /* null: nobody looks at the machine */
 	double clock_fraction;   /* of its peers' SM clock, below which a run is low; 0: not checked */
 	int clock_retries;       /* times that a low block is repeated at most */
+	double until;            /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
 };
 
 /* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion, clocks to 95 %, 2 retries. */

@@ -92,7 +92,7 @@ static int judge(struct selftest *s, struct selftest_result *out, struct error *
 	if (!cells)
 		return error_set(err, ERROR_MEMORY, "no memory to compare %d cells", s->n);
 	for (int c = 0; c < s->n; c++)
-		cells[c] = (struct verdict_cell){medians_of(s, c, 0), medians_of(s, c, 1), runs, runs, 1};
+		cells[c] = (struct verdict_cell){medians_of(s, c, 0), medians_of(s, c, 1), runs, runs, 1, 0};
 	int rc = verdict_compare(cells, s->n, &s->o->verdict, s->verdicts, err);
 	free(cells);
 	if (rc)

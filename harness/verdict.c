@@ -89,6 +89,12 @@ int verdict_compare(const struct verdict_cell *cells, int n, const struct verdic
 	size_t most = 1;
 	for (int i = 0; i < n; i++) {
 		assert(!cells[i].paired || cells[i].n == cells[i].m);
+		if (cells[i].stopped)
+			return error_set(
+				err, ERROR_INPUT,
+				"cell %d: its number of runs depended on their results (--until stable); measure a "
+				"fixed number to compare",
+				i);
 		most = (size_t)cells[i].n > most ? (size_t)cells[i].n : most;
 		most = (size_t)cells[i].m > most ? (size_t)cells[i].m : most;
 	}

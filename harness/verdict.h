@@ -39,6 +39,7 @@ struct verdict_cell {
 	int n;
 	int m; /* n where paired */
 	int paired;
+	int stopped; /* how many runs there are depended on what they said (--until stable) */
 };
 
 struct verdict {
@@ -56,7 +57,10 @@ struct verdict {
 	double variability; /* standard deviation of one pair's log ratio; NAN below 2 pairs */
 };
 
-/* cells, out: (n). ERROR_MEMORY. */
+/*
+ * cells, out: (n). ERROR_MEMORY; ERROR_INPUT where a cell's runs were stopped by their results: no p of theirs means
+ * anything.
+ */
 int verdict_compare(const struct verdict_cell *cells, int n, const struct verdict_options *o, struct verdict *out,
 		    struct error *err);
 

@@ -41,7 +41,7 @@ static struct verdict one(double share, double spread, int runs, int cells, int 
 	seed = 5;
 	sample(share, spread, baseline, candidate);
 	for (int i = 0; i < cells; i++)
-		c[i] = (struct verdict_cell){baseline, i ? baseline : candidate, runs, runs, paired};
+		c[i] = (struct verdict_cell){baseline, i ? baseline : candidate, runs, runs, paired, 0};
 	verdict_options_default(&o);
 	assert_int_equal(verdict_compare(c, cells, &o, v, NULL), 0);
 	/* The others are the baseline itself. */
@@ -115,7 +115,7 @@ static void test_wild_pair(void **state)
 	seed = 9;
 	sample(0, 0.002, baseline, candidate);
 	candidate[3] *= 5;
-	struct verdict_cell c = {baseline, candidate, RUNS, RUNS, 1};
+	struct verdict_cell c = {baseline, candidate, RUNS, RUNS, 1, 0};
 	assert_int_equal(verdict_compare(&c, 1, &o, &v, NULL), 0);
 	assert_true(fabs(v.effect) < 0.002);
 	assert_int_equal(v.kind, VERDICT_SAME);

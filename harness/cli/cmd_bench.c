@@ -33,7 +33,8 @@ enum {
 	MAX_REPETITIONS = 10000,
 	MAX_STEADY = 1024,
 	MAX_PERCENT = 100,
-	MAX_INTERVAL = 60000, /* ms */
+	UNTIL_REPETITIONS = 50, /* with --until stable */
+	MAX_INTERVAL = 60000,   /* ms */
 	TELEMETRY_MS = 100,
 	MAX_WORDS = 10000, /* of a recalled command line */
 	EXIT_NOTHING = 2,  /* no run went well */
@@ -51,6 +52,7 @@ struct bench {
 	const char *resume; /* null: a new sweep */
 	int dry_run;
 	int telemetry_ms; /* 0: none */
+	int repetitions;  /* as given; 0: not */
 };
 
 static struct bench *bench(void *ctx)
@@ -85,7 +87,7 @@ static int apply_pdl(void *ctx, const char *value, struct error *err)
 
 static int apply_repetitions(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "-r", 1, MAX_REPETITIONS, &bench(ctx)->runner.repetitions, err);
+	return options_int(value, "-r", 1, MAX_REPETITIONS, &bench(ctx)->repetitions, err);
 }
 
 static int apply_warmup(void *ctx, const char *value, struct error *err)
@@ -100,6 +102,23 @@ static int apply_warmup(void *ctx, const char *value, struct error *err)
 static int apply_telemetry(void *ctx, const char *value, struct error *err)
 {
 	return options_int(value, "--telemetry", 0, MAX_INTERVAL, &bench(ctx)->telemetry_ms, err);
+}
+
+static int apply_until(void *ctx, const char *value, struct error *err)
+{
+	char *end = NULL;
+	double percent = 0.5;
+	if (strncmp(value, "stable", 6) || (value[6] && value[6] != '='))
+		return error_set(err, ERROR_INPUT, "--until: '%s' is not stable or stable=PCT", value);
+	if (value[6]) {
+		percent = strtod(value + 7, &end);
+		end += *end == '%';
+		if (end == value + 7 || *end || !(percent >= 0.001 && percent <= 100))
+			return error_set(err, ERROR_INPUT, "--until: '%s' is not a percentage from 0.001 to 100",
+					 value + 7);
+	}
+	bench(ctx)->runner.until = percent / 100;
+	return 0;
 }
 
 static int apply_clock_check(void *ctx, const char *value, struct error *err)
@@ -191,7 +210,12 @@ static const struct option_spec options[] = {
 	 apply_prefill_precision},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
-	{"-r, --repetitions", "N", "times that each test is run (default 5)", apply_repetitions},
+	{"-r, --repetitions", "N", "times that each test is run (default 5; with --until: at most, default 50)",
+	 apply_repetitions},
+	{"--until", "stable[=PCT]",
+	 "repeat until the median of the runs is known to PCT percent (default 0.5) in all modes of a test\n"
+	 "To explore: a comparison refuses runs whose number their results decided.",
+	 apply_until},
 	{"--warmup", "N",
 	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
 	 "measured (default 4)",
@@ -528,7 +552,12 @@ static int parse(struct bench *b, int argc, char **argv, struct error *err)
 	b->telemetry_ms = TELEMETRY_MS;
 	runner_options_default(&b->runner);
 	engine_settings_default(&b->engine);
-	return options_parse(&command, argc, argv, b, err);
+	int rc = options_parse(&command, argc, argv, b, err);
+	if (b->repetitions)
+		b->runner.repetitions = b->repetitions;
+	else if (b->runner.until > 0)
+		b->runner.repetitions = UNTIL_REPETITIONS;
+	return rc;
 }
 
 /*
