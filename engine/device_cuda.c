@@ -134,6 +134,9 @@ static void cuda_close(struct device *d)
 		c->cu.DevicePrimaryCtxRelease(c->ordinal);
 	}
 	cuda_recording_free(&c->capture);
+	if (c->spare)
+		cuda_recording_free(&c->spare->rec);
+	free(c->spare);
 	cuda_driver_close(&c->cu);
 	free(c);
 }

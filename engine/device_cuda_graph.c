@@ -49,24 +49,6 @@ void *cuda_recording_add(struct cuda_recording *r, int kernel, size_t bytes)
 	return params;
 }
 
-static int recording_copy(struct cuda_recording *to, const struct cuda_recording *from)
-{
-	*to = (struct cuda_recording){0};
-	to->nodes = malloc((size_t)(from->n_nodes ? from->n_nodes : 1) * sizeof *to->nodes);
-	to->bytes = malloc(from->n_bytes ? from->n_bytes : 1);
-	if (!to->nodes || !to->bytes) {
-		cuda_recording_free(to);
-		return -1;
-	}
-	if (from->n_nodes) {
-		memcpy(to->nodes, from->nodes, (size_t)from->n_nodes * sizeof *to->nodes);
-		memcpy(to->bytes, from->bytes, from->n_bytes);
-	}
-	to->n_nodes = to->cap_nodes = from->n_nodes;
-	to->n_bytes = to->cap_bytes = from->n_bytes;
-	return 0;
-}
-
 /* ---- capture ---- */
 
 int cuda_capture_begin(struct device *d, struct error *err)
@@ -109,17 +91,18 @@ int cuda_capture_end(struct device *d, struct device_graph **out, struct error *
 		rc = cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamEndCapture");
 	else if (device_fault_due(d, DEVICE_FAULT_CAPTURE_END))
 		rc = cuda_fault("capture_end", err);
-	struct device_graph *g = rc ? NULL : calloc(1, sizeof *g);
-	if (!rc && (!g || recording_copy(&g->rec, &c->capture))) {
-		free(g);
+	struct device_graph *g = rc ? NULL : c->spare ? c->spare : calloc(1, sizeof *g);
+	if (!rc && !g)
 		rc = error_set(err, ERROR_MEMORY, "cuda device: no memory for a graph");
-	}
 	if (rc) {
 		if (graph)
 			c->cu.GraphDestroy(graph);
 		return rc;
 	}
-	g->graph = graph;
+	c->spare = NULL;
+	struct cuda_recording room = g->rec;
+	*g = (struct device_graph){.graph = graph, .rec = c->capture};
+	c->capture = room;
 	*out = g;
 	return 0;
 }
@@ -304,7 +287,12 @@ void cuda_graph_destroy(struct device *d, struct device_graph *g)
 {
 	if (!g)
 		return;
-	cuda_of(d)->cu.GraphDestroy(g->graph);
+	struct cuda_device *c = cuda_of(d);
+	c->cu.GraphDestroy(g->graph);
+	if (!c->spare) {
+		c->spare = g;
+		return;
+	}
 	cuda_recording_free(&g->rec);
 	free(g);
 }

@@ -88,6 +88,7 @@ struct cuda_device {
 	struct cu_function **functions; /* (cuda_n_entries), null where not compiled for this model */
 	bool after_kernel;              /* the stream's last operation was a kernel of ours, of the same capture */
 	struct cuda_recording capture;
+	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
 	bool capturing;
 	char capture_failure[128]; /* empty: none so far */
 	struct cuda_allocation *allocations;

@@ -74,6 +74,7 @@ struct host_device {
 	struct device_host_profile *profile; /* the caller's; null: none */
 	struct recording queue;
 	struct recording capture;
+	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
 	bool capturing;
 	char capture_failure[128]; /* empty: none so far */
 	struct allocation *allocations;
@@ -471,11 +472,13 @@ static int host_capture_end(struct device *d, struct device_graph **out, struct 
 		return error_set(err, ERROR_DEVICE, "host device: capture_end failed (injected)");
 	if (h->capture_failure[0])
 		return error_set(err, ERROR_DEVICE, "host device: capture failed: %s", h->capture_failure);
-	struct device_graph *g = calloc(1, sizeof *g);
-	if (!g || recording_copy(&g->rec, &h->capture)) {
-		free(g);
+	struct device_graph *g = h->spare ? h->spare : calloc(1, sizeof *g);
+	if (!g)
 		return out_of_memory("a graph", err);
-	}
+	h->spare = NULL;
+	struct recording room = g->rec;
+	g->rec = h->capture;
+	h->capture = room;
 	*out = g;
 	return 0;
 }
@@ -586,9 +589,12 @@ static void host_exec_destroy(struct device *d, struct device_exec *x)
 
 static void host_graph_destroy(struct device *d, struct device_graph *g)
 {
-	(void)d;
 	if (!g)
 		return;
+	if (!host(d)->spare) {
+		host(d)->spare = g;
+		return;
+	}
 	recording_free(&g->rec);
 	free(g);
 }
@@ -618,6 +624,9 @@ static void host_close(struct device *d)
 	recording_free(&h->queue);
 	recording_free(&h->capture);
 	cpu_team_close(h->team);
+	if (h->spare)
+		recording_free(&h->spare->rec);
+	free(h->spare);
 	free(h);
 }
 

@@ -137,7 +137,8 @@ static int warm_up_queued(struct pass_setup *s, const struct cell *c, struct pas
 	int most = s->o->warmup_max, least = most < WORKLOAD_QUEUE_KEEP ? most : WORKLOAD_QUEUE_KEEP, in_a_row = 0;
 	token_fill(&s->stream, c->n_depth, most, s->tokens);
 	clear_records(s->records, most, TOKEN_PHASE_WARMUP);
-	int rc = w->ops->queue_begin(w, most, 0, err);
+	/* Room for the measured ones too: their queue allocates nothing. */
+	int rc = w->ops->queue_begin(w, most > c->n_gen ? most : c->n_gen, 0, err);
 	while (!rc && p->n_warmup < most && (in_a_row < s->o->steady || p->n_warmup < least || !clock_is_up(s)) &&
 	       !runner_stopped(s->o)) {
 		struct token_record *t = &s->records[p->n_warmup];

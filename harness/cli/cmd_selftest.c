@@ -18,8 +18,10 @@
 #include "harness/cli/options.h"
 #include "harness/cli/selftest_report.h"
 #include "harness/environment.h"
+#include "harness/overhead.h"
 #include "harness/selftest.h"
 #include "harness/selftest_record.h"
+#include "harness/telemetry.h"
 #include "harness/workload_sim.h"
 
 enum {
@@ -31,12 +33,15 @@ enum {
 	EXIT_INTERRUPTED = 130,
 };
 
+static const double OVERHEAD_US = 1;
+
 struct selftest_command {
 	struct axes axes; /* first: what axis_options.h expects */
 	struct selftest_options core;
 	struct sim_options sim;
 	struct engine_settings engine;
 	int aa;
+	int overhead;
 	int n_sweeps; /* 0: not given */
 	double inject;
 	const char *output; /* null: nothing is written */
@@ -110,6 +115,14 @@ static int parse_share(const char *value, double min, double max, double *out, s
 static int apply_inject(void *ctx, const char *value, struct error *err)
 {
 	return parse_share(value, 1e-6, 10, &selftest(ctx)->inject, err);
+}
+
+static int apply_overhead(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	selftest(ctx)->overhead = 1;
+	return 0;
 }
 
 static int apply_alpha(void *ctx, const char *value, struct error *err)
@@ -189,6 +202,7 @@ static const struct option_spec options[] = {
 	 apply_aa},
 	{"--inject", "PCT", "one cell of one side slowed down by so many percent: how often is it found?",
 	 apply_inject},
+	{"--overhead", NULL, "instead: what the harness itself costs a token; exit code 1 above 1 us", apply_overhead},
 	{"-r, --repetitions", "N", "runs of a cell and side (default 16)", apply_repetitions},
 	{"--sweeps", "N", "sweeps of each kind (default 100; with -m 1)", apply_sweeps},
 	{"--alpha", "PCT", "chance of a false alarm in a sweep that the verdicts allow (default 1)", apply_alpha},
@@ -322,6 +336,31 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 	return rc;
 }
 
+/* On a workload that does nothing, with the telemetry of a sweep beside it. */
+static int run_overhead(int *code, struct error *err)
+{
+	enum { RUNS = 20, TOKENS = 10000, INTERVAL_MS = 100 };
+	const struct telemetry_options looks = {.interval_ms = INTERVAL_MS};
+	struct telemetry *t;
+	struct overhead o;
+	int rc = telemetry_open(&t, &looks, err);
+	if (!rc) {
+		rc = overhead_measure(RUNS, TOKENS, telemetry_monitor(t), &o, err);
+		telemetry_close(t);
+	}
+	if (rc)
+		return rc;
+	int trusted = o.token_median_us < OVERHEAD_US && o.queued_median_us < OVERHEAD_US;
+	printf("the harness costs a token: median (p99) of %d tokens that do nothing\n", o.n);
+	printf("  waiting for each %8.3f us (%.3f)\n", o.token_median_us, o.token_p99_us);
+	printf("  queueing them    %8.3f us (%.3f)\n", o.queued_median_us, o.queued_p99_us);
+	printf("  of this the clock %7.3f us, read once\n", o.clock_us);
+	printf("  0.5 %% of a token of %.0f us%s\n", fmax(o.token_median_us, o.queued_median_us) / 0.005,
+	       trusted ? "" : "  TOO MUCH: 1 us is the limit");
+	*code = trusted ? 0 : EXIT_NOT_TRUSTED;
+	return 0;
+}
+
 /* Before anything is measured: what so many runs can tell, and what the machine is. */
 static int prepare(struct selftest_command *c, int n, struct workload_source *engine, int argc, char **argv,
 		   struct error *err)
@@ -398,7 +437,7 @@ int cmd_selftest(int argc, char **argv)
 	c.core.runner.repetitions = 16;
 	int rc = options_parse(&command, argc, argv, &c, &err);
 	if (!rc)
-		rc = run(&c, argc, argv, &code, &err);
+		rc = c.overhead ? run_overhead(&code, &err) : run(&c, argc, argv, &code, &err);
 	matrix_free(&c.axes.matrix);
 	return rc < 0 ? command_fail(command.name, rc, &err) : code;
 }
