@@ -16,12 +16,14 @@ int past_init(struct past *p, const struct cell *cells, int n, int repetitions, 
 	p->runner.done = p->done;
 	p->runner.closed = p->closed;
 	p->values = calloc((size_t)n * (size_t)repetitions, sizeof *p->values);
+	p->launches = calloc((size_t)n, sizeof *p->launches);
+	p->runner.launches = p->launches;
 	p->runner.attempts = p->attempts;
 	p->runner.values = p->values;
 	p->runner.clocks = p->clocks;
 	for (size_t i = 0; p->clocks && p->values && i < (size_t)n * (size_t)repetitions; i++)
 		p->clocks[i] = p->values[i] = NAN;
-	return p->done && p->closed && p->attempts && p->clocks && p->values
+	return p->done && p->closed && p->attempts && p->clocks && p->values && p->launches
 		       ? 0
 		       : error_set(err, ERROR_MEMORY, "no memory for the runs of %d cells", n);
 }
@@ -33,6 +35,7 @@ void past_free(struct past *p)
 	free(p->attempts);
 	free(p->clocks);
 	free(p->values);
+	free(p->launches);
 	*p = (struct past){0};
 }
 
@@ -73,6 +76,8 @@ int past_take(struct past *p, struct run_row *row, struct error *err)
 	p->attempts[at] = (unsigned char)row->attempt;
 	p->clocks[at] = row->sm_clock_mhz;
 	p->values[at] = row->n_prompt ? row->prefill_us : row->itl_median_us;
+	if (!p->launches[found] && row->launch_hash)
+		p->launches[found] = strtoull(row->launch_hash, NULL, 16);
 	row->cell = found;
 	p->rows++;
 	p->ok += same_text(row->status, run_status_name(RUN_STATUS_OK));

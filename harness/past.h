@@ -23,6 +23,7 @@ struct past {
 	unsigned char *attempts;
 	double *clocks;
 	double *values;
+	uint64_t *launches;
 };
 
 /* cells: (n), the caller's, as long as p lives. Call past_free also after a failure. */

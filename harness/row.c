@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/hash.h"
 #include "harness/stats.h"
 
 #define TEXT(name)                                                 \
@@ -127,6 +128,10 @@ const struct column row_columns[] = {
 	INT(attempt),
 	INT(clock_low),
 	TEXT(until),
+	REAL(submit_p99_us),
+	INT(copy_nodes),
+	TEXT(launch_hash),
+	INT(launches_differ),
 };
 #undef TEXT
 #undef INT
@@ -197,6 +202,18 @@ int row_set_text(struct run_row *r, const struct column *c, const char *text)
 		memcpy(at, &i, sizeof i);
 	}
 	return *end || errno == ERANGE ? -1 : 0;
+}
+
+uint64_t row_launch_hash(const struct token_record *t, int n)
+{
+	uint64_t hash = 1;
+	for (int i = 0; i < n; i++) {
+		const int counts[] = {t[i].event, t[i].api_launches, t[i].node_updates, t[i].kernels, t[i].copies};
+		if (t[i].event == TOKEN_EVENT_CAPTURE || t[i].event == TOKEN_EVENT_FALLBACK)
+			return 0;
+		hash = hash_bytes(counts, sizeof counts, hash);
+	}
+	return n ? hash : 0;
 }
 
 void row_init(struct run_row *r)
@@ -335,6 +352,7 @@ int row_set_tokens(struct run_row *r, const struct token_record *t, int n)
 		r->submit_mad_us = s.mad;
 		r->submit_p50_us = s.p50;
 		r->submit_p90_us = s.p90;
+		r->submit_p99_us = s.p99;
 		r->submit_max_us = s.max;
 	}
 	if (gather(t, n, offsetof(struct token_record, gpu_us), x)) {

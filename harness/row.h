@@ -130,6 +130,10 @@ struct run_row {
 	int64_t attempt;   /* at this repetition: the latest one counts */
 	int64_t clock_low; /* 1: its SM clock was below its peers' */
 	const char *until; /* what decided the number of repetitions */
+	double submit_p99_us;
+	int64_t copy_nodes;
+	const char *launch_hash; /* of what each measured token launched */
+	int64_t launches_differ; /* 1: from the cell's first run */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;
@@ -162,6 +166,12 @@ int row_set_text(struct run_row *r, const struct column *c, const char *text);
 
 /* The columns that the FLOPs of a prompt test give, NAN being unknown; behind prefill_us. */
 void row_set_prefill(struct run_row *r, double flops);
+
+/*
+ * Hash of what each of the tokens launched: calls, updated nodes, kernels and copies, one by one. t: (n). 0 where they
+ * cannot be compared with another run's, because a graph was captured or a token fell back on the way.
+ */
+uint64_t row_launch_hash(const struct token_record *t, int n);
 
 /* Everything unknown. */
 void row_init(struct run_row *r);

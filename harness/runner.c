@@ -31,7 +31,8 @@ struct cell_state {
 	int no_memory; /* a run of it was out of memory */
 	/* Of the graphs that the cell's runs captured so far. */
 	double one_off_us;
-	int graph_nodes; /* negative: none was captured yet */
+	uint64_t launches; /* what the first comparable run launched; 0: none was */
+	int graph_nodes;   /* negative: none was captured yet */
 	int kernel_nodes;
 	int positional_nodes;
 };
@@ -190,6 +191,7 @@ static void row_set_graphs(struct runner *r, struct run_row *row, int cell, cons
 	if (s->graph_nodes >= 0) {
 		row->graph_nodes = s->graph_nodes;
 		row->kernel_nodes = s->kernel_nodes;
+		row->copy_nodes = s->graph_nodes - s->kernel_nodes;
 		row->positional_nodes = s->positional_nodes;
 	}
 	double saving = r->units[s->unit].direct_itl_us - row->itl_median_us;
@@ -279,13 +281,32 @@ static void row_set_clock(struct runner *r, struct run_row *row, int cell, char 
 			 100 * r->setup.o->clock_fraction, peers);
 }
 
+/* What the run launched, token by token, against the cell's first run: exact counts, so that any difference counts. */
+static void row_set_launches(struct runner *r, struct run_row *row, int cell, const struct token_record *t, int n,
+			     char text[20], char *reason, size_t size)
+{
+	struct cell_state *s = &r->states[cell];
+	uint64_t hash = row_launch_hash(t, n);
+	if (!hash)
+		return;
+	snprintf(text, 20, "%016" PRIx64, hash);
+	row->launch_hash = text;
+	if (s->launches)
+		row->launches_differ = hash != s->launches;
+	else
+		s->launches = hash;
+	if (row->launches_differ == 1 && !*reason)
+		snprintf(reason, size, "its tokens launched something else than those of the cell's first run");
+}
+
 /* Hands out the row of one run. code: what the run returned; with p null it never started. */
 static int deliver(struct runner *r, int cell, int repetition, int code, const struct error *why, const struct pass *p,
 		   const struct workload_totals *before, const char *started, struct error *err)
 {
 	const struct cell *c = &r->cells[cell];
 	struct run_row row;
-	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[NVML_REASONS_SIZE], until[STABILITY_TEXT_SIZE];
+	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[NVML_REASONS_SIZE], until[STABILITY_TEXT_SIZE],
+		launches[20];
 	char reason[sizeof why->text + 64] = "";
 	row_init(&row);
 	cell_label(c, label);
@@ -336,6 +357,8 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		describe_pass(r, c, p, &status, reason, sizeof reason);
 	}
 	if (status == RUN_STATUS_OK) {
+		row_set_launches(r, &row, cell, r->setup.records + p->n_warmup, p->n_measured, launches, reason,
+				 sizeof reason);
 		row_set_clock(r, &row, cell, reason, sizeof reason);
 		stability_note(&r->stability, cell, repetition, c->n_prompt ? row.prefill_us : row.itl_median_us);
 	}
@@ -666,6 +689,7 @@ static int runner_prepare(struct runner *r, struct error *err)
 			.unit = i == 0 ? 0 : r->states[i - 1].unit + new_unit,
 			.dropped = past && past->closed[i],
 			.failed = past && past->closed[i],
+			.launches = past && past->launches ? past->launches[i] : 0,
 			.graph_nodes = -1,
 		};
 	}

@@ -47,6 +47,7 @@ struct runner_past {
 	const unsigned char *closed;   /* (n): not 0 where the cell is not measured any further */
 	const double *clocks;          /* (n, repetitions): SM clock, MHz, of the latest attempt; null: all unknown */
 	const unsigned char *attempts; /* (n, repetitions): the latest attempt's number; null: all 0 */
+	const uint64_t *launches;      /* (n): launch_hash of the cell's first run that has one; 0: none. null: all 0 */
 	const double *values;          /* (n, repetitions): what stability.h wants of the runs; null: all unknown */
 };
 

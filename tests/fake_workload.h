@@ -30,6 +30,7 @@ struct fake {
 	const char *nan_mode; /* whose logits are NaN at nan_pos */
 	int nan_pos;
 	const char *late_mode; /* whose last logits differ in a timed queue, and only there */
+	long odd_token;        /* decoded token that launches a kernel more; 0: none */
 	int gpu_layers;        /* that it says to have */
 	int no_queue;          /* queue_begin refuses */
 	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
@@ -210,7 +211,7 @@ static int fake_decode(struct workload *w, int token, struct token_record *out, 
 	out->event = event;
 	out->api_launches = direct ? 39 : 2;
 	out->node_updates = 0;
-	out->kernels = 39;
+	out->kernels = 39 + (f->odd_token && f->decoded == f->odd_token);
 	out->copies = direct ? 0 : 1;
 	f->decoded++;
 	if (f->sleep_us)
