@@ -111,6 +111,7 @@ enum device_fault {
 	DEVICE_FAULT_UPDATE,
 	DEVICE_FAULT_REPLAY,
 	DEVICE_FAULT_ALLOC,
+	DEVICE_FAULT_SYNCHRONIZE, /* also event_wait: where a device that is gone is noticed */
 	DEVICE_FAULT_COUNT,
 };
 

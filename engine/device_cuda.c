@@ -49,6 +49,8 @@ static int cuda_synchronize(struct device *d, struct error *err)
 	struct cuda_device *c = cuda_of(d);
 	if (c->capturing)
 		return cuda_refuse(c, "synchronize", err);
+	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
+		return cuda_fault("synchronize", err);
 	c->after_kernel = false;
 	int result = c->cu.StreamSynchronize(c->stream);
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamSynchronize") : 0;
@@ -88,6 +90,8 @@ static int cuda_event_wait(struct device *d, struct device_event *e, struct erro
 	struct cuda_device *c = cuda_of(d);
 	if (c->capturing)
 		return cuda_refuse(c, "event_wait", err);
+	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
+		return cuda_fault("event_wait", err);
 	if (!e->recorded)
 		return error_set(err, ERROR_DEVICE, "cuda device: an event was not recorded yet");
 	int result = c->cu.EventSynchronize(e->event);

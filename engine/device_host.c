@@ -391,6 +391,8 @@ static int host_synchronize(struct device *d, struct error *err)
 	struct host_device *h = host(d);
 	if (h->capturing)
 		return refuse(h, "synchronize", err);
+	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
+		return error_set(err, ERROR_DEVICE, "host device: synchronize failed (injected)");
 	drain(h);
 	return 0;
 }
@@ -423,6 +425,8 @@ static int host_event_wait(struct device *d, struct device_event *e, struct erro
 	struct host_device *h = host(d);
 	if (h->capturing)
 		return refuse(h, "event_wait", err);
+	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
+		return error_set(err, ERROR_DEVICE, "host device: event_wait failed (injected)");
 	if (!e->ns)
 		drain(h);
 	return e->ns ? 0 : error_set(err, ERROR_DEVICE, "host device: an event was not recorded yet");

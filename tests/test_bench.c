@@ -276,10 +276,10 @@ static void test_skipped(void **state)
 	assert_int_equal(bench_in("other", only), 2);
 }
 
-/* Ctrl-C: what is finished is kept and whole, the run at hand says what became of it. */
+/* Ctrl-C, or SIGTERM: what is finished is kept and whole, the run at hand says what became of it. */
 static void test_interrupted(void **state)
 {
-	(void)state;
+	int sent = *(int *)*state;
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "200", "-r", "1000", NULL};
 	char path[128];
 	in_folder("run/runs.csv", path);
@@ -292,8 +292,8 @@ static void test_interrupted(void **state)
 	while (stat(path, &s) || s.st_size < 2048)
 		usleep(1000);
 	/* Twice at once, as timeout(1) sends it: that is one interruption. */
-	assert_int_equal(kill(child, SIGINT), 0);
-	kill(child, SIGINT);
+	assert_int_equal(kill(child, sent), 0);
+	kill(child, sent);
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
@@ -474,12 +474,16 @@ static void test_env(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define STOPPED(signal) cmocka_unit_test_prestate_setup_teardown(test_interrupted, set_up, tear_down, signal)
+
+static int interrupt = SIGINT, terminate = SIGTERM;
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_sweep),     TEST(test_formats),       TEST(test_dry_run),
-					   TEST(test_bad_input), TEST(test_skipped),       TEST(test_interrupted),
-					   TEST(test_resume),    TEST(test_resume_snapkv), TEST(test_auto_layers),
-					   TEST(test_env)};
+	const struct CMUnitTest tests[] = {
+		TEST(test_sweep),         TEST(test_formats),     TEST(test_dry_run),  TEST(test_bad_input),
+		TEST(test_skipped),       STOPPED(&interrupt),    STOPPED(&terminate), TEST(test_resume),
+		TEST(test_resume_snapkv), TEST(test_auto_layers), TEST(test_env),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

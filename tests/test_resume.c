@@ -29,7 +29,7 @@
 #include "tests/read_csv.h"
 #include "tests/support/folder.h"
 
-enum { TOKENS = 12, CELLS = 6 };
+enum { TOKENS = 12, CELLS = 6, LOOKS = 3 };
 
 static int kills = 12;
 static char folder[FOLDER_BYTES];
@@ -75,7 +75,13 @@ static void make_cells(struct cell cells[CELLS])
 
 static int take_run(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
 {
-	return recorder_run(ctx, row, tokens, n, err);
+	struct telemetry_sample looks[LOOKS] = {{.time_us = 1}, {.time_us = 2, .measured = 1}, {.time_us = 3}};
+	for (int i = 0; i < LOOKS; i++) {
+		nvml_reading_init(&looks[i].gpu);
+		looks[i].cpu_mhz = looks[i].load_average = NAN;
+	}
+	int rc = recorder_telemetry(ctx, row->run_id, looks, LOOKS, err);
+	return rc ? rc : recorder_run(ctx, row, tokens, n, err);
 }
 
 static int keep_run(void *ctx, const struct run_row *row, struct error *err)
@@ -121,10 +127,11 @@ static int sweep(int repetitions, int sleep_us, long stop_after, const char *pre
 /* The run ids that are there, each with all its tokens; all: nothing else is in the files. */
 static int check_files(char ids[][64], int most, int all)
 {
-	struct csv_rows runs, tokens;
-	int n = 0, n_tokens = 0, at = 1;
+	struct csv_rows runs, tokens, looks;
+	int n = 0, n_tokens = 0, at = 1, look = 1;
 	assert_int_equal(csv_read(&runs, in_run("runs.csv")), 0);
 	assert_int_equal(csv_read(&tokens, in_run("tokens.csv")), 0);
+	assert_int_equal(csv_read(&looks, in_run("telemetry.csv")), 0);
 	for (int r = 1; r < runs.n_rows; r++) {
 		/* Only the last line may be unfinished. */
 		int whole = csv_width(&runs, r) == csv_width(&runs, 0);
@@ -142,6 +149,8 @@ static int check_files(char ids[][64], int most, int all)
 		if (strcmp(csv_at(&runs, r, "status"), "interrupted"))
 			assert_int_equal(here, atoi(csv_at(&runs, r, "warmup_tokens")) + TOKENS);
 		n_tokens += here;
+		for (int i = 0; i < LOOKS; i++, look++)
+			assert_string_equal(csv_at(&looks, look, "run_id"), id);
 		for (int i = 0; i < n; i++)
 			assert_string_not_equal(ids[i], id);
 		assert_true(n < most);
@@ -151,6 +160,9 @@ static int check_files(char ids[][64], int most, int all)
 		assert_int_equal(csv_width(&tokens, t), csv_width(&tokens, 0));
 	if (all)
 		assert_int_equal(tokens.n_rows - 1, n_tokens);
+	if (all)
+		assert_int_equal(looks.n_rows, look);
+	csv_rows_free(&looks);
 	csv_rows_free(&runs);
 	csv_rows_free(&tokens);
 	return n;

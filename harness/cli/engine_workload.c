@@ -55,6 +55,11 @@ static struct engine_workload *engine(struct workload *w)
 	return (struct engine_workload *)w;
 }
 
+struct session *engine_session(struct workload *w)
+{
+	return engine(w)->session;
+}
+
 /* A GPU's context does not survive its failures. */
 static int noted(struct workload *w, int rc)
 {

@@ -37,6 +37,10 @@ int engine_prefill_batch(void);
 int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err);
 void engine_source_close(struct workload_source *s);
 
+/* The session behind a workload of such a source, for what tests do to its device. */
+struct session; /* engine/session.h */
+struct session *engine_session(struct workload *w);
+
 /*
  * Read bandwidth with so many threads; 0: one a physical core, as sessions do. Measures
  * where it has not yet, for about a second.
