@@ -57,6 +57,7 @@ const struct llama_field llama_fields[] = {
 	{"mode", LLAMA_TEXT},
 	{"fusion", LLAMA_TEXT},
 	{"snapkv", LLAMA_TEXT},
+	{"sync", LLAMA_TEXT},
 	{"settings", LLAMA_TEXT},
 	{"device", LLAMA_TEXT},
 	{"repetitions", LLAMA_INT},
@@ -84,6 +85,7 @@ static const struct {
 enum { N_MEDIANS = sizeof medians / sizeof *medians };
 
 struct sample {
+	int64_t repetition;
 	double ns; /* of the test */
 	double columns[N_MEDIANS];
 };
@@ -161,9 +163,11 @@ static json_t *backends(const struct llama_bench *b, const struct run_row *r)
 	const char *device = r->device ? r->device : "", *plus = strstr(device, "+host");
 	const char *what = !strcmp(device, "host") ? "CPU" : plus && !plus[5] ? "CUDA,CPU" : "CUDA";
 	int snapkv = r->snapkv && strcmp(r->snapkv, SNAPKV_OFF);
+	int queued = r->sync && strcmp(r->sync, SYNC_TOKEN);
 	char out[384];
-	snprintf(out, sizeof out, "%s %s %s%s%s%s%s", what, r->mode, r->fusion, snapkv ? " snapkv=" : "",
-		 snapkv ? r->snapkv : "", *b->facts.settings ? " " : "", b->facts.settings);
+	snprintf(out, sizeof out, "%s %s %s%s%s%s%s%s", what, r->mode, r->fusion, snapkv ? " snapkv=" : "",
+		 snapkv ? r->snapkv : "", queued ? " sync=" SYNC_NONE : "", *b->facts.settings ? " " : "",
+		 b->facts.settings);
 	return text(out);
 }
 
@@ -225,6 +229,7 @@ static json_t *describe(const struct llama_bench *b, const struct run_row *r)
 		{"mode", text(r->mode)},
 		{"fusion", text(r->fusion)},
 		{"snapkv", text(r->snapkv)},
+		{"sync", text(r->sync)},
 		{"settings", text(f->settings)},
 		{"device", text(r->device)},
 	};
@@ -251,7 +256,13 @@ int llama_bench_add(struct llama_bench *b, const struct run_row *row, struct err
 		e->first = describe(b, row);
 	if (!grown || !e->first)
 		return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", b->n);
-	struct sample *s = &e->samples[e->n++];
+	int at = 0;
+	while (at < e->n && e->samples[at].repetition != row->repetition)
+		at++;
+	/* Of a repetition that was run again the latest attempt counts. */
+	struct sample *s = &e->samples[at];
+	e->n += at == e->n;
+	s->repetition = row->repetition;
 	s->ns = (double)(row->n_prompt + row->n_gen) / row->tokens_per_s * 1e9;
 	for (int i = 0; i < N_MEDIANS; i++)
 		memcpy(&s->columns[i], (const char *)row + medians[i].offset, sizeof s->columns[i]);

@@ -26,7 +26,6 @@ struct telemetry {
 	struct monitor base; /* first: what the runner holds */
 	struct telemetry_options options;
 	struct nvml *nvml; /* null: none */
-	struct error reason;
 	pthread_t thread;
 	int has_thread;
 	pthread_mutex_t lock; /* of all below */
@@ -351,7 +350,7 @@ int telemetry_open(struct telemetry **out, const struct telemetry_options *o, st
 	if (!t->samples || !t->scratch)
 		rc = error_set(err, ERROR_MEMORY, "no memory for %d looks at the machine", SAMPLES_MAX);
 	if (!rc && o->gpu)
-		nvml_open(&t->nvml, o->library, o->pci_bus_id, &t->reason);
+		nvml_open(&t->nvml, o->library, o->pci_bus_id, NULL);
 	if (!rc)
 		rc = start_thread(t, err);
 	if (rc) {
@@ -394,14 +393,4 @@ const struct telemetry_sample *telemetry_samples(struct telemetry *t, int *n)
 	*n = t->n;
 	pthread_mutex_unlock(&t->lock);
 	return t->samples;
-}
-
-const char *telemetry_reason(const struct telemetry *t)
-{
-	return t->reason.text;
-}
-
-json_t *telemetry_describe(struct telemetry *t)
-{
-	return t->nvml ? nvml_describe(t->nvml) : NULL;
 }

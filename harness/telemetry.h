@@ -11,8 +11,6 @@
 
 #include <stdint.h>
 
-#include <jansson.h>
-
 #include "engine/error.h"
 #include "harness/monitor.h"
 #include "harness/nvml.h"
@@ -36,7 +34,7 @@ struct telemetry_options {
 
 struct telemetry; /* opaque */
 
-/* ERROR_MEMORY, ERROR_IO where no thread can be had. That there is no NVML is no failure: telemetry_reason. */
+/* ERROR_MEMORY, ERROR_IO where no thread can be had. Without NVML the GPU's values are unknown: nvml_open says why. */
 int telemetry_open(struct telemetry **out, const struct telemetry_options *o, struct error *err);
 /* t may be null. */
 void telemetry_close(struct telemetry *t);
@@ -45,9 +43,5 @@ void telemetry_close(struct telemetry *t);
 struct monitor *telemetry_monitor(struct telemetry *t);
 /* Of the run that began last, in the order of time: (*n), valid until the next one begins. Ends looking. */
 const struct telemetry_sample *telemetry_samples(struct telemetry *t, int *n);
-/* Why the GPU's values are unknown; empty where they are not, or none was asked for. */
-const char *telemetry_reason(const struct telemetry *t);
-/* As nvml_describe; null where there is no NVML. The caller owns it. */
-json_t *telemetry_describe(struct telemetry *t);
 
 #endif

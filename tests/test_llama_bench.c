@@ -78,7 +78,8 @@ static char folder[FOLDER_BYTES];
 static struct llama_bench *bench;
 static json_t *records;
 
-static void add(int cell, const char *status, double rate, const char *commit)
+static void add_run(const struct cell *of, int cell, int repetition, const char *status, double rate,
+		    const char *commit)
 {
 	struct run_row r;
 	char label[CELL_LABEL_SIZE];
@@ -96,8 +97,9 @@ static void add(int cell, const char *status, double rate, const char *commit)
 				   .crossing_bytes_per_token = -1,
 				   .kv_bytes = -1};
 	row_init(&r);
-	cell_label(&cells[cell], label);
-	row_set_cell(&r, &cells[cell], label, &f);
+	cell_label(&of[cell], label);
+	row_set_cell(&r, &of[cell], label, &f);
+	r.repetition = repetition;
 	r.model_path_name = "m \"x\", 'y'.gguf";
 	r.cell = cell;
 	r.status = status;
@@ -107,6 +109,12 @@ static void add(int cell, const char *status, double rate, const char *commit)
 	r.tokens_per_s = rate;
 	r.submit_median_us = rate / 10;
 	assert_int_equal(llama_bench_add(bench, &r, NULL), 0);
+}
+
+static void add(int cell, const char *status, double rate, const char *commit)
+{
+	static int repetition; /* never the same one twice */
+	add_run(cells, cell, repetition++, status, rate, commit);
 }
 
 /* Four cells go well, of which one loses a repetition; one is wrong once, and one never runs. */
@@ -420,10 +428,36 @@ static void test_failures(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* Queued tokens are another backend, and of a repetition that was run again the latest attempt counts. */
+static void test_queued_and_repeated(void **state)
+{
+	(void)state;
+	const struct llama_facts facts = {.cpu = "", .gpu = "", .settings = ""};
+	struct cell two[2] = {cells[1], cells[1]};
+	two[1].queued = 1;
+	json_decref(records);
+	assert_int_equal(llama_bench_open(&bench, two, 2, &facts, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		add_run(two, i, 0, "ok", 100, "c");
+		add_run(two, i, 1, "ok", 10, "c");
+		add_run(two, i, 1, "ok", 100, "c");
+	}
+	assert_int_equal(llama_bench_records(bench, &records, NULL), 0);
+	llama_bench_close(bench);
+	assert_int_equal(json_array_size(records), 2);
+	for (int i = 0; i < 2; i++) {
+		const json_t *r = json_array_get(records, (size_t)i);
+		assert_int_equal(number_of(r, "repetitions"), 2);
+		near(number_of(r, "avg_ts"), 100);
+		assert_string_equal(string_of(r, "sync"), i ? "none" : "token");
+		assert_int_equal(strstr(string_of(r, "backends"), " sync=none") != NULL, i);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(test_json),  TEST(test_jsonl),    TEST(test_csv),
 					   TEST(test_sql),   TEST(test_compared), TEST(test_markdown),
-					   TEST(test_empty), TEST(test_failures)};
+					   TEST(test_empty), TEST(test_failures), TEST(test_queued_and_repeated)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,6 @@
 #include "harness/runner.h"
 #include "harness/sweep_file.h"
 #include "harness/table.h"
-#include "harness/telemetry.h"
 
 enum {
 	MAX_REPETITIONS = 10000,
@@ -35,9 +34,8 @@ enum {
 	MAX_PERCENT = 100,
 	UNTIL_REPETITIONS = 50, /* with --until stable */
 	MAX_INTERVAL = 60000,   /* ms */
-	TELEMETRY_MS = 100,
-	MAX_WORDS = 10000, /* of a recalled command line */
-	EXIT_NOTHING = 2,  /* no run went well */
+	MAX_WORDS = 10000,      /* of a recalled command line */
+	EXIT_NOTHING = 2,       /* no run went well */
 	EXIT_WRONG = 4,
 	EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells have it */
 	FORMAT_TABLE = -1,
@@ -332,15 +330,6 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &a, NULL);
 }
 
-static int open_telemetry(const struct bench *b, struct telemetry **out, struct error *err)
-{
-	const char *reason;
-	const struct environment_gpu *gpu = engine_gpu(&reason);
-	const struct telemetry_options o = {
-		.interval_ms = b->telemetry_ms, .gpu = gpu != NULL, .pci_bus_id = gpu ? gpu->pci_bus_id : NULL};
-	return b->telemetry_ms ? telemetry_open(out, &o, err) : 0;
-}
-
 static int save_json(const json_t *what, const char *directory, const char *name, struct error *err)
 {
 	char path[4200];
@@ -513,7 +502,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
-		rc = open_telemetry(b, &s.telemetry, err);
+		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, source, b->runner.seed, argc, argv, &env, err);
 	engine_settings_text(&b->engine, settings);

@@ -301,6 +301,7 @@ static int record_verdicts(void *ctx, int sweep, const struct verdict *v, int sl
 static int run_kind(struct selftest_command *c, const struct cell *cells, int n, struct workload_source *source,
 		    struct sim *sim, double inject, int *trusted, struct error *err)
 {
+	struct telemetry *telemetry = NULL;
 	struct slowed_source slowed;
 	struct bound bound = {.command = c, .sim = sim, .started = time(NULL)};
 	struct selftest_result result;
@@ -327,7 +328,14 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 		c->core.run = record_run;
 		c->core.judged = record_verdicts;
 	}
-	rc = selftest_run(cells, n, &slowed, &c->core, &result, err);
+	if (!sim)
+		rc = engine_telemetry_open(&telemetry, TELEMETRY_MS, err);
+	if (telemetry)
+		c->core.runner.monitor = telemetry_monitor(telemetry);
+	result = (struct selftest_result){0};
+	if (!rc)
+		rc = selftest_run(cells, n, &slowed, &c->core, &result, err);
+	telemetry_close(telemetry);
 	if (selftest_record_close(bound.record, &closing) && !rc)
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
 	if (!rc)

@@ -83,7 +83,8 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 	if (c->n_prompt)
 		return prefill_seconds(p, r, c->n_depth, c->n_prompt);
 	double token = token_seconds(p, r, c->n_depth + c->n_gen / 2);
-	return (o->steady + c->n_gen) * token + c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
+	/* Queued tokens run once more for their check. */
+	return (o->steady + (1 + c->queued) * c->n_gen) * token + c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
 }
 
 /* Once for each model and number of threads; measured where a layer or the head runs on the host. */
@@ -221,13 +222,13 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 		char label[CELL_LABEL_SIZE];
 		double pass = *p->skipped.text ? 0 : pass_seconds(p, r, o, c);
 		cell_label(c, label);
-		fprintf(f, "  %-20s %-12s %-5s", label, c->mode, c->fusion);
+		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, c->queued ? " queued" : "");
 		if (*p->skipped.text) {
 			fprintf(f, " skipped: %s\n", p->skipped.text);
 			t->skipped++;
 			continue;
 		}
-		fprintf(f, " %d runs, ", o->repetitions);
+		fprintf(f, " %s%d runs, ", o->until > 0 ? "up to " : "", o->repetitions);
 		print_seconds(f, o->repetitions * pass);
 		fputc('\n', f);
 		t->runs += o->repetitions;

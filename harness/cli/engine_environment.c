@@ -32,3 +32,13 @@ int engine_environment(const struct matrix *m, struct workload_source *source, u
 	json_decref(in.nvml);
 	return rc;
 }
+
+int engine_telemetry_open(struct telemetry **out, int interval_ms, struct error *err)
+{
+	const char *reason;
+	const struct environment_gpu *gpu = engine_gpu(&reason);
+	const struct telemetry_options o = {
+		.interval_ms = interval_ms, .gpu = gpu != NULL, .pci_bus_id = gpu ? gpu->pci_bus_id : NULL};
+	*out = NULL;
+	return interval_ms ? telemetry_open(out, &o, err) : 0;
+}

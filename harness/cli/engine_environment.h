@@ -1,5 +1,5 @@
 /*
- * env.json of a command that measures the engine.
+ * What a command that measures the engine records of the machine: env.json before, telemetry while it measures.
  */
 #ifndef GEMMARK_HARNESS_CLI_ENGINE_ENVIRONMENT_H
 #define GEMMARK_HARNESS_CLI_ENGINE_ENVIRONMENT_H
@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "harness/matrix.h"
+#include "harness/telemetry.h"
 #include "harness/workload.h"
 
 /*
@@ -18,5 +19,10 @@
  */
 int engine_environment(const struct matrix *m, struct workload_source *source, uint64_t seed, int argc, char **argv,
 		       json_t **env, struct error *err);
+
+enum { TELEMETRY_MS = 100 }; /* where no interval is asked for */
+
+/* Of this machine and the GPU that the engine would use. interval_ms 0: none, *out null. */
+int engine_telemetry_open(struct telemetry **out, int interval_ms, struct error *err);
 
 #endif
