@@ -113,6 +113,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	(void)ctx, (void)tokens, (void)err;
 	assert_true(n_rows < MAX_ROWS);
 	rows[n_rows] = (struct kept){.row = *row, .n = n};
+	rows[n_rows].row.launch_hash = NULL; /* lives for this call only */
 	snprintf(rows[n_rows].status, sizeof rows->status, "%s", row->status);
 	snprintf(rows[n_rows++].reason, sizeof rows->reason, "%s", row->reason);
 	return 0;

@@ -31,6 +31,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	assert_true(n_rows < MAX_ROWS);
 	snprintf(until[n_rows], sizeof until[n_rows], "%s", row->until);
 	rows[n_rows] = *row;
+	rows[n_rows].launch_hash = NULL; /* lives for this call only */
 	rows[n_rows].status = "ok";
 	rows[n_rows].run_id = "id";
 	rows[n_rows++].model_path_name = "m";

@@ -43,6 +43,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	assert_true(x.n_rows < MAX_ROWS && n <= MAX_TOKENS);
 	struct kept *k = &x.rows[x.n_rows++];
 	k->row = *row;
+	k->row.launch_hash = NULL; /* lives for this call only */
 	snprintf(k->status, sizeof k->status, "%s", row->status);
 	snprintf(k->reason, sizeof k->reason, "%s", row->reason);
 	snprintf(k->hash, sizeof k->hash, "%s", row->logits_hash ? row->logits_hash : "");
