@@ -8,7 +8,7 @@
 enum {
 	CELL_SIZE = 256, /* bytes of a Markdown cell */
 	DIGITS = 9,      /* of a real number in JSON */
-	MD_COLUMNS = 14,
+	MD_COLUMNS = 15,
 };
 
 int llama_format_parse(const char *name)
@@ -110,11 +110,11 @@ struct md_column {
 };
 
 static const struct md_column md_columns[MD_COLUMNS] = {
-	{"model", "model_type", 0, 0}, {"size", NULL, 1, 0},          {"params", NULL, 1, 0},
-	{"backend", NULL, 0, 0},       {"ngl", "n_gpu_layers", 1, 0}, {"threads", "n_threads", 1, 0},
-	{"type_k", "type_k", 1, 1},    {"type_v", "type_v", 1, 1},    {"mode", "mode", 0, 0},
-	{"fusion", "fusion", 0, 0},    {"snapkv", "snapkv", 0, 1},    {"settings", "settings", 0, 1},
-	{"test", "test", 1, 0},        {"t/s", NULL, 1, 0},
+	{"model", "model_type", 0, 0},  {"size", NULL, 1, 0},          {"params", NULL, 1, 0},
+	{"backend", NULL, 0, 0},        {"ngl", "n_gpu_layers", 1, 0}, {"threads", "n_threads", 1, 0},
+	{"type_k", "type_k", 1, 1},     {"type_v", "type_v", 1, 1},    {"mode", "mode", 0, 0},
+	{"fusion", "fusion", 0, 0},     {"snapkv", "snapkv", 0, 1},    {"sync", "sync", 0, 1},
+	{"settings", "settings", 0, 1}, {"test", "test", 1, 0},        {"t/s", NULL, 1, 0},
 };
 
 static double real_of(const json_t *record, const char *field)
