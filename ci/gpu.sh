@@ -10,6 +10,7 @@
 #   device    the device, the graphs, the golden models in every mode, the launch accounting against CUPTI
 #   sanitize  compute-sanitizer on the tiny models and the kernels: memcheck, racecheck, initcheck, synccheck
 #   quick     the full-size E4B, made on the spot: each mode once, and a prompt
+#   measure   tokens queued and waited for, what telemetry says and costs, the harness's own cost
 #   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
@@ -24,7 +25,7 @@ set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick identical hybrid host snapkv prefill selftest sweep snapsweep)
+stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep snapsweep)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -186,6 +187,20 @@ stage_quick() {
   bench -p 2048 -n 0 -r 3 --mode direct --out "$work/quick-prefill"
 }
 
+stage_measure() {
+  need_model || return
+  local rc=0 looks
+  "$gemmark" env | grep -E '^gpu' || rc=1
+  "$gemmark" selftest --overhead || rc=1
+  bench -p 0 -n 128 -d 0,1024 -r 5 --fusion none,full --sync token,none --telemetry 20 --out "$out/measure" || rc=1
+  head -4 "$out/measure/telemetry.csv"
+  for looks in 0 10 0 10; do # watched or not, by turns
+    echo "telemetry $looks:"
+    bench -p 0 -n 128 -r 5 --mode direct,graph-device --telemetry $looks --out "$work/looks-$looks-$RANDOM" || rc=1
+  done
+  return $rc
+}
+
 stage_identical() {
   need_model || return
   local seed rc=0
@@ -281,7 +296,7 @@ for stage in "${stages[@]}"; do
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
     snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs ok' \
       "$out/$stage.log" >>"$summary" ;;
-    quick | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs ok' "$out/$stage.log" >>"$summary" ;;
+    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs ok' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac
