@@ -182,6 +182,14 @@ static struct telemetry *open_telemetry(int gpu, int interval_ms)
 	return t;
 }
 
+/* Until the thread has looked once more; a busy machine may be late to start it. */
+static void wait_for_look(int asked)
+{
+	for (int i = 0; i < 5000 && *(volatile int *)&script->asked == asked; i++)
+		usleep(1000);
+	usleep(60000); /* the look itself */
+}
+
 /* A long interval: the looks are those at the measured phase's ends, and the thread's first one. */
 static void test_conditions(void **state)
 {
@@ -197,8 +205,9 @@ static void test_conditions(void **state)
 	struct telemetry *t = open_telemetry(1, 60000);
 	struct monitor *m = telemetry_monitor(t);
 	script->reasons = 4;
+	int asked = script->asked;
 	m->begin(m, 1);
-	usleep(100000); /* the thread's own look; its clock is the first of the script */
+	wait_for_look(asked); /* the thread's own; its clock is the first of the script */
 	m->measure(m);
 	/* Pages that are touched for the first time are faults, and sleeping is a switch. */
 	char *p = mmap(NULL, (size_t)pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -236,8 +245,10 @@ static void test_energy_reset(void **state)
 	struct telemetry *t = open_telemetry(1, 60000);
 	struct monitor *m = telemetry_monitor(t);
 	for (int run = 0; run < 2; run++) {
+		int asked = script->asked;
 		m->begin(m, 1);
-		usleep(50000);
+		if (!run) /* then an interval has to pass */
+			wait_for_look(asked);
 		script->energy_reset_at = run ? 0 : script->energy_reads + 2;
 		m->measure(m);
 		m->end(m, &c);
@@ -357,7 +368,6 @@ static void test_recorded(void **state)
 	for (int r = 1; r < runs.n_rows; r++) {
 		int measured = 0;
 		assert_string_equal(csv_at(&runs, r, "power_w"), "");
-		assert_string_equal(csv_at(&runs, r, "energy_per_token_j"), "0.05");
 		assert_string_equal(csv_at(&runs, r, "throttle_reasons"), "none");
 		assert_true(strtod(csv_at(&runs, r, "sm_clock_mhz"), NULL) >= 1500);
 		assert_true(*csv_at(&runs, r, "minor_faults"));
@@ -367,7 +377,11 @@ static void test_recorded(void **state)
 			assert_true(strtod(csv_at(&looks, at, "energy_j"), NULL) > 1);
 		}
 		assert_int_equal(measured, atoi(csv_at(&runs, r, "telemetry_samples")));
-		assert_int_equal(measured, 2);
+		/* Before and behind the tokens; and the thread's own of the run, where a busy machine starts it late.
+		 */
+		assert_true(measured == 2 || measured == 3);
+		/* Half a joule from look to look, over 10 tokens. */
+		assert_string_equal(csv_at(&runs, r, "energy_per_token_j"), measured == 2 ? "0.05" : "0.1");
 	}
 	assert_string_equal(csv_at(&looks, looks.n_rows - 1, "run_id"), "lost");
 	int rows = looks.n_rows;
