@@ -16,6 +16,18 @@ struct csv_rows {
 	int n_rows;
 };
 
+/* Lines that are complete, the header's with them; 0: no file, or none yet. Of a file without line ends in fields. */
+static inline int csv_lines(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	int n = 0;
+	for (int c; f && (c = getc(f)) != EOF;)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
 /* Room for one more than n of `size` bytes: a power of two each time. */
 static void *csv_grow(void *block, int n, size_t size)
 {
