@@ -64,26 +64,8 @@ template <int T> INLINE void experts_gated(const struct experts_gated_params &p)
 	}
 }
 
-#define ENTRIES(name)                                                                        \
-	KERNEL(MATVEC_BOUND) k_##name##_f32(const __grid_constant__ struct name##_params p)  \
-	{                                                                                    \
-		name<TENSOR_F32>(p);                                                         \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_f16(const __grid_constant__ struct name##_params p)  \
-	{                                                                                    \
-		name<TENSOR_F16>(p);                                                         \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_bf16(const __grid_constant__ struct name##_params p) \
-	{                                                                                    \
-		name<TENSOR_BF16>(p);                                                        \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_q8_0(const __grid_constant__ struct name##_params p) \
-	{                                                                                    \
-		name<TENSOR_Q8_0>(p);                                                        \
-	}
-
-ENTRIES(matmul_experts)
-ENTRIES(experts_gated)
+MATVEC_ENTRIES(matmul_experts)
+MATVEC_ENTRIES(experts_gated)
 
 /* A warp per token. Chosen by logit, which orders as the probability does; ties go to the lower index. */
 KERNEL(WARP) k_moe_route(const __grid_constant__ struct moe_route_params p)

@@ -116,25 +116,7 @@ template <int T> INLINE void matmul_gated(const struct matmul_gated_params &p)
 	}
 }
 
-#define ENTRIES(name)                                                                        \
-	KERNEL(MATVEC_BOUND) k_##name##_f32(const __grid_constant__ struct name##_params p)  \
-	{                                                                                    \
-		name<TENSOR_F32>(p);                                                         \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_f16(const __grid_constant__ struct name##_params p)  \
-	{                                                                                    \
-		name<TENSOR_F16>(p);                                                         \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_bf16(const __grid_constant__ struct name##_params p) \
-	{                                                                                    \
-		name<TENSOR_BF16>(p);                                                        \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_q8_0(const __grid_constant__ struct name##_params p) \
-	{                                                                                    \
-		name<TENSOR_Q8_0>(p);                                                        \
-	}
-
-ENTRIES(matmul)
-ENTRIES(norm_matmul)
-ENTRIES(norm_gated)
-ENTRIES(matmul_gated)
+MATVEC_ENTRIES(matmul)
+MATVEC_ENTRIES(norm_matmul)
+MATVEC_ENTRIES(norm_gated)
+MATVEC_ENTRIES(matmul_gated)

@@ -375,4 +375,23 @@ INLINE void prefetch_norm(const float *weight, int n)
 		prefetch_l2(weight + i);
 }
 
+/* The kernel `name` for each type of weights, from a template of that name. */
+#define MATVEC_ENTRIES(name)                                                                 \
+	KERNEL(MATVEC_BOUND) k_##name##_f32(const __grid_constant__ struct name##_params p)  \
+	{                                                                                    \
+		name<TENSOR_F32>(p);                                                         \
+	}                                                                                    \
+	KERNEL(MATVEC_BOUND) k_##name##_f16(const __grid_constant__ struct name##_params p)  \
+	{                                                                                    \
+		name<TENSOR_F16>(p);                                                         \
+	}                                                                                    \
+	KERNEL(MATVEC_BOUND) k_##name##_bf16(const __grid_constant__ struct name##_params p) \
+	{                                                                                    \
+		name<TENSOR_BF16>(p);                                                        \
+	}                                                                                    \
+	KERNEL(MATVEC_BOUND) k_##name##_q8_0(const __grid_constant__ struct name##_params p) \
+	{                                                                                    \
+		name<TENSOR_Q8_0>(p);                                                        \
+	}
+
 #endif
