@@ -16,17 +16,10 @@
 #include "tests/support/apart.h"
 #include "tests/support/cupti.h"
 #include "tests/support/golden.h"
+#include "tests/support/ok.h"
 
 /* Prompt, warm-up and measured tokens stay in one attention bucket: the warm-up captures all there is. */
 enum { PROMPT = 12, WARM_UP = 2, TOKENS = 10 };
-
-#define OK(call)                                       \
-	do {                                           \
-		struct error ok_error = {0};           \
-		struct error *e = &ok_error;           \
-		if (call)                              \
-			fail_msg("%s", ok_error.text); \
-	} while (0)
 
 static struct session *open_session(const struct golden *g, float **trace)
 {

@@ -17,6 +17,7 @@
 #include "engine/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/golden.h"
+#include "tests/support/ok.h"
 
 enum { N = 1000 };
 
@@ -45,15 +46,6 @@ static void *allocate(struct device *d, size_t bytes)
 		fail_msg("%s", err.text);
 	return p;
 }
-
-/* call names its struct error *e. */
-#define OK(call)                                       \
-	do {                                           \
-		struct error ok_error = {0};           \
-		struct error *e = &ok_error;           \
-		if (call)                              \
-			fail_msg("%s", ok_error.text); \
-	} while (0)
 
 /* ---- memory ---- */
 

@@ -16,6 +16,7 @@
 #include "engine/session.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
+#include "tests/support/ok.h"
 
 enum {
 	PROMPT = 21, /* longer than the window, 16 */
@@ -39,13 +40,6 @@ static const struct variant variants[] = {
 	{1, TENSOR_F32, TENSOR_F16},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
-
-#define OK(call)                                            \
-	do {                                                \
-		struct error error_ = {""}, *e = &error_;   \
-		if (call)                                   \
-			fail_msg("%s: %s", #call, e->text); \
-	} while (0)
 
 /* Two devices and a model on them; or on a plain host device, where n is 0. */
 struct rig {

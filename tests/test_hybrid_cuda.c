@@ -17,6 +17,7 @@
 #include "engine/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/golden.h"
+#include "tests/support/ok.h"
 
 static const double TOLERANCE = 1e-4; /* relative L2 of a row of logits; float32 cache and prefill */
 
@@ -26,15 +27,6 @@ enum {
 	N_DECODE = 6,
 	ROWS = PROMPT + N_DECODE,
 };
-
-/* call names its struct error *e. */
-#define OK(call)                                       \
-	do {                                           \
-		struct error ok_error = {0};           \
-		struct error *e = &ok_error;           \
-		if (call)                              \
-			fail_msg("%s", ok_error.text); \
-	} while (0)
 
 static struct session_options options(int gpu_layers, bool head_on_host)
 {

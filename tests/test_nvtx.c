@@ -16,18 +16,11 @@
 #include "engine/session.h"
 #include "tests/support/golden.h"
 #include "tests/support/nvtx_injection.h"
+#include "tests/support/ok.h"
 
 #ifdef GEMMARK_NVTX_INJECTION
 
 enum { PROMPT = 12 };
-
-#define OK(call)                                       \
-	do {                                           \
-		struct error ok_error = {0};           \
-		struct error *e = &ok_error;           \
-		if (call)                              \
-			fail_msg("%s", ok_error.text); \
-	} while (0)
 
 static int at; /* ranges looked at so far */
 

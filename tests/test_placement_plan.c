@@ -19,13 +19,7 @@
 #include "engine/synth.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
-
-#define OK(call)                                            \
-	do {                                                \
-		struct error error_ = {""}, *e = &error_;   \
-		if (call)                                   \
-			fail_msg("%s: %s", #call, e->text); \
-	} while (0)
+#include "tests/support/ok.h"
 
 static const struct variant {
 	int context, batch;

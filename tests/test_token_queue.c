@@ -16,18 +16,10 @@
 #include "engine/session.h"
 #include "engine/token_queue.h"
 #include "tests/support/golden.h"
+#include "tests/support/ok.h"
 
 /* From 100 on they cross from one attention bucket to the next, and the window's wrap. */
 enum { PROMPT = 100, TOKENS = 60, KEPT = TOKEN_QUEUE_DEPTH };
-
-/* call names its struct error *e. */
-#define OK(call)                                       \
-	do {                                           \
-		struct error ok_error = {0};           \
-		struct error *e = &ok_error;           \
-		if (call)                              \
-			fail_msg("%s", ok_error.text); \
-	} while (0)
 
 static int token_at(int i, const struct session *s)
 {

@@ -14,6 +14,7 @@
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"
 #include "tests/support/masked.h"
+#include "tests/support/ok.h"
 
 enum {
 	PROMPT = EVICTION_PROMPT,
@@ -42,14 +43,6 @@ const struct snapkv_options eviction_cases[EVICTION_CASES] = {
 };
 
 static_assert(AFTER == DECODE + CHUNK + AGAIN, "what goes_on does");
-
-#define OK(call)                                       \
-	do {                                           \
-		struct error ok_error = {0};           \
-		struct error *e = &ok_error;           \
-		if (call)                              \
-			fail_msg("%s", ok_error.text); \
-	} while (0)
 
 static char folder[FOLDER_BYTES];
 
