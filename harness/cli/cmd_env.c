@@ -3,10 +3,10 @@
  */
 #include <stdio.h>
 
+#include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/options.h"
 #include "harness/environment.h"
-#include "harness/nvml.h"
 
 struct env {
 	int json;
@@ -53,24 +53,9 @@ static int print_env(const struct env *e, struct error *err)
 		return rc;
 	struct environment_bandwidth bandwidth = engine_source_bandwidth(source, e->n_threads);
 	engine_source_close(source);
-	const char *gpu_reason;
-	const struct environment_gpu *gpu = engine_gpu(&gpu_reason);
-	struct environment_inputs in = {
-		.isa = engine_isa(),
-		.gpu = gpu,
-		.gpu_reason = gpu_reason,
-		.bandwidth = &bandwidth,
-		.n_bandwidth = 1,
-	};
-	struct error no_nvml = {""};
-	struct nvml *nvml = NULL;
-	if (gpu && !nvml_open(&nvml, NULL, gpu->pci_bus_id, &no_nvml))
-		in.nvml = nvml_describe(nvml);
-	nvml_close(nvml);
-	in.nvml_reason = no_nvml.text;
+	struct environment_inputs in = {.bandwidth = &bandwidth, .n_bandwidth = 1};
 	json_t *env;
-	rc = environment_collect(&in, &env, err);
-	json_decref(in.nvml);
+	rc = engine_environment_collect(&in, &env, err);
 	if (rc)
 		return rc;
 	if (!e->json) {

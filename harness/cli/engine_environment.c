@@ -4,17 +4,28 @@
 #include "harness/environment.h"
 #include "harness/nvml.h"
 
+int engine_environment_collect(const struct environment_inputs *given, json_t **env, struct error *err)
+{
+	struct environment_inputs in = *given;
+	struct error no_nvml = {""};
+	struct nvml *nvml = NULL;
+	in.isa = engine_isa();
+	in.gpu = engine_gpu(&in.gpu_reason);
+	if (in.gpu && !nvml_open(&nvml, NULL, in.gpu->pci_bus_id, &no_nvml))
+		in.nvml = nvml_describe(nvml);
+	nvml_close(nvml);
+	in.nvml_reason = no_nvml.text;
+	int rc = environment_collect(&in, env, err);
+	json_decref(in.nvml);
+	return rc;
+}
+
 int engine_environment(const struct matrix *m, struct workload_source *source, uint64_t seed, int argc, char **argv,
 		       json_t **env, struct error *err)
 {
 	for (int i = 0; i < m->n_threads.n; i++)
 		engine_source_bandwidth(source, m->n_threads.values[i]);
-	const char *gpu_reason;
-	const struct environment_gpu *gpu = engine_gpu(&gpu_reason);
 	struct environment_inputs in = {
-		.isa = engine_isa(),
-		.gpu = gpu,
-		.gpu_reason = gpu_reason,
 		.models = (const char *const *)m->models.values,
 		.n_models = m->models.n,
 		.command_line = (const char *const *)argv,
@@ -22,15 +33,7 @@ int engine_environment(const struct matrix *m, struct workload_source *source, u
 		.seed = &seed,
 	};
 	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	struct error no_nvml = {""};
-	struct nvml *nvml = NULL;
-	if (gpu && !nvml_open(&nvml, NULL, gpu->pci_bus_id, &no_nvml))
-		in.nvml = nvml_describe(nvml);
-	nvml_close(nvml);
-	in.nvml_reason = no_nvml.text;
-	int rc = environment_collect(&in, env, err);
-	json_decref(in.nvml);
-	return rc;
+	return engine_environment_collect(&in, env, err);
 }
 
 int engine_telemetry_open(struct telemetry **out, int interval_ms, struct error *err)

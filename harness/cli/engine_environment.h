@@ -9,9 +9,13 @@
 #include <jansson.h>
 
 #include "engine/error.h"
+#include "harness/environment.h"
 #include "harness/matrix.h"
 #include "harness/telemetry.h"
 #include "harness/workload.h"
+
+/* given, with what the engine and NVML say of processor and GPU. The caller owns *env. */
+int engine_environment_collect(const struct environment_inputs *given, json_t **env, struct error *err);
 
 /*
  * This machine as the engine sees it: its read bandwidth is measured now, for each number of threads of the matrix, and
