@@ -269,14 +269,6 @@ int llama_bench_add(struct llama_bench *b, const struct run_row *row, struct err
 	return 0;
 }
 
-static double mean(const double *x, int n)
-{
-	double sum = 0;
-	for (int i = 0; i < n; i++)
-		sum += x[i];
-	return sum / n;
-}
-
 /* Of one run llama-bench says 0. */
 static double deviation(const double *x, int n)
 {
@@ -315,9 +307,9 @@ static json_t *complete(const struct llama_bench *b, const struct entry *e, doub
 		ns[i] = e->samples[i].ns;
 		ts[i] = 1e9 * (c->n_prompt + c->n_gen) / ns[i];
 	}
-	failed |= json_object_set_new(own, "avg_ns", json_integer(llround(mean(ns, e->n)))) ||
+	failed |= json_object_set_new(own, "avg_ns", json_integer(llround(stats_mean(ns, e->n)))) ||
 		  json_object_set_new(own, "stddev_ns", json_integer(llround(deviation(ns, e->n)))) ||
-		  json_object_set_new(own, "avg_ts", json_real(mean(ts, e->n))) ||
+		  json_object_set_new(own, "avg_ts", json_real(stats_mean(ts, e->n))) ||
 		  json_object_set_new(own, "stddev_ts", json_real(deviation(ts, e->n))) ||
 		  json_object_set_new(own, "repetitions", json_integer(e->n));
 	for (int f = 0; f < llama_n_fields && !failed; f++) {

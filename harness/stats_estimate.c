@@ -112,6 +112,14 @@ int stats_bootstrap_shift(const double *x, int n, const double *y, int m, double
 	return bootstrap(x, n, y, m, level, seed, out);
 }
 
+double stats_mean(const double *x, int n)
+{
+	double sum = 0;
+	for (int i = 0; i < n; i++)
+		sum += x[i];
+	return n ? sum / n : NAN;
+}
+
 double stats_deviation(const double *x, int n)
 {
 	if (n < 2)

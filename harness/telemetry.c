@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "harness/stats.h"
+#include "harness/stats_estimate.h"
 
 enum { SAMPLES_MAX = 1 << 14, PATH_SIZE = 512 }; /* 27 minutes at 100 ms; a longer run is looked at no further */
 
@@ -207,14 +208,6 @@ static int gather(struct telemetry *t, size_t offset)
 
 #define GATHER(t, member) gather(t, offsetof(struct telemetry_sample, member))
 
-static double mean(const double *x, int n)
-{
-	double sum = 0;
-	for (int i = 0; i < n; i++)
-		sum += x[i];
-	return n ? sum / n : NAN;
-}
-
 static double median_of(struct telemetry *t, int n)
 {
 	return n ? stats_median(t->scratch, n) : NAN;
@@ -264,15 +257,15 @@ static void summarise(struct telemetry *t, struct conditions *out)
 	int n;
 	out->sm_clock_mhz = median_of(t, GATHER(t, gpu.sm_clock_mhz));
 	out->memory_clock_mhz = median_of(t, GATHER(t, gpu.memory_clock_mhz));
-	out->power_w = mean(t->scratch, GATHER(t, gpu.power_w));
+	out->power_w = stats_mean(t->scratch, GATHER(t, gpu.power_w));
 	n = GATHER(t, gpu.energy_j);
 	out->energy_j = gain(t->scratch, n);
 	n = GATHER(t, gpu.temperature_c);
 	for (int i = 0; i < n; i++)
 		out->temperature_c = fmax(out->temperature_c, t->scratch[i]);
-	out->utilization = mean(t->scratch, GATHER(t, gpu.utilization));
+	out->utilization = stats_mean(t->scratch, GATHER(t, gpu.utilization));
 	out->throttle_reasons = all_reasons(t);
-	out->cpu_mhz = mean(t->scratch, GATHER(t, cpu_mhz));
+	out->cpu_mhz = stats_mean(t->scratch, GATHER(t, cpu_mhz));
 	n = GATHER(t, load_average);
 	out->load_average = n ? t->scratch[n - 1] : NAN;
 	out->samples = 0;
