@@ -146,14 +146,6 @@ done:
 	return rc;
 }
 
-static void widen(double *lo, double *hi, double value)
-{
-	if (!isnan(value)) {
-		*lo = fmin(*lo, value);
-		*hi = fmax(*hi, value);
-	}
-}
-
 /* A run's tokens as one block: numbered so that 0 is the first measured one. */
 static void write_trace_block(const struct plot_figure *f, const struct plot_run *run, long depth, const char *mode)
 {
@@ -193,7 +185,7 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 			if (!run)
 				continue;
 			for (size_t k = run->first_token; k < run->first_token + run->n_tokens; k++) {
-				widen(&lo[c], &hi[c], f->data->tokens[k].value[PLOT_METRIC_ITL]);
+				plot_axis_widen(&lo[c], &hi[c], f->data->tokens[k].value[PLOT_METRIC_ITL]);
 				warm += !f->data->tokens[k].measured;
 			}
 			if (warm > most_warm)

@@ -13,14 +13,6 @@ int plot_chart_alloc(struct plot_chart *c, int n_series, int n_x, struct error *
 	return c->cells ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", c->title);
 }
 
-static void widen(double *lo, double *hi, double value)
-{
-	if (!isnan(value)) {
-		*lo = fmin(*lo, value);
-		*hi = fmax(*hi, value);
-	}
-}
-
 void plot_chart_bounds(const struct plot_chart *c, bool quantiles, double *lo, double *hi)
 {
 	*lo = INFINITY;
@@ -29,11 +21,11 @@ void plot_chart_bounds(const struct plot_chart *c, bool quantiles, double *lo, d
 		const struct plot_summary *cell = &c->cells[i];
 		if (!cell->n)
 			continue;
-		widen(lo, hi, cell->min);
-		widen(lo, hi, cell->max);
+		plot_axis_widen(lo, hi, cell->min);
+		plot_axis_widen(lo, hi, cell->max);
 		if (quantiles) {
-			widen(lo, hi, cell->p10);
-			widen(lo, hi, cell->p90);
+			plot_axis_widen(lo, hi, cell->p10);
+			plot_axis_widen(lo, hi, cell->p90);
 		}
 	}
 }

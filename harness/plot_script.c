@@ -99,6 +99,14 @@ static void linear_ticks(struct plot_ticks *t, double lo, double hi, int max_tic
 	}
 }
 
+void plot_axis_widen(double *lo, double *hi, double value)
+{
+	if (!isnan(value)) {
+		*lo = fmin(*lo, value);
+		*hi = fmax(*hi, value);
+	}
+}
+
 bool plot_axis_wants_ms(double lo, double hi, bool from_zero)
 {
 	/* Labels of five digits are the other reason: an axis that reaches 7 ms may be labelled up to 10. */

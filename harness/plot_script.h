@@ -33,6 +33,8 @@ struct plot_axis {
 	struct plot_ticks ticks;
 };
 
+/* Makes [*lo, *hi] reach the value; a NAN leaves it. */
+void plot_axis_widen(double *lo, double *hi, double value);
 /* Whether times in microseconds within [lo, hi] read better in milliseconds. */
 bool plot_axis_wants_ms(double lo, double hi, bool from_zero);
 

@@ -192,7 +192,6 @@ static int draw_memory(struct family *y, struct error *err)
 		.x_text = PLOT_DEPTH_TEXT,
 		.single_text = "cache",
 	};
-	double lo, hi;
 	if (too_many(y, "snapkv-memory", y->n))
 		return 0;
 	int rc = plot_chart_alloc(&c, y->n, y->n_depths, err);
@@ -210,7 +209,6 @@ static int draw_memory(struct family *y, struct error *err)
 		free(c.cells);
 		return rc;
 	}
-	plot_chart_bounds(&c, false, &lo, &hi);
 	return finish(y, &c, "snapkv-memory", "KV cache", 0x1p-20, "MiB", err);
 }
 
