@@ -191,12 +191,6 @@ static int compare_cells(const void *a, const void *b)
 	return (x->attempt > y->attempt) - (x->attempt < y->attempt);
 }
 
-static int compare_depths(const void *a, const void *b)
-{
-	long x = *(const long *)a, y = *(const long *)b;
-	return (x > y) - (x < y);
-}
-
 static bool in_cell(const struct plot_run *run, int panel, int mode, long depth)
 {
 	return run->combination == panel && run->mode == mode && run->depth == depth;
@@ -239,25 +233,33 @@ static int keep_latest(struct plot_data *d, struct error *err)
 	return rc;
 }
 
+int plot_data_insert(long *list, int *n, long value)
+{
+	int k = 0;
+	while (k < *n && list[k] < value)
+		k++;
+	if (k < *n && list[k] == value)
+		return 1;
+	if (*n == PLOT_DATA_MAX_DEPTHS)
+		return 0;
+	memmove(&list[k + 1], &list[k], (size_t)(*n - k) * sizeof *list);
+	list[k] = value;
+	(*n)++;
+	return 1;
+}
+
 static int fill_panels(struct plot_data *d, struct error *err)
 {
 	for (size_t i = 0; i < d->n_runs; i++) {
 		struct plot_run *run = &d->runs[i];
 		struct plot_panel *p = &d->panels[run->combination];
-		int k = 0;
 		run->mode = find_mode(d, run_text(d, run->row, PLOT_COLUMN_MODE));
-		while (k < p->n_depths && p->depths[k] != run->depth)
-			k++;
-		if (k < p->n_depths)
-			continue;
-		if (k == PLOT_DATA_MAX_DEPTHS)
+		if (!plot_data_insert(p->depths, &p->n_depths, run->depth))
 			return error_set(err, ERROR_INPUT, "%s: more than %d depths", d->table.path,
 					 PLOT_DATA_MAX_DEPTHS);
-		p->depths[p->n_depths++] = run->depth;
 	}
 	for (int c = 0; c < d->n_panels; c++) {
 		struct plot_panel *p = &d->panels[c];
-		qsort(p->depths, (size_t)p->n_depths, sizeof *p->depths, compare_depths);
 		for (int m = 0; m < d->n_modes; m++) {
 			size_t i = 0;
 			while (i < d->n_runs && (d->runs[i].combination != c || d->runs[i].mode != m))

@@ -117,6 +117,9 @@ struct plot_summary {
 int plot_data_load(struct plot_data *d, const char *runs_path, const char *tokens_path, struct error *err);
 void plot_data_free(struct plot_data *d);
 
+/* Puts the value into an ascending list of n, PLOT_DATA_MAX_DEPTHS at most, unless it is there. 0: no room. */
+int plot_data_insert(long *list, int *n, long value);
+
 /* A number from 0 up that one mode has in every results directory, as far as it is a known one. */
 int plot_data_mode_style(const struct plot_data *d, int mode);
 

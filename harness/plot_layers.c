@@ -40,18 +40,6 @@ static bool belongs(const struct plot_data *d, int key, int panel)
 	return true;
 }
 
-static void add_depth(struct series *s, long depth)
-{
-	int k = 0;
-	while (k < s->n_depths && s->depths[k] < depth)
-		k++;
-	if ((k < s->n_depths && s->depths[k] == depth) || s->n_depths == PLOT_DATA_MAX_DEPTHS)
-		return;
-	memmove(&s->depths[k + 1], &s->depths[k], (size_t)(s->n_depths - k) * sizeof *s->depths);
-	s->depths[k] = depth;
-	s->n_depths++;
-}
-
 static void add_panel(struct series *s, const struct plot_data *d, int panel, long layers)
 {
 	const struct plot_panel *p = &d->panels[panel];
@@ -63,7 +51,7 @@ static void add_panel(struct series *s, const struct plot_data *d, int panel, lo
 	s->layers[at] = layers;
 	s->panels[at] = panel;
 	for (int i = 0; i < p->n_depths; i++)
-		add_depth(s, p->depths[i]);
+		plot_data_insert(s->depths, &s->n_depths, p->depths[i]); /* those of too many are not drawn */
 }
 
 static int collect(struct series *s, const struct plot_data *d, int key, struct error *err)

@@ -47,21 +47,6 @@ static int compare_values(const char *a, const char *b)
 	return x != y ? (x > y) - (x < y) : strcmp(a, b);
 }
 
-static int compare_longs(const void *a, const void *b)
-{
-	long x = *(const long *)a, y = *(const long *)b;
-	return (x > y) - (x < y);
-}
-
-static void add_long(long *list, int *n, long value)
-{
-	int i = 0;
-	while (i < *n && list[i] != value)
-		i++;
-	if (i == *n && *n < PLOT_DATA_MAX_DEPTHS)
-		list[(*n)++] = value;
-}
-
 static void family_fill(struct family *y, const struct plot_data *d, int first)
 {
 	bool has_mode[PLOT_DATA_MAX_MODES] = {false};
@@ -78,12 +63,12 @@ static void family_fill(struct family *y, const struct plot_data *d, int first)
 		for (int i = 0; i < d->panels[p].n_modes; i++)
 			has_mode[d->panels[p].modes[i]] = true;
 		for (int i = 0; i < d->panels[p].n_depths; i++)
-			add_long(y->depths, &y->n_depths, d->panels[p].depths[i]);
+			plot_data_insert(y->depths, &y->n_depths,
+					 d->panels[p].depths[i]); /* those of too many are not drawn */
 	}
 	for (int m = 0; m < d->n_modes; m++)
 		if (has_mode[m])
 			y->modes[y->n_modes++] = m;
-	qsort(y->depths, (size_t)y->n_depths, sizeof *y->depths, compare_longs);
 }
 
 /* Draws what `c` holds, unless nothing is in it. Frees its cells. */
@@ -239,7 +224,7 @@ static int draw_quality(struct family *y, enum plot_column column, struct error 
 			continue;
 		char text[PLOT_TEXT_MAX];
 		plot_text_clean(text, comma ? comma + 1 : "", 40);
-		add_long(budgets, &n_budgets, strtol(value, NULL, 10));
+		plot_data_insert(budgets, &n_budgets, strtol(value, NULL, 10));
 		for (kind[i] = 0; kind[i] < n_rest && strcmp(rest[kind[i]], text); kind[i]++)
 			;
 		if (kind[i] == n_rest)
@@ -248,7 +233,6 @@ static int draw_quality(struct family *y, enum plot_column column, struct error 
 	const int n_series = n_rest * y->n_depths;
 	if (!n_budgets || too_many(y, name, n_series))
 		return 0;
-	qsort(budgets, (size_t)n_budgets, sizeof *budgets, compare_longs);
 	c.xs = budgets;
 	int rc = plot_chart_alloc(&c, n_series, n_budgets, err);
 	for (int s = 0; s < n_series; s++) {
