@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -31,27 +30,6 @@ static int tear_down(void **state)
 	return folder_remove(folder);
 }
 
-static const char *in_folder(const char *name)
-{
-	static char path[FOLDER_BYTES + 64];
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	return path;
-}
-
-static FILE *open_file(const char *name, const char *mode)
-{
-	FILE *f = fopen(in_folder(name), mode);
-	if (!f)
-		fail_msg("%s cannot be opened", in_folder(name));
-	return f;
-}
-
-static bool exists(const char *name)
-{
-	struct stat st;
-	return !stat(in_folder(name), &st) && st.st_size > 0;
-}
-
 struct place {
 	int layers;
 	const char *device;
@@ -67,7 +45,7 @@ static double itl(int layers, long depth, int mode, int repetition)
 
 static void write_results(const struct place *places, int n, const long *depths, int n_depths)
 {
-	FILE *runs = open_file("runs.csv", "wb"), *tokens = open_file("tokens.csv", "wb");
+	FILE *runs = folder_open(folder, "runs.csv", "wb"), *tokens = folder_open(folder, "tokens.csv", "wb");
 	int id = 0;
 	fputs("run_id,status,repetition,model,model_path_name,arch,weight_type,n_prompt,n_gen,n_depth,mode,fusion,"
 	      "n_gpu_layers,type_k,type_v,n_threads,device,commit,itl_median_us,submit_median_us,started_utc\n",
@@ -102,7 +80,7 @@ static int read_curve(const char *name, const char *mode, long depth, double row
 {
 	char line[256], title[64];
 	int n = 0, inside = 0;
-	FILE *f = open_file(name, "r");
+	FILE *f = folder_open(folder, name, "r");
 	snprintf(title, sizeof title, "# %s, depth %ld\n", mode, depth);
 	while (fgets(line, sizeof line, f)) {
 		double *row = rows[n];
@@ -146,9 +124,9 @@ static void placements_are_joined(void **state)
 		check_curve("plots/layers.dat", "direct", 0, depths[k], layers, 3);
 		check_curve("plots/layers.dat", "graph-device", 1, depths[k], layers, 3);
 	}
-	assert_true(exists("plots/layers.png"));
+	assert_true(folder_has(folder, "plots/layers.png"));
 	char text[1 << 16];
-	FILE *f = open_file("plots/layers.svg", "r");
+	FILE *f = folder_open(folder, "plots/layers.svg", "r");
 	text[fread(text, 1, sizeof text - 1, f)] = '\0';
 	fclose(f);
 	static const char *const parts[] = {"layers on the GPU", "depth 0<", "depth 4096<", "direct<",
@@ -176,7 +154,7 @@ static void threads_are_not_mixed(void **state)
 	/* Three columns at most: the ends and the middle. */
 	assert_int_equal(read_curve("plots/layers-t2.dat", "direct", 256, rows), 3);
 	assert_int_equal(read_curve("plots/layers-t2.dat", "direct", 128, rows), 0);
-	assert_false(exists("plots/layers.svg"));
+	assert_false(folder_has(folder, "plots/layers.svg"));
 }
 
 static void one_placement_gives_none(void **state)
@@ -186,11 +164,11 @@ static void one_placement_gives_none(void **state)
 	static const long depths[] = {0};
 	write_results(alone, 1, depths, 1);
 	draw(PLOT_FORMAT_SVG);
-	assert_true(exists("plots/latency.svg"));
-	assert_false(exists("plots/layers.svg"));
+	assert_true(folder_has(folder, "plots/latency.svg"));
+	assert_false(folder_has(folder, "plots/layers.svg"));
 	write_results(host, 2, depths, 1);
 	draw(PLOT_FORMAT_SVG);
-	assert_false(exists("plots/layers-t2.svg") || exists("plots/layers.svg"));
+	assert_false(folder_has(folder, "plots/layers-t2.svg") || folder_has(folder, "plots/layers.svg"));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -32,27 +31,6 @@ static int tear_down(void **state)
 {
 	(void)state;
 	return folder_remove(folder);
-}
-
-static const char *in_folder(const char *name)
-{
-	static char path[FOLDER_BYTES + 64];
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	return path;
-}
-
-static FILE *open_file(const char *name, const char *mode)
-{
-	FILE *f = fopen(in_folder(name), mode);
-	if (!f)
-		fail_msg("%s cannot be opened", in_folder(name));
-	return f;
-}
-
-static bool exists(const char *name)
-{
-	struct stat st;
-	return !stat(in_folder(name), &st) && st.st_size > 0;
 }
 
 /* Made-up values. budget 0: off. */
@@ -87,7 +65,7 @@ static void write_row(FILE *runs, int *id, const char *snapkv, int budget, long 
 /* budgets: (n) with their names; ends with a null. */
 static void write_results(const char *const *names, const int *budgets)
 {
-	FILE *runs = open_file("runs.csv", "wb"), *tokens = open_file("tokens.csv", "wb");
+	FILE *runs = folder_open(folder, "runs.csv", "wb"), *tokens = folder_open(folder, "tokens.csv", "wb");
 	int id = 0;
 	fputs("run_id,status,repetition,model,model_path_name,arch,weight_type,n_prompt,n_gen,n_depth,mode,fusion,"
 	      "n_gpu_layers,type_k,type_v,n_threads,device,commit,itl_median_us,submit_median_us,started_utc,"
@@ -134,7 +112,7 @@ static bool find_row(const char *file, const char *series, long x, double row[6]
 {
 	char line[512], current[128] = "", path[128];
 	snprintf(path, sizeof path, "plots/%s", file);
-	FILE *f = open_file(path, "r");
+	FILE *f = folder_open(folder, path, "r");
 	bool known = false, found = false;
 	while (!found && fgets(line, sizeof line, f)) {
 		line[strcspn(line, "\n")] = '\0';
@@ -172,9 +150,10 @@ static void figures_are_right(void **state)
 	write_results(names, budgets);
 	plot(&seen);
 	assert_int_equal(seen.n_notes, 3); /* tokens.csv is empty: no trace of any of the three */
-	assert_true(exists("plots/snapkv-rate.png") && exists("plots/snapkv-memory.png"));
-	assert_true(exists("plots/snapkv-divergence.png") && exists("plots/snapkv-agreement.png"));
-	assert_true(exists("plots/latency-snapkv-off.png"));
+	assert_true(folder_has(folder, "plots/snapkv-rate.png") && folder_has(folder, "plots/snapkv-memory.png"));
+	assert_true(folder_has(folder, "plots/snapkv-divergence.png") &&
+		    folder_has(folder, "plots/snapkv-agreement.png"));
+	assert_true(folder_has(folder, "plots/latency-snapkv-off.png"));
 	for (int s = 0; s < 3; s++)
 		for (int k = 0; k < 3; k++) {
 			for (int mode = 0; mode < 2; mode++) {
@@ -196,7 +175,7 @@ static void figures_are_right(void **state)
 	assert_true(find_row("snapkv-agreement.dat", "depth 1024", 512, row));
 	near(row[3], 1 - divergence(512, 1024));
 	assert_false(find_row("snapkv-divergence.dat", "depth 1024", 1024, row));
-	FILE *f = open_file("plots/snapkv-divergence.dat", "r");
+	FILE *f = folder_open(folder, "plots/snapkv-divergence.dat", "r");
 	char line[256];
 	while (fgets(line, sizeof line, f))
 		assert_null(strstr(line, "depth 256"));
@@ -229,8 +208,8 @@ static void nothing_without_eviction(void **state)
 	(void)state;
 	write_results(names, budgets);
 	plot(&seen);
-	assert_true(exists("plots/latency.png"));
-	assert_false(exists("plots/snapkv-rate.png"));
+	assert_true(folder_has(folder, "plots/latency.png"));
+	assert_false(folder_has(folder, "plots/snapkv-rate.png"));
 	assert_int_equal(seen.n_notes, 1);
 }
 

@@ -1,10 +1,15 @@
 #include "tests/support/folder.h"
 
 #include <ftw.h>
-#include <stdio.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include <cmocka.h>
 
 int folder_make(char path[FOLDER_BYTES], const char *name)
 {
@@ -28,6 +33,24 @@ int folder_put(const char *folder, const char *path, const char *text)
 	if (f && fclose(f))
 		rc = -1;
 	return rc;
+}
+
+FILE *folder_open(const char *folder, const char *name, const char *mode)
+{
+	char path[512];
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	FILE *f = fopen(path, mode);
+	if (!f)
+		fail_msg("%s cannot be opened", path);
+	return f;
+}
+
+bool folder_has(const char *folder, const char *name)
+{
+	char path[512];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	return !stat(path, &st) && st.st_size > 0;
 }
 
 static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
