@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 #include "engine/device.h"
 #include "engine/session.h"
 #include "kernels/cpu/cpu.h"

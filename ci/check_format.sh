@@ -26,5 +26,5 @@ case ${1:-} in
   --fix) mode=(-i) ;;
   *) echo "usage: ci/check_format.sh [--fix]" >&2; exit 2 ;;
 esac
-find bench engine harness kernels tests -type f \( -name '*.[ch]' -o -name '*.cpp' -o -name '*.cu' \) -print0 |
+find base bench engine harness kernels tests -type f \( -name '*.[ch]' -o -name '*.cpp' -o -name '*.cu' \) -print0 |
   xargs -0 -r "$format" "${mode[@]}"

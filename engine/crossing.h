@@ -9,8 +9,8 @@
 
 #include <stddef.h>
 
+#include "base/error.h"
 #include "engine/device.h"
-#include "engine/error.h"
 #include "engine/model.h"
 
 /* The memory as one of the devices addresses it. T = batch rows. */

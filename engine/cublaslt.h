@@ -9,8 +9,8 @@
 
 #include <stddef.h>
 
+#include "base/error.h"
 #include "engine/cuda_driver.h"
-#include "engine/error.h"
 
 struct cublaslt; /* opaque */
 

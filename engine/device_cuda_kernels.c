@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 #include "engine/cuda_compile.h"
 #include "engine/device_cuda_internal.h"
 

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 #include "engine/cpu_share.h"
 #include "engine/device.h"
 #include "kernels/cpu/cpu.h"

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 #include "engine/ops.h"
 
 enum { PASSES_LEAST = 3, NS_LEAST = 300000000, NS_MOST = 1500000000 };

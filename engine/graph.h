@@ -12,8 +12,8 @@
 
 #include <stdint.h>
 
+#include "base/error.h"
 #include "engine/device.h"
-#include "engine/error.h"
 
 enum graph_mode {
 	GRAPH_MODE_DIRECT, /* every kernel is launched */

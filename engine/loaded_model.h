@@ -10,8 +10,8 @@
 #ifndef GEMMARK_ENGINE_LOADED_MODEL_H
 #define GEMMARK_ENGINE_LOADED_MODEL_H
 
+#include "base/error.h"
 #include "engine/device.h"
-#include "engine/error.h"
 #include "engine/model.h"
 #include "engine/session.h"
 #include "engine/weights.h"

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "engine/gguf.h"
 
 enum model_arch { MODEL_GEMMA4, MODEL_QWEN3 };

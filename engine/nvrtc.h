@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 struct nvrtc; /* opaque */
 

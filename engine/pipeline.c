@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 
 enum {
 	GRAPHS_KEPT = 16, /* a stage: a sweep over modes, fusions and buckets of one depth range */

@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
 #include "engine/byte_count.h"
-#include "engine/error.h"
 #include "engine/model.h"
 #include "engine/session.h"
 

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/device_cuda.h"
-#include "engine/error.h"
 #include "engine/forward.h"
 #include "engine/graph.h"
 #include "engine/model.h"

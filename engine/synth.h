@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "engine/gguf_write.h"
 
 enum { SYNTH_NAME_BYTES = 48 };

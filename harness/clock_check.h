@@ -10,7 +10,7 @@
 #ifndef GEMMARK_HARNESS_CLOCK_CHECK_H
 #define GEMMARK_HARNESS_CLOCK_CHECK_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 struct clock_check {
 	double fraction; /* 0: nothing is ever low */

@@ -15,7 +15,7 @@
 
 #include <stddef.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 #define CSV_TABLE_MAX_FIELD 65536 /* bytes of one cell */
 #define CSV_TABLE_MAX_COLUMNS 1024

@@ -9,8 +9,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "harness/build_info.h"
-#include "harness/hash.h"
 
 enum { PATH_SIZE = 512, LINE_SIZE = 512, MAX_NODES = 1024, MAX_CACHES = 16 };
 

@@ -4,7 +4,7 @@
 #ifndef GEMMARK_HARNESS_GNUPLOT_H
 #define GEMMARK_HARNESS_GNUPLOT_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 /*
  * Runs `program` (searched on PATH when it has no slash) on the script `script`, a file name

@@ -16,7 +16,7 @@
 
 #include <jansson.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 #include "harness/row.h"
 

@@ -11,7 +11,7 @@
 
 #include <jansson.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 enum llama_format { LLAMA_FORMAT_MD, LLAMA_FORMAT_CSV, LLAMA_FORMAT_JSON, LLAMA_FORMAT_JSONL, LLAMA_FORMAT_SQL };
 

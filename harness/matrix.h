@@ -9,7 +9,7 @@
 #ifndef GEMMARK_HARNESS_MATRIX_H
 #define GEMMARK_HARNESS_MATRIX_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 enum {
 	AXIS_MAX_VALUES = 1024,    /* of one axis */

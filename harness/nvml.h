@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 struct nvml; /* opaque */
 

@@ -5,7 +5,7 @@
 #ifndef GEMMARK_HARNESS_OVERHEAD_H
 #define GEMMARK_HARNESS_OVERHEAD_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/monitor.h"
 
 /* Microseconds a token, of waiting for each and of queueing them. */

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 #include "harness/quality.h"
 #include "harness/runner.h"

@@ -5,7 +5,7 @@
 #ifndef GEMMARK_HARNESS_PAST_H
 #define GEMMARK_HARNESS_PAST_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 #include "harness/row.h"
 #include "harness/runner.h"

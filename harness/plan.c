@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 
 /* Splits items [0, n) where `same` ends: starts receives the runs' first indexes, and n at the end. */
 static int split(const struct cell *cells, int n, int (*same)(const struct cell *, const struct cell *), int *starts)

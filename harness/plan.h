@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 
 struct plan_group {

@@ -11,7 +11,7 @@
 #ifndef GEMMARK_HARNESS_PLOT_H
 #define GEMMARK_HARNESS_PLOT_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 enum plot_format { PLOT_FORMAT_SVG = 1, PLOT_FORMAT_PNG = 2 };
 

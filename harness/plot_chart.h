@@ -5,7 +5,7 @@
 #ifndef GEMMARK_HARNESS_PLOT_CHART_H
 #define GEMMARK_HARNESS_PLOT_CHART_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/plot_data.h"
 #include "harness/plot_figure.h"
 #include "harness/plot_script.h"

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/csv_table.h"
 
 #define PLOT_DATA_MAX_COMBINATIONS 64

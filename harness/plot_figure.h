@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/plot.h"
 #include "harness/plot_data.h"
 #include "harness/plot_script.h"

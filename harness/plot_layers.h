@@ -5,7 +5,7 @@
 #ifndef GEMMARK_HARNESS_PLOT_LAYERS_H
 #define GEMMARK_HARNESS_PLOT_LAYERS_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/plot.h"
 #include "harness/plot_data.h"
 

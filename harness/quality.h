@@ -9,7 +9,7 @@
 #ifndef GEMMARK_HARNESS_QUALITY_H
 #define GEMMARK_HARNESS_QUALITY_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 struct pass_setup;
 struct cell;

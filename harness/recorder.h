@@ -13,7 +13,7 @@
 #ifndef GEMMARK_HARNESS_RECORDER_H
 #define GEMMARK_HARNESS_RECORDER_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/row.h"
 #include "harness/telemetry.h"
 

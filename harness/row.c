@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/hash.h"
+#include "base/hash.h"
 #include "harness/stats.h"
 
 #define TEXT(name)                                                 \

@@ -34,7 +34,7 @@
 #include <signal.h>
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 #include "harness/monitor.h"
 #include "harness/row.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 #include "harness/stats_estimate.h"
 #include "harness/stats_significance.h"
 

@@ -10,7 +10,7 @@
 #ifndef GEMMARK_HARNESS_SELFTEST_RECORD_H
 #define GEMMARK_HARNESS_SELFTEST_RECORD_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 #include "harness/row.h"
 #include "harness/verdict.h"

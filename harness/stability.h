@@ -9,7 +9,7 @@
 #ifndef GEMMARK_HARNESS_STABILITY_H
 #define GEMMARK_HARNESS_STABILITY_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 enum { STABILITY_LEAST = 5 }; /* runs, whatever they say */
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 
 void stats_change_options_default(struct stats_change_options *o)
 {

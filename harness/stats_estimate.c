@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 #include "harness/stats.h"
 #include "harness/stats_distribution.h"
 #include "harness/stats_significance.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 
 enum { RANDOM_PATTERNS = 100000 };
 

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 #include "harness/runner.h"
 

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/monitor.h"
 #include "harness/nvml.h"
 

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {

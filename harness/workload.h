@@ -3,7 +3,7 @@
  * at a position, in an arm (a mode and a fusion), and says what each cost.
  *
  * The engine's workload is harness/cli/engine_workload.c; the tests script one.
- * Failures are codes of engine/error.h: ERROR_MEMORY and ERROR_DEVICE end a run as
+ * Failures are codes of base/error.h: ERROR_MEMORY and ERROR_DEVICE end a run as
  * failed, ERROR_UNSUPPORTED as skipped, ERROR_WRONG as wrong.
  */
 #ifndef GEMMARK_HARNESS_WORKLOAD_H
@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 /* What a token did about graphs. The names are those of tokens.csv. */
 enum token_event {

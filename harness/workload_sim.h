@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/monitor.h"
 #include "harness/workload.h"
 

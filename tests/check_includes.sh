@@ -5,7 +5,7 @@ set -euo pipefail
 check=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/ci/check_includes.sh
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-mkdir -p "$tree"/{bench,engine,harness/cli,kernels/cpu,tests}
+mkdir -p "$tree"/{base,bench,engine,harness/cli,kernels/cpu,tests}
 failures=0
 
 # expect ok|bad FILE LINE: one file with that line, two lines below its head
@@ -26,7 +26,7 @@ expect bad bench/a.cpp '#include "harness/csv.h"'
 expect ok harness/cli/a.c '#include "harness/csv.h"'
 expect ok harness/cli/a.c '#include "engine/session.h"'
 expect bad harness/cli/a.c '#include "kernels/params.h"'
-expect ok harness/a.c '#include "engine/error.h"'
+expect ok harness/a.c '#include "base/error.h"'
 expect bad harness/a.c '#include "engine/session.h"'
 expect bad harness/a.h '  #  include "engine/session.h"'
 expect bad harness/a.c '#include "harness/cli/options.h"'
@@ -39,8 +39,10 @@ expect bad engine/a.c '#include "engine/../harness/csv.h"'
 expect bad engine/a.c '#include "tests/fake.h"'
 expect ok kernels/cpu/a.c '#include "kernels/params.h"'
 expect ok kernels/cpu/a.c '#include <math.h>'
-expect bad kernels/cpu/a.c '#include "engine/error.h"'
+expect bad kernels/cpu/a.c '#include "base/error.h"'
 expect bad kernels/a.cu '#include "engine/device.h"'
+expect ok base/a.c '#include "base/error.h"'
+expect bad base/a.c '#include "engine/session.h"'
 expect ok tests/a.c '#include "harness/cli/options.h"'
 
 [ "$failures" -eq 0 ] || exit 1

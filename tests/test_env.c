@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "harness/build_info.h"
 #include "harness/environment.h"
-#include "harness/hash.h"
 #include "tests/support/folder.h"
 
 static char root[FOLDER_BYTES];

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 #include "harness/recorder.h"
 #include "harness/runner.h"
 #include "tests/fake_workload.h"

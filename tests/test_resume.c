@@ -20,8 +20,8 @@
 
 #include <cmocka.h>
 
+#include "base/random.h"
 #include "harness/past.h"
-#include "harness/random.h"
 #include "harness/recorder.h"
 #include "harness/runner.h"
 #include "harness/sweep_file.h"

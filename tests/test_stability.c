@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/random.h"
 #include "harness/past.h"
-#include "harness/random.h"
 #include "harness/runner.h"
 #include "harness/stability.h"
 #include "harness/stats.h"

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 #include "engine/session.h"
 #include "engine/token_queue.h"
 #include "tests/support/golden.h"

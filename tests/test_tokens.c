@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 #include "harness/tokens.h"
 
 /* The first outputs of splitmix64 from state 1234567, as published with its reference code. */

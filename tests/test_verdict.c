@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "harness/random.h"
+#include "base/random.h"
 #include "harness/verdict.h"
 
 enum { RUNS = 16 };

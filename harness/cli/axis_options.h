@@ -5,7 +5,7 @@
 #ifndef GEMMARK_HARNESS_CLI_AXIS_OPTIONS_H
 #define GEMMARK_HARNESS_CLI_AXIS_OPTIONS_H
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/matrix.h"
 
 enum { AXIS_MAX_TOKENS = 1 << 20 }; /* of a prompt, a generation or a depth */

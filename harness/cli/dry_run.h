@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/matrix.h"
 #include "harness/runner.h"

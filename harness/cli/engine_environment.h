@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "harness/environment.h"
 #include "harness/matrix.h"
 #include "harness/telemetry.h"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "engine/gemm_ceiling.h"
 #include "engine/loaded_model.h"
 #include "engine/model_flops.h"
@@ -14,7 +15,6 @@
 #include "engine/session.h"
 #include "engine/token_queue.h"
 #include "harness/cli/gpu_layers.h"
-#include "harness/hash.h"
 #include "harness/progress.h"
 #include "harness/quality.h"
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 #include "engine/placement_plan.h"
 #include "engine/session.h"
 

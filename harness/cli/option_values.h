@@ -2,8 +2,8 @@
 #ifndef GEMMARK_HARNESS_CLI_OPTION_VALUES_H
 #define GEMMARK_HARNESS_CLI_OPTION_VALUES_H
 
+#include "base/error.h"
 #include "engine/device_cuda.h"
-#include "engine/error.h"
 #include "engine/forward.h"
 #include "engine/gguf.h"
 #include "engine/graph.h"

@@ -8,7 +8,7 @@
 #ifndef GEMMARK_HARNESS_CLI_OPTIONS_H
 #define GEMMARK_HARNESS_CLI_OPTIONS_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 struct option_spec {
 	const char *names;    /* "-m, --model" */

@@ -9,7 +9,7 @@
 #ifndef GEMMARK_HARNESS_CLI_WORDS_H
 #define GEMMARK_HARNESS_CLI_WORDS_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 struct word {
 	const char *text; /* lives as long as argv, also where it came from a file */

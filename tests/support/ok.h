@@ -2,7 +2,7 @@
 #ifndef GEMMARK_TESTS_SUPPORT_OK_H
 #define GEMMARK_TESTS_SUPPORT_OK_H
 
-#include "engine/error.h"
+#include "base/error.h"
 
 /* The call names its struct error *e. Fails the running test with call and error; cmocka.h comes first. */
 #define OK(call)                                              \

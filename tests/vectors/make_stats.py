@@ -118,7 +118,7 @@ def distributions():
 
 
 class SplitMix:
-    """harness/random.h and its use in stats_estimate.c, so that both sides draw the same blocks and the intervals agree to rounding."""
+    """base/random.h and its use in stats_estimate.c, so that both sides draw the same blocks and the intervals agree to rounding."""
 
     mask = (1 << 64) - 1
 

@@ -1,4 +1,4 @@
-#include "harness/hash.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The clock of every host-side time: CLOCK_MONOTONIC_RAW, which NTP does not slew. */
-#ifndef GEMMARK_ENGINE_CLOCK_H
-#define GEMMARK_ENGINE_CLOCK_H
+#ifndef GEMMARK_BASE_CLOCK_H
+#define GEMMARK_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>

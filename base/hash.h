@@ -2,13 +2,13 @@
  * Content hashes: XXH3-64 (xxHash, header-only). Not cryptographic: it tells an
  * accident from no change.
  */
-#ifndef GEMMARK_HARNESS_HASH_H
-#define GEMMARK_HARNESS_HASH_H
+#ifndef GEMMARK_BASE_HASH_H
+#define GEMMARK_BASE_HASH_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 /* Chained by giving the hash so far as the seed. */
 uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed);

@@ -2,8 +2,8 @@
  * Seeded random numbers that are the same on every machine: splitmix64
  * (Steele, Lea and Flood 2014), integers only.
  */
-#ifndef GEMMARK_HARNESS_RANDOM_H
-#define GEMMARK_HARNESS_RANDOM_H
+#ifndef GEMMARK_BASE_RANDOM_H
+#define GEMMARK_BASE_RANDOM_H
 
 #include <stdint.h>
 

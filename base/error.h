@@ -4,8 +4,8 @@
  *
  * The one header of the engine that the harness also includes.
  */
-#ifndef GEMMARK_ENGINE_ERROR_H
-#define GEMMARK_ENGINE_ERROR_H
+#ifndef GEMMARK_BASE_ERROR_H
+#define GEMMARK_BASE_ERROR_H
 
 enum error_code {
 	ERROR_INPUT = -1,       /* a file, an option or a value is bad: exit code 2 */
