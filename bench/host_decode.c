@@ -15,8 +15,8 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
-#include "engine/device.h"
-#include "engine/session.h"
+#include "engine/device/device.h"
+#include "engine/infer/session.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/inner.h"
 #include "kernels/cpu/team.h"

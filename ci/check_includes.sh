@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Which folder may include what: the directions that keep the harness free of the engine
-# and the kernels free of both. Includes are written from the root ("engine/gguf.h"), or,
+# and the kernels free of both. Includes are written from the root ("engine/model/gguf.h"), or,
 # of what the build makes, from the build folder ("generated/gemmark_version.h").
 #
 #   ci/check_includes.sh [ROOT]    prints FILE:LINE for each violation; exit code 1 if there is one

@@ -341,7 +341,7 @@ struct experts_gated_params {
 };
 
 /*
- * ---- SnapKV, once at the end of a prompt; engine/snapkv.h says what it is for ----
+ * ---- SnapKV, once at the end of a prompt; engine/infer/snapkv.h says what it is for ----
  *
  * Scores are float32 products of the scaled query and the key, as attention_prefill has them on that device, and their
  * softmax is float32. Devices add in different orders: votes agree to about 1e-6 of themselves, and selections where no

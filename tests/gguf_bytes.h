@@ -1,6 +1,6 @@
 /*
  * Builds GGUF files byte by byte, valid or not, for tests of the reader. Knows the
- * format from its specification and shares nothing with engine/gguf_write.c.
+ * format from its specification and shares nothing with engine/model/gguf_write.c.
  */
 #ifndef GEMMARK_TESTS_GGUF_BYTES_H
 #define GEMMARK_TESTS_GGUF_BYTES_H
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gguf.h"
+#include "engine/model/gguf.h"
 
 struct bytes {
 	unsigned char *p; /* freed by bytes_free */
@@ -188,7 +188,7 @@ static inline void sample_alignment(struct bytes *b)
 	put_data(b, 20, 4);
 }
 
-/* A whole model, the smallest that engine/model.c accepts: one sliding and one global layer, PLE, K = V. */
+/* A whole model, the smallest that engine/model/model.c accepts: one sliding and one global layer, PLE, K = V. */
 static inline void sample_model(struct bytes *b)
 {
 	static const struct {

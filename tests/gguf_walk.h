@@ -1,6 +1,6 @@
 /*
  * Reads everything that an opened GGUF file offers and aborts where it breaks a
- * promise of engine/gguf.h. For the mutation test and the fuzz target, both of which
+ * promise of engine/model/gguf.h. For the mutation test and the fuzz target, both of which
  * run under AddressSanitizer too.
  */
 #ifndef GEMMARK_TESTS_GGUF_WALK_H
@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gguf.h"
-#include "engine/gguf_internal.h"
+#include "engine/model/gguf.h"
+#include "engine/model/gguf_internal.h"
 
 static inline void promise(bool kept, const char *what)
 {

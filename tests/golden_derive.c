@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gguf.h"
-#include "engine/gguf_write.h"
+#include "engine/model/gguf.h"
+#include "engine/model/gguf_write.h"
 
 enum { BLOCK = 32, BLOCK_BYTES = 34 };
 

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/loaded_model.h"
-#include "engine/session.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/session.h"
 #include "tests/support/golden.h"
 
 enum {

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "engine/cpu_share.h"
+#include "engine/device/cpu_share.h"
 #include "tests/support/folder.h"
 
 static char root[FOLDER_BYTES];

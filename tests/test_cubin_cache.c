@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "engine/cubin_cache.h"
+#include "engine/cuda/cubin_cache.h"
 
 enum { PATH = 512 };
 

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "engine/device_cuda.h"
-#include "engine/session.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/infer/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/cupti.h"
 #include "tests/support/golden.h"

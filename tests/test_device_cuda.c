@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "engine/device_cuda.h"
-#include "engine/ops.h"
-#include "engine/session.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/device/ops.h"
+#include "engine/infer/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/device.h"
+#include "engine/device/device.h"
 
 enum { N = 8 };
 

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "engine/gguf_write.h"
+#include "engine/model/gguf_write.h"
 #include "tests/gguf_bytes.h"
 #include "tests/gguf_walk.h"
 

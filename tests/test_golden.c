@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/session.h"
+#include "engine/infer/session.h"
 #include "tests/support/golden.h"
 
 static const double F32_TOLERANCE = 1e-4; /* relative L2, of all logits and of each row */

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "engine/graph.h"
-#include "engine/ops.h"
-#include "engine/session.h"
+#include "engine/device/graph.h"
+#include "engine/device/ops.h"
+#include "engine/infer/session.h"
 #include "tests/support/golden.h"
 
 /* ---- a token of the real engine, with a fault at each step ---- */

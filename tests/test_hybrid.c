@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "engine/loaded_model.h"
-#include "engine/session.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/session.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"

@@ -11,10 +11,10 @@
 
 #include <cmocka.h>
 
-#include "engine/device_cuda.h"
-#include "engine/loaded_model.h"
-#include "engine/placement_plan.h"
-#include "engine/session.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/placement_plan.h"
+#include "engine/infer/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "engine/gguf.h"
+#include "engine/model/gguf.h"
 #include "tests/support/kernel_case.h"
 
 struct shape {

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "engine/gguf.h"
+#include "engine/model/gguf.h"
 #include "tests/support/vote_case.h"
 
 static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/kv_cache.h"
+#include "engine/infer/kv_cache.h"
 #include "tests/support/golden.h"
 
 enum { CONTEXT = 100, SLACK = 8, WINDOW = 16, RING = WINDOW - 1 + SLACK };

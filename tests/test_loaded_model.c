@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/loaded_model.h"
+#include "engine/infer/loaded_model.h"
 #include "harness/cli/engine_workload.h"
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "engine/session.h"
+#include "engine/infer/session.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/runner.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "tests/support/golden.h"
 
 static struct model open_golden(const char *name, struct golden *g)

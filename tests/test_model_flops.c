@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "engine/loaded_model.h"
-#include "engine/model_flops.h"
-#include "engine/session.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/session.h"
+#include "engine/model/model_flops.h"
 
 static double counted;
 static struct device_ops counting;

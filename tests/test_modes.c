@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/session.h"
+#include "engine/infer/session.h"
 #include "tests/support/golden.h"
 
 enum { N_DECODE = 200, PROMPT = 21, CONTEXT = PROMPT + N_DECODE + 40 };

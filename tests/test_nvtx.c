@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "engine/session.h"
+#include "engine/infer/session.h"
 #include "tests/support/golden.h"
 #include "tests/support/nvtx_injection.h"
 #include "tests/support/ok.h"

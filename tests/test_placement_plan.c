@@ -13,10 +13,10 @@
 
 #include <cmocka.h>
 
-#include "engine/loaded_model.h"
-#include "engine/placement_plan.h"
-#include "engine/session.h"
-#include "engine/synth.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/placement_plan.h"
+#include "engine/infer/session.h"
+#include "engine/model/synth.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"

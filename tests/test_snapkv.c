@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/loaded_model.h"
+#include "engine/infer/loaded_model.h"
 #include "tests/support/eviction.h"
 #include "tests/support/guarded.h"
 

@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "engine/device_cuda.h"
-#include "engine/loaded_model.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/infer/loaded_model.h"
 #include "tests/support/apart.h"
 #include "tests/support/eviction.h"
 #include "tests/support/golden.h"

@@ -19,9 +19,9 @@
 
 #include <cmocka.h>
 
-#include "engine/gguf.h"
-#include "engine/model.h"
-#include "engine/synth.h"
+#include "engine/model/gguf.h"
+#include "engine/model/model.h"
+#include "engine/model/synth.h"
 
 struct temp {
 	char dir[64];

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "engine/session.h"
-#include "engine/token_queue.h"
+#include "engine/infer/session.h"
+#include "engine/infer/token_queue.h"
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
 

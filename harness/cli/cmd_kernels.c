@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cuda_compile.h"
+#include "engine/cuda/cuda_compile.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 

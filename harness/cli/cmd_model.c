@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "engine/synth.h"
+#include "engine/model/synth.h"
 #include "harness/cli/options.h"
 #include "harness/cli/progress.h"
 

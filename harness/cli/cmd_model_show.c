@@ -1,7 +1,7 @@
 /*
  * `gemmark model show`: a GGUF file's shape, what a decoded token reads of its
- * weights, and what its cache takes, as engine/model.h has it; with --device, what its layers take of a
- * GPU's memory and the host's, as engine/placement_plan.h has it.
+ * weights, and what its cache takes, as engine/model/model.h has it; with --device, what its layers take of a
+ * GPU's memory and the host's, as engine/infer/placement_plan.h has it.
  */
 #include <ctype.h>
 #include <limits.h>
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/device.h"
-#include "engine/device_cuda.h"
-#include "engine/model.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/device/device.h"
+#include "engine/model/model.h"
 #include "harness/cli/cmd_model.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/device_cuda.h"
-#include "engine/gemm_ceiling.h"
-#include "engine/loaded_model.h"
-#include "engine/model_flops.h"
-#include "engine/placement_plan.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/infer/gemm_ceiling.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/placement_plan.h"
+#include "engine/model/model_flops.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/plan.h"

@@ -8,12 +8,12 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "engine/gemm_ceiling.h"
-#include "engine/loaded_model.h"
-#include "engine/model_flops.h"
-#include "engine/nvrtc.h"
-#include "engine/session.h"
-#include "engine/token_queue.h"
+#include "engine/cuda/nvrtc.h"
+#include "engine/infer/gemm_ceiling.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/session.h"
+#include "engine/infer/token_queue.h"
+#include "engine/model/model_flops.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/progress.h"
 #include "harness/quality.h"

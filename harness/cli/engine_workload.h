@@ -1,5 +1,5 @@
 /*
- * The engine as the measurement core's workload: a session of engine/session.h behind
+ * The engine as the measurement core's workload: a session of engine/infer/session.h behind
  * harness/workload.h.
  */
 #ifndef GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "engine/device_cuda.h"
+#include "engine/cuda/device_cuda.h"
 #include "harness/environment.h"
 #include "harness/workload.h"
 
@@ -38,7 +38,7 @@ int engine_source_open(struct workload_source **out, const struct engine_setting
 void engine_source_close(struct workload_source *s);
 
 /* The session behind a workload of such a source, for what tests do to its device. */
-struct session; /* engine/session.h */
+struct session; /* engine/infer/session.h */
 struct session *engine_session(struct workload *w);
 
 /*

@@ -8,8 +8,8 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "engine/placement_plan.h"
-#include "engine/session.h"
+#include "engine/infer/placement_plan.h"
+#include "engine/infer/session.h"
 
 enum { GPU_LAYERS_AUTO = -2, GPU_LAYERS_MAX = 10000 };
 

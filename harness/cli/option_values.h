@@ -3,10 +3,10 @@
 #define GEMMARK_HARNESS_CLI_OPTION_VALUES_H
 
 #include "base/error.h"
-#include "engine/device_cuda.h"
-#include "engine/forward.h"
-#include "engine/gguf.h"
-#include "engine/graph.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/device/graph.h"
+#include "engine/infer/forward.h"
+#include "engine/model/gguf.h"
 
 /* Each returns 0 or ERROR_INPUT that names the value, the choices and, where one is near, the likely one. */
 int options_mode(const char *value, enum graph_mode *out, struct error *err);

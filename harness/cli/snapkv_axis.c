@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/snapkv.h"
+#include "engine/infer/snapkv.h"
 
 static int add_one(struct word_axis *a, const char *text, struct error *err)
 {

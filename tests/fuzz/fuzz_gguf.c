@@ -2,7 +2,7 @@
  * libFuzzer target: the GGUF reader on any bytes, and on what it accepts every getter
  * and the model reader.
  */
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "tests/gguf_walk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

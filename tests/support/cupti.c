@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cuda_library.h"
+#include "engine/cuda/cuda_library.h"
 
 enum {
 	OLDEST_API = 18, /* CUDA 12.0 */

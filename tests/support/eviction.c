@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/synth.h"
+#include "engine/model/synth.h"
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"
 #include "tests/support/masked.h"

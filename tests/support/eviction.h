@@ -5,7 +5,7 @@
 #ifndef GEMMARK_TESTS_SUPPORT_EVICTION_H
 #define GEMMARK_TESTS_SUPPORT_EVICTION_H
 
-#include "engine/session.h"
+#include "engine/infer/session.h"
 
 enum { EVICTION_MODELS = 6, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "engine/device.h"
+#include "engine/device/device.h"
 
 /*
  * far: as a GPU is: its kernels do not read host memory, so that weights are uploaded, and it has mapped memory.

@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#include "engine/session.h"
+#include "engine/infer/session.h"
 
 enum { MASKED_MAX_CACHES = 16, MASKED_MAX_HEADS = 8 };
 

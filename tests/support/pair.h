@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/device_cuda.h"
+#include "engine/cuda/device_cuda.h"
 #include "kernels/params.h"
 
 enum pair_role {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "engine/gguf.h"
+#include "engine/model/gguf.h"
 #include "kernels/cpu/cpu.h"
 
 static const float SCALE = 0.125f;

@@ -1,0 +1,158 @@
+/* The CUDA device's parts, shared by the device_cuda_*.c files alone. */
+#ifndef GEMMARK_ENGINE_CUDA_DEVICE_CUDA_INTERNAL_H
+#define GEMMARK_ENGINE_CUDA_DEVICE_CUDA_INTERNAL_H
+
+#include "engine/cuda/cublaslt.h"
+#include "engine/cuda/cuda_driver.h"
+#include "engine/cuda/device_cuda.h"
+
+enum {
+	SEND_MAX = 256,   /* bytes, device.h's limit */
+	SEND_SLOTS = 128, /* sends in flight before one waits */
+	STAGING_BYTES = 8 << 20,
+	GEMM_MIN_TOKENS = 9, /* fewer rows: our own matmul, which reads the weights once for all of them */
+};
+
+struct cuda_allocation {
+	uint64_t address;
+	void *host; /* mapped host memory; null: memory of the device */
+	size_t bytes;
+};
+
+struct cuda_node {
+	int kernel;    /* -1: a copy */
+	size_t offset; /* of its params in bytes */
+	struct cu_function *function;
+	struct cuda_launch launch;
+	struct cu_graph_node *handle; /* once instantiated */
+};
+
+struct cuda_recording {
+	struct cuda_node *nodes;
+	int n_nodes, cap_nodes;
+	unsigned char *bytes;
+	size_t n_bytes, cap_bytes;
+};
+
+struct device_graph {
+	struct cu_graph *graph;
+	struct cuda_recording rec;
+	bool mapped; /* nodes have their handles */
+};
+
+struct device_exec {
+	struct cu_graph_exec *exec;
+	const struct device_graph *graph; /* whose node handles name this one's nodes */
+	int n_kernels, n_copies;
+};
+
+struct device_event {
+	struct cu_event *event;
+	bool recorded;
+};
+
+/* Pinned slots that sends copy from. A half is reused when the event behind its last use was reached. */
+struct cuda_ring {
+	unsigned char *slots; /* (SEND_SLOTS, SEND_MAX), pinned */
+	int next;
+	struct cu_event *used[2];
+	bool in_use[2];
+};
+
+struct cuda_staging {
+	unsigned char *buffer[2]; /* STAGING_BYTES each, pinned */
+	struct cu_event *free[2];
+};
+
+/* What prompts' products need beside the kernels. */
+struct cuda_prefill {
+	enum prefill_precision precision;
+	struct cublaslt *blas; /* null: no matmul of this session is that wide */
+	void *weights;         /* dequantised rows */
+	size_t weight_elements;
+	void *activations; /* (batch, n_in_max) bf16; null at float32 */
+	size_t activation_elements;
+	void *workspace;
+	size_t workspace_bytes;
+};
+
+struct cuda_device {
+	struct device base;
+	struct cuda_driver cu;
+	struct cuda_facts facts;
+	struct cuda_card card;
+	int ordinal;
+	struct cu_context *context;
+	struct cu_stream *stream;
+	struct cu_module **modules;     /* (cuda_n_sources), null for headers */
+	struct cu_function **functions; /* (cuda_n_entries), null where not compiled for this model */
+	bool after_kernel;              /* the stream's last operation was a kernel of ours, of the same capture */
+	struct cuda_recording capture;
+	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
+	bool capturing;
+	char capture_failure[128]; /* empty: none so far */
+	struct cuda_allocation *allocations;
+	size_t n_allocations, cap_allocations;
+	size_t used, peak;
+	struct cuda_ring ring;
+	struct cuda_staging staging;
+	struct cuda_prefill prefill;
+};
+
+static inline struct cuda_device *cuda_of(struct device *d)
+{
+	return (struct cuda_device *)d;
+}
+
+static inline uint64_t address_of(const void *p)
+{
+	return (uint64_t)(uintptr_t)p;
+}
+
+/* The error of a call that is refused while capturing; the capture then fails at its end. */
+int cuda_refuse(struct cuda_device *c, const char *call, struct error *err);
+int cuda_fault(const char *call, struct error *err);
+
+/* device_cuda_memory.c */
+int cuda_memory_open(struct cuda_device *c, struct error *err);
+void cuda_memory_close(struct cuda_device *c);
+int cuda_alloc(struct device *d, size_t bytes, void **out, struct error *err);
+int cuda_alloc_mapped(struct device *d, size_t bytes, void **out, void **host, struct error *err);
+void cuda_free(struct device *d, void *p);
+struct device_memory cuda_memory(struct device *d);
+void cuda_forget_peak(struct device *d);
+int cuda_upload(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+int cuda_download(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+int cuda_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+
+/* device_cuda_kernels.c: modules and functions */
+int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err);
+void cuda_kernels_close(struct cuda_device *c);
+/* Enqueues one entry. what: the kernel's name, for the error. */
+int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, const char *what,
+		 struct error *err);
+int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err);
+
+/* device_cuda_prefill.c: matmul of many rows */
+int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, struct error *err);
+void cuda_prefill_close(struct cuda_device *c);
+int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *p, struct error *err);
+
+/* device_cuda_graph.c */
+void *cuda_recording_add(struct cuda_recording *r, int kernel, size_t bytes);
+void cuda_recording_free(struct cuda_recording *r);
+int cuda_capture_begin(struct device *d, struct error *err);
+int cuda_capture_end(struct device *d, struct device_graph **out, struct error *err);
+void cuda_capture_abort(struct device *d);
+int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
+int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err);
+int cuda_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err);
+int cuda_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
+int cuda_replay(struct device *d, struct device_exec *x, struct error *err);
+void cuda_exec_destroy(struct device *d, struct device_exec *x);
+void cuda_graph_destroy(struct device *d, struct device_graph *g);
+int cuda_graph_nodes(struct device_graph *g);
+const void *cuda_graph_node(struct device_graph *g, int node, int *kernel);
+
+#endif

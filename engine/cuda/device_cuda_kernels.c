@@ -1,0 +1,164 @@
+/*
+ * The CUDA device's kernels: compiled or fetched from the cache, loaded, launched.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/cuda/cuda_compile.h"
+#include "engine/cuda/device_cuda_internal.h"
+
+/* A cubin that loads: a cached one that does not (another driver's, damaged and not noticed) is made again. */
+static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
+		       struct error *err)
+{
+	const struct cuda_source *source = &cuda_sources[index];
+	struct cuda_compile_options o = {.dims = dims, .arch = c->facts.compute_capability, .cache = true};
+	for (;;) {
+		struct cuda_cubin cubin;
+		int rc = cuda_compile(n, source, &o, &cubin, err);
+		if (rc)
+			return rc;
+		int result = c->cu.ModuleLoadData(&c->modules[index], cubin.bytes);
+		free(cubin.bytes);
+		if (!cubin.cached)
+			c->facts.compiled++;
+		if (!result)
+			return 0;
+		c->modules[index] = NULL;
+		if (!cubin.cached)
+			return cuda_driver_error(&c->cu, result, err, "cuda device: loading %s for sm_%d", source->name,
+						 o.arch);
+		o.cache = false;
+	}
+}
+
+static int find_source(const char *name)
+{
+	for (int i = 0; i < cuda_n_sources; i++)
+		if (!strcmp(cuda_sources[i].name, name))
+			return i;
+	return -1;
+}
+
+static int find_function(struct cuda_device *c, int entry, struct error *err)
+{
+	const struct cuda_entry *e = &cuda_entries[entry];
+	int source = find_source(e->source), shared = 0;
+	if (source < 0 || !c->modules[source])
+		return error_set(err, ERROR_DEVICE, "cuda device: %s names the source %s, which is not in this build",
+				 e->name, e->source);
+	struct cu_function *f;
+	int result = c->cu.ModuleGetFunction(&f, c->modules[source], e->name);
+	if (result == CU_NOT_FOUND)
+		return 0; /* not for this model's dimensions */
+	/* Asking for an attribute also loads the kernel now: lazily it would be in the first launch, or a capture. */
+	if (!result)
+		result = c->cu.FuncGetAttribute(&shared, CU_FUNCTION_SHARED_BYTES, f);
+	if (!result)
+		result = c->cu.FuncSetAttribute(f, CU_FUNCTION_MAX_DYNAMIC_SHARED,
+						(int)c->card.shared_per_block - shared);
+	if (result)
+		return cuda_driver_error(&c->cu, result, err, "cuda device: kernel %s of %s", e->name, e->source);
+	c->functions[entry] = f;
+	return 0;
+}
+
+int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err)
+{
+	c->modules = calloc((size_t)cuda_n_sources + 1, sizeof(struct cu_module *));
+	c->functions = calloc((size_t)cuda_n_entries + 1, sizeof(struct cu_function *));
+	if (!c->modules || !c->functions)
+		return error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
+	struct nvrtc *n;
+	int64_t t0 = clock_ns();
+	int rc = nvrtc_open(&n, err);
+	if (rc)
+		return rc;
+	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
+	for (int i = 0; i < cuda_n_sources && !rc; i++)
+		if (!cuda_sources[i].is_header)
+			rc = load_source(c, n, i, dims, err);
+	nvrtc_close(n);
+	for (int i = 0; i < cuda_n_entries && !rc; i++)
+		rc = find_function(c, i, err);
+	c->facts.compile_us = (double)(clock_ns() - t0) * 1e-3;
+	return rc;
+}
+
+void cuda_kernels_close(struct cuda_device *c)
+{
+	for (int i = 0; c->modules && i < cuda_n_sources; i++)
+		if (c->modules[i])
+			c->cu.ModuleUnload(c->modules[i]);
+	free(c->modules);
+	free(c->functions);
+}
+
+/* ---- launching ---- */
+
+int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, const char *what,
+		 struct error *err)
+{
+	struct cu_function *f = c->functions[l->entry_id];
+	if (!f)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "cuda device: kernel %s: %s was not compiled for this model's dimensions", what,
+				 l->entry);
+	struct cu_launch_attribute serialization = {
+		.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION,
+		.value.programmatic_serialization = 1,
+	};
+	struct cu_launch_config config = {
+		.grid = {l->grid[0], l->grid[1], l->grid[2]},
+		.block = {l->block[0], l->block[1], l->block[2]},
+		.shared_bytes = l->shared_bytes,
+		.stream = c->stream,
+		.attributes = &serialization,
+		/* Only behind a kernel of ours, which waits for the one before it: elsewhere nothing says so. */
+		.n_attributes = c->facts.pdl && l->pdl && c->after_kernel,
+	};
+	void *args[] = {(void *)(uintptr_t)params};
+	int result = c->cu.LaunchKernelEx(&config, f, args, NULL);
+	if (result)
+		return cuda_driver_error(
+			&c->cu, result, err, "cuda device: launch of %s (%s, grid %ux%ux%u, block %u, %u bytes shared)",
+			what, l->entry, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->shared_bytes);
+	c->after_kernel = true;
+	if (!c->capturing) {
+		c->base.counters.api_launches++;
+		c->base.counters.kernels++;
+	}
+	return 0;
+}
+
+int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	struct cuda_launch l;
+	if (k == KERNEL_matmul && c->prefill.blas) {
+		const struct matmul_params *m = params;
+		if (m->n_tokens >= GEMM_MIN_TOKENS)
+			return cuda_prefill_matmul(c, m, err);
+	}
+	switch (cuda_geometry(k, params, &c->card, &l)) {
+	case CUDA_GEOMETRY_OK:
+		break;
+	case CUDA_GEOMETRY_NOTHING:
+		return 0;
+	default:
+		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types",
+				 kernel_name(k));
+	}
+	if (c->capturing) {
+		size_t bytes = kernel_params_bytes(k);
+		void *to = cuda_recording_add(&c->capture, (int)k, bytes);
+		if (!to)
+			return error_set(err, ERROR_MEMORY, "cuda device: no memory to record %s", kernel_name(k));
+		memcpy(to, params, bytes);
+		struct cuda_node *node = &c->capture.nodes[c->capture.n_nodes - 1];
+		node->function = c->functions[l.entry_id];
+		node->launch = l;
+	}
+	return cuda_enqueue(c, &l, params, kernel_name(k), err);
+}

@@ -1,0 +1,128 @@
+/*
+ * Matrix products of a prompt's chunk: cuBLASLt over weights and activations brought to
+ * one type. Weights that have another type are converted a block of rows at a time, so
+ * that the scratch is small beside the model.
+ */
+#include <string.h>
+
+#include "engine/cuda/device_cuda_internal.h"
+
+enum {
+	WEIGHT_ELEMENTS = 32 << 20, /* of a block of rows: 64 MiB of bf16 */
+	WORKSPACE_BYTES = 32 << 20, /* what cuBLASLt recommends for Hopper */
+	ROW_ALIGNMENT = 64,         /* rows of a block: keeps its part of y aligned */
+};
+
+struct cuda_prefill_bytes device_cuda_prefill_bytes(const struct cuda_open_options *o)
+{
+	bool f32 = o->prefill == PREFILL_F32;
+	if (o->batch < GEMM_MIN_TOKENS)
+		return (struct cuda_prefill_bytes){0};
+	return (struct cuda_prefill_bytes){
+		.workspace = WORKSPACE_BYTES,
+		.weights = (size_t)WEIGHT_ELEMENTS * (f32 ? 4 : 2),
+		.activations = f32 ? 0 : (size_t)o->batch * (size_t)o->n_in_max * 2,
+	};
+}
+
+int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, struct error *err)
+{
+	struct cuda_prefill *p = &c->prefill;
+	p->precision = o->prefill;
+	if (o->batch < GEMM_MIN_TOKENS)
+		return 0;
+	int rc = cublaslt_open(&p->blas, err);
+	if (rc)
+		return error_prefix(err, rc, "prompts in chunks of %d tokens", o->batch);
+	const struct cuda_prefill_bytes bytes = device_cuda_prefill_bytes(o);
+	p->workspace_bytes = bytes.workspace;
+	p->weight_elements = WEIGHT_ELEMENTS;
+	p->activation_elements = bytes.activations / 2;
+	rc = cuda_alloc(&c->base, bytes.workspace, &p->workspace, err);
+	if (!rc)
+		rc = cuda_alloc(&c->base, bytes.weights, &p->weights, err);
+	if (!rc && bytes.activations)
+		rc = cuda_alloc(&c->base, bytes.activations, &p->activations, err);
+	return rc ? error_prefix(err, rc, "scratch of prompts in chunks of %d tokens", o->batch) : 0;
+}
+
+void cuda_prefill_close(struct cuda_device *c)
+{
+	cublaslt_close(c->prefill.blas);
+}
+
+static int geometry_failed(const char *what, struct error *err)
+{
+	return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types", what);
+}
+
+static int to_bf16(struct cuda_device *c, const struct matmul_params *m, struct error *err)
+{
+	const struct convert_params p = {
+		.x = m->x,
+		.y = c->prefill.activations,
+		.n_rows = m->n_tokens,
+		.n = m->w.n_in,
+		.x_stride = m->x_stride,
+	};
+	struct cuda_launch l;
+	if ((size_t)m->n_tokens * (size_t)m->w.n_in > c->prefill.activation_elements)
+		return error_set(err, ERROR_DEVICE,
+				 "cuda device: a product of %d rows of %d is larger than was announced", m->n_tokens,
+				 m->w.n_in);
+	if (cuda_geometry_convert(&p, &c->card, &l))
+		return geometry_failed("the conversion of activations", err);
+	return cuda_enqueue(c, &l, &p, "convert_f32_to_bf16", err);
+}
+
+static int dequantise(struct cuda_device *c, const struct weight *w, int first, int rows, struct error *err)
+{
+	const struct dequant_params p = {.w = *w, .y = c->prefill.weights, .first_row = first, .n_rows = rows};
+	bool bf16 = c->prefill.precision == PREFILL_BF16;
+	struct cuda_launch l;
+	if (cuda_geometry_dequant(&p, bf16, &c->card, &l))
+		return geometry_failed("the conversion of weights", err);
+	return cuda_enqueue(c, &l, &p, bf16 ? "dequant_to_bf16" : "dequant_to_f32", err);
+}
+
+int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, struct error *err)
+{
+	struct cuda_prefill *p = &c->prefill;
+	bool f32 = p->precision == PREFILL_F32;
+	if (c->capturing)
+		return cuda_refuse(c, "a product of many rows", err);
+	int rc = f32 ? 0 : to_bf16(c, m, err);
+	if (rc)
+		return rc;
+	bool in_place = m->w.type == (f32 ? TENSOR_F32 : TENSOR_BF16);
+	int rows = m->w.n_out;
+	if (!in_place && (size_t)rows * (size_t)m->w.n_in > p->weight_elements) {
+		rows = (int)(p->weight_elements / (size_t)m->w.n_in) / ROW_ALIGNMENT * ROW_ALIGNMENT;
+		if (rows < 1)
+			return error_set(err, ERROR_UNSUPPORTED, "cuda device: matmul of rows of %d is too wide",
+					 m->w.n_in);
+	}
+	for (int first = 0; first < m->w.n_out && !rc; first += rows) {
+		int n = m->w.n_out - first < rows ? m->w.n_out - first : rows;
+		if (!in_place && (rc = dequantise(c, &m->w, first, n, err)))
+			return rc;
+		const struct gemm g = {
+			.type = f32 ? GEMM_F32 : GEMM_BF16,
+			.w = in_place ? m->w.data : p->weights,
+			.x = f32 ? (const void *)m->x : p->activations,
+			.y = m->y + first,
+			.n_in = m->w.n_in,
+			.n_out = n,
+			.n_tokens = m->n_tokens,
+			.x_stride = f32 ? m->x_stride : m->w.n_in,
+			.y_stride = m->y_stride,
+			.workspace = p->workspace,
+			.workspace_bytes = p->workspace_bytes,
+		};
+		c->after_kernel = false;
+		rc = cublaslt_gemm(p->blas, c->stream, &g, err);
+		c->base.counters.api_launches++;
+		c->base.counters.kernels++; /* at least: a split product has a second one */
+	}
+	return rc ? error_prefix(err, rc, "matmul of %d tokens", m->n_tokens) : 0;
+}

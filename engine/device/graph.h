@@ -1,0 +1,87 @@
+/*
+ * Running a token through the device in one of the modes, and the captured graphs
+ * that make it possible.
+ *
+ * A captured graph belongs to a key: everything that shapes its nodes. A new key
+ * captures anew; the least recently used graph makes room. When any step of a mode
+ * fails, what it built is freed, the failure is counted with its reason, and the
+ * token is launched directly: graph_run still returns 0 and says GRAPH_EVENT_FALLBACK.
+ */
+#ifndef GEMMARK_ENGINE_DEVICE_GRAPH_H
+#define GEMMARK_ENGINE_DEVICE_GRAPH_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/device/device.h"
+
+enum graph_mode {
+	GRAPH_MODE_DIRECT, /* every kernel is launched */
+	GRAPH_MODE_PARAMS, /* one replay; before it each positional node gets new params */
+	GRAPH_MODE_UPDATE, /* the token is re-captured and the executable graph updated */
+	GRAPH_MODE_DEVICE, /* one replay; the step is sent to the device, no node is touched */
+	GRAPH_MODE_COUNT,
+};
+
+enum graph_event {
+	GRAPH_EVENT_DIRECT,
+	GRAPH_EVENT_CAPTURE, /* captured, instantiated and replayed */
+	GRAPH_EVENT_UPDATE,  /* nodes set or executable updated, then replayed */
+	GRAPH_EVENT_REPLAY,  /* replayed as it was */
+	GRAPH_EVENT_FALLBACK,
+};
+
+/* "direct", "graph-params", "graph-update", "graph-device"; -1 for none of them */
+const char *graph_mode_name(enum graph_mode m);
+int graph_mode_parse(const char *name);
+/* "direct", "capture", "update", "replay", "fallback" */
+const char *graph_event_name(enum graph_event e);
+
+/* Zeroed before it is filled: compared as bytes. */
+struct graph_key {
+	int mode;
+	int fusion;
+	int layer_begin;
+	int layer_end;
+	int head;            /* whether the head is behind them; the embedding is in front where layer_begin is 0 */
+	int bucket;          /* attention length bucket */
+	int trace;           /* whether hidden states are copied out */
+	uint64_t generation; /* of the cache: changes with its geometry and pointers */
+};
+
+/* Enqueues one token's work on the device. Called zero, one or two times a token. */
+typedef int graph_emit(void *ctx, const struct at *at, struct error *err);
+
+struct graph_stats {
+	uint64_t captures;
+	uint64_t replays;
+	uint64_t updates; /* exec updates (graph-update) */
+	uint64_t fallbacks;
+	uint64_t evictions; /* graphs that the LRU dropped */
+	double capture_us;  /* sums over all captures */
+	double instantiate_us;
+	double upload_us;
+	int nodes; /* of the last captured graph */
+	int kernel_nodes;
+	int positional_nodes;
+};
+
+struct graph_cache; /* opaque */
+
+/* capacity: graphs kept. The device outlives the cache. Allocates a struct step on the device. */
+int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err);
+void graph_cache_close(struct graph_cache *c);
+/* What graph_cache_open allocates on the device. */
+size_t graph_cache_device_bytes(void);
+
+/* Enqueues one token. Only a failure of the direct launch itself is returned. */
+int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,
+	      enum graph_event *event, struct error *err);
+
+struct graph_stats graph_cache_stats(const struct graph_cache *c);
+/* Of the last fallback; empty if there was none. */
+const char *graph_cache_fallback_reason(const struct graph_cache *c);
+/* Forgets every captured graph. */
+void graph_cache_clear(struct graph_cache *c);
+
+#endif

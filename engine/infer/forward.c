@@ -1,0 +1,562 @@
+#include "engine/infer/forward.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/device/nvtx.h"
+#include "engine/infer/forward_pass.h"
+
+enum {
+	SPLIT_LEN = 128, /* keys a split of decode attention reads: long enough to amortise the combine,
+			    short enough to spread a 512 window over several cores */
+	LOGIT_ROWS = 16, /* bounds the logits of a chunk: a row of Gemma 4 is 1 MB */
+};
+
+static const char *const fusion_names[] = {"none", "full"};
+
+const char *fusion_name(enum fusion f)
+{
+	return fusion_names[f];
+}
+
+int fusion_parse(const char *name)
+{
+	for (int f = 0; f < 2; f++)
+		if (!strcmp(name, fusion_names[f]))
+			return f;
+	return -1;
+}
+
+/* ---- scratch ---- */
+
+static int splits_for(int n_keys)
+{
+	return (n_keys + SPLIT_LEN - 1) / SPLIT_LEN;
+}
+
+static int power_of_two(int n)
+{
+	int p = 1;
+	while (p < n)
+		p *= 2;
+	return p;
+}
+
+/* Counts when base is null, else hands out; the same calls in the same order both times. */
+struct arena {
+	char *base;
+	size_t used;
+};
+
+static void *take(struct arena *a, size_t count, size_t size)
+{
+	void *p = a->base ? a->base + a->used : NULL;
+	a->used += (count * size + 63) & ~(size_t)63;
+	return p;
+}
+
+/* context: positions of the cache */
+static void lay_out(struct forward *f, int context, struct arena *a)
+{
+	const struct model *m = f->model;
+	size_t t = (size_t)f->batch, e = (size_t)m->n_embd, used = (size_t)m->n_expert_used;
+	size_t q = 0, kv = 0, ff = 0, heads = 0, head_dim = 0;
+	for (int i = f->range.begin; i < f->range.end; i++) {
+		const struct model_layer *l = &m->layers[i];
+		size_t lq = (size_t)l->n_head * (size_t)l->head_dim, lkv = (size_t)l->n_head_kv * (size_t)l->head_dim;
+		q = lq > q ? lq : q;
+		kv = lkv > kv ? lkv : kv;
+		ff = (size_t)l->n_ff > ff ? (size_t)l->n_ff : ff;
+		heads = (size_t)l->n_head > heads ? (size_t)l->n_head : heads;
+		head_dim = (size_t)l->head_dim > head_dim ? (size_t)l->head_dim : head_dim;
+	}
+	size_t splits = (size_t)power_of_two(splits_for(context));
+	size_t ple = (size_t)(m->n_layer - f->ple_first) * (size_t)m->n_ple;
+	struct forward_scratch *s = &f->scratch;
+	s->tokens = take(a, t, sizeof(int));
+	s->h = take(a, t * e, sizeof(float));
+	s->normed = take(a, t * e, sizeof(float));
+	s->sub = take(a, t * e, sizeof(float));
+	s->sub_norm = take(a, t * e, sizeof(float));
+	s->q = take(a, t * q, sizeof(float));
+	s->k = take(a, t * kv, sizeof(float));
+	s->v = take(a, t * kv, sizeof(float));
+	s->attn = take(a, t * q, sizeof(float));
+	s->partial = take(a, heads * splits * (head_dim + 2), sizeof(float));
+	s->gate = take(a, t * ff, sizeof(float));
+	s->up = take(a, t * ff, sizeof(float));
+	s->ple = take(a, t * ple, sizeof(float));
+	s->ple_proj = take(a, f->range.embed ? t * ple : 0, sizeof(float));
+	s->ple_gate = take(a, t * (size_t)m->n_ple, sizeof(float));
+	if (m->n_expert) {
+		size_t n_ff = (size_t)m->n_ff_expert;
+		s->router = take(a, t * (size_t)m->n_expert, sizeof(float));
+		s->routed = take(a, t * e, sizeof(float));
+		s->dense = take(a, t * e, sizeof(float));
+		s->ids = take(a, t * used, sizeof(int));
+		s->expert_weights = take(a, t * used, sizeof(float));
+		s->expert_gate_up = take(a, t * used * 2 * n_ff, sizeof(float));
+		s->expert_act = take(a, t * used * n_ff, sizeof(float));
+		s->expert_out = take(a, t * used * e, sizeof(float));
+	}
+	s->logits = take(a, (size_t)f->logit_rows * (size_t)m->n_vocab, sizeof(float));
+	s->trace = take(a, ((size_t)m->n_layer + 1) * e, sizeof(float));
+}
+
+static struct forward describe(const struct model *m, const struct model_range *r, int batch)
+{
+	return (struct forward){
+		.model = m,
+		.range = *r,
+		.batch = batch,
+		.logit_rows = !r->head             ? 0
+			      : batch < LOGIT_ROWS ? batch
+						   : LOGIT_ROWS,
+		.ple_first = r->embed ? 0 : r->begin,
+		.fusion = FUSION_FULL,
+	};
+}
+
+static size_t count_scratch(struct forward *f, int context)
+{
+	struct arena a = {0};
+	lay_out(f, context, &a);
+	return a.used;
+}
+
+size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch)
+{
+	struct forward f = describe(m, r, batch);
+	return count_scratch(&f, context);
+}
+
+int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
+		 struct kv_cache *cache, struct device *d, int batch, struct error *err)
+{
+	*f = describe(m, r, batch);
+	f->weights = w;
+	f->cache = cache;
+	f->device = d;
+	f->arena_bytes = count_scratch(f, cache->capacity);
+	int rc = d->ops->alloc(d, f->arena_bytes, &f->arena, err);
+	if (rc)
+		return error_prefix(err, rc, "activations of chunks of %d tokens", batch);
+	struct arena a = {.base = f->arena};
+	lay_out(f, cache->capacity, &a);
+	return 0;
+}
+
+void forward_close(struct forward *f)
+{
+	if (f->device)
+		f->device->ops->free(f->device, f->arena);
+	*f = (struct forward){0};
+}
+
+/* ---- the parts of a layer ---- */
+
+static void norm_rows(struct pass *p, const float *x, const float *weight, float *y, int rows, int n, float scale)
+{
+	op_rms_norm(&p->e, (struct rms_norm_params){.x = x,
+						    .weight = weight,
+						    .y = y,
+						    .n_rows = rows,
+						    .n = n,
+						    .x_stride = n,
+						    .y_stride = n,
+						    .eps = p->f->model->eps,
+						    .scale = scale});
+}
+
+static void norm(struct pass *p, const float *x, const float *weight, float *y)
+{
+	norm_rows(p, x, weight, y, p->n, p->f->model->n_embd, 1);
+}
+
+static void linear(struct pass *p, const struct weight *w, const float *x, float *y)
+{
+	op_matmul(&p->e, (struct matmul_params){
+				 .w = *w, .x = x, .y = y, .n_tokens = p->n, .x_stride = w->n_in, .y_stride = w->n_out});
+}
+
+static void add(struct pass *p, const float *a, const float *b, float *y, int n, float scale)
+{
+	op_add(&p->e, (struct add_params){.a = a, .b = b, .y = y, .n = n, .scale = scale});
+}
+
+static void gated(struct pass *p, const float *gate, const float *up, int up_stride, float *y, int rows, int n,
+		  int gate_stride)
+{
+	op_gated(&p->e, (struct gated_params){.gate = gate,
+					      .up = up,
+					      .y = y,
+					      .n_rows = rows,
+					      .n = n,
+					      .gate_stride = gate_stride,
+					      .up_stride = up_stride,
+					      .y_stride = n,
+					      .act = p->f->model->arch == MODEL_QWEN3 ? ACTIVATION_SILU
+										      : ACTIVATION_GELU_TANH});
+}
+
+static void rope(struct pass *p, float *x, const float *inv_freq, int n_heads, int head_dim)
+{
+	op_rope(&p->e, (struct rope_params){.at = p->at,
+					    .x = x,
+					    .inv_freq = inv_freq,
+					    .n_tokens = p->n,
+					    .n_heads = n_heads,
+					    .head_dim = head_dim});
+}
+
+/* y = (a + rms_norm(b) * weight) * scale */
+static void add_normed(struct pass *p, const float *a, const float *b, const float *weight, float *y, int rows, int n,
+		       float eps, float scale)
+{
+	float *normed = n == p->f->model->n_embd ? p->f->scratch.sub_norm : p->f->scratch.ple_proj;
+	if (p->fused) {
+		op_norm_add(&p->e, (struct norm_add_params){.a = a,
+							    .b = b,
+							    .weight = weight,
+							    .normed = normed,
+							    .y = y,
+							    .n_rows = rows,
+							    .n = n,
+							    .eps = eps,
+							    .scale = scale});
+		return;
+	}
+	op_rms_norm(&p->e, (struct rms_norm_params){.x = b,
+						    .weight = weight,
+						    .y = normed,
+						    .n_rows = rows,
+						    .n = n,
+						    .x_stride = n,
+						    .y_stride = n,
+						    .eps = eps,
+						    .scale = 1});
+	add(p, a, normed, y, rows * n, scale);
+}
+
+/* q, k, v of the layer, ready for attention; k and v in the cache. */
+static void qkv(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct model_layer *l = &m->layers[i];
+	const struct layer_weights *w = &p->f->weights->layers[i];
+	const struct forward_scratch *s = &p->f->scratch;
+	const struct kv *kv = &p->f->cache->layers[i];
+	bool owns = l->kv_source == i, v_norm = m->arch == MODEL_GEMMA4;
+	int hd = l->head_dim;
+	if (p->fused) {
+		op_norm_matmul(&p->e, (struct norm_matmul_params){.x = s->h,
+								  .weight = w->attn_norm,
+								  .normed = s->normed,
+								  .w = {w->q, w->k, w->v},
+								  .y = {s->q, s->k, s->v},
+								  .n_matmuls = !owns       ? 1
+									       : l->v_is_k ? 2
+											   : 3,
+								  .n_tokens = p->n,
+								  .n = m->n_embd,
+								  .eps = m->eps});
+		op_qkv_prepare(&p->e, (struct qkv_prepare_params){.at = p->at,
+								  .q = s->q,
+								  .k = owns ? s->k : NULL,
+								  .v = owns ? s->v : NULL,
+								  .v_raw = !owns       ? NULL
+									   : l->v_is_k ? s->k
+										       : s->v,
+								  .q_norm = w->q_norm,
+								  .k_norm = w->k_norm,
+								  .inv_freq = w->inv_freq,
+								  .kv = *kv,
+								  .n_tokens = p->n,
+								  .n_heads = l->n_head,
+								  .head_dim = hd,
+								  .v_norm = v_norm,
+								  .eps = m->eps});
+		return;
+	}
+	norm(p, s->h, w->attn_norm, s->normed);
+	linear(p, &w->q, s->normed, s->q);
+	if (owns) {
+		linear(p, &w->k, s->normed, s->k);
+		if (!l->v_is_k)
+			linear(p, &w->v, s->normed, s->v);
+	}
+	norm_rows(p, s->q, w->q_norm, s->q, p->n * l->n_head, hd, 1);
+	rope(p, s->q, w->inv_freq, l->n_head, hd);
+	if (!owns)
+		return;
+	if (v_norm) /* before k is normed in place: v may be k */
+		norm_rows(p, l->v_is_k ? s->k : s->v, NULL, s->v, p->n * l->n_head_kv, hd, 1);
+	norm_rows(p, s->k, w->k_norm, s->k, p->n * l->n_head_kv, hd, 1);
+	rope(p, s->k, w->inv_freq, l->n_head_kv, hd);
+	op_kv_append(&p->e, (struct kv_append_params){.at = p->at, .k = s->k, .v = s->v, .kv = *kv, .n_tokens = p->n});
+}
+
+/* k and v of the layer, which the next one overwrites, to where another device finds them. */
+static void leave_kv(struct pass *p, int i)
+{
+	const struct model_layer *l = &p->f->model->layers[i];
+	size_t bytes = (size_t)p->n * (size_t)l->n_head_kv * (size_t)l->head_dim * sizeof(float);
+	op_copy(&p->e, p->out->k[i], p->f->scratch.k, bytes);
+	op_copy(&p->e, p->out->v[i], p->f->scratch.v, bytes);
+}
+
+static void attend(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct model_layer *l = &m->layers[i];
+	const struct forward_scratch *s = &p->f->scratch;
+	int window = l->sliding ? m->window : 0;
+	if (p->tokens) {
+		if (p->f->snapkv)
+			snapkv_take(p->f->snapkv, &p->e, i, p->at.host.pos, p->n, s->q);
+		op_attention_prefill(&p->e, (struct attention_prefill_params){.at = p->at,
+									      .q = s->q,
+									      .kv = p->f->cache->layers[i],
+									      .y = s->attn,
+									      .n_tokens = p->n,
+									      .n_heads = l->n_head,
+									      .window = window,
+									      .scale = m->attention_scale});
+		return;
+	}
+	int n_splits = p->f->bucket;
+	if (window && splits_for(window) < n_splits)
+		n_splits = splits_for(window);
+	struct attention_split_params split = {.at = p->at,
+					       .q = s->q,
+					       .kv = p->f->cache->layers[i],
+					       .partial = s->partial,
+					       .n_heads = l->n_head,
+					       .window = window,
+					       .split_len = SPLIT_LEN,
+					       .n_splits = n_splits,
+					       .scale = m->attention_scale};
+	if (p->fused) {
+		op_attention(&p->e, (struct attention_params){.split = split, .y = s->attn});
+		return;
+	}
+	op_attention_split(&p->e, split);
+	op_attention_combine(&p->e, (struct attention_combine_params){.partial = s->partial,
+								      .y = s->attn,
+								      .n_heads = l->n_head,
+								      .head_dim = l->head_dim,
+								      .n_splits = n_splits});
+}
+
+/* sub = down . (act(gate . x) * up . x), x = rms_norm(h) */
+static void dense_ffn(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct layer_weights *w = &p->f->weights->layers[i];
+	const struct forward_scratch *s = &p->f->scratch;
+	int n_ff = m->layers[i].n_ff;
+	if (p->fused) {
+		op_norm_gated(&p->e, (struct norm_gated_params){.x = s->h,
+								.weight = w->ffn_norm,
+								.normed = s->normed,
+								.w_gate = w->gate,
+								.w_up = w->up,
+								.gate = s->gate,
+								.up = s->up,
+								.y = s->gate,
+								.n_tokens = p->n,
+								.n = m->n_embd,
+								.act = m->arch == MODEL_QWEN3 ? ACTIVATION_SILU
+											      : ACTIVATION_GELU_TANH,
+								.eps = m->eps});
+	} else {
+		norm(p, s->h, w->ffn_norm, s->normed);
+		linear(p, &w->gate, s->normed, s->gate);
+		linear(p, &w->up, s->normed, s->up);
+		gated(p, s->gate, s->up, n_ff, s->gate, p->n, n_ff, n_ff);
+	}
+	linear(p, &w->down, s->gate, s->sub);
+}
+
+/* routed = the experts' weighted sum for h */
+static void experts(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct layer_weights *w = &p->f->weights->layers[i];
+	const struct forward_scratch *s = &p->f->scratch;
+	int used = m->n_expert_used, n_ff = m->n_ff_expert;
+	norm_rows(p, s->h, w->router_scale, s->normed, p->n, m->n_embd, 1.0f / sqrtf((float)m->n_embd));
+	linear(p, &w->router, s->normed, s->router);
+	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
+						      .expert_scale = w->down_exps_scale,
+						      .ids = s->ids,
+						      .weights = s->expert_weights,
+						      .n_tokens = p->n,
+						      .n_expert = m->n_expert,
+						      .n_used = used});
+	norm(p, s->h, w->pre_ffw_norm_2, s->normed);
+	if (p->fused) {
+		op_experts_gated(&p->e, (struct experts_gated_params){.w = w->gate_up_exps,
+								      .ids = s->ids,
+								      .x = s->normed,
+								      .gate_up = s->expert_gate_up,
+								      .y = s->expert_act,
+								      .n_tokens = p->n,
+								      .n_used = used,
+								      .act = ACTIVATION_GELU_TANH});
+	} else {
+		op_matmul_experts(&p->e, (struct matmul_experts_params){.w = w->gate_up_exps,
+									.ids = s->ids,
+									.x = s->normed,
+									.y = s->expert_gate_up,
+									.n_tokens = p->n,
+									.n_used = used});
+		gated(p, s->expert_gate_up, s->expert_gate_up + n_ff, 2 * n_ff, s->expert_act, p->n * used, n_ff,
+		      2 * n_ff);
+	}
+	op_matmul_experts(&p->e, (struct matmul_experts_params){.w = w->down_exps,
+								.ids = s->ids,
+								.x = s->expert_act,
+								.y = s->expert_out,
+								.n_tokens = p->n,
+								.n_used = used,
+								.x_per_expert = 1});
+	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
+						  .weights = s->expert_weights,
+						  .y = s->routed,
+						  .n_tokens = p->n,
+						  .n_used = used,
+						  .n = m->n_embd});
+}
+
+/* h += rms_norm(proj . (gelu(inp_gate . h) * ple[i])), then the layer's scale */
+static void per_layer_embedding(struct pass *p, int i, float scale)
+{
+	const struct model *m = p->f->model;
+	const struct layer_weights *w = &p->f->weights->layers[i];
+	const struct forward_scratch *s = &p->f->scratch;
+	const float *ple = s->ple + (size_t)(i - p->f->ple_first) * (size_t)m->n_ple;
+	int stride = (m->n_layer - p->f->ple_first) * m->n_ple;
+	if (p->fused) {
+		op_matmul_gated(&p->e, (struct matmul_gated_params){.w = w->inp_gate,
+								    .x = s->h,
+								    .up = ple,
+								    .gate = s->ple_gate,
+								    .y = s->ple_gate,
+								    .n_tokens = p->n,
+								    .up_stride = stride,
+								    .act = ACTIVATION_GELU_TANH});
+	} else {
+		linear(p, &w->inp_gate, s->h, s->ple_gate);
+		gated(p, s->ple_gate, ple, stride, s->ple_gate, p->n, m->n_ple, m->n_ple);
+	}
+	linear(p, &w->proj, s->ple_gate, s->sub);
+	add_normed(p, s->h, s->sub, w->post_norm, s->h, p->n, m->n_embd, m->eps, scale);
+}
+
+static void trace_row(struct pass *p, int row_of_trace, const float *from)
+{
+	const struct forward *f = p->f;
+	size_t e = (size_t)f->model->n_embd;
+	if (f->trace)
+		op_copy(&p->e, f->scratch.trace + (size_t)row_of_trace * e, from + (size_t)(p->n - 1) * e,
+			e * sizeof(float));
+}
+
+static void layer(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct layer_weights *w = &p->f->weights->layers[i];
+	const struct forward_scratch *s = &p->f->scratch;
+	int e = m->n_embd, all = p->n * e;
+	trace_row(p, i, s->h);
+	qkv(p, i);
+	if (p->out && p->out->k[i])
+		leave_kv(p, i);
+	attend(p, i);
+	linear(p, &w->o, s->attn, s->sub);
+	if (m->arch == MODEL_QWEN3) {
+		add(p, s->h, s->sub, s->h, all, 1);
+		dense_ffn(p, i);
+		add(p, s->h, s->sub, s->h, all, 1);
+		return;
+	}
+	add_normed(p, s->h, s->sub, w->post_attention_norm, s->h, p->n, e, m->eps, 1);
+	dense_ffn(p, i);
+	if (m->n_expert) {
+		norm(p, s->sub, w->post_ffw_norm_1, s->dense);
+		experts(p, i);
+		add_normed(p, s->dense, s->routed, w->post_ffw_norm_2, s->sub, p->n, e, m->eps, 1);
+	}
+	float scale = w->output_scale;
+	add_normed(p, s->h, s->sub, w->post_ffw_norm, s->h, p->n, e, m->eps, m->n_ple ? 1 : scale);
+	if (m->n_ple)
+		per_layer_embedding(p, i, scale);
+}
+
+void pass_layer(struct pass *p, int i)
+{
+	nvtx_push("layer", i);
+	layer(p, i);
+	nvtx_pop();
+}
+
+void pass_embed(struct pass *p)
+{
+	const struct model *m = p->f->model;
+	const struct weights *w = p->f->weights;
+	const struct forward_scratch *s = &p->f->scratch;
+	op_embed(&p->e, (struct embed_params){.at = p->at,
+					      .tokens = p->tokens,
+					      .table = w->token_embd,
+					      .y = s->h,
+					      .n_tokens = p->n,
+					      .scale = m->embed_scale});
+	if (!m->n_ple)
+		return;
+	op_embed(&p->e, (struct embed_params){.at = p->at,
+					      .tokens = p->tokens,
+					      .table = w->per_layer_token_embd,
+					      .y = s->ple,
+					      .n_tokens = p->n,
+					      .scale = sqrtf((float)m->n_ple)});
+	linear(p, &w->per_layer_model_proj, s->h, s->ple_proj);
+	/* norm(x / sqrt(n_embd)) is norm(x) with eps * n_embd: one pass less over x. */
+	add_normed(p, s->ple, s->ple_proj, w->per_layer_proj_norm, s->ple, p->n * m->n_layer, m->n_ple,
+		   m->eps * (float)m->n_embd, 0.70710678f);
+}
+
+void pass_head(struct pass *p, const float *h)
+{
+	const struct model *m = p->f->model;
+	const struct weights *w = p->f->weights;
+	const struct forward_scratch *s = &p->f->scratch;
+	if (p->fused) {
+		op_norm_matmul(&p->e, (struct norm_matmul_params){.x = h,
+								  .weight = w->output_norm,
+								  .normed = s->normed,
+								  .w = {w->output},
+								  .y = {s->logits},
+								  .n_matmuls = 1,
+								  .n_tokens = p->n,
+								  .n = m->n_embd,
+								  .eps = m->eps,
+								  .cap = m->softcap});
+	} else {
+		norm(p, h, w->output_norm, s->normed);
+		linear(p, &w->output, s->normed, s->logits);
+		if (m->softcap > 0)
+			op_softcap(&p->e,
+				   (struct softcap_params){.x = s->logits, .n = p->n * m->n_vocab, .cap = m->softcap});
+	}
+	trace_row(p, m->n_layer, s->normed);
+}
+
+int forward_bucket(const struct forward *f, const struct step *step)
+{
+	int n_keys = step->pos - step->evicted + 1;
+	assert(n_keys <= f->cache->capacity);
+	(void)f;
+	return power_of_two(splits_for(n_keys));
+}

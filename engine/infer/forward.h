@@ -1,0 +1,115 @@
+/*
+ * The forward pass: which kernels, in which order, over which buffers. forward.c alone
+ * knows the models' mathematics; nothing here names a backend.
+ *
+ * A chunk of prefill runs the primitives over up to `batch` rows. A decoded token is
+ * emitted as a graph_emit function, so that graph.c can launch it, capture it, or emit it
+ * again. Both go stage by stage: a stage is what one device does in a row. A model on one
+ * device is one stage, from the embedding gather to the logits.
+ */
+#ifndef GEMMARK_ENGINE_INFER_FORWARD_H
+#define GEMMARK_ENGINE_INFER_FORWARD_H
+
+#include <stdbool.h>
+
+#include "engine/device/graph.h"
+#include "engine/infer/crossing.h"
+#include "engine/infer/kv_cache.h"
+#include "engine/infer/snapkv.h"
+#include "engine/infer/weights.h"
+#include "engine/model/model.h"
+
+enum fusion { FUSION_NONE, FUSION_FULL };
+
+/* "none", "full"; -1 for neither */
+const char *fusion_name(enum fusion f);
+int fusion_parse(const char *name);
+
+/* Activations, on the device. T = batch rows. */
+struct forward_scratch {
+	int *tokens;           /* (T) */
+	float *h;              /* (T, n_embd): the residual stream */
+	float *normed;         /* (T, n_embd) */
+	float *sub;            /* (T, n_embd): a sublayer's output */
+	float *sub_norm;       /* (T, n_embd): the same, normed */
+	float *q;              /* (T, max n_head * head_dim) */
+	float *k;              /* (T, max n_head_kv * head_dim) */
+	float *v;              /* as k */
+	float *attn;           /* as q */
+	float *partial;        /* (max n_head, max splits, max head_dim + 2) */
+	float *gate;           /* (T, max n_ff) */
+	float *up;             /* as gate */
+	float *ple;            /* (T, n_layer - ple_first, n_ple) */
+	float *ple_proj;       /* as ple; where the device embeds */
+	float *ple_gate;       /* (T, n_ple) */
+	float *router;         /* (T, n_expert) */
+	float *routed;         /* (T, n_embd): the experts' weighted sum */
+	float *dense;          /* (T, n_embd): the dense branch beside the experts */
+	int *ids;              /* (T, n_expert_used) */
+	float *expert_weights; /* (T, n_expert_used) */
+	float *expert_gate_up; /* (T, n_expert_used, 2 * n_ff_expert) */
+	float *expert_act;     /* (T, n_expert_used, n_ff_expert) */
+	float *expert_out;     /* (T, n_expert_used, n_embd) */
+	float *logits;         /* (logit_rows, n_vocab); where the device has the head */
+	float *trace;          /* (n_layer + 1, n_embd) */
+};
+
+/* What a device needs for its part of the model. */
+struct forward {
+	const struct model *model;
+	struct model_range range; /* that part */
+	const struct weights *weights;
+	struct kv_cache *cache;
+	struct snapkv *snapkv; /* gets the queries of prefilled tokens; null: nobody wants them */
+	struct device *device;
+	int batch;      /* longest chunk */
+	int logit_rows; /* rows of logits computed at once; 0 without the head */
+	int ple_first;  /* the first layer that scratch.ple has rows of */
+	enum fusion fusion;
+	bool trace; /* copy each layer's input (last row) and the final norm to scratch.trace */
+	int bucket; /* of the token that is about to be emitted; see forward_bucket */
+	struct forward_scratch scratch;
+	void *arena; /* what scratch points into */
+	size_t arena_bytes;
+};
+
+/* Allocates all scratch. Everything pointed to outlives f. */
+int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
+		 struct kv_cache *cache, struct device *d, int batch, struct error *err);
+/* Also valid on a zeroed struct. */
+void forward_close(struct forward *f);
+/* Bytes of that scratch, for a cache of so many positions. */
+size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch);
+
+/* A part of the forward's range that runs in a row, and what it takes from and leaves for other devices. */
+struct forward_stage {
+	struct forward *forward;
+	struct model_range range;
+	const struct crossing_end *in;  /* null where the range embeds */
+	const struct crossing_end *out; /* null where it is the last */
+};
+
+/* A chunk on its way through the stages. */
+struct forward_rows {
+	int n;    /* tokens of the chunk */
+	int pos;  /* of the first */
+	int kept; /* so many of the last ones are still computed; the caller starts with all */
+};
+
+/*
+ * Enqueues the stage for the chunk; where it embeds, the ids are in scratch.tokens. Behind the last stage the
+ * residual stream of the chunk's last n_out (0 .. n) tokens is in the first rows of its scratch.h. Layers at the end
+ * that read other layers' caches and write none (20 of E2B's 35) run for those n_out only, and for those of the
+ * last rows whose queries SnapKV observes.
+ * The caller advances the cache, and waits for a stage before it enqueues the next.
+ */
+int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err);
+/* Enqueues the head for rows [first, first + n) of scratch.h, n <= logit_rows, into scratch.logits. */
+int forward_head(struct forward *f, int first, int n, struct error *err);
+
+/* The attention bucket of a token: how many splits its global layers are launched with, a power of two. */
+int forward_bucket(const struct forward *f, const struct step *step);
+/* A graph_emit: ctx is the stage, whose forward's bucket must be that of the token. Logits land in scratch.logits. */
+int forward_token(void *ctx, const struct at *at, struct error *err);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * What one device does in a row of a token or a chunk: what comes before and behind its
+ * layers, and which rows of a chunk go through them.
+ */
+#include <assert.h>
+
+#include "engine/infer/forward_pass.h"
+
+/* ---- crossings ---- */
+
+/* K and V of n rows at p->at, for the layers of this device that attend them. */
+static void arrive_kv(struct pass *p, const struct crossing_end *in, int begin)
+{
+	for (int i = 0; i < begin; i++)
+		if (in->k[i])
+			op_kv_append(&p->e, (struct kv_append_params){.at = p->at,
+								      .k = in->k[i],
+								      .v = in->v[i],
+								      .kv = p->f->cache->layers[i],
+								      .n_tokens = p->n});
+}
+
+static void arrive_rows(struct pass *p, const struct crossing_end *in)
+{
+	const struct model *m = p->f->model;
+	size_t n = (size_t)p->n, ple = (size_t)(m->n_layer - p->f->ple_first) * (size_t)m->n_ple;
+	op_copy(&p->e, p->f->scratch.h, in->h, n * (size_t)m->n_embd * sizeof(float));
+	if (in->ple)
+		op_copy(&p->e, p->f->scratch.ple, in->ple, n * ple * sizeof(float));
+}
+
+/* The rows as layer `end` takes them. Their keys and values were left layer by layer. */
+static void leave_rows(struct pass *p, int end)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	const struct crossing_end *out = p->out;
+	size_t ple = (size_t)(m->n_layer - p->f->ple_first) * (size_t)m->n_ple;
+	size_t skip = (size_t)(end - p->f->ple_first) * (size_t)m->n_ple, rest = ple - skip;
+	op_copy(&p->e, out->h, s->h, (size_t)p->n * (size_t)m->n_embd * sizeof(float));
+	for (size_t t = 0; out->ple && t < (size_t)p->n; t++)
+		op_copy(&p->e, out->ple + t * rest, s->ple + t * ple + skip, rest * sizeof(float));
+}
+
+/* ---- a chunk ---- */
+
+/* Goes on with the last n rows only, at the front of the buffers, where that saves rows enough. */
+static void keep_last(struct pass *p, int n)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	size_t e = (size_t)m->n_embd, ple = (size_t)(m->n_layer - p->f->ple_first) * (size_t)m->n_ple;
+	size_t skip = (size_t)(p->n - n);
+	if (p->n < 2 * n)
+		return; /* the copies would overlap */
+	if (n) {
+		op_copy(&p->e, s->h, s->h + skip * e, (size_t)n * e * sizeof(float));
+		if (ple)
+			op_copy(&p->e, s->ple, s->ple + skip * ple, (size_t)n * ple * sizeof(float));
+	}
+	p->at.host.pos += p->n - n;
+	p->n = n;
+}
+
+/* The last n rows of h to its front. */
+static void trim(struct pass *p, int n)
+{
+	size_t e = (size_t)p->f->model->n_embd, skip = (size_t)(p->n - n);
+	float *h = p->f->scratch.h;
+	for (size_t r = 0; r < (size_t)n && skip; r++) /* row by row: they overlap */
+		op_copy(&p->e, h + r * e, h + (skip + r) * e, e * sizeof(float));
+	p->n = n;
+}
+
+int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err)
+{
+	struct forward *f = g->forward;
+	assert(r->n > 0 && r->n <= f->batch && n_out >= 0 && n_out <= r->kept && r->kept <= r->n);
+	/* Primitives only: fused kernels are shaped for one row. */
+	struct pass p = {.f = f,
+			 .e = {.device = f->device, .err = err},
+			 .at = {.host = {.pos = r->pos, .evicted = f->cache->evicted}},
+			 .tokens = f->scratch.tokens,
+			 .out = g->out,
+			 .n = r->n};
+	int i = g->range.begin, reader = model_first_reader(f->model);
+	int observed = f->snapkv ? snapkv_rows(f->snapkv, r->pos, r->n) : 0;
+	if (g->in)
+		arrive_kv(&p, g->in, i);
+	p.at.host.pos += r->n - r->kept;
+	p.n = r->kept;
+	if (g->range.embed)
+		pass_embed(&p);
+	else if (p.n)
+		arrive_rows(&p, g->in);
+	for (; i < g->range.end && i < reader; i++)
+		pass_layer(&p, i);
+	if (i >= reader)
+		keep_last(&p, n_out > observed ? n_out : observed);
+	for (; i < g->range.end && p.n; i++)
+		pass_layer(&p, i);
+	if (f->snapkv && i == g->range.end && g->range.begin < i)
+		snapkv_advance(f->snapkv, r->pos, r->n);
+	if (i == f->model->n_layer)
+		trim(&p, n_out);
+	if (g->out && p.n)
+		leave_rows(&p, g->range.end);
+	r->kept = p.n;
+	return p.e.rc;
+}
+
+int forward_head(struct forward *f, int first, int n, struct error *err)
+{
+	assert(n > 0 && n <= f->logit_rows && first + n <= f->batch);
+	struct pass p = {.f = f, .e = {.device = f->device, .err = err}, .n = n};
+	pass_head(&p, f->scratch.h + (size_t)first * (size_t)f->model->n_embd);
+	return p.e.rc;
+}
+
+/* ---- a token ---- */
+
+int forward_token(void *ctx, const struct at *at, struct error *err)
+{
+	const struct forward_stage *g = ctx;
+	struct forward *f = g->forward;
+	struct pass p = {.f = f,
+			 .e = {.device = f->device, .err = err},
+			 .at = *at,
+			 .out = g->out,
+			 .n = 1,
+			 .fused = f->fusion == FUSION_FULL};
+	if (g->range.embed) {
+		pass_embed(&p);
+	} else {
+		arrive_kv(&p, g->in, g->range.begin);
+		arrive_rows(&p, g->in);
+	}
+	for (int i = g->range.begin; i < g->range.end; i++)
+		pass_layer(&p, i);
+	if (g->range.head)
+		pass_head(&p, f->scratch.h);
+	if (g->out)
+		leave_rows(&p, g->range.end);
+	return p.e.rc;
+}

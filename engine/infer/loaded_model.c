@@ -1,0 +1,188 @@
+#include "engine/infer/loaded_model.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/device/nvtx.h"
+
+enum { DEFAULT_BATCH = 512 };
+
+static int batch_of(const struct session_options *o)
+{
+	return o->batch > 0 ? o->batch : DEFAULT_BATCH;
+}
+
+int loaded_model_batch(const struct session_options *o, int context)
+{
+	int batch = batch_of(o);
+	return batch < context ? batch : context;
+}
+
+static int larger(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+int loaded_model_cuda_options(const struct model *m, int n_layers, const struct session_options *o,
+			      struct cuda_open_options *out, struct error *err)
+{
+	enum { HEAD_DIMS = sizeof out->dims.head_dims / sizeof *out->dims.head_dims };
+	*out = (struct cuda_open_options){
+		.dims = {.k_type = o->k_type, .v_type = o->v_type, .n_embd = m->n_embd},
+		.pdl = o->pdl,
+		.prefill = o->prefill,
+		.batch = batch_of(o),
+		.n_in_max = larger(m->n_embd, m->n_ple),
+	};
+	struct cuda_dims *dims = &out->dims;
+	for (int i = 0; i < n_layers; i++) {
+		const struct model_layer *l = &m->layers[i];
+		out->n_in_max = larger(out->n_in_max, larger(l->n_ff, l->n_head * l->head_dim));
+		int j = 0;
+		while (j < dims->n_head_dims && dims->head_dims[j] != l->head_dim)
+			j++;
+		if (j < dims->n_head_dims)
+			continue;
+		if (j == HEAD_DIMS)
+			return error_set(err, ERROR_UNSUPPORTED, "the CUDA kernels take at most %d head dimensions",
+					 HEAD_DIMS);
+		dims->head_dims[dims->n_head_dims++] = l->head_dim;
+	}
+	return 0;
+}
+
+int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_host,
+			struct model_range out[LOADED_PARTS_MAX], int *head_part)
+{
+	int all = m->n_layer;
+	*head_part = 0;
+	if (n_gpu_layers == 0 || (n_gpu_layers == all && !head_on_host)) {
+		out[0] = model_whole(m);
+		return 1;
+	}
+	*head_part = head_on_host;
+	out[0] = (struct model_range){.end = n_gpu_layers, .embed = true, .head = !head_on_host};
+	out[1] = (struct model_range){.begin = n_gpu_layers, .end = all, .head = head_on_host};
+	return 2;
+}
+
+/* A table that is only gathered from is not worth the memory of a device that lacks some already. */
+struct weights_on_host loaded_model_on_host(const struct session_options *o, int n_gpu_layers, int n_parts)
+{
+	return (struct weights_on_host){
+		.token_embd = n_parts > 1,
+		.per_layer_token_embd = o->ple_on_host && n_gpu_layers,
+	};
+}
+
+static int resolve_layers(struct loaded_model *m, struct error *err)
+{
+	const struct session_options *o = &m->options;
+	int n = o->n_gpu_layers, all = m->model.n_layer;
+	if (n < -1 || o->n_threads < 0)
+		return error_set(err, ERROR_INPUT, "%d GPU layers with %d threads makes no sense", n, o->n_threads);
+	struct error why = {0};
+	if (n == -1 && device_cuda_probe(&why)) {
+		snprintf(m->gpu_reason, sizeof m->gpu_reason, "%.255s", why.text);
+		n = 0;
+	}
+	struct model_range ranges[LOADED_PARTS_MAX];
+	m->n_gpu_layers = n == -1 || n > all ? all : n;
+	m->n_parts = loaded_model_divide(&m->model, m->n_gpu_layers, o->head_on_host, ranges, &m->head_part);
+	for (int i = 0; i < m->n_parts; i++)
+		m->parts[i].range = ranges[i];
+	return 0;
+}
+
+static int open_devices(struct loaded_model *m, struct error *err)
+{
+	const struct session_options *o = &m->options;
+	for (int i = 0; i < m->n_parts; i++) {
+		struct loaded_part *part = &m->parts[i];
+		bool gpu = i == 0 && m->n_gpu_layers > 0;
+		int rc;
+		if (!part->device) {
+			struct cuda_open_options cuda;
+			if (!gpu)
+				rc = device_host_open(&part->device, o->n_threads, err);
+			else if (!(rc = loaded_model_cuda_options(&m->model, part->range.end, o, &cuda, err)) &&
+				 (rc = device_cuda_open(&part->device, &cuda, err)))
+				error_prefix(err, rc, "-ngl %d", o->n_gpu_layers);
+			if (rc)
+				return rc;
+			part->owns_device = true;
+		}
+		size_t used = strlen(m->device_name);
+		snprintf(m->device_name + used, sizeof m->device_name - used, "%s%s", used ? "+" : "",
+			 part->device->ops->name);
+	}
+	return 0;
+}
+
+static int load_weights(struct loaded_model *m, struct error *err)
+{
+	const struct weights_on_host on_host = loaded_model_on_host(&m->options, m->n_gpu_layers, m->n_parts);
+	int rc = 0;
+	for (int i = 0; i < m->n_parts && !rc; i++) {
+		struct loaded_part *part = &m->parts[i];
+		rc = weights_open(&part->weights, &m->model, &part->range, part->device, &on_host, err);
+	}
+	return rc;
+}
+
+int loaded_model_open_on(struct loaded_model **out, const char *path, const struct session_options *o,
+			 struct device *first, struct device *host, struct error *err)
+{
+	*out = NULL;
+	struct loaded_model *m = calloc(1, sizeof *m);
+	if (!m)
+		return error_set(err, ERROR_MEMORY, "no memory for a model");
+	int64_t t0 = clock_ns();
+	m->options = *o;
+	m->options.batch = batch_of(o);
+	nvtx_push("load", 0);
+	int rc;
+	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)))
+		goto fail;
+	m->parts[0].device = m->n_gpu_layers ? first : host;
+	m->parts[1].device = host;
+	if ((rc = open_devices(m, err)) || (rc = load_weights(m, err)))
+		goto fail;
+	m->load_us = (double)(clock_ns() - t0) * 1e-3;
+	nvtx_pop();
+	*out = m;
+	return 0;
+fail:
+	nvtx_pop();
+	loaded_model_close(m);
+	return rc;
+}
+
+int loaded_model_open(struct loaded_model **out, const char *path, const struct session_options *o, struct error *err)
+{
+	return loaded_model_open_on(out, path, o, NULL, NULL, err);
+}
+
+void loaded_model_close(struct loaded_model *m)
+{
+	if (!m)
+		return;
+	assert(m->n_sessions == 0);
+	for (int i = m->n_parts - 1; i >= 0; i--) {
+		struct loaded_part *part = &m->parts[i];
+		weights_close(&part->weights);
+		if (part->owns_device)
+			part->device->ops->close(part->device);
+	}
+	model_close(&m->model);
+	free(m);
+}
+
+int loaded_model_threads(const struct loaded_model *m)
+{
+	const struct device *last = m->parts[m->n_parts - 1].device;
+	return last->ops->host_memory ? device_host_threads(last) : 1;
+}

@@ -1,0 +1,141 @@
+#include "engine/infer/placement_plan.h"
+
+#include "engine/cuda/device_cuda.h"
+#include "engine/device/graph.h"
+#include "engine/infer/crossing.h"
+#include "engine/infer/forward.h"
+#include "engine/infer/kv_cache.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/pipeline.h"
+#include "engine/infer/weights.h"
+
+static void merge(struct byte_count *to, const struct byte_count *from)
+{
+	to->bytes += from->bytes;
+	to->taken += from->taken;
+}
+
+/* The side of an item that a device's allocations are on. */
+static struct byte_count *side(struct placement_plan *p, enum placement_item item, bool gpu)
+{
+	return gpu ? &p->items[item].gpu : &p->items[item].host;
+}
+
+static int add_weights(struct placement_plan *p, const struct model *m, const struct model_range *r, bool gpu,
+		       const struct weights_on_host *on_host, struct error *err)
+{
+	static const enum placement_item items[WEIGHTS_GROUP_COUNT] = {
+		[WEIGHTS_LAYERS] = PLACEMENT_LAYERS,       [WEIGHTS_EMBEDDING] = PLACEMENT_EMBEDDING,
+		[WEIGHTS_PLE_TABLE] = PLACEMENT_PLE_TABLE, [WEIGHTS_PLE_PROJECTION] = PLACEMENT_PLE_PROJECTION,
+		[WEIGHTS_HEAD] = PLACEMENT_HEAD,
+	};
+	struct weights_bytes w;
+	int rc = weights_measure(&w, m, r, !gpu, on_host, err);
+	for (int g = 0; g < WEIGHTS_GROUP_COUNT && !rc; g++) {
+		merge(side(p, items[g], gpu), &w.device[g]);
+		p->items[items[g]].pinned += w.mapped[g];
+		p->items[items[g]].in_place += w.in_place[g];
+	}
+	return rc;
+}
+
+/* One device's part, as open_part of pipeline.c opens it. */
+static int add_part(struct placement_plan *p, const struct model *m, const struct model_range *r, bool gpu,
+		    const struct weights_on_host *on_host, struct error *err)
+{
+	struct kv_cache_bytes kv;
+	int rc = add_weights(p, m, r, gpu, on_host, err);
+	kv_cache_measure(&kv, m, r, p->context, p->batch, p->k_type, p->v_type);
+	merge(side(p, PLACEMENT_KV, gpu), &kv.own);
+	merge(side(p, PLACEMENT_KV_MIRRORED, gpu), &kv.mirrored);
+	merge(side(p, PLACEMENT_KV_CHECKPOINT, gpu), &kv.checkpoint);
+	byte_count_add(side(p, PLACEMENT_ACTIVATIONS, gpu), forward_scratch_bytes(m, r, p->context, p->batch));
+	*(gpu ? &p->n_kv_gpu : &p->n_kv_host) += kv.n_own;
+	p->n_kv_mirrored += kv.n_mirrored;
+	return rc;
+}
+
+static int add_prompts(struct placement_plan *p, const struct model *m, const struct session_options *o,
+		       struct error *err)
+{
+	struct cuda_open_options cuda;
+	int rc = loaded_model_cuda_options(m, p->n_gpu_layers, o, &cuda, err);
+	if (rc)
+		return rc;
+	const struct cuda_prefill_bytes bytes = device_cuda_prefill_bytes(&cuda);
+	struct byte_count *to = &p->items[PLACEMENT_PROMPTS].gpu;
+	byte_count_add(to, bytes.workspace);
+	byte_count_add(to, bytes.weights);
+	byte_count_add(to, bytes.activations);
+	return 0;
+}
+
+int placement_plan(struct placement_plan *p, const struct model *m, const struct session_options *o, int n_gpu_layers,
+		   int context, struct error *err)
+{
+	context = context > 0 ? context : m->n_context;
+	*p = (struct placement_plan){
+		.n_layer = m->n_layer,
+		.n_gpu_layers = n_gpu_layers,
+		.context = context,
+		.batch = loaded_model_batch(o, context),
+		.k_type = o->k_type,
+		.v_type = o->v_type,
+		.head_on_host = o->head_on_host,
+	};
+	struct model_range ranges[LOADED_PARTS_MAX];
+	struct pipeline_route route[PIPELINE_STAGES_MAX];
+	int head_part, n_parts = loaded_model_divide(m, n_gpu_layers, o->head_on_host, ranges, &head_part);
+	int n_stages = pipeline_route(m, ranges, n_parts, head_part, route), rc = 0;
+	const struct weights_on_host on_host = loaded_model_on_host(o, n_gpu_layers, n_parts);
+	for (int i = 0; i < n_parts && !rc; i++)
+		rc = add_part(p, m, &ranges[i], i == 0 && n_gpu_layers > 0, &on_host, err);
+	for (int i = 0; i < n_stages; i++) {
+		bool gpu = route[i].part == 0 && n_gpu_layers > 0;
+		byte_count_add(side(p, PLACEMENT_ACTIVATIONS, gpu), graph_cache_device_bytes());
+		if (i)
+			p->items[PLACEMENT_CROSSING].pinned += crossing_bytes(m, route[i].range.begin, p->batch);
+	}
+	if (n_gpu_layers && !rc)
+		rc = add_prompts(p, m, o, err);
+	for (int i = 0; i < PLACEMENT_ITEM_COUNT; i++) {
+		merge(&p->sum.gpu, &p->items[i].gpu);
+		merge(&p->sum.host, &p->items[i].host);
+		p->sum.pinned += p->items[i].pinned;
+		p->sum.in_place += p->items[i].in_place;
+	}
+	return rc;
+}
+
+size_t placement_plan_gpu_need(const struct placement_plan *p)
+{
+	return p->n_gpu_layers ? p->sum.gpu.taken + PLACEMENT_RESERVE_BYTES : 0;
+}
+
+int placement_plan_most(struct placement_plan *p, const struct model *m, const struct session_options *o, int context,
+			size_t gpu_bytes, struct error *err)
+{
+	/* What the GPU holds grows with its layers: bisect between what fits and the first that does not. */
+	int fits = 0, fails = m->n_layer + 1, rc = 0;
+	while (fails - fits > 1 && !rc) {
+		int n = fails == m->n_layer + 1 ? m->n_layer : fits + (fails - fits) / 2;
+		rc = placement_plan(p, m, o, n, context, err);
+		if (placement_plan_gpu_need(p) <= gpu_bytes)
+			fits = n;
+		else
+			fails = n;
+	}
+	return rc ? rc : placement_plan(p, m, o, fits, context, err);
+}
+
+int placement_plan_check_host(const struct placement_plan *p, size_t host_bytes, struct error *err)
+{
+	size_t need = p->sum.host.bytes + p->sum.pinned;
+	if (!host_bytes || need <= host_bytes)
+		return 0;
+	return error_set(
+		err, ERROR_MEMORY,
+		"a context of %d positions with %d of %d layers on the GPU needs %zu bytes of host memory, %zu "
+		"are available; use a smaller context or cache type",
+		p->context, p->n_gpu_layers, p->n_layer, need, host_bytes);
+}

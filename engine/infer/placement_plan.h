@@ -1,0 +1,76 @@
+/*
+ * What a placement takes of each device's memory, before anything is loaded, and how many layers
+ * a GPU has room for. Counts with the functions that the allocations themselves use:
+ * weights_measure, kv_cache_measure, forward_scratch_bytes, crossing_bytes. Needs no GPU.
+ *
+ * What a GPU's driver takes beside the allocations (module code, cuBLASLt's kernels, graphs, fragments) cannot be known
+ * before: PLACEMENT_RESERVE_BYTES is kept free for it.
+ */
+#ifndef GEMMARK_ENGINE_INFER_PLACEMENT_PLAN_H
+#define GEMMARK_ENGINE_INFER_PLACEMENT_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "engine/device/byte_count.h"
+#include "engine/infer/session.h"
+#include "engine/model/model.h"
+
+#define PLACEMENT_RESERVE_BYTES ((size_t)512 << 20)
+
+enum placement_item {
+	PLACEMENT_LAYERS,
+	PLACEMENT_EMBEDDING,
+	PLACEMENT_PLE_TABLE,
+	PLACEMENT_PLE_PROJECTION,
+	PLACEMENT_HEAD,
+	PLACEMENT_KV,
+	PLACEMENT_KV_MIRRORED,   /* of GPU layers that host layers read */
+	PLACEMENT_KV_CHECKPOINT, /* copies of the rings */
+	PLACEMENT_ACTIVATIONS,   /* and what graphs read the position from */
+	PLACEMENT_PROMPTS,       /* products of a prompt's chunks */
+	PLACEMENT_CROSSING,
+	PLACEMENT_ITEM_COUNT,
+};
+
+struct placement_bytes {
+	struct byte_count gpu;  /* allocated on the GPU */
+	struct byte_count host; /* allocated by the host device */
+	size_t pinned;          /* host memory that the GPU reads */
+	size_t in_place;        /* read by the host where the file is mapped; allocates nothing */
+};
+
+struct placement_plan {
+	int n_layer;
+	int n_gpu_layers;
+	int context;
+	int batch;
+	enum tensor_type k_type, v_type;
+	bool head_on_host;
+	int n_kv_gpu, n_kv_host, n_kv_mirrored; /* caches */
+	struct placement_bytes items[PLACEMENT_ITEM_COUNT];
+	struct placement_bytes sum;
+};
+
+/*
+ * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill.
+ * context <= 0: what the model was trained for. ERROR_UNSUPPORTED where the CUDA kernels cannot run the layers.
+ */
+int placement_plan(struct placement_plan *p, const struct model *m, const struct session_options *o, int n_gpu_layers,
+		   int context, struct error *err);
+
+/* The most layers that leave PLACEMENT_RESERVE_BYTES of gpu_bytes free; 0 where not even one does. Fills *p for it. */
+int placement_plan_most(struct placement_plan *p, const struct model *m, const struct session_options *o, int context,
+			size_t gpu_bytes, struct error *err);
+
+/* Bytes of a GPU that a plan needs, the reserve included; 0 without GPU layers. */
+size_t placement_plan_gpu_need(const struct placement_plan *p);
+
+/*
+ * Whether the host's part of a plan fits host_bytes (0: unknown, it does); ERROR_MEMORY says what it needs. What is
+ * read in place does not count: the page cache gives it back.
+ */
+int placement_plan_check_host(const struct placement_plan *p, size_t host_bytes, struct error *err);
+
+#endif

@@ -1,0 +1,453 @@
+#include "engine/infer/session.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/device/nvtx.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/pipeline.h"
+#include "engine/infer/token_queue.h"
+
+struct session {
+	struct loaded_model *loaded;
+	bool owns_loaded;
+	const struct model *model; /* the loaded one */
+	struct pipeline pipeline;
+	struct snapkv snapkv[LOADED_PARTS_MAX];
+	struct token_queue queue;
+	enum graph_mode mode;
+	float *logits;       /* host, (logit_rows, n_vocab) */
+	bool logits_on_host; /* row logits_row of it is the last token's */
+	int logits_row;      /* of scratch.logits, or of logits once downloaded */
+	bool has_logits;
+	float *trace; /* the caller's; null: off */
+};
+
+void session_options_default(struct session_options *o)
+{
+	*o = (struct session_options){
+		.n_gpu_layers = -1,
+		.k_type = TENSOR_F16,
+		.v_type = TENSOR_F16,
+		.mode = GRAPH_MODE_DIRECT,
+		.fusion = FUSION_FULL,
+		.pdl = true,
+		.prefill = PREFILL_BF16,
+	};
+}
+
+static int open_on(struct session *s, int context, struct error *err)
+{
+	const struct loaded_model *m = s->loaded;
+	int rc = pipeline_open(&s->pipeline, m, context > 0 ? context : m->model.n_context, err);
+	if (rc)
+		return rc;
+	int rows = pipeline_head(&s->pipeline)->logit_rows;
+	s->logits = malloc((size_t)rows * (size_t)m->model.n_vocab * sizeof *s->logits);
+	if (!s->logits)
+		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", m->model.n_vocab);
+	s->mode = m->options.mode;
+	for (int i = 0; i < m->n_parts; i++)
+		s->pipeline.parts[i].forward.snapkv = &s->snapkv[i];
+	return 0;
+}
+
+int session_open_on(struct session **out, struct loaded_model *m, int context, struct error *err)
+{
+	*out = NULL;
+	struct session *s = calloc(1, sizeof *s);
+	if (!s)
+		return error_set(err, ERROR_MEMORY, "no memory for a session");
+	s->loaded = m;
+	s->model = &m->model;
+	m->n_sessions++;
+	for (int i = 0; i < m->n_parts && m->n_sessions == 1; i++)
+		m->parts[i].device->ops->forget_peak(m->parts[i].device);
+	int rc = open_on(s, context, err);
+	if (rc) {
+		session_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err)
+{
+	*out = NULL;
+	struct loaded_model *m;
+	int rc = loaded_model_open(&m, model_path, o, err);
+	if (rc)
+		return rc;
+	if ((rc = session_open_on(out, m, o->context, err)))
+		loaded_model_close(m);
+	else
+		(*out)->owns_loaded = true;
+	return rc;
+}
+
+static void stop_observing(struct session *s)
+{
+	for (int i = 0; i < LOADED_PARTS_MAX; i++)
+		snapkv_close(&s->snapkv[i]);
+}
+
+void session_close(struct session *s)
+{
+	if (!s)
+		return;
+	token_queue_close(&s->queue);
+	pipeline_close(&s->pipeline);
+	stop_observing(s);
+	s->loaded->n_sessions--;
+	if (s->owns_loaded)
+		loaded_model_close(s->loaded);
+	free(s->logits);
+	free(s);
+}
+
+const struct model *session_model(const struct session *s)
+{
+	return s->model;
+}
+
+struct device *session_device(struct session *s)
+{
+	return s->loaded->parts[0].device;
+}
+
+const char *session_device_name(const struct session *s)
+{
+	return s->loaded->device_name;
+}
+
+const char *session_head_device_name(const struct session *s)
+{
+	return s->loaded->parts[s->loaded->head_part].device->ops->name;
+}
+
+int session_threads(const struct session *s)
+{
+	return loaded_model_threads(s->loaded);
+}
+
+int session_gpu_layers(const struct session *s)
+{
+	return s->loaded->n_gpu_layers;
+}
+
+const char *session_gpu_reason(const struct session *s)
+{
+	return s->loaded->gpu_reason;
+}
+
+int session_position(const struct session *s)
+{
+	return pipeline_position(&s->pipeline);
+}
+
+void session_set_mode(struct session *s, enum graph_mode mode)
+{
+	s->mode = mode;
+}
+
+void session_set_fusion(struct session *s, enum fusion fusion)
+{
+	pipeline_set_fusion(&s->pipeline, fusion);
+}
+
+static int check_tokens(const struct session *s, const int *tokens, int n, struct error *err)
+{
+	for (int i = 0; i < n; i++)
+		if (tokens[i] < 0 || tokens[i] >= s->model->n_vocab)
+			return error_set(err, ERROR_INPUT, "token %d (number %d) is not in the vocabulary of %d",
+					 tokens[i], i, s->model->n_vocab);
+	return 0;
+}
+
+static int download_trace(struct session *s, struct error *err)
+{
+	return s->trace ? pipeline_download_trace(&s->pipeline, s->trace, err) : 0;
+}
+
+/* The head over all rows of the chunk into out (host), or over its last row, which the chunk left first. */
+static int chunk_logits(struct session *s, int n, float *out, bool last, struct error *err)
+{
+	struct forward *f = pipeline_head(&s->pipeline);
+	struct device *d = f->device;
+	size_t vocab = (size_t)s->model->n_vocab;
+	int rc;
+	for (int first = 0; out && first < n; first += f->logit_rows) {
+		int rows = n - first < f->logit_rows ? n - first : f->logit_rows;
+		if ((rc = forward_head(f, first, rows, err)) ||
+		    (rc = d->ops->download(d, out + (size_t)first * vocab, f->scratch.logits,
+					   (size_t)rows * vocab * sizeof(float), err)))
+			return rc;
+		s->logits_row = rows - 1;
+	}
+	if (!out && last) {
+		if ((rc = forward_head(f, 0, 1, err)))
+			return rc;
+		s->logits_row = 0;
+	}
+	return 0;
+}
+
+static int prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
+{
+	struct pipeline *p = &s->pipeline;
+	int batch = p->parts[0].forward.batch, rc;
+	for (int done = 0; done < n;) {
+		int chunk = n - done < batch ? n - done : batch;
+		bool last = done + chunk == n;
+		float *rows = logits ? logits + (size_t)done * (size_t)s->model->n_vocab : NULL;
+		pipeline_set_trace(p, s->trace && last);
+		if ((rc = pipeline_chunk(p, tokens + done, chunk, logits ? chunk : last, err)) ||
+		    (rc = chunk_logits(s, chunk, rows, last, err)))
+			return rc;
+		done += chunk;
+	}
+	rc = pipeline_synchronize(p, err);
+	if (rc)
+		return rc;
+	s->has_logits = true;
+	return download_trace(s, err);
+}
+
+int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
+{
+	int rc;
+	if (n < 1)
+		return error_set(err, ERROR_INPUT, "a prefill of %d tokens makes no sense", n);
+	if ((rc = check_tokens(s, tokens, n, err)) || (rc = pipeline_check(&s->pipeline, n, err)))
+		return rc;
+	s->has_logits = s->logits_on_host = false;
+	nvtx_push("prefill", n);
+	rc = prefill(s, tokens, n, logits, err);
+	nvtx_pop();
+	return rc;
+}
+
+static struct token_timing timing_of(const struct pipeline_timing *t)
+{
+	return (struct token_timing){
+		.submit_us = t->submit_us,
+		.device_us = t->device_us,
+		.host_us = t->host_us,
+		.wall_us = t->wall_us,
+		.done_ns = t->done_ns,
+		.event = t->event,
+		.api_launches = (int)t->counters.api_launches,
+		.node_updates = (int)t->counters.node_updates,
+		.kernels = (int)t->counters.kernels,
+		.copies = (int)t->counters.copies,
+	};
+}
+
+int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err)
+{
+	struct pipeline_timing t;
+	int rc;
+	if ((rc = check_tokens(s, &token, 1, err)) || (rc = pipeline_check(&s->pipeline, 1, err)))
+		return rc;
+	s->has_logits = s->logits_on_host = false;
+	pipeline_set_trace(&s->pipeline, s->trace);
+	nvtx_push(graph_mode_name(s->mode), session_position(s));
+	rc = pipeline_token(&s->pipeline, token, s->mode, &t, err);
+	nvtx_pop();
+	if (rc)
+		return rc;
+	s->logits_row = 0;
+	s->has_logits = true;
+	if (timing)
+		*timing = timing_of(&t);
+	return download_trace(s, err);
+}
+
+int session_queue_begin(struct session *s, int n, bool keep_logits, struct error *err)
+{
+	int rc = pipeline_check(&s->pipeline, n, err);
+	if (rc)
+		return rc;
+	s->has_logits = s->logits_on_host = false;
+	pipeline_set_trace(&s->pipeline, false);
+	return token_queue_begin(&s->queue, &s->pipeline, n, keep_logits, err);
+}
+
+int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err)
+{
+	struct pipeline_timing t;
+	int rc = check_tokens(s, &token, 1, err);
+	if (rc)
+		return rc;
+	nvtx_push(graph_mode_name(s->mode), session_position(s));
+	rc = token_queue_add(&s->queue, &s->pipeline, token, s->mode, &t, err);
+	nvtx_pop();
+	if (!rc && timing)
+		*timing = timing_of(&t);
+	return rc;
+}
+
+int session_queue_end(struct session *s, struct error *err)
+{
+	int rc = token_queue_end(&s->queue, err);
+	s->logits_row = 0;
+	s->has_logits = !rc && s->queue.n;
+	return rc;
+}
+
+int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err)
+{
+	return token_queue_times(&s->queue, i, device_us, itl_us, err);
+}
+
+static int check_finite(const struct session *s, const float *logits, int pos, struct error *err)
+{
+	for (int i = 0; i < s->model->n_vocab; i++)
+		if (!isfinite(logits[i]))
+			return error_set(err, ERROR_WRONG, "logit %d of position %d is %g", i, pos, (double)logits[i]);
+	return 0;
+}
+
+int session_queue_logits(struct session *s, int i, const float **logits, struct error *err)
+{
+	const struct token_queue *q = &s->queue;
+	assert(q->keep && i >= 0 && i < q->n);
+	*logits = q->kept + (size_t)i * q->n_vocab;
+	int rc = check_finite(s, *logits, session_position(s) - q->n + i, err);
+	if (rc)
+		*logits = NULL;
+	return rc;
+}
+
+int session_logits(struct session *s, const float **logits, struct error *err)
+{
+	size_t vocab = (size_t)s->model->n_vocab;
+	*logits = NULL;
+	if (!s->has_logits)
+		return error_set(err, ERROR_INPUT, "no token was run yet: there are no logits");
+	if (!s->logits_on_host) {
+		const struct forward *f = pipeline_head(&s->pipeline);
+		int rc = f->device->ops->download(f->device, s->logits,
+						  f->scratch.logits + (size_t)s->logits_row * vocab,
+						  vocab * sizeof(float), err);
+		if (rc)
+			return rc;
+		s->logits_on_host = true;
+	}
+	int rc = check_finite(s, s->logits, session_position(s) - 1, err);
+	if (!rc)
+		*logits = s->logits;
+	return rc;
+}
+
+int session_checkpoint(struct session *s, struct error *err)
+{
+	return pipeline_save(&s->pipeline, err);
+}
+
+int session_rewind(struct session *s, int pos, struct error *err)
+{
+	int rc = pipeline_rewind(&s->pipeline, pos, err);
+	if (rc)
+		return rc;
+	for (int i = 0; i < s->loaded->n_parts; i++)
+		snapkv_rewind(&s->snapkv[i], pos);
+	s->has_logits = s->logits_on_host = false;
+	return 0;
+}
+
+int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err)
+{
+	const struct kv_cache *cache = &s->pipeline.parts[0].cache;
+	const struct loaded_model *m = s->loaded;
+	stop_observing(s);
+	if (!o->budget || end <= o->budget)
+		return 0;
+	if (cache->evicted)
+		return error_set(err, ERROR_INPUT,
+				 "SnapKV evicted %d entries already; rewind to 0 before the next prompt",
+				 cache->evicted);
+	if (cache->pos > end - o->window)
+		return error_set(err, ERROR_INPUT,
+				 "SnapKV observes the tokens from position %d to %d, and this is position %d already",
+				 end - o->window, end, cache->pos);
+	int rc = 0;
+	for (int i = 0; i < m->n_parts && !rc; i++)
+		rc = snapkv_open(&s->snapkv[i], o, s->model, &m->parts[i].range, m->parts[i].device, end, err);
+	if (rc)
+		stop_observing(s);
+	return rc;
+}
+
+int session_evict(struct session *s, struct session_eviction *out, struct error *err)
+{
+	struct device *d = session_device(s);
+	struct kv_cache *caches[LOADED_PARTS_MAX];
+	int n = pipeline_caches(&s->pipeline, caches);
+	const struct kv_cache *cache = caches[0];
+	*out = (struct session_eviction){
+		.entries_before = cache->pos - cache->evicted,
+		.memory_before = d->ops->memory(d).used,
+	};
+	int64_t t0 = clock_ns();
+	if (snapkv_observes(s->snapkv)) {
+		nvtx_push("evict", cache->pos);
+		int rc = snapkv_evict(s->snapkv, caches, n, err);
+		nvtx_pop();
+		if (rc)
+			return rc;
+		stop_observing(s);
+		out->us = (double)(clock_ns() - t0) * 1e-3;
+	}
+	out->entries_after = cache->pos - cache->evicted;
+	out->memory_after = d->ops->memory(d).used;
+	return 0;
+}
+
+int session_evicted(const struct session *s)
+{
+	return s->pipeline.parts[0].cache.evicted;
+}
+
+void session_trace(struct session *s, float *hidden)
+{
+	s->trace = hidden;
+}
+
+struct session_stats session_stats(const struct session *s)
+{
+	const struct loaded_model *m = s->loaded;
+	struct device *first = m->parts[0].device;
+	struct session_stats stats = {
+		.graph = pipeline_graph_stats(&s->pipeline),
+		.memory = first->ops->memory(first),
+		.kv_bytes = pipeline_kv_bytes(&s->pipeline),
+		.decode_weight_bytes = model_decode_bytes(s->model),
+		.crossing_bytes = s->pipeline.crossing_bytes,
+		.load_us = m->load_us,
+	};
+	for (int i = 0; i < m->n_parts; i++) {
+		const struct loaded_part *part = &m->parts[i];
+		stats.weight_bytes += part->weights.bytes;
+		stats.mapped_bytes += part->weights.mapped_bytes;
+		stats.n_narrowed += part->weights.n_narrowed;
+		stats.narrowed_bytes += part->weights.narrowed_bytes;
+		if (part->device->ops->host_memory)
+			stats.host_decode_bytes += model_range_bytes(s->model, &part->range);
+	}
+	return stats;
+}
+
+size_t session_kv_bytes_read(const struct session *s, int pos)
+{
+	return pipeline_kv_bytes_read(&s->pipeline, pos);
+}
+
+const char *session_fallback_reason(const struct session *s)
+{
+	return pipeline_fallback_reason(&s->pipeline);
+}

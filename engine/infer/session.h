@@ -1,0 +1,168 @@
+/*
+ * One model with one cache, on one device or on two: the engine as its users see it.
+ *
+ * A session owns everything it opens; several can share a model that is loaded already. Positions start at 0; prefill
+ * and decode append at the session's position and move it on. One thread per session.
+ */
+#ifndef GEMMARK_ENGINE_INFER_SESSION_H
+#define GEMMARK_ENGINE_INFER_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/device/device.h"
+#include "engine/device/graph.h"
+#include "engine/infer/forward.h"
+#include "engine/infer/snapkv.h"
+#include "engine/model/model.h"
+
+struct session_options {
+	int n_threads;           /* host device threads; 0: one a physical core */
+	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
+	int context;             /* positions that the cache must hold; <= 0: what the model was trained for */
+	int batch;               /* longest prefill chunk; <= 0: 512 */
+	enum tensor_type k_type; /* F32, F16 or BF16 */
+	enum tensor_type v_type;
+	enum graph_mode mode;
+	enum fusion fusion;
+	/* Of the GPU; without one they change nothing. */
+	bool head_on_host; /* the output head runs on the host, whatever the layers do */
+	bool ple_on_host;  /* the per-layer embedding table stays in host memory, read by the GPU */
+	bool pdl;          /* programmatic dependent launch, where the card has it */
+	enum prefill_precision prefill;
+};
+
+/* f16 cache, all layers where they can go, direct, full fusion, batch 512; PLE on the device, PDL, bf16 prefill. */
+void session_options_default(struct session_options *o);
+
+/* Of the last session_decode. Times in microseconds, CLOCK_MONOTONIC_RAW. */
+struct token_timing {
+	double submit_us; /* in the calls that enqueue the token's work, on both devices */
+	double device_us; /* event to event around the work of the first layers' device */
+	double host_us;   /* the same of the host device; device_us where it is alone; 0 where it has nothing to do */
+	double wall_us;   /* first driver call until the token is known complete */
+	int64_t done_ns;  /* CLOCK_MONOTONIC_RAW at completion, for completion-to-completion times */
+	enum graph_event event;
+	int api_launches;
+	int node_updates;
+	int kernels;
+	int copies;
+};
+
+struct session; /* opaque */
+
+struct loaded_model; /* engine/infer/loaded_model.h */
+
+int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err);
+/*
+ * On a model that is loaded and outlives the session, with a context of its own; the rest as the model's
+ * options say. Sessions of one loaded model take turns: what one does waits for what another began.
+ */
+int session_open_on(struct session **out, struct loaded_model *m, int context, struct error *err);
+void session_close(struct session *s);
+
+const struct model *session_model(const struct session *s);
+/* The device of the first layers, for what tests and tools need of it (faults, counters). */
+struct device *session_device(struct session *s);
+/* What the layers run on: "host", "cuda", or "cuda+host". */
+const char *session_device_name(const struct session *s);
+/* The device of the output head: "host" or "cuda". */
+const char *session_head_device_name(const struct session *s);
+/* Threads of the host device; 1 where it has nothing to do. */
+int session_threads(const struct session *s);
+/* Layers on the GPU. */
+int session_gpu_layers(const struct session *s);
+/* Why n_gpu_layers -1 chose the host: "no GPU: libcuda.so.1 not found; ..."; empty where it did not. */
+const char *session_gpu_reason(const struct session *s);
+int session_position(const struct session *s);
+
+/* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
+void session_set_mode(struct session *s, enum graph_mode mode);
+void session_set_fusion(struct session *s, enum fusion fusion);
+
+/*
+ * Appends n tokens in chunks of at most `batch`. logits, where not null, receives
+ * (n, n_vocab): the row after each token; null computes only the last row.
+ */
+int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err);
+
+/* Appends one token in the session's mode. timing may be null. Waits for completion. */
+int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
+
+/*
+ * Tokens behind each other without waiting for each, in the session's mode; see engine/infer/token_queue.h. Between
+ * begin and end only session_enqueue is called. ERROR_UNSUPPORTED on two devices. After a failure: session_rewind.
+ */
+int session_queue_begin(struct session *s, int n, bool keep_logits, struct error *err);
+/* Appends one token; of timing, which may be null, everything but device_us, host_us, wall_us and done_ns. */
+int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err);
+/* Waits until all are complete. */
+int session_queue_end(struct session *s, struct error *err);
+/* Of token i of the queue that ended last; from completion to completion, the first one from session_queue_begin. */
+int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err);
+/* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
+int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
+
+/* The last token's logits, (n_vocab), valid until the next call on s. Fails on NaN or infinity (ERROR_WRONG). */
+int session_logits(struct session *s, const float **logits, struct error *err);
+
+/*
+ * Marks the current position, so that session_rewind can come back to it however
+ * many tokens are decoded in between (the sliding rings are saved).
+ */
+int session_checkpoint(struct session *s, struct error *err);
+/*
+ * Back to `pos`: the checkpoint, or any earlier position that the rings still hold and no eviction thinned out;
+ * 0 always works, and undoes an eviction.
+ */
+int session_rewind(struct session *s, int pos, struct error *err);
+
+/*
+ * SnapKV, engine/infer/snapkv.h. The prompt that is being prefilled ends at position `end`: from here on the queries of
+ * its last `window` tokens are kept. Takes the place of an earlier observation. Options that are off, or a
+ * prompt within the budget: nothing is kept, and session_evict has nothing to do.
+ */
+int session_observe(struct session *s, const struct snapkv_options *o, int end, struct error *err);
+
+struct session_eviction {
+	int entries_before; /* of a KV head of a global layer */
+	int entries_after;
+	double us;            /* the vote, the move and giving memory back */
+	size_t memory_before; /* bytes allocated on the first layers' device, the observed queries among them */
+	size_t memory_after;
+};
+/*
+ * At the observed prompt's end: keeps what its window votes for and gives the rest of the memory back; the
+ * observation ends. Decoding, prefill and checkpoints go on from there. After a failure the session is as it was.
+ */
+int session_evict(struct session *s, struct session_eviction *out, struct error *err);
+/* Entries that an eviction removed in front of the position. */
+int session_evicted(const struct session *s);
+
+/* Hidden states for tests: (n_layer + 1, n_embd) of the last token of the next prefill or decode; null stops it. */
+void session_trace(struct session *s, float *hidden);
+
+/* Totals since opening. */
+struct session_stats {
+	struct graph_stats graph;
+	struct device_memory memory; /* of the first layers' device; its peak: since the first session open now */
+	size_t weight_bytes;         /* on both devices */
+	size_t mapped_bytes;         /* the part of it that stays in host memory, read by the GPU */
+	int n_narrowed;              /* float32 matrices kept as bfloat16, without loss */
+	size_t narrowed_bytes;       /* that this saved */
+	size_t kv_bytes;             /* of the cache, all layers, on both devices */
+	size_t decode_weight_bytes;  /* weight bytes that one decoded token reads */
+	size_t host_decode_bytes;    /* the part of it that the host device reads */
+	size_t crossing_bytes;       /* of activations, keys and values between the devices, for a decoded token */
+	double load_us;              /* of the model */
+};
+struct session_stats session_stats(const struct session *s);
+/* K/V bytes that decoding at position pos reads. */
+size_t session_kv_bytes_read(const struct session *s, int pos);
+/* Why the last fallback to direct launches happened; empty if there was none. */
+const char *session_fallback_reason(const struct session *s);
+
+#endif

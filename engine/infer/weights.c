@@ -1,0 +1,334 @@
+#include "engine/infer/weights.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+/* Keeps the first error; later calls do nothing and return null. */
+struct loader {
+	struct weights *w;
+	const struct model *m;
+	struct error *err;
+	int rc;
+	bool host_memory;             /* of the device */
+	struct weights_bytes *counts; /* not null: nothing is allocated or moved, only counted */
+	enum weights_group group;     /* of what is being loaded */
+};
+
+/* host: null for memory of the device; else it receives where the host writes what the device reads. */
+static void *reserve(struct loader *l, size_t bytes, void **host)
+{
+	struct weights *w = l->w;
+	if (l->rc)
+		return NULL;
+	if (l->counts) {
+		if (host)
+			l->counts->mapped[l->group] += bytes;
+		else
+			byte_count_add(&l->counts->device[l->group], bytes);
+		return NULL;
+	}
+	if (w->n_allocations == w->cap_allocations) {
+		int cap = w->cap_allocations ? 2 * w->cap_allocations : 64;
+		void **grown = realloc(w->allocations, (size_t)cap * sizeof *grown);
+		if (!grown) {
+			l->rc = error_set(l->err, ERROR_MEMORY, "no memory for the list of weights");
+			return NULL;
+		}
+		w->allocations = grown;
+		w->cap_allocations = cap;
+	}
+	const struct device_ops *ops = w->device->ops;
+	void *p;
+	l->rc = host ? ops->alloc_mapped(w->device, bytes, &p, host, l->err) : ops->alloc(w->device, bytes, &p, l->err);
+	if (l->rc)
+		return NULL;
+	w->allocations[w->n_allocations++] = p;
+	return p;
+}
+
+static void *allocate(struct loader *l, size_t bytes)
+{
+	return reserve(l, bytes, NULL);
+}
+
+static const void *place(struct loader *l, const void *bytes, size_t n)
+{
+	struct device *d = l->w->device;
+	if (l->rc)
+		return NULL;
+	if (l->host_memory) {
+		if (l->counts)
+			l->counts->in_place[l->group] += n;
+		return bytes;
+	}
+	void *p = allocate(l, n);
+	if (p)
+		l->rc = d->ops->upload(d, p, bytes, n, l->err);
+	return p;
+}
+
+/* A matrix is brought to its place this much at a time, so that loading needs no second copy of it. */
+enum { CHUNK_BYTES = 32 << 20 };
+
+/* Where a converted matrix goes: written through host where that is not null, else uploaded. */
+struct target {
+	char *device;
+	char *host;
+};
+
+static struct target target(struct loader *l, size_t bytes, bool on_host)
+{
+	struct target t = {0};
+	void *host = NULL;
+	t.device = reserve(l, bytes, on_host ? &host : NULL);
+	t.host = host;
+	if (t.device && on_host)
+		l->w->mapped_bytes += bytes;
+	return t;
+}
+
+static void put(struct loader *l, const struct target *t, size_t offset, const void *bytes, size_t n)
+{
+	struct device *d = l->w->device;
+	if (l->rc)
+		return;
+	if (t->host)
+		memcpy(t->host + offset, bytes, n);
+	else
+		l->rc = d->ops->upload(d, t->device + offset, bytes, n, l->err);
+}
+
+/* Q8_0 as planes, which devices read in wide aligned loads; see cpu_repack_q8_0. */
+static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_host, struct weight *to)
+{
+	enum { CHUNK = CHUNK_BYTES / 32 }; /* blocks */
+	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = t->bytes / block;
+	struct target q = target(l, n_blocks * 32, on_host), d = target(l, n_blocks * sizeof(uint16_t), on_host);
+	if (l->counts)
+		return;
+	int8_t *q_part = malloc((size_t)CHUNK * 32);
+	uint16_t *d_part = malloc(CHUNK * sizeof *d_part);
+	if ((!q_part || !d_part) && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack weights");
+	for (size_t done = 0; done < n_blocks && !l->rc; done += CHUNK) {
+		size_t n = n_blocks - done < CHUNK ? n_blocks - done : CHUNK;
+		cpu_repack_q8_0((const char *)t->data + done * block, q_part, d_part, n);
+		put(l, &q, done * 32, q_part, n * 32);
+		put(l, &d, done * sizeof *d_part, d_part, n * sizeof *d_part);
+	}
+	free(q_part);
+	free(d_part);
+	to->data = q.device;
+	to->scales = d.device;
+}
+
+static bool fits_bf16(const float *x, size_t n)
+{
+	enum { PART = 4096 }; /* most matrices that do not fit say so in the first */
+	const uint32_t *bits = (const uint32_t *)(const void *)x;
+	uint32_t lost = 0;
+	for (size_t done = 0; done < n && !lost; done += PART)
+		for (size_t i = done; i < n && i < done + PART; i++)
+			lost |= bits[i] & 0xffff;
+	return lost == 0;
+}
+
+static void place_narrowed(struct loader *l, const struct gguf_tensor *t, bool on_host, struct weight *to)
+{
+	enum { CHUNK = CHUNK_BYTES / 2 }; /* values */
+	size_t n_values = t->bytes / sizeof(float);
+	const uint32_t *bits = t->data;
+	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
+	if (l->counts)
+		return;
+	uint16_t *part = malloc(CHUNK * sizeof *part);
+	if (!part && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to narrow weights");
+	for (size_t done = 0; done < n_values && !l->rc; done += CHUNK) {
+		size_t n = n_values - done < CHUNK ? n_values - done : CHUNK;
+		for (size_t i = 0; i < n; i++)
+			part[i] = (uint16_t)(bits[done + i] >> 16);
+		put(l, &at, done * sizeof *part, part, n * sizeof *part);
+	}
+	free(part);
+	to->type = TENSOR_BF16;
+	to->data = at.device;
+	l->w->n_narrowed++;
+	l->w->narrowed_bytes += n_values * (sizeof(float) - sizeof *part);
+}
+
+static struct weight matrix_at(struct loader *l, const struct gguf_tensor *t, bool on_host)
+{
+	struct weight to = {0};
+	if (!t || l->rc)
+		return to;
+	struct weights *w = l->w;
+	size_t narrowed = w->narrowed_bytes;
+	to.type = t->type;
+	to.n_in = (int)t->ne[0];
+	to.n_out = (int)t->ne[1];
+	to.n_expert = (int)t->ne[2];
+	if (l->host_memory) {
+		to.data = place(l, t->data, t->bytes);
+	} else if (t->type == TENSOR_Q8_0) {
+		place_planes(l, t, on_host, &to);
+	} else if (t->type == TENSOR_F32 && fits_bf16(t->data, t->bytes / sizeof(float))) {
+		place_narrowed(l, t, on_host, &to);
+	} else {
+		struct target at = target(l, t->bytes, on_host);
+		if (!l->counts)
+			put(l, &at, 0, t->data, t->bytes);
+		to.data = at.device;
+	}
+	w->bytes += t->bytes - (w->narrowed_bytes - narrowed);
+	return to;
+}
+
+static struct weight matrix(struct loader *l, const struct gguf_tensor *t)
+{
+	return matrix_at(l, t, false);
+}
+
+static const float *vector(struct loader *l, const struct gguf_tensor *t)
+{
+	if (!t || l->rc)
+		return NULL;
+	l->w->bytes += t->bytes;
+	return place(l, t->data, t->bytes);
+}
+
+/* base^(-2j / head_dim), divided by the file's factor where there is one. */
+static const float *inverse_frequencies(struct loader *l, double base, int head_dim, const struct gguf_tensor *factors)
+{
+	int n = head_dim / 2;
+	size_t bytes = (size_t)n * sizeof(float);
+	float *out = allocate(l, bytes);
+	if (l->counts)
+		return NULL;
+	float *host = malloc(bytes);
+	if (!host && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for RoPE frequencies");
+	if (!l->rc) {
+		const float *f = factors ? factors->data : NULL;
+		for (int j = 0; j < n; j++) {
+			double freq = pow(base, -2.0 * j / head_dim);
+			host[j] = (float)(f ? freq / (double)f[j] : freq);
+		}
+		l->rc = l->w->device->ops->upload(l->w->device, out, host, bytes, l->err);
+	}
+	free(host);
+	return out;
+}
+
+static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
+{
+	const struct model_layer *from = &l->m->layers[i];
+	struct layer_weights *to = &l->w->layers[i];
+	to->attn_norm = vector(l, from->attn_norm);
+	to->q_norm = vector(l, from->attn_q_norm);
+	to->k_norm = vector(l, from->attn_k_norm);
+	to->post_attention_norm = vector(l, from->post_attention_norm);
+	to->ffn_norm = vector(l, from->ffn_norm);
+	to->post_ffw_norm = vector(l, from->post_ffw_norm);
+	to->post_norm = vector(l, from->post_norm);
+	to->inv_freq = inv_freq[from->sliding];
+	to->q = matrix(l, from->attn_q);
+	to->k = matrix(l, from->attn_k);
+	to->v = matrix(l, from->attn_v);
+	to->o = matrix(l, from->attn_output);
+	to->gate = matrix(l, from->ffn_gate);
+	to->up = matrix(l, from->ffn_up);
+	to->down = matrix(l, from->ffn_down);
+	to->inp_gate = matrix(l, from->inp_gate);
+	to->proj = matrix(l, from->proj);
+	to->output_scale = from->layer_output_scale ? *(const float *)from->layer_output_scale->data : 1.0f;
+	to->router = matrix(l, from->ffn_gate_inp);
+	to->router_scale = vector(l, from->ffn_gate_inp_scale);
+	to->gate_up_exps = matrix(l, from->ffn_gate_up_exps);
+	to->down_exps = matrix(l, from->ffn_down_exps);
+	to->down_exps_scale = vector(l, from->ffn_down_exps_scale);
+	to->pre_ffw_norm_2 = vector(l, from->pre_ffw_norm_2);
+	to->post_ffw_norm_1 = vector(l, from->post_ffw_norm_1);
+	to->post_ffw_norm_2 = vector(l, from->post_ffw_norm_2);
+}
+
+static void load_tables(struct loader *l, const struct model_range *r, const struct weights_on_host *on_host)
+{
+	const struct model *m = l->m;
+	struct weights *w = l->w;
+	bool tied = m->output == m->token_embd;
+	l->group = WEIGHTS_HEAD;
+	if (r->head) {
+		w->output = matrix(l, m->output);
+		w->output_norm = vector(l, m->output_norm);
+	}
+	if (r->embed) {
+		l->group = WEIGHTS_EMBEDDING;
+		w->token_embd = tied && r->head ? w->output : matrix_at(l, m->token_embd, on_host->token_embd);
+		l->group = WEIGHTS_PLE_TABLE;
+		w->per_layer_token_embd = matrix_at(l, m->per_layer_token_embd, on_host->per_layer_token_embd);
+		l->group = WEIGHTS_PLE_PROJECTION;
+		w->per_layer_model_proj = matrix(l, m->per_layer_model_proj);
+		w->per_layer_proj_norm = vector(l, m->per_layer_proj_norm);
+	}
+}
+
+static void load(struct loader *l, const struct model_range *r, const struct weights_on_host *on_host)
+{
+	const struct model *m = l->m;
+	l->w->layers = calloc((size_t)m->n_layer, sizeof *l->w->layers);
+	if (!l->w->layers) {
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for %d layers", m->n_layer);
+		return;
+	}
+	load_tables(l, r, on_host);
+
+	const float *inv_freq[2] = {NULL, NULL}; /* global, sliding */
+	bool known[2] = {false, false};
+	l->group = WEIGHTS_LAYERS;
+	for (int i = r->begin; i < r->end && !l->rc; i++) {
+		const struct model_layer *layer = &m->layers[i];
+		if (!known[layer->sliding])
+			inv_freq[layer->sliding] =
+				inverse_frequencies(l, layer->sliding ? m->rope_base_swa : m->rope_base,
+						    layer->head_dim, layer->sliding ? NULL : m->rope_freqs);
+		known[layer->sliding] = true;
+		load_layer(l, i, inv_freq);
+	}
+}
+
+int weights_open(struct weights *w, const struct model *m, const struct model_range *r, struct device *d,
+		 const struct weights_on_host *on_host, struct error *err)
+{
+	*w = (struct weights){.device = d};
+	struct loader l = {.w = w, .m = m, .err = err, .host_memory = d->ops->host_memory};
+	load(&l, r, on_host);
+	if (l.rc) {
+		error_prefix(err, l.rc, "loading %s", m->file.path);
+		weights_close(w);
+	}
+	return l.rc;
+}
+
+int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
+		    const struct weights_on_host *on_host, struct error *err)
+{
+	struct weights w = {0};
+	*out = (struct weights_bytes){0};
+	struct loader l = {.w = &w, .m = m, .err = err, .host_memory = host_memory, .counts = out};
+	load(&l, r, on_host);
+	weights_close(&w);
+	return l.rc;
+}
+
+void weights_close(struct weights *w)
+{
+	for (int i = 0; i < w->n_allocations; i++)
+		w->device->ops->free(w->device, w->allocations[i]);
+	free(w->allocations);
+	free(w->layers);
+	*w = (struct weights){0};
+}

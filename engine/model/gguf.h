@@ -1,0 +1,115 @@
+/*
+ * Reading GGUF files, versions 2 and 3, little-endian.
+ *
+ * gguf_open maps the file and checks all of it that it will ever point into: after
+ * it returns 0 every key, string, array and tensor of the struct lies inside the
+ * mapping, so that nothing that uses them has to check again. The file is untrusted:
+ * a bad one ends in ERROR_INPUT and one line, never in a crash, a large allocation
+ * or a long wait.
+ *
+ * Source: the GGUF specification of ggml (docs/gguf.md).
+ */
+#ifndef GEMMARK_ENGINE_MODEL_GGUF_H
+#define GEMMARK_ENGINE_MODEL_GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "kernels/params.h"
+
+enum gguf_value_type {
+	GGUF_UINT8,
+	GGUF_INT8,
+	GGUF_UINT16,
+	GGUF_INT16,
+	GGUF_UINT32,
+	GGUF_INT32,
+	GGUF_FLOAT32,
+	GGUF_BOOL,
+	GGUF_STRING,
+	GGUF_ARRAY,
+	GGUF_UINT64,
+	GGUF_INT64,
+	GGUF_FLOAT64,
+};
+
+enum { GGUF_MAX_DIMS = 4 };
+
+/* Not zero-terminated; points into the mapping. */
+struct gguf_string {
+	const char *data;
+	size_t size;
+};
+
+/* A metadata entry. Values stay in the file: read them through the getters. */
+struct gguf_kv {
+	struct gguf_string key;
+	enum gguf_value_type type;
+	enum gguf_value_type item_type; /* of an array; nested arrays are GGUF_ARRAY */
+	uint64_t n_items;               /* of an array */
+	const unsigned char *value;     /* the value, or the array's first item */
+};
+
+struct gguf_tensor {
+	struct gguf_string name;
+	enum tensor_type type;
+	int n_dims;
+	int64_t ne[GGUF_MAX_DIMS]; /* ne[0] is the innermost; 1 beyond n_dims */
+	const void *data;          /* into the mapping, aligned as the file promises */
+	size_t bytes;
+};
+
+struct gguf {
+	const char *path; /* the caller's string, copied */
+	int version;
+	uint32_t alignment;
+	struct gguf_kv *kv;
+	size_t n_kv;
+	struct gguf_tensor *tensors;
+	size_t n_tensors;
+	const unsigned char *map;
+	size_t map_bytes;
+	void *owned; /* internal: indexes, and what gguf_close gives back */
+};
+
+/*
+ * Returns 0, ERROR_IO, ERROR_MEMORY, ERROR_INPUT or ERROR_UNSUPPORTED (a quantised type by
+ * name, big endian, another version). Whoever cuts the file short while it is open gets
+ * the process killed by SIGBUS, as with any mapping.
+ */
+int gguf_open(struct gguf *g, const char *path, struct error *err);
+
+/*
+ * As gguf_open, over bytes, aligned as malloc aligns, that stay the caller's and must
+ * outlive g; `path` names them in messages.
+ */
+int gguf_open_memory(struct gguf *g, const void *bytes, size_t n_bytes, const char *path, struct error *err);
+
+/* Also valid on a zeroed struct and after a failed open. */
+void gguf_close(struct gguf *g);
+
+/* Null where there is none. */
+const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);
+const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name);
+
+/*
+ * Typed reads of one entry. Numbers convert between all integer types when the
+ * value fits; ERROR_INPUT names the key, what it holds and what was expected. A
+ * missing key is ERROR_INPUT too: ask gguf_find first where it is optional.
+ * gguf_get_*_at read item i of an array.
+ */
+int gguf_get_int(const struct gguf *g, const char *key, int64_t *out, struct error *err);
+int gguf_get_float(const struct gguf *g, const char *key, double *out, struct error *err);
+int gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct error *err);
+int gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out, struct error *err);
+int gguf_get_int_at(const struct gguf *g, const char *key, uint64_t i, int64_t *out, struct error *err);
+int gguf_get_bool_at(const struct gguf *g, const char *key, uint64_t i, bool *out, struct error *err);
+
+/* "F32", "F16", "BF16", "Q8_0" */
+const char *tensor_type_name(enum tensor_type type);
+/* Bytes of n elements; n is a multiple of the type's block (32 for Q8_0, else 1). */
+size_t tensor_type_bytes(enum tensor_type type, size_t n);
+
+#endif

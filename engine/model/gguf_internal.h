@@ -1,0 +1,40 @@
+/*
+ * What gguf.c (files), gguf_parse.c, gguf_get.c and gguf_write.c share and nobody
+ * else needs.
+ */
+#ifndef GEMMARK_ENGINE_MODEL_GGUF_INTERNAL_H
+#define GEMMARK_ENGINE_MODEL_GGUF_INTERNAL_H
+
+#include "engine/model/gguf.h"
+
+/* Behind struct gguf's `owned`. The indexes are sorted by gguf_name_order. */
+struct gguf_owned {
+	char *path;
+	void *map; /* null over caller's bytes */
+	size_t map_bytes;
+	const struct gguf_string **kv_index;     /* each the key of a struct gguf_kv */
+	const struct gguf_string **tensor_index; /* each the name of a struct gguf_tensor */
+};
+
+/* Fills g from its mapping; path and owned are set. On failure the rest is left for gguf_close. */
+int gguf_parse(struct gguf *g, struct error *err);
+
+/* Text from a file, made fit for one line of a message: printable ASCII, shortened with "...". */
+struct gguf_shown {
+	char text[104];
+};
+struct gguf_shown gguf_show(struct gguf_string s);
+/* The same of a path, of which the end is the part worth keeping. */
+struct gguf_shown gguf_show_path(const char *path);
+
+/* Any total order of byte strings; not that of locales. */
+int gguf_name_order(struct gguf_string a, struct gguf_string b);
+
+/* Bytes of a value of fixed size; 0 for strings and arrays. */
+size_t gguf_value_type_bytes(enum gguf_value_type type);
+/* Bytes that a checked entry's value takes in the file; of an array from its first item, as kv->value. */
+size_t gguf_kv_value_bytes(const struct gguf_kv *kv);
+/* "uint8", ..., "string", "array" */
+const char *gguf_value_type_name(enum gguf_value_type type);
+
+#endif
