@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/workload.h"
+#include "harness/measure/workload.h"
 
 enum { FAKE_ARMS = 16, FAKE_VOCAB = 1000 };
 

@@ -9,11 +9,11 @@
 
 #include <cmocka.h>
 
-#include "harness/clock_check.h"
-#include "harness/past.h"
-#include "harness/runner.h"
-#include "harness/selftest.h"
-#include "harness/workload_sim.h"
+#include "harness/measure/clock_check.h"
+#include "harness/measure/past.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/workload_sim.h"
+#include "harness/selftest/selftest.h"
 #include "tests/fake_workload.h"
 
 /* ---- which ---- */

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "harness/csv_table.h"
+#include "harness/record/csv_table.h"
 
 static char path[] = "/tmp/gemmark-csv-XXXXXX";
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "harness/build_info.h"
-#include "harness/environment.h"
+#include "harness/record/build_info.h"
+#include "harness/record/environment.h"
 #include "tests/support/folder.h"
 
 static char root[FOLDER_BYTES];

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "harness/past.h"
-#include "harness/runner.h"
+#include "harness/measure/past.h"
+#include "harness/measure/runner.h"
 #include "tests/fake_workload.h"
 
 enum { MAX_ROWS = 64, TOKENS = 8 };

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "harness/llama_bench.h"
-#include "harness/llama_output.h"
+#include "harness/report/llama_bench.h"
+#include "harness/report/llama_output.h"
 #include "tests/read_csv.h"
 #include "tests/support/folder.h"
 

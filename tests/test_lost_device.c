@@ -14,7 +14,7 @@
 
 #include "engine/infer/session.h"
 #include "harness/cli/engine_workload.h"
-#include "harness/runner.h"
+#include "harness/measure/runner.h"
 
 enum { TOKENS = 12, MAX_ROWS = 64, FOREVER = 1 << 30 };
 

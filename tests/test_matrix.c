@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "harness/matrix.h"
-#include "harness/plan.h"
+#include "harness/sweep/matrix.h"
+#include "harness/sweep/plan.h"
 
 static void check_ints(const char *list, int min, int max, int n, const int *expected)
 {

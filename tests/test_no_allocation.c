@@ -31,8 +31,8 @@ int main(void)
 #include <cmocka.h>
 
 #include "harness/cli/engine_workload.h"
-#include "harness/runner.h"
-#include "harness/telemetry.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/telemetry.h"
 #include "tests/fake_workload.h"
 
 static volatile int measuring;

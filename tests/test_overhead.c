@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "harness/cli/options.h"
-#include "harness/overhead.h"
-#include "harness/telemetry.h"
+#include "harness/measure/telemetry.h"
+#include "harness/selftest/overhead.h"
 
 #ifdef __SANITIZE_ADDRESS__
 static const double LIMIT_US = 10; /* every access is checked */

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "harness/cli/options.h"
-#include "harness/plot.h"
+#include "harness/plot/plot.h"
 
 #define RUNS_HEADER                                                                                                    \
 	"submit_median_us,schema_version,run_id,status,reason,repetition,model,model_path_name,arch,weight_type,"      \

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "harness/plot_data.h"
+#include "harness/plot/plot_data.h"
 #include "tests/support/folder.h"
 
 static char folder[FOLDER_BYTES], runs_path[FOLDER_BYTES + 16], tokens_path[FOLDER_BYTES + 16];

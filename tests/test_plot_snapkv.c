@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "harness/plot.h"
+#include "harness/plot/plot.h"
 #include "tests/support/folder.h"
 
 static char folder[FOLDER_BYTES];

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "harness/recorder.h"
-#include "harness/runner.h"
+#include "harness/measure/runner.h"
+#include "harness/record/recorder.h"
 #include "tests/fake_workload.h"
 #include "tests/read_csv.h"
 #include "tests/support/folder.h"

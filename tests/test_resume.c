@@ -21,10 +21,10 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "harness/past.h"
-#include "harness/recorder.h"
-#include "harness/runner.h"
-#include "harness/sweep_file.h"
+#include "harness/measure/past.h"
+#include "harness/measure/runner.h"
+#include "harness/record/recorder.h"
+#include "harness/record/sweep_file.h"
 #include "tests/fake_workload.h"
 #include "tests/read_csv.h"
 #include "tests/support/folder.h"

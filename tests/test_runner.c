@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "harness/progress.h"
-#include "harness/runner.h"
+#include "harness/measure/progress.h"
+#include "harness/measure/runner.h"
 #include "tests/fake_workload.h"
 
 enum { MAX_ROWS = 256, MAX_TOKENS = 64 };

@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "harness/cli/options.h"
-#include "harness/selftest.h"
-#include "harness/workload_sim.h"
+#include "harness/measure/workload_sim.h"
+#include "harness/selftest/selftest.h"
 #include "tests/read_csv.h"
 #include "tests/support/folder.h"
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "harness/cli/snapkv_axis.h"
-#include "harness/runner.h"
+#include "harness/measure/runner.h"
 #include "tests/fake_workload.h"
 
 /* ---- values ---- */

@@ -11,12 +11,12 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "harness/past.h"
-#include "harness/runner.h"
-#include "harness/stability.h"
-#include "harness/stats.h"
-#include "harness/verdict.h"
-#include "harness/workload_sim.h"
+#include "harness/measure/past.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/stability.h"
+#include "harness/measure/workload_sim.h"
+#include "harness/stats/stats.h"
+#include "harness/stats/verdict.h"
 
 enum { MAX_ROWS = 512, CELLS = 4, MOST = 60 };
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "harness/stats.h"
+#include "harness/stats/stats.h"
 
 static void near(double a, double b)
 {

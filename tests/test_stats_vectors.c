@@ -13,11 +13,11 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "harness/stats.h"
-#include "harness/stats_change.h"
-#include "harness/stats_distribution.h"
-#include "harness/stats_estimate.h"
-#include "harness/stats_significance.h"
+#include "harness/stats/stats.h"
+#include "harness/stats/stats_change.h"
+#include "harness/stats/stats_distribution.h"
+#include "harness/stats/stats_estimate.h"
+#include "harness/stats/stats_significance.h"
 
 enum { MAX_VALUES = 1000 };
 

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "harness/past.h"
-#include "harness/runner.h"
-#include "harness/workload_sim.h"
+#include "harness/measure/past.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/workload_sim.h"
 #include "tests/fake_workload.h"
 
 enum { MAX_ROWS = 64, MAX_TOKENS = 64, TOKENS = 20 };

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "harness/table.h"
+#include "harness/report/table.h"
 
 static const struct cell cells[] = {
 	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128, NULL, 0},

@@ -19,10 +19,10 @@
 
 #include <cmocka.h>
 
-#include "harness/nvml.h"
-#include "harness/recorder.h"
-#include "harness/runner.h"
-#include "harness/telemetry.h"
+#include "harness/measure/nvml.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/telemetry.h"
+#include "harness/record/recorder.h"
 #include "tests/fake_workload.h"
 #include "tests/read_csv.h"
 #include "tests/support/fake_nvml.h"

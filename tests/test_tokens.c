@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "harness/tokens.h"
+#include "harness/measure/tokens.h"
 
 /* The first outputs of splitmix64 from state 1234567, as published with its reference code. */
 static void test_generator(void **state)

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "harness/verdict.h"
+#include "harness/stats/verdict.h"
 
 enum { RUNS = 16 };
 

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "harness/runner.h"
-#include "harness/workload_sim.h"
-#include "harness/workload_slowed.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/workload_sim.h"
+#include "harness/measure/workload_slowed.h"
 
 enum { TOKENS = 400, RUNS = 120 };
 

@@ -6,7 +6,7 @@
 #define GEMMARK_HARNESS_CLI_AXIS_OPTIONS_H
 
 #include "base/error.h"
-#include "harness/matrix.h"
+#include "harness/sweep/matrix.h"
 
 enum { AXIS_MAX_TOKENS = 1 << 20 }; /* of a prompt, a generation or a depth */
 

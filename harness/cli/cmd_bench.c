@@ -8,7 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "harness/build_info.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/dry_run.h"
 #include "harness/cli/engine_environment.h"
@@ -16,17 +15,18 @@
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
-#include "harness/clock_check.h"
-#include "harness/environment.h"
-#include "harness/llama_bench.h"
-#include "harness/llama_output.h"
-#include "harness/matrix.h"
-#include "harness/past.h"
-#include "harness/progress.h"
-#include "harness/recorder.h"
-#include "harness/runner.h"
-#include "harness/sweep_file.h"
-#include "harness/table.h"
+#include "harness/measure/clock_check.h"
+#include "harness/measure/past.h"
+#include "harness/measure/progress.h"
+#include "harness/measure/runner.h"
+#include "harness/record/build_info.h"
+#include "harness/record/environment.h"
+#include "harness/record/recorder.h"
+#include "harness/record/sweep_file.h"
+#include "harness/report/llama_bench.h"
+#include "harness/report/llama_output.h"
+#include "harness/report/table.h"
+#include "harness/sweep/matrix.h"
 
 enum {
 	MAX_REPETITIONS = 10000,

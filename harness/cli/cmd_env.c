@@ -6,7 +6,7 @@
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/options.h"
-#include "harness/environment.h"
+#include "harness/record/environment.h"
 
 struct env {
 	int json;

@@ -1,11 +1,11 @@
 /*
- * gemmark plot: options in, harness/plot.h does it, the paths of the pictures out.
+ * gemmark plot: options in, harness/plot/plot.h does it, the paths of the pictures out.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "harness/cli/options.h"
-#include "harness/plot.h"
+#include "harness/plot/plot.h"
 
 static int apply_out(void *ctx, const char *value, struct error *err)
 {

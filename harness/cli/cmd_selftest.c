@@ -17,12 +17,12 @@
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/selftest_report.h"
-#include "harness/environment.h"
-#include "harness/overhead.h"
-#include "harness/selftest.h"
-#include "harness/selftest_record.h"
-#include "harness/telemetry.h"
-#include "harness/workload_sim.h"
+#include "harness/measure/telemetry.h"
+#include "harness/measure/workload_sim.h"
+#include "harness/record/environment.h"
+#include "harness/selftest/overhead.h"
+#include "harness/selftest/selftest.h"
+#include "harness/selftest/selftest_record.h"
 
 enum {
 	MAX_SWEEPS = 1000000,

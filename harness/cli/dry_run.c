@@ -11,7 +11,7 @@
 #include "engine/model/model_flops.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
-#include "harness/plan.h"
+#include "harness/sweep/plan.h"
 
 /* Of what a GPU states: E4B in Q8_0 on an H100, results/h100-e4b, decodes at 0.4 to 0.56 and prefills at 0.13. */
 static const double GPU_DECODE_SHARE = 0.5, GPU_PREFILL_SHARE = 0.125;

@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "harness/cli/engine_workload.h"
-#include "harness/matrix.h"
-#include "harness/runner.h"
+#include "harness/measure/runner.h"
+#include "harness/sweep/matrix.h"
 
 /* cells: (n), as matrix_cells leaves them; their models were checked. */
 int dry_run_print(const struct cell *cells, int n, const struct runner_options *o, const struct engine_settings *e,

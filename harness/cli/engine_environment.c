@@ -1,8 +1,8 @@
 #include "harness/cli/engine_environment.h"
 
 #include "harness/cli/engine_workload.h"
-#include "harness/environment.h"
-#include "harness/nvml.h"
+#include "harness/measure/nvml.h"
+#include "harness/record/environment.h"
 
 int engine_environment_collect(const struct environment_inputs *given, json_t **env, struct error *err)
 {

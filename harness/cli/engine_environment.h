@@ -9,10 +9,10 @@
 #include <jansson.h>
 
 #include "base/error.h"
-#include "harness/environment.h"
-#include "harness/matrix.h"
-#include "harness/telemetry.h"
-#include "harness/workload.h"
+#include "harness/measure/telemetry.h"
+#include "harness/measure/workload.h"
+#include "harness/record/environment.h"
+#include "harness/sweep/matrix.h"
 
 /* given, with what the engine and NVML say of processor and GPU. The caller owns *env. */
 int engine_environment_collect(const struct environment_inputs *given, json_t **env, struct error *err);

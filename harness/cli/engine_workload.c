@@ -15,8 +15,8 @@
 #include "engine/infer/token_queue.h"
 #include "engine/model/model_flops.h"
 #include "harness/cli/gpu_layers.h"
-#include "harness/progress.h"
-#include "harness/quality.h"
+#include "harness/measure/progress.h"
+#include "harness/measure/quality.h"
 
 const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
 const char *const engine_fusions[] = {"none", "full", NULL};

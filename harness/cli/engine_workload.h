@@ -1,6 +1,6 @@
 /*
  * The engine as the measurement core's workload: a session of engine/infer/session.h behind
- * harness/workload.h.
+ * harness/measure/workload.h.
  */
 #ifndef GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
 #define GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
@@ -8,8 +8,8 @@
 #include <stdbool.h>
 
 #include "engine/cuda/device_cuda.h"
-#include "harness/environment.h"
-#include "harness/workload.h"
+#include "harness/measure/workload.h"
+#include "harness/record/environment.h"
 
 /* What all sessions of a sweep have alike, beside its axes. */
 struct engine_settings {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/stats.h"
-#include "harness/stats_distribution.h"
+#include "harness/stats/stats.h"
+#include "harness/stats/stats_distribution.h"
 
 /* "3 of 1000 (0.06 to 0.87 %)" */
 static void print_rate(const char *what, int k, int n, const char *behind)

@@ -2,7 +2,7 @@
 #ifndef GEMMARK_HARNESS_CLI_SNAPKV_AXIS_H
 #define GEMMARK_HARNESS_CLI_SNAPKV_AXIS_H
 
-#include "harness/matrix.h"
+#include "harness/sweep/matrix.h"
 
 /*
  * "off,1024,4096,window=32": off; 1024; 4096 with a window of 32. A budget may be a range, as

@@ -1,0 +1,273 @@
+#include "harness/measure/pass.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+int64_t runner_now_ns(const struct runner_options *o)
+{
+	if (o->clock)
+		return o->clock(o->clock_ctx);
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int runner_stopped(const struct runner_options *o)
+{
+	return o->stop && *o->stop;
+}
+
+/* The measured phase begins behind this; and it is over. */
+static void watch_begin(const struct pass_setup *s)
+{
+	if (s->o->monitor)
+		s->o->monitor->measure(s->o->monitor);
+}
+
+static void watch_end(const struct pass_setup *s, struct pass *p)
+{
+	if (s->o->monitor)
+		s->o->monitor->end(s->o->monitor, &p->conditions);
+}
+
+/* Whether the SM clock is where it was in earlier runs of the group, as far as anybody knows. */
+static int clock_is_up(const struct pass_setup *s)
+{
+	const struct runner_options *o = s->o;
+	if (!o->monitor || !s->on_gpu || s->clock_peak <= 0)
+		return 1;
+	return !(o->monitor->sm_clock(o->monitor) < o->clock_fraction * s->clock_peak);
+}
+
+static int steady_event(const struct cell *c, enum token_event e)
+{
+	if (cell_is_direct(c))
+		return e == TOKEN_EVENT_DIRECT;
+	return e == TOKEN_EVENT_UPDATE || e == TOKEN_EVENT_REPLAY;
+}
+
+/* Direct launches in a graph mode, whatever they call themselves. */
+static int fell_back(const struct cell *c, enum token_event e)
+{
+	return e == TOKEN_EVENT_FALLBACK || (!cell_is_direct(c) && e == TOKEN_EVENT_DIRECT);
+}
+
+static int warm_up(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+{
+	struct workload *w = s->w;
+	int in_a_row = 0;
+	token_fill(&s->stream, c->n_depth, s->o->warmup_max, s->tokens);
+	int64_t ready = runner_now_ns(s->o);
+	while (p->n_warmup < s->o->warmup_max && (in_a_row < s->o->steady || !clock_is_up(s)) &&
+	       !runner_stopped(s->o)) {
+		struct token_record *t = &s->records[p->n_warmup];
+		*t = (struct token_record){.phase = TOKEN_PHASE_WARMUP, .index = p->n_warmup};
+		int rc = w->ops->decode(w, s->tokens[p->n_warmup], t, err);
+		if (rc)
+			return rc;
+		t->itl_us = (double)(t->done_ns - ready) / 1e3;
+		ready = t->done_ns;
+		in_a_row = steady_event(c, t->event) ? in_a_row + 1 : 0;
+		p->fallbacks += fell_back(c, t->event);
+		p->n_warmup++;
+	}
+	p->steady = in_a_row >= s->o->steady;
+	return 0;
+}
+
+static int compare(struct pass_setup *s, int i, struct error *err)
+{
+	struct agreement a;
+	int rc = s->w->ops->compare(s->w, i, &a, err);
+	if (!rc)
+		quality_add(s->quality, &a);
+	return rc;
+}
+
+/* hashes: (n_gen), receives the chain. */
+static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	struct workload *w = s->w;
+	token_fill(&s->stream, c->n_depth, c->n_gen, s->tokens);
+	struct token_record *records = s->records + p->n_warmup;
+	/* Touched before the clock starts: no page fault is measured. */
+	memset(records, 0, (size_t)c->n_gen * sizeof *records);
+	memset(hashes, 0, (size_t)c->n_gen * sizeof *hashes);
+	watch_begin(s);
+	int64_t ready = runner_now_ns(s->o);
+	for (int i = 0; i < c->n_gen && !runner_stopped(s->o); i++) {
+		struct token_record *t = &records[i];
+		t->phase = TOKEN_PHASE_MEASURE;
+		t->index = i;
+		int rc = w->ops->decode(w, s->tokens[i], t, err);
+		if (rc)
+			return rc;
+		t->itl_us = (double)(t->done_ns - ready) / 1e3;
+		p->n_measured++;
+		int64_t check = runner_now_ns(s->o);
+		rc = w->ops->hash(w, p->hash, &p->hash, err);
+		if (!rc && s->quality && i < s->n_remembered)
+			rc = compare(s, i, err);
+		if (rc)
+			return error_prefix(err, rc, "token %d", i);
+		hashes[i] = p->hash;
+		ready = t->done_ns + (runner_now_ns(s->o) - check);
+	}
+	watch_end(s, p);
+	for (int i = 0; i < p->n_measured; i++)
+		p->fallbacks += fell_back(c, records[i].event);
+	return 0;
+}
+
+/* ---- queued tokens ---- */
+
+/* Records whose times are unknown until the queue has ended; touched before the clock starts. */
+static void clear_records(struct token_record *records, int n, enum token_phase phase)
+{
+	for (int i = 0; i < n; i++)
+		records[i] = (struct token_record){
+			.phase = phase, .index = i, .submit_us = NAN, .gpu_us = NAN, .wall_us = NAN, .itl_us = NAN};
+}
+
+/* As warm_up, and until the queue was full once: what it allocates is there then. */
+static int warm_up_queued(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+{
+	struct workload *w = s->w;
+	int most = s->o->warmup_max, least = most < WORKLOAD_QUEUE_KEEP ? most : WORKLOAD_QUEUE_KEEP, in_a_row = 0;
+	token_fill(&s->stream, c->n_depth, most, s->tokens);
+	clear_records(s->records, most, TOKEN_PHASE_WARMUP);
+	/* Room for the measured ones too: their queue allocates nothing. */
+	int rc = w->ops->queue_begin(w, most > c->n_gen ? most : c->n_gen, 0, err);
+	while (!rc && p->n_warmup < most && (in_a_row < s->o->steady || p->n_warmup < least || !clock_is_up(s)) &&
+	       !runner_stopped(s->o)) {
+		struct token_record *t = &s->records[p->n_warmup];
+		rc = w->ops->enqueue(w, s->tokens[p->n_warmup], t, err);
+		if (rc)
+			break;
+		in_a_row = steady_event(c, t->event) ? in_a_row + 1 : 0;
+		p->fallbacks += fell_back(c, t->event);
+		p->n_warmup++;
+	}
+	p->steady = in_a_row >= s->o->steady;
+	return rc ? rc : w->ops->queue_end(w, s->records, p->n_warmup, err);
+}
+
+/* Nothing but the tokens, and the hash of the last one's logits when all is over. */
+static int measure_queued(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+{
+	struct workload *w = s->w;
+	struct token_record *records = s->records + p->n_warmup;
+	token_fill(&s->stream, c->n_depth, c->n_gen, s->tokens);
+	clear_records(records, c->n_gen, TOKEN_PHASE_MEASURE);
+	watch_begin(s);
+	int rc = w->ops->queue_begin(w, c->n_gen, 0, err);
+	for (int i = 0; !rc && i < c->n_gen && !runner_stopped(s->o); i++) {
+		rc = w->ops->enqueue(w, s->tokens[i], &records[i], err);
+		p->n_measured += !rc;
+	}
+	if (!rc)
+		rc = w->ops->queue_end(w, records, p->n_measured, err);
+	watch_end(s, p);
+	for (int i = 0; i < p->n_measured; i++)
+		p->fallbacks += fell_back(c, records[i].event);
+	if (!rc && p->n_measured == c->n_gen)
+		rc = w->ops->hash(w, 0, &p->last, err);
+	return rc;
+}
+
+/* The same tokens once more, as many at a time as the queue holds. hashes: (n_gen), receives the chain. */
+static int check_queued(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	struct workload *w = s->w;
+	int rc = w->ops->rewind(w, c->n_depth, err);
+	for (int at = 0; !rc && at < c->n_gen;) {
+		int n = c->n_gen - at < WORKLOAD_QUEUE_KEEP ? c->n_gen - at : WORKLOAD_QUEUE_KEEP;
+		struct token_record records[WORKLOAD_QUEUE_KEEP];
+		rc = w->ops->queue_begin(w, n, 1, err);
+		for (int i = 0; !rc && i < n; i++)
+			rc = w->ops->enqueue(w, s->tokens[at + i], &records[i], err);
+		if (!rc)
+			rc = w->ops->queue_end(w, records, n, err);
+		for (int i = 0; !rc && i < n; i++) {
+			rc = w->ops->queue_hash(w, i, p->hash, &p->hash, err);
+			hashes[at + i] = p->hash;
+		}
+		if (rc)
+			error_prefix(err, rc, "tokens %d to %d", at, at + n - 1);
+		at += n;
+	}
+	return rc;
+}
+
+static int pass_queued(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	if (!s->w->ops->queue_begin)
+		return error_set(err, ERROR_UNSUPPORTED, "this workload waits for every token; --sync token");
+	int rc = warm_up_queued(s, c, p, err);
+	if (!rc)
+		rc = s->w->ops->rewind(s->w, c->n_depth, err);
+	if (!rc && !runner_stopped(s->o))
+		rc = measure_queued(s, c, p, err);
+	if (!rc && p->n_measured == c->n_gen)
+		rc = check_queued(s, c, p, hashes, err);
+	return rc;
+}
+
+static int pass_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	struct workload *w = s->w;
+	token_fill(&s->stream, c->n_depth, c->n_prompt, s->tokens);
+	watch_begin(s);
+	int64_t from = runner_now_ns(s->o);
+	int rc = w->ops->prefill(w, s->tokens, c->n_prompt, err);
+	if (rc)
+		return rc;
+	p->prefill_us = (double)(runner_now_ns(s->o) - from) / 1e3;
+	watch_end(s, p);
+	rc = w->ops->hash(w, 0, &p->hash, err);
+	hashes[0] = p->hash;
+	return rc;
+}
+
+static int pass_generate(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
+			 struct error *err)
+{
+	int rc = warm_up(s, c, p, err);
+	if (!rc)
+		rc = s->w->ops->rewind(s->w, c->n_depth, err);
+	if (!rc && !runner_stopped(s->o))
+		rc = measure(s, c, p, hashes, err);
+	return rc;
+}
+
+int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	*p = (struct pass){.first_diff = -1, .prefill_us = NAN};
+	conditions_init(&p->conditions);
+	struct workload *w = s->w;
+	int64_t from = runner_now_ns(s->o);
+	if (s->o->monitor)
+		s->o->monitor->begin(s->o->monitor, s->on_gpu);
+	int rc = w->ops->set_arm(w, c->mode, c->fusion, err);
+	if (!rc)
+		rc = w->ops->rewind(w, c->n_depth, err);
+	if (!rc)
+		rc = (c->n_prompt ? pass_prompt : c->queued ? pass_queued : pass_generate)(s, c, p, hashes, err);
+	p->stopped = runner_stopped(s->o) && p->n_measured < c->n_gen;
+	p->seconds = (double)(runner_now_ns(s->o) - from) / 1e9;
+	return rc;
+}
+
+void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last, const uint64_t *hashes)
+{
+	int n = c->n_prompt ? 1 : p->n_measured;
+	if (c->queued && n < c->n_gen)
+		return; /* interrupted before the check */
+	for (int i = 0; i < n && p->first_diff < 0; i++)
+		if (hashes[i] != expected[i])
+			p->first_diff = i;
+	/* The check pass may have gone well where the timed one did not. */
+	if (c->queued && p->first_diff < 0 && p->last != last)
+		p->first_diff = n - 1;
+}

@@ -1,0 +1,60 @@
+/*
+ * One pass over a cell: the warm-up, then the tokens that are measured; or the prefill
+ * of a prompt test. Queued tokens (--sync none) are timed without any check but that of the last one's logits, and
+ * then run once more, queued likewise, for the hash of each. Rows, references and the order of passes are the runner's.
+ */
+#ifndef GEMMARK_HARNESS_MEASURE_PASS_H
+#define GEMMARK_HARNESS_MEASURE_PASS_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "harness/measure/quality.h"
+#include "harness/measure/runner.h"
+#include "harness/measure/tokens.h"
+#include "harness/measure/workload.h"
+#include "harness/sweep/matrix.h"
+
+/* What passes run on. Buffers are allocated before, and large enough for every cell. */
+struct pass_setup {
+	const struct runner_options *o;
+	struct workload *w; /* at any position behind the checkpoint at the cells' depth */
+	int on_gpu;         /* its model runs there, or a part of it */
+	double clock_peak;  /* highest SM clock, MHz, of a run of this group so far; 0: none is known */
+	struct token_stream stream;
+	int *tokens;                  /* (warmup_max, n_gen or n_prompt, whichever is most) */
+	struct quality *quality;      /* of the pass at hand, against the remembered tokens; null: not asked */
+	int n_remembered;             /* tokens that the workload remembers */
+	struct token_record *records; /* (warmup_max + n_gen), receives the warm-up's tokens, then the measured ones */
+};
+
+/* How one pass over a cell went. */
+struct pass {
+	int n_warmup;
+	int n_measured;
+	int steady;     /* the warm-up ended because the tokens were steady */
+	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
+	int first_diff; /* first token whose hash is not the expected one; -1: none, or not compared */
+	int stopped;
+	uint64_t hash;                /* the chain over all measured tokens */
+	uint64_t last;                /* of the last measured token's logits alone, in a queued timed pass */
+	double prefill_us;            /* of a prompt test; else NAN */
+	double seconds;               /* all of it */
+	struct conditions conditions; /* of the measured phase */
+};
+
+/*
+ * hashes: (n_gen; 1 for a prompt test), receives the chain of logits hashes after each
+ * measured token. Also after a failure *p says how far the pass came.
+ */
+int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err);
+
+/* Sets first_diff. expected, hashes: as pass_run; last: the expected hash of the last token alone. */
+void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last,
+		  const uint64_t *hashes);
+
+/* The clock of the options, in nanoseconds; whether they say stop. */
+int64_t runner_now_ns(const struct runner_options *o);
+int runner_stopped(const struct runner_options *o);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * Runs the cells of a sweep on a workload, as methodology has it, and hands out one
+ * row a repetition.
+ *
+ * A group of cells (one placement and depth) opens the workload once, prefills to the
+ * depth once, in the mode "direct" and the fusion `prefill_fusion` whatever is
+ * measured after it, and marks that position. A unit (one test and fusion) starts with
+ * an unrecorded direct pass: its logits' hashes are what every repetition of every
+ * mode of the unit, direct included, must reproduce bit for bit. Then each run:
+ *
+ *   rewind; decode until `steady` tokens in a row were direct launches, updates or
+ *   replays (never captures or fallbacks), `warmup_max` at most: phase warmup;
+ *   rewind; decode n_gen tokens, teacher-forced: phase measure.
+ *
+ * A prompt test rewinds and times one prefill of n_prompt tokens.
+ *
+ * Where a monitor knows the SM clock, a warm-up also goes on until it is up, and when all
+ * repetitions of a group are done, blocks that ran at a lower clock than their peers are run
+ * once more (clock_check.h): rows of the same repetition, of which the latest attempt counts.
+ *
+ * itl is completion to completion, less the time that the check of the logits took
+ * between the two; the first token's starts when the rewind has returned. Nothing
+ * allocates, prints or formats from the first to the last measured token.
+ *
+ * A run that cannot be done is a row too: skipped (ERROR_UNSUPPORTED), failed, wrong
+ * (different bits, NaN), or interrupted. Its cell is not repeated; the sweep goes on.
+ * Behind a cell that ran out of memory, deeper cells of the same placement, mode, fusion
+ * and test are skipped, and where the cache itself did not fit, all deeper ones of the
+ * placement. Behind a device error the workload is opened anew for the cells to come.
+ */
+#ifndef GEMMARK_HARNESS_MEASURE_RUNNER_H
+#define GEMMARK_HARNESS_MEASURE_RUNNER_H
+
+#include <signal.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "harness/measure/monitor.h"
+#include "harness/measure/workload.h"
+#include "harness/record/row.h"
+#include "harness/sweep/matrix.h"
+
+/* What an earlier process already recorded of the same cells. */
+struct runner_past {
+	int order;                     /* of the next row */
+	const unsigned char *done;     /* (n, repetitions): not 0 where the run is recorded */
+	const unsigned char *closed;   /* (n): not 0 where the cell is not measured any further */
+	const double *clocks;          /* (n, repetitions): SM clock, MHz, of the latest attempt; null: all unknown */
+	const unsigned char *attempts; /* (n, repetitions): the latest attempt's number; null: all 0 */
+	const uint64_t *launches;      /* (n): launch_hash of the cell's first run that has one; 0: none. null: all 0 */
+	const double *values;          /* (n, repetitions): what stability.h wants of the runs; null: all unknown */
+};
+
+struct runner_options {
+	int repetitions;
+	int steady;     /* consecutive steady tokens that end a warm-up */
+	int warmup_max; /* tokens of a warm-up at most, >= steady */
+	int chunk;      /* tokens of a depth's prefill between two looks at `stop` */
+	uint64_t seed;  /* of the order and of the token stream */
+	const char *prefill_fusion;
+	const char *commit;             /* goes into the rows */
+	const char *run_prefix;         /* run_id is this and the order */
+	const struct runner_past *past; /* null: none */
+	volatile sig_atomic_t *stop;    /* not null: a value other than 0 ends the sweep */
+	int64_t (*clock)(void *ctx);    /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
+	void *clock_ctx;
+	struct monitor *monitor; /* null: nobody looks at the machine */
+	double clock_fraction;   /* of its peers' SM clock, below which a run is low; 0: not checked */
+	int clock_retries;       /* times that a low block is repeated at most */
+	double until;            /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
+};
+
+/* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion, clocks to 95 %, 2 retries. */
+void runner_options_default(struct runner_options *o);
+
+/* How far the sweep is, in tokens of work; runs that were given up count as done, but not as timed. */
+struct runner_progress {
+	int64_t decode_done;
+	int64_t decode_total;
+	int64_t decode_timed; /* tokens that decode_s was spent on */
+	double decode_s;
+	int64_t prefill_done;
+	int64_t prefill_total;
+	int64_t prefill_timed;
+	double prefill_s;
+	int run;  /* rows so far */
+	int runs; /* rows in all */
+	const struct cell *cell;
+};
+
+struct runner_sink {
+	void *ctx;
+	/*
+	 * A finished run and its n tokens, warm-up first; both live for the call only, but
+	 * for strings that belong to cells and options. A failure ends the sweep.
+	 */
+	int (*run)(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err);
+	/* Between runs, never inside one; may be null. */
+	void (*progress)(void *ctx, const struct runner_progress *p);
+	/* The cell with this index is run next, and recorded; may be null. */
+	void (*begin)(void *ctx, int cell);
+};
+
+struct runner_summary {
+	int ok;
+	int skipped;
+	int failed;
+	int wrong;
+	int unfinished;     /* interrupted runs: one at most */
+	int with_fallbacks; /* ok runs in which tokens fell back to direct launches */
+	int interrupted;
+};
+
+/*
+ * cells: (n), as matrix_cells leaves them. Returns 0 when the sweep went through or
+ * was stopped, whatever the rows' status; else what the sink returned, or ERROR_MEMORY.
+ */
+int runner_run(const struct cell *cells, int n, struct workload_source *source, const struct runner_options *o,
+	       const struct runner_sink *sink, struct runner_summary *summary, struct error *err);
+
+#endif

@@ -1,0 +1,85 @@
+/* A sweep in the making, shared by the runner_*.c files alone: runner.c orders runs, runner_run.c makes one. */
+#ifndef GEMMARK_HARNESS_MEASURE_RUNNER_INTERNAL_H
+#define GEMMARK_HARNESS_MEASURE_RUNNER_INTERNAL_H
+
+#include "harness/measure/clock_check.h"
+#include "harness/measure/pass.h"
+#include "harness/measure/stability.h"
+#include "harness/sweep/plan.h"
+
+/* What is known of a unit once its direct pass has run. */
+struct unit {
+	uint64_t *hashes;       /* (n_gen, or 1 for a prompt test): the chain after each token; null before the pass */
+	uint64_t last;          /* of the last token alone; of queued cells */
+	double direct_itl_us;   /* median of the direct run last seen; NAN: none that queues as the unit does */
+	struct quality quality; /* of the direct pass; of SnapKV's units */
+	int code;               /* of the direct pass, where it failed: no mode of the unit can be checked */
+	struct error why;
+};
+
+struct cell_state {
+	int unit;
+	int dropped;       /* not measured any further */
+	int failed;        /* because a run of it was not ok */
+	int no_memory;     /* a run of it was out of memory */
+	uint64_t launches; /* what the first comparable run launched; 0: none was */
+	/* Of the graphs that the cell's runs captured so far. */
+	double one_off_us;
+	int graph_nodes; /* negative: none was captured yet */
+	int kernel_nodes;
+	int positional_nodes;
+};
+
+struct runner {
+	const struct cell *cells;
+	int n;
+	struct pass_setup setup; /* s.w null: no group is open */
+	const struct runner_sink *sink;
+	struct runner_summary *summary;
+	struct unit *units;        /* (n) at most */
+	struct cell_state *states; /* (n) */
+	uint64_t *scratch;         /* (most measured tokens of a cell): hashes of the pass at hand */
+	struct clock_check clocks;
+	struct stability stability;
+	struct runner_progress progress;
+	int order;
+	int attempt; /* of the run at hand */
+
+	/* Of each placement's smallest cache that did not fit; of (n_refused). */
+	struct refusal {
+		int cell; /* of that placement */
+		int context;
+		int evicting; /* only eviction did not fit: nothing is known of other budgets */
+	} * refused;
+	int n_refused;
+
+	/* Of the group at hand. */
+	int lost;     /* its workload's device failed */
+	int evicting; /* its cache is filled, SnapKV's eviction begun */
+	struct workload_facts facts;
+	int context;
+	double prefill_us;        /* of the depth; NAN at depth 0 */
+	struct eviction eviction; /* of SnapKV's groups */
+};
+
+/* Decoded tokens of a run of the cell: queued ones run twice. */
+int runner_decode_work(const struct runner *r, const struct cell *c);
+/* To the sink's progress. */
+void runner_report(struct runner *r, const struct cell *c);
+/* Work of a cell's run that is done, or will never be. seconds < 0: dropped. */
+void runner_progress_add(struct runner *r, const struct cell *c, double seconds);
+
+/* Whether the run is recorded already, by an earlier process. */
+int runner_is_done(const struct runner *r, int cell, int repetition);
+/* Runs of a cell that are still to be made. */
+int runner_runs_left(const struct runner *r, int cell);
+/* A cell that is not measured any further: its runs to come count as done, so that the time left stays right. */
+void runner_drop_rest(struct runner *r, int cell, int repetition);
+
+/* One run, and its unit's reference before it where there is none yet; hands out the row. */
+int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err);
+/* Drops the cell with a row that says why it never ran. */
+int runner_deliver_unrun(struct runner *r, int cell, int repetition, int code, const struct error *why,
+			 struct error *err);
+
+#endif

@@ -1,0 +1,166 @@
+/*
+ * What the measurement core measures. It knows no engine: a workload decodes tokens
+ * at a position, in an arm (a mode and a fusion), and says what each cost.
+ *
+ * The engine's workload is harness/cli/engine_workload.c; the tests script one.
+ * Failures are codes of base/error.h: ERROR_MEMORY and ERROR_DEVICE end a run as
+ * failed, ERROR_UNSUPPORTED as skipped, ERROR_WRONG as wrong.
+ */
+#ifndef GEMMARK_HARNESS_MEASURE_WORKLOAD_H
+#define GEMMARK_HARNESS_MEASURE_WORKLOAD_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* What a token did about graphs. The names are those of tokens.csv. */
+enum token_event {
+	TOKEN_EVENT_DIRECT,
+	TOKEN_EVENT_CAPTURE,
+	TOKEN_EVENT_UPDATE,
+	TOKEN_EVENT_REPLAY,
+	TOKEN_EVENT_FALLBACK,
+};
+
+enum { WORKLOAD_QUEUE_KEEP = 8 };
+
+enum token_phase { TOKEN_PHASE_WARMUP, TOKEN_PHASE_MEASURE };
+
+/* One decoded token. Times in microseconds, CLOCK_MONOTONIC_RAW; NAN where unknown. */
+struct token_record {
+	/* The workload fills these. */
+	int pos;    /* logical position */
+	int kv_len; /* entries attended on a global layer, its own included */
+	double submit_us;
+	double gpu_us;  /* event to event around the token's work; on two devices, the GPU's part of it */
+	double host_us; /* the host device's part; NAN where it has none */
+	double wall_us;
+	int64_t done_ns; /* the clock when the token was known complete */
+	enum token_event event;
+	int api_launches;
+	int node_updates;
+	int kernels;
+	int copies;
+	/* The runner fills these. */
+	enum token_phase phase;
+	int index;
+	double itl_us;
+};
+
+/* Where a workload is opened. Strings live as long as the sweep. */
+struct placement {
+	const char *model;  /* path */
+	const char *type_k; /* "f16" */
+	const char *type_v;
+	int n_gpu_layers;   /* -1: all that the machine can; -2: as many as fit beside the context */
+	int n_threads;      /* 0: the workload's choice */
+	int context;        /* positions that will be used at most */
+	int prompt;         /* tokens that are prefilled before anything is decoded, or evicted */
+	const char *snapkv; /* how; null: off */
+};
+
+/* Constant while open. Strings are the workload's. Negative or NAN: unknown. */
+struct workload_facts {
+	const char *model; /* the model's own name */
+	const char *arch;
+	const char *weight_type; /* of most weight bytes */
+	int64_t model_bytes;     /* of all tensors of the file */
+	int64_t model_parameters;
+	const char *device;      /* "A+B": the model's first layers on A, the rest on B */
+	const char *head_device; /* where the output head runs */
+	int n_vocab;
+	int n_threads;
+	int n_gpu_layers;                    /* on the GPU, after -1 was resolved */
+	int64_t weight_bytes_per_token;      /* read by one decoded token */
+	int64_t host_weight_bytes_per_token; /* the part of it that the host reads, and the GPU's */
+	int64_t gpu_weight_bytes_per_token;
+	int64_t crossing_bytes_per_token; /* between two devices */
+	int64_t kv_bytes;                 /* of the whole cache */
+	double bandwidth_bytes_s;         /* of the device's memory, as measured in this process */
+	double gemm_flop_s;               /* of its matrix products alone, likewise */
+};
+
+/* Running totals since opening: differences are what rows record. */
+struct workload_totals {
+	int64_t captures;
+	double capture_us; /* sums over all captures */
+	double instantiate_us;
+	double upload_us;
+	int graph_nodes; /* of the last captured graph */
+	int kernel_nodes;
+	int positional_nodes;
+	int64_t memory_peak_bytes; /* of the device, since opening */
+	int64_t memory_bytes;      /* allocated on it now; negative: unknown */
+};
+
+/* What SnapKV did at the prompt's end. */
+struct eviction {
+	int64_t entries; /* removed, of a KV head of a global layer; 0: the prompt is within the budget */
+	double us;
+	int64_t memory_before_bytes; /* allocated on the device */
+	int64_t memory_after_bytes;
+};
+
+struct agreement; /* harness/measure/quality.h */
+struct workload;
+
+struct workload_ops {
+	void (*close)(struct workload *w);
+	void (*facts)(struct workload *w, struct workload_facts *out);
+	/* The mode ("direct", "graph-device", ...) and fusion of the tokens to come. */
+	int (*set_arm)(struct workload *w, const char *mode, const char *fusion, struct error *err);
+	/* Appends n tokens at the position. Returns when they are done. */
+	int (*prefill)(struct workload *w, const int *tokens, int n, struct error *err);
+	/* Marks the position for rewind, which comes back to it from anywhere behind it; both return when done. */
+	int (*checkpoint)(struct workload *w, struct error *err);
+	int (*rewind)(struct workload *w, int pos, struct error *err);
+	/* Appends one token and waits until it is complete. No allocation, no I/O once its graph exists. */
+	int (*decode)(struct workload *w, int token, struct token_record *out, struct error *err);
+	/*
+	 * Tokens without waiting for each, where the workload can; all four null where it never can. Between begin and
+	 * end only enqueue is called; what begin returned has allocated all that n tokens need, and the first token's
+	 * itl starts there. keep: the logits of each are kept for queue_hash, n <= WORKLOAD_QUEUE_KEEP.
+	 * ERROR_UNSUPPORTED where this placement cannot.
+	 */
+	int (*queue_begin)(struct workload *w, int n, int keep, struct error *err);
+	/* Appends one token; out as decode's, but for the times that only queue_end knows. */
+	int (*enqueue)(struct workload *w, int token, struct token_record *out, struct error *err);
+	/* Waits for all. out: (n), the records of the tokens since begin; gives them gpu_us and itl_us. */
+	int (*queue_end)(struct workload *w, struct token_record *out, int n, struct error *err);
+	/* As hash, of token i of the queue that ended last. */
+	int (*queue_hash)(struct workload *w, int i, uint64_t seed, uint64_t *out, struct error *err);
+	/* Hash of the last token's logits, chained from `seed`. ERROR_WRONG where one is NaN or infinite. */
+	int (*hash)(struct workload *w, uint64_t seed, uint64_t *out, struct error *err);
+	/*
+	 * SnapKV, called where the placement has it alone. evict: at the prompt's end, of whose tokens all were
+	 * prefilled; facts may change. remember: the last token's logits are row i of n of a reference. compare: the
+	 * last token's with row i.
+	 */
+	int (*evict)(struct workload *w, struct eviction *out, struct error *err);
+	int (*remember)(struct workload *w, int i, int n, struct error *err);
+	int (*compare)(struct workload *w, int i, struct agreement *out, struct error *err);
+	void (*totals)(struct workload *w, struct workload_totals *out);
+	/* Floating-point operations of a prefill of n tokens from pos on; NAN: unknown. */
+	double (*prefill_flops)(struct workload *w, int pos, int n);
+	/* K/V bytes that decoding at pos reads; negative: unknown. */
+	int64_t (*kv_bytes_read)(struct workload *w, int pos);
+	/* Why the last fallback happened; empty if there was none. */
+	const char *(*fallback_reason)(struct workload *w);
+};
+
+/* Implementations put this first. */
+struct workload {
+	const struct workload_ops *ops;
+};
+
+/* What opens workloads, one at a time; implementations put this first. */
+struct workload_source {
+	int (*open)(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err);
+};
+
+/* "direct", "capture", "update", "replay", "fallback" */
+const char *token_event_name(enum token_event e);
+/* "warmup", "measure" */
+const char *token_phase_name(enum token_phase p);
+
+#endif

@@ -1,0 +1,250 @@
+#include "harness/plot/plot_figure.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness/plot/gnuplot.h"
+#include "harness/plot/plot_script.h"
+
+extern const char *const plot_templates[]; /* made from the files in plots by the build */
+
+enum { N_STYLES = 8 }; /* colours and shapes in style.gp */
+
+void plot_note(const struct plot_request *request, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+	if (!request->note)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	request->note(request->ctx, line);
+}
+
+void plot_figure_skipped(const struct plot_figure *f, const char *name, const char *why)
+{
+	plot_note(f->request, "%s%s%s: not drawn: %s", name, *f->slug ? "-" : "", f->slug, why);
+}
+
+static char *join(const char *dir, const char *name, const char *extension)
+{
+	char *path;
+	return asprintf(&path, "%s/%s%s", dir, name, extension) < 0 ? NULL : path;
+}
+
+static FILE *create(const struct plot_figure *f, const char *extension, struct error *err)
+{
+	char *path = join(f->out, f->stem, extension);
+	FILE *file = path ? fopen(path, "w") : NULL;
+	if (!file)
+		error_set(err, ERROR_IO, "%s/%s%s: %s", f->out, f->stem, extension, strerror(path ? errno : ENOMEM));
+	free(path);
+	return file;
+}
+
+void plot_figure_slug(const struct plot_data *d, int panel, const int *among, int n_among, unsigned skip,
+		      char slug[PLOT_SLUG_MAX])
+{
+	static const char *const labels[PLOT_COLUMN_AXES] = {
+		[PLOT_COLUMN_N_PROMPT] = "p",     [PLOT_COLUMN_N_GEN] = "n",        [PLOT_COLUMN_N_GPU_LAYERS] = "ngl",
+		[PLOT_COLUMN_TYPE_K] = "k-",      [PLOT_COLUMN_TYPE_V] = "v-",      [PLOT_COLUMN_N_THREADS] = "t",
+		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-", [PLOT_COLUMN_SNAPKV] = "snapkv-",
+		[PLOT_COLUMN_SYNC] = "sync-",
+	};
+	size_t used = 0;
+	slug[0] = '\0';
+	for (int c = 0; c < PLOT_COLUMN_AXES; c++) {
+		const char *value = plot_data_axis(d, panel, (enum plot_column)c);
+		bool differs = false;
+		for (int i = 0; i < n_among && !differs && !(skip >> c & 1); i++)
+			differs = strcmp(value, plot_data_axis(d, among[i], (enum plot_column)c)) != 0;
+		if (!differs || used >= PLOT_SLUG_MAX - 8)
+			continue;
+		int n = snprintf(slug + used, PLOT_SLUG_MAX - 8 - used, "%s%s%s", used ? "-" : "",
+				 labels[c] ? labels[c] : "", value);
+		for (int i = 0; i < n && slug[used]; i++, used++)
+			if (!isalnum((unsigned char)slug[used]) && slug[used] != '.' && slug[used] != '_')
+				slug[used] = '-';
+	}
+}
+
+int plot_figure_open(struct plot_figure *f, const char *name, struct error *err)
+{
+	snprintf(f->stem, sizeof f->stem, "%s%s%s", name, *f->slug ? "-" : "", f->slug);
+	f->dat = create(f, ".dat", err);
+	if (!f->dat)
+		return ERROR_IO;
+	f->script = create(f, ".gp", err);
+	if (!f->script) {
+		fclose(f->dat);
+		return ERROR_IO;
+	}
+	fprintf(f->script, "# Redraw: gnuplot -e \"format='svg'\" %s.gp (or png)\n\n", f->stem);
+	return 0;
+}
+
+static int finish(const struct plot_figure *f, FILE *file, const char *extension, struct error *err)
+{
+	bool failed = ferror(file);
+	errno = 0;
+	if (fclose(file) || failed)
+		return error_set(err, ERROR_IO, "%s/%s%s: cannot write: %s", f->out, f->stem, extension,
+				 errno ? strerror(errno) : "a write failed");
+	return 0;
+}
+
+/* An old picture is removed first, so that what is there afterwards is what gnuplot has just drawn. */
+static int draw(const struct plot_figure *f, const char *format, struct error *err)
+{
+	char extension[8];
+	char script[PLOT_STEM_MAX + 4];
+	struct stat st;
+	snprintf(extension, sizeof extension, ".%s", format);
+	snprintf(script, sizeof script, "%s.gp", f->stem);
+	char *path = join(f->out, f->stem, extension);
+	if (!path)
+		return error_set(err, ERROR_MEMORY, "%s: not enough memory", f->out);
+	int rc = 0;
+	if (unlink(path) && errno != ENOENT)
+		rc = error_set(err, ERROR_IO, "%s: cannot replace it: %s", path, strerror(errno));
+	if (!rc)
+		rc = gnuplot_run(f->request->gnuplot, f->out, script, format, f->request->timeout_s, err);
+	if (!rc && (stat(path, &st) || st.st_size == 0))
+		rc = error_set(err, ERROR_IO, "%s: gnuplot ended well but drew nothing", path);
+	if (!rc && f->request->wrote)
+		f->request->wrote(f->request->ctx, path);
+	free(path);
+	return rc;
+}
+
+int plot_figure_finish(struct plot_figure *f, const int *templates, struct error *err)
+{
+	for (; *templates >= 0; templates++)
+		fprintf(f->script, "\n%s", plot_templates[*templates]);
+	int rc = finish(f, f->dat, ".dat", err);
+	int rc_script = finish(f, f->script, ".gp", rc ? NULL : err);
+	rc = rc ? rc : rc_script;
+	if (!rc && f->request->formats & PLOT_FORMAT_SVG)
+		rc = draw(f, "svg", err);
+	if (!rc && f->request->formats & PLOT_FORMAT_PNG)
+		rc = draw(f, "png", err);
+	return rc;
+}
+
+static bool shows_several(const struct plot_figure *f, enum plot_column axis)
+{
+	return f->varies >> axis & 1;
+}
+
+static const char *axis_text(const struct plot_figure *f, enum plot_column axis)
+{
+	return plot_data_axis(f->data, f->panel, axis);
+}
+
+void plot_figure_series(const struct plot_figure *f, const char *const *names, const int *styles, int n)
+{
+	double numbers[PLOT_DATA_MAX_MODES];
+	assert(n <= PLOT_DATA_MAX_MODES);
+	for (int i = 0; i < n; i++)
+		numbers[i] = styles[i] % N_STYLES + 1;
+	plot_script_number(f->script, "n_modes", n);
+	plot_script_strings(f->script, "mode_names", names, n);
+	plot_script_numbers(f->script, "mode_styles", numbers, n);
+}
+
+void plot_figure_modes(const struct plot_figure *f, const int *modes, int n)
+{
+	char names[PLOT_DATA_MAX_MODES][PLOT_TEXT_MAX];
+	const char *texts[PLOT_DATA_MAX_MODES];
+	int styles[PLOT_DATA_MAX_MODES];
+	for (int i = 0; i < n; i++) {
+		plot_text_clean(names[i], f->data->modes[modes[i]], 24);
+		texts[i] = names[i];
+		styles[i] = plot_data_mode_style(f->data, modes[i]);
+	}
+	plot_figure_series(f, texts, styles, n);
+}
+
+/* Fewest and most runs of a cell of a combination; *first becomes the start of its first run where that is earlier. */
+static void count_runs(const struct plot_data *d, int panel, long *fewest, long *most, const char **first)
+{
+	const struct plot_panel *p = &d->panels[panel];
+	for (int m = 0; m < p->n_modes; m++) {
+		for (int k = 0; k < p->n_depths; k++) {
+			long n = 0;
+			for (size_t i = 0; i < d->n_runs; i++) {
+				const struct plot_run *r = &d->runs[i];
+				if (r->combination != panel)
+					continue;
+				const char *started = csv_table_text(&d->table, r->row, d->column[PLOT_COLUMN_STARTED]);
+				if (!**first || (*started && strcmp(started, *first) < 0))
+					*first = started;
+				n += r->mode == p->modes[m] && r->depth == p->depths[k];
+			}
+			if (n && (!*fewest || n < *fewest))
+				*fewest = n;
+			if (n > *most)
+				*most = n;
+		}
+	}
+}
+
+void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_panels, const char *marks)
+{
+	struct plot_caption c = {0};
+	char a[PLOT_TEXT_MAX], b[PLOT_TEXT_MAX], item[3 * PLOT_TEXT_MAX];
+	const char *first = "";
+	long fewest = 0, most = 0;
+	for (int i = 0; i < n_panels; i++)
+		count_runs(f->data, panels[i], &fewest, &most, &first);
+
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_MODEL), 60);
+	plot_text_clean(b, axis_text(f, PLOT_COLUMN_WEIGHT_TYPE), 16);
+	snprintf(item, sizeof item, "%s, weights %s", a, b);
+	plot_caption_add(&c, item);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_TYPE_K), 16);
+	plot_text_clean(b, axis_text(f, PLOT_COLUMN_TYPE_V), 16);
+	snprintf(item, sizeof item, "cache K %s, V %s", a, b);
+	plot_caption_add(&c, item);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_FUSION), 16);
+	snprintf(item, sizeof item, "fusion %s", a);
+	plot_caption_add(&c, item);
+	if (strcmp(axis_text(f, PLOT_COLUMN_SYNC), "token"))
+		plot_caption_add(&c, "tokens queued");
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GPU_LAYERS), 16);
+	snprintf(item, sizeof item, "%s GPU layers", a);
+	if (!shows_several(f, PLOT_COLUMN_N_GPU_LAYERS))
+		plot_caption_add(&c, item);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_THREADS), 16);
+	snprintf(item, sizeof item, "%s thread%s", a, strcmp(a, "1") ? "s" : "");
+	plot_caption_add(&c, item);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_SNAPKV), 60);
+	snprintf(item, sizeof item, "SnapKV %s", a);
+	if (strcmp(a, "off") && !shows_several(f, PLOT_COLUMN_SNAPKV))
+		plot_caption_add(&c, item);
+	plot_caption_break(&c);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_DEVICE), 64);
+	plot_caption_add(&c, a);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_COMMIT), 20);
+	snprintf(item, sizeof item, "commit %s", a);
+	plot_caption_add(&c, item);
+	plot_text_clean(a, first, 24);
+	if (*a)
+		plot_caption_add(&c, a);
+	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GEN), 12);
+	if (fewest == most)
+		snprintf(item, sizeof item, "%s tokens \xc3\x97 %ld run%s", a, most, most == 1 ? "" : "s");
+	else
+		snprintf(item, sizeof item, "%s tokens \xc3\x97 %ld to %ld runs", a, fewest, most);
+	plot_caption_add(&c, item);
+	plot_caption_break(&c);
+	plot_caption_add(&c, marks);
+	plot_script_caption(f->script, &c);
+}

@@ -1,0 +1,64 @@
+/*
+ * What this machine is: the facts that a result depends on, as JSON (env.json) and as
+ * text. A fact that cannot be read is null; nothing here fails because of one.
+ *
+ * What only the engine knows (instruction set, bandwidth, GPU) is given by the caller.
+ */
+#ifndef GEMMARK_HARNESS_RECORD_ENVIRONMENT_H
+#define GEMMARK_HARNESS_RECORD_ENVIRONMENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+struct environment_bandwidth {
+	int n_threads;
+	double bytes_s; /* 0: could not be measured */
+};
+
+struct environment_gpu {
+	const char *name;
+	int compute_capability; /* 90 for 9.0 */
+	int n_sm;
+	size_t memory_bytes;
+	int cuda_version;          /* of the driver: 13000 for 13.0 */
+	const char *pci_bus_id;    /* as NVML names GPUs; null: unknown */
+	const char *nvrtc_version; /* "13.0"; null: none was found */
+};
+
+struct environment_inputs {
+	const char *root; /* "" or a folder that stands for /: where proc/ and sys/ are read; null: "" */
+	const char *isa;  /* of the kernels in use; null: unknown */
+	const struct environment_gpu *gpu;             /* null: none */
+	const char *gpu_reason;                        /* why there is none */
+	json_t *nvml;                                  /* what nvml_describe says, the caller's; null: nothing */
+	const char *nvml_reason;                       /* why it says nothing; null or empty: it does */
+	const struct environment_bandwidth *bandwidth; /* (n_bandwidth): reads from memory, as measured */
+	int n_bandwidth;
+	const char *const *models; /* (n_models) paths; each is read and hashed */
+	int n_models;
+	const char *const *command_line; /* (n_words) or null */
+	int n_words;
+	const uint64_t *seed; /* null: none */
+};
+
+/* Bytes of the largest cache of this machine, 0 where the system does not say. root as above. */
+size_t environment_cache_bytes(const char *root);
+
+/* Logical CPUs that this process may run on. */
+int environment_cpus(void);
+
+/* The caller owns *out. ERROR_IO where a model cannot be read, ERROR_MEMORY. */
+int environment_collect(const struct environment_inputs *in, json_t **out, struct error *err);
+
+/* Indented, keys in a fixed order. The file must not exist. */
+int environment_save(const json_t *env, const char *path, struct error *err);
+
+/* For people: a line a fact, "name: value". */
+void environment_print(const json_t *env, FILE *f);
+
+#endif

@@ -1,0 +1,536 @@
+#include "harness/record/recorder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csv.h>
+
+#include "harness/record/csv_table.h"
+
+struct file {
+	const char *name;
+	int fd;     /* negative: not open */
+	off_t size; /* of what is whole */
+};
+
+struct recorder {
+	char path[4096];
+	int directory; /* its lock's descriptor; negative: not open */
+	struct file runs;
+	struct file tokens;
+	struct file telemetry;
+	off_t telemetry_end; /* of what was written for the run to come */
+};
+
+static const char *const token_columns[] = {
+	"schema_version", "run_id", "phase",       "token_index",  "pos",          "kv_len",  "submit_us", "gpu_us",
+	"wall_us",        "itl_us", "graph_event", "api_launches", "node_updates", "kernels", "copies",    "host_us",
+};
+enum { N_TOKEN_COLUMNS = sizeof token_columns / sizeof *token_columns };
+
+static const char *const telemetry_columns[] = {
+	"schema_version",     "run_id",           "phase",    "time_us",       "sm_clock_mhz",
+	"memory_clock_mhz",   "power_w",          "energy_j", "temperature_c", "gpu_utilization",
+	"memory_utilization", "throttle_reasons", "cpu_mhz",  "load_average",
+};
+enum { N_TELEMETRY_COLUMNS = sizeof telemetry_columns / sizeof *telemetry_columns };
+
+/* One field and what follows it. Unknown values are nothing at all, not "". Returns 0 or -1. */
+static int put(FILE *f, const char *text, int last)
+{
+	if (*text && csv_fwrite(f, text, strlen(text)))
+		return -1;
+	return fputc(last ? '\n' : ',', f) == EOF ? -1 : 0;
+}
+
+static int put_int(FILE *f, long long x, int last)
+{
+	char text[ROW_NUMBER_SIZE];
+	snprintf(text, sizeof text, "%lld", x);
+	return put(f, text, last);
+}
+
+static int put_real(FILE *f, double x, int last)
+{
+	char text[ROW_NUMBER_SIZE];
+	return put(f, row_real_text(x, text), last);
+}
+
+static int put_token(FILE *f, const struct run_row *row, const struct token_record *t)
+{
+	return put_int(f, row->schema_version, 0) | put(f, row->run_id ? row->run_id : "", 0) |
+	       put(f, token_phase_name(t->phase), 0) | put_int(f, t->index, 0) | put_int(f, t->pos, 0) |
+	       put_int(f, t->kv_len, 0) | put_real(f, t->submit_us, 0) | put_real(f, t->gpu_us, 0) |
+	       put_real(f, t->wall_us, 0) | put_real(f, t->itl_us, 0) | put(f, token_event_name(t->event), 0) |
+	       put_int(f, t->api_launches, 0) | put_int(f, t->node_updates, 0) | put_int(f, t->kernels, 0) |
+	       put_int(f, t->copies, 0) | put_real(f, t->host_us, 1);
+}
+
+static int put_sample(FILE *f, const char *run_id, const struct telemetry_sample *s)
+{
+	const struct nvml_reading *g = &s->gpu;
+	char reasons[NVML_REASONS_SIZE];
+	return put_int(f, SCHEMA_VERSION, 0) | put(f, run_id, 0) |
+	       put(f, token_phase_name(s->measured ? TOKEN_PHASE_MEASURE : TOKEN_PHASE_WARMUP), 0) |
+	       put_real(f, s->time_us, 0) | put_real(f, g->sm_clock_mhz, 0) | put_real(f, g->memory_clock_mhz, 0) |
+	       put_real(f, g->power_w, 0) | put_real(f, g->energy_j, 0) | put_real(f, g->temperature_c, 0) |
+	       put_real(f, g->utilization, 0) | put_real(f, g->memory_utilization, 0) |
+	       put(f, nvml_reasons_text(g->throttle_reasons, reasons), 0) | put_real(f, s->cpu_mhz, 0) |
+	       put_real(f, s->load_average, 1);
+}
+
+static int make_directories(const char *path, struct error *err)
+{
+	char part[4096];
+	size_t n = strlen(path);
+	if (n == 0 || n >= sizeof part)
+		return error_set(err, ERROR_INPUT, "output directory: a path of %zu bytes; give a shorter one", n);
+	memcpy(part, path, n + 1);
+	for (size_t i = 1; i <= n; i++) {
+		if (part[i] != '/' && part[i] != '\0')
+			continue;
+		char keep = part[i];
+		part[i] = '\0';
+		if (mkdir(part, 0777) && errno != EEXIST)
+			return error_set(err, ERROR_IO, "%s: %s; give another output directory", part, strerror(errno));
+		part[i] = keep;
+	}
+	return 0;
+}
+
+static int check_empty(const char *path, struct error *err)
+{
+	DIR *d = opendir(path);
+	if (!d)
+		return error_set(err, ERROR_IO, "%s: %s; give another output directory", path, strerror(errno));
+	int entries = 0;
+	for (struct dirent *e; (e = readdir(d));)
+		entries += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+	closedir(d);
+	if (entries)
+		return error_set(err, ERROR_INPUT,
+				 "%s: not empty, and results are never overwritten; name a new "
+				 "directory",
+				 path);
+	return 0;
+}
+
+static int io_failed(const struct recorder *r, const char *file, const char *remedy, struct error *err)
+{
+	return error_set(err, ERROR_IO, "%s/%s: %s; %s", r->path, file, strerror(errno), remedy);
+}
+
+static const char give_another[] = "give another output directory";
+static const char free_space[] = "free some space, the runs so far are kept";
+
+static int write_all(int fd, const char *text, size_t n, off_t at)
+{
+	while (n > 0) {
+		ssize_t done = pwrite(fd, text, n, at);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0) {
+			errno = done ? errno : ENOSPC;
+			return -1;
+		}
+		text += done;
+		n -= (size_t)done;
+		at += done;
+	}
+	return 0;
+}
+
+/* Cuts off what was written behind the last whole run. That frees space, so it works on a full disk. */
+static void cut_back(const struct file *f)
+{
+	/* Where even that fails, readers leave the unfinished line out. */
+	if (f->fd >= 0 && ftruncate(f->fd, f->size))
+		return;
+}
+
+/* What is to be appended, in memory first: a failed write leaves nothing half done in a buffer. */
+struct text {
+	FILE *stream;
+	char *bytes;
+	size_t n;
+};
+
+static int text_open(struct text *t, const struct recorder *r, struct error *err)
+{
+	*t = (struct text){0};
+	t->stream = open_memstream(&t->bytes, &t->n);
+	return t->stream ? 0 : error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", r->path);
+}
+
+/* Appends t behind f's whole part and forces it to the disk, without counting it as whole yet. Frees t. */
+static int text_append(struct text *t, int bad, const struct recorder *r, const struct file *f, off_t *end,
+		       struct error *err)
+{
+	int rc = 0;
+	bad |= fclose(t->stream);
+	if (bad)
+		rc = error_set(err, ERROR_MEMORY, "%s/%s: no memory for a run's text", r->path, f->name);
+	else if (write_all(f->fd, t->bytes, t->n, f->size))
+		rc = io_failed(r, f->name, free_space, err);
+	/* fsync says EINVAL where there is nothing to force, as on a pipe. */
+	else if (fsync(f->fd) && errno != EINVAL)
+		rc = io_failed(r, f->name, free_space, err);
+	*end = f->size + (off_t)t->n;
+	free(t->bytes);
+	return rc;
+}
+
+static int lock_directory(struct recorder *r, struct error *err)
+{
+	r->directory = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->directory < 0)
+		return error_set(err, ERROR_IO, "%s: %s; %s", r->path, strerror(errno), give_another);
+	if (!flock(r->directory, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return error_set(err, ERROR_IO,
+				 "%s: another gemmark is writing there; wait until it ends, or name another directory",
+				 r->path);
+	return error_set(err, ERROR_IO, "%s: cannot be locked: %s; %s", r->path, strerror(errno), give_another);
+}
+
+static int open_file(const struct recorder *r, struct file *f, int flags, struct error *err)
+{
+	f->fd = openat(r->directory, f->name, O_RDWR | O_CLOEXEC | flags, 0666);
+	return f->fd < 0 ? io_failed(r, f->name, give_another, err) : 0;
+}
+
+static int make_recorder(struct recorder **out, const char *path, struct error *err)
+{
+	struct recorder *r = malloc(sizeof *r);
+	*out = r;
+	if (!r)
+		return error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", path);
+	*r = (struct recorder){.directory = -1,
+			       .runs = {"runs.csv", -1, 0},
+			       .tokens = {"tokens.csv", -1, 0},
+			       .telemetry = {"telemetry.csv", -1, 0}};
+	if (!*path || strlen(path) >= sizeof r->path)
+		return error_set(err, ERROR_INPUT, "output directory: a path of %zu bytes; give another one",
+				 strlen(path));
+	snprintf(r->path, sizeof r->path, "%s", path);
+	return 0;
+}
+
+/* Frees r after a failure. */
+static int give_up(struct recorder **r, int rc)
+{
+	recorder_close(*r, NULL);
+	*r = NULL;
+	return rc;
+}
+
+static int put_header(const struct recorder *r, struct file *f, const char *(*name)(int i), int n, struct error *err)
+{
+	struct text t;
+	int rc = text_open(&t, r, err), bad = 0;
+	for (int i = 0; i < n && !rc; i++)
+		bad |= put(t.stream, name(i), i == n - 1);
+	return rc ? rc : text_append(&t, bad, r, f, &f->size, err);
+}
+
+static const char *run_column(int i)
+{
+	return row_columns[i].name;
+}
+
+static const char *token_column(int i)
+{
+	return token_columns[i];
+}
+
+static const char *telemetry_column(int i)
+{
+	return telemetry_columns[i];
+}
+
+int recorder_open(struct recorder **out, const char *path, struct error *err)
+{
+	int rc = make_recorder(out, path, err);
+	if (rc)
+		return give_up(out, rc);
+	struct recorder *r = *out;
+	rc = make_directories(path, err);
+	if (!rc)
+		rc = lock_directory(r, err);
+	if (!rc)
+		rc = check_empty(path, err);
+	if (!rc)
+		rc = open_file(r, &r->runs, O_CREAT | O_EXCL, err);
+	if (!rc)
+		rc = open_file(r, &r->tokens, O_CREAT | O_EXCL, err);
+	if (!rc)
+		rc = open_file(r, &r->telemetry, O_CREAT | O_EXCL, err);
+	if (!rc)
+		rc = put_header(r, &r->telemetry, telemetry_column, N_TELEMETRY_COLUMNS, err);
+	if (!rc)
+		rc = put_header(r, &r->tokens, token_column, N_TOKEN_COLUMNS, err);
+	if (!rc)
+		rc = put_header(r, &r->runs, run_column, row_n_columns, err);
+	if (!rc && fsync(r->directory) && errno != EINVAL)
+		rc = error_set(err, ERROR_IO, "%s: %s; %s", path, strerror(errno), give_another);
+	return rc ? give_up(out, rc) : 0;
+}
+
+int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
+		       struct error *err)
+{
+	struct text t;
+	int bad = 0, rc = text_open(&t, r, err);
+	if (rc)
+		return rc;
+	for (int i = 0; i < n; i++)
+		bad |= put_sample(t.stream, run_id, &samples[i]);
+	rc = text_append(&t, bad, r, &r->telemetry, &r->telemetry_end, err);
+	if (rc)
+		cut_back(&r->telemetry);
+	return rc;
+}
+
+int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
+		 struct error *err)
+{
+	char number[ROW_NUMBER_SIZE];
+	off_t tokens_end, runs_end;
+	struct text t;
+	int bad = 0, rc = text_open(&t, r, err);
+	if (rc)
+		return rc;
+	for (int i = 0; i < n; i++)
+		bad |= put_token(t.stream, row, &tokens[i]);
+	rc = text_append(&t, bad, r, &r->tokens, &tokens_end, err);
+	if (!rc)
+		rc = text_open(&t, r, err);
+	if (!rc) {
+		bad = 0;
+		for (int i = 0; i < row_n_columns; i++)
+			bad |= put(t.stream, row_text(row, &row_columns[i], number), i == row_n_columns - 1);
+		rc = text_append(&t, bad, r, &r->runs, &runs_end, err);
+	}
+	if (rc) {
+		cut_back(&r->runs);
+		cut_back(&r->tokens);
+		cut_back(&r->telemetry);
+		return rc;
+	}
+	if (r->telemetry_end)
+		r->telemetry.size = r->telemetry_end;
+	r->telemetry_end = 0;
+	r->tokens.size = tokens_end;
+	r->runs.size = runs_end;
+	return 0;
+}
+
+int recorder_close(struct recorder *r, struct error *err)
+{
+	if (!r)
+		return 0;
+	int rc = 0;
+	struct file *files[] = {&r->telemetry, &r->tokens, &r->runs};
+	for (int i = 0; i < 3; i++)
+		if (files[i]->fd >= 0 && close(files[i]->fd))
+			rc = io_failed(r, files[i]->name, free_space, err);
+	if (r->directory >= 0)
+		close(r->directory);
+	free(r);
+	return rc;
+}
+
+/* ---- going on ---- */
+
+/* Where the records of a CSV file end, one after the other. */
+struct scanner {
+	FILE *f;
+	off_t at; /* read so far */
+	int quoted;
+};
+
+/*
+ * The next record's end into *end, and the text of one of its fields. Returns 1, or 0
+ * where no whole record is left.
+ */
+static int next_record(struct scanner *s, int field, char *text, size_t size, off_t *end)
+{
+	size_t n = 0;
+	int at_field = 0;
+	for (int c; (c = getc(s->f)) != EOF;) {
+		s->at++;
+		if (c == '"') {
+			s->quoted = !s->quoted;
+		} else if (c == ',' && !s->quoted) {
+			at_field++;
+		} else if (c == '\n' && !s->quoted) {
+			text[n] = '\0';
+			*end = s->at;
+			return 1;
+		} else if (at_field == field && n + 1 < size) {
+			text[n++] = (char)c;
+		}
+	}
+	return 0;
+}
+
+static int open_scanner(struct scanner *s, const struct recorder *r, const struct file *f, struct error *err)
+{
+	*s = (struct scanner){0};
+	int fd = openat(r->directory, f->name, O_RDONLY | O_CLOEXEC);
+	s->f = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!s->f && fd >= 0)
+		close(fd);
+	return s->f ? 0 : io_failed(r, f->name, "it cannot be resumed", err);
+}
+
+static int cut_at(const struct recorder *r, struct file *f, off_t size, struct error *err)
+{
+	f->size = size;
+	if (ftruncate(f->fd, size) || (fsync(f->fd) && errno != EINVAL))
+		return io_failed(r, f->name, "it cannot be resumed", err);
+	return 0;
+}
+
+enum { ID_SIZE = 128 };
+
+/* The index of a column in a header that has been checked. */
+static int column_of(const char *(*name)(int i), const char *wanted)
+{
+	int i = 0;
+	while (strcmp(name(i), wanted))
+		i++;
+	return i;
+}
+
+static int other_version(const struct recorder *r, struct error *err)
+{
+	return error_set(err, ERROR_INPUT,
+			 "%s/runs.csv: its columns are not this version's; go on with the version that wrote it",
+			 r->path);
+}
+
+/* Cuts runs.csv behind the last run that is neither unfinished nor interrupted. */
+static int trim_runs(struct recorder *r, struct error *err)
+{
+	struct scanner s;
+	int rc = open_scanner(&s, r, &r->runs, err);
+	if (rc)
+		return rc;
+	char status[16];
+	off_t end, keep = 0;
+	int column = column_of(run_column, "status");
+	/* Nothing is cut off a file that is not ours. */
+	if (!next_record(&s, column, status, sizeof status, &keep) || strcmp(status, "status"))
+		rc = other_version(r, err);
+	while (!rc && next_record(&s, column, status, sizeof status, &end))
+		if (strcmp(status, run_status_name(RUN_STATUS_INTERRUPTED)))
+			keep = end;
+	if (!rc && ferror(s.f))
+		rc = io_failed(r, r->runs.name, "it cannot be resumed", err);
+	fclose(s.f);
+	return rc ? rc : cut_at(r, &r->runs, keep, err);
+}
+
+/*
+ * Cuts tokens.csv or telemetry.csv behind what it has of the last run that is kept: they stand in the order of the
+ * runs. column: of the run_id there; id_column: in t, which has a row for each kept run.
+ */
+static int trim_details(struct recorder *r, struct file *f, int column, const struct csv_table *t, int id_column,
+			struct error *err)
+{
+	struct scanner s;
+	int rc = open_scanner(&s, r, f, err);
+	if (rc)
+		return rc;
+	char id[ID_SIZE];
+	off_t end, keep = 0;
+	size_t row = 0;
+	if (!next_record(&s, column, id, sizeof id, &end) || strcmp(id, "run_id"))
+		rc = error_set(err, ERROR_INPUT, "%s/%s: no header that this version writes; start anew", r->path,
+			       f->name);
+	else
+		keep = end;
+	while (!rc && next_record(&s, column, id, sizeof id, &end)) {
+		while (row < t->n_rows && strcmp(id, csv_table_text(t, row, id_column)))
+			row++;
+		if (row == t->n_rows)
+			break;
+		keep = end;
+	}
+	if (!rc && ferror(s.f))
+		rc = io_failed(r, f->name, "it cannot be resumed", err);
+	fclose(s.f);
+	return rc ? rc : cut_at(r, f, keep, err);
+}
+
+static int check_columns(const struct recorder *r, const struct csv_table *t, struct error *err)
+{
+	int same = t->n_columns == (size_t)row_n_columns;
+	for (int i = 0; same && i < row_n_columns; i++)
+		same = !strcmp(t->text + t->cells[i], row_columns[i].name);
+	if (same)
+		return 0;
+	return other_version(r, err);
+}
+
+static int keep_rows(const struct recorder *r, const struct csv_table *t,
+		     int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
+{
+	for (size_t i = 0; i < t->n_rows; i++) {
+		struct run_row row;
+		row_init(&row);
+		for (int c = 0; c < row_n_columns; c++)
+			if (row_set_text(&row, &row_columns[c], csv_table_text(t, i, c)))
+				return error_set(err, ERROR_INPUT, "%s/runs.csv: record %zu: '%s' is no %s", r->path,
+						 i + 2, csv_table_text(t, i, c), row_columns[c].name);
+		int rc = keep(ctx, &row, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int recorder_resume(struct recorder **out, const char *path,
+		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
+{
+	struct csv_table t = {0};
+	int rc = make_recorder(out, path, err);
+	if (rc)
+		return give_up(out, rc);
+	struct recorder *r = *out;
+	rc = lock_directory(r, err);
+	if (!rc)
+		rc = open_file(r, &r->runs, 0, err);
+	if (!rc)
+		rc = open_file(r, &r->tokens, 0, err);
+	if (!rc)
+		rc = open_file(r, &r->telemetry, 0, err);
+	if (!rc)
+		rc = trim_runs(r, err);
+	char file[sizeof r->path + 16];
+	snprintf(file, sizeof file, "%s/runs.csv", path);
+	if (!rc)
+		rc = csv_table_read(&t, file, err);
+	if (!rc)
+		rc = check_columns(r, &t, err);
+	if (!rc)
+		rc = trim_details(r, &r->tokens, column_of(token_column, "run_id"), &t, column_of(run_column, "run_id"),
+				  err);
+	if (!rc)
+		rc = trim_details(r, &r->telemetry, column_of(telemetry_column, "run_id"), &t,
+				  column_of(run_column, "run_id"), err);
+	if (!rc)
+		rc = keep_rows(r, &t, keep, ctx, err);
+	csv_table_free(&t);
+	return rc ? give_up(out, rc) : 0;
+}

@@ -1,0 +1,49 @@
+/*
+ * A run directory: runs.csv, tokens.csv and telemetry.csv, written as the sweep goes, by one process
+ * at a time.
+ *
+ * The files begin with their header line. recorder_run appends a run's tokens, then
+ * its row, and forces them to the disk before it returns: whatever kills the sweep
+ * later, each row that is in runs.csv is whole and has all its tokens. A sweep that
+ * is killed while it writes leaves at most one unfinished last line in each; where the
+ * system refuses a write, the files are cut back to the last whole run.
+ *
+ * The directory is locked (flock) until recorder_close or the end of the process.
+ */
+#ifndef GEMMARK_HARNESS_RECORD_RECORDER_H
+#define GEMMARK_HARNESS_RECORD_RECORDER_H
+
+#include "base/error.h"
+#include "harness/measure/telemetry.h"
+#include "harness/record/row.h"
+
+struct recorder; /* opaque */
+
+/*
+ * Makes the directory `path`, parents included; one that exists must be empty.
+ * ERROR_INPUT where it is not, ERROR_IO where the system refuses, or another process
+ * is writing there.
+ */
+int recorder_open(struct recorder **out, const char *path, struct error *err);
+
+/*
+ * Goes on in a directory that recorder_open made. Interrupted runs at the end, unfinished
+ * lines and tokens without a run are cut off; each row that stays is given to `keep`,
+ * its strings for the call only, whose failure is returned. ERROR_INPUT where the files
+ * are not what this version writes.
+ */
+int recorder_resume(struct recorder **out, const char *path,
+		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err);
+
+/*
+ * What was seen of the machine while the run was measured that recorder_run is called with next: samples (n). Where no
+ * row follows, resuming cuts it off.
+ */
+int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
+		       struct error *err);
+int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
+		 struct error *err);
+/* ERROR_IO where a file could not be finished; r is freed in any case. r may be null. */
+int recorder_close(struct recorder *r, struct error *err);
+
+#endif

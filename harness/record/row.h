@@ -1,0 +1,194 @@
+/*
+ * One row of runs.csv: one repetition of one cell. results/SCHEMA.md says what each
+ * column means; the column table here is the only list of them in code, so that
+ * every output format writes the same ones.
+ */
+#ifndef GEMMARK_HARNESS_RECORD_ROW_H
+#define GEMMARK_HARNESS_RECORD_ROW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/measure/monitor.h"
+#include "harness/measure/quality.h"
+#include "harness/measure/workload.h"
+#include "harness/sweep/matrix.h"
+
+enum { SCHEMA_VERSION = 1 };
+
+enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG, RUN_STATUS_INTERRUPTED };
+
+/* "ok", "skipped", "failed", "wrong", "interrupted" */
+const char *run_status_name(enum run_status s);
+
+/* What an integer column holds where the value cannot be known; a real one holds NAN, a string null. */
+#define ROW_UNKNOWN INT64_MIN
+
+struct run_row {
+	int64_t schema_version;
+	const char *run_id;
+	const char *status;
+	const char *reason;
+	int64_t order; /* of execution, from 0 */
+	int64_t repetition;
+	const char *model;
+	const char *model_path_name; /* file name without its folder */
+	const char *arch;
+	const char *weight_type;
+	int64_t model_bytes; /* of all tensors, as the file stores them */
+	int64_t model_parameters;
+	const char *test;
+	int64_t n_prompt;
+	int64_t n_gen;
+	int64_t n_depth;
+	const char *mode;
+	const char *fusion;
+	int64_t n_gpu_layers; /* as it was resolved */
+	const char *type_k;
+	const char *type_v;
+	int64_t n_threads; /* as it was resolved */
+	const char *device;
+	const char *commit;
+	double tokens_per_s;
+	double prefill_us;
+	double prefill_tokens_per_s;
+	double itl_median_us;
+	double itl_mad_us;
+	double itl_p50_us;
+	double itl_p90_us;
+	double itl_p99_us;
+	double itl_max_us;
+	double submit_median_us;
+	double submit_mad_us;
+	double submit_p50_us;
+	double submit_p90_us;
+	double submit_max_us;
+	double gpu_median_us;
+	double wall_median_us;
+	double capture_us;
+	double instantiate_us;
+	double upload_us;
+	int64_t captures;
+	int64_t fallbacks;
+	int64_t graph_nodes;
+	int64_t kernel_nodes;
+	int64_t positional_nodes;
+	double api_launches_per_token;
+	double node_updates_per_token;
+	double kernels_per_token;
+	double copies_per_token;
+	int64_t weight_bytes_per_token;
+	double kv_bytes_per_token;
+	double achieved_gb_s;
+	double bandwidth_gb_s;
+	double bandwidth_share;
+	double prefill_flops; /* of the measured prefill */
+	double prefill_tflop_s;
+	double gemm_tflop_s;
+	double gemm_share;
+	int64_t memory_peak_bytes;
+	int64_t kv_bytes;
+	const char *logits_hash;
+	double break_even_tokens;
+	int64_t warmup_tokens;
+	int64_t seed;
+	const char *started_utc;
+	int64_t n_gpu_layers_asked;
+	int64_t n_threads_asked;
+	int64_t n_context; /* positions that the cache was opened for */
+	const char *head_device;
+	int64_t host_weight_bytes_per_token;
+	int64_t gpu_weight_bytes_per_token;
+	int64_t crossing_bytes_per_token;
+	const char *snapkv;
+	int64_t snapkv_budget;
+	int64_t evicted_entries;
+	double evict_us;
+	int64_t memory_before_evict_bytes;
+	int64_t memory_after_evict_bytes;
+	int64_t memory_bytes;
+	double kl_divergence;
+	double kl_divergence_max;
+	double top1_agreement;
+	int64_t quality_tokens;
+	double host_median_us;
+	const char *sync;
+	double sm_clock_mhz;
+	double memory_clock_mhz;
+	double power_w;
+	double energy_per_token_j;
+	double temperature_c;
+	double gpu_utilization;
+	const char *throttle_reasons;
+	double cpu_mhz;
+	double load_average;
+	int64_t context_switches;
+	int64_t involuntary_switches;
+	int64_t minor_faults;
+	int64_t major_faults;
+	int64_t telemetry_samples;
+	int64_t attempt;   /* at this repetition: the latest one counts */
+	int64_t clock_low; /* 1: its SM clock was below its peers' */
+	const char *until; /* what decided the number of repetitions */
+	double submit_p99_us;
+	int64_t copy_nodes;
+	const char *launch_hash; /* of what each measured token launched */
+	int64_t launches_differ; /* 1: from the cell's first run */
+
+	/* Not a column: the index of the row's cell. */
+	int cell;
+};
+
+enum column_type { COLUMN_TEXT, COLUMN_INT, COLUMN_REAL };
+
+struct column {
+	const char *name;
+	enum column_type type;
+	size_t offset; /* in struct run_row */
+};
+
+extern const struct column row_columns[];
+extern const int row_n_columns;
+
+enum { ROW_NUMBER_SIZE = 32 };
+
+/* A column's value as text: the row's own string, or `number` filled; "" where it is unknown. */
+const char *row_text(const struct run_row *r, const struct column *c, char number[ROW_NUMBER_SIZE]);
+
+/* Nine significant digits, or "" for NAN. Times and rates are exact to well below a nanosecond. */
+const char *row_real_text(double x, char number[ROW_NUMBER_SIZE]);
+
+/*
+ * The other way: a column from its text, "" being unknown. Text columns keep the pointer.
+ * Returns 0, or -1 where it is no number.
+ */
+int row_set_text(struct run_row *r, const struct column *c, const char *text);
+
+/* The columns that the FLOPs of a prompt test give, NAN being unknown; behind prefill_us. */
+void row_set_prefill(struct run_row *r, double flops);
+
+/*
+ * Hash of what each of the tokens launched: calls, updated nodes, kernels and copies, one by one. t: (n). 0 where they
+ * cannot be compared with another run's, because a graph was captured or a token fell back on the way.
+ */
+uint64_t row_launch_hash(const struct token_record *t, int n);
+
+/* Everything unknown. */
+void row_init(struct run_row *r);
+
+/* The columns that the cell and, where not null, the workload's facts give. label: as cell_label, kept by the caller.
+ */
+void row_set_cell(struct run_row *r, const struct cell *c, const char *label, const struct workload_facts *f);
+
+/* The columns of an eviction and of what it cost; quality without tokens leaves its own unknown. */
+void row_set_eviction(struct run_row *r, const struct eviction *e, const struct quality *q);
+/* The columns that a measured phase of n tokens' conditions give. reasons: their text, kept by the caller. */
+void row_set_conditions(struct run_row *r, const struct conditions *c, int n, const char *reasons);
+
+/*
+ * The columns that the measured tokens give: rates, order statistics, counts. t: (n),
+ * all of phase measure. Returns 0 or -1 when memory is not enough.
+ */
+int row_set_tokens(struct run_row *r, const struct token_record *t, int n);
+
+#endif

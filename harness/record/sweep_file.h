@@ -1,0 +1,25 @@
+/*
+ * sweep.json: what a sweep was asked to do. It is what a resumed sweep must agree with,
+ * together with env.json: rows of one directory are of one matrix and one environment.
+ */
+#ifndef GEMMARK_HARNESS_RECORD_SWEEP_FILE_H
+#define GEMMARK_HARNESS_RECORD_SWEEP_FILE_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "harness/measure/runner.h"
+#include "harness/sweep/matrix.h"
+
+/* The axes' values and the options that rows depend on. The caller owns *out, and may add to it. */
+int sweep_describe(const struct matrix *m, const struct runner_options *o, json_t **out, struct error *err);
+
+/*
+ * Compares the directory's sweep.json and env.json with these. ERROR_INPUT with the
+ * first differences ("n_depth: [0,512] there, [0,1024] here"), or where a file is
+ * missing or no JSON. What changes between two looks at one machine is left out:
+ * available memory, measured bandwidth, the command line, clocks and temperatures.
+ */
+int sweep_check(const char *directory, const json_t *sweep, const json_t *env, struct error *err);
+
+#endif

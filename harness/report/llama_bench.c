@@ -1,0 +1,346 @@
+#include "harness/report/llama_bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/stats/stats.h"
+#include "harness/stats/stats_estimate.h"
+
+const struct llama_field llama_fields[] = {
+	{"build_commit", LLAMA_TEXT},
+	{"build_number", LLAMA_INT},
+	{"cpu_info", LLAMA_TEXT},
+	{"gpu_info", LLAMA_TEXT},
+	{"backends", LLAMA_TEXT},
+	{"model_filename", LLAMA_TEXT},
+	{"model_type", LLAMA_TEXT},
+	{"model_size", LLAMA_INT},
+	{"model_n_params", LLAMA_INT},
+	{"n_batch", LLAMA_INT},
+	{"n_ubatch", LLAMA_INT},
+	{"n_threads", LLAMA_INT},
+	{"cpu_mask", LLAMA_TEXT},
+	{"cpu_strict", LLAMA_BOOL},
+	{"poll", LLAMA_INT},
+	{"type_k", LLAMA_TEXT},
+	{"type_v", LLAMA_TEXT},
+	{"n_gpu_layers", LLAMA_INT},
+	{"n_cpu_moe", LLAMA_INT},
+	{"split_mode", LLAMA_TEXT},
+	{"main_gpu", LLAMA_INT},
+	{"no_kv_offload", LLAMA_BOOL},
+	{"flash_attn", LLAMA_INT},
+	{"devices", LLAMA_TEXT},
+	{"tensor_split", LLAMA_TEXT},
+	{"tensor_buft_overrides", LLAMA_TEXT},
+	{"use_mmap", LLAMA_BOOL},
+	{"load_mode", LLAMA_TEXT},
+	{"lazy_mode", LLAMA_TEXT},
+	{"embeddings", LLAMA_BOOL},
+	{"no_op_offload", LLAMA_INT},
+	{"no_host", LLAMA_BOOL},
+	{"repack", LLAMA_BOOL},
+	{"fit_target", LLAMA_INT},
+	{"fit_min_ctx", LLAMA_INT},
+	{"n_prompt", LLAMA_INT},
+	{"n_gen", LLAMA_INT},
+	{"n_depth", LLAMA_INT},
+	{"test_time", LLAMA_TEXT},
+	{"avg_ns", LLAMA_INT},
+	{"stddev_ns", LLAMA_INT},
+	{"avg_ts", LLAMA_REAL},
+	{"stddev_ts", LLAMA_REAL},
+	/* Gemmark's own. */
+	{"test", LLAMA_TEXT},
+	{"mode", LLAMA_TEXT},
+	{"fusion", LLAMA_TEXT},
+	{"snapkv", LLAMA_TEXT},
+	{"sync", LLAMA_TEXT},
+	{"settings", LLAMA_TEXT},
+	{"device", LLAMA_TEXT},
+	{"repetitions", LLAMA_INT},
+	{"itl_median_us", LLAMA_REAL},
+	{"submit_median_us", LLAMA_REAL},
+	{"api_launches_per_token", LLAMA_REAL},
+	{"bandwidth_share", LLAMA_REAL},
+	{"prefill_tflop_s", LLAMA_REAL},
+	{"gemm_share", LLAMA_REAL},
+};
+const int llama_n_fields = sizeof llama_fields / sizeof *llama_fields;
+
+/* Own fields that are medians of a column over the runs. */
+static const struct {
+	const char *name;
+	size_t offset; /* in struct run_row */
+} medians[] = {
+	{"itl_median_us", offsetof(struct run_row, itl_median_us)},
+	{"submit_median_us", offsetof(struct run_row, submit_median_us)},
+	{"api_launches_per_token", offsetof(struct run_row, api_launches_per_token)},
+	{"bandwidth_share", offsetof(struct run_row, bandwidth_share)},
+	{"prefill_tflop_s", offsetof(struct run_row, prefill_tflop_s)},
+	{"gemm_share", offsetof(struct run_row, gemm_share)},
+};
+enum { N_MEDIANS = sizeof medians / sizeof *medians };
+
+struct sample {
+	int64_t repetition;
+	double ns; /* of the test */
+	double columns[N_MEDIANS];
+};
+
+/* What is kept of a cell's rows. */
+struct entry {
+	json_t *first; /* members that all its runs share, of the first ok one; null: there is none */
+	struct sample *samples;
+	int n;
+	int wrong;
+};
+
+struct llama_bench {
+	const struct cell *cells;
+	struct llama_facts facts;
+	struct entry *entries; /* (n) */
+	int n;
+};
+
+int llama_bench_open(struct llama_bench **out, const struct cell *cells, int n, const struct llama_facts *facts,
+		     struct error *err)
+{
+	*out = calloc(1, sizeof **out);
+	struct entry *entries = calloc(n > 0 ? (size_t)n : 1, sizeof *entries);
+	if (!*out || !entries) {
+		free(*out);
+		free(entries);
+		*out = NULL;
+		return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", n);
+	}
+	**out = (struct llama_bench){.cells = cells, .facts = *facts, .entries = entries, .n = n};
+	return 0;
+}
+
+void llama_bench_close(struct llama_bench *b)
+{
+	if (!b)
+		return;
+	for (int i = 0; i < b->n; i++) {
+		json_decref(b->entries[i].first);
+		free(b->entries[i].samples);
+	}
+	free(b->entries);
+	free(b);
+}
+
+/* JSON is UTF-8; of a name that is not, the foreign bytes become question marks. Unknown text is empty, not null:
+ * two nulls are not equal to the script's query. */
+static json_t *text(const char *s)
+{
+	json_t *j = json_string(s ? s : "");
+	char *copy = j || !s ? NULL : strdup(s);
+	if (!copy)
+		return j;
+	for (char *p = copy; *p; p++)
+		*p = (unsigned char)*p < 0x80 ? *p : '?';
+	j = json_string(copy);
+	free(copy);
+	return j;
+}
+
+static json_t *integer(int64_t x)
+{
+	return x == ROW_UNKNOWN ? json_null() : json_integer(x);
+}
+
+static json_t *real(double x)
+{
+	return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* What computes, then what else tells this cell from others of the same name: an axis that is off says nothing. */
+static json_t *backends(const struct llama_bench *b, const struct run_row *r)
+{
+	const char *device = r->device ? r->device : "", *plus = strstr(device, "+host");
+	const char *what = !strcmp(device, "host") ? "CPU" : plus && !plus[5] ? "CUDA,CPU" : "CUDA";
+	int snapkv = r->snapkv && strcmp(r->snapkv, SNAPKV_OFF);
+	int queued = r->sync && strcmp(r->sync, SYNC_TOKEN);
+	char out[384];
+	snprintf(out, sizeof out, "%s %s %s%s%s%s%s%s", what, r->mode, r->fusion, snapkv ? " snapkv=" : "",
+		 snapkv ? r->snapkv : "", queued ? " sync=" SYNC_NONE : "", *b->facts.settings ? " " : "",
+		 b->facts.settings);
+	return text(out);
+}
+
+static json_t *model_type(const struct run_row *r)
+{
+	char out[256];
+	const char *name = r->model && *r->model ? r->model : r->arch ? r->arch : "?";
+	snprintf(out, sizeof out, "%.200s %.40s", name, r->weight_type ? r->weight_type : "?");
+	return text(out);
+}
+
+static json_t *describe(const struct llama_bench *b, const struct run_row *r)
+{
+	const struct llama_facts *f = &b->facts;
+	const struct {
+		const char *name;
+		json_t *value;
+	} members[] = {
+		{"build_commit", text(r->commit)},
+		{"build_number", f->build_number < 0 ? json_null() : json_integer(f->build_number)},
+		{"cpu_info", text(f->cpu)},
+		{"gpu_info", text(f->gpu)},
+		{"backends", backends(b, r)},
+		{"model_filename", text(r->model_path_name)},
+		{"model_type", model_type(r)},
+		{"model_size", integer(r->model_bytes)},
+		{"model_n_params", integer(r->model_parameters)},
+		{"n_batch", json_integer(f->batch)},
+		{"n_ubatch", json_integer(f->batch)},
+		{"n_threads", integer(r->n_threads)},
+		{"cpu_mask", text("0x0")},
+		{"cpu_strict", json_false()},
+		{"poll", json_integer(0)},
+		{"type_k", text(r->type_k)},
+		{"type_v", text(r->type_v)},
+		{"n_gpu_layers", integer(r->n_gpu_layers)},
+		{"n_cpu_moe", json_integer(0)},
+		{"split_mode", text("none")},
+		{"main_gpu", json_integer(0)},
+		{"no_kv_offload", json_false()},
+		{"flash_attn", json_integer(1)},
+		{"devices", text("auto")},
+		{"tensor_split", text("0.00")},
+		{"tensor_buft_overrides", text("none")},
+		{"use_mmap", json_true()},
+		{"load_mode", text("mmap")},
+		{"lazy_mode", text("off")},
+		{"embeddings", json_false()},
+		{"no_op_offload", json_integer(0)},
+		{"no_host", json_false()},
+		{"repack", json_false()},
+		{"fit_target", json_integer(0)},
+		{"fit_min_ctx", json_integer(0)},
+		{"n_prompt", integer(r->n_prompt)},
+		{"n_gen", integer(r->n_gen)},
+		{"n_depth", integer(r->n_depth)},
+		{"test_time", text(r->started_utc)},
+		{"test", text(r->test)},
+		{"mode", text(r->mode)},
+		{"fusion", text(r->fusion)},
+		{"snapkv", text(r->snapkv)},
+		{"sync", text(r->sync)},
+		{"settings", text(f->settings)},
+		{"device", text(r->device)},
+	};
+	json_t *out = json_object();
+	int failed = !out;
+	for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+		failed |= json_object_set_new(out, members[i].name, members[i].value) != 0;
+	if (!failed)
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
+int llama_bench_add(struct llama_bench *b, const struct run_row *row, struct error *err)
+{
+	struct entry *e = &b->entries[row->cell];
+	e->wrong |= !strcmp(row->status, run_status_name(RUN_STATUS_WRONG));
+	if (strcmp(row->status, run_status_name(RUN_STATUS_OK)) || !(row->tokens_per_s > 0))
+		return 0;
+	struct sample *grown = realloc(e->samples, ((size_t)e->n + 1) * sizeof *grown);
+	if (grown)
+		e->samples = grown;
+	if (grown && !e->first)
+		e->first = describe(b, row);
+	if (!grown || !e->first)
+		return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", b->n);
+	int at = 0;
+	while (at < e->n && e->samples[at].repetition != row->repetition)
+		at++;
+	/* Of a repetition that was run again the latest attempt counts. */
+	struct sample *s = &e->samples[at];
+	e->n += at == e->n;
+	s->repetition = row->repetition;
+	s->ns = (double)(row->n_prompt + row->n_gen) / row->tokens_per_s * 1e9;
+	for (int i = 0; i < N_MEDIANS; i++)
+		memcpy(&s->columns[i], (const char *)row + medians[i].offset, sizeof s->columns[i]);
+	return 0;
+}
+
+/* Of one run llama-bench says 0. */
+static double deviation(const double *x, int n)
+{
+	return n > 1 ? stats_deviation(x, n) : 0;
+}
+
+static json_t *integers(const double *x, int n)
+{
+	json_t *list = json_array();
+	for (int i = 0; i < n; i++)
+		json_array_append_new(list, json_integer(llround(x[i])));
+	return list;
+}
+
+static json_t *reals(const double *x, int n)
+{
+	json_t *list = json_array();
+	for (int i = 0; i < n; i++)
+		json_array_append_new(list, json_real(x[i]));
+	return list;
+}
+
+/* The members in llama_fields' order, then the samples. scratch: (2, n) */
+static json_t *complete(const struct llama_bench *b, const struct entry *e, double *scratch)
+{
+	const struct cell *c = &b->cells[e - b->entries];
+	double *ns = scratch, *ts = scratch + e->n;
+	json_t *own = json_object(), *out = json_object();
+	int failed = !own || !out;
+	for (int m = 0; m < N_MEDIANS; m++) {
+		for (int i = 0; i < e->n; i++)
+			ns[i] = e->samples[i].columns[m];
+		failed |= json_object_set_new(own, medians[m].name, real(stats_median(ns, e->n))) != 0;
+	}
+	for (int i = 0; i < e->n; i++) {
+		ns[i] = e->samples[i].ns;
+		ts[i] = 1e9 * (c->n_prompt + c->n_gen) / ns[i];
+	}
+	failed |= json_object_set_new(own, "avg_ns", json_integer(llround(stats_mean(ns, e->n)))) ||
+		  json_object_set_new(own, "stddev_ns", json_integer(llround(deviation(ns, e->n)))) ||
+		  json_object_set_new(own, "avg_ts", json_real(stats_mean(ts, e->n))) ||
+		  json_object_set_new(own, "stddev_ts", json_real(deviation(ts, e->n))) ||
+		  json_object_set_new(own, "repetitions", json_integer(e->n));
+	for (int f = 0; f < llama_n_fields && !failed; f++) {
+		json_t *value = json_object_get(e->first, llama_fields[f].name);
+		failed |= json_object_set(out, llama_fields[f].name,
+					  value ? value : json_object_get(own, llama_fields[f].name)) != 0;
+	}
+	failed |= json_object_set_new(out, "samples_ns", integers(ns, e->n)) ||
+		  json_object_set_new(out, "samples_ts", reals(ts, e->n));
+	json_decref(own);
+	if (!failed)
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
+int llama_bench_records(const struct llama_bench *b, json_t **out, struct error *err)
+{
+	*out = json_array();
+	int failed = !*out;
+	for (int i = 0; i < b->n && !failed; i++) {
+		const struct entry *e = &b->entries[i];
+		if (!e->first || e->wrong)
+			continue;
+		double *scratch = calloc(2 * (size_t)e->n, sizeof *scratch);
+		failed = !scratch || json_array_append_new(*out, complete(b, e, scratch));
+		free(scratch);
+	}
+	if (!failed)
+		return 0;
+	json_decref(*out);
+	*out = NULL;
+	return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", b->n);
+}

@@ -1,0 +1,103 @@
+#include "harness/selftest/selftest_record.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/record/recorder.h"
+
+enum { SIDES = 2, PATH_SIZE = 4300 };
+
+struct selftest_record {
+	const struct cell *cells;
+	int n;
+	int runs;
+	struct recorder *sides[SIDES];
+	FILE *verdicts;
+	char path[PATH_SIZE]; /* of the verdicts */
+};
+
+static int verdicts_failed(const struct selftest_record *r, struct error *err)
+{
+	return error_set(err, ERROR_IO, "%s: %s", r->path, errno ? strerror(errno) : "write error");
+}
+
+int selftest_record_open(struct selftest_record **out, const char *directory, const char *kind,
+			 const struct cell *cells, int n, int runs, struct error *err)
+{
+	static const char *const names[SIDES] = {"A", "B"};
+	struct selftest_record *r = calloc(1, sizeof *r);
+	if (!r)
+		return error_set(err, ERROR_MEMORY, "no memory for a self-test's records");
+	*r = (struct selftest_record){.cells = cells, .n = n, .runs = runs};
+	int rc = 0;
+	for (int i = 0; i < SIDES && !rc; i++) {
+		snprintf(r->path, sizeof r->path, "%s/%s/%s", directory, kind, names[i]);
+		rc = recorder_open(&r->sides[i], r->path, err);
+	}
+	snprintf(r->path, sizeof r->path, "%s/%s/verdicts.csv", directory, kind);
+	errno = 0;
+	if (!rc &&
+	    (!(r->verdicts = fopen(r->path, "wx")) ||
+	     fputs("schema_version,sweep,test,mode,fusion,type_k,type_v,n_gpu_layers_asked,n_threads_asked,snapkv,runs,"
+		   "slowed,verdict,effect,low,high,p,p_holm,p_least,variability,detectable\n",
+		   r->verdicts) == EOF))
+		rc = verdicts_failed(r, err);
+	if (rc) {
+		selftest_record_close(r, NULL);
+		r = NULL;
+	}
+	*out = r;
+	return rc;
+}
+
+int selftest_record_run(struct selftest_record *r, int sweep, int side, const struct run_row *row,
+			const struct token_record *tokens, int n, struct error *err)
+{
+	struct run_row kept = *row;
+	char id[128];
+	snprintf(id, sizeof id, "%05d-%s", sweep, row->run_id);
+	kept.run_id = id;
+	kept.repetition += (int64_t)sweep * r->runs;
+	return recorder_run(r->sides[side], &kept, tokens, n, err);
+}
+
+int selftest_record_verdicts(struct selftest_record *r, int sweep, const struct verdict *v, int slowed,
+			     struct error *err)
+{
+	errno = 0;
+	for (int i = 0; i < r->n; i++) {
+		const struct cell *c = &r->cells[i];
+		const double numbers[] = {v[i].effect, v[i].low,     v[i].high,        v[i].p,
+					  v[i].p_holm, v[i].p_least, v[i].variability, v[i].detectable};
+		char label[CELL_LABEL_SIZE], text[ROW_NUMBER_SIZE];
+		cell_label(c, label);
+		fprintf(r->verdicts,
+			"\"%d\",\"%d\",\"%s\",\"%s\",\"%s\",\"%s\",\"%s\",\"%d\",\"%d\",\"%s\",\"%d\",\"%d\",\"%s\"",
+			SCHEMA_VERSION, sweep, label, c->mode, c->fusion, c->type_k, c->type_v, c->n_gpu_layers,
+			c->n_threads, c->snapkv ? c->snapkv : SNAPKV_OFF, r->runs, i == slowed,
+			verdict_name(v[i].kind));
+		for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+			fprintf(r->verdicts, ",\"%s\"", row_real_text(numbers[k], text));
+		fputc('\n', r->verdicts);
+	}
+	return fflush(r->verdicts) || ferror(r->verdicts) ? verdicts_failed(r, err) : 0;
+}
+
+int selftest_record_close(struct selftest_record *r, struct error *err)
+{
+	int rc = 0;
+	if (!r)
+		return 0;
+	errno = 0;
+	if (r->verdicts && fclose(r->verdicts))
+		rc = verdicts_failed(r, err);
+	for (int i = 0; i < SIDES; i++) {
+		struct error why = {""};
+		if (recorder_close(r->sides[i], &why) && !rc)
+			rc = error_set(err, ERROR_IO, "%s", why.text);
+	}
+	free(r);
+	return rc;
+}
