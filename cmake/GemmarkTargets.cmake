@@ -13,13 +13,13 @@ if(GEMMARK_SANITIZE)
   target_link_options(gemmark_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
-# gemmark_test(NAME [LIBRARIES ...] [LABELS ...]): tests/test_NAME.c, one cmocka executable.
-function(gemmark_test name)
+# gemmark_test(NAME SOURCE [LIBRARIES ...] [LABELS ...]): one cmocka executable, test_NAME.
+function(gemmark_test name source)
   cmake_parse_arguments(arg "" "TIMEOUT" "LIBRARIES;LABELS;ARGS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  add_executable(test_${name} "${PROJECT_SOURCE_DIR}/tests/test_${name}.c")
+  add_executable(test_${name} "${source}")
   target_link_libraries(test_${name} PRIVATE gemmark_flags ${arg_LIBRARIES} PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND test_${name} ${arg_ARGS} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/tests")
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"

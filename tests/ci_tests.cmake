@@ -46,18 +46,18 @@ foreach(run IN ITEMS direct:none:gemma4-26b-a4b direct:full:gemma4-31b graph-par
     --fusion ${fusion} -ngl 0 -t 2)
 endforeach()
 
-gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/valgrind_sweep.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/valgrind_sweep.sh" $<TARGET_FILE:gemmark>)
 
 gemmark_ci_test(check.includes check 90 60 "${ci}/check_includes.sh")
-gemmark_ci_test(check.includes_catches check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/check_includes.sh")
+gemmark_ci_test(check.includes_catches check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/check_includes.sh")
 gemmark_ci_test(check.format check 90 60 "${ci}/check_format.sh")
-gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/cli.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/cli.sh" $<TARGET_FILE:gemmark>)
 # A minute on two cores in all; NVRTC 12 for the usual and the newest of the architectures.
 foreach(run IN ITEMS 13:sm_80,sm_86,sm_89 13:sm_90,sm_100,sm_120 12:sm_90,sm_120)
   string(REPLACE ":" ";" run "${run}")
   list(GET run 0 major)
   list(GET run 1 archs)
-  gemmark_ci_test(check.nvrtc${major}.${archs} check 30 300 "${CMAKE_CURRENT_SOURCE_DIR}/compile_kernels.sh"
+  gemmark_ci_test(check.nvrtc${major}.${archs} check 30 300 "${CMAKE_CURRENT_SOURCE_DIR}/kernels/compile_kernels.sh"
     $<TARGET_FILE:gemmark> ${major} ${archs})
 endforeach()
 if(GEMMARK_NVCC)
@@ -66,6 +66,6 @@ else()
   gemmark_ci_test(check.nvcc check 90 60 sh -c "echo skipped: there is no nvcc here; exit 77")
 endif()
 gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 30)
-gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/demo.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/demo.sh" $<TARGET_FILE:gemmark>)
 # Both build in build/release.
 set_tests_properties(check.nvcc demo.short PROPERTIES RESOURCE_LOCK release_build)

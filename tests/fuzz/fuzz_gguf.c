@@ -3,7 +3,7 @@
  * and the model reader.
  */
 #include "engine/model/model.h"
-#include "tests/gguf_walk.h"
+#include "tests/support/gguf_walk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

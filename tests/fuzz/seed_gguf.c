@@ -1,7 +1,7 @@
 /* Writes the sample files as the fuzzer's seeds: seed_gguf OUT_DIR. Run it again when a sample changes. */
 #include <stdio.h>
 
-#include "tests/gguf_bytes.h"
+#include "tests/support/gguf_bytes.h"
 
 int main(int argc, char **argv)
 {

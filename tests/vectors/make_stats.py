@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes stats.json: what SciPy, statsmodels and Apache Otava make of fixed samples.
 
-tests/test_stats_vectors.c compares harness/stats*.c with it. The tests need no Python; run this again
+tests/harness/stats/test_stats_vectors.c compares harness/stats*.c with it. The tests need no Python; run this again
 only to change the vectors:
 
     python3 -m venv v && v/bin/pip install --no-deps -r tests/vectors/requirements.txt

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# The program as a shell sees it: exit codes, where output goes, a full disk, a closed pipe.
+#
+#   tests/harness/cli/cli.sh GEMMARK
+set -uo pipefail
+gemmark=${1:?usage: tests/harness/cli/cli.sh GEMMARK}
+failures=0
+
+# expect CODE STDOUT STDERR ARGUMENT...: exit code, and a pattern that each stream must match
+expect() {
+  local code=$1 out_pattern=$2 err_pattern=$3 out err got
+  shift 3
+  err=$(mktemp)
+  out=$("$gemmark" "$@" 2>"$err")
+  got=$?
+  # shellcheck disable=SC2053 # the right sides are patterns
+  if [ "$got" -ne "$code" ] || [[ "$out" != $out_pattern ]] || [[ "$(cat "$err")" != $err_pattern ]]; then
+    echo "gemmark $*: exit code $got (expected $code)"
+    echo "  stdout: $out"
+    echo "  stderr: $(cat "$err")"
+    failures=$((failures + 1))
+  fi
+  rm -f "$err"
+}
+
+expect 0 'usage: gemmark COMMAND*examples:*' '' --help
+expect 0 'usage: gemmark COMMAND*' '' help
+expect 0 'gemmark [0-9]*' '' --version
+expect 2 '' 'gemmark: a command is missing*'
+expect 2 '' 'gemmark: unknown command benhc (did you mean bench?)' benhc
+expect 2 '' 'gemmark: unknown command xyzzy (*--help*)' xyzzy
+expect 2 '' 'gemmark: unknown option --nope*' --nope
+for command in model eval bench plot env kernels; do
+  expect 0 "usage: gemmark $command*examples:*" '' "$command" --help
+  expect 0 "usage: gemmark $command*examples:*" '' help "$command"
+done
+expect 2 '' 'gemmark bench: unknown option --mdoe (did you mean --mode*?)' bench --mdoe direct
+expect 2 '' 'gemmark bench: *no-such-file.gguf*' bench -m no-such-file.gguf
+expect 2 '' 'gemmark bench: *no-such-options*' bench @no-such-options
+expect 2 '' 'gemmark eval: *' eval
+expect 2 '' 'gemmark kernels: --compile-only is missing*' kernels --arch sm_90
+expect 2 '' "gemmark kernels: --arch: 'sm_9x' is no architecture*" kernels --compile-only --arch sm_80,sm_9x
+expect 2 '' 'gemmark kernels: --head-dims: there are no kernels for heads of 97' kernels --compile-only --head-dims 64,97
+expect 2 '' "gemmark kernels: --cache-type: cache type 'f17' is unknown*" kernels --compile-only --cache-type f17
+expect 2 '' 'gemmark eval: snapkv *63*: the budget includes the window of 64*' eval --snapkv 63
+expect 2 '' 'gemmark bench: snapkv *even*' bench --snapkv off,even
+
+message=$("$gemmark" --help 2>&1 >/dev/full)
+code=$?
+if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "* ]]; then
+  echo "a full disk: exit code $code, '$message'"
+  failures=$((failures + 1))
+fi
+message=$("$gemmark" --help 2>&1 >&-)
+code=$?
+if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "* ]]; then
+  echo "standard output closed: exit code $code, '$message'"
+  failures=$((failures + 1))
+fi
+# A reader that has gone away is no error. The reader ends before the writer starts.
+message=$( { { sleep 0.2; "$gemmark" --help; echo $? >&3; } | true; } 3>&1 2>&1)
+if [ "$message" != 0 ]; then
+  echo "a closed pipe: '$message'"
+  failures=$((failures + 1))
+fi
+
+# Logits to a pipe and to a device: as to a file, and the device is still one afterwards.
+temp=$(mktemp -d)
+tiny=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/golden/qwen3-tiny.q8_0.gguf
+mkfifo "$temp/pipe"
+ln -s /dev/full "$temp/full"
+cat "$temp/pipe" >"$temp/piped.f32" &
+"$gemmark" eval -m "$tiny" --tokens 1,2,3 -ngl 0 -o "$temp/pipe" >"$temp/log" 2>&1 || cat "$temp/log"
+wait
+"$gemmark" eval -m "$tiny" --tokens 1,2,3 -ngl 0 -o "$temp/file.f32" >"$temp/log" 2>&1 || cat "$temp/log"
+if ! [ -p "$temp/pipe" ] || ! [ -s "$temp/file.f32" ] || ! cmp "$temp/piped.f32" "$temp/file.f32"; then
+  echo "logits to a pipe differ from those to a file"
+  failures=$((failures + 1))
+fi
+expect 2 '*' '*full: No space left on device*' eval -m "$tiny" --tokens 1,2,3 -ngl 0 -o "$temp/full"
+if ! [ -c "$temp/full" ]; then
+  echo "a device that logits were written to is none any more"
+  failures=$((failures + 1))
+fi
+rm -rf "$temp"
+
+[ $failures -eq 0 ] || exit 1
+echo "cli: all as expected"

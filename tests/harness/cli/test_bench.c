@@ -1,0 +1,486 @@
+/* gemmark bench as it is called, on a small real model: every mode, the files, the exit codes. */
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "harness/cli/options.h"
+#include "tests/support/folder.h"
+#include "tests/support/read_csv.h"
+
+#define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
+
+static char folder[FOLDER_BYTES];
+
+static int set_up(void **state)
+{
+	(void)state;
+	return folder_make(folder, "bench");
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return folder_remove(folder);
+}
+
+static void in_folder(const char *name, char out[128])
+{
+	snprintf(out, 128, "%s/%s", folder, name);
+}
+
+/* Runs the command with its standard output and error in files of the folder. */
+static int call(int (*command)(int, char **), char **words)
+{
+	char out[128], errors[128];
+	int argc = 0, saved[2] = {dup(1), dup(2)};
+	in_folder("out", out);
+	in_folder("errors", errors);
+	while (words[argc])
+		argc++;
+	fflush(stdout);
+	int files[2] = {open(out, O_CREAT | O_TRUNC | O_WRONLY, 0666),
+			open(errors, O_CREAT | O_TRUNC | O_WRONLY, 0666)};
+	dup2(files[0], 1);
+	dup2(files[1], 2);
+	int code = command(argc, words);
+	fflush(stdout);
+	fflush(stderr);
+	for (int i = 0; i < 2; i++) {
+		dup2(saved[i], i + 1);
+		close(saved[i]);
+		close(files[i]);
+	}
+	return code;
+}
+
+/* Whether the named file of the folder has the text. */
+static int holds(const char *name, const char *text)
+{
+	static char buffer[1 << 16];
+	char path[128];
+	in_folder(name, path);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	size_t n = fread(buffer, 1, sizeof buffer - 1, f);
+	buffer[n] = '\0';
+	fclose(f);
+	return strstr(buffer, text) != NULL;
+}
+
+static int bench_in(const char *output, char **more)
+{
+	char *words[48] = {"bench", "-t", "1", "--out", NULL};
+	char path[128];
+	in_folder(output, path);
+	words[4] = path;
+	for (int i = 0; more[i]; i++)
+		words[5 + i] = more[i];
+	return call(cmd_bench, words);
+}
+
+static void test_sweep(void **state)
+{
+	(void)state;
+	char *words[] = {
+		"-m",       MODEL,       "-p",     "8",      "-n",     "12",
+		"-d",       "0-80+40",   "-r",     "2",      "-ctk",   "f16,f32",
+		"--fusion", "none,full", "--mode", "direct", "--mode", "graph-params,graph-update,graph-device",
+		NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	char path[128];
+	struct csv_rows runs, tokens;
+	in_folder("run/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	/* 2 types x 3 depths x 2 fusions x (1 prompt + 4 modes) x 2 repetitions */
+	assert_int_equal(runs.n_rows - 1, 2 * 3 * 2 * 5 * 2);
+	int measured = 0;
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_string_equal(csv_at(&runs, r, "reason"), "");
+		assert_string_equal(csv_at(&runs, r, "device"), "host");
+		assert_string_equal(csv_at(&runs, r, "head_device"), "host");
+		assert_string_equal(csv_at(&runs, r, "host_weight_bytes_per_token"),
+				    csv_at(&runs, r, "weight_bytes_per_token"));
+		assert_string_equal(csv_at(&runs, r, "gpu_weight_bytes_per_token"), "");
+		assert_string_equal(csv_at(&runs, r, "crossing_bytes_per_token"), "");
+		assert_string_equal(csv_at(&runs, r, "arch"), "gemma4");
+		assert_string_equal(csv_at(&runs, r, "weight_type"), "Q8_0");
+		assert_true(strtod(csv_at(&runs, r, "tokens_per_s"), NULL) > 0);
+		double flops = strtod(csv_at(&runs, r, "prefill_tflop_s"), NULL) *
+			       strtod(csv_at(&runs, r, "prefill_us"), NULL) * 1e6;
+		if (strcmp(csv_at(&runs, r, "n_gen"), "12")) {
+			assert_true(fabs(flops - strtod(csv_at(&runs, r, "prefill_flops"), NULL)) < 1e-6 * flops);
+			assert_true(flops > 0 && strtod(csv_at(&runs, r, "gemm_share"), NULL) > 0);
+			continue;
+		}
+		assert_string_equal(csv_at(&runs, r, "prefill_flops"), "");
+		assert_string_equal(csv_at(&runs, r, "gemm_tflop_s"), "");
+		measured += 12 + atoi(csv_at(&runs, r, "warmup_tokens"));
+		int direct = !strcmp(csv_at(&runs, r, "mode"), "direct");
+		double launches = strtod(csv_at(&runs, r, "api_launches_per_token"), NULL);
+		double kernels = strtod(csv_at(&runs, r, "kernels_per_token"), NULL);
+		double updates = strtod(csv_at(&runs, r, "node_updates_per_token"), NULL);
+		if (direct)
+			assert_true(launches == kernels && kernels > 50);
+		else
+			assert_true(launches <= 2 && kernels > 50);
+		if (!strcmp(csv_at(&runs, r, "mode"), "graph-params"))
+			assert_true(updates == atoi(csv_at(&runs, r, "positional_nodes")) && updates > 0);
+		if (!strcmp(csv_at(&runs, r, "mode"), "graph-device"))
+			assert_true(updates == 0);
+	}
+	in_folder("run/tokens.csv", path);
+	assert_int_equal(csv_read(&tokens, path), 0);
+	assert_int_equal(tokens.n_rows - 1, measured);
+	csv_rows_free(&tokens);
+	csv_rows_free(&runs);
+
+	in_folder("run/env.json", path);
+	json_t *env = json_load_file(path, 0, NULL);
+	json_t *model = json_array_get(json_object_get(env, "models"), 0);
+	struct stat s;
+	assert_int_equal(stat(MODEL, &s), 0);
+	assert_int_equal(json_integer_value(json_object_get(model, "bytes")), s.st_size);
+	json_t *bandwidth = json_array_get(json_object_get(env, "bandwidth"), 0);
+	assert_true(json_real_value(json_object_get(bandwidth, "read_gb_s")) > 0.1);
+	json_decref(env);
+
+	assert_true(holds("out", "tg12 @ d80"));
+	assert_true(holds("out", "120 runs ok"));
+	assert_true(holds("out", "gemmark plot "));
+	assert_false(holds("out", "\033"));
+	assert_false(holds("errors", "\033"));
+}
+
+/* llama-bench's formats on standard output, and nothing else there; the run directory is written all the same. */
+static void test_formats(void **state)
+{
+	(void)state;
+	char path[128];
+	char *json[] = {"-m",   MODEL, "-p", "8",    "-n",
+			"4",    "-d",  "40", "-r",   "2",
+			"-ngl", "3,0", "-o", "json", "--prefill-precision",
+			"f32",  NULL};
+	assert_int_equal(bench_in("run", json), 0);
+	in_folder("out", path);
+	json_t *list = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+	assert_int_equal(json_array_size(list), 5);
+	for (int i = 0; i < 5; i++) {
+		const json_t *r = json_array_get(list, (size_t)i);
+		assert_string_equal(json_string_value(json_object_get(r, "settings")), "prefill-f32");
+		assert_string_equal(json_string_value(json_object_get(r, "test")), i ? "tg4 @ d40" : "pp8 @ d40");
+		assert_int_equal(json_array_size(json_object_get(r, "samples_ns")), 2);
+		assert_int_equal(json_integer_value(json_object_get(r, "n_batch")), 512);
+		assert_true(json_integer_value(json_object_get(r, "model_n_params")) > 100000);
+		assert_true(json_integer_value(json_object_get(r, "model_size")) > 100000);
+	}
+	json_decref(list);
+	assert_true(holds("errors", "5 skipped"));
+	assert_true(holds("errors", "-ngl 3"));
+	in_folder("run/tokens.csv", path);
+	assert_int_equal(access(path, F_OK), 0);
+
+	char *csv[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "--output=csv", NULL};
+	assert_int_equal(bench_in("csv", csv), 0);
+	struct csv_rows rows;
+	in_folder("out", path);
+	assert_int_equal(csv_read(&rows, path), 0);
+	assert_int_equal(rows.n_rows, 5);
+	csv_rows_free(&rows);
+
+	char *bad[] = {"-m", MODEL, "-o", "results/x", NULL};
+	assert_int_equal(bench_in("bad", bad), 2);
+	assert_true(holds("errors", "--out names the directory"));
+}
+
+/* What the kept sweeps are, in their order, with reasons for what cannot run; nothing is written. */
+static void test_dry_run(void **state)
+{
+	(void)state;
+	char path[128];
+	char *quick[] = {"-m", MODEL, "-ngl", "0,3", "@../ci/quick.args", "--dry-run", NULL};
+	assert_int_equal(bench_in("run", quick), 0);
+	assert_true(holds("out", "dry run of 80 cells")); /* 2 placements, 5 depths, 2 fusions, 4 modes */
+	assert_true(holds("out", "tg16 @ d2048         graph-update none  3 runs, "));
+	assert_true(holds("out", "\n120 runs, about "));
+	assert_true(holds("out", "; 40 cells skipped"));
+	assert_true(holds("out", "skipped: -ngl 3: no GPU"));
+	char *full[] = {"-m", MODEL, "-ngl", "0", "@../ci/full.args", "--dry-run", NULL};
+	assert_int_equal(bench_in("run", full), 0);
+	assert_true(holds("out", "dry run of 60 cells")); /* 6 depths, 2 fusions, a prompt and 4 modes */
+	assert_true(holds("out", "pp512 @ d16384       direct       none  5 runs, "));
+	in_folder("run", path);
+	assert_int_equal(access(path, F_OK), -1);
+	char *mixed[] = {"-m", MODEL, "--dry-run", "-o", "json", NULL};
+	assert_int_equal(bench_in("run", mixed), 2);
+}
+
+static void test_bad_input(void **state)
+{
+	(void)state;
+	char *no_model[] = {"-n", "4", NULL}, *missing[] = {"-m", "missing.gguf", NULL};
+	char *no_gguf[] = {"-m", "test_bench.c", NULL}, *bad_range[] = {"-m", MODEL, "-d", "0-10+0", NULL};
+	char *bad_mode[] = {"-m", MODEL, "--mode", "grph", NULL},
+	     *nothing[] = {"-m", MODEL, "-p", "0", "-n", "0", NULL};
+	assert_int_equal(bench_in("run", no_model), 2);
+	assert_true(holds("errors", "-m"));
+	assert_int_equal(bench_in("run", missing), 2);
+	assert_true(holds("errors", "missing.gguf"));
+	assert_int_equal(bench_in("run", no_gguf), 2);
+	assert_int_equal(bench_in("run", bad_range), 2);
+	assert_true(holds("errors", "0-10+0"));
+	assert_int_equal(bench_in("run", bad_mode), 2);
+	assert_true(holds("errors", "'grph'"));
+	assert_int_equal(bench_in("run", nothing), 2);
+	char path[128];
+	in_folder("run", path);
+	assert_int_equal(access(path, F_OK), -1);
+	/* Results are never written over. */
+	char *good[] = {"-m", MODEL, "-p", "0", "-n", "1", "-r", "1", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", good), 0);
+	assert_int_equal(bench_in("run", good), 2);
+	assert_true(holds("errors", "not empty"));
+}
+
+/* What this build cannot do is a row with its reason, and the rest of the sweep runs. */
+static void test_skipped(void **state)
+{
+	(void)state;
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3,0", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	char path[128];
+	struct csv_rows runs;
+	in_folder("run/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_int_equal(runs.n_rows, 3);
+	for (int r = 1; r < 3; r++) {
+		int gpu = !strcmp(csv_at(&runs, r, "n_gpu_layers_asked"), "3");
+		assert_string_equal(csv_at(&runs, r, "status"), gpu ? "skipped" : "ok");
+		assert_true(!gpu || strstr(csv_at(&runs, r, "reason"), "-ngl 3"));
+	}
+	csv_rows_free(&runs);
+	assert_true(holds("out", "1 runs ok, 1 skipped"));
+	/* Nothing but skipped rows is no success. */
+	char *only[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("other", only), 2);
+}
+
+/* Ctrl-C, or SIGTERM: what is finished is kept and whole, the run at hand says what became of it. */
+static void test_interrupted(void **state)
+{
+	int sent = *(int *)*state;
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "200", "-r", "1000", NULL};
+	char path[128];
+	in_folder("run/runs.csv", path);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(bench_in("run", words));
+	while (csv_lines(path) < 2)
+		usleep(1000);
+	/* Twice at once, as timeout(1) sends it: that is one interruption. */
+	assert_int_equal(kill(child, sent), 0);
+	kill(child, sent);
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 130);
+	struct csv_rows runs;
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_true(runs.n_rows >= 2);
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_int_equal(csv_width(&runs, r), csv_width(&runs, 0));
+		const char *expected = r + 1 < runs.n_rows ? "ok" : csv_at(&runs, r, "status");
+		assert_string_equal(csv_at(&runs, r, "status"), expected);
+	}
+	const char *reason = csv_at(&runs, runs.n_rows - 1, "reason");
+	assert_true(!*reason || strstr(reason, "interrupted"));
+	csv_rows_free(&runs);
+	assert_true(holds("out", "interrupted"));
+}
+
+/* --resume: alone with the sweep's own options, refused with others, and nothing is done twice. */
+static void test_resume(void **state)
+{
+	(void)state;
+	char path[128], runs_path[128];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	char *words[] = {"-m",    MODEL,  "-p", "4", "-n",     "24",
+			 "-d",    "0,8",  "-r", "4", "--mode", "direct,graph-device",
+			 "--ple", "host", NULL};
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(bench_in("run", words));
+	while (csv_lines(runs_path) < 2)
+		usleep(1000);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+
+	char *other[] = {"bench", "--resume", path, "-m", MODEL, "-p", "4", "-d", "0,16", NULL};
+	assert_int_equal(call(cmd_bench, other), 2);
+	assert_true(holds("errors", "n_depth: [0,8] there, [0,16] here"));
+	char *settings[] = {"bench", "--resume", path,
+			    "-m",    MODEL,      "-p",
+			    "4",     "-n",       "24",
+			    "-d",    "0,8",      "-r",
+			    "4",     "--mode",   "direct,graph-device",
+			    "-t",    "1",        "--prefill-precision",
+			    "f32",   "--pdl",    "off",
+			    NULL};
+	assert_int_equal(call(cmd_bench, settings), 2);
+	assert_true(holds("errors", "ple: \"host\" there, \"device\" here"));
+	assert_true(holds("errors", "pdl: \"on\" there, \"off\" here"));
+	assert_true(holds("errors", "prefill_precision: \"bf16\" there, \"f32\" here"));
+	char *elsewhere[] = {"bench", "--resume", path, "--out", path, NULL};
+	assert_int_equal(call(cmd_bench, elsewhere), 2);
+	/* An option beside it is not dropped silently. */
+	char *more[] = {"bench", "--resume", path, "-r", "3", NULL};
+	assert_int_equal(call(cmd_bench, more), 2);
+	char *nowhere[] = {"bench", "--resume", folder, NULL};
+	assert_int_equal(call(cmd_bench, nowhere), 2);
+	assert_true(holds("errors", "env.json"));
+
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "were there already"));
+	struct csv_rows runs;
+	assert_int_equal(csv_read(&runs, runs_path), 0);
+	assert_int_equal(runs.n_rows - 1, 2 * 3 * 4);
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_int_equal(atoi(csv_at(&runs, r, "order")), r - 1);
+	}
+	csv_rows_free(&runs);
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "0 runs ok; 24 were there already"));
+}
+
+/* Of a file's rows the first `keep` stay, header and all. */
+static void cut_rows(const char *path, int keep)
+{
+	static char bytes[1 << 18];
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	size_t n = fread(bytes, 1, sizeof bytes, f), end = 0;
+	assert_true(n < sizeof bytes);
+	fclose(f);
+	for (int line = 0; line <= keep && end < n; end++)
+		line += bytes[end] == '\n';
+	assert_true(end < n);
+	assert_int_equal(truncate(path, (off_t)end), 0);
+}
+
+/* Budgets are cells of their own: what is there of one is not taken for the other's. */
+static void test_resume_snapkv(void **state)
+{
+	(void)state;
+	char path[128], runs_path[128];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	char *words[] = {"-m",       MODEL,       "-p", "0", "-n",     "4",      "-d", "100",
+			 "--snapkv", "off,80,96", "-r", "3", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	struct csv_rows runs;
+	cut_rows(runs_path, 4);
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "5 runs ok; 4 were there already"));
+	assert_int_equal(csv_read(&runs, runs_path), 0);
+	assert_int_equal(runs.n_rows - 1, 9);
+	static const char *const names[] = {"off", "80,window=64,pool=7", "96,window=64,pool=7"};
+	int seen[3][3] = {{0}};
+	for (int r = 1; r < runs.n_rows; r++) {
+		int cell = 0;
+		while (cell < 3 && strcmp(csv_at(&runs, r, "snapkv"), names[cell]))
+			cell++;
+		assert_true(cell < 3);
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_string_equal(csv_at(&runs, r, "evicted_entries"), cell == 0 ? "" : cell == 1 ? "20" : "4");
+		seen[cell][atoi(csv_at(&runs, r, "repetition"))]++;
+	}
+	csv_rows_free(&runs);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(seen[i / 3][i % 3], 1);
+	char *other[] = {"bench", "--resume", path,     "-m", MODEL, "-p",     "0",      "-n", "4", "-d",
+			 "100",   "--snapkv", "off,80", "-r", "3",   "--mode", "direct", "-t", "1", NULL};
+	assert_int_equal(call(cmd_bench, other), 2);
+	assert_true(holds("errors", "snapkv"));
+}
+
+/* -ngl auto beside numbers: rows say what was asked, and going on finds them. */
+static void test_auto_layers(void **state)
+{
+	(void)state;
+	char path[128], runs_path[128];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "auto,0", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("run", words), 0);
+	struct csv_rows runs;
+	assert_int_equal(csv_read(&runs, runs_path), 0);
+	assert_int_equal(runs.n_rows - 1, 2);
+	int n_auto = 0;
+	for (int r = 1; r < runs.n_rows; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		n_auto += atoi(csv_at(&runs, r, "n_gpu_layers_asked")) == -2;
+		assert_true(atoi(csv_at(&runs, r, "n_gpu_layers")) >= 0);
+	}
+	assert_int_equal(n_auto, 1);
+	csv_rows_free(&runs);
+	assert_true(holds("run/sweep.json", "\"device_memory\""));
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(call(cmd_bench, alone), 0);
+	assert_true(holds("out", "0 runs ok; 2 were there already"));
+	char *bad[] = {"-m", MODEL, "-ngl", "0,all", NULL};
+	assert_int_equal(bench_in("other", bad), 2);
+	assert_true(holds("errors", "'all' is not a number"));
+	char *hidden[] = {"-m", MODEL, "-ngl", "-2", NULL};
+	assert_int_equal(bench_in("other", hidden), 2);
+}
+
+static void test_env(void **state)
+{
+	(void)state;
+	char *words[] = {"env", "-t", "1", "--json", NULL};
+	assert_int_equal(call(cmd_env, words), 0);
+	char path[128];
+	in_folder("out", path);
+	json_t *env = json_load_file(path, 0, NULL);
+	json_t *bandwidth = json_array_get(json_object_get(env, "bandwidth"), 0);
+	assert_int_equal(json_integer_value(json_object_get(bandwidth, "threads")), 1);
+	assert_true(json_real_value(json_object_get(bandwidth, "read_gb_s")) > 0.1);
+	json_decref(env);
+	words[3] = NULL;
+	assert_int_equal(call(cmd_env, words), 0);
+	assert_true(holds("out", "bandwidth: threads 1, read_gb_s "));
+	words[2] = "-5";
+	assert_int_equal(call(cmd_env, words), 2);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define STOPPED(signal) cmocka_unit_test_prestate_setup_teardown(test_interrupted, set_up, tear_down, signal)
+
+static int interrupt = SIGINT, terminate = SIGTERM;
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_sweep),         TEST(test_formats),     TEST(test_dry_run),  TEST(test_bad_input),
+		TEST(test_skipped),       STOPPED(&interrupt),    STOPPED(&terminate), TEST(test_resume),
+		TEST(test_resume_snapkv), TEST(test_auto_layers), TEST(test_env),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,463 @@
+/*
+ * llama-bench's formats, read back by other programs: jansson, libcsv, and SQLite through its shell. Names with
+ * everything that needs quoting, modes that a comparison must not average, and what is left out.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "harness/report/llama_bench.h"
+#include "harness/report/llama_output.h"
+#include "tests/support/folder.h"
+#include "tests/support/read_csv.h"
+
+#define NAME "It's \"E4B\", 'tiny';\nDROP | TABLE --\\"
+
+/* What llama.cpp's compare-llama-bench.py has to find, of its versions from 2025 to 2026 together: its key... */
+static const char *const key_fields[] = {
+	"cpu_info",       "gpu_info",      "backends",   "n_gpu_layers", "n_cpu_moe",    "tensor_buft_overrides",
+	"model_filename", "model_type",    "n_batch",    "n_ubatch",     "embeddings",   "cpu_mask",
+	"cpu_strict",     "poll",          "n_threads",  "type_k",       "type_v",       "use_mmap",
+	"load_mode",      "no_kv_offload", "split_mode", "main_gpu",     "tensor_split", "flash_attn",
+	"n_prompt",       "n_gen",         "n_depth",    "fit_target",   "fit_min_ctx"};
+/* ...and what else llama-bench writes. */
+static const char *const other_fields[] = {"build_commit", "build_number",  "model_size", "model_n_params", "devices",
+					   "lazy_mode",    "no_op_offload", "no_host",    "repack",         "test_time",
+					   "avg_ns",       "stddev_ns",     "avg_ts",     "stddev_ts"};
+enum { N_KEYS = sizeof key_fields / sizeof *key_fields, N_OTHERS = sizeof other_fields / sizeof *other_fields };
+
+static const struct cell cells[] = {
+	{.model = "d/m.gguf", .type_k = "f16", .type_v = "f16", .fusion = "full", .mode = "direct", .n_prompt = 512},
+	{.model = "d/m.gguf",
+	 .type_k = "f16",
+	 .type_v = "f16",
+	 .fusion = "full",
+	 .mode = "direct",
+	 .n_depth = 4096,
+	 .n_gen = 128},
+	{.model = "d/m.gguf",
+	 .type_k = "f16",
+	 .type_v = "f16",
+	 .fusion = "full",
+	 .mode = "graph-device",
+	 .n_depth = 4096,
+	 .n_gen = 128},
+	{.model = "d/m.gguf",
+	 .type_k = "f16",
+	 .type_v = "f16",
+	 .fusion = "none",
+	 .mode = "graph-device",
+	 .n_depth = 4096,
+	 .n_gen = 128},
+	{.model = "d/m.gguf",
+	 .type_k = "f16",
+	 .type_v = "f16",
+	 .fusion = "none",
+	 .mode = "graph-params",
+	 .n_depth = 4096,
+	 .n_gen = 128},
+	{.model = "d/m.gguf",
+	 .type_k = "f16",
+	 .type_v = "f16",
+	 .fusion = "full",
+	 .mode = "direct",
+	 .n_depth = 4096,
+	 .n_gen = 128,
+	 .snapkv = "1024,window=64"},
+};
+enum { N_CELLS = sizeof cells / sizeof *cells, N_SHOWN = 4 };
+
+static char folder[FOLDER_BYTES];
+static struct llama_bench *bench;
+static json_t *records;
+
+static void add_run(const struct cell *of, int cell, int repetition, const char *status, double rate,
+		    const char *commit)
+{
+	struct run_row r;
+	char label[CELL_LABEL_SIZE];
+	struct workload_facts f = {.model = NAME,
+				   .arch = "gemma4",
+				   .weight_type = "Q8_0",
+				   .device = "NVIDIA H100",
+				   .n_threads = 1,
+				   .n_gpu_layers = 42,
+				   .model_bytes = 8123456789,
+				   .model_parameters = 7000000001,
+				   .weight_bytes_per_token = -1,
+				   .host_weight_bytes_per_token = -1,
+				   .gpu_weight_bytes_per_token = -1,
+				   .crossing_bytes_per_token = -1,
+				   .kv_bytes = -1};
+	row_init(&r);
+	cell_label(&of[cell], label);
+	row_set_cell(&r, &of[cell], label, &f);
+	r.repetition = repetition;
+	r.model_path_name = "m \"x\", 'y'.gguf";
+	r.cell = cell;
+	r.status = status;
+	r.reason = "";
+	r.commit = commit;
+	r.started_utc = "2026-01-02T03:04:05Z";
+	r.tokens_per_s = rate;
+	r.submit_median_us = rate / 10;
+	assert_int_equal(llama_bench_add(bench, &r, NULL), 0);
+}
+
+static void add(int cell, const char *status, double rate, const char *commit)
+{
+	static int repetition; /* never the same one twice */
+	add_run(cells, cell, repetition++, status, rate, commit);
+}
+
+/* Four cells go well, of which one loses a repetition; one is wrong once, and one never runs. */
+static void collect(const char *commit, double faster)
+{
+	struct llama_facts facts = {.cpu = "CPU, \"quick\"",
+				    .gpu = "NVIDIA H100",
+				    .settings = "ple-host",
+				    .build_number = 77,
+				    .batch = 512};
+	json_decref(records);
+	assert_int_equal(llama_bench_open(&bench, cells, N_CELLS, &facts, NULL), 0);
+	add(0, "ok", 1000 * faster, commit);
+	add(1, "ok", 100 * faster, commit);
+	add(1, "ok", 200 * faster, commit);
+	add(2, "ok", 400 * faster, commit);
+	add(2, "failed", NAN, commit);
+	add(3, "ok", 500 * faster, commit);
+	add(3, "wrong", 500 * faster, commit);
+	add(4, "skipped", NAN, commit);
+	add(5, "ok", 800 * faster, commit);
+	assert_int_equal(llama_bench_records(bench, &records, NULL), 0);
+	llama_bench_close(bench);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	records = NULL;
+	if (folder_make(folder, "llama"))
+		return -1;
+	collect("0123456789", 1);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	json_decref(records);
+	return folder_remove(folder);
+}
+
+static void in_folder(const char *name, char out[128])
+{
+	snprintf(out, 128, "%s/%s", folder, name);
+}
+
+static void write_out(const char *format, const char *name)
+{
+	char path[128];
+	in_folder(name, path);
+	FILE *f = fopen(path, "a");
+	assert_non_null(f);
+	assert_int_equal(llama_output_write(records, (enum llama_format)llama_format_parse(format), f, NULL), 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static const char *string_of(const json_t *record, const char *field)
+{
+	const char *s = json_string_value(json_object_get(record, field));
+	assert_non_null(s);
+	return s;
+}
+
+static double number_of(const json_t *record, const char *field)
+{
+	assert_true(json_is_number(json_object_get(record, field)));
+	return json_number_value(json_object_get(record, field));
+}
+
+static void near(double x, double expected)
+{
+	assert_true(fabs(x - expected) <= 1e-6 * fabs(expected));
+}
+
+static void check_records(const json_t *list)
+{
+	assert_int_equal(json_array_size(list), N_SHOWN);
+	for (size_t r = 0; r < N_SHOWN; r++) {
+		const json_t *record = json_array_get(list, r);
+		for (int i = 0; i < N_KEYS; i++) /* nulls are equal to nothing, and the row would be lost */
+			if (!json_object_get(record, key_fields[i]) ||
+			    json_is_null(json_object_get(record, key_fields[i])))
+				fail_msg("%s is not there", key_fields[i]);
+		for (int i = 0; i < N_OTHERS; i++)
+			if (!json_object_get(record, other_fields[i]))
+				fail_msg("%s is not there", other_fields[i]);
+		assert_string_equal(string_of(record, "model_type"), NAME " Q8_0");
+		assert_string_equal(string_of(record, "cpu_info"), "CPU, \"quick\"");
+		assert_string_equal(string_of(record, "model_filename"), "m \"x\", 'y'.gguf");
+		assert_int_equal(number_of(record, "model_size"), 8123456789);
+		assert_int_equal(number_of(record, "model_n_params"), 7000000001);
+		assert_int_equal(number_of(record, "build_number"), 77);
+		assert_int_equal(number_of(record, "n_gpu_layers"), 42);
+	}
+	const json_t *prompt = json_array_get(list, 0), *direct = json_array_get(list, 1),
+		     *graph = json_array_get(list, 2);
+	assert_string_equal(string_of(prompt, "test"), "pp512");
+	assert_string_equal(string_of(direct, "test"), "tg128 @ d4096");
+	assert_string_equal(string_of(prompt, "backends"), "CUDA direct full ple-host");
+	assert_string_equal(string_of(graph, "backends"), "CUDA graph-device full ple-host");
+	assert_int_equal(number_of(prompt, "n_prompt"), 512);
+	assert_int_equal(number_of(direct, "n_depth"), 4096);
+	assert_string_equal(string_of(json_array_get(list, 3), "backends"),
+			    "CUDA direct full snapkv=1024,window=64 ple-host");
+	near(number_of(prompt, "avg_ns"), 512e6);
+	near(number_of(prompt, "avg_ts"), 1000);
+	assert_true(number_of(prompt, "stddev_ts") == 0);
+	/* 128 tokens at 100 and 200 a second: 1.28 and 0.64 s; their deviation is half their distance times sqrt 2. */
+	near(number_of(direct, "avg_ns"), 0.96e9);
+	near(number_of(direct, "stddev_ns"), 0.32e9 * sqrt(2));
+	near(number_of(direct, "avg_ts"), 150);
+	near(number_of(direct, "stddev_ts"), 50 * sqrt(2));
+	near(number_of(direct, "submit_median_us"), 15);
+	assert_int_equal(number_of(direct, "repetitions"), 2);
+	assert_int_equal(number_of(graph, "repetitions"), 1);
+	assert_true(json_is_null(json_object_get(direct, "bandwidth_share")));
+}
+
+static void check_samples(const json_t *record)
+{
+	const json_t *ns = json_object_get(record, "samples_ns"), *ts = json_object_get(record, "samples_ts");
+	assert_int_equal(json_array_size(ns), 2);
+	assert_int_equal(json_array_size(ts), 2);
+	assert_int_equal(json_integer_value(json_array_get(ns, 0)), 1280000000);
+	near(json_number_value(json_array_get(ts, 1)), 200);
+}
+
+static void test_json(void **state)
+{
+	(void)state;
+	char path[128];
+	write_out("json", "x.json");
+	in_folder("x.json", path);
+	json_t *list = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+	check_records(list);
+	check_samples(json_array_get(list, 1));
+	assert_true(json_is_false(json_object_get(json_array_get(list, 0), "embeddings")));
+	json_decref(list);
+}
+
+static void test_jsonl(void **state)
+{
+	(void)state;
+	char path[128], *line = NULL;
+	size_t size = 0;
+	write_out("jsonl", "x.jsonl");
+	in_folder("x.jsonl", path);
+	FILE *f = fopen(path, "r");
+	json_t *list = json_array();
+	while (getline(&line, &size, f) > 0)
+		assert_int_equal(json_array_append_new(list, json_loads(line, JSON_REJECT_DUPLICATES, NULL)), 0);
+	free(line);
+	fclose(f);
+	check_records(list);
+	check_samples(json_array_get(list, 1));
+	json_decref(list);
+}
+
+/* Text to the types that check_records expects. */
+static json_t *typed(const char *text, enum llama_type type)
+{
+	if (type == LLAMA_TEXT)
+		return json_string(text);
+	if (!*text)
+		return json_null();
+	return type == LLAMA_REAL ? json_real(strtod(text, NULL)) : json_integer(strtoll(text, NULL, 10));
+}
+
+static void test_csv(void **state)
+{
+	(void)state;
+	char path[128];
+	struct csv_rows rows;
+	write_out("csv", "x.csv");
+	in_folder("x.csv", path);
+	assert_int_equal(csv_read(&rows, path), 0);
+	assert_int_equal(rows.n_rows, 1 + N_SHOWN);
+	json_t *list = json_array();
+	for (int r = 1; r < rows.n_rows; r++) {
+		assert_int_equal(csv_width(&rows, r), csv_width(&rows, 0));
+		json_t *record = json_object();
+		for (int i = 0; i < llama_n_fields; i++)
+			json_object_set_new(record, llama_fields[i].name,
+					    typed(csv_at(&rows, r, llama_fields[i].name), llama_fields[i].type));
+		json_array_append_new(list, record);
+	}
+	check_records(list);
+	json_decref(list);
+	csv_rows_free(&rows);
+}
+
+/* Runs statements from a file on the folder's database; what they select, as JSON. */
+static json_t *sqlite(const char *script)
+{
+	char command[512], path[128];
+	snprintf(command, sizeof command, "sqlite3 -batch -bail -json %s/db.sqlite <%s/%s >%s/selected 2>&1", folder,
+		 folder, script, folder);
+	int code = system(command);
+	in_folder("selected", path);
+	json_t *list = json_load_file(path, 0, NULL);
+	if (code)
+		fail_msg("sqlite3 (ci/setup.sh installs it) ended with %d: %s", code, command);
+	return list;
+}
+
+static void put(const char *name, const char *text)
+{
+	char path[128];
+	snprintf(path, sizeof path, "/%s", name);
+	assert_int_equal(folder_put(folder, path, text), 0);
+}
+
+static void test_sql(void **state)
+{
+	(void)state;
+	write_out("sql", "x.sql");
+	assert_null(sqlite("x.sql")); /* says nothing */
+	put("all.sql", "SELECT * FROM llama_bench ORDER BY rowid;");
+	json_t *list = sqlite("all.sql");
+	check_records(list);
+	json_decref(list);
+	put("types.sql", "SELECT DISTINCT typeof(avg_ns) AS a, typeof(avg_ts) AS b, typeof(build_commit) AS c, "
+			 "typeof(bandwidth_share) AS d FROM llama_bench;");
+	list = sqlite("types.sql");
+	assert_int_equal(json_array_size(list), 1);
+	assert_string_equal(string_of(json_array_get(list, 0), "a"), "integer");
+	assert_string_equal(string_of(json_array_get(list, 0), "b"), "real");
+	assert_string_equal(string_of(json_array_get(list, 0), "c"), "text");
+	assert_string_equal(string_of(json_array_get(list, 0), "d"), "null");
+	json_decref(list);
+}
+
+/* Two commits in one database, joined over the key: every cell finds its twin, and no other one. */
+static void test_compared(void **state)
+{
+	(void)state;
+	char query[4096] = "SELECT a.test, a.mode, COUNT(*) AS n, AVG(b.avg_ts) / AVG(a.avg_ts) AS speedup "
+			   "FROM llama_bench a JOIN llama_bench b ON a.build_commit = '0123456789' "
+			   "AND b.build_commit = 'fedcba9876'";
+	for (int i = 0; i < N_KEYS; i++)
+		sprintf(query + strlen(query), " AND a.%s = b.%s", key_fields[i], key_fields[i]);
+	strcat(query, " GROUP BY a.backends, a.n_prompt, a.n_gen, a.n_depth;");
+	write_out("sql", "x.sql");
+	collect("fedcba9876", 1.25);
+	write_out("sql", "x.sql");
+	assert_null(sqlite("x.sql"));
+	put("query.sql", query);
+	json_t *list = sqlite("query.sql");
+	assert_int_equal(json_array_size(list), N_SHOWN);
+	for (size_t i = 0; i < N_SHOWN; i++) {
+		assert_int_equal(number_of(json_array_get(list, i), "n"), 1);
+		near(number_of(json_array_get(list, i), "speedup"), 1.25);
+	}
+	json_decref(list);
+}
+
+static void test_markdown(void **state)
+{
+	(void)state;
+	char path[128], text[8192];
+	write_out("md", "x.md");
+	in_folder("x.md", path);
+	FILE *f = fopen(path, "r");
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	assert_non_null(strstr(text, "| tg128 @ d4096 |"));
+	assert_non_null(strstr(text, "| 150.00 ± 70.71 |"));
+	assert_non_null(strstr(text, "| 7.57 GiB | 7.00 B |"));
+	assert_non_null(strstr(text, "It's \"E4B\", 'tiny'; DROP \\| TABLE --\\ Q8_0 |"));
+	assert_non_null(strstr(text, "build: 0123456789 (77)\n"));
+	int lines = 0;
+	for (const char *s = text; (s = strchr(s, '\n')); s++)
+		lines++;
+	assert_int_equal(lines, 2 + N_SHOWN + 2);
+}
+
+/* Nothing went well: the formats are still what they are. */
+static void test_empty(void **state)
+{
+	(void)state;
+	char path[128];
+	json_decref(records);
+	records = json_array();
+	const char *const formats[] = {"md", "csv", "json", "jsonl", "sql"};
+	for (int i = 0; i < 5; i++)
+		write_out(formats[i], formats[i]);
+	in_folder("json", path);
+	json_t *list = json_load_file(path, 0, NULL);
+	assert_true(json_is_array(list) && !json_array_size(list));
+	json_decref(list);
+	assert_null(sqlite("sql"));
+	struct csv_rows rows;
+	in_folder("csv", path);
+	assert_int_equal(csv_read(&rows, path), 0);
+	assert_int_equal(rows.n_rows, 1);
+	csv_rows_free(&rows);
+}
+
+static void test_failures(void **state)
+{
+	(void)state;
+	struct error err = {""};
+	FILE *full = fopen("/dev/full", "w");
+	assert_non_null(full);
+	assert_int_equal(llama_output_write(records, LLAMA_FORMAT_SQL, full, &err), ERROR_IO);
+	fclose(full);
+	assert_int_equal(llama_format_parse("table"), -1);
+	assert_int_equal(llama_format_parse("jsonl"), LLAMA_FORMAT_JSONL);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+/* Queued tokens are another backend, and of a repetition that was run again the latest attempt counts. */
+static void test_queued_and_repeated(void **state)
+{
+	(void)state;
+	const struct llama_facts facts = {.cpu = "", .gpu = "", .settings = ""};
+	struct cell two[2] = {cells[1], cells[1]};
+	two[1].queued = 1;
+	json_decref(records);
+	assert_int_equal(llama_bench_open(&bench, two, 2, &facts, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		add_run(two, i, 0, "ok", 100, "c");
+		add_run(two, i, 1, "ok", 10, "c");
+		add_run(two, i, 1, "ok", 100, "c");
+	}
+	assert_int_equal(llama_bench_records(bench, &records, NULL), 0);
+	llama_bench_close(bench);
+	assert_int_equal(json_array_size(records), 2);
+	for (int i = 0; i < 2; i++) {
+		const json_t *r = json_array_get(records, (size_t)i);
+		assert_int_equal(number_of(r, "repetitions"), 2);
+		near(number_of(r, "avg_ts"), 100);
+		assert_string_equal(string_of(r, "sync"), i ? "none" : "token");
+		assert_int_equal(strstr(string_of(r, "backends"), " sync=none") != NULL, i);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {TEST(test_json),  TEST(test_jsonl),    TEST(test_csv),
+					   TEST(test_sql),   TEST(test_compared), TEST(test_markdown),
+					   TEST(test_empty), TEST(test_failures), TEST(test_queued_and_repeated)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

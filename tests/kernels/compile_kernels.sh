@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Does NVRTC of a major version compile every CUDA kernel for these architectures, and without spilling
+# registers where that was not agreed? Needs no GPU. Exit code 77 (skipped) where that NVRTC is not there.
+#
+#   tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,...
+#
+# ci/setup.sh fetches NVRTC into build/nvrtc/MAJOR; without one there, the one that the program finds is used.
+# Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are.
+set -euo pipefail
+[ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
+gemmark=$1 major=$2 archs=$3
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+# A few spilled bytes, once a kernel and outside its inner loop, are cheaper than a block less on each
+# multiprocessor: the limit is what was seen with either NVRTC.
+agreed='
+sm_80  k_attention_prefill_256 36
+sm_100 k_matmul_tiled          56
+sm_100 k_snapkv_softmax        96
+sm_100 k_snapkv_vote           68
+sm_120 k_experts_gated_q8_0    44
+sm_120 k_matmul_experts_q8_0   20
+sm_120 k_matmul_gated_q8_0     32
+sm_120 k_matmul_q8_0           20
+sm_120 k_norm_add              32
+sm_120 k_norm_gated_q8_0       64
+sm_120 k_norm_matmul_q8_0      96
+sm_120 k_snapkv_softmax        20
+sm_120 k_snapkv_vote           96
+'
+
+fetched=
+if [ -d "$root/build/nvrtc/$major" ]; then
+  fetched=$(find "$root/build/nvrtc/$major" -name "libnvrtc.so.$major")
+fi
+[ -z "$fetched" ] || export GEMMARK_NVRTC=$fetched
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+code=0
+report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 2>"$said") || code=$?
+if grep -q 'no NVRTC' "$said"; then
+  echo "skipped: $(cat "$said")"
+  exit 77
+fi
+if [[ $report == "NVRTC "* && $report != "NVRTC $major."* ]]; then
+  echo "skipped: NVRTC $major is not here, only ${report%%$'\n'*}"
+  exit 77
+fi
+if [ $code -ne 0 ]; then
+  cat "$said"
+  exit 1
+fi
+awk -v agreed="$agreed" '
+  BEGIN {
+    n = split(agreed, lines, "\n")
+    for (i = 1; i <= n; i++)
+      if (split(lines[i], f, " ") == 3) limit[f[1] " " f[2]] = f[3]
+  }
+  FNR == 1
+  $1 ~ /^sm_/ {
+    kernels++
+    if ($6 > 0) {
+      key = $1 " " $2
+      bad += $6 > limit[key] + 0
+      print ($6 > limit[key] + 0 ? "SPILLS " : "agreed ") $0 ", limit " limit[key] + 0
+    }
+  }
+  END {
+    print kernels + 0 " kernels compiled, " bad + 0 " spill more than was agreed"
+    exit !kernels || bad > 0
+  }' <<<"$report"
