@@ -368,7 +368,8 @@ static int add_settings(json_t *description, const struct bench *b, struct error
 				     e->head_on_host ? "cpu" : "gpu");
 	if (has_auto(b))
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
-	if (json_object_update_new(description, settings))
+	if (json_object_update_new(description, settings) ||
+	    json_object_update_new(description, runner_options_describe(&b->runner)))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
 	return 0;
 }
@@ -377,7 +378,7 @@ static int add_settings(json_t *description, const struct bench *b, struct error
 static int open_directory(struct bench *b, struct sweep *s, const char *directory, const json_t *env, struct error *err)
 {
 	json_t *description;
-	int rc = sweep_describe(&b->axes.matrix, &b->runner, &description, err);
+	int rc = sweep_describe(&b->axes.matrix, &description, err);
 	if (!rc)
 		rc = add_settings(description, b, err);
 	if (!rc && b->resume) {

@@ -123,21 +123,16 @@ void nvml_close(struct nvml *n)
 	free(n);
 }
 
-void nvml_reading_init(struct nvml_reading *r)
-{
-	*r = (struct nvml_reading){NAN, NAN, NAN, NAN, NAN, NAN, NAN, -1};
-}
-
 /* A call that may be missing or fail: its number, scaled, or NAN. */
 #define NUMBER(function, arguments, value, scale) \
 	((function) && (function)arguments == SUCCESS ? (double)(value) * (scale) : NAN)
 
-void nvml_read(struct nvml *n, struct nvml_reading *r)
+void nvml_read(struct nvml *n, struct gpu_reading *r)
 {
 	unsigned x = 0;
 	unsigned long long wide = 0;
 	struct utilization u = {0};
-	nvml_reading_init(r);
+	gpu_reading_init(r);
 	r->sm_clock_mhz = NUMBER(n->clock, (n->gpu, CLOCK_SM, &x), x, 1);
 	r->memory_clock_mhz = NUMBER(n->clock, (n->gpu, CLOCK_MEMORY, &x), x, 1);
 	r->power_w = NUMBER(n->power, (n->gpu, &x), x, 1e-3);
@@ -204,27 +199,4 @@ json_t *nvml_describe(struct nvml *n)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		json_object_set_new(o, numbers[i].name, number_or_null(numbers[i].value));
 	return o;
-}
-
-const char *nvml_reasons_text(int64_t bits, char out[NVML_REASONS_SIZE])
-{
-	static const char *const names[] = {
-		"gpu_idle",   "applications_clocks", "sw_power_cap",   "hw_slowdown",    "sync_boost",
-		"sw_thermal", "hw_thermal",          "hw_power_brake", "display_clocks",
-	};
-	enum { N = sizeof names / sizeof *names };
-	size_t used = 0;
-	out[0] = '\0';
-	if (bits < 0)
-		return out;
-	if (bits == 0)
-		return strcpy(out, "none");
-	for (int i = 0; i < N; i++)
-		if (bits & INT64_C(1) << i)
-			used += (size_t)snprintf(out + used, NVML_REASONS_SIZE - used, "%s%s", used ? "+" : "",
-						 names[i]);
-	int64_t rest = bits >> N << N;
-	if (rest)
-		snprintf(out + used, NVML_REASONS_SIZE - used, "%s%#llx", used ? "+" : "", (unsigned long long)rest);
-	return out;
 }

@@ -14,20 +14,9 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "harness/record/telemetry_sample.h"
 
 struct nvml; /* opaque */
-
-/* NAN, or negative for integers: unknown. */
-struct nvml_reading {
-	double sm_clock_mhz;
-	double memory_clock_mhz;
-	double power_w;
-	double energy_j; /* counter, since the driver was loaded */
-	double temperature_c;
-	double utilization; /* percent of the time since the last look that a kernel ran */
-	double memory_utilization;
-	int64_t throttle_reasons; /* bits of nvmlClocksEventReasons */
-};
 
 /*
  * library: null for libnvidia-ml.so.1. pci_bus_id: "00000000:4e:00.0"; null for the only GPU there is.
@@ -37,19 +26,12 @@ int nvml_open(struct nvml **out, const char *library, const char *pci_bus_id, st
 void nvml_close(struct nvml *n);
 
 /* Any thread, one at a time. */
-void nvml_read(struct nvml *n, struct nvml_reading *out);
-
-/* Everything unknown. */
-void nvml_reading_init(struct nvml_reading *r);
+void nvml_read(struct nvml *n, struct gpu_reading *out);
 
 /*
  * What does not change while a sweep runs, but for the members that end in _now: driver and VBIOS versions, ECC, power
  * limits, PCIe link, persistence, MIG, clocks. What is not known is null. The caller owns it; null without memory.
  */
 json_t *nvml_describe(struct nvml *n);
-
-enum { NVML_REASONS_SIZE = 160 };
-/* "none", "sw_power_cap+hw_slowdown"; bits without a name in hexadecimal; "" where bits is negative. */
-const char *nvml_reasons_text(int64_t bits, char out[NVML_REASONS_SIZE]);
 
 #endif

@@ -24,6 +24,15 @@ void runner_options_default(struct runner_options *o)
 		.run_prefix = "run",
 	};
 }
+
+json_t *runner_options_describe(const struct runner_options *o)
+{
+	return json_pack("{s:i, s:i, s:i, s:i, s:s, s:I, s:f, s:i, s:f}", "repetitions", o->repetitions, "steady",
+			 o->steady, "warmup_max", o->warmup_max, "chunk", o->chunk, "prefill_fusion", o->prefill_fusion,
+			 "seed", (json_int_t)o->seed, "clock_fraction", o->clock_fraction, "clock_retries",
+			 o->clock_retries, "until_error", o->until);
+}
+
 /* SnapKV's part of opening a group: the full cache's logits where any are asked for, and the eviction. */
 static int group_evict(struct runner *r, const struct plan_group *g, struct error *err)
 {

@@ -34,6 +34,8 @@
 #include <signal.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "base/error.h"
 #include "harness/measure/monitor.h"
 #include "harness/measure/workload.h"
@@ -72,6 +74,8 @@ struct runner_options {
 
 /* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion, clocks to 95 %, 2 retries. */
 void runner_options_default(struct runner_options *o);
+/* Those that rows depend on, as sweep.json has them. The caller owns it; null without memory. */
+json_t *runner_options_describe(const struct runner_options *o);
 
 /* How far the sweep is, in tokens of work; runs that were given up count as done, but not as timed. */
 struct runner_progress {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/measure/measured_row.h"
 #include "harness/measure/nvml.h"
 #include "harness/measure/runner_internal.h"
 
@@ -225,7 +226,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 {
 	const struct cell *c = &r->cells[cell];
 	struct run_row row;
-	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[NVML_REASONS_SIZE], until[STABILITY_TEXT_SIZE],
+	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[THROTTLE_REASONS_SIZE], until[STABILITY_TEXT_SIZE],
 		launches[20];
 	char reason[sizeof why->text + 64] = "";
 	row_init(&row);
@@ -262,7 +263,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		if (c->snapkv)
 			row_set_eviction(&row, &r->eviction, &r->units[r->states[cell].unit].quality);
 		row_set_conditions(&row, &p->conditions, c->n_prompt ? c->n_prompt : p->n_measured,
-				   nvml_reasons_text(p->conditions.throttle_reasons, throttle));
+				   throttle_reasons_text(p->conditions.throttle_reasons, throttle));
 		if (!code && !p->stopped) {
 			snprintf(hash, sizeof hash, "%016" PRIx64, p->hash);
 			row.logits_hash = hash;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/measure/nvml.h"
 #include "harness/stats/stats.h"
 #include "harness/stats/stats_estimate.h"
 
@@ -122,7 +123,7 @@ static void look(struct telemetry *t)
 	if (t->nvml && t->on_gpu)
 		nvml_read(t->nvml, &s->gpu);
 	else
-		nvml_reading_init(&s->gpu);
+		gpu_reading_init(&s->gpu);
 	s->cpu_mhz = read_khz(t->cpu_fd);
 	s->load_average = read_load(t);
 	s->time_us = (double)(now_ns(CLOCK_MONOTONIC_RAW) - t->begin_ns) / 1e3;
@@ -296,7 +297,7 @@ static void end(struct monitor *m, struct conditions *out)
 static double sm_clock(struct monitor *m)
 {
 	struct telemetry *t = of(m);
-	struct nvml_reading r;
+	struct gpu_reading r;
 	if (!t->nvml || !t->on_gpu)
 		return NAN;
 	pthread_mutex_lock(&t->lock);

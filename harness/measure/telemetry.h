@@ -13,16 +13,7 @@
 
 #include "base/error.h"
 #include "harness/measure/monitor.h"
-#include "harness/measure/nvml.h"
-
-/* One look. NAN: unknown. */
-struct telemetry_sample {
-	int measured;   /* in the measured phase, its ends included; else in the warm-up */
-	double time_us; /* since the run began */
-	struct nvml_reading gpu;
-	double cpu_mhz;
-	double load_average;
-};
+#include "harness/record/telemetry_sample.h"
 
 struct telemetry_options {
 	int interval_ms;

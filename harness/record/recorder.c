@@ -76,14 +76,14 @@ static int put_token(FILE *f, const struct run_row *row, const struct token_reco
 
 static int put_sample(FILE *f, const char *run_id, const struct telemetry_sample *s)
 {
-	const struct nvml_reading *g = &s->gpu;
-	char reasons[NVML_REASONS_SIZE];
+	const struct gpu_reading *g = &s->gpu;
+	char reasons[THROTTLE_REASONS_SIZE];
 	return put_int(f, SCHEMA_VERSION, 0) | put(f, run_id, 0) |
 	       put(f, token_phase_name(s->measured ? TOKEN_PHASE_MEASURE : TOKEN_PHASE_WARMUP), 0) |
 	       put_real(f, s->time_us, 0) | put_real(f, g->sm_clock_mhz, 0) | put_real(f, g->memory_clock_mhz, 0) |
 	       put_real(f, g->power_w, 0) | put_real(f, g->energy_j, 0) | put_real(f, g->temperature_c, 0) |
 	       put_real(f, g->utilization, 0) | put_real(f, g->memory_utilization, 0) |
-	       put(f, nvml_reasons_text(g->throttle_reasons, reasons), 0) | put_real(f, s->cpu_mhz, 0) |
+	       put(f, throttle_reasons_text(g->throttle_reasons, reasons), 0) | put_real(f, s->cpu_mhz, 0) |
 	       put_real(f, s->load_average, 1);
 }
 

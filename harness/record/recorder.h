@@ -14,8 +14,9 @@
 #define GEMMARK_HARNESS_RECORD_RECORDER_H
 
 #include "base/error.h"
-#include "harness/measure/telemetry.h"
 #include "harness/record/row.h"
+#include "harness/record/telemetry_sample.h"
+#include "harness/record/token_record.h"
 
 struct recorder; /* opaque */
 

@@ -22,17 +22,13 @@ static json_t *words(const struct word_axis *a)
 	return list;
 }
 
-int sweep_describe(const struct matrix *m, const struct runner_options *o, json_t **out, struct error *err)
+int sweep_describe(const struct matrix *m, json_t **out, struct error *err)
 {
-	*out = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:s, s:I, "
-			 "s:f, s:i, s:f}",
-			 "schema_version", 1, "model", words(&m->models), "n_prompt", ints(&m->n_prompt), "n_gen",
-			 ints(&m->n_gen), "n_depth", ints(&m->n_depth), "mode", words(&m->modes), "fusion",
-			 words(&m->fusions), "sync", words(&m->syncs), "n_gpu_layers", ints(&m->n_gpu_layers), "type_k",
-			 words(&m->types_k), "type_v", words(&m->types_v), "n_threads", ints(&m->n_threads),
-			 "repetitions", o->repetitions, "steady", o->steady, "warmup_max", o->warmup_max, "chunk",
-			 o->chunk, "prefill_fusion", o->prefill_fusion, "seed", (json_int_t)o->seed, "clock_fraction",
-			 o->clock_fraction, "clock_retries", o->clock_retries, "until_error", o->until);
+	*out = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "schema_version", 1, "model",
+			 words(&m->models), "n_prompt", ints(&m->n_prompt), "n_gen", ints(&m->n_gen), "n_depth",
+			 ints(&m->n_depth), "mode", words(&m->modes), "fusion", words(&m->fusions), "sync",
+			 words(&m->syncs), "n_gpu_layers", ints(&m->n_gpu_layers), "type_k", words(&m->types_k),
+			 "type_v", words(&m->types_v), "n_threads", ints(&m->n_threads));
 	if (*out &&
 	    json_object_set_new(*out, "snapkv", m->snapkv.n ? words(&m->snapkv) : json_pack("[s]", SNAPKV_OFF))) {
 		json_decref(*out);

@@ -8,11 +8,10 @@
 #include <jansson.h>
 
 #include "base/error.h"
-#include "harness/measure/runner.h"
 #include "harness/sweep/matrix.h"
 
-/* The axes' values and the options that rows depend on. The caller owns *out, and may add to it. */
-int sweep_describe(const struct matrix *m, const struct runner_options *o, json_t **out, struct error *err);
+/* The axes' values. The caller owns *out, and adds the options that rows depend on. */
+int sweep_describe(const struct matrix *m, json_t **out, struct error *err);
 
 /*
  * Compares the directory's sweep.json and env.json with these. ERROR_INPUT with the

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "harness/record/row.h"
+#include "harness/record/token_record.h"
 #include "harness/stats/verdict.h"
 #include "harness/sweep/matrix.h"
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "harness/measure/measured_row.h"
 #include "harness/measure/past.h"
 #include "harness/measure/runner.h"
 #include "tests/support/fake_workload.h"

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "harness/cli/snapkv_axis.h"
+#include "harness/measure/quality.h"
 #include "harness/measure/runner.h"
 #include "tests/support/fake_workload.h"
 

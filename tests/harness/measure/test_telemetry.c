@@ -71,7 +71,7 @@ static struct nvml *open_nvml(const char *path)
 static void test_reading(void **state)
 {
 	(void)state;
-	struct nvml_reading r;
+	struct gpu_reading r;
 	struct nvml *n = open_nvml(GEMMARK_FAKE_NVML);
 	script->reasons = 0x4 | 0x20;
 	nvml_read(n, &r);
@@ -98,7 +98,7 @@ static void test_reading(void **state)
 static void test_unknown(void **state)
 {
 	(void)state;
-	struct nvml_reading r;
+	struct gpu_reading r;
 	script->power = 0;
 	struct nvml *n = open_nvml(GEMMARK_FAKE_NVML);
 	nvml_read(n, &r);
@@ -143,12 +143,12 @@ static void test_refusals(void **state)
 static void test_reasons(void **state)
 {
 	(void)state;
-	char text[NVML_REASONS_SIZE];
-	assert_string_equal(nvml_reasons_text(-1, text), "");
-	assert_string_equal(nvml_reasons_text(0, text), "none");
-	assert_string_equal(nvml_reasons_text(0x4 | 0x40, text), "sw_power_cap+hw_thermal");
-	assert_string_equal(nvml_reasons_text(0x8 | 0x1000, text), "hw_slowdown+0x1000");
-	assert_true(strlen(nvml_reasons_text(INT64_MAX, text)) < NVML_REASONS_SIZE - 1);
+	char text[THROTTLE_REASONS_SIZE];
+	assert_string_equal(throttle_reasons_text(-1, text), "");
+	assert_string_equal(throttle_reasons_text(0, text), "none");
+	assert_string_equal(throttle_reasons_text(0x4 | 0x40, text), "sw_power_cap+hw_thermal");
+	assert_string_equal(throttle_reasons_text(0x8 | 0x1000, text), "hw_slowdown+0x1000");
+	assert_true(strlen(throttle_reasons_text(INT64_MAX, text)) < THROTTLE_REASONS_SIZE - 1);
 }
 
 /* ---- the thread ---- */

@@ -77,7 +77,7 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 {
 	struct telemetry_sample looks[LOOKS] = {{.time_us = 1}, {.time_us = 2, .measured = 1}, {.time_us = 3}};
 	for (int i = 0; i < LOOKS; i++) {
-		nvml_reading_init(&looks[i].gpu);
+		gpu_reading_init(&looks[i].gpu);
 		looks[i].cpu_mhz = looks[i].load_average = NAN;
 	}
 	int rc = recorder_telemetry(ctx, row->run_id, looks, LOOKS, err);
@@ -401,7 +401,8 @@ static void test_changed(void **state)
 	runner_options_default(&o);
 	assert_int_equal(mkdir(run_path, 0777), 0);
 	assert_int_equal(int_axis_add(&m.n_depth, "", "0,512", 0, 9999, NULL), 0);
-	assert_int_equal(sweep_describe(&m, &o, &sweep_then, NULL), 0);
+	assert_int_equal(sweep_describe(&m, &sweep_then, NULL), 0);
+	assert_int_equal(json_object_update_new(sweep_then, runner_options_describe(&o)), 0);
 	env = json_pack("{s:{s:s, s:i}, s:{s:I, s:I}, s:[f], s:n}", "cpu", "model", "A", "cores", 4, "memory",
 			"total_bytes", (json_int_t)9, "available_bytes", (json_int_t)8, "bandwidth", 1.5, "gpu");
 	assert_int_equal(sweep_check(run_path, sweep_then, env, &err), ERROR_INPUT);
@@ -412,7 +413,8 @@ static void test_changed(void **state)
 
 	assert_int_equal(int_axis_add(&m.n_depth, "", "1024", 0, 9999, NULL), 0);
 	o.repetitions = 7;
-	assert_int_equal(sweep_describe(&m, &o, &sweep_now, NULL), 0);
+	assert_int_equal(sweep_describe(&m, &sweep_now, NULL), 0);
+	assert_int_equal(json_object_update_new(sweep_now, runner_options_describe(&o)), 0);
 	assert_int_equal(sweep_check(run_path, sweep_now, env, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "n_depth: [0,512] there, [0,512,1024] here"));
 	assert_non_null(strstr(err.text, "repetitions: 5 there, 7 here"));

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "harness/measure/measured_row.h"
 #include "harness/report/llama_bench.h"
 #include "harness/report/llama_output.h"
 #include "tests/support/folder.h"

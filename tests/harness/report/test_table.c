@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "harness/measure/measured_row.h"
 #include "harness/report/table.h"
 
 static const struct cell cells[] = {
