@@ -1,34 +1,45 @@
 /*
- * The options that name a sweep's axes, shared by the commands that sweep: apply
- * functions for struct option_spec, and the defaults.
+ * The options that name a sweep's axes, made from the table of axes, for the commands that sweep; and what the axes'
+ * values stand for on this machine.
  */
 #ifndef GEMMARK_HARNESS_CLI_AXIS_OPTIONS_H
 #define GEMMARK_HARNESS_CLI_AXIS_OPTIONS_H
 
+#include <stdint.h>
+
 #include "base/error.h"
+#include "harness/cli/options.h"
 #include "harness/sweep/matrix.h"
 
-enum { AXIS_MAX_TOKENS = 1 << 20 }; /* of a prompt, a generation or a depth */
-
 /* The context of a command that uses them starts with this. */
-struct axes {
+struct axes_context {
 	struct matrix matrix;
 };
 
-int axis_model(void *ctx, const char *value, struct error *err);
-int axis_n_prompt(void *ctx, const char *value, struct error *err);
-int axis_n_gen(void *ctx, const char *value, struct error *err);
-int axis_n_depth(void *ctx, const char *value, struct error *err);
-int axis_mode(void *ctx, const char *value, struct error *err);
-int axis_fusion(void *ctx, const char *value, struct error *err);
-int axis_sync(void *ctx, const char *value, struct error *err);
-int axis_gpu_layers(void *ctx, const char *value, struct error *err);
-int axis_type_k(void *ctx, const char *value, struct error *err);
-int axis_type_v(void *ctx, const char *value, struct error *err);
-int axis_snapkv(void *ctx, const char *value, struct error *err);
-int axis_threads(void *ctx, const char *value, struct error *err);
+/* axis_apply_MODEL and so on: apply functions for struct option_spec. */
+#define AXIS_APPLY(ID, ...) int axis_apply_##ID(void *ctx, const char *value, struct error *err);
+AXIS_LIST(AXIS_APPLY)
+#undef AXIS_APPLY
 
-/* What was not given takes its default. */
-int axis_defaults(struct matrix *m, struct error *err);
+enum { AXIS_OPTIONS_MAX = 96 }; /* of a command, the axes' among them */
+
+/*
+ * The axes' options, but for those in `without` (bits 1 << AXIS_...) and those that `own` has an apply function of; and
+ * then `own`'s, which ends with names == NULL as *out does.
+ */
+void axis_options_join(const struct option_spec *own, unsigned without, struct option_spec out[AXIS_OPTIONS_MAX]);
+
+/* What the axes' values stand for on this machine; its user sets the first two. */
+struct axis_resolution {
+	int hash;                      /* read each model, for its identity */
+	int head_on_host;              /* the output head needs the host's threads, wherever the layers are */
+	struct model_identity *models; /* (n_models): what was found */
+	int n_models;
+};
+/* For matrix_cells: threads and layers in force, and models by their content. r is used until the cells are made. */
+struct cell_resolver axis_resolver(struct axis_resolution *r);
+/* The content's hash of a path that was resolved; 0: it was not, or not read. */
+uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path);
+void axis_resolution_free(struct axis_resolution *r);
 
 #endif

@@ -42,7 +42,7 @@ enum {
 };
 
 struct bench {
-	struct axes axes; /* first: what axis_options.h expects */
+	struct axes_context axes; /* first: what axis_options.h expects */
 	struct runner_options runner;
 	struct engine_settings engine;
 	const char *output; /* null: a new folder under results/ */
@@ -177,33 +177,11 @@ static int apply_resume(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+/* Behind those of the axes. */
 static const struct option_spec options[] = {
-	{"-m, --model", "FILE", "model to measure, a GGUF file", axis_model},
-	{"-p, --n-prompt", "N", "tokens of a prompt test: one prefill; 0: none (default 512)", axis_n_prompt},
-	{"-n, --n-gen", "N", "tokens of a generation test: decoded one by one; 0: none (default 128)", axis_n_gen},
-	{"-d, --n-depth", "N", "tokens in the cache before the test starts (default 0)", axis_n_depth},
-	{"--mode", "MODE",
-	 "direct, graph-params, graph-update or graph-device (default: all four)\n"
-	 "Prompt tests launch directly whatever the mode, and run once.",
-	 axis_mode},
-	{"--fusion", "F", "none (one kernel a primitive) or full (default full)", axis_fusion},
-	{"--sync", "S",
-	 "token: the host waits for each token, as real decoding does; none: tokens are queued and timed by the "
-	 "device (default token)",
-	 axis_sync},
-	{"-ngl, --n-gpu-layers", "N|auto",
-	 "layers on the GPU, the first ones; the others run on the host; 0: none, -1: all where there is a GPU\n"
-	 "auto: as many as its free memory takes beside the depth's cache (default -1)",
-	 axis_gpu_layers},
 	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
 	 apply_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
-	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
-	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
-	{"--snapkv", "off|BUDGET[,window=W][,pool=P]",
-	 "at the depth keep BUDGET entries, the last W among them; scores pooled over P keys (default off; 64, 7)",
-	 axis_snapkv},
-	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
 	 apply_prefill_precision},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
@@ -254,7 +232,6 @@ static const struct command command = {
 		    "gemmark bench -m e2b.gguf -p 0 -n 64 -d 8192 --snapkv off,512-2048*2,1024,window=32\n"
 		    "gemmark bench -m e2b.gguf -o sql | sqlite3 gemmark.sqlite\n"
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
-	.options = options,
 };
 
 struct sweep {
@@ -339,9 +316,9 @@ static int save_json(const json_t *what, const char *directory, const char *name
 
 static bool has_auto(const struct bench *b)
 {
-	const struct int_axis *a = &b->axes.matrix.n_gpu_layers;
+	const struct axis_values *a = &b->axes.matrix.of[AXIS_GPU_LAYERS];
 	for (int i = 0; i < a->n; i++)
-		if (a->values[i] == GPU_LAYERS_AUTO)
+		if (a->ints[i] == AXIS_LAYERS_AUTO)
 			return true;
 	return false;
 }
@@ -481,16 +458,18 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	b->runner.run_prefix = stamp;
 	b->runner.stop = &stop;
 
-	int rc = axis_defaults(&b->axes.matrix, err);
+	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
+					     .head_on_host = b->engine.head_on_host};
+	struct cell_resolver resolver = axis_resolver(&resolution);
+	int rc = matrix_defaults(&b->axes.matrix, err);
 	if (!rc)
-		rc = matrix_cells(&b->axes.matrix, &cells, &n, err);
+		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	for (int i = 0; i < n && !rc; i++)
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
-	for (int i = 0; i < b->axes.matrix.models.n && !rc; i++)
-		rc = engine_check_model(b->axes.matrix.models.values[i], err);
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+		axis_resolution_free(&resolution);
 		free(cells);
 		return rc;
 	}
@@ -505,7 +484,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);
 	if (!rc)
-		rc = engine_environment(&b->axes.matrix, source, b->runner.seed, argc, argv, &env, err);
+		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
 	engine_settings_text(&b->engine, settings);
 	if (!rc && b->format != FORMAT_TABLE)
 		rc = open_llama(&s, cells, n, env, settings, err);
@@ -531,6 +510,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	llama_bench_close(s.llama);
 	table_close(s.table);
 	engine_source_close(source);
+	axis_resolution_free(&resolution);
 	free(cells);
 	return rc;
 }
@@ -542,7 +522,11 @@ static int parse(struct bench *b, int argc, char **argv, struct error *err)
 	b->telemetry_ms = TELEMETRY_MS;
 	runner_options_default(&b->runner);
 	engine_settings_default(&b->engine);
-	int rc = options_parse(&command, argc, argv, b, err);
+	struct option_spec all[AXIS_OPTIONS_MAX];
+	struct command with_axes = command;
+	axis_options_join(options, 0, all);
+	with_axes.options = all;
+	int rc = options_parse(&with_axes, argc, argv, b, err);
 	if (b->repetitions)
 		b->runner.repetitions = b->repetitions;
 	else if (b->runner.until > 0)

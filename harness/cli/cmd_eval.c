@@ -410,7 +410,7 @@ static int run(struct eval *ev, struct error *err)
 		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
 				 ev->n_tokens);
 	ev->session.context = ev->n_tokens;
-	if (ev->session.n_gpu_layers == GPU_LAYERS_AUTO && (rc = settle_layers(ev, err)))
+	if (ev->session.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
 		return rc;
 	struct session *s;
 	rc = session_open(&s, ev->model, &ev->session, err);

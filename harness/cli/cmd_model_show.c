@@ -340,7 +340,7 @@ static int show_device(const struct model *m, const struct show *s, struct error
 	for (int i = 0; (i == 0 || i < s->n_contexts) && !rc; i++) {
 		int context = s->n_contexts ? s->contexts[i] : m->n_context;
 		putchar('\n');
-		if (n == GPU_LAYERS_AUTO) {
+		if (n == AXIS_LAYERS_AUTO) {
 			rc = gpu_layers_choose(m, &s->session, context, bytes, stdout, &plan, err);
 			continue;
 		}
@@ -358,7 +358,7 @@ int cmd_model_show(int argc, char **argv)
 	struct show s = {0};
 	struct error err = {0};
 	session_options_default(&s.session);
-	s.session.n_gpu_layers = GPU_LAYERS_AUTO;
+	s.session.n_gpu_layers = AXIS_LAYERS_AUTO;
 	int rc = options_parse(&command, argc, argv, &s, &err);
 	if (rc > 0)
 		return 0;

@@ -36,7 +36,7 @@ enum {
 static const double OVERHEAD_US = 1;
 
 struct selftest_command {
-	struct axes axes; /* first: what axis_options.h expects */
+	struct axes_context axes; /* first: what axis_options.h expects */
 	struct selftest_options core;
 	struct sim_options sim;
 	struct engine_settings engine;
@@ -211,19 +211,11 @@ static const struct option_spec options[] = {
 	 "of the simulated workload: between (runs), within (tokens), correlation, drift (a minute), wander (a "
 	 "second), outliers, stalls, stall-us, throttle-every (seconds), throttle-for, throttle-by",
 	 apply_noise},
-	{"-m, --model", "FILE", "measure the engine with this model; without: the simulated workload", axis_model},
-	{"-n, --n-gen", "N", "tokens of a run (default 128)", axis_n_gen},
+	{"-m, --model", "FILE", "measure the engine with this model; without: the simulated workload",
+	 axis_apply_MODEL},
 	{"-d, --n-depth", "N",
-	 "tokens in the cache before a run (default 0-4608+512: 40 cells with four modes; with -m 0)", axis_n_depth},
-	{"--mode", "MODE", "direct, graph-params, graph-update or graph-device (default: all four)", axis_mode},
-	{"--fusion", "F", "none or full (default full)", axis_fusion},
-	{"-ngl, --n-gpu-layers", "N|auto",
-	 "layers on the GPU; -1: all where there is one, auto: as many as its free memory takes (default -1)",
-	 axis_gpu_layers},
-	{"-t, --threads", "N", "CPU threads; 0: one a physical core, within the CPU quota (default 0)", axis_threads},
-	{"-ctk, --cache-type-k", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_k},
-	{"-ctv, --cache-type-v", "TYPE", "f16, bf16 or f32 (default f16)", axis_type_v},
-	{"--snapkv", "off|BUDGET[,window=W][,pool=P]", "as for bench (default off)", axis_snapkv},
+	 "tokens in the cache before a run (default 0-4608+512: 40 cells with four modes; with -m 0)",
+	 axis_apply_DEPTH},
 	{"--prefill-precision", "bf16|f32", "GPU, as for bench (default bf16)", apply_prefill_precision},
 	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
 	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},
@@ -246,7 +238,6 @@ static const struct command command = {
 		    "gemmark selftest --aa --sweeps 1000\n"
 		    "gemmark selftest --inject 2 --noise between=0.5,drift=5\n"
 		    "gemmark selftest --aa --sweeps 20 -m e4b.gguf -n 10 -d 0,512,4096 -r 12 --warmup 2 --out aa\n",
-	.options = options,
 };
 
 static volatile sig_atomic_t stop;
@@ -370,8 +361,8 @@ static int run_overhead(int *code, struct error *err)
 }
 
 /* Before anything is measured: what so many runs can tell, and what the machine is. */
-static int prepare(struct selftest_command *c, int n, struct workload_source *engine, int argc, char **argv,
-		   struct error *err)
+static int prepare(struct selftest_command *c, const struct axis_resolution *r, int n, struct workload_source *engine,
+		   int argc, char **argv, struct error *err)
 {
 	int least = verdict_least_runs(n, c->core.verdict.alpha);
 	char path[4200];
@@ -384,7 +375,7 @@ static int prepare(struct selftest_command *c, int n, struct workload_source *en
 	/* The directory is made by what writes next to it; here it must be there before. */
 	if (mkdir(c->output, 0777) && errno != EEXIST)
 		return error_set(err, ERROR_IO, "--out: %s: %s", c->output, strerror(errno));
-	int rc = engine_environment(&c->axes.matrix, engine, c->core.runner.seed, argc, argv, &env, err);
+	int rc = engine_environment(&c->axes.matrix, r, engine, c->core.runner.seed, argc, argv, &env, err);
 	if (rc)
 		return rc;
 	snprintf(path, sizeof path, "%s/env.json", c->output);
@@ -398,23 +389,23 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	struct cell *cells = NULL;
 	struct workload_source *engine = NULL;
 	struct sim *sim = NULL;
-	int n, trusted = 1, simulated = c->axes.matrix.models.n == 0;
-	int rc = simulated ? word_axis_add(&c->axes.matrix.models, "-m", "simulated", NULL, err) : 0;
-	if (!rc && !c->axes.matrix.n_depth.n)
-		rc = int_axis_add(&c->axes.matrix.n_depth, "-d", simulated ? "0-4608+512" : "0", 0, AXIS_MAX_TOKENS,
-				  err);
+	struct matrix *m = &c->axes.matrix;
+	int n, trusted = 1, simulated = m->of[AXIS_MODEL].n == 0;
+	struct axis_resolution resolution = {.hash = 1, .head_on_host = c->engine.head_on_host};
+	struct cell_resolver resolver = axis_resolver(&resolution);
+	int rc = simulated ? matrix_add(m, AXIS_MODEL, "simulated", err) : 0;
+	if (!rc && !m->of[AXIS_DEPTH].n)
+		rc = matrix_add(m, AXIS_DEPTH, simulated ? "0-4608+512" : "0", err);
 	if (!rc)
-		rc = int_axis_add(&c->axes.matrix.n_prompt, "-p", "0", 0, 0, err);
+		rc = matrix_add(m, AXIS_PROMPT, "0", err);
 	if (!rc)
-		rc = axis_defaults(&c->axes.matrix, err);
+		rc = matrix_defaults(m, err);
 	if (!rc)
-		rc = matrix_cells(&c->axes.matrix, &cells, &n, err);
-	for (int i = 0; i < c->axes.matrix.models.n && !rc && !simulated; i++)
-		rc = engine_check_model(c->axes.matrix.models.values[i], err);
+		rc = matrix_cells(m, simulated ? NULL : &resolver, &cells, &n, err);
 	if (!rc)
 		rc = simulated ? sim_open(&sim, &c->sim, 1, err) : engine_source_open(&engine, &c->engine, err);
 	if (!rc)
-		rc = prepare(c, n, engine, argc, argv, err);
+		rc = prepare(c, &resolution, n, engine, argc, argv, err);
 	if (!rc) {
 		struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESTART};
 		sigaction(SIGINT, &a, NULL);
@@ -430,6 +421,7 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	*code = stop ? EXIT_INTERRUPTED : trusted ? 0 : EXIT_NOT_TRUSTED;
 	sim_close(sim);
 	engine_source_close(engine);
+	axis_resolution_free(&resolution);
 	free(cells);
 	return rc;
 }
@@ -443,7 +435,11 @@ int cmd_selftest(int argc, char **argv)
 	sim_options_default(&c.sim);
 	engine_settings_default(&c.engine);
 	c.core.runner.repetitions = 16;
-	int rc = options_parse(&command, argc, argv, &c, &err);
+	struct option_spec all[AXIS_OPTIONS_MAX];
+	struct command with_axes = command;
+	axis_options_join(options, 1u << AXIS_PROMPT | 1u << AXIS_SYNC, all);
+	with_axes.options = all;
+	int rc = options_parse(&with_axes, argc, argv, &c, &err);
 	if (!rc)
 		rc = c.overhead ? run_overhead(&code, &err) : run(&c, argc, argv, &code, &err);
 	matrix_free(&c.axes.matrix);

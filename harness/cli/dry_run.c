@@ -84,7 +84,8 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 		return prefill_seconds(p, r, c->n_depth, c->n_prompt);
 	double token = token_seconds(p, r, c->n_depth + c->n_gen / 2);
 	/* Queued tokens run once more for their check. */
-	return (o->steady + (1 + c->queued) * c->n_gen) * token + c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
+	return (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +
+	       c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
 }
 
 /* Once for each model and number of threads; measured where a layer or the head runs on the host. */
@@ -145,7 +146,7 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 		p->gpu_layers = 0;
 		return;
 	}
-	if (!rc && c->n_gpu_layers == GPU_LAYERS_AUTO && r->gpu_free)
+	if (!rc && c->n_gpu_layers == AXIS_LAYERS_AUTO && r->gpu_free)
 		rc = placement_plan_most(&plan, &p->model, &o, context, r->gpu_free, &p->skipped);
 	else if (!rc && c->n_gpu_layers)
 		rc = placement_plan(&plan, &p->model, &o, c->n_gpu_layers < 0 ? all : p->gpu_layers, context,
@@ -222,7 +223,7 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 		char label[CELL_LABEL_SIZE];
 		double pass = *p->skipped.text ? 0 : pass_seconds(p, r, o, c);
 		cell_label(c, label);
-		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, c->queued ? " queued" : "");
+		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, cell_is_queued(c) ? " queued" : "");
 		if (*p->skipped.text) {
 			fprintf(f, " skipped: %s\n", p->skipped.text);
 			t->skipped++;

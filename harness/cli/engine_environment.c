@@ -1,5 +1,7 @@
 #include "harness/cli/engine_environment.h"
 
+#include <stdlib.h>
+
 #include "harness/cli/engine_workload.h"
 #include "harness/measure/nvml.h"
 #include "harness/record/environment.h"
@@ -20,20 +22,29 @@ int engine_environment_collect(const struct environment_inputs *given, json_t **
 	return rc;
 }
 
-int engine_environment(const struct matrix *m, struct workload_source *source, uint64_t seed, int argc, char **argv,
-		       json_t **env, struct error *err)
+int engine_environment(const struct matrix *m, const struct axis_resolution *r, struct workload_source *source,
+		       uint64_t seed, int argc, char **argv, json_t **env, struct error *err)
 {
-	for (int i = 0; i < m->n_threads.n; i++)
-		engine_source_bandwidth(source, m->n_threads.values[i]);
+	const struct axis_values *models = &m->of[AXIS_MODEL], *threads = &m->of[AXIS_THREADS];
+	uint64_t *hashes = calloc((size_t)models->n + 1, sizeof *hashes);
+	if (!hashes)
+		return error_set(err, ERROR_MEMORY, "no memory for env.json");
+	for (int i = 0; i < models->n; i++)
+		hashes[i] = axis_resolution_hash(r, models->words[i]);
+	for (int i = 0; i < threads->n; i++)
+		engine_source_bandwidth(source, threads->ints[i]);
 	struct environment_inputs in = {
-		.models = (const char *const *)m->models.values,
-		.n_models = m->models.n,
+		.models = (const char *const *)models->words,
+		.n_models = models->n,
+		.hashes = hashes,
 		.command_line = (const char *const *)argv,
 		.n_words = argc,
 		.seed = &seed,
 	};
 	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	return engine_environment_collect(&in, env, err);
+	int rc = engine_environment_collect(&in, env, err);
+	free(hashes);
+	return rc;
 }
 
 int engine_telemetry_open(struct telemetry **out, int interval_ms, struct error *err)

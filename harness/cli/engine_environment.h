@@ -9,20 +9,20 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "harness/cli/axis_options.h"
 #include "harness/measure/telemetry.h"
 #include "harness/measure/workload.h"
 #include "harness/record/environment.h"
-#include "harness/sweep/matrix.h"
 
 /* given, with what the engine and NVML say of processor and GPU. The caller owns *env. */
 int engine_environment_collect(const struct environment_inputs *given, json_t **env, struct error *err);
 
 /*
  * This machine as the engine sees it: its read bandwidth is measured now, for each number of threads of the matrix, and
- * its models are read and hashed. source: of engine_source_open. The caller owns *env.
+ * its models are read and hashed, unless r knows their hashes. source: of engine_source_open. The caller owns *env.
  */
-int engine_environment(const struct matrix *m, struct workload_source *source, uint64_t seed, int argc, char **argv,
-		       json_t **env, struct error *err);
+int engine_environment(const struct matrix *m, const struct axis_resolution *r, struct workload_source *source,
+		       uint64_t seed, int argc, char **argv, json_t **env, struct error *err);
 
 enum { TELEMETRY_MS = 100 }; /* where no interval is asked for */
 

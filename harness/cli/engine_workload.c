@@ -424,7 +424,7 @@ static int settle_layers(struct engine_source *s, const struct placement *p, str
 	progress_clear();
 	if (!memory) {
 		fprintf(stderr, "-ngl auto: no GPU: all layers on the host\n");
-	} else if (!(rc = model_open(&m, p->model, err))) {
+	} else if (!(rc = model_open(&m, p->cell->model, err))) {
 		rc = gpu_layers_choose(&m, o, p->context, memory, stderr, &plan, err);
 		model_close(&m);
 	}
@@ -437,27 +437,27 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 {
 	struct session_options o;
 	session_options_default(&o);
-	o.n_threads = p->n_threads;
-	o.n_gpu_layers = p->n_gpu_layers;
+	o.n_threads = p->cell->n_threads;
+	o.n_gpu_layers = p->cell->n_gpu_layers;
 	o.head_on_host = s->settings.head_on_host;
 	o.ple_on_host = s->settings.ple_on_host;
 	o.pdl = s->settings.pdl;
 	o.prefill = s->settings.prefill;
-	int rc = cache_type_parse(p->type_k, &o.k_type, err);
+	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
 	if (!rc)
-		rc = cache_type_parse(p->type_v, &o.v_type, err);
-	if (!rc && o.n_gpu_layers == GPU_LAYERS_AUTO)
+		rc = cache_type_parse(p->cell->type_v, &o.v_type, err);
+	if (!rc && o.n_gpu_layers == AXIS_LAYERS_AUTO)
 		rc = settle_layers(s, p, &o, err);
 	if (rc)
 		return rc;
 	const struct session_options *was = s->loaded ? &s->loaded->options : NULL;
-	if (was && !s->broken && !strcmp(s->path, p->model) && was->n_threads == o.n_threads &&
+	if (was && !s->broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
 	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type)
 		return 0;
 	unload(s);
-	if (!(s->path = strdup(p->model)))
+	if (!(s->path = strdup(p->cell->model)))
 		return error_set(err, ERROR_MEMORY, "no memory for a path");
-	if ((rc = loaded_model_open(&s->loaded, p->model, &o, err))) {
+	if ((rc = loaded_model_open(&s->loaded, p->cell->model, &o, err))) {
 		unload(s);
 		return rc;
 	}
@@ -480,7 +480,7 @@ static int engine_open(struct workload_source *base, const struct placement *p, 
 		return error_set(err, ERROR_MEMORY, "no memory for a workload");
 	w->base.ops = &engine_ops;
 	w->source = s;
-	if ((p->snapkv && (rc = snapkv_parse(p->snapkv, &w->snapkv, err))) ||
+	if ((p->cell->snapkv && (rc = snapkv_parse(p->cell->snapkv, &w->snapkv, err))) ||
 	    (rc = noted(&w->base, session_open_on(&w->session, s->loaded, p->context, err))) ||
 	    (rc = noted(&w->base, session_observe(w->session, &w->snapkv, p->prompt, err)))) {
 		engine_close(&w->base);
@@ -534,8 +534,7 @@ void engine_source_close(struct workload_source *s)
 	free(s);
 }
 
-/* What a session would use for 0. */
-static int default_threads(void)
+int engine_default_threads(void)
 {
 	struct device *d;
 	if (device_host_open(&d, 0, NULL))
@@ -549,7 +548,7 @@ struct environment_bandwidth engine_source_bandwidth(struct workload_source *bas
 {
 	struct engine_source *s = (struct engine_source *)base;
 	if (n_threads <= 0)
-		n_threads = default_threads();
+		n_threads = engine_default_threads();
 	for (int i = 0; i < s->n_measured; i++)
 		if (s->measured[i].n_threads == n_threads)
 			return s->measured[i];

@@ -55,6 +55,9 @@ const struct environment_bandwidth *engine_source_bandwidths(struct workload_sou
  */
 size_t engine_source_device_memory(struct workload_source *s, size_t asked);
 
+/* The threads that a session uses for 0: one a physical core, within the CPU quota. */
+int engine_default_threads(void);
+
 /* Checks the file's header and tensors without loading it. */
 int engine_check_model(const char *path, struct error *err);
 

@@ -11,10 +11,10 @@
 int gpu_layers_parse(const char *value, int *out, struct error *err)
 {
 	if (!strcmp(value, "auto")) {
-		*out = GPU_LAYERS_AUTO;
+		*out = AXIS_LAYERS_AUTO;
 		return 0;
 	}
-	return options_int(value, "-ngl (or auto)", -1, GPU_LAYERS_MAX, out, err);
+	return options_int(value, "-ngl (or auto)", -1, AXIS_LAYERS_MAX, out, err);
 }
 
 int gpu_layers_bytes(const char *value, size_t *out, struct error *err)

@@ -10,8 +10,7 @@
 #include "base/error.h"
 #include "engine/infer/placement_plan.h"
 #include "engine/infer/session.h"
-
-enum { GPU_LAYERS_AUTO = -2, GPU_LAYERS_MAX = 10000 };
+#include "harness/sweep/axis.h"
 
 /* A number from -1 up, or "auto". */
 int gpu_layers_parse(const char *value, int *out, struct error *err);

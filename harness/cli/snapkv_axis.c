@@ -6,7 +6,7 @@
 
 #include "engine/infer/snapkv.h"
 
-static int add_one(struct word_axis *a, const char *text, struct error *err)
+static int add_one(struct axis_values *a, const char *text, struct error *err)
 {
 	struct snapkv_options o;
 	char name[SNAPKV_NAME_BYTES];
@@ -14,28 +14,28 @@ static int add_one(struct word_axis *a, const char *text, struct error *err)
 	if (rc)
 		return rc;
 	snapkv_name(&o, name);
-	return word_axis_append(a, "--snapkv", name, err);
+	return axis_words_append(a, "--snapkv", name, err);
 }
 
 /* A budget or a range of them, and what belongs to it. */
-static int add_value(struct word_axis *a, const char *value, struct error *err)
+static int add_value(struct axis_values *a, const char *value, struct error *err)
 {
 	size_t size = strcspn(value, ",");
 	char text[128];
 	if (!memchr(value, '-', size))
 		return add_one(a, value, err);
-	struct int_axis budgets = {0};
+	struct axis_values budgets = {0};
 	snprintf(text, sizeof text, "%.*s", (int)(size < sizeof text ? size : sizeof text - 1), value);
-	int rc = int_axis_add(&budgets, "--snapkv", text, 1, SNAPKV_MAX_BUDGET, err);
+	int rc = axis_ints_add(&budgets, "--snapkv", text, 1, SNAPKV_MAX_BUDGET, err);
 	for (int i = 0; i < budgets.n && !rc; i++) {
-		snprintf(text, sizeof text, "%d%s", budgets.values[i], value + size);
+		snprintf(text, sizeof text, "%d%s", budgets.ints[i], value + size);
 		rc = add_one(a, text, err);
 	}
-	free(budgets.values);
+	axis_ints_free(&budgets);
 	return rc;
 }
 
-int snapkv_axis_add(struct word_axis *a, const char *list, struct error *err)
+int snapkv_axis_add(struct axis_values *a, const char *list, struct error *err)
 {
 	char *copy = strdup(list);
 	if (!copy)

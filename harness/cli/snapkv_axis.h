@@ -2,12 +2,12 @@
 #ifndef GEMMARK_HARNESS_CLI_SNAPKV_AXIS_H
 #define GEMMARK_HARNESS_CLI_SNAPKV_AXIS_H
 
-#include "harness/sweep/matrix.h"
+#include "harness/sweep/axis_values.h"
 
 /*
  * "off,1024,4096,window=32": off; 1024; 4096 with a window of 32. A budget may be a range, as
- * of int_axis_add. What is appended are the names of snapkv_name. ERROR_INPUT says which value is wrong.
+ * of axis_ints_add. What is appended are the names of snapkv_name. ERROR_INPUT says which value is wrong.
  */
-int snapkv_axis_add(struct word_axis *a, const char *list, struct error *err);
+int snapkv_axis_add(struct axis_values *a, const char *list, struct error *err);
 
 #endif

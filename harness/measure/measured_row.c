@@ -26,24 +26,9 @@ static int64_t known(int64_t x)
 
 void row_set_cell(struct run_row *r, const struct cell *c, const char *label, const struct workload_facts *f)
 {
-	const char *slash = strrchr(c->model, '/');
-	r->model_path_name = slash ? slash + 1 : c->model;
+	row_set_axes(r, c);
 	r->test = label;
-	r->n_prompt = c->n_prompt;
-	r->n_gen = c->n_gen;
-	r->n_depth = c->n_depth;
-	r->mode = c->mode;
-	r->fusion = c->fusion;
-	r->sync = cell_sync(c);
-	r->type_k = c->type_k;
-	r->type_v = c->type_v;
-	r->snapkv = c->snapkv ? c->snapkv : SNAPKV_OFF;
-	r->snapkv_budget = c->snapkv ? cell_snapkv_budget(c) : ROW_UNKNOWN;
-	r->n_gpu_layers_asked = c->n_gpu_layers;
-	r->n_threads_asked = c->n_threads;
-	/* Until a workload says what became of "all that the machine can" and "its choice". */
-	r->n_gpu_layers = known(c->n_gpu_layers);
-	r->n_threads = c->n_threads > 0 ? c->n_threads : ROW_UNKNOWN;
+	r->snapkv_budget = cell_snapkv_budget(c) ? cell_snapkv_budget(c) : ROW_UNKNOWN;
 	if (!f)
 		return;
 	r->model = f->model;

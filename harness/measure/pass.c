@@ -253,7 +253,9 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 	if (!rc)
 		rc = w->ops->rewind(w, c->n_depth, err);
 	if (!rc)
-		rc = (c->n_prompt ? pass_prompt : c->queued ? pass_queued : pass_generate)(s, c, p, hashes, err);
+		rc = (c->n_prompt         ? pass_prompt
+		      : cell_is_queued(c) ? pass_queued
+					  : pass_generate)(s, c, p, hashes, err);
 	p->stopped = runner_stopped(s->o) && p->n_measured < c->n_gen;
 	p->seconds = (double)(runner_now_ns(s->o) - from) / 1e9;
 	return rc;
@@ -262,12 +264,12 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last, const uint64_t *hashes)
 {
 	int n = c->n_prompt ? 1 : p->n_measured;
-	if (c->queued && n < c->n_gen)
+	if (cell_is_queued(c) && n < c->n_gen)
 		return; /* interrupted before the check */
 	for (int i = 0; i < n && p->first_diff < 0; i++)
 		if (hashes[i] != expected[i])
 			p->first_diff = i;
 	/* The check pass may have gone well where the timed one did not. */
-	if (c->queued && p->first_diff < 0 && p->last != last)
+	if (cell_is_queued(c) && p->first_diff < 0 && p->last != last)
 		p->first_diff = n - 1;
 }

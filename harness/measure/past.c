@@ -44,14 +44,18 @@ static int same_text(const char *a, const char *b)
 	return a && !strcmp(a, b);
 }
 
+/* The row's values as they were resolved, or as they were asked for: a value that stands for another may be either. */
 static int is_of(const struct run_row *r, const struct cell *c)
 {
+	struct cell of, named = *c;
 	const char *slash = strrchr(c->model, '/');
-	return same_text(r->model_path_name, slash ? slash + 1 : c->model) && same_text(r->mode, c->mode) &&
-	       same_text(r->fusion, c->fusion) && same_text(r->sync, cell_sync(c)) && same_text(r->type_k, c->type_k) &&
-	       same_text(r->type_v, c->type_v) && r->n_prompt == c->n_prompt && r->n_gen == c->n_gen &&
-	       r->n_depth == c->n_depth && r->n_gpu_layers_asked == c->n_gpu_layers &&
-	       r->n_threads_asked == c->n_threads && same_text(r->snapkv, c->snapkv ? c->snapkv : SNAPKV_OFF);
+	named.model = slash ? slash + 1 : c->model;
+	row_cell(r, &of);
+	if (cell_same(&of, &named))
+		return 1;
+	of.n_gpu_layers = (int)r->n_gpu_layers_asked;
+	of.n_threads = (int)r->n_threads_asked;
+	return cell_same(&of, &named);
 }
 
 int past_take(struct past *p, struct run_row *row, struct error *err)

@@ -72,16 +72,7 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	r->prefill_us = NAN;
 	r->evicting = 0;
 	r->setup.n_remembered = 0;
-	struct placement where = {
-		.model = first->model,
-		.type_k = first->type_k,
-		.type_v = first->type_v,
-		.n_gpu_layers = first->n_gpu_layers,
-		.n_threads = first->n_threads,
-		.context = r->context,
-		.prompt = first->n_depth,
-		.snapkv = first->snapkv,
-	};
+	struct placement where = {.cell = first, .context = r->context, .prompt = first->n_depth};
 	int rc = source->open(source, &where, &r->setup.w, err);
 	if (rc) {
 		r->setup.w = NULL;
@@ -129,7 +120,7 @@ static int refused_before(const struct runner *r, const struct plan_group *g, st
 		const struct refusal *f = &r->refused[i];
 		const struct cell *refused = &r->cells[f->cell], *first = &r->cells[g->sequence[0]];
 		if (f->context <= group_context(r, g) && cell_same_placement(refused, first) &&
-		    (!f->evicting || cell_same_snapkv(refused, first))) {
+		    (!f->evicting || cell_same_value(refused, first, AXIS_SNAPKV))) {
 			error_set(why, ERROR_UNSUPPORTED, "a context of %d was out of memory already", f->context);
 			return 1;
 		}

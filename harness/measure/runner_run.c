@@ -12,7 +12,7 @@
 
 int runner_decode_work(const struct runner *r, const struct cell *c)
 {
-	return c->n_gen ? r->setup.o->steady + (1 + c->queued) * c->n_gen : 0;
+	return c->n_gen ? r->setup.o->steady + (1 + cell_is_queued(c)) * c->n_gen : 0;
 }
 
 void runner_report(struct runner *r, const struct cell *c)
@@ -52,7 +52,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	struct cell direct = *c;
 	/* Waits for each token, whatever the unit does. */
 	direct.mode = MODE_REFERENCE;
-	direct.queued = 0;
+	direct.sync = SYNC_TOKEN;
 	uint64_t *hashes = calloc(c->n_prompt ? 1 : (size_t)c->n_gen, sizeof *hashes);
 	if (!hashes)
 		return error_set(err, ERROR_MEMORY, "no memory for the hashes of %d tokens", c->n_gen);
@@ -60,7 +60,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	r->setup.quality = r->setup.n_remembered ? &u->quality : NULL;
 	int rc = pass_run(&r->setup, &direct, &p, hashes, err);
 	r->setup.quality = NULL;
-	if (!rc && !p.stopped && c->queued)
+	if (!rc && !p.stopped && cell_is_queued(c))
 		rc = r->setup.w->ops->hash(r->setup.w, 0, &u->last, err);
 	runner_progress_add(r, c, p.seconds);
 	if (rc || p.stopped) {
@@ -69,7 +69,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	}
 	u->hashes = hashes;
 	if (c->n_gen)
-		u->direct_itl_us = c->queued ? NAN : itl_median(r, &p);
+		u->direct_itl_us = cell_is_queued(c) ? NAN : itl_median(r, &p);
 	return 0;
 }
 

@@ -13,19 +13,16 @@
 
 #include "base/error.h"
 #include "harness/record/token_record.h"
+#include "harness/sweep/axis.h"
 
 enum { WORKLOAD_QUEUE_KEEP = 8 };
 
-/* Where a workload is opened. Strings live as long as the sweep. */
+/* Where a workload is opened. */
 struct placement {
-	const char *model;  /* path */
-	const char *type_k; /* "f16" */
-	const char *type_v;
-	int n_gpu_layers;   /* -1: all that the machine can; -2: as many as fit beside the context */
-	int n_threads;      /* 0: the workload's choice */
-	int context;        /* positions that will be used at most */
-	int prompt;         /* tokens that are prefilled before anything is decoded, or evicted */
-	const char *snapkv; /* how; null: off */
+	const struct cell
+		*cell; /* of the group: its axes up to the depth are the workload's business; as long as the sweep */
+	int context;   /* positions that will be used at most */
+	int prompt;    /* tokens that are prefilled before anything is decoded, or evicted */
 };
 
 /* Constant while open. Strings are the workload's. Negative or NAN: unknown. */

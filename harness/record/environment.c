@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -257,10 +258,15 @@ static json_t *collect_build(void)
 static int collect_models(const struct environment_inputs *in, json_t *list, struct error *err)
 {
 	for (int i = 0; i < in->n_models; i++) {
-		uint64_t hash, bytes;
-		int rc = hash_file(in->models[i], &hash, &bytes, err);
-		if (rc)
-			return rc;
+		uint64_t hash = in->hashes ? in->hashes[i] : 0, bytes;
+		struct stat s;
+		if (hash && !stat(in->models[i], &s)) {
+			bytes = (uint64_t)s.st_size;
+		} else {
+			int rc = hash_file(in->models[i], &hash, &bytes, err);
+			if (rc)
+				return rc;
+		}
 		char hex[20];
 		snprintf(hex, sizeof hex, "%016" PRIx64, hash);
 		const char *slash = strrchr(in->models[i], '/');

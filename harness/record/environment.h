@@ -40,6 +40,7 @@ struct environment_inputs {
 	const struct environment_bandwidth *bandwidth; /* (n_bandwidth): reads from memory, as measured */
 	int n_bandwidth;
 	const char *const *models; /* (n_models) paths; each is read and hashed */
+	const uint64_t *hashes;    /* (n_models), where they are known already, 0: not; null: none is */
 	int n_models;
 	const char *const *command_line; /* (n_words) or null */
 	int n_words;

@@ -19,6 +19,9 @@
 	{                                                          \
 #name, COLUMN_REAL, offsetof(struct run_row, name) \
 	}
+#define COLUMN_OF_INT(column) INT(column)
+#define COLUMN_OF_WORD(column) TEXT(column)
+#define AXIS_COLUMN(ID, kind, name, column, ...) COLUMN_OF_##kind(column),
 const struct column row_columns[] = {
 	INT(schema_version),
 	TEXT(run_id),
@@ -27,21 +30,12 @@ const struct column row_columns[] = {
 	INT(order),
 	INT(repetition),
 	TEXT(model),
-	TEXT(model_path_name),
 	TEXT(arch),
 	TEXT(weight_type),
 	INT(model_bytes),
 	INT(model_parameters),
 	TEXT(test),
-	INT(n_prompt),
-	INT(n_gen),
-	INT(n_depth),
-	TEXT(mode),
-	TEXT(fusion),
-	INT(n_gpu_layers),
-	TEXT(type_k),
-	TEXT(type_v),
-	INT(n_threads),
+	AXIS_LIST(AXIS_COLUMN) TEXT(model_hash),
 	TEXT(device),
 	TEXT(commit),
 	REAL(tokens_per_s),
@@ -95,7 +89,6 @@ const struct column row_columns[] = {
 	INT(host_weight_bytes_per_token),
 	INT(gpu_weight_bytes_per_token),
 	INT(crossing_bytes_per_token),
-	TEXT(snapkv),
 	INT(snapkv_budget),
 	INT(evicted_entries),
 	REAL(evict_us),
@@ -107,7 +100,6 @@ const struct column row_columns[] = {
 	REAL(top1_agreement),
 	INT(quality_tokens),
 	REAL(host_median_us),
-	TEXT(sync),
 	REAL(sm_clock_mhz),
 	REAL(memory_clock_mhz),
 	REAL(power_w),
@@ -130,6 +122,7 @@ const struct column row_columns[] = {
 	TEXT(launch_hash),
 	INT(launches_differ),
 };
+#undef AXIS_COLUMN
 #undef TEXT
 #undef INT
 #undef REAL
@@ -201,4 +194,52 @@ void row_init(struct run_row *r)
 			memcpy(at, &(int64_t){ROW_UNKNOWN}, sizeof(int64_t));
 	}
 	r->schema_version = SCHEMA_VERSION;
+}
+
+static int absent_int(enum axis_id a)
+{
+	return axes[a].absent ? atoi(axes[a].absent) : 0;
+}
+
+/* As the matrix has it: null is what the axis' absence means. */
+static const char *present_word(enum axis_id a, const char *word)
+{
+	return !word || !*word || (axes[a].absent && a != AXIS_MODE && !strcmp(word, axes[a].absent)) ? NULL : word;
+}
+
+void row_cell(const struct run_row *r, struct cell *out)
+{
+	*out = (struct cell){0};
+#define TAKE_INT(ID, column) \
+	cell_set_int(out, AXIS_##ID, r->column == ROW_UNKNOWN ? absent_int(AXIS_##ID) : (int)r->column);
+#define TAKE_WORD(ID, column) cell_set_word(out, AXIS_##ID, present_word(AXIS_##ID, r->column));
+#define TAKE(ID, kind, name, column, ...) TAKE_##kind(ID, column)
+	AXIS_LIST(TAKE)
+#undef TAKE
+#undef TAKE_WORD
+#undef TAKE_INT
+	if (r->n_gpu_layers_asked == AXIS_LAYERS_AUTO)
+		out->n_gpu_layers = AXIS_LAYERS_AUTO;
+	if (r->model_hash)
+		snprintf(out->model_hash, sizeof out->model_hash, "%s", r->model_hash);
+}
+
+void row_set_axes(struct run_row *r, const struct cell *c)
+{
+#define SET_INT(ID, column) r->column = cell_int(c, AXIS_##ID);
+#define SET_WORD(ID, column) r->column = cell_word(c, AXIS_##ID);
+#define SET(ID, kind, name, column, ...) SET_##kind(ID, column)
+	AXIS_LIST(SET)
+#undef SET
+#undef SET_WORD
+#undef SET_INT
+	const char *slash = strrchr(c->model, '/');
+	r->model_path_name = slash ? slash + 1 : c->model;
+	r->model_hash = *c->model_hash ? c->model_hash : NULL;
+	r->n_gpu_layers_asked = c->n_gpu_layers;
+	r->n_threads_asked = c->n_threads;
+	if (c->n_gpu_layers < 0)
+		r->n_gpu_layers = ROW_UNKNOWN;
+	if (c->n_threads <= 0)
+		r->n_threads = ROW_UNKNOWN;
 }

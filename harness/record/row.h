@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "harness/sweep/axis.h"
+
 enum { SCHEMA_VERSION = 1 };
 
 enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG, RUN_STATUS_INTERRUPTED };
@@ -19,6 +21,9 @@ const char *run_status_name(enum run_status s);
 /* What an integer column holds where the value cannot be known; a real one holds NAN, a string null. */
 #define ROW_UNKNOWN INT64_MIN
 
+#define ROW_TYPE_INT int64_t
+#define ROW_TYPE_WORD const char *
+#define ROW_MEMBER(ID, kind, name, column, ...) ROW_TYPE_##kind column;
 struct run_row {
 	int64_t schema_version;
 	const char *run_id;
@@ -27,21 +32,14 @@ struct run_row {
 	int64_t order; /* of execution, from 0 */
 	int64_t repetition;
 	const char *model;
-	const char *model_path_name; /* file name without its folder */
 	const char *arch;
 	const char *weight_type;
 	int64_t model_bytes; /* of all tensors, as the file stores them */
 	int64_t model_parameters;
 	const char *test;
-	int64_t n_prompt;
-	int64_t n_gen;
-	int64_t n_depth;
-	const char *mode;
-	const char *fusion;
-	int64_t n_gpu_layers; /* as it was resolved */
-	const char *type_k;
-	const char *type_v;
-	int64_t n_threads; /* as it was resolved */
+	/* The axes: columns of harness/sweep/axis.h. Layers and threads as they were resolved. */
+	AXIS_LIST(ROW_MEMBER)
+	const char *model_hash; /* of the content, 16 hexadecimal digits: the model's identity */
 	const char *device;
 	const char *commit;
 	double tokens_per_s;
@@ -95,7 +93,6 @@ struct run_row {
 	int64_t host_weight_bytes_per_token;
 	int64_t gpu_weight_bytes_per_token;
 	int64_t crossing_bytes_per_token;
-	const char *snapkv;
 	int64_t snapkv_budget;
 	int64_t evicted_entries;
 	double evict_us;
@@ -107,7 +104,6 @@ struct run_row {
 	double top1_agreement;
 	int64_t quality_tokens;
 	double host_median_us;
-	const char *sync;
 	double sm_clock_mhz;
 	double memory_clock_mhz;
 	double power_w;
@@ -133,6 +129,7 @@ struct run_row {
 	/* Not a column: the index of the row's cell. */
 	int cell;
 };
+#undef ROW_MEMBER
 
 enum column_type { COLUMN_TEXT, COLUMN_INT, COLUMN_REAL };
 
@@ -161,5 +158,16 @@ int row_set_text(struct run_row *r, const struct column *c, const char *text);
 
 /* Everything unknown. */
 void row_init(struct run_row *r);
+
+/*
+ * The columns of the axes, n_gpu_layers_asked and n_threads_asked; what stands for "all that the machine can" or "its
+ * choice" is unknown until a workload says what became of it. Strings are the cell's.
+ */
+void row_set_axes(struct run_row *r, const struct cell *c);
+/*
+ * The cell that a row is of; strings are the row's. What older files leave unknown is absent; the layers are
+ * AXIS_LAYERS_AUTO where that was asked for. model is the file's name without its folder.
+ */
+void row_cell(const struct run_row *r, struct cell *out);
 
 #endif

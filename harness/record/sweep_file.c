@@ -6,35 +6,42 @@
 
 enum { PATH_SIZE = 4300, NAME_SIZE = 160, SHOWN = 90, DIFFERENCES = 3 };
 
-static json_t *ints(const struct int_axis *a)
+static json_t *values(const struct axis_values *v, enum axis_id a)
 {
 	json_t *list = json_array();
-	for (int i = 0; i < a->n; i++)
-		json_array_append_new(list, json_integer(a->values[i]));
+	for (int i = 0; i < v->n; i++)
+		json_array_append_new(list,
+				      axes[a].kind == AXIS_INT ? json_integer(v->ints[i]) : json_string(v->words[i]));
 	return list;
 }
 
-static json_t *words(const struct word_axis *a)
+/* What an axis without values has; nothing where that cannot be said. */
+static json_t *absent(enum axis_id a)
 {
-	json_t *list = json_array();
-	for (int i = 0; i < a->n; i++)
-		json_array_append_new(list, json_string(a->values[i]));
-	return list;
+	if (!axes[a].absent)
+		return json_array();
+	return axes[a].kind == AXIS_INT ? json_pack("[i]", atoi(axes[a].absent)) : json_pack("[s]", axes[a].absent);
 }
 
 int sweep_describe(const struct matrix *m, json_t **out, struct error *err)
 {
-	*out = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "schema_version", 1, "model",
-			 words(&m->models), "n_prompt", ints(&m->n_prompt), "n_gen", ints(&m->n_gen), "n_depth",
-			 ints(&m->n_depth), "mode", words(&m->modes), "fusion", words(&m->fusions), "sync",
-			 words(&m->syncs), "n_gpu_layers", ints(&m->n_gpu_layers), "type_k", words(&m->types_k),
-			 "type_v", words(&m->types_v), "n_threads", ints(&m->n_threads));
-	if (*out &&
-	    json_object_set_new(*out, "snapkv", m->snapkv.n ? words(&m->snapkv) : json_pack("[s]", SNAPKV_OFF))) {
-		json_decref(*out);
-		*out = NULL;
-	}
-	return *out ? 0 : error_set(err, ERROR_MEMORY, "no memory for sweep.json");
+	int failed = !(*out = json_pack("{s:i}", "schema_version", 1));
+	for (int a = 0; a < AXIS_COUNT && !failed; a++)
+		failed = json_object_set_new(*out, axes[a].name,
+					     m->of[a].n ? values(&m->of[a], (enum axis_id)a) : absent((enum axis_id)a));
+	if (!failed)
+		return 0;
+	json_decref(*out);
+	*out = NULL;
+	return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
+}
+
+/* A file that is older than an axis swept what its absence means. */
+static void complete(json_t *sweep)
+{
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (json_is_object(sweep) && !json_object_get(sweep, axes[a].name))
+			json_object_set_new(sweep, axes[a].name, absent((enum axis_id)a));
 }
 
 /* Paths into env.json that two looks at one machine may see differently; a name stands for all below it. */
@@ -101,7 +108,8 @@ static void compare(struct differences *d, const char *path, json_t *there, json
 	}
 }
 
-static int check_file(const char *directory, const char *name, const json_t *here, const char *what, struct error *err)
+static int check_file(const char *directory, const char *name, const json_t *here, const char *what,
+		      void (*complete_it)(json_t *), struct error *err)
 {
 	char path[PATH_SIZE];
 	json_error_t why;
@@ -110,6 +118,8 @@ static int check_file(const char *directory, const char *name, const json_t *her
 	if (!there)
 		return error_set(err, ERROR_INPUT, "%s: %s; a sweep that got no further is started anew", path,
 				 why.text);
+	if (complete_it)
+		complete_it(there);
 	struct differences d = {{0}, 0};
 	compare(&d, "", there, (json_t *)here);
 	json_decref(there);
@@ -123,6 +133,6 @@ static int check_file(const char *directory, const char *name, const json_t *her
 
 int sweep_check(const char *directory, const json_t *sweep, const json_t *env, struct error *err)
 {
-	int rc = check_file(directory, "sweep.json", sweep, "the sweep", err);
-	return rc ? rc : check_file(directory, "env.json", env, "the environment", err);
+	int rc = check_file(directory, "sweep.json", sweep, "the sweep", complete, err);
+	return rc ? rc : check_file(directory, "env.json", env, "the environment", NULL, err);
 }

@@ -162,12 +162,20 @@ static json_t *backends(const struct llama_bench *b, const struct run_row *r)
 {
 	const char *device = r->device ? r->device : "", *plus = strstr(device, "+host");
 	const char *what = !strcmp(device, "host") ? "CPU" : plus && !plus[5] ? "CUDA,CPU" : "CUDA";
-	int snapkv = r->snapkv && strcmp(r->snapkv, SNAPKV_OFF);
-	int queued = r->sync && strcmp(r->sync, SYNC_TOKEN);
-	char out[384];
-	snprintf(out, sizeof out, "%s %s %s%s%s%s%s%s", what, r->mode, r->fusion, snapkv ? " snapkv=" : "",
-		 snapkv ? r->snapkv : "", queued ? " sync=" SYNC_NONE : "", *b->facts.settings ? " " : "",
-		 b->facts.settings);
+	/* Those that llama-bench has a member for, or that every row names. */
+	static const unsigned named = 1u << AXIS_MODEL | 1u << AXIS_GPU_LAYERS | 1u << AXIS_THREADS |
+				      1u << AXIS_TYPE_K | 1u << AXIS_TYPE_V | 1u << AXIS_DEPTH | 1u << AXIS_PROMPT |
+				      1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
+	struct cell c;
+	char out[384], number[AXIS_TEXT_SIZE];
+	row_cell(r, &c);
+	int used = snprintf(out, sizeof out, "%s %s %s", what, r->mode, r->fusion);
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (!(named >> a & 1) && !cell_is_default(&c, (enum axis_id)a) && used < (int)sizeof out)
+			used += snprintf(out + used, sizeof out - (size_t)used, " %s=%s", axes[a].name,
+					 cell_text(&c, (enum axis_id)a, number));
+	if (*b->facts.settings && used < (int)sizeof out)
+		snprintf(out + used, sizeof out - (size_t)used, " %s", b->facts.settings);
 	return text(out);
 }
 
@@ -182,6 +190,9 @@ static json_t *model_type(const struct run_row *r)
 static json_t *describe(const struct llama_bench *b, const struct run_row *r)
 {
 	const struct llama_facts *f = &b->facts;
+	char file[CELL_MODEL_SIZE];
+	const struct cell *c = &b->cells[r->cell];
+	cell_model_name(c, b->cells, b->n, file);
 	const struct {
 		const char *name;
 		json_t *value;
@@ -191,7 +202,7 @@ static json_t *describe(const struct llama_bench *b, const struct run_row *r)
 		{"cpu_info", text(f->cpu)},
 		{"gpu_info", text(f->gpu)},
 		{"backends", backends(b, r)},
-		{"model_filename", text(r->model_path_name)},
+		{"model_filename", text(cell_model_shares_name(c, b->cells, b->n) ? file : r->model_path_name)},
 		{"model_type", model_type(r)},
 		{"model_size", integer(r->model_bytes)},
 		{"model_n_params", integer(r->model_parameters)},

@@ -26,7 +26,7 @@ struct line {
 	struct sample *samples; /* (n) */
 	int n;
 	int rows;
-	char heading[320]; /* of the placement */
+	char heading[400]; /* of the placement */
 	char status[16];   /* of the first row that is not ok */
 	char reason[320];  /* of that row, or of the first with a remark */
 	int64_t fallbacks;
@@ -52,7 +52,7 @@ int table_open(struct table **out, const struct cell *cells, int n, struct error
 	}
 	**out = (struct table){.cells = cells, .lines = lines, .n = n};
 	for (int i = 0; i < n; i++)
-		(*out)->queued |= cells[i].queued;
+		(*out)->queued |= cell_is_queued(&cells[i]);
 	return 0;
 }
 
@@ -71,8 +71,32 @@ static const char *or_unknown(const char *s)
 	return s && *s ? s : "?";
 }
 
-static void set_heading(struct line *l, const struct run_row *row)
+/* Axes of the placement and the group that the heading does not name by itself, where they are not at their default. */
+static void add_axes(char *out, size_t size, const struct run_row *row)
 {
+	static const unsigned named = 1u << AXIS_MODEL | 1u << AXIS_GPU_LAYERS | 1u << AXIS_THREADS |
+				      1u << AXIS_TYPE_K | 1u << AXIS_TYPE_V | 1u << AXIS_DEPTH;
+	struct cell c;
+	row_cell(row, &c);
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		char number[AXIS_TEXT_SIZE];
+		const char *value = cell_text(&c, (enum axis_id)a, number);
+		if (axes[a].level > AXIS_LEVEL_GROUP || named >> a & 1 || cell_is_default(&c, (enum axis_id)a))
+			continue;
+		int used = snprintf(out, size, ", %s %.40s", axes[a].spoken, value);
+		used = used < 0 || (size_t)used >= size ? (int)size - 1 : used;
+		out += used;
+		size -= (size_t)used;
+	}
+}
+
+static void set_heading(const struct table *t, struct line *l, const struct run_row *row)
+{
+	const struct cell *c = &t->cells[row->cell];
+	char file[CELL_MODEL_SIZE], which[CELL_MODEL_SIZE + 1] = "";
+	cell_model_name(c, t->cells, t->n, file);
+	if (cell_model_shares_name(c, t->cells, t->n))
+		snprintf(which, sizeof which, " %s", file);
 	char read[40] = "";
 	if (row->weight_bytes_per_token != ROW_UNKNOWN) {
 		double mib = (double)row->weight_bytes_per_token / (1 << 20);
@@ -86,11 +110,11 @@ static void set_heading(struct line *l, const struct run_row *row)
 		snprintf(threads, sizeof threads, ", %d thread%s", (int)row->n_threads, row->n_threads == 1 ? "" : "s");
 	if (row->n_gpu_layers != ROW_UNKNOWN && row->n_gpu_layers > 0)
 		snprintf(layers, sizeof layers, ", %d GPU layers", (int)row->n_gpu_layers);
-	bool full = !row->snapkv || !strcmp(row->snapkv, SNAPKV_OFF);
-	snprintf(l->heading, sizeof l->heading, "%.40s (%.20s %.8s%s) on %.60s%s%s, KV %.8s/%.8s%s%.40s",
-		 row->model && *row->model ? row->model : or_unknown(row->model_path_name), or_unknown(row->arch),
-		 or_unknown(row->weight_type), read, or_unknown(row->device), layers, threads, or_unknown(row->type_k),
-		 or_unknown(row->type_v), full ? "" : ", SnapKV ", full ? "" : row->snapkv);
+	int used = snprintf(l->heading, sizeof l->heading, "%.40s%.80s (%.20s %.8s%s) on %.60s%s%s, KV %.8s/%.8s",
+			    row->model && *row->model ? row->model : or_unknown(row->model_path_name), which,
+			    or_unknown(row->arch), or_unknown(row->weight_type), read, or_unknown(row->device), layers,
+			    threads, or_unknown(row->type_k), or_unknown(row->type_v));
+	add_axes(l->heading + used, sizeof l->heading - (size_t)used, row);
 }
 
 static void fill_sample(struct sample *s, const struct run_row *row)
@@ -112,7 +136,7 @@ int table_add(struct table *t, const struct run_row *row, struct error *err)
 	struct line *l = &t->lines[row->cell];
 	int ok = !strcmp(row->status, run_status_name(RUN_STATUS_OK));
 	if (!l->rows++)
-		set_heading(l, row);
+		set_heading(t, l, row);
 	if (row->fallbacks != ROW_UNKNOWN)
 		l->fallbacks += row->fallbacks;
 	/* The first remark stays, but a row that is not ok says more than any other. */
@@ -194,7 +218,7 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	snprintf(f[0], FIELD_SIZE, "%.*s", FIELD_SIZE - 1, label);
 	snprintf(f[1], FIELD_SIZE, "%s", c->mode);
 	snprintf(f[2], FIELD_SIZE, "%s", c->fusion);
-	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_sync(c));
+	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_word(c, AXIS_SYNC));
 	number(a, sizeof a, rate.median);
 	number(b, sizeof b, rate.mad);
 	snprintf(f[4], FIELD_SIZE, l->n ? "%s ±%s" : "-", a, b);
@@ -243,8 +267,8 @@ void table_write_remarks(const struct table *t, FILE *f)
 			continue;
 		cell_label(&t->cells[c], label);
 		fprintf(f, "%s%s %s %s%s: %s: %s\n", l->fallbacks ? "* " : "", label, t->cells[c].mode,
-			t->cells[c].fusion, t->cells[c].queued ? " " SYNC_NONE : "", *l->status ? l->status : "ok",
-			l->reason);
+			t->cells[c].fusion, cell_is_queued(&t->cells[c]) ? " " SYNC_NONE : "",
+			*l->status ? l->status : "ok", l->reason);
 	}
 }
 

@@ -195,7 +195,7 @@ int overhead_measure(int runs, int tokens, struct monitor *monitor, struct overh
 	o.monitor = monitor;
 	cells[0].n_gen = tokens;
 	cells[1] = cells[0];
-	cells[1].queued = 1;
+	cells[1].sync = SYNC_NONE;
 	w.itl[0] = calloc(n, sizeof(double));
 	w.itl[1] = calloc(n, sizeof(double));
 	int rc = w.itl[0] && w.itl[1] ? 0 : error_set(err, ERROR_MEMORY, "no memory for %zu tokens", n);

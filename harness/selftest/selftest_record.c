@@ -23,6 +23,16 @@ static int verdicts_failed(const struct selftest_record *r, struct error *err)
 	return error_set(err, ERROR_IO, "%s: %s", r->path, errno ? strerror(errno) : "write error");
 }
 
+static int put_header(FILE *f)
+{
+	fputs("schema_version,sweep,test", f);
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (a != AXIS_MODEL)
+			fprintf(f, ",%s", axes[a].column);
+	fputs(",runs,slowed,verdict,effect,low,high,p,p_holm,p_least,variability,detectable\n", f);
+	return ferror(f);
+}
+
 int selftest_record_open(struct selftest_record **out, const char *directory, const char *kind,
 			 const struct cell *cells, int n, int runs, struct error *err)
 {
@@ -38,11 +48,7 @@ int selftest_record_open(struct selftest_record **out, const char *directory, co
 	}
 	snprintf(r->path, sizeof r->path, "%s/%s/verdicts.csv", directory, kind);
 	errno = 0;
-	if (!rc &&
-	    (!(r->verdicts = fopen(r->path, "wx")) ||
-	     fputs("schema_version,sweep,test,mode,fusion,type_k,type_v,n_gpu_layers_asked,n_threads_asked,snapkv,runs,"
-		   "slowed,verdict,effect,low,high,p,p_holm,p_least,variability,detectable\n",
-		   r->verdicts) == EOF))
+	if (!rc && (!(r->verdicts = fopen(r->path, "wx")) || put_header(r->verdicts)))
 		rc = verdicts_failed(r, err);
 	if (rc) {
 		selftest_record_close(r, NULL);
@@ -71,13 +77,13 @@ int selftest_record_verdicts(struct selftest_record *r, int sweep, const struct 
 		const struct cell *c = &r->cells[i];
 		const double numbers[] = {v[i].effect, v[i].low,     v[i].high,        v[i].p,
 					  v[i].p_holm, v[i].p_least, v[i].variability, v[i].detectable};
-		char label[CELL_LABEL_SIZE], text[ROW_NUMBER_SIZE];
+		char label[CELL_LABEL_SIZE], text[ROW_NUMBER_SIZE], value[AXIS_TEXT_SIZE];
 		cell_label(c, label);
-		fprintf(r->verdicts,
-			"\"%d\",\"%d\",\"%s\",\"%s\",\"%s\",\"%s\",\"%s\",\"%d\",\"%d\",\"%s\",\"%d\",\"%d\",\"%s\"",
-			SCHEMA_VERSION, sweep, label, c->mode, c->fusion, c->type_k, c->type_v, c->n_gpu_layers,
-			c->n_threads, c->snapkv ? c->snapkv : SNAPKV_OFF, r->runs, i == slowed,
-			verdict_name(v[i].kind));
+		fprintf(r->verdicts, "\"%d\",\"%d\",\"%s\"", SCHEMA_VERSION, sweep, label);
+		for (int a = 0; a < AXIS_COUNT; a++)
+			if (a != AXIS_MODEL)
+				fprintf(r->verdicts, ",\"%s\"", cell_text(c, (enum axis_id)a, value));
+		fprintf(r->verdicts, ",\"%d\",\"%d\",\"%s\"", r->runs, i == slowed, verdict_name(v[i].kind));
 		for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
 			fprintf(r->verdicts, ",\"%s\"", row_real_text(numbers[k], text));
 		fputc('\n', r->verdicts);

@@ -116,7 +116,8 @@ static int open_workload(struct workload_source *source, const char *path, const
 {
 	struct error err = {""};
 	struct workload *w;
-	struct placement p = {.model = path, .type_k = type, .type_v = "f16", .n_threads = 1, .context = context};
+	struct cell cell = {.model = path, .type_k = type, .type_v = "f16", .n_threads = 1};
+	struct placement p = {.cell = &cell, .context = context};
 	int rc = source->open(source, &p, &w, &err);
 	if (rc)
 		return rc;

@@ -475,12 +475,116 @@ static void test_env(void **state)
 
 static int interrupt = SIGINT, terminate = SIGTERM;
 
+/* A row's value of a column for each run, joined by commas; duplicates of neighbours once. */
+static const char *distinct(const struct csv_rows *runs, const char *column)
+{
+	static char text[400];
+	text[0] = '\0';
+	for (int r = 1; r < runs->n_rows; r++) {
+		const char *value = csv_at(runs, r, column);
+		if (!strstr(text, value))
+			snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", *text ? "," : "", value);
+	}
+	return text;
+}
+
+static int same_file(const char *from, const char *to, int last_byte)
+{
+	static unsigned char bytes[1 << 22];
+	FILE *f = fopen(from, "rb");
+	size_t n = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+	if (!f || fclose(f) || !n || n == sizeof bytes)
+		return -1;
+	bytes[n - 1] ^= (unsigned char)last_byte;
+	f = fopen(to, "wb");
+	return !f || fwrite(bytes, 1, n, f) != n || fclose(f) ? -1 : 0;
+}
+
+/* Values that come to the same are one cell; files are told apart by what is in them. */
+static void test_one_cell(void **state)
+{
+	(void)state;
+	char path[128], default_threads[16], list[64], away[128], here[128], link_path[128], changed[128];
+	struct csv_rows runs;
+	/* What 0 threads are here. */
+	char *probe[] = {"bench", "-m", MODEL,    "-p",     "0",     "-n", "1",
+			 "-r",    "1",  "--mode", "direct", "--out", NULL, NULL};
+	in_folder("probe", path);
+	probe[12] = path;
+	assert_int_equal(call(cmd_bench, probe), 0);
+	in_folder("probe/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	snprintf(default_threads, sizeof default_threads, "%s", csv_at(&runs, 1, "n_threads"));
+	csv_rows_free(&runs);
+
+	in_folder("sub", path);
+	assert_int_equal(mkdir(path, 0777), 0);
+	in_folder("sub/m.gguf", away);
+	in_folder("m.gguf", here);
+	in_folder("changed.gguf", changed);
+	in_folder("link.gguf", link_path);
+	assert_int_equal(same_file(MODEL, here, 0), 0);
+	assert_int_equal(same_file(MODEL, away, 1), 0);    /* the same name, another file */
+	assert_int_equal(same_file(MODEL, changed, 0), 0); /* another name, the same contents */
+	assert_int_equal(link(here, link_path), 0);
+	snprintf(list, sizeof list, "0,%s", default_threads);
+	char both[400];
+	snprintf(both, sizeof both, "%s,%s,%s/./m.gguf,%s,%s", here, away, folder, link_path, changed);
+	char *words[] = {"bench", "-m", both,   "-p", "0",      "-n",     "2",     "-r", "1",
+			 "-t",    list, "-ngl", "0",  "--mode", "direct", "--out", NULL, NULL};
+	char out[128];
+	in_folder("one", out);
+	words[16] = out;
+	assert_int_equal(call(cmd_bench, words), 0);
+	in_folder("one/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_int_equal(runs.n_rows, 1 + 2);
+	assert_string_equal(distinct(&runs, "model_path_name"), "m.gguf");
+	assert_string_equal(distinct(&runs, "n_threads"), default_threads);
+	assert_string_not_equal(csv_at(&runs, 1, "model_hash"), csv_at(&runs, 2, "model_hash"));
+	/* People see which is which. */
+	char shown[64];
+	for (int r = 1; r < runs.n_rows; r++) {
+		snprintf(shown, sizeof shown, "m.gguf#%.8s", csv_at(&runs, r, "model_hash"));
+		assert_true(holds("out", shown));
+	}
+	csv_rows_free(&runs);
+	/* Going on finds each model's rows again. */
+	char *again[] = {"bench", "--resume", out, NULL};
+	assert_int_equal(call(cmd_bench, again), 0);
+	assert_true(holds("out", "2 were there already"));
+}
+
+static void test_layers_without_gpu(void **state)
+{
+	(void)state;
+	char path[128];
+	struct csv_rows runs;
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "1", "-r", "1", "-ngl", "0,-1", "--mode", "direct", NULL};
+	in_folder("layers/runs.csv", path);
+	assert_int_equal(bench_in("layers", words), 0);
+	assert_int_equal(csv_read(&runs, path), 0);
+	/* One cell on a machine without a GPU, two on one that has it. */
+	assert_int_equal(runs.n_rows - 1, strcmp(distinct(&runs, "n_gpu_layers"), "0") ? 2 : 1);
+	csv_rows_free(&runs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_sweep),         TEST(test_formats),     TEST(test_dry_run),  TEST(test_bad_input),
-		TEST(test_skipped),       STOPPED(&interrupt),    STOPPED(&terminate), TEST(test_resume),
-		TEST(test_resume_snapkv), TEST(test_auto_layers), TEST(test_env),
+		cmocka_unit_test_setup_teardown(test_one_cell, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_layers_without_gpu, set_up, tear_down),
+		TEST(test_sweep),
+		TEST(test_formats),
+		TEST(test_dry_run),
+		TEST(test_bad_input),
+		TEST(test_skipped),
+		STOPPED(&interrupt),
+		STOPPED(&terminate),
+		TEST(test_resume),
+		TEST(test_resume_snapkv),
+		TEST(test_auto_layers),
+		TEST(test_env),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,15 +19,14 @@
 
 static void expect_values(const char *list, const char *const *names, int n)
 {
-	struct word_axis a = {0};
+	struct axis_values a = {0};
 	struct error err;
 	if (snapkv_axis_add(&a, list, &err))
 		fail_msg("%s: %s", list, err.text);
 	assert_int_equal(a.n, n);
 	for (int i = 0; i < n; i++)
-		assert_string_equal(a.values[i], names[i]);
-	struct matrix m = {.snapkv = a};
-	matrix_free(&m);
+		assert_string_equal(a.words[i], names[i]);
+	axis_words_free(&a);
 }
 
 static void test_values(void **state)
@@ -55,12 +54,11 @@ static void test_values(void **state)
 	expect_values("off,1024,4096,window=32,64,pool=1,1024,pool=7,window=64,off", several, 4);
 	expect_values("256-1024*2,window=8,pool=3,100-200+100", range, 5);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		struct word_axis a = {0};
+		struct axis_values a = {0};
 		struct error err = {""};
 		if (snapkv_axis_add(&a, bad[i][0], &err) != ERROR_INPUT || !strstr(err.text, bad[i][1]))
 			fail_msg("'%s': %s", bad[i][0], err.text);
-		struct matrix m = {.snapkv = a};
-		matrix_free(&m);
+		axis_words_free(&a);
 	}
 }
 
@@ -193,7 +191,7 @@ static int log_compare(struct workload *w, int i, struct agreement *out, struct 
 
 static int log_open(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err)
 {
-	if (p->snapkv && x.open_code)
+	if (p->cell->snapkv && x.open_code)
 		return error_set(err, x.open_code, "no kernels for it");
 	int rc = fake_open(s, p, out, err);
 	if (rc)
@@ -210,7 +208,7 @@ static int log_open(struct workload_source *s, const struct placement *p, struct
 	(*out)->ops = &x.ops;
 	x.n_remembered = 0;
 	x.fake.totals.memory_bytes = 777;
-	snprintf(x.placement, sizeof x.placement, "%s", p->snapkv ? p->snapkv : "null");
+	snprintf(x.placement, sizeof x.placement, "%s", p->cell->snapkv ? p->cell->snapkv : "null");
 	x.prompt = p->prompt;
 	note('O');
 	return 0;
@@ -403,17 +401,17 @@ static void test_cells(void **state)
 	struct matrix m = {0};
 	struct cell *cells;
 	int n;
-	assert_int_equal(word_axis_add(&m.models, "", "m.gguf", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m.modes, "", "direct,graph-device", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m.fusions, "", "full", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m.types_k, "", "f16", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m.types_v, "", "f16", NULL, NULL), 0);
-	assert_int_equal(int_axis_add(&m.n_gen, "", "8", 0, 99, NULL), 0);
-	assert_int_equal(int_axis_add(&m.n_depth, "", "0,50", 0, 99, NULL), 0);
-	assert_int_equal(int_axis_add(&m.n_gpu_layers, "", "0", -1, 99, NULL), 0);
-	assert_int_equal(int_axis_add(&m.n_threads, "", "1", 0, 99, NULL), 0);
-	assert_int_equal(snapkv_axis_add(&m.snapkv, "off,70,90,window=4", NULL), 0);
-	assert_int_equal(matrix_cells(&m, &cells, &n, NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_MODEL, "m.gguf", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_MODE, "direct,graph-device", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_FUSION, "full", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_TYPE_K, "f16", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_TYPE_V, "f16", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_GEN, "8", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_DEPTH, "0,50", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_GPU_LAYERS, "0", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_THREADS, "1", NULL), 0);
+	assert_int_equal(snapkv_axis_add(&m.of[AXIS_SNAPKV], "off,70,90,window=4", NULL), 0);
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, NULL), 0);
 	assert_int_equal(n, 3 * 2 * 2);
 	for (int i = 0; i < n; i++) {
 		assert_int_equal(cell_snapkv_budget(&cells[i]), i < 4 ? 0 : i < 8 ? 70 : 90);

@@ -75,18 +75,18 @@ static int tear_down(void **state)
 static void make_cells(const char *modes, const char *syncs, int n_prompt)
 {
 	struct matrix *m = &x.matrix;
-	assert_int_equal(word_axis_add(&m->models, "", "m.gguf", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->modes, "", modes, NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->fusions, "", "full", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->syncs, "--sync", syncs, matrix_syncs, NULL), 0);
-	assert_int_equal(word_axis_add(&m->types_k, "", "f16", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->types_v, "", "f16", NULL, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_gen, "", "20", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_prompt, "", n_prompt ? "16" : "0", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_depth, "", "100", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_gpu_layers, "", "-1", -1, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_threads, "", "0", 0, 9999, NULL), 0);
-	assert_int_equal(matrix_cells(m, &x.cells, &x.n, NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_MODEL, "m.gguf", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_MODE, modes, NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_FUSION, "full", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_SYNC, syncs, NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_TYPE_K, "f16", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_TYPE_V, "f16", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_GEN, "20", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_PROMPT, n_prompt ? "16" : "0", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_DEPTH, "100", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_GPU_LAYERS, "-1", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_THREADS, "0", NULL), 0);
+	assert_int_equal(matrix_cells(m, NULL, &x.cells, &x.n, NULL), 0);
 }
 
 static void sweep(const char *modes, const char *syncs, int n_prompt)
@@ -104,15 +104,15 @@ static void test_cells(void **state)
 	/* A prompt is not decoded: one cell of it, whatever the axis says. */
 	assert_int_equal(x.n, 1 + 2 * 2);
 	assert_int_equal(x.cells[0].n_prompt, 16);
-	assert_string_equal(cell_sync(&x.cells[0]), "token");
-	assert_string_equal(cell_sync(&x.cells[2]), "token");
-	assert_string_equal(cell_sync(&x.cells[3]), "none");
+	assert_string_equal(cell_word(&x.cells[0], AXIS_SYNC), "token");
+	assert_string_equal(cell_word(&x.cells[2], AXIS_SYNC), "token");
+	assert_string_equal(cell_word(&x.cells[3], AXIS_SYNC), "none");
 	assert_true(cell_same_unit(&x.cells[3], &x.cells[4]));
 	assert_true(cell_same_group(&x.cells[1], &x.cells[3]));
 	assert_false(cell_same_unit(&x.cells[1], &x.cells[3]));
 	assert_false(cell_same(&x.cells[1], &x.cells[3]));
 	struct error err;
-	assert_int_equal(word_axis_add(&x.matrix.syncs, "--sync", "never", matrix_syncs, &err), ERROR_INPUT);
+	assert_int_equal(matrix_add(&x.matrix, AXIS_SYNC, "never", &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "token, none"));
 }
 
@@ -235,7 +235,7 @@ static void test_past(void **state)
 		row.run_id = "id";
 		row.model_path_name = "m.gguf";
 		assert_int_equal(past_take(&past, &row, &err), 0);
-		assert_int_equal(x.cells[row.cell].queued, !strcmp(row.sync, "none"));
+		assert_int_equal(cell_is_queued(&x.cells[row.cell]), !strcmp(row.sync, "none"));
 	}
 	past_free(&past);
 }

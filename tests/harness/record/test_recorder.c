@@ -42,8 +42,10 @@ static char *in_folder(const char *name)
 
 /* The columns that plots and comparisons rely on, as results/SCHEMA.md has them. */
 static const char runs_columns[] =
-	"schema_version,run_id,status,reason,order,repetition,model,model_path_name,arch,weight_type,"
-	"model_bytes,model_parameters,test,n_prompt,n_gen,n_depth,mode,fusion,n_gpu_layers,type_k,type_v,n_threads,"
+	"schema_version,run_id,status,reason,order,repetition,model,arch,weight_type,"
+	"model_bytes,model_parameters,test,"
+	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,snapkv,n_depth,n_prompt,n_gen,fusion,sync,mode,model_"
+	"hash,"
 	"device,commit,tokens_per_s,prefill_us,"
 	"prefill_tokens_per_s,itl_median_us,itl_mad_us,itl_p50_us,itl_p90_us,itl_p99_us,itl_max_us,submit_median_us,"
 	"submit_mad_us,submit_p50_us,submit_p90_us,submit_max_us,gpu_median_us,wall_median_us,capture_us,"
@@ -54,9 +56,9 @@ static const char runs_columns[] =
 	"memory_peak_bytes,kv_bytes,logits_hash,"
 	"break_even_tokens,warmup_tokens,seed,started_utc,n_gpu_layers_asked,n_threads_asked,n_context,"
 	"head_device,host_weight_bytes_per_token,gpu_weight_bytes_per_token,crossing_bytes_per_token,"
-	"snapkv,snapkv_budget,evicted_entries,evict_us,memory_before_evict_bytes,memory_after_evict_bytes,memory_bytes,"
+	"snapkv_budget,evicted_entries,evict_us,memory_before_evict_bytes,memory_after_evict_bytes,memory_bytes,"
 	"kl_divergence,kl_divergence_max,top1_agreement,quality_tokens,"
-	"host_median_us,sync,"
+	"host_median_us,"
 	"sm_clock_mhz,memory_clock_mhz,power_w,energy_per_token_j,temperature_c,gpu_utilization,throttle_reasons,"
 	"cpu_mhz,load_average,context_switches,involuntary_switches,minor_faults,major_faults,telemetry_samples,"
 	"attempt,"
@@ -187,13 +189,12 @@ static void sweep_until_killed(const char *path)
 	fake.sleep_us = 20;
 	runner_options_default(&o);
 	o.repetitions = 1000;
-	if (word_axis_add(&m.models, "", "m.gguf", NULL, NULL) || word_axis_add(&m.fusions, "", "full", NULL, NULL) ||
-	    word_axis_add(&m.syncs, "", SYNC_TOKEN, NULL, NULL) ||
-	    word_axis_add(&m.modes, "", "direct,graph-device", NULL, NULL) ||
-	    word_axis_add(&m.types_k, "", "f16", NULL, NULL) || word_axis_add(&m.types_v, "", "f16", NULL, NULL) ||
-	    int_axis_add(&m.n_gen, "", "16,24", 0, 999, NULL) || int_axis_add(&m.n_depth, "", "0", 0, 999, NULL) ||
-	    int_axis_add(&m.n_gpu_layers, "", "0", 0, 999, NULL) || int_axis_add(&m.n_threads, "", "0", 0, 9, NULL) ||
-	    matrix_cells(&m, &cells, &n, NULL) || recorder_open(&rec, path, NULL))
+	if (matrix_add(&m, AXIS_MODEL, "m.gguf", NULL) || matrix_add(&m, AXIS_FUSION, "full", NULL) ||
+	    matrix_add(&m, AXIS_SYNC, SYNC_TOKEN, NULL) || matrix_add(&m, AXIS_MODE, "direct,graph-device", NULL) ||
+	    matrix_add(&m, AXIS_TYPE_K, "f16", NULL) || matrix_add(&m, AXIS_TYPE_V, "f16", NULL) ||
+	    matrix_add(&m, AXIS_GEN, "16,24", NULL) || matrix_add(&m, AXIS_DEPTH, "0", NULL) ||
+	    matrix_add(&m, AXIS_GPU_LAYERS, "0", NULL) || matrix_add(&m, AXIS_THREADS, "0", NULL) ||
+	    matrix_cells(&m, NULL, &cells, &n, NULL) || recorder_open(&rec, path, NULL))
 		_exit(1);
 	struct runner_sink sink = {.ctx = rec, .run = take_run};
 	_exit(runner_run(cells, n, &fake.source, &o, &sink, &summary, NULL) ? 1 : 2);

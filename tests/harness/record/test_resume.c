@@ -400,7 +400,7 @@ static void test_changed(void **state)
 	json_t *sweep_then, *sweep_now, *env, *env_now;
 	runner_options_default(&o);
 	assert_int_equal(mkdir(run_path, 0777), 0);
-	assert_int_equal(int_axis_add(&m.n_depth, "", "0,512", 0, 9999, NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_DEPTH, "0,512", NULL), 0);
 	assert_int_equal(sweep_describe(&m, &sweep_then, NULL), 0);
 	assert_int_equal(json_object_update_new(sweep_then, runner_options_describe(&o)), 0);
 	env = json_pack("{s:{s:s, s:i}, s:{s:I, s:I}, s:[f], s:n}", "cpu", "model", "A", "cores", 4, "memory",
@@ -411,7 +411,7 @@ static void test_changed(void **state)
 	assert_int_equal(json_dump_file(env, in_run("env.json"), 0), 0);
 	assert_int_equal(sweep_check(run_path, sweep_then, env, &err), 0);
 
-	assert_int_equal(int_axis_add(&m.n_depth, "", "1024", 0, 9999, NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_DEPTH, "1024", NULL), 0);
 	o.repetitions = 7;
 	assert_int_equal(sweep_describe(&m, &sweep_now, NULL), 0);
 	assert_int_equal(json_object_update_new(sweep_now, runner_options_describe(&o)), 0);

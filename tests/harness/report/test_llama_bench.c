@@ -435,7 +435,7 @@ static void test_queued_and_repeated(void **state)
 	(void)state;
 	const struct llama_facts facts = {.cpu = "", .gpu = "", .settings = ""};
 	struct cell two[2] = {cells[1], cells[1]};
-	two[1].queued = 1;
+	two[1].sync = SYNC_NONE;
 	json_decref(records);
 	assert_int_equal(llama_bench_open(&bench, two, 2, &facts, NULL), 0);
 	for (int i = 0; i < 2; i++) {

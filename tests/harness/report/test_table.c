@@ -11,11 +11,16 @@
 #include "harness/measure/measured_row.h"
 #include "harness/report/table.h"
 
+#define CELL(arm)                                                                                                     \
+	{                                                                                                             \
+		.model = "m.gguf", .type_k = "f16", .type_v = "f16", .fusion = "full", .mode = (arm), .n_threads = 2, \
+		.n_depth = 131072, .n_gen = 128                                                                       \
+	}
 static const struct cell cells[] = {
-	{"m.gguf", "f16", "f16", "full", "direct", 0, 2, 131072, 0, 128, NULL, 0},
-	{"m.gguf", "f16", "f16", "full", "graph-params", 0, 2, 131072, 0, 128, NULL, 0},
-	{"m.gguf", "f16", "f16", "full", "graph-device", 0, 2, 131072, 0, 128, NULL, 0},
-	{"m.gguf", "f16", "f16", "full", "graph-update", 0, 2, 131072, 0, 128, NULL, 0},
+	CELL("direct"),
+	CELL("graph-params"),
+	CELL("graph-device"),
+	CELL("graph-update"),
 };
 enum { N_CELLS = sizeof cells / sizeof *cells };
 
@@ -140,7 +145,7 @@ static void test_sync(void **state)
 	const double itl[4] = {1000, 900, 500, 400};
 	struct table *t;
 	char line[256];
-	four[2].queued = four[3].queued = 1;
+	four[2].sync = four[3].sync = SYNC_NONE;
 	for (int n = 2; n <= 4; n += 2) {
 		assert_int_equal(table_open(&t, four, n, NULL), 0);
 		for (int i = 0; i < n; i++)

@@ -13,13 +13,13 @@
 
 static void check_ints(const char *list, int min, int max, int n, const int *expected)
 {
-	struct int_axis a = {0};
+	struct axis_values a = {0};
 	struct error err = {""};
-	assert_int_equal(int_axis_add(&a, "-d", list, min, max, &err), 0);
+	assert_int_equal(axis_ints_add(&a, "-d", list, min, max, &err), 0);
 	assert_int_equal(a.n, n);
 	for (int i = 0; i < n; i++)
-		assert_int_equal(a.values[i], expected[i]);
-	free(a.values);
+		assert_int_equal(a.ints[i], expected[i]);
+	axis_ints_free(&a);
 }
 
 #define CHECK_INTS(list, min, max, ...) \
@@ -47,12 +47,12 @@ static void test_ints(void **state)
 static void test_ints_append(void **state)
 {
 	(void)state;
-	struct int_axis a = {0};
-	assert_int_equal(int_axis_add(&a, "-d", "1,2", 0, 10, NULL), 0);
-	assert_int_equal(int_axis_add(&a, "-d", "2,5", 0, 10, NULL), 0);
+	struct axis_values a = {0};
+	assert_int_equal(axis_ints_add(&a, "-d", "1,2", 0, 10, NULL), 0);
+	assert_int_equal(axis_ints_add(&a, "-d", "2,5", 0, 10, NULL), 0);
 	assert_int_equal(a.n, 3);
-	assert_int_equal(a.values[2], 5);
-	free(a.values);
+	assert_int_equal(a.ints[2], 5);
+	axis_ints_free(&a);
 }
 
 static void test_int_errors(void **state)
@@ -91,60 +91,59 @@ static void test_int_errors(void **state)
 		"1-999999999999999999999",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		struct int_axis a = {0};
+		struct axis_values a = {0};
 		struct error err = {""};
-		if (int_axis_add(&a, "--depth", bad[i], 0, 10, &err) != ERROR_INPUT)
+		if (axis_ints_add(&a, "--depth", bad[i], 0, 10, &err) != ERROR_INPUT)
 			fail_msg("'%s' was taken", bad[i]);
 		assert_non_null(strstr(err.text, "--depth"));
 		assert_null(strchr(err.text, '\n'));
-		free(a.values);
+		axis_ints_free(&a);
 	}
-	struct int_axis a = {0};
+	struct axis_values a = {0};
 	struct error err = {""};
-	assert_int_equal(int_axis_add(&a, "-n", "1,2,3-y,4", 0, 10, &err), ERROR_INPUT);
+	assert_int_equal(axis_ints_add(&a, "-n", "1,2,3-y,4", 0, 10, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "'3-y'"));
-	free(a.values);
-	a = (struct int_axis){0};
-	assert_int_equal(int_axis_add(&a, "-n", "0-1000000", 0, 1000000, &err), ERROR_INPUT);
+	axis_ints_free(&a);
+	a = (struct axis_values){0};
+	assert_int_equal(axis_ints_add(&a, "-n", "0-1000000", 0, 1000000, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "more than 1024"));
-	free(a.values);
+	axis_ints_free(&a);
 }
 
 static void test_words(void **state)
 {
 	(void)state;
 	static const char *const allowed[] = {"direct", "graph-device", NULL};
-	struct word_axis a = {0};
+	struct axis_values a = {0};
 	struct error err = {""};
-	assert_int_equal(word_axis_add(&a, "--mode", "graph-device,direct,graph-device", allowed, &err), 0);
+	assert_int_equal(axis_words_add(&a, "--mode", "graph-device,direct,graph-device", allowed, &err), 0);
 	assert_int_equal(a.n, 2);
-	assert_string_equal(a.values[0], "graph-device");
-	assert_string_equal(a.values[1], "direct");
-	assert_int_equal(word_axis_add(&a, "--mode", "direc", allowed, &err), ERROR_INPUT);
+	assert_string_equal(a.words[0], "graph-device");
+	assert_string_equal(a.words[1], "direct");
+	assert_int_equal(axis_words_add(&a, "--mode", "direc", allowed, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "'direc'"));
 	assert_non_null(strstr(err.text, "direct, graph-device"));
-	assert_int_equal(word_axis_add(&a, "--mode", "direct,", allowed, &err), ERROR_INPUT);
-	assert_int_equal(word_axis_add(&a, "--mode", "", allowed, &err), ERROR_INPUT);
-	assert_int_equal(word_axis_add(&a, "-m", "any thing,other", NULL, &err), 0);
+	assert_int_equal(axis_words_add(&a, "--mode", "direct,", allowed, &err), ERROR_INPUT);
+	assert_int_equal(axis_words_add(&a, "--mode", "", allowed, &err), ERROR_INPUT);
+	assert_int_equal(axis_words_add(&a, "-m", "any thing,other", NULL, &err), 0);
 	assert_int_equal(a.n, 4);
-	struct matrix m = {.modes = a};
-	matrix_free(&m);
+	axis_words_free(&a);
 }
 
 static void fill(struct matrix *m)
 {
 	*m = (struct matrix){0};
-	assert_int_equal(word_axis_add(&m->models, "", "a/x.gguf,b.gguf", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->modes, "", "direct,graph-params,graph-device", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->fusions, "", "none,full", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->syncs, "", SYNC_TOKEN, NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->types_k, "", "f16,f32", NULL, NULL), 0);
-	assert_int_equal(word_axis_add(&m->types_v, "", "f16", NULL, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_prompt, "", "0,512", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_gen, "", "128,32", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_depth, "", "0,4096", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_gpu_layers, "", "0", 0, 9999, NULL), 0);
-	assert_int_equal(int_axis_add(&m->n_threads, "", "1,2", 0, 9999, NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_MODEL, "a/x.gguf,b.gguf", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_MODE, "direct,graph-params,graph-device", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_FUSION, "none,full", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_SYNC, SYNC_TOKEN, NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_TYPE_K, "f16,f32", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_TYPE_V, "f16", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_PROMPT, "0,512", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_GEN, "128,32", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_DEPTH, "0,4096", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_GPU_LAYERS, "0", NULL), 0);
+	assert_int_equal(matrix_add(m, AXIS_THREADS, "1,2", NULL), 0);
 }
 
 static int same_key(const struct cell *a, const struct cell *b)
@@ -160,7 +159,7 @@ static void test_cells(void **state)
 	struct cell *cells;
 	int n;
 	struct error err = {""};
-	assert_int_equal(matrix_cells(&m, &cells, &n, &err), 0);
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, &err), 0);
 	/* 2 models x 2 k types x 2 threads x 2 depths, each 1 prompt test and 2 x 3 runs of generation, times 2
 	 * fusions. */
 	assert_int_equal(n, 16 * (1 + 2 * 3) * 2);
@@ -188,19 +187,19 @@ static void test_cell_errors(void **state)
 	struct cell *cells;
 	int n;
 	struct error err = {""};
-	m.n_prompt.n = 1; /* 0 */
-	m.n_gen.n = 0;
-	assert_int_equal(matrix_cells(&m, &cells, &n, &err), ERROR_INPUT);
+	m.of[AXIS_PROMPT].n = 1; /* 0 */
+	m.of[AXIS_GEN].n = 0;
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "-p or -n"));
-	m.n_gen.n = 2;
-	int models = m.models.n;
-	m.models.n = 0;
-	assert_int_equal(matrix_cells(&m, &cells, &n, &err), ERROR_INPUT);
+	m.of[AXIS_GEN].n = 2;
+	int models = m.of[AXIS_MODEL].n;
+	m.of[AXIS_MODEL].n = 0;
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "-m"));
-	m.models.n = models;
-	assert_int_equal(int_axis_add(&m.n_depth, "-d", "1-1000", 0, 9999, &err), 0);
-	assert_int_equal(int_axis_add(&m.n_gen, "-n", "1-100", 0, 9999, &err), 0);
-	assert_int_equal(matrix_cells(&m, &cells, &n, &err), ERROR_INPUT);
+	m.of[AXIS_MODEL].n = models;
+	assert_int_equal(matrix_add(&m, AXIS_DEPTH, "1-1000", &err), 0);
+	assert_int_equal(matrix_add(&m, AXIS_GEN, "1-100", &err), 0);
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "100000"));
 	matrix_free(&m);
 }
@@ -223,7 +222,7 @@ static void test_plan(void **state)
 	fill(&m);
 	struct cell *cells;
 	int n, differs = 0;
-	assert_int_equal(matrix_cells(&m, &cells, &n, NULL), 0);
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, NULL), 0);
 	struct plan a, b, c;
 	assert_int_equal(plan_build(cells, n, 7, &a, NULL), 0);
 	assert_int_equal(plan_build(cells, n, 7, &b, NULL), 0);

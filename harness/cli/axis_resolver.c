@@ -1,0 +1,101 @@
+/* What a placement's axes stand for here: threads and layers in force, and which file a path means. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "engine/model/model.h"
+#include "harness/cli/axis_options.h"
+#include "harness/cli/engine_workload.h"
+
+/* A path that was named, and the file behind it. */
+struct model_identity {
+	const char *path; /* the matrix's */
+	dev_t device;
+	ino_t inode;
+	uint64_t hash; /* 0: not read yet */
+	int n_layer;   /* 0: not looked at yet */
+};
+
+void axis_resolution_free(struct axis_resolution *r)
+{
+	free(r->models);
+	r->models = NULL;
+	r->n_models = 0;
+}
+
+uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path)
+{
+	struct stat s;
+	if (stat(path, &s))
+		return 0;
+	for (int i = 0; i < r->n_models; i++)
+		if (r->models[i].inode == s.st_ino && r->models[i].device == s.st_dev)
+			return r->models[i].hash;
+	return 0;
+}
+
+/* The entry of the path, in place of which that of another path to the same file serves. */
+static int find_model(struct axis_resolution *r, const char *path, struct model_identity **out, struct error *err)
+{
+	struct stat s;
+	for (int i = 0; i < r->n_models; i++)
+		if (r->models[i].path == path || !strcmp(r->models[i].path, path)) {
+			*out = &r->models[i];
+			return 0;
+		}
+	/* What cannot be opened is said where it is opened. */
+	if (stat(path, &s))
+		s = (struct stat){0};
+	for (int i = 0; i < r->n_models; i++)
+		if (s.st_ino && r->models[i].inode == s.st_ino && r->models[i].device == s.st_dev) {
+			*out = &r->models[i];
+			return 0;
+		}
+	struct model_identity *grown = realloc(r->models, ((size_t)r->n_models + 1) * sizeof *grown);
+	if (!grown)
+		return error_set(err, ERROR_MEMORY, "no memory for %d models", r->n_models + 1);
+	r->models = grown;
+	*out = &grown[r->n_models++];
+	**out = (struct model_identity){.path = path, .device = s.st_dev, .inode = s.st_ino};
+	return 0;
+}
+
+static int settle(void *ctx, struct cell *c, struct error *err)
+{
+	struct axis_resolution *r = ctx;
+	struct model_identity *of = NULL;
+	const char *reason;
+	int gpu = engine_gpu(&reason) != NULL, rc = find_model(r, c->model, &of, err);
+	if (!rc && !of->n_layer) {
+		struct model model;
+		if ((rc = model_open(&model, c->model, err)))
+			return rc;
+		of->n_layer = model.n_layer;
+		model_close(&model);
+	}
+	if (!rc && r->hash && !of->hash)
+		rc = hash_file(of->path, &of->hash, NULL, err);
+	if (rc)
+		return rc;
+	c->model = of->path;
+	if (of->hash)
+		snprintf(c->model_hash, sizeof c->model_hash, "%016" PRIx64, of->hash);
+	if (c->n_gpu_layers == -1)
+		c->n_gpu_layers = gpu ? of->n_layer : 0;
+	else if (gpu && c->n_gpu_layers > of->n_layer)
+		c->n_gpu_layers = of->n_layer;
+	/* Where the host has nothing to do, one number of threads is as good as another. */
+	if (c->n_gpu_layers == of->n_layer && gpu && !r->head_on_host)
+		c->n_threads = 1;
+	else if (!c->n_threads)
+		c->n_threads = engine_default_threads();
+	return 0;
+}
+
+struct cell_resolver axis_resolver(struct axis_resolution *r)
+{
+	return (struct cell_resolver){r, settle};
+}
