@@ -281,7 +281,7 @@ int main(int argc, char **argv)
 		if (device_host_open(&d, 0, &err))
 			return fail(err.text);
 		r.threads[r.n_threads++] = device_host_threads(d);
-		d->ops->close(d);
+		device_close(d);
 	}
 	if (gguf_open(&file, r.path, &err))
 		return fail(err.text);

@@ -30,27 +30,11 @@ int prefill_precision_parse(const char *name)
 	return -1;
 }
 
-int cuda_refuse(struct cuda_device *c, const char *call, struct error *err)
-{
-	if (!c->capture_failure[0])
-		snprintf(c->capture_failure, sizeof c->capture_failure, "%s is not allowed while capturing", call);
-	return error_set(err, ERROR_DEVICE, "cuda device: %s is not allowed while capturing", call);
-}
-
-int cuda_fault(const char *call, struct error *err)
-{
-	return error_set(err, ERROR_DEVICE, "cuda device: %s failed (injected)", call);
-}
-
 /* ---- the stream and its events ---- */
 
 static int cuda_synchronize(struct device *d, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "synchronize", err);
-	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
-		return cuda_fault("synchronize", err);
 	c->after_kernel = false;
 	int result = c->cu.StreamSynchronize(c->stream);
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamSynchronize") : 0;
@@ -59,9 +43,6 @@ static int cuda_synchronize(struct device *d, struct error *err)
 static int cuda_event_create(struct device *d, struct device_event **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	*out = NULL;
-	if (c->capturing)
-		return cuda_refuse(c, "event_create", err);
 	struct device_event *e = calloc(1, sizeof *e);
 	if (!e)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for an event");
@@ -77,8 +58,6 @@ static int cuda_event_create(struct device *d, struct device_event **out, struct
 static int cuda_event_record(struct device *d, struct device_event *e, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "event_record", err);
 	c->after_kernel = false;
 	int result = c->cu.EventRecord(e->event, c->stream);
 	e->recorded = !result;
@@ -88,10 +67,6 @@ static int cuda_event_record(struct device *d, struct device_event *e, struct er
 static int cuda_event_wait(struct device *d, struct device_event *e, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "event_wait", err);
-	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
-		return cuda_fault("event_wait", err);
 	if (!e->recorded)
 		return error_set(err, ERROR_DEVICE, "cuda device: an event was not recorded yet");
 	int result = c->cu.EventSynchronize(e->event);
@@ -114,8 +89,6 @@ static int cuda_event_elapsed(struct device *d, struct device_event *from, struc
 
 static void cuda_event_destroy(struct device *d, struct device_event *e)
 {
-	if (!e)
-		return;
 	cuda_of(d)->cu.EventDestroy(e->event);
 	free(e);
 }
@@ -125,7 +98,6 @@ static void cuda_event_destroy(struct device *d, struct device_event *e)
 static void cuda_close(struct device *d)
 {
 	struct cuda_device *c = cuda_of(d);
-	cuda_capture_abort(d);
 	if (c->stream)
 		c->cu.StreamSynchronize(c->stream);
 	if (c->context) {

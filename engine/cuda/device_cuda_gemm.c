@@ -32,7 +32,7 @@ static int fill(struct device *d, void *at, size_t bytes, const void *pattern, s
 {
 	int rc = 0;
 	for (size_t done = 0; done < bytes && !rc; done += PATTERN)
-		rc = cuda_upload(d, (char *)at + done, pattern, bytes - done < PATTERN ? bytes - done : PATTERN, err);
+		rc = device_upload(d, (char *)at + done, pattern, bytes - done < PATTERN ? bytes - done : PATTERN, err);
 	return rc;
 }
 
@@ -51,22 +51,22 @@ static double product_seconds(struct cuda_device *c, const struct gemm *g)
 	struct device *d = &c->base;
 	struct device_event *from = NULL, *to = NULL;
 	double best = -1;
-	int rc = d->ops->event_create(d, &from, NULL);
+	int rc = device_event_create(d, &from, NULL);
 	if (!rc)
-		rc = d->ops->event_create(d, &to, NULL);
+		rc = device_event_create(d, &to, NULL);
 	if (!rc)
 		rc = products(c, g, WARM_UPS, NULL);
 	for (int i = 0; i < PASSES && !rc; i++) {
 		double us;
-		if ((rc = d->ops->event_record(d, from, NULL)) || (rc = products(c, g, PRODUCTS, NULL)) ||
-		    (rc = d->ops->event_record(d, to, NULL)) || (rc = d->ops->synchronize(d, NULL)) ||
-		    (rc = d->ops->event_elapsed(d, from, to, &us, NULL)))
+		if ((rc = device_event_record(d, from, NULL)) || (rc = products(c, g, PRODUCTS, NULL)) ||
+		    (rc = device_event_record(d, to, NULL)) || (rc = device_synchronize(d, NULL)) ||
+		    (rc = device_event_elapsed(d, from, to, &us, NULL)))
 			best = -1;
 		else if (us > 0 && (best < 0 || us * 1e-6 / PRODUCTS < best))
 			best = us * 1e-6 / PRODUCTS;
 	}
-	d->ops->event_destroy(d, to);
-	d->ops->event_destroy(d, from);
+	device_event_destroy(d, to);
+	device_event_destroy(d, from);
 	return best;
 }
 
@@ -81,11 +81,11 @@ double device_cuda_gemm_rate(struct device *d, int n_in, int n_out, int n_tokens
 	/* A prompt's product is cut into blocks of rows too. */
 	if (rows * (size_t)n_in > p->weight_elements)
 		rows = p->weight_elements / (size_t)n_in / 64 * 64;
-	if (!p->blas || rows == 0 || c->capturing)
+	if (!p->blas || rows == 0 || c->base.capturing)
 		return -1;
-	int rc = cuda_alloc(d, (size_t)n_tokens * (size_t)n_in * size, &x, NULL);
+	int rc = device_alloc(d, (size_t)n_tokens * (size_t)n_in * size, &x, NULL);
 	if (!rc)
-		rc = cuda_alloc(d, (size_t)n_tokens * rows * sizeof(float), &y, NULL);
+		rc = device_alloc(d, (size_t)n_tokens * rows * sizeof(float), &y, NULL);
 	if (!rc && (pattern = make_pattern(f32)) && !fill(d, p->weights, rows * (size_t)n_in * size, pattern, NULL) &&
 	    !fill(d, x, (size_t)n_tokens * (size_t)n_in * size, pattern, NULL)) {
 		const struct gemm g = {
@@ -104,7 +104,7 @@ double device_cuda_gemm_rate(struct device *d, int n_in, int n_out, int n_tokens
 		seconds = product_seconds(c, &g);
 	}
 	free(pattern);
-	cuda_free(d, y);
-	cuda_free(d, x);
+	device_free(d, y);
+	device_free(d, x);
 	return seconds > 0 ? 2.0 * (double)rows * n_in * n_tokens / seconds : -1;
 }

@@ -54,16 +54,10 @@ void *cuda_recording_add(struct cuda_recording *r, int kernel, size_t bytes)
 int cuda_capture_begin(struct device *d, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "capture_begin", err);
-	if (device_fault_due(d, DEVICE_FAULT_CAPTURE_BEGIN))
-		return cuda_fault("capture_begin", err);
 	int result = c->cu.StreamBeginCapture(c->stream, CU_CAPTURE_THREAD_LOCAL);
 	if (result)
 		return cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamBeginCapture");
-	c->capturing = true;
 	c->after_kernel = false;
-	c->capture_failure[0] = 0;
 	c->capture.n_nodes = 0;
 	c->capture.n_bytes = 0;
 	return 0;
@@ -72,7 +66,6 @@ int cuda_capture_begin(struct device *d, struct error *err)
 static int end(struct cuda_device *c, struct cu_graph **graph)
 {
 	*graph = NULL;
-	c->capturing = false;
 	c->after_kernel = false;
 	return c->cu.StreamEndCapture(c->stream, graph);
 }
@@ -81,16 +74,9 @@ int cuda_capture_end(struct device *d, struct device_graph **out, struct error *
 {
 	struct cuda_device *c = cuda_of(d);
 	struct cu_graph *graph;
-	*out = NULL;
-	if (!c->capturing)
-		return error_set(err, ERROR_DEVICE, "cuda device: capture_end without capture_begin");
 	int result = end(c, &graph), rc = 0;
-	if (c->capture_failure[0])
-		rc = error_set(err, ERROR_DEVICE, "cuda device: capture failed: %s", c->capture_failure);
-	else if (result)
+	if (result)
 		rc = cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamEndCapture");
-	else if (device_fault_due(d, DEVICE_FAULT_CAPTURE_END))
-		rc = cuda_fault("capture_end", err);
 	struct device_graph *g = rc ? NULL : c->spare ? c->spare : calloc(1, sizeof *g);
 	if (!rc && !g)
 		rc = error_set(err, ERROR_MEMORY, "cuda device: no memory for a graph");
@@ -111,8 +97,6 @@ void cuda_capture_abort(struct device *d)
 {
 	struct cuda_device *c = cuda_of(d);
 	struct cu_graph *graph;
-	if (!c->capturing)
-		return;
 	end(c, &graph);
 	if (graph)
 		c->cu.GraphDestroy(graph);
@@ -171,11 +155,6 @@ static int map_nodes(struct cuda_device *c, struct device_graph *g, struct error
 int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	*out = NULL;
-	if (c->capturing)
-		return cuda_refuse(c, "instantiate", err);
-	if (device_fault_due(d, DEVICE_FAULT_INSTANTIATE))
-		return cuda_fault("instantiate", err);
 	struct device_exec *x = calloc(1, sizeof *x);
 	if (!x)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for an executable graph");
@@ -204,10 +183,6 @@ int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exe
 int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "exec_upload", err);
-	if (device_fault_due(d, DEVICE_FAULT_UPLOAD))
-		return cuda_fault("exec_upload", err);
 	c->after_kernel = false;
 	int result = c->cu.GraphUpload(x->exec, c->stream);
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphUpload") : 0;
@@ -216,10 +191,6 @@ int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err)
 int cuda_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "exec_set_params", err);
-	if (device_fault_due(d, DEVICE_FAULT_SET_PARAMS))
-		return cuda_fault("exec_set_params", err);
 	const struct cuda_recording *r = &x->graph->rec;
 	if (node < 0 || node >= r->n_nodes || r->nodes[node].kernel < 0)
 		return error_set(err, ERROR_DEVICE, "cuda device: exec_set_params: node %d is no kernel node", node);
@@ -245,10 +216,6 @@ int cuda_exec_set_params(struct device *d, struct device_exec *x, int node, cons
 int cuda_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "exec_update", err);
-	if (device_fault_due(d, DEVICE_FAULT_UPDATE))
-		return cuda_fault("exec_update", err);
 	struct cu_update_result why = {0};
 	int result = c->cu.GraphExecUpdate(x->exec, g->graph, &why);
 	if (!result)
@@ -260,10 +227,6 @@ int cuda_exec_update(struct device *d, struct device_exec *x, struct device_grap
 int cuda_replay(struct device *d, struct device_exec *x, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (c->capturing)
-		return cuda_refuse(c, "replay", err);
-	if (device_fault_due(d, DEVICE_FAULT_REPLAY))
-		return cuda_fault("replay", err);
 	c->after_kernel = false;
 	int result = c->cu.GraphLaunch(x->exec, c->stream);
 	if (result)
@@ -277,16 +240,12 @@ int cuda_replay(struct device *d, struct device_exec *x, struct error *err)
 
 void cuda_exec_destroy(struct device *d, struct device_exec *x)
 {
-	if (!x)
-		return;
 	cuda_of(d)->cu.GraphExecDestroy(x->exec); /* one in flight is freed when it is done */
 	free(x);
 }
 
 void cuda_graph_destroy(struct device *d, struct device_graph *g)
 {
-	if (!g)
-		return;
 	struct cuda_device *c = cuda_of(d);
 	c->cu.GraphDestroy(g->graph);
 	if (!c->spare) {

@@ -5,9 +5,9 @@
 #include "engine/cuda/cublaslt.h"
 #include "engine/cuda/cuda_driver.h"
 #include "engine/cuda/device_cuda.h"
+#include "engine/device/device_ops.h"
 
 enum {
-	SEND_MAX = 256,   /* bytes, device.h's limit */
 	SEND_SLOTS = 128, /* sends in flight before one waits */
 	STAGING_BYTES = 8 << 20,
 	GEMM_MIN_TOKENS = 9, /* fewer rows: our own matmul, which reads the weights once for all of them */
@@ -53,7 +53,7 @@ struct device_event {
 
 /* Pinned slots that sends copy from. A half is reused when the event behind its last use was reached. */
 struct cuda_ring {
-	unsigned char *slots; /* (SEND_SLOTS, SEND_MAX), pinned */
+	unsigned char *slots; /* (SEND_SLOTS, DEVICE_SEND_MAX), pinned */
 	int next;
 	struct cu_event *used[2];
 	bool in_use[2];
@@ -89,8 +89,6 @@ struct cuda_device {
 	bool after_kernel;              /* the stream's last operation was a kernel of ours, of the same capture */
 	struct cuda_recording capture;
 	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
-	bool capturing;
-	char capture_failure[128]; /* empty: none so far */
 	struct cuda_allocation *allocations;
 	size_t n_allocations, cap_allocations;
 	size_t used, peak;
@@ -108,10 +106,6 @@ static inline uint64_t address_of(const void *p)
 {
 	return (uint64_t)(uintptr_t)p;
 }
-
-/* The error of a call that is refused while capturing; the capture then fails at its end. */
-int cuda_refuse(struct cuda_device *c, const char *call, struct error *err);
-int cuda_fault(const char *call, struct error *err);
 
 /* device_cuda_memory.c */
 int cuda_memory_open(struct cuda_device *c, struct error *err);

@@ -125,7 +125,7 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 			&c->cu, result, err, "cuda device: launch of %s (%s, grid %ux%ux%u, block %u, %u bytes shared)",
 			what, l->entry, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->shared_bytes);
 	c->after_kernel = true;
-	if (!c->capturing) {
+	if (!c->base.capturing) {
 		c->base.counters.api_launches++;
 		c->base.counters.kernels++;
 	}
@@ -150,7 +150,7 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types",
 				 kernel_name(k));
 	}
-	if (c->capturing) {
+	if (c->base.capturing) {
 		size_t bytes = kernel_params_bytes(k);
 		void *to = cuda_recording_add(&c->capture, (int)k, bytes);
 		if (!to)

@@ -44,11 +44,7 @@ int cuda_alloc(struct device *d, size_t bytes, void **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
 	uint64_t address = 0;
-	*out = NULL;
-	if (c->capturing)
-		return cuda_refuse(c, "alloc", err);
-	int result = device_fault_due(d, DEVICE_FAULT_ALLOC) ? CU_OUT_OF_MEMORY
-							     : c->cu.MemAlloc(&address, bytes ? bytes : 1);
+	int result = c->cu.MemAlloc(&address, bytes ? bytes : 1);
 	if (result)
 		return out_of_memory(c, result, "device", bytes, err);
 	int rc = add_allocation(c, (struct cuda_allocation){.address = address, .bytes = bytes}, err);
@@ -63,13 +59,8 @@ int cuda_alloc_mapped(struct device *d, size_t bytes, void **out, void **host, s
 {
 	struct cuda_device *c = cuda_of(d);
 	uint64_t address = 0;
-	*out = *host = NULL;
-	if (c->capturing)
-		return cuda_refuse(c, "alloc_mapped", err);
 	void *p = NULL;
-	int result = device_fault_due(d, DEVICE_FAULT_ALLOC)
-			     ? CU_OUT_OF_MEMORY
-			     : c->cu.MemHostAlloc(&p, bytes ? bytes : 1, CU_HOST_ALLOC_DEVICEMAP);
+	int result = c->cu.MemHostAlloc(&p, bytes ? bytes : 1, CU_HOST_ALLOC_DEVICEMAP);
 	if (!result)
 		result = c->cu.MemHostGetDevicePointer(&address, p, 0);
 	int rc = result ? out_of_memory(c, result, "pinned host", bytes, err)
@@ -88,12 +79,6 @@ int cuda_alloc_mapped(struct device *d, size_t bytes, void **out, void **host, s
 void cuda_free(struct device *d, void *p)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (!p)
-		return;
-	if (c->capturing) {
-		cuda_refuse(c, "free", NULL);
-		return;
-	}
 	/* Freeing waits for nothing on its own. A failure here is an earlier kernel's; the next call says it. */
 	c->cu.StreamSynchronize(c->stream);
 	for (size_t i = c->n_allocations; i > 0; i--) {
@@ -138,8 +123,6 @@ int cuda_upload(struct device *d, void *dst, const void *src, size_t bytes, stru
 	struct cuda_device *c = cuda_of(d);
 	const unsigned char *from = src;
 	int result = 0;
-	if (c->capturing)
-		return cuda_refuse(c, "upload", err);
 	c->after_kernel = false;
 	/* One buffer is filled while the other is copied from. */
 	for (size_t done = 0, i = 0; done < bytes && !result; i++) {
@@ -165,8 +148,6 @@ int cuda_download(struct device *d, void *dst, const void *src, size_t bytes, st
 	struct cuda_device *c = cuda_of(d);
 	unsigned char *to = dst;
 	int result = 0;
-	if (c->capturing)
-		return cuda_refuse(c, "download", err);
 	c->after_kernel = false;
 	for (size_t done = 0; done < bytes && !result;) {
 		size_t n = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
@@ -185,14 +166,14 @@ int cuda_copy(struct device *d, void *dst, const void *src, size_t bytes, struct
 	struct cuda_device *c = cuda_of(d);
 	if (bytes == 0)
 		return 0;
-	if (c->capturing && !cuda_recording_add(&c->capture, -1, 0))
+	if (c->base.capturing && !cuda_recording_add(&c->capture, -1, 0))
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for a copy");
 	c->after_kernel = false;
 	/* Either end may be mapped host memory: the driver tells from the address. */
 	int result = c->cu.MemcpyAsync(address_of(dst), address_of(src), bytes, c->stream);
 	if (result)
 		return fail(c, result, "copy", bytes, err);
-	if (!c->capturing) {
+	if (!c->base.capturing) {
 		d->counters.api_launches++;
 		d->counters.copies++;
 	}
@@ -203,14 +184,11 @@ int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct
 {
 	struct cuda_device *c = cuda_of(d);
 	struct cuda_ring *r = &c->ring;
-	assert(bytes <= SEND_MAX);
-	if (c->capturing)
-		return cuda_refuse(c, "send", err);
 	c->after_kernel = false;
 	int half = r->next / (SEND_SLOTS / 2), result = 0;
 	if (r->next % (SEND_SLOTS / 2) == 0 && r->in_use[half])
 		result = c->cu.EventSynchronize(r->used[half]);
-	unsigned char *slot = r->slots + (size_t)r->next * SEND_MAX;
+	unsigned char *slot = r->slots + (size_t)r->next * DEVICE_SEND_MAX;
 	if (!result) {
 		memcpy(slot, src, bytes);
 		result = c->cu.MemcpyHtoDAsync(address_of(dst), slot, bytes, c->stream);
@@ -283,7 +261,7 @@ static int pinned(struct cuda_device *c, size_t bytes, unsigned char **out, stru
 
 int cuda_memory_open(struct cuda_device *c, struct error *err)
 {
-	int rc = pinned(c, (size_t)SEND_SLOTS * SEND_MAX, &c->ring.slots, err), result;
+	int rc = pinned(c, (size_t)SEND_SLOTS * DEVICE_SEND_MAX, &c->ring.slots, err), result;
 	for (int i = 0; i < 2 && !rc; i++) {
 		rc = pinned(c, STAGING_BYTES, &c->staging.buffer[i], err);
 		if (!rc && ((result = c->cu.EventCreate(&c->staging.free[i], CU_EVENT_FLAG_DISABLE_TIMING)) ||

@@ -38,11 +38,11 @@ int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, 
 	p->workspace_bytes = bytes.workspace;
 	p->weight_elements = WEIGHT_ELEMENTS;
 	p->activation_elements = bytes.activations / 2;
-	rc = cuda_alloc(&c->base, bytes.workspace, &p->workspace, err);
+	rc = device_alloc(&c->base, bytes.workspace, &p->workspace, err);
 	if (!rc)
-		rc = cuda_alloc(&c->base, bytes.weights, &p->weights, err);
+		rc = device_alloc(&c->base, bytes.weights, &p->weights, err);
 	if (!rc && bytes.activations)
-		rc = cuda_alloc(&c->base, bytes.activations, &p->activations, err);
+		rc = device_alloc(&c->base, bytes.activations, &p->activations, err);
 	return rc ? error_prefix(err, rc, "scratch of prompts in chunks of %d tokens", o->batch) : 0;
 }
 
@@ -89,8 +89,8 @@ int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, st
 {
 	struct cuda_prefill *p = &c->prefill;
 	bool f32 = p->precision == PREFILL_F32;
-	if (c->capturing)
-		return cuda_refuse(c, "a product of many rows", err);
+	if (c->base.capturing)
+		return device_refuse(&c->base, "a product of many rows", err);
 	int rc = f32 ? 0 : to_bf16(c, m, err);
 	if (rc)
 		return rc;

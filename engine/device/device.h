@@ -41,65 +41,7 @@ struct device_memory {
 	size_t free; /* bytes that the device could still give, as it says itself */
 };
 
-struct device_ops {
-	const char *name; /* "host", "cuda" */
-	/* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
-	bool host_memory;
-
-	void (*close)(struct device *d);
-	/* 64-byte aligned at least; contents undefined. */
-	int (*alloc)(struct device *d, size_t bytes, void **out, struct error *err);
-	/*
-	 * Memory of the host that kernels and copies of this device reach where it is, slower: out for them, host for
-	 * the host, and for a device whose kernels read host memory. Freed as the other. Null where host_memory.
-	 */
-	int (*alloc_mapped)(struct device *d, size_t bytes, void **out, void **host, struct error *err);
-	void (*free)(struct device *d, void *p);
-	struct device_memory (*memory)(struct device *d);
-	/* The peak starts again from what is used now. */
-	void (*forget_peak)(struct device *d);
-
-	/* Host to device, device to host: return when done. */
-	int (*upload)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
-	int (*download)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
-	/* Device to device, enqueued. */
-	int (*copy)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
-	/* A few bytes of host memory (at most 256, copied at the call) to the device, enqueued. */
-	int (*send)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
-	/* params: that kernel's struct, copied at the call. */
-	int (*launch)(struct device *d, enum kernel k, const void *params, struct error *err);
-	int (*synchronize)(struct device *d, struct error *err);
-
-	int (*event_create)(struct device *d, struct device_event **out, struct error *err);
-	int (*event_record)(struct device *d, struct device_event *e, struct error *err);
-	/* Returns when the recorded event is reached: what was enqueued before it is done. */
-	int (*event_wait)(struct device *d, struct device_event *e, struct error *err);
-	/* Both recorded and reached; microseconds. */
-	int (*event_elapsed)(struct device *d, struct device_event *from, struct device_event *to, double *us,
-			     struct error *err);
-	void (*event_destroy)(struct device *d, struct device_event *e);
-
-	int (*capture_begin)(struct device *d, struct error *err);
-	/* Fails, and leaves nothing behind, where anything refused happened since begin. */
-	int (*capture_end)(struct device *d, struct device_graph **out, struct error *err);
-	/* Ends a capture, keeping nothing. Also valid when none is open. */
-	void (*capture_abort)(struct device *d);
-	int (*instantiate)(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
-	/* Moves what a replay needs to the device, so that the first replay does not pay for it. */
-	int (*exec_upload)(struct device *d, struct device_exec *x, struct error *err);
-	/* New params for the node; takes effect for replays enqueued after it. */
-	int (*exec_set_params)(struct device *d, struct device_exec *x, int node, const void *params,
-			       struct error *err);
-	/* All params from a graph of the same topology; ERROR_UNSUPPORTED where it differs. */
-	int (*exec_update)(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
-	int (*replay)(struct device *d, struct device_exec *x, struct error *err);
-	void (*exec_destroy)(struct device *d, struct device_exec *x);
-	void (*graph_destroy)(struct device *d, struct device_graph *g);
-
-	/* The nodes of a recorded graph, in the order of recording. kernel is -1 for a copy; params lives as g does. */
-	int (*graph_nodes)(struct device_graph *g);
-	const void *(*graph_node)(struct device_graph *g, int node, int *kernel);
-};
+enum { DEVICE_SEND_MAX = 256 };
 
 /* The steps that tests can make fail. */
 enum device_fault {
@@ -120,17 +62,82 @@ struct device_fault_plan {
 	int times;
 };
 
-/* Implementations put this first. */
+struct device_ops; /* device_ops.h */
+
+/* Implementations put this first. Callers read the counters. */
 struct device {
 	const struct device_ops *ops;
 	struct device_counters counters;
+	bool capturing;
+	char capture_failure[128]; /* what was refused first since the capture began; empty: nothing */
 	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
 };
 
+/* "host", "cuda" */
+const char *device_name(const struct device *d);
+/* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
+bool device_has_host_memory(const struct device *d);
+
+/* Ends an open capture and waits for what is enqueued. What was allocated through d is gone with it. */
+void device_close(struct device *d);
+
+/* 64-byte aligned at least; contents undefined. */
+int device_alloc(struct device *d, size_t bytes, void **out, struct error *err);
+/*
+ * Memory of the host that kernels and copies of this device reach where it is, slower: out for them, host for
+ * the host, and for a device whose kernels read host memory. Freed as the other. Not where device_has_host_memory.
+ */
+int device_alloc_mapped(struct device *d, size_t bytes, void **out, void **host, struct error *err);
+/* Waits for what is enqueued. p may be null. */
+void device_free(struct device *d, void *p);
+struct device_memory device_memory(struct device *d);
+/* The peak starts again from what is used now. */
+void device_forget_peak(struct device *d);
+
+/* Host to device, device to host: return when done. */
+int device_upload(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+int device_download(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+/* Device to device, enqueued. */
+int device_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+/* At most DEVICE_SEND_MAX bytes of host memory, copied at the call, to the device, enqueued. */
+int device_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+/* params: that kernel's struct, copied at the call. */
+int device_launch(struct device *d, enum kernel k, const void *params, struct error *err);
+int device_synchronize(struct device *d, struct error *err);
+
+int device_event_create(struct device *d, struct device_event **out, struct error *err);
+int device_event_record(struct device *d, struct device_event *e, struct error *err);
+/* Returns when the recorded event is reached: what was enqueued before it is done. */
+int device_event_wait(struct device *d, struct device_event *e, struct error *err);
+/* Both recorded and reached; microseconds. */
+int device_event_elapsed(struct device *d, struct device_event *from, struct device_event *to, double *us,
+			 struct error *err);
+/* e may be null. */
+void device_event_destroy(struct device *d, struct device_event *e);
+
+int device_capture_begin(struct device *d, struct error *err);
+/* Fails, and leaves nothing behind, where anything refused happened since begin. */
+int device_capture_end(struct device *d, struct device_graph **out, struct error *err);
+/* Ends a capture, keeping nothing. Also valid when none is open. */
+void device_capture_abort(struct device *d);
+int device_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
+/* Moves what a replay needs to the device, so that the first replay does not pay for it. */
+int device_exec_upload(struct device *d, struct device_exec *x, struct error *err);
+/* New params for the node; takes effect for replays enqueued after it. */
+int device_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err);
+/* All params from a graph of the same topology; ERROR_UNSUPPORTED where it differs. */
+int device_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
+int device_replay(struct device *d, struct device_exec *x, struct error *err);
+/* x and g may be null. */
+void device_exec_destroy(struct device *d, struct device_exec *x);
+void device_graph_destroy(struct device *d, struct device_graph *g);
+
+/* The nodes of a recorded graph, in the order of recording. kernel is -1 for a copy; params lives as g does. */
+int device_graph_nodes(const struct device *d, struct device_graph *g);
+const void *device_graph_node(const struct device *d, struct device_graph *g, int node, int *kernel);
+
 /* The call number `after` (0: the next) of that step fails, and `times` ones from it on. */
 void device_fail(struct device *d, enum device_fault step, int after, int times);
-/* For implementations, once a call of that step: whether it must fail. */
-bool device_fault_due(struct device *d, enum device_fault step);
 
 /* Size of a kernel's params struct, its name, and whether it depends on the position. */
 size_t kernel_params_bytes(enum kernel k);

@@ -17,11 +17,11 @@
 
 #include "base/clock.h"
 #include "engine/device/cpu_share.h"
-#include "engine/device/device.h"
+#include "engine/device/device_ops.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/team.h"
 
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, SEND_MAX = 256 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
 enum node_kind { NODE_KERNEL, NODE_COPY, NODE_SEND, NODE_REPLAY, NODE_EVENT };
 
@@ -75,8 +75,6 @@ struct host_device {
 	struct recording queue;
 	struct recording capture;
 	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
-	bool capturing;
-	char capture_failure[128]; /* empty: none so far */
 	struct allocation *allocations;
 	size_t n_allocations;
 	size_t cap_allocations;
@@ -219,13 +217,6 @@ static void drain(struct host_device *h)
 	h->queue.n_bytes = 0;
 }
 
-static int refuse(struct host_device *h, const char *call, struct error *err)
-{
-	if (!h->capture_failure[0])
-		snprintf(h->capture_failure, sizeof h->capture_failure, "%s is not allowed while capturing", call);
-	return error_set(err, ERROR_DEVICE, "host device: %s is not allowed while capturing", call);
-}
-
 static int out_of_memory(const char *what, struct error *err)
 {
 	return error_set(err, ERROR_MEMORY, "host device: no memory for %s", what);
@@ -233,7 +224,7 @@ static int out_of_memory(const char *what, struct error *err)
 
 static struct recording *stream(struct host_device *h)
 {
-	return h->capturing ? &h->capture : &h->queue;
+	return h->base.capturing ? &h->capture : &h->queue;
 }
 
 /* ---- memory ---- */
@@ -266,9 +257,6 @@ static void host_forget_peak(struct device *d)
 static int host_alloc(struct device *d, size_t bytes, void **out, struct error *err)
 {
 	struct host_device *h = host(d);
-	*out = NULL;
-	if (h->capturing)
-		return refuse(h, "alloc", err);
 	if (h->n_allocations == h->cap_allocations) {
 		size_t cap = h->cap_allocations ? 2 * h->cap_allocations : 256;
 		struct allocation *a = realloc(h->allocations, cap * sizeof *a);
@@ -281,7 +269,7 @@ static int host_alloc(struct device *d, size_t bytes, void **out, struct error *
 	size_t available = device_host_available();
 	void *p = NULL;
 	bool fits = bytes <= SIZE_MAX - HUGE_PAGE && (available == 0 || bytes <= available);
-	if (fits && !device_fault_due(d, DEVICE_FAULT_ALLOC)) {
+	if (fits) {
 		size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
 		p = aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
 	}
@@ -301,12 +289,6 @@ static int host_alloc(struct device *d, size_t bytes, void **out, struct error *
 static void host_free(struct device *d, void *p)
 {
 	struct host_device *h = host(d);
-	if (!p)
-		return;
-	if (h->capturing) {
-		refuse(h, "free", NULL);
-		return;
-	}
 	drain(h);
 	for (size_t i = 0; i < h->n_allocations; i++) {
 		if (h->allocations[i].p != p)
@@ -321,20 +303,16 @@ static void host_free(struct device *d, void *p)
 
 static int host_upload(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
-	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "upload", err);
-	drain(h);
+	(void)err;
+	drain(host(d));
 	memcpy(dst, src, bytes);
 	return 0;
 }
 
 static int host_download(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
-	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "download", err);
-	drain(h);
+	(void)err;
+	drain(host(d));
 	memcpy(dst, src, bytes);
 	return 0;
 }
@@ -348,7 +326,7 @@ static int host_copy(struct device *d, void *dst, const void *src, size_t bytes,
 	if (!c)
 		return out_of_memory("a copy", err);
 	*c = (struct copy_node){.dst = dst, .src = src, .bytes = bytes};
-	if (!h->capturing) {
+	if (!d->capturing) {
 		d->counters.api_launches++;
 		d->counters.copies++;
 	}
@@ -358,9 +336,6 @@ static int host_copy(struct device *d, void *dst, const void *src, size_t bytes,
 static int host_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
 	struct host_device *h = host(d);
-	assert(bytes <= SEND_MAX);
-	if (h->capturing)
-		return refuse(h, "send", err);
 	struct copy_node *c = recording_add(&h->queue, NODE_SEND, -1, sizeof *c + bytes);
 	if (!c)
 		return out_of_memory("a send", err);
@@ -379,7 +354,7 @@ static int host_launch(struct device *d, enum kernel k, const void *params, stru
 	if (!to)
 		return out_of_memory(kernel_name(k), err);
 	memcpy(to, params, bytes);
-	if (!h->capturing) {
+	if (!d->capturing) {
 		d->counters.api_launches++;
 		d->counters.kernels++;
 	}
@@ -388,21 +363,14 @@ static int host_launch(struct device *d, enum kernel k, const void *params, stru
 
 static int host_synchronize(struct device *d, struct error *err)
 {
-	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "synchronize", err);
-	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
-		return error_set(err, ERROR_DEVICE, "host device: synchronize failed (injected)");
-	drain(h);
+	(void)err;
+	drain(host(d));
 	return 0;
 }
 
 static int host_event_create(struct device *d, struct device_event **out, struct error *err)
 {
-	struct host_device *h = host(d);
-	*out = NULL;
-	if (h->capturing)
-		return refuse(h, "event_create", err);
+	(void)d;
 	*out = calloc(1, sizeof **out);
 	return *out ? 0 : out_of_memory("an event", err);
 }
@@ -410,8 +378,6 @@ static int host_event_create(struct device *d, struct device_event **out, struct
 static int host_event_record(struct device *d, struct device_event *e, struct error *err)
 {
 	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "event_record", err);
 	e->ns = 0;
 	void *to = recording_add(&h->queue, NODE_EVENT, -1, sizeof(struct device_event *));
 	if (!to)
@@ -422,13 +388,8 @@ static int host_event_record(struct device *d, struct device_event *e, struct er
 
 static int host_event_wait(struct device *d, struct device_event *e, struct error *err)
 {
-	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "event_wait", err);
-	if (device_fault_due(d, DEVICE_FAULT_SYNCHRONIZE))
-		return error_set(err, ERROR_DEVICE, "host device: event_wait failed (injected)");
 	if (!e->ns)
-		drain(h);
+		drain(host(d));
 	return e->ns ? 0 : error_set(err, ERROR_DEVICE, "host device: an event was not recorded yet");
 }
 
@@ -444,8 +405,7 @@ static int host_event_elapsed(struct device *d, struct device_event *from, struc
 
 static void host_event_destroy(struct device *d, struct device_event *e)
 {
-	if (e)
-		drain(host(d));
+	drain(host(d));
 	free(e);
 }
 
@@ -454,12 +414,7 @@ static void host_event_destroy(struct device *d, struct device_event *e)
 static int host_capture_begin(struct device *d, struct error *err)
 {
 	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "capture_begin", err);
-	if (device_fault_due(d, DEVICE_FAULT_CAPTURE_BEGIN))
-		return error_set(err, ERROR_DEVICE, "host device: capture_begin failed (injected)");
-	h->capturing = true;
-	h->capture_failure[0] = 0;
+	(void)err;
 	h->capture.n_nodes = 0;
 	h->capture.n_bytes = 0;
 	return 0;
@@ -468,14 +423,6 @@ static int host_capture_begin(struct device *d, struct error *err)
 static int host_capture_end(struct device *d, struct device_graph **out, struct error *err)
 {
 	struct host_device *h = host(d);
-	*out = NULL;
-	if (!h->capturing)
-		return error_set(err, ERROR_DEVICE, "host device: capture_end without capture_begin");
-	h->capturing = false;
-	if (device_fault_due(d, DEVICE_FAULT_CAPTURE_END))
-		return error_set(err, ERROR_DEVICE, "host device: capture_end failed (injected)");
-	if (h->capture_failure[0])
-		return error_set(err, ERROR_DEVICE, "host device: capture failed: %s", h->capture_failure);
 	struct device_graph *g = h->spare ? h->spare : calloc(1, sizeof *g);
 	if (!g)
 		return out_of_memory("a graph", err);
@@ -489,17 +436,12 @@ static int host_capture_end(struct device *d, struct device_graph **out, struct 
 
 static void host_capture_abort(struct device *d)
 {
-	host(d)->capturing = false;
+	(void)d; /* the next capture drops what this one recorded */
 }
 
 static int host_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
 {
-	struct host_device *h = host(d);
-	*out = NULL;
-	if (h->capturing)
-		return refuse(h, "instantiate", err);
-	if (device_fault_due(d, DEVICE_FAULT_INSTANTIATE))
-		return error_set(err, ERROR_DEVICE, "host device: instantiate failed (injected)");
+	(void)d;
 	struct device_exec *x = calloc(1, sizeof *x);
 	if (!x || recording_copy(&x->rec, &g->rec)) {
 		free(x);
@@ -517,27 +459,17 @@ static int host_instantiate(struct device *d, struct device_graph *g, struct dev
 
 static int host_exec_upload(struct device *d, struct device_exec *x, struct error *err)
 {
-	struct host_device *h = host(d);
-	(void)x; /* a replay reads the recording where it is */
-	if (h->capturing)
-		return refuse(h, "exec_upload", err);
-	if (device_fault_due(d, DEVICE_FAULT_UPLOAD))
-		return error_set(err, ERROR_DEVICE, "host device: exec_upload failed (injected)");
+	(void)d, (void)x, (void)err; /* a replay reads the recording where it is */
 	return 0;
 }
 
 static int host_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params,
 				struct error *err)
 {
-	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "exec_set_params", err);
-	if (device_fault_due(d, DEVICE_FAULT_SET_PARAMS))
-		return error_set(err, ERROR_DEVICE, "host device: exec_set_params failed (injected)");
 	if (node < 0 || node >= x->rec.n_nodes || x->rec.nodes[node].kind != NODE_KERNEL)
 		return error_set(err, ERROR_DEVICE, "host device: exec_set_params: node %d is no kernel node", node);
 	if (x->queued)
-		drain(h);
+		drain(host(d));
 	const struct node *n = &x->rec.nodes[node];
 	memcpy(x->rec.bytes + n->offset, params, kernel_params_bytes((enum kernel)n->kernel));
 	d->counters.node_updates++;
@@ -546,11 +478,6 @@ static int host_exec_set_params(struct device *d, struct device_exec *x, int nod
 
 static int host_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err)
 {
-	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "exec_update", err);
-	if (device_fault_due(d, DEVICE_FAULT_UPDATE))
-		return error_set(err, ERROR_DEVICE, "host device: exec_update failed (injected)");
 	const struct recording *r = &g->rec;
 	bool same = r->n_nodes == x->rec.n_nodes && r->n_bytes == x->rec.n_bytes;
 	for (int i = 0; same && i < r->n_nodes; i++)
@@ -558,7 +485,7 @@ static int host_exec_update(struct device *d, struct device_exec *x, struct devi
 	if (!same)
 		return error_set(err, ERROR_UNSUPPORTED, "host device: exec_update: the topology differs");
 	if (x->queued)
-		drain(h);
+		drain(host(d));
 	memcpy(x->rec.bytes, r->bytes, r->n_bytes);
 	return 0;
 }
@@ -566,10 +493,6 @@ static int host_exec_update(struct device *d, struct device_exec *x, struct devi
 static int host_replay(struct device *d, struct device_exec *x, struct error *err)
 {
 	struct host_device *h = host(d);
-	if (h->capturing)
-		return refuse(h, "replay", err);
-	if (device_fault_due(d, DEVICE_FAULT_REPLAY))
-		return error_set(err, ERROR_DEVICE, "host device: replay failed (injected)");
 	void *to = recording_add(&h->queue, NODE_REPLAY, -1, sizeof x);
 	if (!to)
 		return out_of_memory("a replay", err);
@@ -583,8 +506,6 @@ static int host_replay(struct device *d, struct device_exec *x, struct error *er
 
 static void host_exec_destroy(struct device *d, struct device_exec *x)
 {
-	if (!x)
-		return;
 	if (x->queued)
 		drain(host(d));
 	recording_free(&x->rec);
@@ -593,8 +514,6 @@ static void host_exec_destroy(struct device *d, struct device_exec *x)
 
 static void host_graph_destroy(struct device *d, struct device_graph *g)
 {
-	if (!g)
-		return;
 	if (!host(d)->spare) {
 		host(d)->spare = g;
 		return;
@@ -620,7 +539,6 @@ static const void *host_graph_node(struct device_graph *g, int node, int *kernel
 static void host_close(struct device *d)
 {
 	struct host_device *h = host(d);
-	h->capturing = false;
 	drain(h);
 	for (size_t i = 0; i < h->n_allocations; i++)
 		free(h->allocations[i].p);

@@ -85,7 +85,7 @@ int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, s
 		return error_set(err, ERROR_MEMORY, "no memory for the graph cache");
 	}
 	void *step;
-	int rc = d->ops->alloc(d, graph_cache_device_bytes(), &step, err);
+	int rc = device_alloc(d, graph_cache_device_bytes(), &step, err);
 	if (rc) {
 		free(c->entries);
 		free(c);
@@ -98,8 +98,8 @@ int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, s
 
 static void entry_free(struct graph_cache *c, struct entry *e)
 {
-	c->device->ops->exec_destroy(c->device, e->exec);
-	c->device->ops->graph_destroy(c->device, e->graph);
+	device_exec_destroy(c->device, e->exec);
+	device_graph_destroy(c->device, e->graph);
 	free(e->positional);
 	*e = (struct entry){0};
 }
@@ -122,7 +122,7 @@ void graph_cache_close(struct graph_cache *c)
 	if (!c)
 		return;
 	graph_cache_clear(c);
-	c->device->ops->free(c->device, c->step);
+	device_free(c->device, c->step);
 	free(c->entries);
 	free(c);
 }
@@ -161,16 +161,15 @@ static struct entry *make_room(struct graph_cache *c)
 static int record(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
 		  struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
-	int rc = ops->capture_begin(c->device, err);
+	int rc = device_capture_begin(c->device, err);
 	if (rc)
 		return rc;
 	rc = emit(ctx, at, err);
 	if (rc) {
-		ops->capture_abort(c->device);
+		device_capture_abort(c->device);
 		return rc;
 	}
-	return ops->capture_end(c->device, out, err);
+	return device_capture_end(c->device, out, err);
 }
 
 static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
@@ -184,8 +183,7 @@ static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit,
 
 static int list_positional(struct graph_cache *c, struct entry *e, struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
-	int n = ops->graph_nodes(e->graph);
+	int n = device_graph_nodes(c->device, e->graph);
 	e->positional = malloc((size_t)(n ? n : 1) * sizeof *e->positional);
 	if (!e->positional)
 		return error_set(err, ERROR_MEMORY, "no memory for the nodes of a graph");
@@ -193,7 +191,7 @@ static int list_positional(struct graph_cache *c, struct entry *e, struct error 
 	c->stats.kernel_nodes = 0;
 	for (int i = 0; i < n; i++) {
 		int kernel;
-		ops->graph_node(e->graph, i, &kernel);
+		device_graph_node(c->device, e->graph, i, &kernel);
 		if (kernel < 0)
 			continue;
 		c->stats.kernel_nodes++;
@@ -208,20 +206,19 @@ static int list_positional(struct graph_cache *c, struct entry *e, struct error 
 static int build(struct graph_cache *c, const struct graph_key *key, const struct at *at, graph_emit *emit, void *ctx,
 		 struct entry **out, struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
 	struct entry e = {.key = *key};
 	int64_t t0 = clock_ns();
 	int rc = capture(c, at, emit, ctx, &e.graph, err);
 	if (rc)
 		return rc;
 	int64_t t1 = clock_ns();
-	nvtx_push("instantiate", ops->graph_nodes(e.graph));
-	rc = ops->instantiate(c->device, e.graph, &e.exec, err);
+	nvtx_push("instantiate", device_graph_nodes(c->device, e.graph));
+	rc = device_instantiate(c->device, e.graph, &e.exec, err);
 	nvtx_pop();
 	if (rc)
 		goto fail;
 	int64_t t2 = clock_ns();
-	rc = ops->exec_upload(c->device, e.exec, err);
+	rc = device_exec_upload(c->device, e.exec, err);
 	if (rc)
 		goto fail;
 	int64_t t3 = clock_ns();
@@ -244,14 +241,13 @@ fail:
 
 static int set_positions(struct graph_cache *c, struct entry *e, const struct at *at, struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
 	_Alignas(16) unsigned char params[PARAMS_MAX];
 	for (int i = 0; i < e->n_positional; i++) {
 		int kernel;
-		const void *recorded = ops->graph_node(e->graph, e->positional[i], &kernel);
+		const void *recorded = device_graph_node(c->device, e->graph, e->positional[i], &kernel);
 		memcpy(params, recorded, kernel_params_bytes((enum kernel)kernel));
 		memcpy(params, at, sizeof *at);
-		int rc = ops->exec_set_params(c->device, e->exec, e->positional[i], params, err);
+		int rc = device_exec_set_params(c->device, e->exec, e->positional[i], params, err);
 		if (rc)
 			return rc;
 	}
@@ -261,14 +257,13 @@ static int set_positions(struct graph_cache *c, struct entry *e, const struct at
 static int recapture(struct graph_cache *c, struct entry *e, const struct at *at, graph_emit *emit, void *ctx,
 		     struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
 	struct device_graph *g = NULL;
 	int rc = capture(c, at, emit, ctx, &g, err);
 	if (rc)
 		return rc;
 	/* Only params move into the executable: its nodes stay those of the first graph, so this one may go. */
-	rc = ops->exec_update(c->device, e->exec, g, err);
-	ops->graph_destroy(c->device, g);
+	rc = device_exec_update(c->device, e->exec, g, err);
+	device_graph_destroy(c->device, g);
 	if (!rc)
 		c->stats.updates++;
 	return rc;
@@ -294,7 +289,6 @@ static int advance(struct graph_cache *c, struct entry *e, const struct at *at, 
 static int replay(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit,
 		  void *ctx, enum graph_event *event, struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
 	bool on_device = key->mode == GRAPH_MODE_DEVICE;
 	struct at at = {.device = on_device ? c->step : NULL, .host = *step};
 	struct entry *e = find(c, key);
@@ -311,11 +305,11 @@ static int replay(struct graph_cache *c, const struct graph_key *key, const stru
 	}
 	e->last_used = ++c->tick;
 	if (on_device && e->n_positional) {
-		rc = ops->send(c->device, c->step, step, sizeof *step, err);
+		rc = device_send(c->device, c->step, step, sizeof *step, err);
 		if (rc)
 			goto broken;
 	}
-	rc = ops->replay(c->device, e->exec, err);
+	rc = device_replay(c->device, e->exec, err);
 	if (rc)
 		goto broken;
 	c->stats.replays++;

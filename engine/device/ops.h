@@ -15,11 +15,11 @@ struct emitter {
 	int rc; /* 0, or the first failure */
 };
 
-#define X(name, positional)                                                                   \
-	static inline void op_##name(struct emitter *e, struct name##_params p)               \
-	{                                                                                     \
-		if (!e->rc)                                                                   \
-			e->rc = e->device->ops->launch(e->device, KERNEL_##name, &p, e->err); \
+#define X(name, positional)                                                          \
+	static inline void op_##name(struct emitter *e, struct name##_params p)      \
+	{                                                                            \
+		if (!e->rc)                                                          \
+			e->rc = device_launch(e->device, KERNEL_##name, &p, e->err); \
 	}
 KERNEL_LIST(X)
 #undef X
@@ -27,7 +27,7 @@ KERNEL_LIST(X)
 static inline void op_copy(struct emitter *e, void *dst, const void *src, size_t bytes)
 {
 	if (!e->rc)
-		e->rc = e->device->ops->copy(e->device, dst, src, bytes, e->err);
+		e->rc = device_copy(e->device, dst, src, bytes, e->err);
 }
 
 #endif

@@ -65,7 +65,7 @@ int crossing_open(struct crossing *c, const struct model *m, int layer, int batc
 		goto fail;
 	size_t bytes = crossing_bytes(m, layer, batch);
 	void *host;
-	if ((rc = pinned->ops->alloc_mapped(pinned, bytes, &c->memory, &host, err))) {
+	if ((rc = device_alloc_mapped(pinned, bytes, &c->memory, &host, err))) {
 		error_prefix(err, rc, "what crosses in front of layer %d, chunks of %d tokens", layer, batch);
 		goto fail;
 	}
@@ -80,7 +80,7 @@ fail:
 void crossing_close(struct crossing *c)
 {
 	if (c->memory)
-		c->device->ops->free(c->device, c->memory);
+		device_free(c->device, c->memory);
 	free(c->from.k);
 	free(c->to.k);
 	*c = (struct crossing){0};

@@ -139,7 +139,7 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 	f->cache = cache;
 	f->device = d;
 	f->arena_bytes = count_scratch(f, cache->capacity);
-	int rc = d->ops->alloc(d, f->arena_bytes, &f->arena, err);
+	int rc = device_alloc(d, f->arena_bytes, &f->arena, err);
 	if (rc)
 		return error_prefix(err, rc, "activations of chunks of %d tokens", batch);
 	struct arena a = {.base = f->arena};
@@ -150,7 +150,7 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 void forward_close(struct forward *f)
 {
 	if (f->device)
-		f->device->ops->free(f->device, f->arena);
+		device_free(f->device, f->arena);
 	*f = (struct forward){0};
 }
 

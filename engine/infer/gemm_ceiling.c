@@ -28,7 +28,7 @@ static int64_t product_ns(struct device *d, const struct matmul_params *p)
 	struct emitter e = {.device = d};
 	int64_t from = clock_ns();
 	op_matmul(&e, *p);
-	return e.rc || d->ops->synchronize(d, NULL) ? -1 : clock_ns() - from;
+	return e.rc || device_synchronize(d, NULL) ? -1 : clock_ns() - from;
 }
 
 static double host_rate(struct device *d, const struct weight *w, int rows)
@@ -36,10 +36,10 @@ static double host_rate(struct device *d, const struct weight *w, int rows)
 	void *x, *y;
 	double flops = 2.0 * w->n_in * w->n_out * rows;
 	int64_t best = INT64_MAX, spent = 0;
-	if (d->ops->alloc(d, (size_t)rows * (size_t)w->n_in * sizeof(float), &x, NULL))
+	if (device_alloc(d, (size_t)rows * (size_t)w->n_in * sizeof(float), &x, NULL))
 		return -1;
-	if (d->ops->alloc(d, (size_t)rows * (size_t)w->n_out * sizeof(float), &y, NULL)) {
-		d->ops->free(d, x);
+	if (device_alloc(d, (size_t)rows * (size_t)w->n_out * sizeof(float), &y, NULL)) {
+		device_free(d, x);
 		return -1;
 	}
 	for (size_t i = 0; i < (size_t)rows * (size_t)w->n_in; i++)
@@ -59,8 +59,8 @@ static double host_rate(struct device *d, const struct weight *w, int rows)
 		if (spent > NS_MOST)
 			break;
 	}
-	d->ops->free(d, y);
-	d->ops->free(d, x);
+	device_free(d, y);
+	device_free(d, x);
 	return best < INT64_MAX ? flops / (double)best * 1e9 : -1;
 }
 
@@ -70,6 +70,6 @@ double gemm_ceiling_measure(struct loaded_model *m)
 	struct weight w = largest(&m->parts[0]);
 	if (m->n_parts > 1 || !w.data)
 		return -1;
-	return d->ops->host_memory ? host_rate(d, &w, m->options.batch)
-				   : device_cuda_gemm_rate(d, w.n_in, w.n_out, m->options.batch);
+	return device_has_host_memory(d) ? host_rate(d, &w, m->options.batch)
+					 : device_cuda_gemm_rate(d, w.n_in, w.n_out, m->options.batch);
 }

@@ -79,12 +79,12 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 		return error_set(err, ERROR_INPUT, "a cache of %d positions in chunks of %d makes no sense", context,
 				 slack);
 	size_t need = model_range_kv_bytes(m, r->begin, r->end, context, slack, k_type, v_type);
-	size_t available = d->ops->memory(d).free;
+	size_t available = device_memory(d).free;
 	if (available && need > available)
 		return error_set(err, ERROR_MEMORY,
 				 "a K/V cache of %d positions needs %zu bytes, the %s device has %zu free; "
 				 "use a smaller context or an f16 cache",
-				 context, need, d->ops->name, available);
+				 context, need, device_name(d), available);
 	c->layers = calloc((size_t)m->n_layer, sizeof *c->layers);
 	if (!c->layers)
 		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", m->n_layer);
@@ -97,8 +97,8 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 			continue;
 		struct kv *kv = &c->layers[i];
 		*kv = described;
-		if ((rc = d->ops->alloc(d, half_bytes(kv, k_type), &kv->k, err)) ||
-		    (rc = d->ops->alloc(d, half_bytes(kv, v_type), &kv->v, err))) {
+		if ((rc = device_alloc(d, half_bytes(kv, k_type), &kv->k, err)) ||
+		    (rc = device_alloc(d, half_bytes(kv, v_type), &kv->v, err))) {
 			rc = error_prefix(err, rc, "a K/V cache of %d positions (%zu bytes)", context, need);
 			kv_cache_close(c);
 			return rc;
@@ -114,11 +114,11 @@ void kv_cache_close(struct kv_cache *c)
 	for (int i = 0; c->layers && i < c->model->n_layer; i++) {
 		if (c->model->layers[i].kv_source != i)
 			continue;
-		c->device->ops->free(c->device, c->layers[i].k);
-		c->device->ops->free(c->device, c->layers[i].v);
+		device_free(c->device, c->layers[i].k);
+		device_free(c->device, c->layers[i].v);
 	}
 	for (int i = 0; c->saved && i < 2 * c->model->n_layer; i++)
-		c->device->ops->free(c->device, c->saved[i]);
+		device_free(c->device, c->saved[i]);
 	free(c->saved);
 	free(c->layers);
 	*c = (struct kv_cache){.checkpoint = -1};
@@ -150,8 +150,8 @@ static int copy_rings(struct kv_cache *c, int restore, struct error *err)
 		const size_t bytes[2] = {half_bytes(kv, kv->type), half_bytes(kv, kv->v_type)};
 		for (int j = 0; j < 2; j++) {
 			void *saved = c->saved[2 * i + j];
-			int rc = c->device->ops->copy(c->device, restore ? live[j] : saved, restore ? saved : live[j],
-						      bytes[j], err);
+			int rc = device_copy(c->device, restore ? live[j] : saved, restore ? saved : live[j], bytes[j],
+					     err);
 			if (rc)
 				return rc;
 		}
@@ -161,7 +161,6 @@ static int copy_rings(struct kv_cache *c, int restore, struct error *err)
 
 static int allocate_saved(struct kv_cache *c, struct error *err)
 {
-	const struct device_ops *ops = c->device->ops;
 	c->saved = calloc(2 * (size_t)c->model->n_layer, sizeof *c->saved);
 	if (!c->saved)
 		return error_set(err, ERROR_MEMORY, "no memory for a checkpoint of %d layers", c->model->n_layer);
@@ -170,10 +169,10 @@ static int allocate_saved(struct kv_cache *c, struct error *err)
 		if (!kv->ring || c->model->layers[i].kv_source != i)
 			continue;
 		int rc;
-		if ((rc = ops->alloc(c->device, half_bytes(kv, kv->type), &c->saved[2 * i], err)) ||
-		    (rc = ops->alloc(c->device, half_bytes(kv, kv->v_type), &c->saved[2 * i + 1], err))) {
+		if ((rc = device_alloc(c->device, half_bytes(kv, kv->type), &c->saved[2 * i], err)) ||
+		    (rc = device_alloc(c->device, half_bytes(kv, kv->v_type), &c->saved[2 * i + 1], err))) {
 			for (int j = 0; j < 2 * c->model->n_layer; j++)
-				ops->free(c->device, c->saved[j]);
+				device_free(c->device, c->saved[j]);
 			free(c->saved);
 			c->saved = NULL;
 			return error_prefix(err, rc, "checkpoint of the sliding layers");
@@ -221,8 +220,8 @@ static int replace_layer(struct kv_cache *const *c, int n, int layer, struct kv 
 		r.from[i] = &c[i]->layers[layer];
 		r.to[i] = kv;
 		any = true;
-		if (!(rc = d->ops->alloc(d, half_bytes(kv, kv->type), &kv->k, err)))
-			rc = d->ops->alloc(d, half_bytes(kv, kv->v_type), &kv->v, err);
+		if (!(rc = device_alloc(d, half_bytes(kv, kv->type), &kv->k, err)))
+			rc = device_alloc(d, half_bytes(kv, kv->v_type), &kv->v, err);
 	}
 	return !rc && any && move ? move(ctx, layer, r.from, r.to, err) : rc;
 }
@@ -239,8 +238,8 @@ static void settle(struct kv_cache *c, struct kv *new, int capacity, bool taken)
 			c->bytes -= half_bytes(&old, old.type) + half_bytes(&old, old.v_type);
 			c->layers[i] = new[i];
 		}
-		c->device->ops->free(c->device, old.k);
-		c->device->ops->free(c->device, old.v);
+		device_free(c->device, old.k);
+		device_free(c->device, old.v);
 	}
 	if (!taken)
 		return;

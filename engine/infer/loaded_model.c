@@ -117,7 +117,7 @@ static int open_devices(struct loaded_model *m, struct error *err)
 		}
 		size_t used = strlen(m->device_name);
 		snprintf(m->device_name + used, sizeof m->device_name - used, "%s%s", used ? "+" : "",
-			 part->device->ops->name);
+			 device_name(part->device));
 	}
 	return 0;
 }
@@ -175,7 +175,7 @@ void loaded_model_close(struct loaded_model *m)
 		struct loaded_part *part = &m->parts[i];
 		weights_close(&part->weights);
 		if (part->owns_device)
-			part->device->ops->close(part->device);
+			device_close(part->device);
 	}
 	model_close(&m->model);
 	free(m);
@@ -184,5 +184,5 @@ void loaded_model_close(struct loaded_model *m)
 int loaded_model_threads(const struct loaded_model *m)
 {
 	const struct device *last = m->parts[m->n_parts - 1].device;
-	return last->ops->host_memory ? device_host_threads(last) : 1;
+	return device_has_host_memory(last) ? device_host_threads(last) : 1;
 }

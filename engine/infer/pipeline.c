@@ -34,7 +34,7 @@ static int add_stage(struct pipeline *p, int part, struct model_range range, str
 	*s = (struct pipeline_stage){
 		.run = {.forward = &p->parts[part].forward, .range = range},
 		.device = d,
-		.on_host = d->ops->host_memory,
+		.on_host = device_has_host_memory(d),
 	};
 	if (p->n_stages) {
 		struct pipeline_stage *before = &p->stages[p->n_stages - 1];
@@ -48,8 +48,8 @@ static int add_stage(struct pipeline *p, int part, struct model_range range, str
 		p->crossing_bytes += crossing_token_bytes(&p->loaded->model, range.begin);
 	}
 	p->n_stages++;
-	if ((rc = graph_cache_open(&s->graphs, d, GRAPHS_KEPT, err)) ||
-	    (rc = d->ops->event_create(d, &s->begin, err)) || (rc = d->ops->event_create(d, &s->end, err)))
+	if ((rc = graph_cache_open(&s->graphs, d, GRAPHS_KEPT, err)) || (rc = device_event_create(d, &s->begin, err)) ||
+	    (rc = device_event_create(d, &s->end, err)))
 		return rc;
 	return 0;
 }
@@ -90,8 +90,8 @@ void pipeline_close(struct pipeline *p)
 {
 	for (int i = p->n_stages - 1; i >= 0; i--) {
 		struct pipeline_stage *s = &p->stages[i];
-		s->device->ops->event_destroy(s->device, s->begin);
-		s->device->ops->event_destroy(s->device, s->end);
+		device_event_destroy(s->device, s->begin);
+		device_event_destroy(s->device, s->end);
 		graph_cache_close(s->graphs);
 	}
 	for (int i = 0; i < PIPELINE_STAGES_MAX - 1; i++)
@@ -126,7 +126,7 @@ int pipeline_synchronize(struct pipeline *p, struct error *err)
 	int rc = 0;
 	for (int i = 0; i < p->n_parts && !rc; i++) {
 		struct device *d = p->parts[i].forward.device;
-		rc = d->ops->synchronize(d, err);
+		rc = device_synchronize(d, err);
 	}
 	return rc;
 }
@@ -208,9 +208,9 @@ static int enqueue_stage(struct pipeline_stage *s, enum graph_mode mode, const s
 	enum graph_event event;
 	int rc;
 	int64_t t0 = clock_ns();
-	if ((rc = d->ops->event_record(d, begin, err)) ||
+	if ((rc = device_event_record(d, begin, err)) ||
 	    (rc = graph_run(s->graphs, &key, step, forward_token, &s->run, &event, err)) ||
-	    (rc = d->ops->event_record(d, end, err)))
+	    (rc = device_event_record(d, end, err)))
 		return rc;
 	t->submit_us += (double)(clock_ns() - t0) * 1e-3;
 	t->event = larger_event(t->event, event);
@@ -223,7 +223,7 @@ static int run_stage(struct pipeline_stage *s, enum graph_mode mode, const struc
 {
 	int rc = enqueue_stage(s, mode, step, s->begin, s->end, t, err);
 	/* What it leaves must be there before the next stage is enqueued, on another device. */
-	return rc ? rc : s->device->ops->synchronize(s->device, err);
+	return rc ? rc : device_synchronize(s->device, err);
 }
 
 static int add_elapsed(const struct pipeline *p, struct pipeline_timing *t, struct error *err)
@@ -231,7 +231,7 @@ static int add_elapsed(const struct pipeline *p, struct pipeline_timing *t, stru
 	for (int i = 0; i < p->n_stages; i++) {
 		const struct pipeline_stage *s = &p->stages[i];
 		double us;
-		int rc = s->device->ops->event_elapsed(s->device, s->begin, s->end, &us, err);
+		int rc = device_event_elapsed(s->device, s->begin, s->end, &us, err);
 		if (rc)
 			return rc;
 		if (s->device == p->stages[0].device)
@@ -284,14 +284,13 @@ int pipeline_chunk(struct pipeline *p, const int *tokens, int n, int n_out, stru
 {
 	const struct forward *first = &p->parts[0].forward;
 	struct forward_rows rows = {.n = n, .pos = pipeline_position(p), .kept = n};
-	int rc = first->device->ops->upload(first->device, first->scratch.tokens, tokens, (size_t)n * sizeof *tokens,
-					    err);
+	int rc = device_upload(first->device, first->scratch.tokens, tokens, (size_t)n * sizeof *tokens, err);
 	for (int i = 0; i < p->n_stages && !rc; i++) {
 		struct device *d = p->stages[i].device;
 		rc = forward_chunk(&p->stages[i].run, &rows, n_out, err);
 		/* The last one too: the next chunk's first stage writes where this one reads. */
 		if (!rc && p->n_stages > 1)
-			rc = d->ops->synchronize(d, err);
+			rc = device_synchronize(d, err);
 	}
 	if (!rc)
 		advance(p, n);
@@ -325,8 +324,8 @@ int pipeline_download_trace(struct pipeline *p, float *hidden, struct error *err
 		const struct pipeline_stage *s = &p->stages[i];
 		size_t begin = (size_t)s->run.range.begin * e;
 		size_t rows = (size_t)(s->run.range.end - s->run.range.begin + s->run.range.head);
-		rc = s->device->ops->download(s->device, hidden + begin, s->run.forward->scratch.trace + begin,
-					      rows * e * sizeof *hidden, err);
+		rc = device_download(s->device, hidden + begin, s->run.forward->scratch.trace + begin,
+				     rows * e * sizeof *hidden, err);
 	}
 	return rc;
 }

@@ -65,7 +65,7 @@ int session_open_on(struct session **out, struct loaded_model *m, int context, s
 	s->model = &m->model;
 	m->n_sessions++;
 	for (int i = 0; i < m->n_parts && m->n_sessions == 1; i++)
-		m->parts[i].device->ops->forget_peak(m->parts[i].device);
+		device_forget_peak(m->parts[i].device);
 	int rc = open_on(s, context, err);
 	if (rc) {
 		session_close(s);
@@ -126,7 +126,7 @@ const char *session_device_name(const struct session *s)
 
 const char *session_head_device_name(const struct session *s)
 {
-	return s->loaded->parts[s->loaded->head_part].device->ops->name;
+	return device_name(s->loaded->parts[s->loaded->head_part].device);
 }
 
 int session_threads(const struct session *s)
@@ -183,8 +183,8 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 	for (int first = 0; out && first < n; first += f->logit_rows) {
 		int rows = n - first < f->logit_rows ? n - first : f->logit_rows;
 		if ((rc = forward_head(f, first, rows, err)) ||
-		    (rc = d->ops->download(d, out + (size_t)first * vocab, f->scratch.logits,
-					   (size_t)rows * vocab * sizeof(float), err)))
+		    (rc = device_download(d, out + (size_t)first * vocab, f->scratch.logits,
+					  (size_t)rows * vocab * sizeof(float), err)))
 			return rc;
 		s->logits_row = rows - 1;
 	}
@@ -331,9 +331,8 @@ int session_logits(struct session *s, const float **logits, struct error *err)
 		return error_set(err, ERROR_INPUT, "no token was run yet: there are no logits");
 	if (!s->logits_on_host) {
 		const struct forward *f = pipeline_head(&s->pipeline);
-		int rc = f->device->ops->download(f->device, s->logits,
-						  f->scratch.logits + (size_t)s->logits_row * vocab,
-						  vocab * sizeof(float), err);
+		int rc = device_download(f->device, s->logits, f->scratch.logits + (size_t)s->logits_row * vocab,
+					 vocab * sizeof(float), err);
 		if (rc)
 			return rc;
 		s->logits_on_host = true;
@@ -391,7 +390,7 @@ int session_evict(struct session *s, struct session_eviction *out, struct error 
 	const struct kv_cache *cache = caches[0];
 	*out = (struct session_eviction){
 		.entries_before = cache->pos - cache->evicted,
-		.memory_before = d->ops->memory(d).used,
+		.memory_before = device_memory(d).used,
 	};
 	int64_t t0 = clock_ns();
 	if (snapkv_observes(s->snapkv)) {
@@ -404,7 +403,7 @@ int session_evict(struct session *s, struct session_eviction *out, struct error 
 		out->us = (double)(clock_ns() - t0) * 1e-3;
 	}
 	out->entries_after = cache->pos - cache->evicted;
-	out->memory_after = d->ops->memory(d).used;
+	out->memory_after = device_memory(d).used;
 	return 0;
 }
 
@@ -424,7 +423,7 @@ struct session_stats session_stats(const struct session *s)
 	struct device *first = m->parts[0].device;
 	struct session_stats stats = {
 		.graph = pipeline_graph_stats(&s->pipeline),
-		.memory = first->ops->memory(first),
+		.memory = device_memory(first),
 		.kv_bytes = pipeline_kv_bytes(&s->pipeline),
 		.decode_weight_bytes = model_decode_bytes(s->model),
 		.crossing_bytes = s->pipeline.crossing_bytes,
@@ -436,7 +435,7 @@ struct session_stats session_stats(const struct session *s)
 		stats.mapped_bytes += part->weights.mapped_bytes;
 		stats.n_narrowed += part->weights.n_narrowed;
 		stats.narrowed_bytes += part->weights.narrowed_bytes;
-		if (part->device->ops->host_memory)
+		if (device_has_host_memory(part->device))
 			stats.host_decode_bytes += model_range_bytes(s->model, &part->range);
 	}
 	return stats;

@@ -104,7 +104,7 @@ int snapkv_open(struct snapkv *s, const struct snapkv_options *o, const struct m
 	if (!total)
 		return 0;
 	void *queries;
-	int rc = d->ops->alloc(d, total * sizeof *s->queries, &queries, err);
+	int rc = device_alloc(d, total * sizeof *s->queries, &queries, err);
 	if (rc) {
 		snapkv_close(s);
 		return error_prefix(err, rc, "SnapKV: queries of a window of %d tokens", o->window);
@@ -122,7 +122,7 @@ int snapkv_open(struct snapkv *s, const struct snapkv_options *o, const struct m
 void snapkv_close(struct snapkv *s)
 {
 	if (s->queries)
-		s->device->ops->free(s->device, s->queries);
+		device_free(s->device, s->queries);
 	free(s->layers);
 	*s = (struct snapkv){0};
 }
@@ -189,7 +189,7 @@ static void ballot_close(struct ballot *b)
 {
 	for (int i = 0; i < b->n; i++)
 		if (b->booths[i].memory)
-			b->booths[i].s->device->ops->free(b->booths[i].s->device, b->booths[i].memory);
+			device_free(b->booths[i].s->device, b->booths[i].memory);
 	free(b->across);
 }
 
@@ -215,8 +215,8 @@ static int ballot_open(struct ballot *b, struct snapkv *s, int n, struct error *
 		o->s = &s[i];
 		if (!s[i].queries)
 			continue; /* no layer of its votes, and none of its caches is thinned out */
-		rc = s[i].device->ops->alloc(s[i].device, (stats + 2 * scores) * sizeof(float) + kept * sizeof(int),
-					     &o->memory, err);
+		rc = device_alloc(s[i].device, (stats + 2 * scores) * sizeof(float) + kept * sizeof(int), &o->memory,
+				  err);
 		if (rc)
 			break;
 		o->stats = o->memory;
@@ -236,8 +236,8 @@ static int ballot_open(struct ballot *b, struct snapkv *s, int n, struct error *
 static int carry(const struct ballot *b, int from, int to, const void *src, void *dst, size_t bytes, struct error *err)
 {
 	struct device *a = b->booths[from].s->device, *z = b->booths[to].s->device;
-	int rc = a->ops->download(a, b->across, src, bytes, err);
-	return rc ? rc : z->ops->upload(z, dst, b->across, bytes, err);
+	int rc = device_download(a, b->across, src, bytes, err);
+	return rc ? rc : device_upload(z, dst, b->across, bytes, err);
 }
 
 /* The votes of a part's layers that read that layer's cache: added to those there are, or the first. */
@@ -344,6 +344,6 @@ int snapkv_evict(struct snapkv *s, struct kv_cache *const *c, int n, struct erro
 	rc = kv_cache_evict(c, n, s->options.budget, s->options.window, elect, &b, err);
 	ballot_close(&b);
 	for (int i = 0; i < n && !rc; i++)
-		rc = s[i].device->ops->synchronize(s[i].device, err);
+		rc = device_synchronize(s[i].device, err);
 	return rc;
 }

@@ -6,12 +6,12 @@
 void token_queue_close(struct token_queue *q)
 {
 	for (int i = 0; i < q->capacity; i++) {
-		q->device->ops->event_destroy(q->device, q->begin[i]);
-		q->device->ops->event_destroy(q->device, q->end[i]);
+		device_event_destroy(q->device, q->begin[i]);
+		device_event_destroy(q->device, q->end[i]);
 	}
 	if (q->device) {
-		q->device->ops->event_destroy(q->device, q->start);
-		q->device->ops->free(q->device, q->kept_on_device);
+		device_event_destroy(q->device, q->start);
+		device_free(q->device, q->kept_on_device);
 	}
 	free(q->begin);
 	free(q->end);
@@ -32,11 +32,11 @@ static int grow(struct token_queue *q, int n, struct error *err)
 	if (!begin || !end)
 		return error_set(err, ERROR_MEMORY, "no memory for the events of %d tokens", n);
 	while (q->capacity < n) {
-		int i = q->capacity, rc = d->ops->event_create(d, &begin[i], err);
+		int i = q->capacity, rc = device_event_create(d, &begin[i], err);
 		if (rc)
 			return rc;
-		if ((rc = d->ops->event_create(d, &end[i], err))) {
-			d->ops->event_destroy(d, begin[i]);
+		if ((rc = device_event_create(d, &end[i], err))) {
+			device_event_destroy(d, begin[i]);
 			return rc;
 		}
 		q->capacity++;
@@ -52,7 +52,7 @@ static int make_room(struct token_queue *q, struct error *err)
 		return 0;
 	if (!q->kept && !(q->kept = malloc(bytes)))
 		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", TOKEN_QUEUE_DEPTH);
-	int rc = q->device->ops->alloc(q->device, bytes, &p, err);
+	int rc = device_alloc(q->device, bytes, &p, err);
 	if (!rc)
 		q->kept_on_device = p;
 	return rc;
@@ -72,15 +72,15 @@ int token_queue_begin(struct token_queue *q, struct pipeline *p, int n, bool kee
 	q->n = 0;
 	q->limit = n;
 	if (!q->start)
-		rc = d->ops->event_create(d, &q->start, err);
+		rc = device_event_create(d, &q->start, err);
 	if (!rc && n > q->capacity)
 		rc = grow(q, n, err);
 	if (!rc && keep)
 		rc = make_room(q, err);
-	if (rc || (rc = pipeline_synchronize(p, err)) || (rc = d->ops->event_record(d, q->start, err)))
+	if (rc || (rc = pipeline_synchronize(p, err)) || (rc = device_event_record(d, q->start, err)))
 		return rc;
 	/* Reached now, also on a device that runs nothing before it is waited for. */
-	return d->ops->event_wait(d, q->start, err);
+	return device_event_wait(d, q->start, err);
 }
 
 int token_queue_add(struct token_queue *q, struct pipeline *p, int token, enum graph_mode mode,
@@ -89,29 +89,29 @@ int token_queue_add(struct token_queue *q, struct pipeline *p, int token, enum g
 	struct device *d = q->device;
 	int i = q->n, rc;
 	assert(i < q->limit);
-	if (i >= TOKEN_QUEUE_DEPTH && (rc = d->ops->event_wait(d, q->end[i - TOKEN_QUEUE_DEPTH], err)))
+	if (i >= TOKEN_QUEUE_DEPTH && (rc = device_event_wait(d, q->end[i - TOKEN_QUEUE_DEPTH], err)))
 		return rc;
 	if ((rc = pipeline_enqueue(p, token, mode, q->begin[i], q->end[i], t, err)))
 		return rc;
 	q->n++;
 	if (!q->keep)
 		return 0;
-	return d->ops->copy(d, q->kept_on_device + (size_t)i * q->n_vocab, pipeline_head(p)->scratch.logits,
-			    q->n_vocab * sizeof *q->kept, err);
+	return device_copy(d, q->kept_on_device + (size_t)i * q->n_vocab, pipeline_head(p)->scratch.logits,
+			   q->n_vocab * sizeof *q->kept, err);
 }
 
 int token_queue_end(struct token_queue *q, struct error *err)
 {
 	struct device *d = q->device;
 	if (!q->keep || !q->n)
-		return d->ops->synchronize(d, err);
-	return d->ops->download(d, q->kept, q->kept_on_device, (size_t)q->n * q->n_vocab * sizeof *q->kept, err);
+		return device_synchronize(d, err);
+	return device_download(d, q->kept, q->kept_on_device, (size_t)q->n * q->n_vocab * sizeof *q->kept, err);
 }
 
 int token_queue_times(struct token_queue *q, int i, double *device_us, double *itl_us, struct error *err)
 {
 	struct device *d = q->device;
 	assert(i >= 0 && i < q->n);
-	int rc = d->ops->event_elapsed(d, q->begin[i], q->end[i], device_us, err);
-	return rc ? rc : d->ops->event_elapsed(d, i ? q->end[i - 1] : q->start, q->end[i], itl_us, err);
+	int rc = device_event_elapsed(d, q->begin[i], q->end[i], device_us, err);
+	return rc ? rc : device_event_elapsed(d, i ? q->end[i - 1] : q->start, q->end[i], itl_us, err);
 }

@@ -40,9 +40,9 @@ static void *reserve(struct loader *l, size_t bytes, void **host)
 		w->allocations = grown;
 		w->cap_allocations = cap;
 	}
-	const struct device_ops *ops = w->device->ops;
 	void *p;
-	l->rc = host ? ops->alloc_mapped(w->device, bytes, &p, host, l->err) : ops->alloc(w->device, bytes, &p, l->err);
+	l->rc = host ? device_alloc_mapped(w->device, bytes, &p, host, l->err)
+		     : device_alloc(w->device, bytes, &p, l->err);
 	if (l->rc)
 		return NULL;
 	w->allocations[w->n_allocations++] = p;
@@ -66,7 +66,7 @@ static const void *place(struct loader *l, const void *bytes, size_t n)
 	}
 	void *p = allocate(l, n);
 	if (p)
-		l->rc = d->ops->upload(d, p, bytes, n, l->err);
+		l->rc = device_upload(d, p, bytes, n, l->err);
 	return p;
 }
 
@@ -98,7 +98,7 @@ static void put(struct loader *l, const struct target *t, size_t offset, const v
 	if (t->host)
 		memcpy(t->host + offset, bytes, n);
 	else
-		l->rc = d->ops->upload(d, t->device + offset, bytes, n, l->err);
+		l->rc = device_upload(d, t->device + offset, bytes, n, l->err);
 }
 
 /* Q8_0 as planes, which devices read in wide aligned loads; see cpu_repack_q8_0. */
@@ -217,7 +217,7 @@ static const float *inverse_frequencies(struct loader *l, double base, int head_
 			double freq = pow(base, -2.0 * j / head_dim);
 			host[j] = (float)(f ? freq / (double)f[j] : freq);
 		}
-		l->rc = l->w->device->ops->upload(l->w->device, out, host, bytes, l->err);
+		l->rc = device_upload(l->w->device, out, host, bytes, l->err);
 	}
 	free(host);
 	return out;
@@ -304,7 +304,7 @@ int weights_open(struct weights *w, const struct model *m, const struct model_ra
 		 const struct weights_on_host *on_host, struct error *err)
 {
 	*w = (struct weights){.device = d};
-	struct loader l = {.w = w, .m = m, .err = err, .host_memory = d->ops->host_memory};
+	struct loader l = {.w = w, .m = m, .err = err, .host_memory = device_has_host_memory(d)};
 	load(&l, r, on_host);
 	if (l.rc) {
 		error_prefix(err, l.rc, "loading %s", m->file.path);
@@ -327,7 +327,7 @@ int weights_measure(struct weights_bytes *out, const struct model *m, const stru
 void weights_close(struct weights *w)
 {
 	for (int i = 0; i < w->n_allocations; i++)
-		w->device->ops->free(w->device, w->allocations[i]);
+		device_free(w->device, w->allocations[i]);
 	free(w->allocations);
 	free(w->layers);
 	*w = (struct weights){0};

@@ -540,7 +540,7 @@ int engine_default_threads(void)
 	if (device_host_open(&d, 0, NULL))
 		return environment_cpus();
 	int n = device_host_threads(d);
-	d->ops->close(d);
+	device_close(d);
 	return n;
 }
 

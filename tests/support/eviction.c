@@ -293,7 +293,7 @@ void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type ca
 	size_t vocab = (size_t)session_model(s)->n_vocab;
 	float *first = malloc(2 * vocab * sizeof *first);
 	assert_non_null(first);
-	size_t opened = d->ops->memory(d).used, kv = session_stats(s).kv_bytes;
+	size_t opened = device_memory(d).used, kv = session_stats(s).kv_bytes;
 	for (int round = 0; round < 3; round++) {
 		eviction_prompt(s, &options, NULL);
 		struct session_eviction v = eviction_evict(s);
@@ -301,7 +301,7 @@ void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type ca
 		size_t given = global_bytes(s, CONTEXT, cache) - global_bytes(s, CONTEXT - PROMPT + 80, cache);
 		assert_true(v.memory_before > opened); /* by the queries */
 		assert_int_equal(v.memory_after, opened - given);
-		assert_int_equal(d->ops->memory(d).used, opened - given);
+		assert_int_equal(device_memory(d).used, opened - given);
 		assert_int_equal(session_stats(s).kv_bytes, kv - given);
 		decode(s, first + (round ? vocab : 0));
 		assert_memory_equal(first, first + (round ? vocab : 0), vocab * sizeof *first);
@@ -309,7 +309,7 @@ void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type ca
 			eviction_prompt(s, NULL, NULL); /* and a whole prompt fits again */
 		OK(session_rewind(s, 0, e));
 		assert_int_equal(session_evicted(s), 0);
-		assert_int_equal(d->ops->memory(d).used, opened);
+		assert_int_equal(device_memory(d).used, opened);
 		assert_int_equal(session_stats(s).kv_bytes, kv);
 	}
 	session_close(s);
@@ -327,7 +327,7 @@ void eviction_survives_no_memory(int model, int n_gpu_layers)
 static void used_by(struct device *const *devices, int n, size_t *used)
 {
 	for (int i = 0; i < n; i++)
-		used[i] = devices[i]->ops->memory(devices[i]).used;
+		used[i] = device_memory(devices[i]).used;
 }
 
 /* Allocations of one device fail. thin: the logits after an eviction, known or not yet. */

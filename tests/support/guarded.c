@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/device/device_ops.h"
+
 enum { DEVICES = 8, MAPPED = 16, ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 static const size_t REGION = (size_t)1 << 30; /* of address space; what is not allocated takes no memory */
 
@@ -68,8 +70,7 @@ static void turn(struct guarded *g, bool open)
 static int guarded_alloc(struct device *d, size_t bytes, void **out, struct error *err)
 {
 	struct guarded *g = guarded(d);
-	*out = NULL;
-	if (device_fault_due(d, DEVICE_FAULT_ALLOC) || bytes > REGION - g->next)
+	if (bytes > REGION - g->next)
 		return error_set(err, ERROR_MEMORY, "guarded device: out of memory: %zu bytes asked", bytes);
 	/* Its size is kept in front of it. */
 	unsigned char *p = g->region + g->next + ALIGNMENT;
@@ -88,12 +89,10 @@ static int guarded_alloc_mapped(struct device *d, size_t bytes, void **out, void
 {
 	struct guarded *g = guarded(d);
 	int i = 0, file = -1;
-	*out = *host = NULL;
 	while (i < MAPPED && g->mapped[i].here)
 		i++;
 	struct mapped m = {.bytes = pages(bytes)};
-	if (i == MAPPED || device_fault_due(d, DEVICE_FAULT_ALLOC) || (file = memfd_create("mapped", 0)) < 0 ||
-	    ftruncate(file, (off_t)m.bytes))
+	if (i == MAPPED || (file = memfd_create("mapped", 0)) < 0 || ftruncate(file, (off_t)m.bytes))
 		return error_set(err, ERROR_MEMORY, "guarded device: out of memory: %zu mapped bytes asked", bytes);
 	m.here = mmap(NULL, m.bytes, PROT_NONE, MAP_SHARED, file, 0);
 	m.host = mmap(NULL, m.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -110,8 +109,6 @@ static void guarded_free(struct device *d, void *p)
 {
 	struct guarded *g = guarded(d);
 	unsigned char *at = p;
-	if (!p)
-		return;
 	turn(g, true);
 	g->host->synchronize(d, NULL);
 	turn(g, false);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_ops.h"
 #include "kernels/cpu/cpu.h"
 
 /* The queries of one layer's chunk. */

@@ -65,8 +65,8 @@ void pair_close(struct pair *p)
 {
 	int wrong = p->wrong, cases = p->cases;
 	print_message("%d cases, worst difference %.2g of what is allowed: %s\n", cases, p->worst, p->worst_what);
-	p->gpu->ops->close(p->gpu);
-	p->host->ops->close(p->host);
+	device_close(p->gpu);
+	device_close(p->host);
 	free(p);
 	if (wrong)
 		fail_msg("%d of %d cases wrong", wrong, cases);
@@ -102,7 +102,7 @@ static void buffers_free(struct pair *p)
 		free(b->before);
 		free(b->got);
 		free(b->magnitude);
-		p->gpu->ops->free(p->gpu, b->on_gpu);
+		device_free(p->gpu, b->on_gpu);
 	}
 	p->n_buffers = 0;
 }
@@ -322,14 +322,13 @@ static void give_up(const struct pair *p, const struct error *err)
 static void upload(struct pair *p, bool only_written)
 {
 	struct error err = {""};
-	const struct device_ops *ops = p->gpu->ops;
 	for (int i = 0; i < p->n_buffers; i++) {
 		struct buffer *b = &p->buffers[i];
 		if (only_written && b->role == PAIR_INPUT)
 			continue;
-		if (!b->on_gpu && ops->alloc(p->gpu, b->bytes, &b->on_gpu, &err))
+		if (!b->on_gpu && device_alloc(p->gpu, b->bytes, &b->on_gpu, &err))
 			give_up(p, &err);
-		if (ops->upload(p->gpu, b->on_gpu, b->before ? b->before : b->block, b->bytes, &err))
+		if (device_upload(p->gpu, b->on_gpu, b->before ? b->before : b->block, b->bytes, &err))
 			give_up(p, &err);
 	}
 }
@@ -342,7 +341,7 @@ static void download(struct pair *p)
 		if (!b->got)
 			b->got = malloc(b->bytes);
 		assert_non_null(b->got);
-		if (p->gpu->ops->download(p->gpu, b->got, b->on_gpu, b->bytes, &err))
+		if (device_download(p->gpu, b->got, b->on_gpu, b->bytes, &err))
 			give_up(p, &err);
 	}
 }
@@ -350,10 +349,10 @@ static void download(struct pair *p)
 static int launch_first(struct pair *p, enum kernel k, const void *params, struct error *err)
 {
 	if (!p->on_host)
-		return p->gpu->ops->launch(p->gpu, k, params, err);
+		return device_launch(p->gpu, k, params, err);
 	cpu_isa_force(CPU_ISA_PORTABLE); /* sums in another order */
-	int rc = p->gpu->ops->launch(p->gpu, k, params, err);
-	rc = rc ? rc : p->gpu->ops->synchronize(p->gpu, err);
+	int rc = device_launch(p->gpu, k, params, err);
+	rc = rc ? rc : device_synchronize(p->gpu, err);
 	cpu_isa_force(cpu_isa_best());
 	return rc;
 }
@@ -430,8 +429,7 @@ void pair_run(struct pair *p, enum kernel k, const void *params, const void *on_
 	upload(p, false);
 	p->right = launch_on_gpu(p, k, params);
 	struct error err = {""};
-	if (p->host->ops->launch(p->host, k, on_host ? on_host : params, &err) ||
-	    p->host->ops->synchronize(p->host, &err))
+	if (device_launch(p->host, k, on_host ? on_host : params, &err) || device_synchronize(p->host, &err))
 		give_up(p, &err);
 }
 

@@ -42,7 +42,7 @@ static void *allocate(struct device *d, size_t bytes)
 {
 	struct error err;
 	void *p;
-	if (d->ops->alloc(d, bytes, &p, &err))
+	if (device_alloc(d, bytes, &p, &err))
 		fail_msg("%s", err.text);
 	return p;
 }
@@ -61,12 +61,12 @@ static void test_upload_and_download(void **state)
 	char *p = allocate(d, most + 1);
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		memset(to, 0xa5, most);
-		OK(d->ops->upload(d, p + 1, from, sizes[i], e));
-		OK(d->ops->download(d, to, p + 1, sizes[i], e));
+		OK(device_upload(d, p + 1, from, sizes[i], e));
+		OK(device_download(d, to, p + 1, sizes[i], e));
 		assert_memory_equal(from, to, sizes[i]);
 	}
-	d->ops->free(d, p);
-	d->ops->close(d);
+	device_free(d, p);
+	device_close(d);
 	free(from);
 	free(to);
 }
@@ -80,20 +80,20 @@ static void test_queued_sends_keep_their_bytes(void **state)
 	struct step *to = allocate(d, sizeof *to), *log = allocate(d, SENDS * sizeof *log);
 	for (int i = 0; i < SENDS; i++) {
 		struct step s = {.token = i, .pos = 3 * i, .evicted = -i};
-		OK(d->ops->send(d, to, &s, sizeof s, e));
-		OK(d->ops->copy(d, log + i, to, sizeof s, e));
+		OK(device_send(d, to, &s, sizeof s, e));
+		OK(device_copy(d, log + i, to, sizeof s, e));
 		memset(&s, 0xff, sizeof s);
 	}
 	struct step *got = malloc(SENDS * sizeof *got);
-	OK(d->ops->download(d, got, log, SENDS * sizeof *got, e));
+	OK(device_download(d, got, log, SENDS * sizeof *got, e));
 	for (int i = 0; i < SENDS; i++)
 		assert_true(got[i].token == i && got[i].pos == 3 * i && got[i].evicted == -i);
 	assert_int_equal(d->counters.api_launches, 2 * SENDS);
 	assert_int_equal(d->counters.copies, 2 * SENDS);
 	free(got);
-	d->ops->free(d, to);
-	d->ops->free(d, log);
-	d->ops->close(d);
+	device_free(d, to);
+	device_free(d, log);
+	device_close(d);
 }
 
 static void test_out_of_memory_is_clean(void **state)
@@ -102,15 +102,15 @@ static void test_out_of_memory_is_clean(void **state)
 	struct device *d = open_device();
 	struct error err;
 	void *p;
-	assert_int_equal(d->ops->alloc(d, (size_t)1 << 50, &p, &err), ERROR_MEMORY);
+	assert_int_equal(device_alloc(d, (size_t)1 << 50, &p, &err), ERROR_MEMORY);
 	assert_null(p);
 	assert_non_null(strstr(err.text, "1125899906842624 bytes asked"));
 	assert_non_null(strstr(err.text, "free"));
-	assert_int_equal(d->ops->memory(d).used, 0);
+	assert_int_equal(device_memory(d).used, 0);
 	p = allocate(d, 1 << 20); /* and the device still works */
-	assert_int_equal(d->ops->memory(d).used, 1 << 20);
-	d->ops->free(d, p);
-	d->ops->close(d);
+	assert_int_equal(device_memory(d).used, 1 << 20);
+	device_free(d, p);
+	device_close(d);
 }
 
 static void test_mapped_memory_is_read_by_kernels(void **state)
@@ -118,18 +118,18 @@ static void test_mapped_memory_is_read_by_kernels(void **state)
 	(void)state;
 	struct device *d = open_device();
 	void *x, *host;
-	OK(d->ops->alloc_mapped(d, N * sizeof(float), &x, &host, e));
+	OK(device_alloc_mapped(d, N * sizeof(float), &x, &host, e));
 	float *y = allocate(d, N * sizeof *y), got[N], *values = host;
 	for (int i = 0; i < N; i++)
 		values[i] = (float)i;
 	const struct add_params p = {.a = x, .b = x, .y = y, .n = N, .scale = 0.5f};
-	OK(d->ops->launch(d, KERNEL_add, &p, e));
-	OK(d->ops->download(d, got, y, sizeof got, e));
+	OK(device_launch(d, KERNEL_add, &p, e));
+	OK(device_download(d, got, y, sizeof got, e));
 	for (int i = 0; i < N; i++)
 		assert_true(got[i] == (float)i);
-	d->ops->free(d, x);
-	d->ops->free(d, y);
-	d->ops->close(d);
+	device_free(d, x);
+	device_free(d, y);
+	device_close(d);
 }
 
 /* ---- graphs: y = (x + x) * scale, z = y (copy), y = (y + x) * 1 ---- */
@@ -162,23 +162,23 @@ static struct chain open_chain(void)
 	float x[N];
 	for (int i = 0; i < N; i++)
 		x[i] = (float)i;
-	OK(c.d->ops->upload(c.d, c.x, x, sizeof x, e));
+	OK(device_upload(c.d, c.x, x, sizeof x, e));
 	return c;
 }
 
 static void close_chain(struct chain *c)
 {
-	c->d->ops->free(c->d, c->x);
-	c->d->ops->free(c->d, c->y);
-	c->d->ops->free(c->d, c->z);
-	c->d->ops->close(c->d);
+	device_free(c->d, c->x);
+	device_free(c->d, c->y);
+	device_free(c->d, c->z);
+	device_close(c->d);
 }
 
 static void expect_chain(const struct chain *c, float scale)
 {
 	float y[N], z[N];
-	OK(c->d->ops->download(c->d, y, c->y, sizeof y, e));
-	OK(c->d->ops->download(c->d, z, c->z, sizeof z, e));
+	OK(device_download(c->d, y, c->y, sizeof y, e));
+	OK(device_download(c->d, z, c->z, sizeof z, e));
 	for (int i = 0; i < N; i++) {
 		if (z[i] != 2 * (float)i * scale || y[i] != z[i] + (float)i)
 			fail_msg("value %d with scale %g: y %g, z %g", i, (double)scale, (double)y[i], (double)z[i]);
@@ -188,9 +188,9 @@ static void expect_chain(const struct chain *c, float scale)
 static struct device_graph *record(const struct chain *c, float scale)
 {
 	struct device_graph *g;
-	OK(c->d->ops->capture_begin(c->d, e));
+	OK(device_capture_begin(c->d, e));
 	OK(emit(c, scale, e));
-	OK(c->d->ops->capture_end(c->d, &g, e));
+	OK(device_capture_end(c->d, &g, e));
 	return g;
 }
 
@@ -199,20 +199,19 @@ static void test_graph_replays_and_takes_new_params(void **state)
 	(void)state;
 	struct chain c = open_chain();
 	struct device *d = c.d;
-	const struct device_ops *ops = d->ops;
 	struct device_exec *x;
 	struct device_graph *g = record(&c, 1);
 	assert_int_equal(d->counters.kernels + d->counters.api_launches, 0); /* recorded is not run */
 	int kernel;
-	assert_int_equal(ops->graph_nodes(g), 3);
-	const struct add_params *p = ops->graph_node(g, 0, &kernel), want = first_add(&c, 1);
+	assert_int_equal(device_graph_nodes(d, g), 3);
+	const struct add_params *p = device_graph_node(d, g, 0, &kernel), want = first_add(&c, 1);
 	assert_int_equal(kernel, KERNEL_add);
 	assert_memory_equal(p, &want, sizeof want);
-	ops->graph_node(g, 1, &kernel);
+	device_graph_node(d, g, 1, &kernel);
 	assert_int_equal(kernel, -1);
-	OK(ops->instantiate(d, g, &x, e));
-	OK(ops->exec_upload(d, x, e));
-	OK(ops->replay(d, x, e));
+	OK(device_instantiate(d, g, &x, e));
+	OK(device_exec_upload(d, x, e));
+	OK(device_replay(d, x, e));
 	expect_chain(&c, 1);
 	assert_int_equal(d->counters.api_launches, 1);
 	assert_int_equal(d->counters.kernels, 2);
@@ -220,21 +219,21 @@ static void test_graph_replays_and_takes_new_params(void **state)
 	/* Queued replays keep the params they were enqueued with. */
 	for (int i = 2; i < 50; i++) {
 		struct add_params new = first_add(&c, (float)i);
-		OK(ops->exec_set_params(d, x, 0, &new, e));
-		OK(ops->replay(d, x, e));
+		OK(device_exec_set_params(d, x, 0, &new, e));
+		OK(device_replay(d, x, e));
 	}
 	expect_chain(&c, 49);
 	assert_int_equal(d->counters.node_updates, 48);
 	struct error err;
-	assert_int_equal(ops->exec_set_params(d, x, 1, &want, &err), ERROR_DEVICE);
+	assert_int_equal(device_exec_set_params(d, x, 1, &want, &err), ERROR_DEVICE);
 	/* An update from another graph of the same shape; that graph may go at once. */
 	struct device_graph *other = record(&c, 7);
-	OK(ops->exec_update(d, x, other, e));
-	ops->graph_destroy(d, other);
-	OK(ops->replay(d, x, e));
+	OK(device_exec_update(d, x, other, e));
+	device_graph_destroy(d, other);
+	OK(device_replay(d, x, e));
 	expect_chain(&c, 7);
-	ops->exec_destroy(d, x);
-	ops->graph_destroy(d, g);
+	device_exec_destroy(d, x);
+	device_graph_destroy(d, g);
 	close_chain(&c);
 }
 
@@ -242,19 +241,18 @@ static void test_update_of_another_topology_is_refused(void **state)
 {
 	(void)state;
 	struct chain c = open_chain();
-	const struct device_ops *ops = c.d->ops;
 	struct device_graph *g = record(&c, 1), *longer;
 	struct device_exec *x;
 	struct error err;
-	OK(ops->instantiate(c.d, g, &x, e));
-	OK(ops->capture_begin(c.d, e));
+	OK(device_instantiate(c.d, g, &x, e));
+	OK(device_capture_begin(c.d, e));
 	OK(emit(&c, 1, e));
 	OK(emit(&c, 1, e));
-	OK(ops->capture_end(c.d, &longer, e));
-	assert_int_equal(ops->exec_update(c.d, x, longer, &err), ERROR_UNSUPPORTED);
-	ops->exec_destroy(c.d, x);
-	ops->graph_destroy(c.d, longer);
-	ops->graph_destroy(c.d, g);
+	OK(device_capture_end(c.d, &longer, e));
+	assert_int_equal(device_exec_update(c.d, x, longer, &err), ERROR_UNSUPPORTED);
+	device_exec_destroy(c.d, x);
+	device_graph_destroy(c.d, longer);
+	device_graph_destroy(c.d, g);
 	close_chain(&c);
 }
 
@@ -264,36 +262,35 @@ static void test_refusals_and_faults(void **state)
 	(void)state;
 	struct chain c = open_chain();
 	struct device *d = c.d;
-	const struct device_ops *ops = d->ops;
 	struct device_graph *g;
 	struct device_event *event;
 	struct error err;
 	void *p;
 	float x[4] = {0};
 	for (int i = 0; i < 7; i++) {
-		OK(ops->capture_begin(d, e));
+		OK(device_capture_begin(d, e));
 		OK(emit(&c, 1, e));
-		int rc = i == 0   ? ops->alloc(d, 64, &p, &err)
-			 : i == 1 ? ops->synchronize(d, &err)
-			 : i == 2 ? ops->upload(d, c.x, x, sizeof x, &err)
-			 : i == 3 ? ops->download(d, x, c.x, sizeof x, &err)
-			 : i == 4 ? ops->send(d, c.x, x, sizeof x, &err)
-			 : i == 5 ? ops->event_create(d, &event, &err)
-				  : ops->capture_begin(d, &err);
+		int rc = i == 0   ? device_alloc(d, 64, &p, &err)
+			 : i == 1 ? device_synchronize(d, &err)
+			 : i == 2 ? device_upload(d, c.x, x, sizeof x, &err)
+			 : i == 3 ? device_download(d, x, c.x, sizeof x, &err)
+			 : i == 4 ? device_send(d, c.x, x, sizeof x, &err)
+			 : i == 5 ? device_event_create(d, &event, &err)
+				  : device_capture_begin(d, &err);
 		assert_int_equal(rc, ERROR_DEVICE);
-		assert_int_equal(ops->capture_end(d, &g, &err), ERROR_DEVICE);
+		assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
 		assert_null(g);
 		assert_non_null(strstr(err.text, "not allowed while capturing"));
 		OK(emit(&c, (float)i, e));
 		expect_chain(&c, (float)i);
 	}
-	OK(ops->capture_begin(d, e));
-	ops->capture_abort(d);
-	ops->capture_abort(d);
+	OK(device_capture_begin(d, e));
+	device_capture_abort(d);
+	device_capture_abort(d);
 	device_fail(d, DEVICE_FAULT_CAPTURE_END, 0, 1);
-	OK(ops->capture_begin(d, e));
-	assert_int_equal(ops->capture_end(d, &g, &err), ERROR_DEVICE);
-	assert_int_equal(ops->capture_end(d, &g, &err), ERROR_DEVICE); /* none is open */
+	OK(device_capture_begin(d, e));
+	assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
+	assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE); /* none is open */
 	OK(emit(&c, 3, e));
 	expect_chain(&c, 3);
 	close_chain(&c);
@@ -303,21 +300,20 @@ static void test_captures_leak_nothing(void **state)
 {
 	(void)state;
 	struct chain c = open_chain();
-	const struct device_ops *ops = c.d->ops;
 	size_t before = 0;
 	for (int i = 0; i < 1020; i++) {
 		struct device_exec *x;
 		struct device_graph *g = record(&c, 2);
-		OK(ops->instantiate(c.d, g, &x, e));
-		OK(ops->exec_upload(c.d, x, e));
-		OK(ops->replay(c.d, x, e));
-		OK(ops->synchronize(c.d, e));
-		ops->exec_destroy(c.d, x);
-		ops->graph_destroy(c.d, g);
+		OK(device_instantiate(c.d, g, &x, e));
+		OK(device_exec_upload(c.d, x, e));
+		OK(device_replay(c.d, x, e));
+		OK(device_synchronize(c.d, e));
+		device_exec_destroy(c.d, x);
+		device_graph_destroy(c.d, g);
 		if (i == 19) /* the driver's own pools have their size by now */
-			before = ops->memory(c.d).free;
+			before = device_memory(c.d).free;
 	}
-	size_t after = ops->memory(c.d).free;
+	size_t after = device_memory(c.d).free;
 	print_message("device memory free before and after 1000 captures: %zu, %zu\n", before, after);
 	assert_true(after >= before);
 	close_chain(&c);
@@ -327,23 +323,22 @@ static void test_events(void **state)
 {
 	(void)state;
 	struct chain c = open_chain();
-	const struct device_ops *ops = c.d->ops;
 	struct device_event *from, *to;
 	struct error err;
 	double us = -1;
-	OK(ops->event_create(c.d, &from, e));
-	OK(ops->event_create(c.d, &to, e));
-	assert_int_equal(ops->event_elapsed(c.d, from, to, &us, &err), ERROR_DEVICE);
-	OK(ops->event_record(c.d, from, e));
+	OK(device_event_create(c.d, &from, e));
+	OK(device_event_create(c.d, &to, e));
+	assert_int_equal(device_event_elapsed(c.d, from, to, &us, &err), ERROR_DEVICE);
+	OK(device_event_record(c.d, from, e));
 	for (int i = 0; i < 1000; i++)
 		OK(emit(&c, 1, e));
-	OK(ops->event_record(c.d, to, e));
-	OK(ops->synchronize(c.d, e));
-	OK(ops->event_elapsed(c.d, from, to, &us, e));
+	OK(device_event_record(c.d, to, e));
+	OK(device_synchronize(c.d, e));
+	OK(device_event_elapsed(c.d, from, to, &us, e));
 	print_message("1000 times two kernels and a copy: %.0f us\n", us);
 	assert_true(us > 500 && us < 1e6);
-	ops->event_destroy(c.d, from);
-	ops->event_destroy(c.d, to);
+	device_event_destroy(c.d, from);
+	device_event_destroy(c.d, to);
 	close_chain(&c);
 }
 
@@ -569,12 +564,12 @@ static void test_gemm_rate(void **state)
 		};
 		struct device *d;
 		OK(device_cuda_open(&d, &o, e));
-		struct device_memory before = d->ops->memory(d);
+		struct device_memory before = device_memory(d);
 		rates[p] = device_cuda_gemm_rate(d, 4096, 8192, 512);
 		/* Wider than the scratch: in blocks. */
 		assert_true(device_cuda_gemm_rate(d, 4096, 20000, 512) > 0.2 * rates[p]);
-		assert_int_equal(d->ops->memory(d).used, before.used);
-		d->ops->close(d);
+		assert_int_equal(device_memory(d).used, before.used);
+		device_close(d);
 		print_message("products in %s: %.1f TFLOP/s\n", prefill_precision_name(p ? PREFILL_F32 : PREFILL_BF16),
 			      rates[p] / 1e12);
 	}
@@ -583,7 +578,7 @@ static void test_gemm_rate(void **state)
 	/* Without a prompt's scratch there is nothing to measure. */
 	struct device *d = open_device();
 	assert_true(device_cuda_gemm_rate(d, 64, 64, 1) < 0);
-	d->ops->close(d);
+	device_close(d);
 }
 
 int main(int argc, char **argv)

@@ -24,7 +24,7 @@ static int setup(void **state)
 	float **all[] = {&f->a, &f->b, &f->y};
 	for (int i = 0; i < 3; i++) {
 		void *p;
-		assert_int_equal(f->d->ops->alloc(f->d, N * sizeof(float), &p, NULL), 0);
+		assert_int_equal(device_alloc(f->d, N * sizeof(float), &p, NULL), 0);
 		*all[i] = p;
 		for (int j = 0; j < N; j++)
 			(*all[i])[j] = (float)(i == 2 ? -1 : (i + 1) * (j + 1));
@@ -36,7 +36,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	f->d->ops->close(f->d);
+	device_close(f->d);
 	free(f);
 	return 0;
 }
@@ -49,12 +49,12 @@ static struct add_params add(const struct fixture *f, float scale)
 static void launch_add(const struct fixture *f, float scale)
 {
 	struct add_params p = add(f, scale);
-	assert_int_equal(f->d->ops->launch(f->d, KERNEL_add, &p, NULL), 0);
+	assert_int_equal(device_launch(f->d, KERNEL_add, &p, NULL), 0);
 }
 
 static void sync_expect(const struct fixture *f, float factor)
 {
-	assert_int_equal(f->d->ops->synchronize(f->d, NULL), 0);
+	assert_int_equal(device_synchronize(f->d, NULL), 0);
 	for (int j = 0; j < N; j++)
 		assert_float_equal(f->y[j], factor * (float)(j + 1), 0);
 }
@@ -62,9 +62,9 @@ static void sync_expect(const struct fixture *f, float factor)
 static struct device_graph *capture_add(const struct fixture *f, float scale)
 {
 	struct device_graph *g;
-	assert_int_equal(f->d->ops->capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, NULL), 0);
 	launch_add(f, scale);
-	assert_int_equal(f->d->ops->capture_end(f->d, &g, NULL), 0);
+	assert_int_equal(device_capture_end(f->d, &g, NULL), 0);
 	return g;
 }
 
@@ -83,11 +83,11 @@ static void test_params_and_sent_bytes_are_copied_at_the_call(void **state)
 	struct fixture *f = *state;
 	struct add_params p = add(f, 1);
 	float sent[N] = {10, 10, 10, 10, 10, 10, 10, 10};
-	assert_int_equal(f->d->ops->send(f->d, f->a, sent, sizeof sent, NULL), 0);
-	assert_int_equal(f->d->ops->launch(f->d, KERNEL_add, &p, NULL), 0);
+	assert_int_equal(device_send(f->d, f->a, sent, sizeof sent, NULL), 0);
+	assert_int_equal(device_launch(f->d, KERNEL_add, &p, NULL), 0);
 	p.scale = 100;
 	memset(sent, 0, sizeof sent);
-	assert_int_equal(f->d->ops->synchronize(f->d, NULL), 0);
+	assert_int_equal(device_synchronize(f->d, NULL), 0);
 	for (int j = 0; j < N; j++)
 		assert_float_equal(f->y[j], 10 + 2 * (j + 1), 0);
 	assert_int_equal(f->d->counters.copies, 1);
@@ -98,7 +98,7 @@ static void test_work_runs_in_order(void **state)
 {
 	struct fixture *f = *state;
 	launch_add(f, 1); /* y = 3 (j + 1) */
-	assert_int_equal(f->d->ops->copy(f->d, f->a, f->y, N * sizeof(float), NULL), 0);
+	assert_int_equal(device_copy(f->d, f->a, f->y, N * sizeof(float), NULL), 0);
 	launch_add(f, 1); /* y = 3 (j + 1) + 2 (j + 1) */
 	sync_expect(f, 5);
 }
@@ -108,24 +108,24 @@ static void test_capture_records_and_does_not_run(void **state)
 	struct fixture *f = *state;
 	struct device_graph *g = capture_add(f, 1);
 	struct device_exec *x;
-	assert_int_equal(f->d->ops->synchronize(f->d, NULL), 0);
+	assert_int_equal(device_synchronize(f->d, NULL), 0);
 	assert_float_equal(f->y[0], -1, 0);
 	assert_int_equal(f->d->counters.api_launches, 0);
-	assert_int_equal(f->d->ops->graph_nodes(g), 1);
+	assert_int_equal(device_graph_nodes(f->d, g), 1);
 	int kernel;
-	const struct add_params *p = f->d->ops->graph_node(g, 0, &kernel);
+	const struct add_params *p = device_graph_node(f->d, g, 0, &kernel);
 	assert_int_equal(kernel, KERNEL_add);
 	assert_ptr_equal(p->y, f->y);
 
-	assert_int_equal(f->d->ops->instantiate(f->d, g, &x, NULL), 0);
-	assert_int_equal(f->d->ops->exec_upload(f->d, x, NULL), 0);
+	assert_int_equal(device_instantiate(f->d, g, &x, NULL), 0);
+	assert_int_equal(device_exec_upload(f->d, x, NULL), 0);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(f->d->ops->replay(f->d, x, NULL), 0);
+		assert_int_equal(device_replay(f->d, x, NULL), 0);
 	sync_expect(f, 3);
 	assert_int_equal(f->d->counters.api_launches, 2);
 	assert_int_equal(f->d->counters.kernels, 2);
-	f->d->ops->exec_destroy(f->d, x);
-	f->d->ops->graph_destroy(f->d, g);
+	device_exec_destroy(f->d, x);
+	device_graph_destroy(f->d, g);
 }
 
 /* A replay that is already in the stream keeps the params that it was enqueued with. */
@@ -134,42 +134,42 @@ static void test_updates_touch_only_later_replays(void **state)
 	struct fixture *f = *state;
 	struct device_graph *g = capture_add(f, 1), *other = capture_add(f, 10);
 	struct device_exec *x;
-	assert_int_equal(f->d->ops->instantiate(f->d, g, &x, NULL), 0);
+	assert_int_equal(device_instantiate(f->d, g, &x, NULL), 0);
 	struct add_params p = add(f, 2);
-	assert_int_equal(f->d->ops->replay(f->d, x, NULL), 0);
-	assert_int_equal(f->d->ops->exec_set_params(f->d, x, 0, &p, NULL), 0);
+	assert_int_equal(device_replay(f->d, x, NULL), 0);
+	assert_int_equal(device_exec_set_params(f->d, x, 0, &p, NULL), 0);
 	assert_float_equal(f->y[0], 3, 0); /* the queued one ran as it was */
-	assert_int_equal(f->d->ops->replay(f->d, x, NULL), 0);
+	assert_int_equal(device_replay(f->d, x, NULL), 0);
 	sync_expect(f, 6);
 	assert_int_equal(f->d->counters.node_updates, 1);
-	assert_int_equal(f->d->ops->replay(f->d, x, NULL), 0);
-	assert_int_equal(f->d->ops->exec_update(f->d, x, other, NULL), 0);
+	assert_int_equal(device_replay(f->d, x, NULL), 0);
+	assert_int_equal(device_exec_update(f->d, x, other, NULL), 0);
 	assert_float_equal(f->y[0], 6, 0);
-	assert_int_equal(f->d->ops->replay(f->d, x, NULL), 0);
+	assert_int_equal(device_replay(f->d, x, NULL), 0);
 	sync_expect(f, 30);
 	struct error err;
-	assert_int_equal(f->d->ops->exec_set_params(f->d, x, 1, &p, &err), ERROR_DEVICE);
-	f->d->ops->exec_destroy(f->d, x);
-	f->d->ops->graph_destroy(f->d, g);
-	f->d->ops->graph_destroy(f->d, other);
+	assert_int_equal(device_exec_set_params(f->d, x, 1, &p, &err), ERROR_DEVICE);
+	device_exec_destroy(f->d, x);
+	device_graph_destroy(f->d, g);
+	device_graph_destroy(f->d, other);
 }
 
 static void test_update_refuses_another_topology(void **state)
 {
 	struct fixture *f = *state;
 	struct device_graph *g = capture_add(f, 1), *longer;
-	assert_int_equal(f->d->ops->capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, NULL), 0);
 	launch_add(f, 1);
 	launch_add(f, 1);
-	assert_int_equal(f->d->ops->capture_end(f->d, &longer, NULL), 0);
+	assert_int_equal(device_capture_end(f->d, &longer, NULL), 0);
 	struct device_exec *x;
-	assert_int_equal(f->d->ops->instantiate(f->d, g, &x, NULL), 0);
-	assert_int_equal(f->d->ops->exec_update(f->d, x, longer, NULL), ERROR_UNSUPPORTED);
-	assert_int_equal(f->d->ops->replay(f->d, x, NULL), 0); /* unharmed */
+	assert_int_equal(device_instantiate(f->d, g, &x, NULL), 0);
+	assert_int_equal(device_exec_update(f->d, x, longer, NULL), ERROR_UNSUPPORTED);
+	assert_int_equal(device_replay(f->d, x, NULL), 0); /* unharmed */
 	sync_expect(f, 3);
-	f->d->ops->exec_destroy(f->d, x);
-	f->d->ops->graph_destroy(f->d, g);
-	f->d->ops->graph_destroy(f->d, longer);
+	device_exec_destroy(f->d, x);
+	device_graph_destroy(f->d, g);
+	device_graph_destroy(f->d, longer);
 }
 
 static void test_capture_refuses_what_cuda_refuses(void **state)
@@ -182,37 +182,37 @@ static void test_capture_refuses_what_cuda_refuses(void **state)
 		struct device_event *e;
 		void *p;
 		float bytes[2] = {0};
-		assert_int_equal(d->ops->capture_begin(d, NULL), 0);
+		assert_int_equal(device_capture_begin(d, NULL), 0);
 		launch_add(f, 1);
 		int rc = 0;
 		switch (what) {
 		case 0:
-			rc = d->ops->alloc(d, 64, &p, &err);
+			rc = device_alloc(d, 64, &p, &err);
 			break;
 		case 1:
-			rc = d->ops->synchronize(d, &err);
+			rc = device_synchronize(d, &err);
 			break;
 		case 2:
-			rc = d->ops->upload(d, f->a, bytes, sizeof bytes, &err);
+			rc = device_upload(d, f->a, bytes, sizeof bytes, &err);
 			break;
 		case 3:
-			rc = d->ops->download(d, bytes, f->a, sizeof bytes, &err);
+			rc = device_download(d, bytes, f->a, sizeof bytes, &err);
 			break;
 		case 4:
-			rc = d->ops->send(d, f->a, bytes, sizeof bytes, &err);
+			rc = device_send(d, f->a, bytes, sizeof bytes, &err);
 			break;
 		case 5:
-			rc = d->ops->event_create(d, &e, &err);
+			rc = device_event_create(d, &e, &err);
 			break;
 		case 6:
-			d->ops->free(d, f->b); /* says nothing; the capture fails, and b must live on */
+			device_free(d, f->b); /* says nothing; the capture fails, and b must live on */
 			rc = ERROR_DEVICE;
 			snprintf(err.text, sizeof err.text, "free while capturing");
 			break;
 		}
 		assert_int_equal(rc, ERROR_DEVICE);
 		assert_non_null(strstr(err.text, "capturing"));
-		assert_int_equal(d->ops->capture_end(d, &g, &err), ERROR_DEVICE);
+		assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
 		assert_null(g);
 	}
 	launch_add(f, 1);
@@ -225,45 +225,45 @@ static void test_events(void **state)
 	struct device *d = f->d;
 	struct device_event *a, *b;
 	double us = -1;
-	assert_int_equal(d->ops->event_create(d, &a, NULL), 0);
-	assert_int_equal(d->ops->event_create(d, &b, NULL), 0);
-	assert_int_equal(d->ops->event_record(d, a, NULL), 0);
+	assert_int_equal(device_event_create(d, &a, NULL), 0);
+	assert_int_equal(device_event_create(d, &b, NULL), 0);
+	assert_int_equal(device_event_record(d, a, NULL), 0);
 	launch_add(f, 1);
-	assert_int_equal(d->ops->event_record(d, b, NULL), 0);
-	assert_int_equal(d->ops->event_elapsed(d, a, b, &us, NULL), ERROR_DEVICE);
-	assert_int_equal(d->ops->synchronize(d, NULL), 0);
-	assert_int_equal(d->ops->event_elapsed(d, a, b, &us, NULL), 0);
+	assert_int_equal(device_event_record(d, b, NULL), 0);
+	assert_int_equal(device_event_elapsed(d, a, b, &us, NULL), ERROR_DEVICE);
+	assert_int_equal(device_synchronize(d, NULL), 0);
+	assert_int_equal(device_event_elapsed(d, a, b, &us, NULL), 0);
 	assert_true(us > 0 && us < 1e6);
-	d->ops->event_destroy(d, a);
-	d->ops->event_destroy(d, b);
+	device_event_destroy(d, a);
+	device_event_destroy(d, b);
 }
 
 static void test_memory_is_counted(void **state)
 {
 	struct fixture *f = *state;
 	struct device *d = f->d;
-	size_t base = d->ops->memory(d).used;
+	size_t base = device_memory(d).used;
 	void *p, *q;
 	assert_int_equal(base, 3 * N * sizeof(float));
-	assert_int_equal(d->ops->alloc(d, 5 << 20, &p, NULL), 0);
+	assert_int_equal(device_alloc(d, 5 << 20, &p, NULL), 0);
 	assert_int_equal((uintptr_t)p % 64, 0);
-	assert_int_equal(d->ops->alloc(d, 100, &q, NULL), 0);
+	assert_int_equal(device_alloc(d, 100, &q, NULL), 0);
 	assert_int_equal((uintptr_t)q % 64, 0);
-	assert_int_equal(d->ops->memory(d).used, base + (5 << 20) + 100);
-	d->ops->free(d, p);
-	d->ops->free(d, q);
-	assert_int_equal(d->ops->memory(d).used, base);
-	assert_int_equal(d->ops->memory(d).peak, base + (5 << 20) + 100);
+	assert_int_equal(device_memory(d).used, base + (5 << 20) + 100);
+	device_free(d, p);
+	device_free(d, q);
+	assert_int_equal(device_memory(d).used, base);
+	assert_int_equal(device_memory(d).peak, base + (5 << 20) + 100);
 
 	struct error err;
-	assert_int_equal(d->ops->alloc(d, (size_t)1 << 60, &p, &err), ERROR_MEMORY);
+	assert_int_equal(device_alloc(d, (size_t)1 << 60, &p, &err), ERROR_MEMORY);
 	assert_non_null(strstr(err.text, "1152921504606846976 bytes asked"));
 	assert_null(p);
 	device_fail(d, DEVICE_FAULT_ALLOC, 1, 1);
-	assert_int_equal(d->ops->alloc(d, 64, &p, NULL), 0);
-	d->ops->free(d, p);
-	assert_int_equal(d->ops->alloc(d, 64, &p, &err), ERROR_MEMORY);
-	assert_int_equal(d->ops->memory(d).used, base);
+	assert_int_equal(device_alloc(d, 64, &p, NULL), 0);
+	device_free(d, p);
+	assert_int_equal(device_alloc(d, 64, &p, &err), ERROR_MEMORY);
+	assert_int_equal(device_memory(d).used, base);
 }
 
 int main(void)

@@ -132,8 +132,8 @@ static int emit(void *ctx, const struct at *at, struct error *err)
 	c->emitted++;
 	if (c->broken) {
 		void *p = NULL;
-		int rc = c->d->ops->alloc(c->d, 16, &p, err);
-		c->d->ops->free(c->d, p);
+		int rc = device_alloc(c->d, 16, &p, err);
+		device_free(c->d, p);
 		if (rc)
 			return rc;
 	}
@@ -156,7 +156,7 @@ static enum graph_event run(struct graph_cache *c, struct counter *n, enum graph
 	struct step step = {.pos = bucket};
 	enum graph_event event;
 	assert_int_equal(graph_run(c, &key, &step, emit, n, &event, NULL), 0);
-	assert_int_equal(n->d->ops->synchronize(n->d, NULL), 0);
+	assert_int_equal(device_synchronize(n->d, NULL), 0);
 	return event;
 }
 
@@ -167,7 +167,7 @@ static void test_lru(void **state)
 	struct graph_cache *c;
 	void *x;
 	assert_int_equal(device_host_open(&n.d, 1, NULL), 0);
-	assert_int_equal(n.d->ops->alloc(n.d, 64, &x, NULL), 0);
+	assert_int_equal(device_alloc(n.d, 64, &x, NULL), 0);
 	n.x = x;
 	assert_int_equal(graph_cache_open(&c, n.d, 2, NULL), 0);
 	assert_int_equal(run(c, &n, GRAPH_MODE_DEVICE, 1), GRAPH_EVENT_CAPTURE);
@@ -182,7 +182,7 @@ static void test_lru(void **state)
 	graph_cache_clear(c);
 	assert_int_equal(run(c, &n, GRAPH_MODE_DEVICE, 1), GRAPH_EVENT_CAPTURE);
 	graph_cache_close(c);
-	n.d->ops->close(n.d);
+	device_close(n.d);
 }
 
 static void test_each_mode_does_what_it_says(void **state)
@@ -192,7 +192,7 @@ static void test_each_mode_does_what_it_says(void **state)
 	struct graph_cache *c;
 	void *x;
 	assert_int_equal(device_host_open(&n.d, 1, NULL), 0);
-	assert_int_equal(n.d->ops->alloc(n.d, 64, &x, NULL), 0);
+	assert_int_equal(device_alloc(n.d, 64, &x, NULL), 0);
 	n.x = x;
 	assert_int_equal(graph_cache_open(&c, n.d, 4, NULL), 0);
 	const struct {
@@ -217,7 +217,7 @@ static void test_each_mode_does_what_it_says(void **state)
 	}
 	assert_int_equal(graph_cache_stats(c).positional_nodes, 1);
 	graph_cache_close(c);
-	n.d->ops->close(n.d);
+	device_close(n.d);
 }
 
 /* An emit that allocates cannot be captured; directly it works, every time, and is counted every time. */
@@ -228,18 +228,18 @@ static void test_uncapturable_work_falls_back(void **state)
 	struct graph_cache *c;
 	void *x;
 	assert_int_equal(device_host_open(&n.d, 1, NULL), 0);
-	assert_int_equal(n.d->ops->alloc(n.d, 64, &x, NULL), 0);
+	assert_int_equal(device_alloc(n.d, 64, &x, NULL), 0);
 	n.x = x;
 	assert_int_equal(graph_cache_open(&c, n.d, 4, NULL), 0);
-	size_t used = n.d->ops->memory(n.d).used;
+	size_t used = device_memory(n.d).used;
 	for (int i = 1; i <= 3; i++) {
 		assert_int_equal(run(c, &n, GRAPH_MODE_PARAMS, 1), GRAPH_EVENT_FALLBACK);
 		assert_int_equal(graph_cache_stats(c).fallbacks, i);
 	}
 	assert_non_null(strstr(graph_cache_fallback_reason(c), "alloc"));
-	assert_int_equal(n.d->ops->memory(n.d).used, used);
+	assert_int_equal(device_memory(n.d).used, used);
 	graph_cache_close(c);
-	n.d->ops->close(n.d);
+	device_close(n.d);
 }
 
 static void test_names(void **state)

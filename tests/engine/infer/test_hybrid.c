@@ -72,8 +72,8 @@ static void rig_close(struct rig *r)
 	session_close(r->s);
 	loaded_model_close(r->loaded);
 	if (r->far) {
-		r->far->ops->close(r->far);
-		r->near->ops->close(r->near);
+		device_close(r->far);
+		device_close(r->near);
 	}
 }
 
@@ -270,8 +270,8 @@ static void test_long_run(void **state)
 		session_close(s);
 		loaded_model_close(m);
 		if (layers) {
-			far->ops->close(far);
-			near->ops->close(near);
+			device_close(far);
+			device_close(near);
 		}
 	}
 	free(want);
@@ -444,7 +444,7 @@ static void test_failed_allocations_leak_nothing(void **state)
 		rig_open(&r, g.path, 7, true, &variants[0]);
 		struct device *d = device ? r.near : r.far;
 		session_close(r.s);
-		size_t used = d->ops->memory(d).used;
+		size_t used = device_memory(d).used;
 		int after = 0;
 		for (;; after++) {
 			struct error err;
@@ -453,7 +453,7 @@ static void test_failed_allocations_leak_nothing(void **state)
 			if (!rc)
 				break;
 			assert_int_equal(rc, ERROR_MEMORY);
-			assert_int_equal(d->ops->memory(d).used, used);
+			assert_int_equal(device_memory(d).used, used);
 		}
 		assert_true(after > 3);
 		rig_close(&r);

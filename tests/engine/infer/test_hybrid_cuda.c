@@ -184,34 +184,34 @@ static void test_graphs_copy_across(void **state)
 	struct device_graph *graph;
 	struct device_exec *exec;
 	OK(device_cuda_open(&d, &o, e));
-	OK(d->ops->alloc(d, N * sizeof(float), &x, e));
-	OK(d->ops->alloc(d, N * sizeof(float), &y, e));
-	OK(d->ops->alloc_mapped(d, N * sizeof(float), &in, &to_in, e));
-	OK(d->ops->alloc_mapped(d, N * sizeof(float), &out, &from_out, e));
+	OK(device_alloc(d, N * sizeof(float), &x, e));
+	OK(device_alloc(d, N * sizeof(float), &y, e));
+	OK(device_alloc_mapped(d, N * sizeof(float), &in, &to_in, e));
+	OK(device_alloc_mapped(d, N * sizeof(float), &out, &from_out, e));
 	const struct add_params p = {.a = x, .b = x, .y = y, .n = N, .scale = 1.5f};
-	OK(d->ops->capture_begin(d, e));
-	OK(d->ops->copy(d, x, in, N * sizeof(float), e));
-	OK(d->ops->launch(d, KERNEL_add, &p, e));
-	OK(d->ops->copy(d, out, y, N * sizeof(float), e));
-	OK(d->ops->capture_end(d, &graph, e));
-	OK(d->ops->instantiate(d, graph, &exec, e));
-	OK(d->ops->exec_upload(d, exec, e));
+	OK(device_capture_begin(d, e));
+	OK(device_copy(d, x, in, N * sizeof(float), e));
+	OK(device_launch(d, KERNEL_add, &p, e));
+	OK(device_copy(d, out, y, N * sizeof(float), e));
+	OK(device_capture_end(d, &graph, e));
+	OK(device_instantiate(d, graph, &exec, e));
+	OK(device_exec_upload(d, exec, e));
 	const float *got = from_out;
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < N; i++)
 			((float *)to_in)[i] = (float)(i + round);
-		OK(d->ops->replay(d, exec, e));
-		OK(d->ops->synchronize(d, e));
+		OK(device_replay(d, exec, e));
+		OK(device_synchronize(d, e));
 		for (int i = 0; i < N; i++)
 			assert_true(got[i] == 3 * (float)(i + round));
 	}
-	d->ops->exec_destroy(d, exec);
-	d->ops->graph_destroy(d, graph);
-	d->ops->free(d, x);
-	d->ops->free(d, y);
-	d->ops->free(d, in);
-	d->ops->free(d, out);
-	d->ops->close(d);
+	device_exec_destroy(d, exec);
+	device_graph_destroy(d, graph);
+	device_free(d, x);
+	device_free(d, y);
+	device_free(d, in);
+	device_free(d, out);
+	device_close(d);
 }
 
 /* The GPU holds exactly the bytes that were planned. */

@@ -39,7 +39,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 	kv_cache_close(&f->c);
-	f->d->ops->close(f->d);
+	device_close(f->d);
 	model_close(&f->m);
 	golden_free(&f->g);
 	free(f);
@@ -52,7 +52,7 @@ static void test_geometry(void **state)
 	/* 6 layers own a cache: 5 rings of 2 heads x 32, one full of 2 heads x 64; 2 bytes of k, 4 of v a value */
 	assert_int_equal(f->c.bytes, (2 + 4) * 2 * (5 * RING * 32 + CONTEXT * 64));
 	assert_int_equal(f->c.bytes, model_kv_bytes(&f->m, CONTEXT, SLACK, TENSOR_F16, TENSOR_F32));
-	assert_int_equal(f->d->ops->memory(f->d).used, f->c.bytes);
+	assert_int_equal(device_memory(f->d).used, f->c.bytes);
 	for (int i = 0; i < 12; i++) {
 		const struct kv *kv = &f->c.layers[i];
 		bool global = i == 5 || i == 11;
@@ -80,7 +80,7 @@ static void test_too_large_is_refused_before_allocating(void **state)
 	struct fixture *f = *state;
 	struct kv_cache c;
 	struct error err;
-	size_t used = f->d->ops->memory(f->d).used;
+	size_t used = device_memory(f->d).used;
 	int context = 1 << 30;
 	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, context, SLACK, TENSOR_F32, TENSOR_F32, &err),
 			 ERROR_MEMORY);
@@ -89,21 +89,21 @@ static void test_too_large_is_refused_before_allocating(void **state)
 		 (size_t)2 * 4 * 2 * (5 * (size_t)RING * 32 + (size_t)context * 64));
 	if (!strstr(err.text, bytes))
 		fail_msg("'%s' does not say '%s'", err.text, bytes);
-	assert_int_equal(f->d->ops->memory(f->d).used, used);
+	assert_int_equal(device_memory(f->d).used, used);
 	kv_cache_close(&c); /* valid after a failed open */
 }
 
 static void test_failed_allocation_leaks_nothing(void **state)
 {
 	struct fixture *f = *state;
-	size_t used = f->d->ops->memory(f->d).used;
+	size_t used = device_memory(f->d).used;
 	for (int after = 0; after < 12; after++) {
 		struct kv_cache c;
 		struct error err;
 		device_fail(f->d, DEVICE_FAULT_ALLOC, after, 1);
 		assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_F16, &err),
 				 ERROR_MEMORY);
-		assert_int_equal(f->d->ops->memory(f->d).used, used);
+		assert_int_equal(device_memory(f->d).used, used);
 	}
 }
 
@@ -142,7 +142,7 @@ static void test_checkpoint_rules(void **state)
 	struct error err;
 	kv_cache_advance(&f->c, 30);
 	assert_int_equal(kv_cache_save(&f->c, &err), 0);
-	size_t used = f->d->ops->memory(f->d).used;
+	size_t used = device_memory(f->d).used;
 	assert_int_equal(used, f->c.bytes + (2 + 4) * 2 * 5 * RING * 32);
 	kv_cache_advance(&f->c, 60);
 	assert_int_equal(kv_cache_rewind(&f->c, 30, &err), 0);
@@ -152,7 +152,7 @@ static void test_checkpoint_rules(void **state)
 	kv_cache_advance(&f->c, 60);
 	assert_int_equal(kv_cache_rewind(&f->c, 30, &err), ERROR_INPUT); /* 29 was rewritten: the copy is stale */
 	assert_int_equal(kv_cache_save(&f->c, &err), 0);                 /* again, into the same memory */
-	assert_int_equal(f->d->ops->memory(f->d).used, used);
+	assert_int_equal(device_memory(f->d).used, used);
 }
 
 int main(void)

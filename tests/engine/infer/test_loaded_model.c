@@ -61,7 +61,7 @@ static void test_sessions_share(void **state)
 	struct loaded_model *m;
 	if (loaded_model_open(&m, g.path, &o, &err))
 		fail_msg("%s", err.text);
-	size_t loaded = m->parts[0].device->ops->memory(m->parts[0].device).used;
+	size_t loaded = device_memory(m->parts[0].device).used;
 	for (int i = 0; i < 3; i++) {
 		struct session *alone, *shared;
 		o = on_the_host(contexts[i]);
@@ -78,7 +78,7 @@ static void test_sessions_share(void **state)
 		assert_true(b.graph.captures == a.graph.captures);
 		session_close(alone);
 		session_close(shared);
-		assert_true(m->parts[0].device->ops->memory(m->parts[0].device).used == loaded);
+		assert_true(device_memory(m->parts[0].device).used == loaded);
 	}
 
 	/* Two at once, turn by turn. */

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/placement_plan.h"
 #include "engine/infer/session.h"
@@ -101,16 +102,16 @@ static void one(const char *path, int n, const struct variant *v)
 	run(s);
 	/* The books of a device that runs no CUDA lack what is only for cuBLASLt. */
 	size_t gpu = p.sum.gpu.bytes - p.items[PLACEMENT_PROMPTS].gpu.bytes;
-	expect(far ? far->ops->memory(far).used : 0, gpu, "GPU", what);
-	expect(near->ops->memory(near).used, p.sum.host.bytes, "host", what);
+	expect(far ? device_memory(far).used : 0, gpu, "GPU", what);
+	expect(device_memory(near).used, p.sum.host.bytes, "host", what);
 	expect(pinned, p.sum.pinned, "pinned host memory", what);
 	session_close(s);
 	loaded_model_close(m);
 	if (far) {
 		far->ops = far_ops;
-		far->ops->close(far);
+		device_close(far);
 	}
-	near->ops->close(near);
+	device_close(near);
 }
 
 static void every_split(const char *path)

@@ -199,7 +199,7 @@ static void rig_close(struct rig *r)
 	session_close(r->s);
 	loaded_model_close(r->loaded);
 	for (int i = 0; i < 2; i++)
-		r->devices[i]->ops->close(r->devices[i]);
+		device_close(r->devices[i]);
 }
 
 /* The bits of one device, wherever E4B is cut: in front of, between and behind layers that share a cache. */

@@ -166,10 +166,10 @@ static void test_driver(void **state)
 		tokens[i] = i % m->n_vocab;
 	if (session_observe(s, &snapkv, PROMPT, &err) || session_prefill(s, tokens, PROMPT, NULL, &err))
 		fail_msg("%s", err.text);
-	size_t free_before = d->ops->memory(d).free;
+	size_t free_before = device_memory(d).free;
 	if (session_evict(s, &v, &err))
 		fail_msg("%s", err.text);
-	size_t free_after = d->ops->memory(d).free, books = v.memory_before - v.memory_after;
+	size_t free_after = device_memory(d).free, books = v.memory_before - v.memory_after;
 	size_t returned = free_after > free_before ? free_after - free_before : 0;
 	print_message("evicted %d of %d entries in %.3f ms: books %.1f MB, driver %.1f MB\n",
 		      v.entries_before - v.entries_after, v.entries_before, v.us * 1e-3, (double)books * 1e-6,

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
 #include "engine/model/model_flops.h"
@@ -73,7 +74,7 @@ static void check(const char *model, int batch, const int *prompts, int n_prompt
 	session_close(s);
 	loaded_model_close(m);
 	host->ops = real;
-	host->ops->close(host);
+	device_close(host);
 }
 
 static void test_launched(void **state)

@@ -1,0 +1,269 @@
+/*
+ * The front of every device: what a capture refuses and what a test lets fail is decided
+ * here, once; the implementation behind it does the work.
+ */
+#include "engine/device/device.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "engine/device/device_ops.h"
+
+/* ---- guards ---- */
+
+void device_fail(struct device *d, enum device_fault step, int after, int times)
+{
+	d->faults[step] = (struct device_fault_plan){.after = after, .times = times};
+}
+
+/* Once a call of that step. */
+static bool fault_due(struct device *d, enum device_fault step)
+{
+	struct device_fault_plan *f = &d->faults[step];
+	if (f->times == 0)
+		return false;
+	if (f->after > 0) {
+		f->after--;
+		return false;
+	}
+	f->times--;
+	return true;
+}
+
+int device_refuse(struct device *d, const char *call, struct error *err)
+{
+	if (!d->capture_failure[0])
+		snprintf(d->capture_failure, sizeof d->capture_failure, "%s is not allowed while capturing", call);
+	return error_set(err, ERROR_DEVICE, "%s device: %s is not allowed while capturing", d->ops->name, call);
+}
+
+/* All of them: 0 where the call may go on. */
+static int guard_capture(struct device *d, const char *call, struct error *err)
+{
+	return d->capturing ? device_refuse(d, call, err) : 0;
+}
+
+static int guard(struct device *d, const char *call, enum device_fault step, struct error *err)
+{
+	if (d->capturing)
+		return device_refuse(d, call, err);
+	if (fault_due(d, step))
+		return error_set(err, ERROR_DEVICE, "%s device: %s failed (injected)", d->ops->name, call);
+	return 0;
+}
+
+static int guard_alloc(struct device *d, const char *call, size_t bytes, struct error *err)
+{
+	int rc = guard_capture(d, call, err);
+	if (rc || !fault_due(d, DEVICE_FAULT_ALLOC))
+		return rc;
+	return error_set(err, ERROR_MEMORY, "%s device: out of memory: %zu bytes asked (injected)", d->ops->name,
+			 bytes);
+}
+
+/* ---- the device and its memory ---- */
+
+const char *device_name(const struct device *d)
+{
+	return d->ops->name;
+}
+
+bool device_has_host_memory(const struct device *d)
+{
+	return d->ops->host_memory;
+}
+
+void device_close(struct device *d)
+{
+	device_capture_abort(d);
+	d->ops->close(d);
+}
+
+int device_alloc(struct device *d, size_t bytes, void **out, struct error *err)
+{
+	*out = NULL;
+	int rc = guard_alloc(d, "alloc", bytes, err);
+	return rc ? rc : d->ops->alloc(d, bytes, out, err);
+}
+
+int device_alloc_mapped(struct device *d, size_t bytes, void **out, void **host, struct error *err)
+{
+	*out = *host = NULL;
+	int rc = guard_alloc(d, "alloc_mapped", bytes, err);
+	return rc ? rc : d->ops->alloc_mapped(d, bytes, out, host, err);
+}
+
+void device_free(struct device *d, void *p)
+{
+	if (p && !guard_capture(d, "free", NULL))
+		d->ops->free(d, p);
+}
+
+struct device_memory device_memory(struct device *d)
+{
+	return d->ops->memory(d);
+}
+
+void device_forget_peak(struct device *d)
+{
+	d->ops->forget_peak(d);
+}
+
+/* ---- the stream ---- */
+
+int device_upload(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
+{
+	int rc = guard_capture(d, "upload", err);
+	return rc ? rc : d->ops->upload(d, dst, src, bytes, err);
+}
+
+int device_download(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
+{
+	int rc = guard_capture(d, "download", err);
+	return rc ? rc : d->ops->download(d, dst, src, bytes, err);
+}
+
+int device_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
+{
+	return d->ops->copy(d, dst, src, bytes, err);
+}
+
+int device_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
+{
+	assert(bytes <= DEVICE_SEND_MAX);
+	int rc = guard_capture(d, "send", err);
+	return rc ? rc : d->ops->send(d, dst, src, bytes, err);
+}
+
+int device_launch(struct device *d, enum kernel k, const void *params, struct error *err)
+{
+	return d->ops->launch(d, k, params, err);
+}
+
+int device_synchronize(struct device *d, struct error *err)
+{
+	int rc = guard(d, "synchronize", DEVICE_FAULT_SYNCHRONIZE, err);
+	return rc ? rc : d->ops->synchronize(d, err);
+}
+
+int device_event_create(struct device *d, struct device_event **out, struct error *err)
+{
+	*out = NULL;
+	int rc = guard_capture(d, "event_create", err);
+	return rc ? rc : d->ops->event_create(d, out, err);
+}
+
+int device_event_record(struct device *d, struct device_event *e, struct error *err)
+{
+	int rc = guard_capture(d, "event_record", err);
+	return rc ? rc : d->ops->event_record(d, e, err);
+}
+
+int device_event_wait(struct device *d, struct device_event *e, struct error *err)
+{
+	int rc = guard(d, "event_wait", DEVICE_FAULT_SYNCHRONIZE, err);
+	return rc ? rc : d->ops->event_wait(d, e, err);
+}
+
+int device_event_elapsed(struct device *d, struct device_event *from, struct device_event *to, double *us,
+			 struct error *err)
+{
+	return d->ops->event_elapsed(d, from, to, us, err);
+}
+
+void device_event_destroy(struct device *d, struct device_event *e)
+{
+	if (e)
+		d->ops->event_destroy(d, e);
+}
+
+/* ---- graphs ---- */
+
+int device_capture_begin(struct device *d, struct error *err)
+{
+	int rc = guard(d, "capture_begin", DEVICE_FAULT_CAPTURE_BEGIN, err);
+	if (rc || (rc = d->ops->capture_begin(d, err)))
+		return rc;
+	d->capturing = true;
+	d->capture_failure[0] = 0;
+	return 0;
+}
+
+int device_capture_end(struct device *d, struct device_graph **out, struct error *err)
+{
+	int rc = 0;
+	*out = NULL;
+	if (!d->capturing)
+		return error_set(err, ERROR_DEVICE, "%s device: capture_end without capture_begin", d->ops->name);
+	if (d->capture_failure[0])
+		rc = error_set(err, ERROR_DEVICE, "%s device: capture failed: %s", d->ops->name, d->capture_failure);
+	else if (fault_due(d, DEVICE_FAULT_CAPTURE_END))
+		rc = error_set(err, ERROR_DEVICE, "%s device: capture_end failed (injected)", d->ops->name);
+	if (rc) {
+		device_capture_abort(d);
+		return rc;
+	}
+	d->capturing = false;
+	return d->ops->capture_end(d, out, err);
+}
+
+void device_capture_abort(struct device *d)
+{
+	if (!d->capturing)
+		return;
+	d->capturing = false;
+	d->ops->capture_abort(d);
+}
+
+int device_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
+{
+	*out = NULL;
+	int rc = guard(d, "instantiate", DEVICE_FAULT_INSTANTIATE, err);
+	return rc ? rc : d->ops->instantiate(d, g, out, err);
+}
+
+int device_exec_upload(struct device *d, struct device_exec *x, struct error *err)
+{
+	int rc = guard(d, "exec_upload", DEVICE_FAULT_UPLOAD, err);
+	return rc ? rc : d->ops->exec_upload(d, x, err);
+}
+
+int device_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err)
+{
+	int rc = guard(d, "exec_set_params", DEVICE_FAULT_SET_PARAMS, err);
+	return rc ? rc : d->ops->exec_set_params(d, x, node, params, err);
+}
+
+int device_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err)
+{
+	int rc = guard(d, "exec_update", DEVICE_FAULT_UPDATE, err);
+	return rc ? rc : d->ops->exec_update(d, x, g, err);
+}
+
+int device_replay(struct device *d, struct device_exec *x, struct error *err)
+{
+	int rc = guard(d, "replay", DEVICE_FAULT_REPLAY, err);
+	return rc ? rc : d->ops->replay(d, x, err);
+}
+
+void device_exec_destroy(struct device *d, struct device_exec *x)
+{
+	if (x)
+		d->ops->exec_destroy(d, x);
+}
+
+void device_graph_destroy(struct device *d, struct device_graph *g)
+{
+	if (g)
+		d->ops->graph_destroy(d, g);
+}
+
+int device_graph_nodes(const struct device *d, struct device_graph *g)
+{
+	return d->ops->graph_nodes(g);
+}
+
+const void *device_graph_node(const struct device *d, struct device_graph *g, int node, int *kernel)
+{
+	return d->ops->graph_node(g, node, kernel);
+}

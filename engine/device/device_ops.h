@@ -1,0 +1,61 @@
+/*
+ * What a device implements: the vtable behind the functions of device.h, for implementations
+ * and for tests that stand in front of one.
+ *
+ * A call has the meaning, the arguments and the errors that device.h gives it. Callers go
+ * through device.h alone. That front has refused what a capture or an injected failure
+ * forbids, and has set outputs to null; an implementation does the work, and looks at
+ * base.capturing where work is recorded instead of run.
+ */
+#ifndef GEMMARK_ENGINE_DEVICE_DEVICE_OPS_H
+#define GEMMARK_ENGINE_DEVICE_DEVICE_OPS_H
+
+#include "engine/device/device.h"
+
+struct device_ops {
+	const char *name; /* "host", "cuda" */
+	/* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
+	bool host_memory;
+
+	void (*close)(struct device *d);
+	int (*alloc)(struct device *d, size_t bytes, void **out, struct error *err);
+	int (*alloc_mapped)(struct device *d, size_t bytes, void **out, void **host, struct error *err);
+	void (*free)(struct device *d, void *p); /* p is not null */
+	struct device_memory (*memory)(struct device *d);
+	void (*forget_peak)(struct device *d);
+
+	int (*upload)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+	int (*download)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+	int (*copy)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+	int (*send)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+	int (*launch)(struct device *d, enum kernel k, const void *params, struct error *err);
+	int (*synchronize)(struct device *d, struct error *err);
+
+	int (*event_create)(struct device *d, struct device_event **out, struct error *err);
+	int (*event_record)(struct device *d, struct device_event *e, struct error *err);
+	int (*event_wait)(struct device *d, struct device_event *e, struct error *err);
+	int (*event_elapsed)(struct device *d, struct device_event *from, struct device_event *to, double *us,
+			     struct error *err);
+	void (*event_destroy)(struct device *d, struct device_event *e); /* e is not null */
+
+	/* base.capturing is set when begin has succeeded, and no longer when end or abort is called. */
+	int (*capture_begin)(struct device *d, struct error *err);
+	int (*capture_end)(struct device *d, struct device_graph **out, struct error *err);
+	void (*capture_abort)(struct device *d); /* one is open */
+	int (*instantiate)(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
+	int (*exec_upload)(struct device *d, struct device_exec *x, struct error *err);
+	int (*exec_set_params)(struct device *d, struct device_exec *x, int node, const void *params,
+			       struct error *err);
+	int (*exec_update)(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
+	int (*replay)(struct device *d, struct device_exec *x, struct error *err);
+	void (*exec_destroy)(struct device *d, struct device_exec *x);   /* x is not null */
+	void (*graph_destroy)(struct device *d, struct device_graph *g); /* g is not null */
+
+	int (*graph_nodes)(struct device_graph *g);
+	const void *(*graph_node)(struct device_graph *g, int node, int *kernel);
+};
+
+/* For work that this device alone cannot do while capturing: ERROR_DEVICE, and the capture fails at its end. */
+int device_refuse(struct device *d, const char *call, struct error *err);
+
+#endif
