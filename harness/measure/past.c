@@ -39,11 +39,6 @@ void past_free(struct past *p)
 	*p = (struct past){0};
 }
 
-static int same_text(const char *a, const char *b)
-{
-	return a && !strcmp(a, b);
-}
-
 /* The row's values as they were resolved, or as they were asked for: a value that stands for another may be either. */
 static int is_of(const struct run_row *r, const struct cell *c)
 {
@@ -84,9 +79,9 @@ int past_take(struct past *p, struct run_row *row, struct error *err)
 		p->launches[found] = strtoull(row->launch_hash, NULL, 16);
 	row->cell = found;
 	p->rows++;
-	p->ok += same_text(row->status, run_status_name(RUN_STATUS_OK));
-	p->wrong += same_text(row->status, run_status_name(RUN_STATUS_WRONG));
-	p->closed[found] |= !same_text(row->status, run_status_name(RUN_STATUS_OK));
+	p->ok += row->status == RUN_STATUS_OK;
+	p->wrong += row->status == RUN_STATUS_WRONG;
+	p->closed[found] |= row->status != RUN_STATUS_OK;
 	if (row->order >= p->runner.order)
 		p->runner.order = (int)row->order + 1;
 	return 0;

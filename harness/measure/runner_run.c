@@ -226,7 +226,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 {
 	const struct cell *c = &r->cells[cell];
 	struct run_row row;
-	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[THROTTLE_REASONS_SIZE], until[STABILITY_TEXT_SIZE],
+	char label[CELL_LABEL_SIZE], id[96], hash[20], throttle[COLUMN_TEXT_SIZE], until[STABILITY_TEXT_SIZE],
 		launches[20];
 	char reason[sizeof why->text + 64] = "";
 	row_init(&row);
@@ -283,7 +283,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row_set_clock(r, &row, cell, reason, sizeof reason);
 		stability_note(&r->stability, cell, repetition, c->n_prompt ? row.prefill_us : row.itl_median_us);
 	}
-	row.status = run_status_name(status);
+	row.status = status;
 	row.reason = reason;
 	count(r, status, p ? p->fallbacks : 0);
 	if (status != RUN_STATUS_OK) {

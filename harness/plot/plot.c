@@ -242,8 +242,8 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 	plot_script_ticks(s, "ytick_at_1", "ytick_text_1", &axes[0].ticks);
 	plot_script_ticks(s, "ytick_at_2", "ytick_text_2", &axes[1].ticks);
 
-	fprintf(f->dat, "# token itl_us event (%d capture, %d update, %d fallback)\n", PLOT_EVENT_CAPTURE,
-		PLOT_EVENT_UPDATE, PLOT_EVENT_FALLBACK);
+	fprintf(f->dat, "# token itl_us event (%d capture, %d update, %d fallback)\n", TOKEN_EVENT_CAPTURE,
+		TOKEN_EVENT_UPDATE, TOKEN_EVENT_FALLBACK);
 	for (int c = 0; c < n_columns; c++)
 		for (int m = 0; m < p->n_modes; m++)
 			write_trace_block(f, plot_data_typical(f->data, f->panel, p->modes[m], depths[c]), depths[c],

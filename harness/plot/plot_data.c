@@ -47,11 +47,6 @@ static const char *const absent[PLOT_COLUMN_COUNT] = {
 static const char *const known_modes[] = {"direct", "graph-params", "graph-update", "graph-device", "graph-loop"};
 enum { N_KNOWN_MODES = sizeof known_modes / sizeof *known_modes };
 
-static const char *const event_names[PLOT_EVENT_COUNT] = {
-	[PLOT_EVENT_DIRECT] = "direct", [PLOT_EVENT_CAPTURE] = "capture",   [PLOT_EVENT_UPDATE] = "update",
-	[PLOT_EVENT_REPLAY] = "replay", [PLOT_EVENT_FALLBACK] = "fallback",
-};
-
 /* Times, rates and sizes: a negative one is a corrupt file. */
 static int read_amount(const struct csv_table *t, size_t row, int column, double *out, struct error *err)
 {
@@ -294,20 +289,22 @@ enum token_column {
 static int read_token(const struct csv_table *t, const int column[], size_t row, struct plot_token *token,
 		      struct error *err)
 {
-	const char *phase = csv_table_text(t, row, column[TOKEN_COLUMN_PHASE]);
-	const char *event = csv_table_text(t, row, column[TOKEN_COLUMN_EVENT]);
-	int e = 0, rc;
-	token->measured = !strcmp(phase, "measure");
-	if (!token->measured && strcmp(phase, "warmup"))
-		return error_set(err, ERROR_INPUT, "%s: record %zu: phase is neither warmup nor measure", t->path,
-				 row + 2);
-	while (e < PLOT_EVENT_COUNT && strcmp(event_names[e], event))
-		e++;
-	if (e == PLOT_EVENT_COUNT)
-		return error_set(err, ERROR_INPUT,
-				 "%s: record %zu: graph_event is none of direct, capture, update, replay, fallback",
-				 t->path, row + 2);
-	token->event = (enum plot_event)e;
+	static const struct {
+		enum token_column column;
+		const char *name;
+	} names[] = {{TOKEN_COLUMN_PHASE, "phase"}, {TOKEN_COLUMN_EVENT, "graph_event"}};
+	struct token_row read;
+	char wanted[COLUMN_TEXT_SIZE];
+	int rc;
+	for (int i = 0; i < 2; i++) {
+		const struct column *c = column_find(token_columns, token_n_columns, names[i].name);
+		const char *text = csv_table_text(t, row, column[names[i].column]);
+		if (!*text || column_set_text(&read, c, text))
+			return error_set(err, ERROR_INPUT, "%s: record %zu: %s is not %s", t->path, row + 2, c->name,
+					 column_wanted(c, wanted));
+	}
+	token->measured = read.token.phase == TOKEN_PHASE_MEASURE;
+	token->event = read.token.event;
 	if ((rc = csv_table_integer(t, row, column[TOKEN_COLUMN_INDEX], 0, INT_MAX, &token->index, err)) ||
 	    (rc = read_amount(t, row, column[TOKEN_COLUMN_ITL], &token->value[PLOT_METRIC_ITL], err)) ||
 	    (rc = read_amount(t, row, column[TOKEN_COLUMN_SUBMIT], &token->value[PLOT_METRIC_SUBMIT], err)))

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "harness/record/csv_table.h"
+#include "harness/record/token_record.h"
 
 #define PLOT_DATA_MAX_COMBINATIONS 64
 #define PLOT_DATA_MAX_MODES 16
@@ -58,21 +59,12 @@ enum plot_column {
 
 enum plot_metric { PLOT_METRIC_ITL, PLOT_METRIC_SUBMIT, PLOT_METRIC_COUNT };
 
-enum plot_event {
-	PLOT_EVENT_DIRECT,
-	PLOT_EVENT_CAPTURE,
-	PLOT_EVENT_UPDATE,
-	PLOT_EVENT_REPLAY,
-	PLOT_EVENT_FALLBACK,
-	PLOT_EVENT_COUNT,
-};
-
 struct plot_token {
 	size_t run; /* index into plot_data.runs */
 	bool measured;
 	long index;                      /* token_index */
 	double value[PLOT_METRIC_COUNT]; /* microseconds; NAN when missing */
-	enum plot_event event;
+	enum token_event event;
 };
 
 struct plot_run {

@@ -30,19 +30,6 @@ struct recorder {
 	off_t telemetry_end; /* of what was written for the run to come */
 };
 
-static const char *const token_columns[] = {
-	"schema_version", "run_id", "phase",       "token_index",  "pos",          "kv_len",  "submit_us", "gpu_us",
-	"wall_us",        "itl_us", "graph_event", "api_launches", "node_updates", "kernels", "copies",    "host_us",
-};
-enum { N_TOKEN_COLUMNS = sizeof token_columns / sizeof *token_columns };
-
-static const char *const telemetry_columns[] = {
-	"schema_version",     "run_id",           "phase",    "time_us",       "sm_clock_mhz",
-	"memory_clock_mhz",   "power_w",          "energy_j", "temperature_c", "gpu_utilization",
-	"memory_utilization", "throttle_reasons", "cpu_mhz",  "load_average",
-};
-enum { N_TELEMETRY_COLUMNS = sizeof telemetry_columns / sizeof *telemetry_columns };
-
 /* One field and what follows it. Unknown values are nothing at all, not "". Returns 0 or -1. */
 static int put(FILE *f, const char *text, int last)
 {
@@ -51,40 +38,13 @@ static int put(FILE *f, const char *text, int last)
 	return fputc(last ? '\n' : ',', f) == EOF ? -1 : 0;
 }
 
-static int put_int(FILE *f, long long x, int last)
+static int put_record(FILE *f, const void *record, const struct column *columns, int n)
 {
-	char text[ROW_NUMBER_SIZE];
-	snprintf(text, sizeof text, "%lld", x);
-	return put(f, text, last);
-}
-
-static int put_real(FILE *f, double x, int last)
-{
-	char text[ROW_NUMBER_SIZE];
-	return put(f, row_real_text(x, text), last);
-}
-
-static int put_token(FILE *f, const struct run_row *row, const struct token_record *t)
-{
-	return put_int(f, row->schema_version, 0) | put(f, row->run_id ? row->run_id : "", 0) |
-	       put(f, token_phase_name(t->phase), 0) | put_int(f, t->index, 0) | put_int(f, t->pos, 0) |
-	       put_int(f, t->kv_len, 0) | put_real(f, t->submit_us, 0) | put_real(f, t->gpu_us, 0) |
-	       put_real(f, t->wall_us, 0) | put_real(f, t->itl_us, 0) | put(f, token_event_name(t->event), 0) |
-	       put_int(f, t->api_launches, 0) | put_int(f, t->node_updates, 0) | put_int(f, t->kernels, 0) |
-	       put_int(f, t->copies, 0) | put_real(f, t->host_us, 1);
-}
-
-static int put_sample(FILE *f, const char *run_id, const struct telemetry_sample *s)
-{
-	const struct gpu_reading *g = &s->gpu;
-	char reasons[THROTTLE_REASONS_SIZE];
-	return put_int(f, SCHEMA_VERSION, 0) | put(f, run_id, 0) |
-	       put(f, token_phase_name(s->measured ? TOKEN_PHASE_MEASURE : TOKEN_PHASE_WARMUP), 0) |
-	       put_real(f, s->time_us, 0) | put_real(f, g->sm_clock_mhz, 0) | put_real(f, g->memory_clock_mhz, 0) |
-	       put_real(f, g->power_w, 0) | put_real(f, g->energy_j, 0) | put_real(f, g->temperature_c, 0) |
-	       put_real(f, g->utilization, 0) | put_real(f, g->memory_utilization, 0) |
-	       put(f, throttle_reasons_text(g->throttle_reasons, reasons), 0) | put_real(f, s->cpu_mhz, 0) |
-	       put_real(f, s->load_average, 1);
+	char text[COLUMN_TEXT_SIZE];
+	int bad = 0;
+	for (int i = 0; i < n; i++)
+		bad |= put(f, column_text(record, &columns[i], text), i == n - 1);
+	return bad;
 }
 
 static int make_directories(const char *path, struct error *err)
@@ -233,28 +193,13 @@ static int give_up(struct recorder **r, int rc)
 	return rc;
 }
 
-static int put_header(const struct recorder *r, struct file *f, const char *(*name)(int i), int n, struct error *err)
+static int put_header(const struct recorder *r, struct file *f, const struct column *columns, int n, struct error *err)
 {
 	struct text t;
 	int rc = text_open(&t, r, err), bad = 0;
 	for (int i = 0; i < n && !rc; i++)
-		bad |= put(t.stream, name(i), i == n - 1);
+		bad |= put(t.stream, columns[i].name, i == n - 1);
 	return rc ? rc : text_append(&t, bad, r, f, &f->size, err);
-}
-
-static const char *run_column(int i)
-{
-	return row_columns[i].name;
-}
-
-static const char *token_column(int i)
-{
-	return token_columns[i];
-}
-
-static const char *telemetry_column(int i)
-{
-	return telemetry_columns[i];
 }
 
 int recorder_open(struct recorder **out, const char *path, struct error *err)
@@ -275,11 +220,11 @@ int recorder_open(struct recorder **out, const char *path, struct error *err)
 	if (!rc)
 		rc = open_file(r, &r->telemetry, O_CREAT | O_EXCL, err);
 	if (!rc)
-		rc = put_header(r, &r->telemetry, telemetry_column, N_TELEMETRY_COLUMNS, err);
+		rc = put_header(r, &r->telemetry, telemetry_columns, telemetry_n_columns, err);
 	if (!rc)
-		rc = put_header(r, &r->tokens, token_column, N_TOKEN_COLUMNS, err);
+		rc = put_header(r, &r->tokens, token_columns, token_n_columns, err);
 	if (!rc)
-		rc = put_header(r, &r->runs, run_column, row_n_columns, err);
+		rc = put_header(r, &r->runs, row_columns, row_n_columns, err);
 	if (!rc && fsync(r->directory) && errno != EINVAL)
 		rc = error_set(err, ERROR_IO, "%s: %s; %s", path, strerror(errno), give_another);
 	return rc ? give_up(out, rc) : 0;
@@ -292,8 +237,10 @@ int recorder_telemetry(struct recorder *r, const char *run_id, const struct tele
 	int bad = 0, rc = text_open(&t, r, err);
 	if (rc)
 		return rc;
-	for (int i = 0; i < n; i++)
-		bad |= put_sample(t.stream, run_id, &samples[i]);
+	for (int i = 0; i < n; i++) {
+		struct telemetry_row look = {SCHEMA_VERSION, run_id, samples[i]};
+		bad |= put_record(t.stream, &look, telemetry_columns, telemetry_n_columns);
+	}
 	rc = text_append(&t, bad, r, &r->telemetry, &r->telemetry_end, err);
 	if (rc)
 		cut_back(&r->telemetry);
@@ -303,21 +250,20 @@ int recorder_telemetry(struct recorder *r, const char *run_id, const struct tele
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
 		 struct error *err)
 {
-	char number[ROW_NUMBER_SIZE];
 	off_t tokens_end, runs_end;
 	struct text t;
 	int bad = 0, rc = text_open(&t, r, err);
 	if (rc)
 		return rc;
-	for (int i = 0; i < n; i++)
-		bad |= put_token(t.stream, row, &tokens[i]);
+	for (int i = 0; i < n; i++) {
+		struct token_row token = {row->schema_version, row->run_id, tokens[i]};
+		bad |= put_record(t.stream, &token, token_columns, token_n_columns);
+	}
 	rc = text_append(&t, bad, r, &r->tokens, &tokens_end, err);
 	if (!rc)
 		rc = text_open(&t, r, err);
 	if (!rc) {
-		bad = 0;
-		for (int i = 0; i < row_n_columns; i++)
-			bad |= put(t.stream, row_text(row, &row_columns[i], number), i == row_n_columns - 1);
+		bad = put_record(t.stream, row, row_columns, row_n_columns);
 		rc = text_append(&t, bad, r, &r->runs, &runs_end, err);
 	}
 	if (rc) {
@@ -404,12 +350,9 @@ static int cut_at(const struct recorder *r, struct file *f, off_t size, struct e
 enum { ID_SIZE = 128 };
 
 /* The index of a column in a header that has been checked. */
-static int column_of(const char *(*name)(int i), const char *wanted)
+static int column_of(const struct column *columns, int n, const char *name)
 {
-	int i = 0;
-	while (strcmp(name(i), wanted))
-		i++;
-	return i;
+	return (int)(column_find(columns, n, name) - columns);
 }
 
 static int other_version(const struct recorder *r, struct error *err)
@@ -428,7 +371,7 @@ static int trim_runs(struct recorder *r, struct error *err)
 		return rc;
 	char status[16];
 	off_t end, keep = 0;
-	int column = column_of(run_column, "status");
+	int column = column_of(row_columns, row_n_columns, "status");
 	/* Nothing is cut off a file that is not ours. */
 	if (!next_record(&s, column, status, sizeof status, &keep) || strcmp(status, "status"))
 		rc = other_version(r, err);
@@ -490,7 +433,7 @@ static int keep_rows(const struct recorder *r, const struct csv_table *t,
 		struct run_row row;
 		row_init(&row);
 		for (int c = 0; c < row_n_columns; c++)
-			if (row_set_text(&row, &row_columns[c], csv_table_text(t, i, c)))
+			if (column_set_text(&row, &row_columns[c], csv_table_text(t, i, c)))
 				return error_set(err, ERROR_INPUT, "%s/runs.csv: record %zu: '%s' is no %s", r->path,
 						 i + 2, csv_table_text(t, i, c), row_columns[c].name);
 		int rc = keep(ctx, &row, err);
@@ -524,11 +467,11 @@ int recorder_resume(struct recorder **out, const char *path,
 	if (!rc)
 		rc = check_columns(r, &t, err);
 	if (!rc)
-		rc = trim_details(r, &r->tokens, column_of(token_column, "run_id"), &t, column_of(run_column, "run_id"),
-				  err);
+		rc = trim_details(r, &r->tokens, column_of(token_columns, token_n_columns, "run_id"), &t,
+				  column_of(row_columns, row_n_columns, "run_id"), err);
 	if (!rc)
-		rc = trim_details(r, &r->telemetry, column_of(telemetry_column, "run_id"), &t,
-				  column_of(run_column, "run_id"), err);
+		rc = trim_details(r, &r->telemetry, column_of(telemetry_columns, telemetry_n_columns, "run_id"), &t,
+				  column_of(row_columns, row_n_columns, "run_id"), err);
 	if (!rc)
 		rc = keep_rows(r, &t, keep, ctx, err);
 	csv_table_free(&t);

@@ -1,31 +1,43 @@
 #include "harness/record/row.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT(name)                                                 \
-	{                                                          \
-#name, COLUMN_TEXT, offsetof(struct run_row, name) \
+#include <assert.h>
+#include <stddef.h>
+
+static const char *const statuses[] = {"ok", "skipped", "failed", "wrong", "interrupted"};
+static_assert(sizeof(enum run_status) == sizeof(int), "as COLUMN_NAME has it");
+
+#define TEXT(column)                                                                             \
+	{                                                                                        \
+		.name = #column, .type = COLUMN_TEXT, .offset = offsetof(struct run_row, column) \
 	}
-#define INT(name)                                                 \
-	{                                                         \
-#name, COLUMN_INT, offsetof(struct run_row, name) \
+#define INT(column)                                                                             \
+	{                                                                                       \
+		.name = #column, .type = COLUMN_INT, .offset = offsetof(struct run_row, column) \
 	}
-#define REAL(name)                                                 \
-	{                                                          \
-#name, COLUMN_REAL, offsetof(struct run_row, name) \
+#define INT_ABSENT(column, text)                                                                                \
+	{                                                                                                       \
+		.name = #column, .type = COLUMN_INT, .offset = offsetof(struct run_row, column), .absent = text \
+	}
+#define REAL(column)                                                                             \
+	{                                                                                        \
+		.name = #column, .type = COLUMN_REAL, .offset = offsetof(struct run_row, column) \
+	}
+#define NAME(column, list)                                                                                       \
+	{                                                                                                        \
+		.name = #column, .type = COLUMN_NAME, .offset = offsetof(struct run_row, column), .names = list, \
+		.n_names = sizeof list / sizeof *list                                                            \
 	}
 #define COLUMN_OF_INT(column) INT(column)
 #define COLUMN_OF_WORD(column) TEXT(column)
 #define AXIS_COLUMN(ID, kind, name, column, ...) COLUMN_OF_##kind(column),
 const struct column row_columns[] = {
-	INT(schema_version),
+	INT_ABSENT(schema_version, "1"),
 	TEXT(run_id),
-	TEXT(status),
+	NAME(status, statuses),
 	TEXT(reason),
 	INT(order),
 	INT(repetition),
@@ -114,7 +126,7 @@ const struct column row_columns[] = {
 	INT(minor_faults),
 	INT(major_faults),
 	INT(telemetry_samples),
-	INT(attempt),
+	INT_ABSENT(attempt, "0"),
 	INT(clock_low),
 	TEXT(until),
 	REAL(submit_p99_us),
@@ -125,74 +137,20 @@ const struct column row_columns[] = {
 #undef AXIS_COLUMN
 #undef TEXT
 #undef INT
+#undef INT_ABSENT
 #undef REAL
+#undef NAME
 const int row_n_columns = sizeof row_columns / sizeof *row_columns;
 
 const char *run_status_name(enum run_status s)
 {
-	static const char *const names[] = {"ok", "skipped", "failed", "wrong", "interrupted"};
-	return names[s];
-}
-
-const char *row_real_text(double x, char number[ROW_NUMBER_SIZE])
-{
-	if (isnan(x))
-		return "";
-	snprintf(number, ROW_NUMBER_SIZE, "%.9g", x);
-	return number;
-}
-
-const char *row_text(const struct run_row *r, const struct column *c, char number[ROW_NUMBER_SIZE])
-{
-	const char *at = (const char *)r + c->offset;
-	if (c->type == COLUMN_TEXT) {
-		const char *s;
-		memcpy(&s, at, sizeof s);
-		return s ? s : "";
-	}
-	if (c->type == COLUMN_REAL) {
-		double x;
-		memcpy(&x, at, sizeof x);
-		return row_real_text(x, number);
-	}
-	int64_t i;
-	memcpy(&i, at, sizeof i);
-	if (i == ROW_UNKNOWN)
-		return "";
-	snprintf(number, ROW_NUMBER_SIZE, "%" PRId64, i);
-	return number;
-}
-
-int row_set_text(struct run_row *r, const struct column *c, const char *text)
-{
-	char *at = (char *)r + c->offset, *end = NULL;
-	if (c->type == COLUMN_TEXT) {
-		memcpy(at, &text, sizeof text);
-		return 0;
-	}
-	if (!*text)
-		return 0; /* as row_init left it */
-	errno = 0;
-	if (c->type == COLUMN_REAL) {
-		double x = strtod(text, &end);
-		memcpy(at, &x, sizeof x);
-	} else {
-		int64_t i = strtoll(text, &end, 10);
-		memcpy(at, &i, sizeof i);
-	}
-	return *end || errno == ERANGE ? -1 : 0;
+	return s <= RUN_STATUS_INTERRUPTED ? statuses[s] : "";
 }
 
 void row_init(struct run_row *r)
 {
 	*r = (struct run_row){0};
-	for (int i = 0; i < row_n_columns; i++) {
-		char *at = (char *)r + row_columns[i].offset;
-		if (row_columns[i].type == COLUMN_REAL)
-			memcpy(at, &(double){NAN}, sizeof(double));
-		else if (row_columns[i].type == COLUMN_INT)
-			memcpy(at, &(int64_t){ROW_UNKNOWN}, sizeof(int64_t));
-	}
+	columns_init(r, row_columns, row_n_columns);
 	r->schema_version = SCHEMA_VERSION;
 }
 

@@ -6,20 +6,20 @@
 #ifndef GEMMARK_HARNESS_RECORD_ROW_H
 #define GEMMARK_HARNESS_RECORD_ROW_H
 
-#include <stddef.h>
 #include <stdint.h>
 
+#include "harness/record/column.h"
 #include "harness/sweep/axis.h"
 
 enum { SCHEMA_VERSION = 1 };
 
 enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG, RUN_STATUS_INTERRUPTED };
 
-/* "ok", "skipped", "failed", "wrong", "interrupted" */
+/* "ok", "skipped", "failed", "wrong", "interrupted"; "" where unknown */
 const char *run_status_name(enum run_status s);
 
 /* What an integer column holds where the value cannot be known; a real one holds NAN, a string null. */
-#define ROW_UNKNOWN INT64_MIN
+#define ROW_UNKNOWN COLUMN_UNKNOWN
 
 #define ROW_TYPE_INT int64_t
 #define ROW_TYPE_WORD const char *
@@ -27,7 +27,7 @@ const char *run_status_name(enum run_status s);
 struct run_row {
 	int64_t schema_version;
 	const char *run_id;
-	const char *status;
+	enum run_status status; /* one that is none of them: unknown */
 	const char *reason;
 	int64_t order; /* of execution, from 0 */
 	int64_t repetition;
@@ -131,32 +131,10 @@ struct run_row {
 };
 #undef ROW_MEMBER
 
-enum column_type { COLUMN_TEXT, COLUMN_INT, COLUMN_REAL };
-
-struct column {
-	const char *name;
-	enum column_type type;
-	size_t offset; /* in struct run_row */
-};
-
 extern const struct column row_columns[];
 extern const int row_n_columns;
 
-enum { ROW_NUMBER_SIZE = 32 };
-
-/* A column's value as text: the row's own string, or `number` filled; "" where it is unknown. */
-const char *row_text(const struct run_row *r, const struct column *c, char number[ROW_NUMBER_SIZE]);
-
-/* Nine significant digits, or "" for NAN. Times and rates are exact to well below a nanosecond. */
-const char *row_real_text(double x, char number[ROW_NUMBER_SIZE]);
-
-/*
- * The other way: a column from its text, "" being unknown. Text columns keep the pointer.
- * Returns 0, or -1 where it is no number.
- */
-int row_set_text(struct run_row *r, const struct column *c, const char *text);
-
-/* Everything unknown. */
+/* Everything unknown but the version. */
 void row_init(struct run_row *r);
 
 /*

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "harness/record/column.h"
+
 /* NAN, or negative for integers: unknown. */
 struct gpu_reading {
 	double sm_clock_mhz;
@@ -30,8 +32,20 @@ struct telemetry_sample {
 	double load_average;
 };
 
-enum { THROTTLE_REASONS_SIZE = 160 };
-/* "none", "sw_power_cap+hw_slowdown"; bits without a name in hexadecimal; "" where bits is negative. */
-const char *throttle_reasons_text(int64_t bits, char out[THROTTLE_REASONS_SIZE]);
+/* A row of telemetry.csv. */
+struct telemetry_row {
+	int64_t schema_version;
+	const char *run_id;
+	struct telemetry_sample sample;
+};
+
+extern const struct column telemetry_columns[];
+extern const int telemetry_n_columns;
+
+/*
+ * "none", "sw_power_cap+hw_slowdown"; bits without a name in hexadecimal; "" where bits is negative. The text may be
+ * in `out`.
+ */
+const char *throttle_reasons_text(int64_t bits, char out[COLUMN_TEXT_SIZE]);
 
 #endif

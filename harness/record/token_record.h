@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "harness/record/column.h"
+
 /* What a token did about graphs. The names are those of tokens.csv. */
 enum token_event {
 	TOKEN_EVENT_DIRECT,
@@ -37,6 +39,16 @@ struct token_record {
 	int index;
 	double itl_us;
 };
+
+/* A row of tokens.csv. */
+struct token_row {
+	int64_t schema_version;
+	const char *run_id;
+	struct token_record token;
+};
+
+extern const struct column token_columns[];
+extern const int token_n_columns;
 
 /* "direct", "capture", "update", "replay", "fallback" */
 const char *token_event_name(enum token_event e);

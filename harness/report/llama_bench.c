@@ -257,8 +257,8 @@ static json_t *describe(const struct llama_bench *b, const struct run_row *r)
 int llama_bench_add(struct llama_bench *b, const struct run_row *row, struct error *err)
 {
 	struct entry *e = &b->entries[row->cell];
-	e->wrong |= !strcmp(row->status, run_status_name(RUN_STATUS_WRONG));
-	if (strcmp(row->status, run_status_name(RUN_STATUS_OK)) || !(row->tokens_per_s > 0))
+	e->wrong |= row->status == RUN_STATUS_WRONG;
+	if (row->status != RUN_STATUS_OK || !(row->tokens_per_s > 0))
 		return 0;
 	struct sample *grown = realloc(e->samples, ((size_t)e->n + 1) * sizeof *grown);
 	if (grown)

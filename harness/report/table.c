@@ -134,7 +134,7 @@ static void fill_sample(struct sample *s, const struct run_row *row)
 int table_add(struct table *t, const struct run_row *row, struct error *err)
 {
 	struct line *l = &t->lines[row->cell];
-	int ok = !strcmp(row->status, run_status_name(RUN_STATUS_OK));
+	int ok = row->status == RUN_STATUS_OK;
 	if (!l->rows++)
 		set_heading(t, l, row);
 	if (row->fallbacks != ROW_UNKNOWN)
@@ -144,7 +144,7 @@ int table_add(struct table *t, const struct run_row *row, struct error *err)
 	if ((!ok && !*l->status) || (*reason && !*l->reason))
 		snprintf(l->reason, sizeof l->reason, "%s", reason);
 	if (!ok && !*l->status)
-		snprintf(l->status, sizeof l->status, "%s", row->status);
+		snprintf(l->status, sizeof l->status, "%s", run_status_name(row->status));
 	if (!ok)
 		return 0;
 	int old = 0;

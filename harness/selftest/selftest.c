@@ -55,12 +55,13 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 	int rc = s->o->run ? s->o->run(s->o->ctx, s->sweep, row->cell % SIDES, row, tokens, n, err) : 0;
 	if (rc)
 		return rc;
-	if (strcmp(row->status, "ok")) {
+	if (row->status != RUN_STATUS_OK) {
 		/* What was interrupted is no result, and no failure. */
 		if (s->o->runner.stop && *s->o->runner.stop)
 			return 0;
-		int code = !strcmp(row->status, "wrong") ? ERROR_WRONG : ERROR_DEVICE;
-		return error_set(err, code, "%s %s: %s: %s", row->test, row->mode, row->status, row->reason);
+		int code = row->status == RUN_STATUS_WRONG ? ERROR_WRONG : ERROR_DEVICE;
+		return error_set(err, code, "%s %s: %s: %s", row->test, row->mode, run_status_name(row->status),
+				 row->reason);
 	}
 	size_t at = (size_t)row->cell;
 	/* A later attempt takes its place: of a side all runs have as many tokens. */

@@ -77,7 +77,7 @@ int selftest_record_verdicts(struct selftest_record *r, int sweep, const struct 
 		const struct cell *c = &r->cells[i];
 		const double numbers[] = {v[i].effect, v[i].low,     v[i].high,        v[i].p,
 					  v[i].p_holm, v[i].p_least, v[i].variability, v[i].detectable};
-		char label[CELL_LABEL_SIZE], text[ROW_NUMBER_SIZE], value[AXIS_TEXT_SIZE];
+		char label[CELL_LABEL_SIZE], text[COLUMN_TEXT_SIZE], value[AXIS_TEXT_SIZE];
 		cell_label(c, label);
 		fprintf(r->verdicts, "\"%d\",\"%d\",\"%s\"", SCHEMA_VERSION, sweep, label);
 		for (int a = 0; a < AXIS_COUNT; a++)
@@ -85,7 +85,7 @@ int selftest_record_verdicts(struct selftest_record *r, int sweep, const struct 
 				fprintf(r->verdicts, ",\"%s\"", cell_text(c, (enum axis_id)a, value));
 		fprintf(r->verdicts, ",\"%d\",\"%d\",\"%s\"", r->runs, i == slowed, verdict_name(v[i].kind));
 		for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
-			fprintf(r->verdicts, ",\"%s\"", row_real_text(numbers[k], text));
+			fprintf(r->verdicts, ",\"%s\"", column_real_text(numbers[k], text));
 		fputc('\n', r->verdicts);
 	}
 	return fflush(r->verdicts) || ferror(r->verdicts) ? verdicts_failed(r, err) : 0;

@@ -114,7 +114,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	assert_true(n_rows < MAX_ROWS);
 	rows[n_rows] = (struct kept){.row = *row, .n = n};
 	rows[n_rows].row.launch_hash = NULL; /* lives for this call only */
-	snprintf(rows[n_rows].status, sizeof rows->status, "%s", row->status);
+	snprintf(rows[n_rows].status, sizeof rows->status, "%s", run_status_name(row->status));
 	snprintf(rows[n_rows++].reason, sizeof rows->reason, "%s", row->reason);
 	return 0;
 }
@@ -233,7 +233,7 @@ static void test_resumed(void **state)
 		for (int i = 0; i < there; i++) {
 			struct run_row row = all[i].row;
 			row.run_id = "id";
-			row.status = "ok";
+			row.status = RUN_STATUS_OK;
 			row.model_path_name = "m";
 			if (past_take(&past, &row, &err))
 				fail_msg("%s", err.text);
@@ -256,7 +256,7 @@ static void test_resumed(void **state)
 	assert_int_equal(past_init(&past, cells, 3, 4, NULL), 0);
 	struct run_row row = all[0].row;
 	row.run_id = "id";
-	row.status = "ok";
+	row.status = RUN_STATUS_OK;
 	row.model_path_name = "m";
 	assert_int_equal(past_take(&past, &row, &err), 0);
 	assert_int_equal(past_take(&past, &row, &err), ERROR_INPUT);

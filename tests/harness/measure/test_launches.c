@@ -106,7 +106,7 @@ static void test_resumed(void **state)
 		assert_int_equal(past_init(&past, cells, 2, 3, NULL), 0);
 		for (int i = 0; i < 4; i++) {
 			struct run_row row = all[i].row;
-			row.status = "ok";
+			row.status = RUN_STATUS_OK;
 			row.run_id = "id";
 			row.model_path_name = "m";
 			row.launch_hash = other ? "00000000000000ff" : all[i].hash;

@@ -28,7 +28,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 {
 	(void)ctx, (void)tokens, (void)err;
 	assert_true(n_rows < MAX_ROWS);
-	snprintf(rows[n_rows].status, sizeof rows->status, "%s", row->status);
+	snprintf(rows[n_rows].status, sizeof rows->status, "%s", run_status_name(row->status));
 	snprintf(rows[n_rows].reason, sizeof rows->reason, "%s", row->reason);
 	snprintf(rows[n_rows].hash, sizeof rows->hash, "%s", row->logits_hash ? row->logits_hash : "");
 	snprintf(rows[n_rows].mode, sizeof rows->mode, "%s", row->mode);

@@ -176,8 +176,9 @@ static int guilty;
 static int take(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
 {
 	(void)ctx, (void)tokens, (void)n, (void)err;
-	if (strcmp(row->status, "ok"))
-		fail_msg("%s %s %s: %s %s", row->mode, row->fusion, row->sync, row->status, row->reason);
+	if (row->status != RUN_STATUS_OK)
+		fail_msg("%s %s %s: %s %s", row->mode, row->fusion, row->sync, run_status_name(row->status),
+			 row->reason);
 	if (calls && !guilty)
 		fail_msg("%s, fusion %s, sync %s, repetition %d: %ld calls of the allocator while measuring", row->mode,
 			 row->fusion, row->sync, (int)row->repetition, calls);

@@ -36,7 +36,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 		return error_set(err, ERROR_IO, "disk full");
 	struct kept *k = &l->rows[l->n++];
 	k->row = *row;
-	snprintf(k->status, sizeof k->status, "%s", row->status);
+	snprintf(k->status, sizeof k->status, "%s", run_status_name(row->status));
 	snprintf(k->reason, sizeof k->reason, "%s", row->reason);
 	snprintf(k->run_id, sizeof k->run_id, "%s", row->run_id);
 	snprintf(k->test, sizeof k->test, "%s", row->test);

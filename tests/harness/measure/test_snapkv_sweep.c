@@ -222,7 +222,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	(void)err;
 	assert_true(x.n_rows < MAX_ROWS);
 	x.rows[x.n_rows].row = *row;
-	snprintf(x.rows[x.n_rows].status, sizeof x.rows[0].status, "%s", row->status);
+	snprintf(x.rows[x.n_rows].status, sizeof x.rows[0].status, "%s", run_status_name(row->status));
 	snprintf(x.rows[x.n_rows].reason, sizeof x.rows[0].reason, "%s", row->reason);
 	x.n_rows++;
 	return 0;

@@ -32,7 +32,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	snprintf(until[n_rows], sizeof until[n_rows], "%s", row->until);
 	rows[n_rows] = *row;
 	rows[n_rows].launch_hash = NULL; /* lives for this call only */
-	rows[n_rows].status = "ok";
+	rows[n_rows].status = RUN_STATUS_OK;
 	rows[n_rows].run_id = "id";
 	rows[n_rows++].model_path_name = "m";
 	return 0;

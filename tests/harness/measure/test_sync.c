@@ -44,7 +44,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	struct kept *k = &x.rows[x.n_rows++];
 	k->row = *row;
 	k->row.launch_hash = NULL; /* lives for this call only */
-	snprintf(k->status, sizeof k->status, "%s", row->status);
+	snprintf(k->status, sizeof k->status, "%s", run_status_name(row->status));
 	snprintf(k->reason, sizeof k->reason, "%s", row->reason);
 	snprintf(k->hash, sizeof k->hash, "%s", row->logits_hash ? row->logits_hash : "");
 	memcpy(k->tokens, tokens, (size_t)n * sizeof *tokens);
@@ -231,7 +231,7 @@ static void test_past(void **state)
 	assert_int_equal(past_init(&past, x.cells, x.n, 2, NULL), 0);
 	for (int r = 0; r < x.n_rows; r++) {
 		struct run_row row = x.rows[r].row;
-		row.status = "ok";
+		row.status = RUN_STATUS_OK;
 		row.run_id = "id";
 		row.model_path_name = "m.gguf";
 		assert_int_equal(past_take(&past, &row, &err), 0);

@@ -143,12 +143,12 @@ static void test_refusals(void **state)
 static void test_reasons(void **state)
 {
 	(void)state;
-	char text[THROTTLE_REASONS_SIZE];
+	char text[COLUMN_TEXT_SIZE];
 	assert_string_equal(throttle_reasons_text(-1, text), "");
 	assert_string_equal(throttle_reasons_text(0, text), "none");
 	assert_string_equal(throttle_reasons_text(0x4 | 0x40, text), "sw_power_cap+hw_thermal");
 	assert_string_equal(throttle_reasons_text(0x8 | 0x1000, text), "hw_slowdown+0x1000");
-	assert_true(strlen(throttle_reasons_text(INT64_MAX, text)) < THROTTLE_REASONS_SIZE - 1);
+	assert_true(strlen(throttle_reasons_text(INT64_MAX, text)) < COLUMN_TEXT_SIZE - 1);
 }
 
 /* ---- the thread ---- */

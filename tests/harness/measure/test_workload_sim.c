@@ -29,7 +29,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 {
 	(void)ctx;
 	(void)err;
-	assert_string_equal(row->status, "ok");
+	assert_int_equal(row->status, RUN_STATUS_OK);
 	int at = 0;
 	for (int i = 0; i < n; i++) {
 		int measured = tokens[i].phase == TOKEN_PHASE_MEASURE, capture = tokens[i].event == TOKEN_EVENT_CAPTURE;

@@ -92,7 +92,7 @@ static void test_read_back(void **state)
 	struct run_row row;
 	row_init(&row);
 	row.run_id = "x-00001";
-	row.status = "failed";
+	row.status = RUN_STATUS_FAILED;
 	row.reason = nasty;
 	row.order = 0;
 	row.itl_median_us = 1234567.890625;

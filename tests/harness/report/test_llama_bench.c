@@ -79,7 +79,7 @@ static char folder[FOLDER_BYTES];
 static struct llama_bench *bench;
 static json_t *records;
 
-static void add_run(const struct cell *of, int cell, int repetition, const char *status, double rate,
+static void add_run(const struct cell *of, int cell, int repetition, enum run_status status, double rate,
 		    const char *commit)
 {
 	struct run_row r;
@@ -112,7 +112,7 @@ static void add_run(const struct cell *of, int cell, int repetition, const char 
 	assert_int_equal(llama_bench_add(bench, &r, NULL), 0);
 }
 
-static void add(int cell, const char *status, double rate, const char *commit)
+static void add(int cell, enum run_status status, double rate, const char *commit)
 {
 	static int repetition; /* never the same one twice */
 	add_run(cells, cell, repetition++, status, rate, commit);
@@ -128,15 +128,15 @@ static void collect(const char *commit, double faster)
 				    .batch = 512};
 	json_decref(records);
 	assert_int_equal(llama_bench_open(&bench, cells, N_CELLS, &facts, NULL), 0);
-	add(0, "ok", 1000 * faster, commit);
-	add(1, "ok", 100 * faster, commit);
-	add(1, "ok", 200 * faster, commit);
-	add(2, "ok", 400 * faster, commit);
-	add(2, "failed", NAN, commit);
-	add(3, "ok", 500 * faster, commit);
-	add(3, "wrong", 500 * faster, commit);
-	add(4, "skipped", NAN, commit);
-	add(5, "ok", 800 * faster, commit);
+	add(0, RUN_STATUS_OK, 1000 * faster, commit);
+	add(1, RUN_STATUS_OK, 100 * faster, commit);
+	add(1, RUN_STATUS_OK, 200 * faster, commit);
+	add(2, RUN_STATUS_OK, 400 * faster, commit);
+	add(2, RUN_STATUS_FAILED, NAN, commit);
+	add(3, RUN_STATUS_OK, 500 * faster, commit);
+	add(3, RUN_STATUS_WRONG, 500 * faster, commit);
+	add(4, RUN_STATUS_SKIPPED, NAN, commit);
+	add(5, RUN_STATUS_OK, 800 * faster, commit);
 	assert_int_equal(llama_bench_records(bench, &records, NULL), 0);
 	llama_bench_close(bench);
 }
@@ -439,9 +439,9 @@ static void test_queued_and_repeated(void **state)
 	json_decref(records);
 	assert_int_equal(llama_bench_open(&bench, two, 2, &facts, NULL), 0);
 	for (int i = 0; i < 2; i++) {
-		add_run(two, i, 0, "ok", 100, "c");
-		add_run(two, i, 1, "ok", 10, "c");
-		add_run(two, i, 1, "ok", 100, "c");
+		add_run(two, i, 0, RUN_STATUS_OK, 100, "c");
+		add_run(two, i, 1, RUN_STATUS_OK, 10, "c");
+		add_run(two, i, 1, RUN_STATUS_OK, 100, "c");
 	}
 	assert_int_equal(llama_bench_records(bench, &records, NULL), 0);
 	llama_bench_close(bench);

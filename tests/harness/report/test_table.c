@@ -24,7 +24,7 @@ static const struct cell cells[] = {
 };
 enum { N_CELLS = sizeof cells / sizeof *cells };
 
-static void add(struct table *t, int cell, int repetition, double itl, const char *status, const char *reason,
+static void add(struct table *t, int cell, int repetition, double itl, enum run_status status, const char *reason,
 		int fallbacks)
 {
 	struct run_row r;
@@ -80,11 +80,11 @@ static void test_lines(void **state)
 	/* Pairs: 0.5, 0.9, 0.8 of direct: median 0.8, where the ratio of the medians is 0.45 / 0.5. */
 	const double direct[] = {200000, 500000, 1000000}, device[] = {100000, 450000, 800000};
 	for (int i = 0; i < 3; i++) {
-		add(t, 0, i, direct[i], "ok", "", 0);
-		add(t, 2, i, device[i], "ok", "", 0);
+		add(t, 0, i, direct[i], RUN_STATUS_OK, "", 0);
+		add(t, 2, i, device[i], RUN_STATUS_OK, "", 0);
 	}
-	add(t, 1, 0, 200000, "ok", "8 of 8 tokens were launched directly: no", 8);
-	add(t, 3, 0, 1, "wrong", "logits differ", 0);
+	add(t, 1, 0, 200000, RUN_STATUS_OK, "8 of 8 tokens were launched directly: no", 8);
+	add(t, 3, 0, 1, RUN_STATUS_WRONG, "logits differ", 0);
 	char *text = render(t);
 	line_with(text, " graph-device ", line);
 	assert_non_null(strstr(line, "tg128 @ d131072"));
@@ -124,7 +124,7 @@ static void test_placements(void **state)
 		row_init(&r);
 		r.cell = i;
 		r.repetition = 0;
-		r.status = "ok";
+		r.status = RUN_STATUS_OK;
 		r.device = "NVIDIA H100 80GB HBM3+host";
 		r.n_gpu_layers = i ? 22 : 0;
 		r.n_threads = 16;
@@ -149,7 +149,7 @@ static void test_sync(void **state)
 	for (int n = 2; n <= 4; n += 2) {
 		assert_int_equal(table_open(&t, four, n, NULL), 0);
 		for (int i = 0; i < n; i++)
-			add(t, i, 0, itl[i], "ok", "", 0);
+			add(t, i, 0, itl[i], RUN_STATUS_OK, "", 0);
 		char *text = render(t);
 		assert_int_equal(strstr(text, " sync ") != NULL, n == 4);
 		line_with(text, "graph-device", line);
@@ -172,9 +172,9 @@ static void test_attempts(void **state)
 	struct table *t;
 	char line[256];
 	assert_int_equal(table_open(&t, cells, N_CELLS, NULL), 0);
-	add(t, 1, 0, 2000, "ok", "", 0);
-	add(t, 1, 1, 9000, "ok", "", 0);
-	add(t, 1, 1, 2000, "ok", "", 0);
+	add(t, 1, 0, 2000, RUN_STATUS_OK, "", 0);
+	add(t, 1, 1, 9000, RUN_STATUS_OK, "", 0);
+	add(t, 1, 1, 2000, RUN_STATUS_OK, "", 0);
 	char *text = render(t);
 	line_with(text, " graph-params ", line);
 	assert_non_null(strstr(line, " 2000/2500 "));

@@ -31,7 +31,7 @@ static void test_rows(void **state)
 {
 	(void)state;
 	struct cell c, back;
-	char words[AXIS_COUNT][8], number[AXIS_TEXT_SIZE], text[ROW_NUMBER_SIZE];
+	char words[AXIS_COUNT][8], number[AXIS_TEXT_SIZE], text[COLUMN_TEXT_SIZE];
 	struct run_row row;
 	fill(&c, words);
 	row_init(&row);
@@ -43,7 +43,7 @@ static void test_rows(void **state)
 				continue;
 			found++;
 			assert_int_equal(row_columns[i].type, axes[a].kind == AXIS_INT ? COLUMN_INT : COLUMN_TEXT);
-			assert_string_equal(row_text(&row, &row_columns[i], text),
+			assert_string_equal(column_text(&row, &row_columns[i], text),
 					    cell_text(&c, (enum axis_id)a, number));
 		}
 		assert_int_equal(found, 1);
