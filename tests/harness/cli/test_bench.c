@@ -89,6 +89,31 @@ static int bench_in(const char *output, char **more)
 	return call(cmd_bench, words);
 }
 
+static double real_at(const struct csv_rows *r, int row, const char *column)
+{
+	const char *text = csv_at(r, row, column);
+	assert_true(*text);
+	return strtod(text, NULL);
+}
+
+/* The decoding rows' share is of the bandwidth that env.json names, and of the bytes that they say were read. */
+static void check_bandwidth(const struct csv_rows *runs, const json_t *env)
+{
+	const json_t *measured = json_array_get(json_object_get(env, "bandwidth"), 0);
+	double read_gb_s = json_real_value(json_object_get(measured, "read_gb_s"));
+	assert_int_equal(json_integer_value(json_object_get(measured, "threads")), 1);
+	assert_true(read_gb_s > 0.1);
+	for (int r = 1; r < runs->n_rows; r++) {
+		assert_true(fabs(real_at(runs, r, "bandwidth_gb_s") - read_gb_s) < 1e-6 * read_gb_s);
+		if (!strcmp(csv_at(runs, r, "n_gen"), "0"))
+			continue;
+		double bytes = real_at(runs, r, "weight_bytes_per_token") + real_at(runs, r, "kv_bytes_per_token");
+		double gb_s = bytes / 1e9 / (real_at(runs, r, "itl_median_us") / 1e6);
+		assert_true(fabs(real_at(runs, r, "achieved_gb_s") - gb_s) < 1e-6 * gb_s);
+		assert_true(fabs(real_at(runs, r, "bandwidth_share") - gb_s / read_gb_s) < 1e-6 * gb_s / read_gb_s);
+	}
+}
+
 static void test_sweep(void **state)
 {
 	(void)state;
@@ -144,7 +169,6 @@ static void test_sweep(void **state)
 	assert_int_equal(csv_read(&tokens, path), 0);
 	assert_int_equal(tokens.n_rows - 1, measured);
 	csv_rows_free(&tokens);
-	csv_rows_free(&runs);
 
 	in_folder("run/env.json", path);
 	json_t *env = json_load_file(path, 0, NULL);
@@ -152,8 +176,8 @@ static void test_sweep(void **state)
 	struct stat s;
 	assert_int_equal(stat(MODEL, &s), 0);
 	assert_int_equal(json_integer_value(json_object_get(model, "bytes")), s.st_size);
-	json_t *bandwidth = json_array_get(json_object_get(env, "bandwidth"), 0);
-	assert_true(json_real_value(json_object_get(bandwidth, "read_gb_s")) > 0.1);
+	check_bandwidth(&runs, env);
+	csv_rows_free(&runs);
 	json_decref(env);
 
 	assert_true(holds("out", "tg12 @ d80"));
