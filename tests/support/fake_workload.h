@@ -25,7 +25,8 @@ struct fake {
 	int check_us;   /* of hashing */
 	int prefill_us; /* of a prefilled token */
 	int capture_us, instantiate_us, upload_us;
-	int capture_grows_us; /* above 0: an arm's graph is gone when the arm is set, and costs so much more each time */
+	int capture_grows_us;   /* above 0: an arm's graph is gone when the arm is set, and costs so much more each time
+				 */
 	const char *wrong_mode; /* whose logits differ at wrong_pos */
 	int wrong_pos;
 	const char *nan_mode; /* whose logits are NaN at nan_pos */

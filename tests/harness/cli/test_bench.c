@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #include "harness/cli/options.h"
+#include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
@@ -39,43 +40,14 @@ static void in_folder(const char *name, char out[128])
 	snprintf(out, 128, "%s/%s", folder, name);
 }
 
-/* Runs the command with its standard output and error in files of the folder. */
 static int call(int (*command)(int, char **), char **words)
 {
-	char out[128], errors[128];
-	int argc = 0, saved[2] = {dup(1), dup(2)};
-	in_folder("out", out);
-	in_folder("errors", errors);
-	while (words[argc])
-		argc++;
-	fflush(stdout);
-	int files[2] = {open(out, O_CREAT | O_TRUNC | O_WRONLY, 0666),
-			open(errors, O_CREAT | O_TRUNC | O_WRONLY, 0666)};
-	dup2(files[0], 1);
-	dup2(files[1], 2);
-	int code = command(argc, words);
-	fflush(stdout);
-	fflush(stderr);
-	for (int i = 0; i < 2; i++) {
-		dup2(saved[i], i + 1);
-		close(saved[i]);
-		close(files[i]);
-	}
-	return code;
+	return command_run(folder, command, words);
 }
 
-/* Whether the named file of the folder has the text. */
 static int holds(const char *name, const char *text)
 {
-	static char buffer[1 << 16];
-	char path[128];
-	in_folder(name, path);
-	FILE *f = fopen(path, "r");
-	assert_non_null(f);
-	size_t n = fread(buffer, 1, sizeof buffer - 1, f);
-	buffer[n] = '\0';
-	fclose(f);
-	return strstr(buffer, text) != NULL;
+	return command_said(folder, name, text);
 }
 
 static int bench_in(const char *output, char **more)

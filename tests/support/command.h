@@ -1,0 +1,13 @@
+/* A subcommand called as the program calls it, with what it prints in files of a folder. */
+#ifndef GEMMARK_TESTS_SUPPORT_COMMAND_H
+#define GEMMARK_TESTS_SUPPORT_COMMAND_H
+
+#include <stdbool.h>
+
+/* words: argv with its null. Standard output goes to "out" in the folder, standard error to "errors". The exit code. */
+int command_run(const char *folder, int (*command)(int, char **), char **words);
+
+/* Whether the named file of the folder has the text somewhere. */
+bool command_said(const char *folder, const char *name, const char *text);
+
+#endif
