@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_ops.h"
 #include "engine/infer/pipeline.h"
 #include "engine/infer/session.h"
 #include "harness/cli/engine_workload.h"
@@ -171,8 +172,8 @@ static void test_names(void **state)
 	struct engine_settings settings;
 	struct workload_source *source;
 	struct workload *w;
-	const struct placement where = {
-		.model = MODEL, .type_k = "f16", .type_v = "f16", .n_threads = 1, .context = 32};
+	const struct cell cell = {.model = MODEL, .type_k = "f16", .type_v = "f16", .n_threads = 1};
+	const struct placement where = {.cell = &cell, .context = 32};
 	struct token_timing t;
 	struct token_record r = {0};
 	engine_settings_default(&settings);

@@ -131,7 +131,7 @@ static void open_recorder(void)
 }
 
 /* A run with its telemetry; the code of what failed first. */
-static int record(const char *id, const char *status, struct error *err)
+static int record(const char *id, enum run_status status, struct error *err)
 {
 	struct run_row row;
 	struct token_record tokens[3] = {{.index = 0}, {.index = 1}, {.index = 2}};
@@ -175,7 +175,7 @@ static void test_run(void **state)
 		assert_int_equal(files[i].syncs, 1);
 	expect_clean("after opening");
 	for (int n = 1; n <= 3; n++) {
-		OK(record(n == 1 ? "r1" : n == 2 ? "r2" : "r3", "ok", e));
+		OK(record(n == 1 ? "r1" : n == 2 ? "r2" : "r3", RUN_STATUS_OK, e));
 		expect_clean("after a run");
 		for (int i = 0; i <= TELEMETRY; i++)
 			assert_int_equal(files[i].syncs, 1 + n);
@@ -189,11 +189,11 @@ static void test_sync_fails(void **state)
 {
 	(void)state;
 	open_recorder();
-	OK(record("r1", "ok", e));
+	OK(record("r1", RUN_STATUS_OK, e));
 	for (int i = 0; i <= TELEMETRY; i++) {
 		struct error err = {""};
 		files[i].sync_errno = EIO;
-		assert_int_equal(record("lost", "ok", &err), ERROR_IO);
+		assert_int_equal(record("lost", RUN_STATUS_OK, &err), ERROR_IO);
 		assert_non_null(strstr(err.text, names[i]));
 		assert_non_null(strstr(err.text, strerror(EIO)));
 		/* Its files are cut back; a disk that refuses to write may still cut. */
@@ -201,7 +201,7 @@ static void test_sync_fails(void **state)
 		memset(files, 0, sizeof files);
 		check_recorded("lost", 0);
 	}
-	OK(record("r2", "ok", e));
+	OK(record("r2", RUN_STATUS_OK, e));
 	OK(recorder_close(rec, e));
 	check_recorded("r1", 1);
 	check_recorded("r2", 1);
@@ -229,7 +229,7 @@ static void test_nothing_to_force(void **state)
 	for (int i = 0; i < N_FILES; i++)
 		files[i].sync_errno = EINVAL;
 	open_recorder();
-	OK(record("r1", "ok", e));
+	OK(record("r1", RUN_STATUS_OK, e));
 	OK(recorder_close(rec, e));
 	check_recorded("r1", 1);
 }
@@ -239,8 +239,8 @@ static void test_piecemeal(void **state)
 	(void)state;
 	piecemeal = 1;
 	open_recorder();
-	OK(record("r1", "ok", e));
-	OK(record("r2", "ok", e));
+	OK(record("r1", RUN_STATUS_OK, e));
+	OK(record("r2", RUN_STATUS_OK, e));
 	expect_clean("after a run in pieces");
 	OK(recorder_close(rec, e));
 	check_recorded("r1", 1);
@@ -260,8 +260,8 @@ static void test_resume(void **state)
 {
 	(void)state;
 	open_recorder();
-	OK(record("r1", "ok", e));
-	OK(record("r2", "interrupted", e));
+	OK(record("r1", RUN_STATUS_OK, e));
+	OK(record("r2", RUN_STATUS_INTERRUPTED, e));
 	OK(recorder_close(rec, e));
 	memset(files, 0, sizeof files);
 	int kept = 0;
@@ -270,7 +270,7 @@ static void test_resume(void **state)
 	for (int i = 0; i <= TELEMETRY; i++)
 		assert_true(files[i].cuts == 1 && files[i].syncs == 1);
 	expect_clean("after resuming");
-	OK(record("r3", "ok", e));
+	OK(record("r3", RUN_STATUS_OK, e));
 	expect_clean("after a run that resumed");
 	OK(recorder_close(rec, e));
 	check_recorded("r1", 1);
