@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
-#include "engine/device/device.h"
+#include "engine/device/device_host.h"
 #include "engine/infer/session.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/inner.h"

@@ -109,16 +109,13 @@ static void cuda_close(struct device *d)
 		c->cu.CtxSetCurrent(NULL);
 		c->cu.DevicePrimaryCtxRelease(c->ordinal);
 	}
-	cuda_recording_free(&c->capture);
-	if (c->spare)
-		cuda_recording_free(&c->spare->rec);
-	free(c->spare);
 	cuda_driver_close(&c->cu);
 	free(c);
 }
 
 static const struct device_ops cuda_ops = {
 	.name = "cuda",
+	.graph_bytes = sizeof(struct cuda_graph),
 	.close = cuda_close,
 	.alloc = cuda_alloc,
 	.alloc_mapped = cuda_alloc_mapped,
@@ -146,8 +143,6 @@ static const struct device_ops cuda_ops = {
 	.replay = cuda_replay,
 	.exec_destroy = cuda_exec_destroy,
 	.graph_destroy = cuda_graph_destroy,
-	.graph_nodes = cuda_graph_nodes,
-	.graph_node = cuda_graph_node,
 };
 
 static int read_card(struct cuda_device *c, struct error *err)

@@ -19,31 +19,22 @@ struct cuda_allocation {
 	size_t bytes;
 };
 
+/* Recorded behind a node's params. */
 struct cuda_node {
-	int kernel;    /* -1: a copy */
-	size_t offset; /* of its params in bytes */
-	struct cu_function *function;
+	struct cu_function *function; /* null for a copy, and so is launch */
 	struct cuda_launch launch;
 	struct cu_graph_node *handle; /* once instantiated */
 };
 
-struct cuda_recording {
-	struct cuda_node *nodes;
-	int n_nodes, cap_nodes;
-	unsigned char *bytes;
-	size_t n_bytes, cap_bytes;
-};
-
-struct device_graph {
+struct cuda_graph {
+	struct device_graph base;
 	struct cu_graph *graph;
-	struct cuda_recording rec;
 	bool mapped; /* nodes have their handles */
 };
 
-struct device_exec {
+struct cuda_exec {
+	struct device_exec base; /* whose graph's node handles name this one's nodes */
 	struct cu_graph_exec *exec;
-	const struct device_graph *graph; /* whose node handles name this one's nodes */
-	int n_kernels, n_copies;
 };
 
 struct device_event {
@@ -87,8 +78,6 @@ struct cuda_device {
 	struct cu_module **modules;     /* (cuda_n_sources), null for headers */
 	struct cu_function **functions; /* (cuda_n_entries), null where not compiled for this model */
 	bool after_kernel;              /* the stream's last operation was a kernel of ours, of the same capture */
-	struct cuda_recording capture;
-	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
 	struct cuda_allocation *allocations;
 	size_t n_allocations, cap_allocations;
 	size_t used, peak;
@@ -134,10 +123,12 @@ void cuda_prefill_close(struct cuda_device *c);
 int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *p, struct error *err);
 
 /* device_cuda_graph.c */
-void *cuda_recording_add(struct cuda_recording *r, int kernel, size_t bytes);
-void cuda_recording_free(struct cuda_recording *r);
+/* A node of the open capture; the stream's own capture gets its own from the launch or copy behind it. */
+int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params, const struct cuda_launch *l,
+		       struct error *err);
+int cuda_record_copy(struct cuda_device *c, struct error *err);
 int cuda_capture_begin(struct device *d, struct error *err);
-int cuda_capture_end(struct device *d, struct device_graph **out, struct error *err);
+int cuda_capture_end(struct device *d, struct device_graph *g, struct error *err);
 void cuda_capture_abort(struct device *d);
 int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
 int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err);
@@ -146,7 +137,5 @@ int cuda_exec_update(struct device *d, struct device_exec *x, struct device_grap
 int cuda_replay(struct device *d, struct device_exec *x, struct error *err);
 void cuda_exec_destroy(struct device *d, struct device_exec *x);
 void cuda_graph_destroy(struct device *d, struct device_graph *g);
-int cuda_graph_nodes(struct device_graph *g);
-const void *cuda_graph_node(struct device_graph *g, int node, int *kernel);
 
 #endif

@@ -150,15 +150,6 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types",
 				 kernel_name(k));
 	}
-	if (c->base.capturing) {
-		size_t bytes = kernel_params_bytes(k);
-		void *to = cuda_recording_add(&c->capture, (int)k, bytes);
-		if (!to)
-			return error_set(err, ERROR_MEMORY, "cuda device: no memory to record %s", kernel_name(k));
-		memcpy(to, params, bytes);
-		struct cuda_node *node = &c->capture.nodes[c->capture.n_nodes - 1];
-		node->function = c->functions[l.entry_id];
-		node->launch = l;
-	}
-	return cuda_enqueue(c, &l, params, kernel_name(k), err);
+	int rc = d->capturing ? cuda_record_kernel(c, k, params, &l, err) : 0;
+	return rc ? rc : cuda_enqueue(c, &l, params, kernel_name(k), err);
 }

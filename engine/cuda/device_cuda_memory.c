@@ -164,20 +164,13 @@ int cuda_download(struct device *d, void *dst, const void *src, size_t bytes, st
 int cuda_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	if (bytes == 0)
-		return 0;
-	if (c->base.capturing && !cuda_recording_add(&c->capture, -1, 0))
-		return error_set(err, ERROR_MEMORY, "cuda device: no memory for a copy");
+	int rc = d->capturing ? cuda_record_copy(c, err) : 0;
+	if (rc)
+		return rc;
 	c->after_kernel = false;
 	/* Either end may be mapped host memory: the driver tells from the address. */
 	int result = c->cu.MemcpyAsync(address_of(dst), address_of(src), bytes, c->stream);
-	if (result)
-		return fail(c, result, "copy", bytes, err);
-	if (!c->base.capturing) {
-		d->counters.api_launches++;
-		d->counters.copies++;
-	}
-	return 0;
+	return result ? fail(c, result, "copy", bytes, err) : 0;
 }
 
 int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
@@ -200,11 +193,7 @@ int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct
 			r->in_use[half] = true;
 		}
 	}
-	if (result)
-		return fail(c, result, "send", bytes, err);
-	d->counters.api_launches++;
-	d->counters.copies++;
-	return 0;
+	return result ? fail(c, result, "send", bytes, err) : 0;
 }
 
 /* ---- bandwidth ---- */

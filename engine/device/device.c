@@ -1,11 +1,12 @@
 /*
  * The front of every device: what a capture refuses and what a test lets fail is decided
- * here, once; the implementation behind it does the work.
+ * here, once, and recordings and counters are kept; the implementation behind it does the work.
  */
 #include "engine/device/device.h"
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/device/device_ops.h"
 
@@ -73,9 +74,23 @@ bool device_has_host_memory(const struct device *d)
 	return d->ops->host_memory;
 }
 
+struct device_counters device_counters(const struct device *d)
+{
+	return d->counters;
+}
+
+static void graph_free(struct device_graph *g)
+{
+	if (g)
+		recording_free(&g->rec);
+	free(g);
+}
+
 void device_close(struct device *d)
 {
 	device_capture_abort(d);
+	graph_free(d->spare);
+	recording_free(&d->capture);
 	d->ops->close(d);
 }
 
@@ -125,14 +140,25 @@ int device_download(struct device *d, void *dst, const void *src, size_t bytes, 
 
 int device_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
-	return d->ops->copy(d, dst, src, bytes, err);
+	if (bytes == 0)
+		return 0;
+	int rc = d->ops->copy(d, dst, src, bytes, err);
+	if (rc || d->capturing)
+		return rc;
+	d->counters.api_launches++;
+	d->counters.copies++;
+	return 0;
 }
 
 int device_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
 	assert(bytes <= DEVICE_SEND_MAX);
 	int rc = guard_capture(d, "send", err);
-	return rc ? rc : d->ops->send(d, dst, src, bytes, err);
+	if (rc || (rc = d->ops->send(d, dst, src, bytes, err)))
+		return rc;
+	d->counters.api_launches++;
+	d->counters.copies++;
+	return 0;
 }
 
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err)
@@ -182,16 +208,32 @@ void device_event_destroy(struct device *d, struct device_event *e)
 int device_capture_begin(struct device *d, struct error *err)
 {
 	int rc = guard(d, "capture_begin", DEVICE_FAULT_CAPTURE_BEGIN, err);
-	if (rc || (rc = d->ops->capture_begin(d, err)))
+	if (rc || (d->ops->capture_begin && (rc = d->ops->capture_begin(d, err))))
 		return rc;
 	d->capturing = true;
 	d->capture_failure[0] = 0;
+	recording_clear(&d->capture);
+	return 0;
+}
+
+/* The capture as a graph: its recording changes places with that of the spare one. */
+static int make_graph(struct device *d, struct device_graph **out, struct error *err)
+{
+	struct device_graph *g = d->spare ? d->spare : calloc(1, d->ops->graph_bytes);
+	if (!g)
+		return error_set(err, ERROR_MEMORY, "%s device: no memory for a graph", d->ops->name);
+	struct recording room = g->rec;
+	g->rec = d->capture;
+	d->capture = room;
+	d->spare = NULL;
+	*out = g;
 	return 0;
 }
 
 int device_capture_end(struct device *d, struct device_graph **out, struct error *err)
 {
-	int rc = 0;
+	struct device_graph *g = NULL;
+	int rc;
 	*out = NULL;
 	if (!d->capturing)
 		return error_set(err, ERROR_DEVICE, "%s device: capture_end without capture_begin", d->ops->name);
@@ -199,12 +241,19 @@ int device_capture_end(struct device *d, struct device_graph **out, struct error
 		rc = error_set(err, ERROR_DEVICE, "%s device: capture failed: %s", d->ops->name, d->capture_failure);
 	else if (fault_due(d, DEVICE_FAULT_CAPTURE_END))
 		rc = error_set(err, ERROR_DEVICE, "%s device: capture_end failed (injected)", d->ops->name);
+	else
+		rc = make_graph(d, &g, err);
 	if (rc) {
 		device_capture_abort(d);
 		return rc;
 	}
 	d->capturing = false;
-	return d->ops->capture_end(d, out, err);
+	if (d->ops->capture_end && (rc = d->ops->capture_end(d, g, err))) {
+		d->spare = g;
+		return rc;
+	}
+	*out = g;
+	return 0;
 }
 
 void device_capture_abort(struct device *d)
@@ -212,14 +261,25 @@ void device_capture_abort(struct device *d)
 	if (!d->capturing)
 		return;
 	d->capturing = false;
-	d->ops->capture_abort(d);
+	if (d->ops->capture_abort)
+		d->ops->capture_abort(d);
 }
 
 int device_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
 {
 	*out = NULL;
 	int rc = guard(d, "instantiate", DEVICE_FAULT_INSTANTIATE, err);
-	return rc ? rc : d->ops->instantiate(d, g, out, err);
+	if (rc || (rc = d->ops->instantiate(d, g, out, err)))
+		return rc;
+	struct device_exec *x = *out;
+	x->graph = g;
+	for (int i = 0; i < g->rec.n_nodes; i++) {
+		if (g->rec.nodes[i].op == RECORDED_COPY)
+			x->n_copies++;
+		else
+			x->n_kernels++;
+	}
+	return 0;
 }
 
 int device_exec_upload(struct device *d, struct device_exec *x, struct error *err)
@@ -230,8 +290,17 @@ int device_exec_upload(struct device *d, struct device_exec *x, struct error *er
 
 int device_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err)
 {
+	const struct recording *r = &x->graph->rec;
 	int rc = guard(d, "exec_set_params", DEVICE_FAULT_SET_PARAMS, err);
-	return rc ? rc : d->ops->exec_set_params(d, x, node, params, err);
+	if (rc)
+		return rc;
+	if (node < 0 || node >= r->n_nodes || r->nodes[node].op == RECORDED_COPY)
+		return error_set(err, ERROR_DEVICE, "%s device: exec_set_params: node %d is no kernel node",
+				 d->ops->name, node);
+	rc = d->ops->exec_set_params(d, x, node, params, err);
+	if (!rc)
+		d->counters.node_updates++;
+	return rc;
 }
 
 int device_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err)
@@ -243,7 +312,12 @@ int device_exec_update(struct device *d, struct device_exec *x, struct device_gr
 int device_replay(struct device *d, struct device_exec *x, struct error *err)
 {
 	int rc = guard(d, "replay", DEVICE_FAULT_REPLAY, err);
-	return rc ? rc : d->ops->replay(d, x, err);
+	if (rc || (rc = d->ops->replay(d, x, err)))
+		return rc;
+	d->counters.api_launches++;
+	d->counters.kernels += (uint64_t)x->n_kernels;
+	d->counters.copies += (uint64_t)x->n_copies;
+	return 0;
 }
 
 void device_exec_destroy(struct device *d, struct device_exec *x)
@@ -254,16 +328,23 @@ void device_exec_destroy(struct device *d, struct device_exec *x)
 
 void device_graph_destroy(struct device *d, struct device_graph *g)
 {
-	if (g)
+	if (!g)
+		return;
+	if (d->ops->graph_destroy)
 		d->ops->graph_destroy(d, g);
+	if (d->spare)
+		graph_free(g);
+	else
+		d->spare = g;
 }
 
-int device_graph_nodes(const struct device *d, struct device_graph *g)
+int device_graph_nodes(const struct device_graph *g)
 {
-	return d->ops->graph_nodes(g);
+	return g->rec.n_nodes;
 }
 
-const void *device_graph_node(const struct device *d, struct device_graph *g, int node, int *kernel)
+const void *device_graph_node(const struct device_graph *g, int node, int *kernel)
 {
-	return d->ops->graph_node(g, node, kernel);
+	*kernel = g->rec.nodes[node].op;
+	return recording_params(&g->rec, node);
 }

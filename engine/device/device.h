@@ -57,26 +57,12 @@ enum device_fault {
 	DEVICE_FAULT_COUNT,
 };
 
-struct device_fault_plan {
-	int after;
-	int times;
-};
-
-struct device_ops; /* device_ops.h */
-
-/* Implementations put this first. Callers read the counters. */
-struct device {
-	const struct device_ops *ops;
-	struct device_counters counters;
-	bool capturing;
-	char capture_failure[128]; /* what was refused first since the capture began; empty: nothing */
-	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
-};
-
 /* "host", "cuda" */
 const char *device_name(const struct device *d);
 /* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
 bool device_has_host_memory(const struct device *d);
+
+struct device_counters device_counters(const struct device *d);
 
 /* Ends an open capture and waits for what is enqueued. What was allocated through d is gone with it. */
 void device_close(struct device *d);
@@ -133,8 +119,8 @@ void device_exec_destroy(struct device *d, struct device_exec *x);
 void device_graph_destroy(struct device *d, struct device_graph *g);
 
 /* The nodes of a recorded graph, in the order of recording. kernel is -1 for a copy; params lives as g does. */
-int device_graph_nodes(const struct device *d, struct device_graph *g);
-const void *device_graph_node(const struct device *d, struct device_graph *g, int node, int *kernel);
+int device_graph_nodes(const struct device_graph *g);
+const void *device_graph_node(const struct device_graph *g, int node, int *kernel);
 
 /* The call number `after` (0: the next) of that step fails, and `times` ones from it on. */
 void device_fail(struct device *d, enum device_fault step, int after, int times);
@@ -143,27 +129,5 @@ void device_fail(struct device *d, enum device_fault step, int after, int times)
 size_t kernel_params_bytes(enum kernel k);
 const char *kernel_name(enum kernel k);
 bool kernel_positional(enum kernel k);
-
-/* ---- the host device ---- */
-
-/* Runs kernels/cpu on n_threads OpenMP threads (0: one a physical core that this process may use; cpu_share.h). */
-int device_host_open(struct device **out, int n_threads, struct error *err);
-int device_host_threads(const struct device *d);
-
-/* Bytes of memory that this machine could still give, the page cache's included; 0: unknown. */
-size_t device_host_available(void);
-
-/* Time of each kernel, where one is kept. The last place is that of copies. */
-struct device_host_profile {
-	uint64_t ns[KERNEL_COUNT + 1];
-	uint64_t calls[KERNEL_COUNT + 1];
-};
-/* Adds to *p, the caller's, what is executed from now on; null stops it. Two looks at the clock a kernel. */
-void device_host_profile(struct device *d, struct device_host_profile *p);
-
-/* Instruction set that the kernels use here: "avx512", "avx2", "portable". */
-const char *device_host_isa(void);
-/* Read bandwidth of this machine's memory in bytes/s, n_threads reading a buffer of `bytes`; 0: it does not fit. */
-double device_host_read_bandwidth(size_t bytes, int n_threads, int passes);
 
 #endif

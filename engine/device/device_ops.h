@@ -4,18 +4,45 @@
  *
  * A call has the meaning, the arguments and the errors that device.h gives it. Callers go
  * through device.h alone. That front has refused what a capture or an injected failure
- * forbids, and has set outputs to null; an implementation does the work, and looks at
- * base.capturing where work is recorded instead of run.
+ * forbids, and has set outputs to null; an implementation does the work, and records into
+ * base.capture instead of running while base.capturing.
  */
 #ifndef GEMMARK_ENGINE_DEVICE_DEVICE_OPS_H
 #define GEMMARK_ENGINE_DEVICE_DEVICE_OPS_H
 
 #include "engine/device/device.h"
+#include "engine/device/recording.h"
+
+/* Implementations put these three first in theirs. */
+struct device_graph {
+	struct recording rec; /* kernels and copies */
+};
+
+struct device_exec {
+	const struct device_graph *graph; /* that it was instantiated from */
+	int n_kernels, n_copies;
+};
+
+struct device_fault_plan {
+	int after;
+	int times;
+};
+
+struct device {
+	const struct device_ops *ops;
+	/* Kept by the front, launches apart: a launch may be no kernel, or several. */
+	struct device_counters counters;
+	bool capturing;
+	char capture_failure[128];  /* what was refused first since the capture began; empty: nothing */
+	struct recording capture;   /* of the open one */
+	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
+	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
+};
 
 struct device_ops {
-	const char *name; /* "host", "cuda" */
-	/* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
+	const char *name;
 	bool host_memory;
+	size_t graph_bytes; /* of what holds this device's struct device_graph */
 
 	void (*close)(struct device *d);
 	int (*alloc)(struct device *d, size_t bytes, void **out, struct error *err);
@@ -38,21 +65,25 @@ struct device_ops {
 			     struct error *err);
 	void (*event_destroy)(struct device *d, struct device_event *e); /* e is not null */
 
-	/* base.capturing is set when begin has succeeded, and no longer when end or abort is called. */
+	/*
+	 * These four may be null: the recording is all there is. base.capturing is set when begin has succeeded, and
+	 * no longer when end or abort is called. g: with its recording; else undefined.
+	 */
 	int (*capture_begin)(struct device *d, struct error *err);
-	int (*capture_end)(struct device *d, struct device_graph **out, struct error *err);
-	void (*capture_abort)(struct device *d); /* one is open */
+	int (*capture_end)(struct device *d, struct device_graph *g, struct error *err);
+	void (*capture_abort)(struct device *d);
+	/* What the device holds beside the recording. */
+	void (*graph_destroy)(struct device *d, struct device_graph *g);
+
+	/* Leaves base to the front. */
 	int (*instantiate)(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
 	int (*exec_upload)(struct device *d, struct device_exec *x, struct error *err);
+	/* node: a kernel's */
 	int (*exec_set_params)(struct device *d, struct device_exec *x, int node, const void *params,
 			       struct error *err);
 	int (*exec_update)(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
 	int (*replay)(struct device *d, struct device_exec *x, struct error *err);
-	void (*exec_destroy)(struct device *d, struct device_exec *x);   /* x is not null */
-	void (*graph_destroy)(struct device *d, struct device_graph *g); /* g is not null */
-
-	int (*graph_nodes)(struct device_graph *g);
-	const void *(*graph_node)(struct device_graph *g, int node, int *kernel);
+	void (*exec_destroy)(struct device *d, struct device_exec *x); /* x is not null */
 };
 
 /* For work that this device alone cannot do while capturing: ERROR_DEVICE, and the capture fails at its end. */

@@ -183,7 +183,7 @@ static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit,
 
 static int list_positional(struct graph_cache *c, struct entry *e, struct error *err)
 {
-	int n = device_graph_nodes(c->device, e->graph);
+	int n = device_graph_nodes(e->graph);
 	e->positional = malloc((size_t)(n ? n : 1) * sizeof *e->positional);
 	if (!e->positional)
 		return error_set(err, ERROR_MEMORY, "no memory for the nodes of a graph");
@@ -191,7 +191,7 @@ static int list_positional(struct graph_cache *c, struct entry *e, struct error 
 	c->stats.kernel_nodes = 0;
 	for (int i = 0; i < n; i++) {
 		int kernel;
-		device_graph_node(c->device, e->graph, i, &kernel);
+		device_graph_node(e->graph, i, &kernel);
 		if (kernel < 0)
 			continue;
 		c->stats.kernel_nodes++;
@@ -212,7 +212,7 @@ static int build(struct graph_cache *c, const struct graph_key *key, const struc
 	if (rc)
 		return rc;
 	int64_t t1 = clock_ns();
-	nvtx_push("instantiate", device_graph_nodes(c->device, e.graph));
+	nvtx_push("instantiate", device_graph_nodes(e.graph));
 	rc = device_instantiate(c->device, e.graph, &e.exec, err);
 	nvtx_pop();
 	if (rc)
@@ -244,7 +244,7 @@ static int set_positions(struct graph_cache *c, struct entry *e, const struct at
 	_Alignas(16) unsigned char params[PARAMS_MAX];
 	for (int i = 0; i < e->n_positional; i++) {
 		int kernel;
-		const void *recorded = device_graph_node(c->device, e->graph, e->positional[i], &kernel);
+		const void *recorded = device_graph_node(e->graph, e->positional[i], &kernel);
 		memcpy(params, recorded, kernel_params_bytes((enum kernel)kernel));
 		memcpy(params, at, sizeof *at);
 		int rc = device_exec_set_params(c->device, e->exec, e->positional[i], params, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/device/device_host.h"
 #include "engine/device/nvtx.h"
 
 enum { DEFAULT_BATCH = 512 };

@@ -203,7 +203,7 @@ static int enqueue_stage(struct pipeline_stage *s, enum graph_mode mode, const s
 			 struct error *err)
 {
 	struct device *d = s->device;
-	struct device_counters before = d->counters;
+	struct device_counters before = device_counters(d);
 	struct graph_key key = key_of(s, mode);
 	enum graph_event event;
 	int rc;
@@ -214,7 +214,8 @@ static int enqueue_stage(struct pipeline_stage *s, enum graph_mode mode, const s
 		return rc;
 	t->submit_us += (double)(clock_ns() - t0) * 1e-3;
 	t->event = larger_event(t->event, event);
-	count(&t->counters, &before, &d->counters);
+	struct device_counters after = device_counters(d);
+	count(&t->counters, &before, &after);
 	return 0;
 }
 

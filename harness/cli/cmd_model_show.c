@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "engine/cuda/device_cuda.h"
-#include "engine/device/device.h"
+#include "engine/device/device_host.h"
 #include "engine/model/model.h"
 #include "harness/cli/cmd_model.h"
 #include "harness/cli/gpu_layers.h"

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "engine/cuda/nvrtc.h"
+#include "engine/device/device_host.h"
 #include "engine/infer/gemm_ceiling.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/device/device.h"
+#include "engine/device/device_host.h"
 #include "harness/cli/options.h"
 
 int gpu_layers_parse(const char *value, int *out, struct error *err)

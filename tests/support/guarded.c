@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/device/device_host.h"
 #include "engine/device/device_ops.h"
 
 enum { DEVICES = 8, MAPPED = 16, ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
@@ -168,9 +169,8 @@ static bool in_mapped(const struct guarded *g, const void *p)
 static int guarded_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
 	struct guarded *g = guarded(d);
-	uint64_t before = d->counters.copies;
 	int rc = g->host->copy(d, dst, src, bytes, err);
-	if (d->counters.copies != before && in_mapped(g, dst) != in_mapped(g, src))
+	if (!rc && !d->capturing && in_mapped(g, dst) != in_mapped(g, src))
 		g->crossed += bytes;
 	return rc;
 }

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "engine/device/device.h"
+#include "engine/device/device_host.h"
 #include "kernels/cpu/cpu.h"
 
 enum {

@@ -88,8 +88,8 @@ static void test_queued_sends_keep_their_bytes(void **state)
 	OK(device_download(d, got, log, SENDS * sizeof *got, e));
 	for (int i = 0; i < SENDS; i++)
 		assert_true(got[i].token == i && got[i].pos == 3 * i && got[i].evicted == -i);
-	assert_int_equal(d->counters.api_launches, 2 * SENDS);
-	assert_int_equal(d->counters.copies, 2 * SENDS);
+	assert_int_equal(device_counters(d).api_launches, 2 * SENDS);
+	assert_int_equal(device_counters(d).copies, 2 * SENDS);
 	free(got);
 	device_free(d, to);
 	device_free(d, log);
@@ -201,21 +201,21 @@ static void test_graph_replays_and_takes_new_params(void **state)
 	struct device *d = c.d;
 	struct device_exec *x;
 	struct device_graph *g = record(&c, 1);
-	assert_int_equal(d->counters.kernels + d->counters.api_launches, 0); /* recorded is not run */
+	assert_int_equal(device_counters(d).kernels + device_counters(d).api_launches, 0); /* recorded is not run */
 	int kernel;
-	assert_int_equal(device_graph_nodes(d, g), 3);
-	const struct add_params *p = device_graph_node(d, g, 0, &kernel), want = first_add(&c, 1);
+	assert_int_equal(device_graph_nodes(g), 3);
+	const struct add_params *p = device_graph_node(g, 0, &kernel), want = first_add(&c, 1);
 	assert_int_equal(kernel, KERNEL_add);
 	assert_memory_equal(p, &want, sizeof want);
-	device_graph_node(d, g, 1, &kernel);
+	device_graph_node(g, 1, &kernel);
 	assert_int_equal(kernel, -1);
 	OK(device_instantiate(d, g, &x, e));
 	OK(device_exec_upload(d, x, e));
 	OK(device_replay(d, x, e));
 	expect_chain(&c, 1);
-	assert_int_equal(d->counters.api_launches, 1);
-	assert_int_equal(d->counters.kernels, 2);
-	assert_int_equal(d->counters.copies, 1);
+	assert_int_equal(device_counters(d).api_launches, 1);
+	assert_int_equal(device_counters(d).kernels, 2);
+	assert_int_equal(device_counters(d).copies, 1);
 	/* Queued replays keep the params they were enqueued with. */
 	for (int i = 2; i < 50; i++) {
 		struct add_params new = first_add(&c, (float)i);
@@ -223,7 +223,7 @@ static void test_graph_replays_and_takes_new_params(void **state)
 		OK(device_replay(d, x, e));
 	}
 	expect_chain(&c, 49);
-	assert_int_equal(d->counters.node_updates, 48);
+	assert_int_equal(device_counters(d).node_updates, 48);
 	struct error err;
 	assert_int_equal(device_exec_set_params(d, x, 1, &want, &err), ERROR_DEVICE);
 	/* An update from another graph of the same shape; that graph may go at once. */

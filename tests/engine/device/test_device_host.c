@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/device/device.h"
+#include "engine/device/device_host.h"
 
 enum { N = 8 };
 
@@ -74,8 +74,8 @@ static void test_launch_only_enqueues(void **state)
 	launch_add(f, 1);
 	assert_float_equal(f->y[0], -1, 0); /* not run yet */
 	sync_expect(f, 3);
-	assert_int_equal(f->d->counters.api_launches, 1);
-	assert_int_equal(f->d->counters.kernels, 1);
+	assert_int_equal(device_counters(f->d).api_launches, 1);
+	assert_int_equal(device_counters(f->d).kernels, 1);
 }
 
 static void test_params_and_sent_bytes_are_copied_at_the_call(void **state)
@@ -90,8 +90,8 @@ static void test_params_and_sent_bytes_are_copied_at_the_call(void **state)
 	assert_int_equal(device_synchronize(f->d, NULL), 0);
 	for (int j = 0; j < N; j++)
 		assert_float_equal(f->y[j], 10 + 2 * (j + 1), 0);
-	assert_int_equal(f->d->counters.copies, 1);
-	assert_int_equal(f->d->counters.api_launches, 2);
+	assert_int_equal(device_counters(f->d).copies, 1);
+	assert_int_equal(device_counters(f->d).api_launches, 2);
 }
 
 static void test_work_runs_in_order(void **state)
@@ -110,10 +110,10 @@ static void test_capture_records_and_does_not_run(void **state)
 	struct device_exec *x;
 	assert_int_equal(device_synchronize(f->d, NULL), 0);
 	assert_float_equal(f->y[0], -1, 0);
-	assert_int_equal(f->d->counters.api_launches, 0);
-	assert_int_equal(device_graph_nodes(f->d, g), 1);
+	assert_int_equal(device_counters(f->d).api_launches, 0);
+	assert_int_equal(device_graph_nodes(g), 1);
 	int kernel;
-	const struct add_params *p = device_graph_node(f->d, g, 0, &kernel);
+	const struct add_params *p = device_graph_node(g, 0, &kernel);
 	assert_int_equal(kernel, KERNEL_add);
 	assert_ptr_equal(p->y, f->y);
 
@@ -122,8 +122,8 @@ static void test_capture_records_and_does_not_run(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(device_replay(f->d, x, NULL), 0);
 	sync_expect(f, 3);
-	assert_int_equal(f->d->counters.api_launches, 2);
-	assert_int_equal(f->d->counters.kernels, 2);
+	assert_int_equal(device_counters(f->d).api_launches, 2);
+	assert_int_equal(device_counters(f->d).kernels, 2);
 	device_exec_destroy(f->d, x);
 	device_graph_destroy(f->d, g);
 }
@@ -141,7 +141,7 @@ static void test_updates_touch_only_later_replays(void **state)
 	assert_float_equal(f->y[0], 3, 0); /* the queued one ran as it was */
 	assert_int_equal(device_replay(f->d, x, NULL), 0);
 	sync_expect(f, 6);
-	assert_int_equal(f->d->counters.node_updates, 1);
+	assert_int_equal(device_counters(f->d).node_updates, 1);
 	assert_int_equal(device_replay(f->d, x, NULL), 0);
 	assert_int_equal(device_exec_update(f->d, x, other, NULL), 0);
 	assert_float_equal(f->y[0], 6, 0);

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_host.h"
 #include "engine/device/graph.h"
 #include "engine/device/ops.h"
 #include "engine/infer/session.h"
@@ -206,13 +207,13 @@ static void test_each_mode_does_what_it_says(void **state)
 		{GRAPH_MODE_DEVICE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-		uint64_t nodes = n.d->counters.node_updates, execs = graph_cache_stats(c).updates;
+		uint64_t nodes = device_counters(n.d).node_updates, execs = graph_cache_stats(c).updates;
 		n.emitted = 0;
 		assert_int_equal(run(c, &n, want[i].mode, 1), want[i].first);
 		assert_int_equal(run(c, &n, want[i].mode, 1), want[i].later);
 		assert_int_equal(run(c, &n, want[i].mode, 1), want[i].later);
 		assert_int_equal(n.emitted, want[i].emitted);
-		assert_int_equal(n.d->counters.node_updates - nodes, want[i].node_updates);
+		assert_int_equal(device_counters(n.d).node_updates - nodes, want[i].node_updates);
 		assert_int_equal(graph_cache_stats(c).updates - execs, want[i].exec_updates);
 	}
 	assert_int_equal(graph_cache_stats(c).positional_nodes, 1);

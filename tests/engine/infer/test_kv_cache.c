@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_host.h"
 #include "engine/infer/kv_cache.h"
 #include "tests/support/golden.h"
 

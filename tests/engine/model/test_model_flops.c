@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_host.h"
 #include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
