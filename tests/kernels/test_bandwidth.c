@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/cuda/device_cuda_internal.h"
-#include "engine/device/device.h"
+#include "engine/device/device_host.h"
 #include "kernels/cpu/inner.h"
 #include "tests/support/frozen_clock.h"
 
