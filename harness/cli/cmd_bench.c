@@ -433,7 +433,6 @@ static int open_llama(struct sweep *s, const struct cell *cells, int n, const js
 		.gpu = gpu ? gpu->name : "",
 		.settings = settings,
 		.build_number = build_info()->number,
-		.batch = engine_prefill_batch(),
 	};
 	return llama_bench_open(&s->llama, cells, n, &facts, err);
 }

@@ -70,7 +70,7 @@ static double prefill_seconds(const struct preview *p, const struct rates *r, in
 {
 	if (!n)
 		return 0;
-	double flops = model_prefill_flops(&p->model, pos, n, engine_prefill_batch());
+	double flops = model_prefill_flops(&p->model, pos, n, p->cell->n_ubatch);
 	double share = (double)p->gpu_layers / p->model.n_layer;
 	double gpu = r->gpu.bf16_rate > 0 ? GPU_PREFILL_SHARE * r->gpu.bf16_rate : NAN;
 	return decode_rate(flops * share, gpu) + decode_rate(flops * (1 - share), r->host_flop_s);
@@ -136,6 +136,7 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 	o.head_on_host = e->head_on_host;
 	o.ple_on_host = e->ple_on_host;
 	o.prefill = e->prefill;
+	o.batch = c->n_ubatch;
 	rc = options_cache_type(c->type_k, &o.k_type, &p->skipped);
 	if (!rc)
 		rc = options_cache_type(c->type_v, &o.v_type, &p->skipped);
@@ -203,6 +204,8 @@ static void print_heading(FILE *f, const struct preview *p, const struct rates *
 		c->type_v, c->n_depth, c->snapkv ? ", SnapKV " : "", c->snapkv ? c->snapkv : "");
 	if (c->n_threads)
 		fprintf(f, ", %d threads", c->n_threads);
+	if (!cell_is_default(c, AXIS_UBATCH))
+		fprintf(f, ", chunks of %d", c->n_ubatch);
 	fputc('\n', f);
 }
 

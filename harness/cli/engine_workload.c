@@ -440,6 +440,7 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	session_options_default(&o);
 	o.n_threads = p->cell->n_threads;
 	o.n_gpu_layers = p->cell->n_gpu_layers;
+	o.batch = p->cell->n_ubatch;
 	o.head_on_host = s->settings.head_on_host;
 	o.ple_on_host = s->settings.ple_on_host;
 	o.pdl = s->settings.pdl;
@@ -453,7 +454,8 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 		return rc;
 	const struct session_options *was = s->loaded ? &s->loaded->options : NULL;
 	if (was && !s->broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
-	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type)
+	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type &&
+	    was->batch == o.batch)
 		return 0;
 	unload(s);
 	if (!(s->path = strdup(p->cell->model)))
@@ -508,13 +510,6 @@ void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTI
 		 e->prefill != d.prefill ? " prefill-" : "",
 		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "");
 	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
-}
-
-int engine_prefill_batch(void)
-{
-	struct session_options o;
-	session_options_default(&o);
-	return loaded_model_batch(&o, INT_MAX);
 }
 
 int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err)

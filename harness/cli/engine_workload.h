@@ -26,9 +26,6 @@ void engine_settings_default(struct engine_settings *e);
 enum { ENGINE_SETTINGS_TEXT = 64 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
 
-/* Tokens of a prefill chunk. */
-int engine_prefill_batch(void);
-
 /*
  * Opens sessions, one at a time; the weights stay loaded for the next one of the same model, device,
  * types and threads, whatever its context. Measures the read bandwidth the first time that a number of threads

@@ -63,6 +63,13 @@ static int group_context(const struct runner *r, const struct plan_group *g)
 	return r->cells[g->sequence[0]].n_depth + need;
 }
 
+/* Tokens of the depth's prefill between two looks at `stop`: whole chunks of the workload's. */
+static int prefill_step(const struct runner *r, const struct cell *c)
+{
+	int chunk = r->setup.o->chunk;
+	return c->n_ubatch > chunk ? c->n_ubatch : chunk - chunk % (c->n_ubatch > 0 ? c->n_ubatch : 1);
+}
+
 /* Opens the workload and prefills to the depth. */
 static int group_open(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *err)
 {
@@ -84,8 +91,9 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	token_stream_init(&r->setup.stream, r->setup.o->seed, r->facts.n_vocab);
 	rc = r->setup.w->ops->set_arm(r->setup.w, MODE_REFERENCE, r->setup.o->prefill_fusion, err);
 	double us = 0;
+	const int step = prefill_step(r, first);
 	for (int at = 0; !rc && at < first->n_depth && !runner_stopped(r->setup.o);) {
-		int n = first->n_depth - at < r->setup.o->chunk ? first->n_depth - at : r->setup.o->chunk;
+		int n = first->n_depth - at < step ? first->n_depth - at : step;
 		token_fill(&r->setup.stream, at, n, r->setup.tokens);
 		int64_t from = runner_now_ns(r->setup.o);
 		rc = r->setup.w->ops->prefill(r->setup.w, r->setup.tokens, n, err);
@@ -287,6 +295,8 @@ static int runner_prepare(struct runner *r, struct error *err)
 		if (new_group && any_left(r, i, cell_same_group))
 			r->progress.prefill_total += c->n_depth;
 		r->progress.runs += (int)runs;
+		size_t step = (size_t)prefill_step(r, c);
+		n_tokens = step > n_tokens ? step : n_tokens;
 		size_t records = (size_t)r->setup.o->warmup_max + (size_t)c->n_gen;
 		size_t tokens = records > (size_t)c->n_prompt ? records : (size_t)c->n_prompt;
 		n_tokens = tokens > n_tokens ? tokens : n_tokens;

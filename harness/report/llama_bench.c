@@ -164,8 +164,8 @@ static json_t *backends(const struct llama_bench *b, const struct run_row *r)
 	const char *what = !strcmp(device, "host") ? "CPU" : plus && !plus[5] ? "CUDA,CPU" : "CUDA";
 	/* Those that llama-bench has a member for, or that every row names. */
 	static const unsigned named = 1u << AXIS_MODEL | 1u << AXIS_GPU_LAYERS | 1u << AXIS_THREADS |
-				      1u << AXIS_TYPE_K | 1u << AXIS_TYPE_V | 1u << AXIS_DEPTH | 1u << AXIS_PROMPT |
-				      1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
+				      1u << AXIS_TYPE_K | 1u << AXIS_UBATCH | 1u << AXIS_TYPE_V | 1u << AXIS_DEPTH |
+				      1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
 	struct cell c;
 	char out[384], number[AXIS_TEXT_SIZE];
 	row_cell(r, &c);
@@ -206,8 +206,8 @@ static json_t *describe(const struct llama_bench *b, const struct run_row *r)
 		{"model_type", model_type(r)},
 		{"model_size", integer(r->model_bytes)},
 		{"model_n_params", integer(r->model_parameters)},
-		{"n_batch", json_integer(f->batch)},
-		{"n_ubatch", json_integer(f->batch)},
+		{"n_batch", integer(r->n_ubatch)},
+		{"n_ubatch", integer(r->n_ubatch)},
 		{"n_threads", integer(r->n_threads)},
 		{"cpu_mask", text("0x0")},
 		{"cpu_strict", json_false()},

@@ -26,7 +26,6 @@ struct llama_facts {
 	const char *gpu;      /* null or "": there is none */
 	const char *settings; /* other than the default ones, "prefill-f32 ple-host"; "": none */
 	int build_number;     /* commits up to the one that is built; negative: unknown */
-	int batch;            /* tokens of a prefill chunk */
 };
 
 enum llama_type { LLAMA_TEXT, LLAMA_INT, LLAMA_BOOL, LLAMA_REAL };

@@ -14,6 +14,7 @@ enum {
 	AXIS_TOKENS_MAX = 1 << 20, /* of a prompt, a generation or a depth */
 	AXIS_LAYERS_MAX = 10000,
 	AXIS_THREADS_MAX = 4096,
+	AXIS_UBATCH_MAX = 1 << 16,
 	AXIS_TEXT_SIZE = 32, /* an integer's text */
 	CELL_HASH_SIZE = 24,
 };
@@ -68,6 +69,10 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .argument = "N", \
 	  .help = "CPU threads; 0: one a physical core, within the CPU quota (default 0)", \
 	  .defaults = "0", .max = AXIS_THREADS_MAX, .resolved = 1, .spoken = "threads", .slug = "t") \
+	X(UBATCH, INT, n_ubatch, n_ubatch, .level = AXIS_LEVEL_PLACEMENT, .option = "-ub, --ubatch-size", \
+	  .argument = "N", \
+	  .help = "tokens of a prompt that are computed at once, a chunk (default 512)", \
+	  .defaults = "512", .absent = "512", .min = 1, .max = AXIS_UBATCH_MAX, .spoken = "chunks of", .slug = "ub") \
 	X(SNAPKV, WORD, snapkv, snapkv, .level = AXIS_LEVEL_GROUP, .option = "--snapkv", \
 	  .argument = "off|BUDGET[,window=W][,pool=P]", \
 	  .help = "at the depth keep BUDGET entries, the last W among them; scores pooled over P keys (default off; 64, 7)", \

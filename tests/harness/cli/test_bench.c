@@ -551,6 +551,36 @@ static void test_one_cell(void **state)
 	assert_true(holds("out", "2 were there already"));
 }
 
+/* A prompt in other chunks: it is said everywhere, and computed so. */
+static void test_ubatch(void **state)
+{
+	(void)state;
+	char path[128];
+	struct csv_rows runs;
+	char *words[] = {"-m", MODEL, "-p",  "48",     "-n",     "2",      "-d", "0,70",
+			 "-r", "1",   "-ub", "16,512", "--mode", "direct", NULL};
+	assert_int_equal(bench_in("ubatch", words), 0);
+	assert_true(holds("out", ", chunks of 16\n"));
+	assert_false(holds("out", "chunks of 512"));
+	in_folder("ubatch/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_int_equal(runs.n_rows - 1, 2 * 2 * 2);
+	int64_t memory[2] = {0};
+	for (int r = 1; r < runs.n_rows; r++) {
+		int small = !strcmp(csv_at(&runs, r, "n_ubatch"), "16");
+		assert_true(small || !strcmp(csv_at(&runs, r, "n_ubatch"), "512"));
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		if (!strcmp(csv_at(&runs, r, "test"), "pp48"))
+			memory[small] = strtoll(csv_at(&runs, r, "memory_peak_bytes"), NULL, 10);
+	}
+	/* Fewer rows of activations are held at once. */
+	assert_true(memory[1] > 0 && memory[1] < memory[0] / 2);
+	csv_rows_free(&runs);
+	char *bad[] = {"-m", MODEL, "-ub", "0", NULL};
+	assert_int_equal(bench_in("ubatch-0", bad), 2);
+	assert_true(holds("errors", "-ub: '0' is outside 1 to 65536"));
+}
+
 static void test_layers_without_gpu(void **state)
 {
 	(void)state;
@@ -569,6 +599,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_one_cell, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ubatch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_layers_without_gpu, set_up, tear_down),
 		TEST(test_sweep),
 		TEST(test_formats),

@@ -44,7 +44,8 @@ static char *in_folder(const char *name)
 static const char runs_columns[] =
 	"schema_version,run_id,status,reason,order,repetition,model,arch,weight_type,"
 	"model_bytes,model_parameters,test,"
-	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,snapkv,n_depth,n_prompt,n_gen,fusion,sync,mode,model_"
+	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,n_ubatch,snapkv,n_depth,n_prompt,n_gen,fusion,sync,mode,"
+	"model_"
 	"hash,"
 	"device,commit,tokens_per_s,prefill_us,"
 	"prefill_tokens_per_s,itl_median_us,itl_mad_us,itl_p50_us,itl_p90_us,itl_p99_us,itl_max_us,submit_median_us,"

@@ -121,11 +121,8 @@ static void add(int cell, enum run_status status, double rate, const char *commi
 /* Four cells go well, of which one loses a repetition; one is wrong once, and one never runs. */
 static void collect(const char *commit, double faster)
 {
-	struct llama_facts facts = {.cpu = "CPU, \"quick\"",
-				    .gpu = "NVIDIA H100",
-				    .settings = "ple-host",
-				    .build_number = 77,
-				    .batch = 512};
+	struct llama_facts facts = {
+		.cpu = "CPU, \"quick\"", .gpu = "NVIDIA H100", .settings = "ple-host", .build_number = 77};
 	json_decref(records);
 	assert_int_equal(llama_bench_open(&bench, cells, N_CELLS, &facts, NULL), 0);
 	add(0, RUN_STATUS_OK, 1000 * faster, commit);
