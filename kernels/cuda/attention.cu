@@ -9,8 +9,8 @@
  * Fused, the CTA of a KV head's splits that finishes last combines them, in the order of
  * the splits whoever it is: the result does not depend on it.
  */
+#include "kernels/cuda/attention_geometry.h"
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/geometry.h"
 
 enum { WARPS = ATTENTION_THREADS / WARP, HEADS = ATTENTION_HEADS };
 

@@ -1,84 +1,43 @@
 /*
- * Launch geometry that kernels and host share, so that both compute shared-memory
- * layouts with the same lines. C and CUDA.
+ * For the geometry files beside the kernels (NAME_geometry.c beside NAME.cu): the function of each
+ * kernel that cuda_geometry calls, and what they share. Host code alone; what a kernel and its geometry
+ * both compute with is in NAME_geometry.h.
  */
 #ifndef GEMMARK_KERNELS_CUDA_GEOMETRY_H
 #define GEMMARK_KERNELS_CUDA_GEOMETRY_H
 
-#include "kernels/params.h"
+#include <assert.h>
+#include <stdint.h>
 
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-#define GEOMETRY static __host__ __device__ __forceinline__
-#else
-#define GEOMETRY static inline
-#endif
+#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/entries.h"
 
-enum {
-	MATVEC_THREADS = 512,
-	MATVEC_BOUND = 640,      /* threads that the compiler leaves registers for: 96 each, so that a CTA of a
-				     small kernel (16384 registers) fits beside */
-	MATVEC_MAX_UNITS = 2048, /* per CTA: bounds its partial sums to 16 KB */
+/* geometry_NAME: enum cuda_geometry_result, and *out where it is CUDA_GEOMETRY_OK. */
+#define X(name, positional) \
+	int geometry_##name(const struct name##_params *p, const struct cuda_card *card, struct cuda_launch *out);
+KERNEL_LIST(X)
+#undef X
 
-	ATTENTION_THREADS = 256,
-	ATTENTION_HEADS = 4,         /* query heads of one KV head that a CTA takes */
-	ATTENTION_MAX_GROUPS = 1024, /* KV heads times their groups of query heads */
+/* One entry on a grid of x by y blocks; nothing where either is 0. shared: bytes. */
+int geometry_launch(struct cuda_launch *out, int entry, unsigned x, unsigned y, unsigned threads, size_t shared);
+/* A thread for each of n elements, `rows` times. */
+int geometry_elements(struct cuda_launch *out, int entry, int64_t n, int64_t rows);
+/* Whether there is an attention kernel for this cache and this many query heads. */
+int geometry_cache_fits(const struct kv *kv, int n_heads);
 
-	PREFILL_THREADS = 256,
-	PREFILL_KEYS = 64,   /* keys of a tile */
-	PREFILL_SLICE = 32,  /* elements of head_dim that are multiplied at a time */
-	PREFILL_VALUES = 16, /* values in shared memory at a time */
-	PREFILL_PAD = 4,     /* floats; keeps rows in different banks */
-
-	NORM_HELD = 3, /* vectors of a row that a thread keeps in registers; longer rows are read twice */
-
-	ANY_THREADS = 256, /* of the products that take any weights: a warp a row */
-
-	TILE = 64, /* tokens and outputs of a tiled product's tile */
-	TILE_THREADS = 256,
-
-	SNAPKV_THREADS = 256,
-	SNAPKV_ROWS = 128, /* of a tile of scores */
-	SNAPKV_KEYS = 128,
-	SNAPKV_SELECT_THREADS = 1024,
-};
-
-/* A chunk is 512 bytes of a weight row, 16 a lane. */
-GEOMETRY int matvec_chunk_elements(int type)
+static inline unsigned blocks_of(int64_t n, int64_t each)
 {
-	return type == TENSOR_Q8_0 ? 512 : type == TENSOR_F32 ? 128 : 256;
+	return (unsigned)((n + each - 1) / each);
 }
 
-GEOMETRY int matvec_chunks(int type, int n_in)
+static inline unsigned whole_warps(int64_t n)
 {
-	return (n_in + matvec_chunk_elements(type) - 1) / matvec_chunk_elements(type);
+	return (unsigned)((n + 31) / 32 * 32);
 }
 
-GEOMETRY int matvec_padded(int type, int n_in)
+static inline int aligned16(const void *p)
 {
-	return matvec_chunks(type, n_in) * matvec_chunk_elements(type);
-}
-
-/* Staged activations: floats, or for Q8_0 per chunk three planes of digits, then all scales. */
-GEOMETRY int matvec_x_bytes(int type, int n_in)
-{
-	const int padded = matvec_padded(type, n_in);
-	return type == TENSOR_Q8_0 ? padded * 3 + padded / 32 * 4 : padded * 4;
-}
-
-/* Query rows of a prefill CTA: its sums are 64 registers a thread. */
-GEOMETRY int prefill_rows(int head_dim)
-{
-	return head_dim > 256 ? 32 : 64;
-}
-
-/* Slices of queries and keys, probabilities, values; the keys that each row attends, and its running maximum and sum.
- */
-GEOMETRY int prefill_shared_bytes(int head_dim)
-{
-	const int rows = prefill_rows(head_dim);
-	return ((rows + PREFILL_KEYS) * (PREFILL_SLICE + PREFILL_PAD) + rows * (PREFILL_KEYS + PREFILL_PAD) +
-		PREFILL_VALUES * head_dim + rows * 4) *
-	       4;
+	return ((uintptr_t)p & 15) == 0;
 }
 
 #endif

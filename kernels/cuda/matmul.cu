@@ -3,8 +3,8 @@
  * not there, or not worth its launch), and weights whose type, alignment or width does not
  * allow 16-byte loads. Float32 throughout. No claim to speed.
  */
-#include "kernels/cuda/geometry.h"
 #include "kernels/cuda/load8.cuh"
+#include "kernels/cuda/matmul_geometry.h"
 
 enum { SLICE = 32, SLICE_STRIDE = SLICE + 4 };
 

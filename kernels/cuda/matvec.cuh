@@ -18,7 +18,7 @@
 #define GEMMARK_KERNELS_CUDA_MATVEC_CUH
 
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/geometry.h"
+#include "kernels/cuda/matvec_geometry.h"
 
 enum {
 	MATVEC_WARPS = MATVEC_THREADS / WARP,
@@ -72,7 +72,7 @@ INLINE int items_before(int n_items, int warp)
 
 /*
  * Four consecutive activations 4 * i .. to where lanes read them. x_shared as laid out by
- * matvec_x_bytes in geometry.h. Called by whole warps: a block of 32 is eight neighbouring lanes.
+ * matvec_x_bytes in matvec_geometry.h. Called by whole warps: a block of 32 is eight neighbouring lanes.
  */
 template <int T> INLINE void stage_put(void *x_shared, int n_chunks, int i, float4 v)
 {

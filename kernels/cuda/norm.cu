@@ -1,6 +1,6 @@
-/* RMSNorm, alone and with the residual addition behind it. A CTA per row, sized to the row by geometry.c. */
+/* RMSNorm, alone and with the residual addition behind it. A CTA per row, sized to the row by norm_geometry.c. */
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/geometry.h"
+#include "kernels/cuda/norm_geometry.h"
 
 enum { HELD = NORM_HELD };
 

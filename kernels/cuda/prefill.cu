@@ -7,8 +7,8 @@
  * in shared memory, 4 by 4 (or 2 by 4) products a thread. Values: PREFILL_VALUES rows at a
  * time; a warp owns rows of the result, its lanes the columns, in registers.
  */
-#include "kernels/cuda/geometry.h"
 #include "kernels/cuda/load8.cuh"
+#include "kernels/cuda/prefill_geometry.h"
 
 extern __shared__ __align__(16) char shared_memory[];
 

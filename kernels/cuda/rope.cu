@@ -1,6 +1,6 @@
 /*
  * Rotary position embedding, NEOX pairs, alone and in what follows the projections. A
- * CTA per (token, head), a thread per pair; geometry.c rounds up to whole warps.
+ * CTA per (token, head), a thread per pair; rope_geometry.c rounds up to whole warps.
  */
 #include "kernels/cuda/device.cuh"
 

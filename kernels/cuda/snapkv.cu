@@ -7,7 +7,7 @@
  * stored. Every sum has a fixed order; the only atomics count integers.
  */
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/geometry.h"
+#include "kernels/cuda/snapkv_geometry.h"
 
 enum {
 	TILE_ROWS = SNAPKV_ROWS,

@@ -1,0 +1,84 @@
+/*
+ * The table of entries: every name that a CUDA kernel is compiled under, and its source. A kernel
+ * may have several, by weight type, head dim or cache types.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_ENTRIES_H
+#define GEMMARK_KERNELS_CUDA_ENTRIES_H
+
+/* X(name, source): one entry. */
+#define PLAIN_ENTRIES(X)                  \
+	X(embed, "elementwise")           \
+	X(kv_append, "elementwise")       \
+	X(add, "elementwise")             \
+	X(gated, "elementwise")           \
+	X(softcap, "elementwise")         \
+	X(rms_norm, "norm")               \
+	X(norm_add, "norm")               \
+	X(rope, "rope")                   \
+	X(qkv_prepare, "rope")            \
+	X(moe_route, "experts")           \
+	X(moe_sum, "experts")             \
+	X(matmul_tiled, "matmul")         \
+	X(matmul_any, "matmul")           \
+	X(norm_matmul_any, "matmul")      \
+	X(norm_gated_any, "matmul")       \
+	X(matmul_gated_any, "matmul")     \
+	X(matmul_experts_any, "matmul")   \
+	X(experts_gated_any, "matmul")    \
+	X(attention_combine, "attention") \
+	X(snapkv_softmax, "snapkv")       \
+	X(snapkv_vote, "snapkv")          \
+	X(snapkv_select, "snapkv")        \
+	X(snapkv_compact, "snapkv")       \
+	X(dequant_to_bf16, "convert")     \
+	X(dequant_to_f32, "convert")      \
+	X(convert_f32_to_bf16, "convert")
+
+/* X(name, source): an entry per weight type. */
+#define TYPED_ENTRIES(X)             \
+	X(matmul, "matvec")          \
+	X(norm_matmul, "matvec")     \
+	X(norm_gated, "matvec")      \
+	X(matmul_gated, "matvec")    \
+	X(matmul_experts, "experts") \
+	X(experts_gated, "experts")
+
+#define HEAD_DIMS(X) X(32) X(64) X(96) X(128) X(192) X(256) X(512)
+
+/* X(head_dim, k, v): an entry per pair of cache types. */
+#define CACHE_TYPES(X, hd) \
+	X(hd, f32, f32)    \
+	X(hd, f32, f16)    \
+	X(hd, f32, bf16)   \
+	X(hd, f16, f32)    \
+	X(hd, f16, f16)    \
+	X(hd, f16, bf16)   \
+	X(hd, bf16, f32)   \
+	X(hd, bf16, f16)   \
+	X(hd, bf16, bf16)
+
+enum entry {
+#define X(name, source) ENTRY_##name,
+	PLAIN_ENTRIES(X)
+#undef X
+#define X(name, source) ENTRY_##name##_f32, ENTRY_##name##_f16, ENTRY_##name##_bf16, ENTRY_##name##_q8_0,
+		TYPED_ENTRIES(X)
+#undef X
+#define PREFILL(hd) ENTRY_attention_prefill_##hd,
+			HEAD_DIMS(PREFILL)
+#undef PREFILL
+#define SPLIT(hd, k, v) ENTRY_attention_split_##hd##_##k##_##v,
+#define FUSED(hd, k, v) ENTRY_attention_##hd##_##k##_##v,
+#define SPLITS(hd) CACHE_TYPES(SPLIT, hd)
+#define FUSEDS(hd) CACHE_TYPES(FUSED, hd)
+				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS)
+#undef SPLIT
+#undef FUSED
+					ENTRY_COUNT
+};
+
+/* In the order of the entries' suffixes; -1 where there is none. */
+int cuda_type_index(int type);
+int cuda_head_dim_index(int head_dim);
+
+#endif

@@ -1,0 +1,11 @@
+/* Marks a function that a kernel and its launch geometry share: both compute a layout with the same lines. */
+#ifndef GEMMARK_KERNELS_CUDA_SHARED_H
+#define GEMMARK_KERNELS_CUDA_SHARED_H
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define SHARED_INLINE static __host__ __device__ __forceinline__
+#else
+#define SHARED_INLINE static inline
+#endif
+
+#endif
