@@ -175,8 +175,8 @@ static int print_tokens(const struct run *r, int threads, struct error *err)
 	struct session_options o;
 	struct session *s;
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = threads;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = threads;
 	o.context = CONTEXT;
 	o.fusion = r->fusion;
 	int rc = session_open(&s, r->path, &o, err), n_vocab;

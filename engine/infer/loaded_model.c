@@ -11,12 +11,23 @@
 
 enum { DEFAULT_BATCH = 512 };
 
-static int batch_of(const struct session_options *o)
+void load_options_default(struct load_options *o)
+{
+	*o = (struct load_options){
+		.n_gpu_layers = -1,
+		.k_type = TENSOR_F16,
+		.v_type = TENSOR_F16,
+		.pdl = true,
+		.prefill = PREFILL_BF16,
+	};
+}
+
+static int batch_of(const struct load_options *o)
 {
 	return o->batch > 0 ? o->batch : DEFAULT_BATCH;
 }
 
-int loaded_model_batch(const struct session_options *o, int context)
+int loaded_model_batch(const struct load_options *o, int context)
 {
 	int batch = batch_of(o);
 	return batch < context ? batch : context;
@@ -27,7 +38,7 @@ static int larger(int a, int b)
 	return a > b ? a : b;
 }
 
-int loaded_model_cuda_options(const struct model *m, int n_layers, const struct session_options *o,
+int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
 			      struct cuda_open_options *out, struct error *err)
 {
 	enum { HEAD_DIMS = sizeof out->dims.head_dims / sizeof *out->dims.head_dims };
@@ -71,7 +82,7 @@ int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_ho
 }
 
 /* A table that is only gathered from is not worth the memory of a device that lacks some already. */
-struct weights_on_host loaded_model_on_host(const struct session_options *o, int n_gpu_layers, int n_parts)
+struct weights_on_host loaded_model_on_host(const struct load_options *o, int n_gpu_layers, int n_parts)
 {
 	return (struct weights_on_host){
 		.token_embd = n_parts > 1,
@@ -81,7 +92,7 @@ struct weights_on_host loaded_model_on_host(const struct session_options *o, int
 
 static int resolve_layers(struct loaded_model *m, struct error *err)
 {
-	const struct session_options *o = &m->options;
+	const struct load_options *o = &m->options;
 	int n = o->n_gpu_layers, all = m->model.n_layer;
 	if (n < -1 || o->n_threads < 0)
 		return error_set(err, ERROR_INPUT, "%d GPU layers with %d threads makes no sense", n, o->n_threads);
@@ -100,7 +111,7 @@ static int resolve_layers(struct loaded_model *m, struct error *err)
 
 static int open_devices(struct loaded_model *m, struct error *err)
 {
-	const struct session_options *o = &m->options;
+	const struct load_options *o = &m->options;
 	for (int i = 0; i < m->n_parts; i++) {
 		struct loaded_part *part = &m->parts[i];
 		bool gpu = i == 0 && m->n_gpu_layers > 0;
@@ -134,7 +145,7 @@ static int load_weights(struct loaded_model *m, struct error *err)
 	return rc;
 }
 
-int loaded_model_open_on(struct loaded_model **out, const char *path, const struct session_options *o,
+int loaded_model_open_on(struct loaded_model **out, const char *path, const struct load_options *o,
 			 struct device *first, struct device *host, struct error *err)
 {
 	*out = NULL;
@@ -162,7 +173,7 @@ fail:
 	return rc;
 }
 
-int loaded_model_open(struct loaded_model **out, const char *path, const struct session_options *o, struct error *err)
+int loaded_model_open(struct loaded_model **out, const char *path, const struct load_options *o, struct error *err)
 {
 	return loaded_model_open_on(out, path, o, NULL, NULL, err);
 }

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "engine/device/device.h"
-#include "engine/infer/session.h"
+#include "engine/infer/load_options.h"
 #include "engine/infer/weights.h"
 #include "engine/model/model.h"
 
@@ -30,7 +30,7 @@ struct loaded_model {
 	struct loaded_part parts[LOADED_PARTS_MAX];
 	int n_parts;
 	int head_part;
-	struct session_options options; /* as given; batch resolved */
+	struct load_options options; /* as given; batch resolved */
 	int n_gpu_layers;
 	char device_name[32]; /* "host", "cuda", "cuda+host" */
 	char gpu_reason[256]; /* why -1 chose the host; empty where it did not */
@@ -38,15 +38,14 @@ struct loaded_model {
 	int n_sessions; /* open ones */
 };
 
-/* Of o everything but context, mode and fusion, which are a session's own. */
-int loaded_model_open(struct loaded_model **out, const char *path, const struct session_options *o, struct error *err);
+int loaded_model_open(struct loaded_model **out, const char *path, const struct load_options *o, struct error *err);
 
 /*
  * The same on devices that the caller opened and closes, after the model: `first` in the place of the GPU, `host` in
  * that of the host device, whose kernels must read host memory. Either may be null where o has nothing for it
  * to do. n_gpu_layers must not be -1.
  */
-int loaded_model_open_on(struct loaded_model **out, const char *path, const struct session_options *o,
+int loaded_model_open_on(struct loaded_model **out, const char *path, const struct load_options *o,
 			 struct device *first, struct device *host, struct error *err);
 
 /* After its last session. */
@@ -58,12 +57,12 @@ void loaded_model_close(struct loaded_model *m);
 int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_host,
 			struct model_range out[LOADED_PARTS_MAX], int *head_part);
 /* The tables that stay in host memory. */
-struct weights_on_host loaded_model_on_host(const struct session_options *o, int n_gpu_layers, int n_parts);
+struct weights_on_host loaded_model_on_host(const struct load_options *o, int n_gpu_layers, int n_parts);
 /* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
-int loaded_model_cuda_options(const struct model *m, int n_layers, const struct session_options *o,
+int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
 			      struct cuda_open_options *out, struct error *err);
 /* Longest chunk of a session with this context. */
-int loaded_model_batch(const struct session_options *o, int context);
+int loaded_model_batch(const struct load_options *o, int context);
 
 /* Threads of the host device; 1 where the model has no part there. */
 int loaded_model_threads(const struct loaded_model *m);

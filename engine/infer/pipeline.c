@@ -15,13 +15,12 @@ static_assert((int)LOADED_PARTS_MAX <= (int)KV_CACHES_MAX, "a cache each");
 static int open_part(struct pipeline_part *p, const struct loaded_model *m, const struct loaded_part *l, int context,
 		     struct error *err)
 {
-	const struct session_options *o = &m->options;
+	const struct load_options *o = &m->options;
 	int batch = loaded_model_batch(o, context), rc;
 	if ((rc = kv_cache_open(&p->cache, &m->model, &l->range, l->device, context, batch, o->k_type, o->v_type,
 				err)) ||
 	    (rc = forward_open(&p->forward, &m->model, &l->range, &l->weights, &p->cache, l->device, batch, err)))
 		return rc;
-	p->forward.fusion = o->fusion;
 	return 0;
 }
 

@@ -55,8 +55,7 @@ static int add_part(struct placement_plan *p, const struct model *m, const struc
 	return rc;
 }
 
-static int add_prompts(struct placement_plan *p, const struct model *m, const struct session_options *o,
-		       struct error *err)
+static int add_prompts(struct placement_plan *p, const struct model *m, const struct load_options *o, struct error *err)
 {
 	struct cuda_open_options cuda;
 	int rc = loaded_model_cuda_options(m, p->n_gpu_layers, o, &cuda, err);
@@ -70,7 +69,7 @@ static int add_prompts(struct placement_plan *p, const struct model *m, const st
 	return 0;
 }
 
-int placement_plan(struct placement_plan *p, const struct model *m, const struct session_options *o, int n_gpu_layers,
+int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,
 		   int context, struct error *err)
 {
 	context = context > 0 ? context : m->n_context;
@@ -112,7 +111,7 @@ size_t placement_plan_gpu_need(const struct placement_plan *p)
 	return p->n_gpu_layers ? p->sum.gpu.taken + PLACEMENT_RESERVE_BYTES : 0;
 }
 
-int placement_plan_most(struct placement_plan *p, const struct model *m, const struct session_options *o, int context,
+int placement_plan_most(struct placement_plan *p, const struct model *m, const struct load_options *o, int context,
 			size_t gpu_bytes, struct error *err)
 {
 	/* What the GPU holds grows with its layers: bisect between what fits and the first that does not. */

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "engine/device/byte_count.h"
-#include "engine/infer/session.h"
+#include "engine/infer/load_options.h"
 #include "engine/model/model.h"
 
 #define PLACEMENT_RESERVE_BYTES ((size_t)512 << 20)
@@ -57,11 +57,11 @@ struct placement_plan {
  * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill.
  * context <= 0: what the model was trained for. ERROR_UNSUPPORTED where the CUDA kernels cannot run the layers.
  */
-int placement_plan(struct placement_plan *p, const struct model *m, const struct session_options *o, int n_gpu_layers,
+int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,
 		   int context, struct error *err);
 
 /* The most layers that leave PLACEMENT_RESERVE_BYTES of gpu_bytes free; 0 where not even one does. Fills *p for it. */
-int placement_plan_most(struct placement_plan *p, const struct model *m, const struct session_options *o, int context,
+int placement_plan_most(struct placement_plan *p, const struct model *m, const struct load_options *o, int context,
 			size_t gpu_bytes, struct error *err);
 
 /* Bytes of a GPU that a plan needs, the reserve included; 0 without GPU layers. */

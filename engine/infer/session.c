@@ -28,15 +28,8 @@ struct session {
 
 void session_options_default(struct session_options *o)
 {
-	*o = (struct session_options){
-		.n_gpu_layers = -1,
-		.k_type = TENSOR_F16,
-		.v_type = TENSOR_F16,
-		.mode = GRAPH_MODE_DIRECT,
-		.fusion = FUSION_FULL,
-		.pdl = true,
-		.prefill = PREFILL_BF16,
-	};
+	*o = (struct session_options){.mode = GRAPH_MODE_DIRECT, .fusion = FUSION_FULL};
+	load_options_default(&o->load);
 }
 
 static int open_on(struct session *s, int context, struct error *err)
@@ -49,7 +42,7 @@ static int open_on(struct session *s, int context, struct error *err)
 	s->logits = malloc((size_t)rows * (size_t)m->model.n_vocab * sizeof *s->logits);
 	if (!s->logits)
 		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", m->model.n_vocab);
-	s->mode = m->options.mode;
+	s->mode = GRAPH_MODE_DIRECT;
 	for (int i = 0; i < m->n_parts; i++)
 		s->pipeline.parts[i].forward.snapkv = &s->snapkv[i];
 	return 0;
@@ -79,14 +72,17 @@ int session_open(struct session **out, const char *model_path, const struct sess
 {
 	*out = NULL;
 	struct loaded_model *m;
-	int rc = loaded_model_open(&m, model_path, o, err);
+	int rc = loaded_model_open(&m, model_path, &o->load, err);
 	if (rc)
 		return rc;
-	if ((rc = session_open_on(out, m, o->context, err)))
+	if ((rc = session_open_on(out, m, o->context, err))) {
 		loaded_model_close(m);
-	else
-		(*out)->owns_loaded = true;
-	return rc;
+		return rc;
+	}
+	(*out)->owns_loaded = true;
+	session_set_mode(*out, o->mode);
+	session_set_fusion(*out, o->fusion);
+	return 0;
 }
 
 static void stop_observing(struct session *s)

@@ -12,30 +12,21 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/cuda/device_cuda.h"
 #include "engine/device/device.h"
 #include "engine/device/graph.h"
 #include "engine/infer/forward.h"
+#include "engine/infer/load_options.h"
 #include "engine/infer/snapkv.h"
 #include "engine/model/model.h"
 
 struct session_options {
-	int n_threads;           /* host device threads; 0: one a physical core */
-	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
-	int context;             /* positions that the cache must hold; <= 0: what the model was trained for */
-	int batch;               /* longest prefill chunk; <= 0: 512 */
-	enum tensor_type k_type; /* F32, F16 or BF16 */
-	enum tensor_type v_type;
+	struct load_options load;
+	int context; /* positions that the cache must hold; <= 0: what the model was trained for */
 	enum graph_mode mode;
 	enum fusion fusion;
-	/* Of the GPU; without one they change nothing. */
-	bool head_on_host; /* the output head runs on the host, whatever the layers do */
-	bool ple_on_host;  /* the per-layer embedding table stays in host memory, read by the GPU */
-	bool pdl;          /* programmatic dependent launch, where the card has it */
-	enum prefill_precision prefill;
 };
 
-/* f16 cache, all layers where they can go, direct, full fusion, batch 512; PLE on the device, PDL, bf16 prefill. */
+/* As load_options_default; what the model was trained for, direct, full fusion. */
 void session_options_default(struct session_options *o);
 
 /* Of the last session_decode. Times in microseconds, CLOCK_MONOTONIC_RAW. */
@@ -58,8 +49,8 @@ struct loaded_model; /* engine/infer/loaded_model.h */
 
 int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err);
 /*
- * On a model that is loaded and outlives the session, with a context of its own; the rest as the model's
- * options say. Sessions of one loaded model take turns: what one does waits for what another began.
+ * On a model that is loaded and outlives the session, with a context of its own; direct, full fusion. Sessions of one
+ * loaded model take turns: what one does waits for what another began.
  */
 int session_open_on(struct session **out, struct loaded_model *m, int context, struct error *err);
 void session_close(struct session *s);

@@ -68,17 +68,17 @@ static int set_snapkv(void *ctx, const char *value, struct error *err)
 
 static int set_batch(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "--batch", 1, 1 << 16, &((struct eval *)ctx)->session.batch, err);
+	return options_int(value, "--batch", 1, 1 << 16, &((struct eval *)ctx)->session.load.batch, err);
 }
 
 static int set_threads(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "--threads", 0, 4096, &((struct eval *)ctx)->session.n_threads, err);
+	return options_int(value, "--threads", 0, 4096, &((struct eval *)ctx)->session.load.n_threads, err);
 }
 
 static int set_gpu_layers(void *ctx, const char *value, struct error *err)
 {
-	return gpu_layers_parse(value, &((struct eval *)ctx)->session.n_gpu_layers, err);
+	return gpu_layers_parse(value, &((struct eval *)ctx)->session.load.n_gpu_layers, err);
 }
 
 static int set_device_memory(void *ctx, const char *value, struct error *err)
@@ -98,32 +98,32 @@ static int set_fusion(void *ctx, const char *value, struct error *err)
 
 static int set_k_type(void *ctx, const char *value, struct error *err)
 {
-	return options_cache_type(value, &((struct eval *)ctx)->session.k_type, err);
+	return options_cache_type(value, &((struct eval *)ctx)->session.load.k_type, err);
 }
 
 static int set_v_type(void *ctx, const char *value, struct error *err)
 {
-	return options_cache_type(value, &((struct eval *)ctx)->session.v_type, err);
+	return options_cache_type(value, &((struct eval *)ctx)->session.load.v_type, err);
 }
 
 static int set_head(void *ctx, const char *value, struct error *err)
 {
-	return options_head(value, &((struct eval *)ctx)->session.head_on_host, err);
+	return options_head(value, &((struct eval *)ctx)->session.load.head_on_host, err);
 }
 
 static int set_ple(void *ctx, const char *value, struct error *err)
 {
-	return options_ple(value, &((struct eval *)ctx)->session.ple_on_host, err);
+	return options_ple(value, &((struct eval *)ctx)->session.load.ple_on_host, err);
 }
 
 static int set_pdl(void *ctx, const char *value, struct error *err)
 {
-	return options_pdl(value, &((struct eval *)ctx)->session.pdl, err);
+	return options_pdl(value, &((struct eval *)ctx)->session.load.pdl, err);
 }
 
 static int set_prefill_precision(void *ctx, const char *value, struct error *err)
 {
-	return options_prefill_precision(value, &((struct eval *)ctx)->session.prefill, err);
+	return options_prefill_precision(value, &((struct eval *)ctx)->session.load.prefill, err);
 }
 
 static const struct option_spec eval_options[] = {
@@ -331,7 +331,7 @@ static int sink_row(struct sink *k, const float *row, struct error *err)
 static int prefill(struct session *s, const struct eval *ev, int n, struct sink *k, struct error *err)
 {
 	size_t vocab = (size_t)k->n_vocab;
-	int chunk = ev->session.batch > 0 ? ev->session.batch : 512, rc = 0;
+	int chunk = ev->session.load.batch > 0 ? ev->session.load.batch : 512, rc = 0;
 	if (chunk > n)
 		chunk = n;
 	float *rows = n > 0 ? malloc((size_t)chunk * vocab * sizeof *rows) : NULL;
@@ -393,11 +393,11 @@ static int settle_layers(struct eval *ev, struct error *err)
 	if (device_cuda_free_memory(&bytes, &why)) {
 		fprintf(stderr, "gemmark eval: -ngl auto: all layers on the host: %s\n", why.text);
 	} else if (!(rc = model_open(&m, ev->model, err))) {
-		rc = gpu_layers_choose(&m, &ev->session, ev->session.context,
+		rc = gpu_layers_choose(&m, &ev->session.load, ev->session.context,
 				       ev->device_memory ? ev->device_memory : bytes, stderr, &plan, err);
 		model_close(&m);
 	}
-	ev->session.n_gpu_layers = plan.n_gpu_layers;
+	ev->session.load.n_gpu_layers = plan.n_gpu_layers;
 	return rc;
 }
 
@@ -410,7 +410,7 @@ static int run(struct eval *ev, struct error *err)
 		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
 				 ev->n_tokens);
 	ev->session.context = ev->n_tokens;
-	if (ev->session.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
+	if (ev->session.load.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
 		return rc;
 	struct session *s;
 	rc = session_open(&s, ev->model, &ev->session, err);

@@ -23,7 +23,7 @@ struct show {
 	const char *path;
 	int contexts[MAX_CONTEXTS];
 	int n_contexts;
-	struct session_options session;
+	struct load_options load;
 	bool device;
 	size_t device_memory; /* 0: what the GPU has free */
 	bool tensors;
@@ -54,13 +54,13 @@ static int apply_context(void *ctx, const char *value, struct error *err)
 static int apply_k_type(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_cache_type(value, &s->session.k_type, err);
+	return options_cache_type(value, &s->load.k_type, err);
 }
 
 static int apply_v_type(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_cache_type(value, &s->session.v_type, err);
+	return options_cache_type(value, &s->load.v_type, err);
 }
 
 static int apply_device(void *ctx, const char *value, struct error *err)
@@ -82,25 +82,25 @@ static int apply_device_memory(void *ctx, const char *value, struct error *err)
 static int apply_gpu_layers(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return gpu_layers_parse(value, &s->session.n_gpu_layers, err);
+	return gpu_layers_parse(value, &s->load.n_gpu_layers, err);
 }
 
 static int apply_head(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_head(value, &s->session.head_on_host, err);
+	return options_head(value, &s->load.head_on_host, err);
 }
 
 static int apply_ple(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_ple(value, &s->session.ple_on_host, err);
+	return options_ple(value, &s->load.ple_on_host, err);
 }
 
 static int apply_batch(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
-	return options_int(value, "--batch", 1, 1 << 16, &s->session.batch, err);
+	return options_int(value, "--batch", 1, 1 << 16, &s->load.batch, err);
 }
 
 static int apply_tensors(void *ctx, const char *value, struct error *err)
@@ -305,10 +305,10 @@ static void show_cache(const struct model *m, const struct show *s)
 		contexts[n++] = m->n_context;
 	}
 	printf("\n  K/V cache: keys %s, values %s; prefill adds its batch to each sliding layer\n",
-	       tensor_type_name(s->session.k_type), tensor_type_name(s->session.v_type));
+	       tensor_type_name(s->load.k_type), tensor_type_name(s->load.v_type));
 	for (int i = 0; i < n; i++) {
 		/* slack 1: tokens are appended one by one. */
-		size_t bytes = model_kv_bytes(m, contexts[i], 1, s->session.k_type, s->session.v_type);
+		size_t bytes = model_kv_bytes(m, contexts[i], 1, s->load.k_type, s->load.v_type);
 		printf("  %10d positions %14zu bytes  %9s%s\n", contexts[i], bytes, short_text((double)bytes, "B").text,
 		       contexts[i] > m->n_context ? "  beyond the trained context" : "");
 	}
@@ -334,17 +334,17 @@ static int show_device(const struct model *m, const struct show *s, struct error
 	size_t bytes = s->device_memory;
 	struct error why;
 	struct placement_plan plan;
-	int n = s->session.n_gpu_layers, rc = 0;
+	int n = s->load.n_gpu_layers, rc = 0;
 	if (!bytes && device_cuda_free_memory(&bytes, &why))
 		return error_set(err, ERROR_INPUT, "--device: %s; or give --device-memory, for example 24G", why.text);
 	for (int i = 0; (i == 0 || i < s->n_contexts) && !rc; i++) {
 		int context = s->n_contexts ? s->contexts[i] : m->n_context;
 		putchar('\n');
 		if (n == AXIS_LAYERS_AUTO) {
-			rc = gpu_layers_choose(m, &s->session, context, bytes, stdout, &plan, err);
+			rc = gpu_layers_choose(m, &s->load, context, bytes, stdout, &plan, err);
 			continue;
 		}
-		rc = placement_plan(&plan, m, &s->session, n < 0 || n > m->n_layer ? m->n_layer : n, context, err);
+		rc = placement_plan(&plan, m, &s->load, n < 0 || n > m->n_layer ? m->n_layer : n, context, err);
 		if (!rc)
 			gpu_layers_print(&plan, m, bytes, stdout);
 		if (!rc)
@@ -357,8 +357,8 @@ int cmd_model_show(int argc, char **argv)
 {
 	struct show s = {0};
 	struct error err = {0};
-	session_options_default(&s.session);
-	s.session.n_gpu_layers = AXIS_LAYERS_AUTO;
+	load_options_default(&s.load);
+	s.load.n_gpu_layers = AXIS_LAYERS_AUTO;
 	int rc = options_parse(&command, argc, argv, &s, &err);
 	if (rc > 0)
 		return 0;

@@ -91,9 +91,9 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 /* Once for each model and number of threads; measured where a layer or the head runs on the host. */
 static void measure_host(struct rates *r, const struct preview *p)
 {
-	struct session_options o;
+	struct load_options o;
 	struct loaded_model *m;
-	session_options_default(&o);
+	load_options_default(&o);
 	o.n_gpu_layers = 0;
 	o.n_threads = p->cell->n_threads;
 	if (loaded_model_open(&m, p->cell->model, &o, NULL))
@@ -129,10 +129,10 @@ static int group_context(const struct cell *cells, const struct plan_group *g, c
 static void place(struct preview *p, const struct rates *r, const struct engine_settings *e, int context)
 {
 	const struct cell *c = p->cell;
-	struct session_options o;
+	struct load_options o;
 	struct placement_plan plan;
 	int all = p->model.n_layer, rc = 0;
-	session_options_default(&o);
+	load_options_default(&o);
 	o.head_on_host = e->head_on_host;
 	o.ple_on_host = e->ple_on_host;
 	o.prefill = e->prefill;

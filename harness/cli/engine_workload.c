@@ -413,8 +413,7 @@ size_t engine_source_device_memory(struct workload_source *base, size_t asked)
 }
 
 /* -ngl auto to a number, for the placement's context. What it comes from is printed. */
-static int settle_layers(struct engine_source *s, const struct placement *p, struct session_options *o,
-			 struct error *err)
+static int settle_layers(struct engine_source *s, const struct placement *p, struct load_options *o, struct error *err)
 {
 	struct placement_plan plan = {0};
 	struct model m;
@@ -436,8 +435,8 @@ static int settle_layers(struct engine_source *s, const struct placement *p, str
 /* The placement's model, unless it is the one that is loaded. */
 static int load(struct engine_source *s, const struct placement *p, struct error *err)
 {
-	struct session_options o;
-	session_options_default(&o);
+	struct load_options o;
+	load_options_default(&o);
 	o.n_threads = p->cell->n_threads;
 	o.n_gpu_layers = p->cell->n_gpu_layers;
 	o.batch = p->cell->n_ubatch;
@@ -452,10 +451,10 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 		rc = settle_layers(s, p, &o, err);
 	if (rc)
 		return rc;
-	const struct session_options *was = s->loaded ? &s->loaded->options : NULL;
+	const struct load_options *was = s->loaded ? &s->loaded->options : NULL;
 	if (was && !s->broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
 	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type &&
-	    was->batch == o.batch)
+	    was->batch == loaded_model_batch(&o, INT_MAX))
 		return 0;
 	unload(s);
 	if (!(s->path = strdup(p->cell->model)))
@@ -495,8 +494,8 @@ static int engine_open(struct workload_source *base, const struct placement *p, 
 
 void engine_settings_default(struct engine_settings *e)
 {
-	struct session_options o;
-	session_options_default(&o);
+	struct load_options o;
+	load_options_default(&o);
 	*e = (struct engine_settings){
 		.head_on_host = o.head_on_host, .ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
 }

@@ -118,7 +118,7 @@ void gpu_layers_print(const struct placement_plan *p, const struct model *m, siz
 }
 
 /* What stands between a plan and one layer more, and what would make room for some. */
-static int print_more(const struct placement_plan *p, const struct model *m, const struct session_options *o,
+static int print_more(const struct placement_plan *p, const struct model *m, const struct load_options *o,
 		      size_t gpu_bytes, FILE *out, struct error *err)
 {
 	struct placement_plan more;
@@ -127,7 +127,7 @@ static int print_more(const struct placement_plan *p, const struct model *m, con
 		return rc;
 	fprintf(out, "  %d would need %.1f MiB more than are free\n", more.n_gpu_layers,
 		mib(placement_plan_gpu_need(&more) - gpu_bytes));
-	struct session_options ple = *o;
+	struct load_options ple = *o;
 	ple.ple_on_host = true;
 	if (o->ple_on_host || !m->n_ple || (rc = placement_plan_most(&more, m, &ple, p->context, gpu_bytes, err)))
 		return rc;
@@ -136,7 +136,7 @@ static int print_more(const struct placement_plan *p, const struct model *m, con
 	return 0;
 }
 
-int gpu_layers_choose(const struct model *m, const struct session_options *o, int context, size_t gpu_bytes, FILE *out,
+int gpu_layers_choose(const struct model *m, const struct load_options *o, int context, size_t gpu_bytes, FILE *out,
 		      struct placement_plan *p, struct error *err)
 {
 	int rc = placement_plan_most(p, m, o, context, gpu_bytes, err);

@@ -8,8 +8,8 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "engine/infer/load_options.h"
 #include "engine/infer/placement_plan.h"
-#include "engine/infer/session.h"
 #include "harness/sweep/axis.h"
 
 /* A number from -1 up, or "auto". */
@@ -22,7 +22,7 @@ int gpu_layers_bytes(const char *value, size_t *out, struct error *err);
  * The plan of the most layers that fit gpu_bytes, printed to `out`. ERROR_MEMORY where the rest does
  * not fit the host.
  */
-int gpu_layers_choose(const struct model *m, const struct session_options *o, int context, size_t gpu_bytes, FILE *out,
+int gpu_layers_choose(const struct model *m, const struct load_options *o, int context, size_t gpu_bytes, FILE *out,
 		      struct placement_plan *p, struct error *err);
 
 /* The table of a plan, in MiB; gpu_bytes: what the GPU has free. */

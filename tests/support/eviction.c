@@ -22,7 +22,7 @@ enum {
 	CHUNK = 24,
 	AGAIN = 16,
 	AFTER = EVICTION_AFTER,
-	CONTEXT = PROMPT + AFTER,
+	CONTEXT = EVICTION_CONTEXT,
 	BATCH = 32,
 };
 
@@ -70,12 +70,11 @@ void eviction_clean(void)
 		folder_remove(folder);
 }
 
-void eviction_options(struct session_options *o, int n_gpu_layers, enum tensor_type cache)
+void eviction_options(struct load_options *o, int n_gpu_layers, enum tensor_type cache)
 {
-	session_options_default(o);
+	load_options_default(o);
 	o->n_gpu_layers = n_gpu_layers;
 	o->n_threads = 1; /* the kernels' own tests use more */
-	o->context = CONTEXT;
 	o->batch = BATCH;
 	o->k_type = o->v_type = cache;
 	o->prefill = PREFILL_F32;
@@ -85,7 +84,9 @@ struct session *eviction_session(const char *path, int n_gpu_layers, enum tensor
 {
 	struct session_options o;
 	struct session *s = NULL;
-	eviction_options(&o, n_gpu_layers, cache);
+	session_options_default(&o);
+	eviction_options(&o.load, n_gpu_layers, cache);
+	o.context = CONTEXT;
 	OK(session_open(&s, path, &o, e));
 	return s;
 }

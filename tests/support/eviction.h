@@ -8,6 +8,7 @@
 #include "engine/infer/session.h"
 
 enum { EVICTION_MODELS = 6, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
+enum { EVICTION_CONTEXT = EVICTION_PROMPT + EVICTION_AFTER };
 
 /* E4B with one and with two global caches that others share, E2B, 31B, 26B-A4B, Qwen3; Q8_0 weights. */
 extern const char *const eviction_models[EVICTION_MODELS];
@@ -19,8 +20,8 @@ const char *eviction_model(int model);
 /* Removes the files. */
 void eviction_clean(void);
 
-/* Of a session for all that the checks do: direct, float32 prefill, chunks of 32, one thread. */
-void eviction_options(struct session_options *o, int n_gpu_layers, enum tensor_type cache);
+/* Of a model for all that the checks do: float32 prefill, chunks of 32, one thread. */
+void eviction_options(struct load_options *o, int n_gpu_layers, enum tensor_type cache);
 /* A session for all that the checks do. n_gpu_layers: 0 or more than there are. */
 struct session *eviction_session(const char *path, int n_gpu_layers, enum tensor_type cache);
 /* Prefills the prompt under the observation of o; all logits are computed where rows is set. */

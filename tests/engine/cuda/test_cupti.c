@@ -26,9 +26,9 @@ static struct session *open_session(const struct golden *g, float **trace)
 	struct session_options o;
 	struct session *s;
 	session_options_default(&o);
-	o.n_gpu_layers = g->n_tokens; /* more than there are: never the host */
+	o.load.n_gpu_layers = g->n_tokens; /* more than there are: never the host */
 	o.context = g->n_tokens;
-	o.batch = PROMPT;
+	o.load.batch = PROMPT;
 	OK(session_open(&s, g->path, &o, e));
 	assert_string_equal(session_device_name(s), "cuda");
 	/* Traced tokens have copies within the device, in graphs too, and one download each. */

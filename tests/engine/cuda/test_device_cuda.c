@@ -348,12 +348,12 @@ static struct session *open_session(const struct golden *g, int gpu_layers)
 {
 	struct session_options o;
 	session_options_default(&o);
-	o.n_gpu_layers = gpu_layers;
-	o.n_threads = 4;
+	o.load.n_gpu_layers = gpu_layers;
+	o.load.n_threads = 4;
 	o.context = g->n_tokens;
-	o.batch = g->n_tokens;
-	o.k_type = o.v_type = TENSOR_F32;
-	o.prefill = PREFILL_F32;
+	o.load.batch = g->n_tokens;
+	o.load.k_type = o.load.v_type = TENSOR_F32;
+	o.load.prefill = PREFILL_F32;
 	struct session *s;
 	struct error err;
 	if (session_open(&s, g->path, &o, &err))
@@ -524,9 +524,9 @@ static void test_settings_change_no_bit(void **state)
 		struct session_options o;
 		struct session *s;
 		session_options_default(&o);
-		o.context = o.batch = g.n_tokens;
-		o.ple_on_host = i & 1;
-		o.pdl = i & 2;
+		o.context = o.load.batch = g.n_tokens;
+		o.load.ple_on_host = i & 1;
+		o.load.pdl = i & 2;
 		o.mode = GRAPH_MODE_DEVICE;
 		logits[i] = malloc(n * sizeof *logits[i]);
 		OK(session_open(&s, g.path, &o, e));

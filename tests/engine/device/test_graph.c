@@ -43,10 +43,10 @@ static struct session *open_session(const struct golden *g)
 {
 	struct session_options o;
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = 2;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 2;
 	o.context = 64;
-	o.batch = 16;
+	o.load.batch = 16;
 	struct session *s;
 	struct error err;
 	if (session_open(&s, g->path, &o, &err))

@@ -79,8 +79,8 @@ static void test_ranges(void **state)
 	struct session *s;
 	golden_load(&g, "gemma4-e4b-tiny.q8_0");
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = 1;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 1;
 	o.context = g.n_tokens;
 	OK(session_open(&s, g.path, &o, e));
 	expect("load", 0, 0);

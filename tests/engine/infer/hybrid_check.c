@@ -32,10 +32,10 @@ struct check {
 	float *got;
 };
 
-static struct session_options options(int layers)
+static struct load_options options(int layers)
 {
-	struct session_options o;
-	session_options_default(&o);
+	struct load_options o;
+	load_options_default(&o);
 	o.n_gpu_layers = layers;
 	o.k_type = o.v_type = TENSOR_F32;
 	o.prefill = PREFILL_F32;
@@ -70,7 +70,7 @@ static double worst_row(const struct check *c, const float *want)
 
 static int one_placement(struct check *c, int layers, struct error *err)
 {
-	struct session_options o = options(layers);
+	struct load_options o = options(layers);
 	struct loaded_model *m;
 	struct session *s = NULL;
 	struct token_timing t[2];
@@ -106,9 +106,11 @@ static int one_placement(struct check *c, int layers, struct error *err)
 /* The reference: the whole model on one device. */
 static int alone(struct check *c, int layers, float **out, struct error *err)
 {
-	struct session_options o = options(layers);
+	struct session_options o;
 	struct session *s;
 	struct token_timing t;
+	session_options_default(&o);
+	o.load = options(layers);
 	o.context = CONTEXT;
 	int rc = session_open(&s, c->path, &o, err);
 	if (rc)

@@ -33,11 +33,11 @@ static struct session *open_session(const struct golden *g, enum tensor_type cac
 {
 	struct session_options o;
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = 2;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 2;
 	o.context = g->n_tokens;
-	o.batch = batch;
-	o.k_type = o.v_type = cache;
+	o.load.batch = batch;
+	o.load.k_type = o.load.v_type = cache;
 	struct session *s;
 	struct error err;
 	if (session_open(&s, g->path, &o, &err))

@@ -50,8 +50,8 @@ struct rig {
 
 static void rig_open(struct rig *r, const char *path, int n, bool head_on_host, const struct variant *v)
 {
-	struct session_options o;
-	session_options_default(&o);
+	struct load_options o;
+	load_options_default(&o);
 	o.n_gpu_layers = n;
 	o.head_on_host = head_on_host;
 	o.n_threads = 1;
@@ -240,11 +240,11 @@ static void test_long_run(void **state)
 	size_t vocab = (size_t)g.n_vocab;
 	float *want = malloc(TOKENS * vocab * sizeof *want), *got = malloc(vocab * sizeof *got);
 	for (int layers = 0; layers <= LAYERS; layers += LAYERS) {
-		struct session_options o;
+		struct load_options o;
 		struct device *far = NULL, *near = NULL;
 		struct loaded_model *m;
 		struct session *s;
-		session_options_default(&o);
+		load_options_default(&o);
 		o.n_gpu_layers = layers;
 		o.n_threads = 2;
 		if (layers) {

@@ -28,10 +28,10 @@ enum {
 	ROWS = PROMPT + N_DECODE,
 };
 
-static struct session_options options(int gpu_layers, bool head_on_host)
+static struct load_options options(int gpu_layers, bool head_on_host)
 {
-	struct session_options o;
-	session_options_default(&o);
+	struct load_options o;
+	load_options_default(&o);
 	o.n_gpu_layers = gpu_layers;
 	o.head_on_host = head_on_host;
 	o.n_threads = 4;
@@ -106,7 +106,7 @@ static void test_golden(void **state)
 	golden_load(&g, name);
 	size_t n = ROWS * (size_t)g.n_vocab;
 	float *host = malloc(n * sizeof *host), *gpu = malloc(n * sizeof *gpu);
-	struct session_options o = options(0, false);
+	struct load_options o = options(0, false);
 	struct loaded_model *on_host, *on_gpu;
 	struct session *s;
 	double worst = 0;
@@ -151,7 +151,9 @@ static void test_opened_by_options(void **state)
 	size_t n = ROWS * (size_t)g.n_vocab;
 	float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got);
 	for (int layers = 0; layers <= 3; layers += 3) { /* 0 .. 2 are sliding layers: one head dimension */
-		struct session_options o = options(layers, false);
+		struct session_options o;
+		session_options_default(&o);
+		o.load = options(layers, false);
 		struct session *s;
 		o.context = g.n_tokens;
 		OK(session_open(&s, g.path, &o, e));
@@ -222,14 +224,16 @@ static void test_planned_bytes(void **state)
 		struct golden g;
 		golden_load(&g, golden_names[i]);
 		for (int layers = 1; layers <= g.n_layer; layers += layers == 1 ? g.n_layer / 2 : 1) {
-			struct session_options o = options(layers, layers % 2);
+			struct session_options o;
+			session_options_default(&o);
+			o.load = options(layers, layers % 2);
 			struct placement_plan p;
 			struct session *s;
 			o.context = 100;
-			o.prefill = layers % 2 ? PREFILL_F32 : PREFILL_BF16;
-			o.ple_on_host = layers % 3 == 0;
+			o.load.prefill = layers % 2 ? PREFILL_F32 : PREFILL_BF16;
+			o.load.ple_on_host = layers % 3 == 0;
 			OK(session_open(&s, g.path, &o, e));
-			OK(placement_plan(&p, session_model(s), &o, layers, o.context, e));
+			OK(placement_plan(&p, session_model(s), &o.load, layers, o.context, e));
 			OK(session_prefill(s, g.tokens, PROMPT, NULL, e));
 			OK(session_checkpoint(s, e));
 			OK(session_decode(s, g.tokens[PROMPT], NULL, e));

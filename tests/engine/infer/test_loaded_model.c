@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/infer/loaded_model.h"
+#include "engine/infer/session.h"
 #include "harness/cli/engine_workload.h"
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"
@@ -22,8 +23,8 @@ static struct session_options on_the_host(int context)
 {
 	struct session_options o;
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = 1;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 1;
 	o.context = context;
 	o.mode = GRAPH_MODE_DEVICE;
 	return o;
@@ -59,7 +60,7 @@ static void test_sessions_share(void **state)
 
 	struct session_options o = on_the_host(0);
 	struct loaded_model *m;
-	if (loaded_model_open(&m, g.path, &o, &err))
+	if (loaded_model_open(&m, g.path, &o.load, &err))
 		fail_msg("%s", err.text);
 	size_t loaded = device_memory(m->parts[0].device).used;
 	for (int i = 0; i < 3; i++) {
@@ -67,6 +68,7 @@ static void test_sessions_share(void **state)
 		o = on_the_host(contexts[i]);
 		if (session_open(&alone, g.path, &o, &err) || session_open_on(&shared, m, contexts[i], &err))
 			fail_msg("%s", err.text);
+		session_set_mode(shared, o.mode);
 		run(alone, &g, want);
 		run(shared, &g, got);
 		assert_memory_equal(got, want, bytes);
@@ -84,9 +86,11 @@ static void test_sessions_share(void **state)
 	/* Two at once, turn by turn. */
 	struct session *s[2];
 	float *rows[2] = {got, want};
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		if (session_open_on(&s[i], m, contexts[i], &err))
 			fail_msg("%s", err.text);
+		session_set_mode(s[i], GRAPH_MODE_DEVICE);
+	}
 	for (int i = 0; i < 2; i++)
 		run(s[i], &g, rows[i]);
 	assert_memory_equal(got, want, bytes);

@@ -20,11 +20,11 @@ static struct session *open_session(const char *path, enum tensor_type cache, in
 {
 	struct session_options o;
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = threads;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = threads;
 	o.context = CONTEXT;
-	o.batch = 16;
-	o.k_type = o.v_type = cache;
+	o.load.batch = 16;
+	o.load.k_type = o.load.v_type = cache;
 	struct session *s;
 	struct error err;
 	if (session_open(&s, path, &o, &err))

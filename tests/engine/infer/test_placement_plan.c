@@ -34,10 +34,10 @@ static const struct variant {
 };
 enum { VARIANTS = sizeof variants / sizeof *variants, PROMPT = 6 };
 
-static struct session_options options(int n, const struct variant *v)
+static struct load_options options(int n, const struct variant *v)
 {
-	struct session_options o;
-	session_options_default(&o);
+	struct load_options o;
+	load_options_default(&o);
 	o.n_gpu_layers = n;
 	o.n_threads = 1;
 	o.batch = v->batch;
@@ -79,7 +79,7 @@ static void expect(size_t got, size_t planned, const char *side, const char *wha
 
 static void one(const char *path, int n, const struct variant *v)
 {
-	struct session_options o = options(n, v);
+	struct load_options o = options(n, v);
 	struct device *far = NULL, *near = NULL;
 	struct loaded_model *m;
 	struct session *s;
@@ -166,7 +166,7 @@ static void test_most(void **state)
 		golden_load(&g, golden_names[i]);
 		OK(model_open(&m, g.path, e));
 		for (int v = 0; v < VARIANTS; v++) {
-			struct session_options o = options(-1, &variants[v]);
+			struct load_options o = options(-1, &variants[v]);
 			size_t before = 0;
 			for (int n = 1; n <= m.n_layer; n++) {
 				OK(placement_plan(&p, &m, &o, n, 100, e));
@@ -200,7 +200,7 @@ static void test_context(void **state)
 	struct placement_plan p, q;
 	struct error err = {""};
 	const struct variant v = {0, 16, TENSOR_F16, TENSOR_F16, false, false};
-	struct session_options o = options(-1, &v);
+	struct load_options o = options(-1, &v);
 	golden_load(&g, "gemma4-e4b-tiny.q8_0");
 	OK(model_open(&m, g.path, e));
 	OK(placement_plan(&p, &m, &o, m.n_layer, 1000, e));

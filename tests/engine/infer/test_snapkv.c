@@ -183,14 +183,14 @@ struct rig {
 
 static void rig_open(struct rig *r, int model, int layers, bool head_on_host, enum tensor_type cache)
 {
-	struct session_options o;
+	struct load_options o;
 	struct error err = {""};
 	eviction_options(&o, layers, cache);
 	o.head_on_host = head_on_host;
 	*r = (struct rig){0};
 	if (guarded_open(&r->devices[0], true, 1, &err) || guarded_open(&r->devices[1], false, 1, &err) ||
 	    loaded_model_open_on(&r->loaded, eviction_model(model), &o, r->devices[0], r->devices[1], &err) ||
-	    session_open_on(&r->s, r->loaded, o.context, &err))
+	    session_open_on(&r->s, r->loaded, EVICTION_CONTEXT, &err))
 		fail_msg("%s", err.text);
 }
 

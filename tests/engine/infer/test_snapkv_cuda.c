@@ -65,7 +65,7 @@ static void test_no_memory(void **state)
 
 static struct loaded_model *load(int model, int gpu_layers, enum tensor_type cache)
 {
-	struct session_options o;
+	struct load_options o;
 	struct loaded_model *m;
 	struct error err = {""};
 	eviction_options(&o, gpu_layers, cache);
@@ -78,7 +78,7 @@ static struct session *session_on(struct loaded_model *m)
 {
 	struct session *s;
 	struct error err = {""};
-	if (session_open_on(&s, m, m->options.context, &err))
+	if (session_open_on(&s, m, EVICTION_CONTEXT, &err))
 		fail_msg("%s", err.text);
 	return s;
 }
@@ -155,9 +155,9 @@ static void test_driver(void **state)
 	int *tokens = calloc(PROMPT, sizeof *tokens);
 	assert_non_null(tokens);
 	session_options_default(&o);
-	o.n_gpu_layers = ALL;
+	o.load.n_gpu_layers = ALL;
 	o.context = PROMPT + 100;
-	o.k_type = o.v_type = TENSOR_F32;
+	o.load.k_type = o.load.v_type = TENSOR_F32;
 	if (session_open(&s, eviction_model(5), &o, &err))
 		fail_msg("%s", err.text);
 	struct device *d = session_device(s);

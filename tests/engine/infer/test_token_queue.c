@@ -32,8 +32,8 @@ static struct session *open_session(const struct golden *g, int gpu_layers)
 	struct session *s;
 	int prompt[PROMPT];
 	session_options_default(&o);
-	o.n_gpu_layers = gpu_layers;
-	o.n_threads = 2;
+	o.load.n_gpu_layers = gpu_layers;
+	o.load.n_threads = 2;
 	o.context = PROMPT + TOKENS;
 	OK(session_open(&s, g->path, &o, e));
 	for (int i = 0; i < PROMPT; i++)

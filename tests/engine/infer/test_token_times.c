@@ -82,8 +82,8 @@ static struct session *open_session(void)
 	struct session_options o;
 	struct session *s;
 	session_options_default(&o);
-	o.n_gpu_layers = 0;
-	o.n_threads = 1;
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 1;
 	o.context = 32;
 	OK(session_open(&s, MODEL, &o, e));
 	return s;

@@ -48,12 +48,12 @@ static void check(const char *model, int batch, const int *prompts, int n_prompt
 	struct device *host;
 	struct loaded_model *m;
 	struct session *s;
-	struct session_options o;
+	struct load_options o;
 	struct error err = {""};
 	int tokens[400];
 	for (int i = 0; i < 400; i++)
 		tokens[i] = 3 + i % 90;
-	session_options_default(&o);
+	load_options_default(&o);
 	o.n_gpu_layers = 0;
 	o.batch = batch;
 	assert_int_equal(device_host_open(&host, 2, &err), 0);
