@@ -1,5 +1,5 @@
 /*
- * gemmark bench: options to cells, and the sweep's records to a run directory.
+ * gemmark bench: cells, and the sweep's records to a run directory.
  */
 #include <errno.h>
 #include <signal.h>
@@ -9,13 +9,11 @@
 #include <time.h>
 
 #include "harness/cli/axis_options.h"
+#include "harness/cli/bench_options.h"
 #include "harness/cli/dry_run.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_workload.h"
-#include "harness/cli/gpu_layers.h"
-#include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
-#include "harness/measure/clock_check.h"
 #include "harness/measure/past.h"
 #include "harness/measure/progress.h"
 #include "harness/measure/runner.h"
@@ -29,209 +27,10 @@
 #include "harness/sweep/matrix.h"
 
 enum {
-	MAX_REPETITIONS = 10000,
-	MAX_STEADY = 1024,
-	MAX_PERCENT = 100,
-	UNTIL_REPETITIONS = 50, /* with --until stable */
-	MAX_INTERVAL = 60000,   /* ms */
-	MAX_WORDS = 10000,      /* of a recalled command line */
-	EXIT_NOTHING = 2,       /* no run went well */
+	MAX_WORDS = 10000, /* of a recalled command line */
+	EXIT_NOTHING = 2,  /* no run went well */
 	EXIT_WRONG = 4,
 	EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells have it */
-	FORMAT_TABLE = -1,
-};
-
-struct bench {
-	struct axes_context axes; /* first: what axis_options.h expects */
-	struct runner_options runner;
-	struct engine_settings engine;
-	const char *output; /* null: a new folder under results/ */
-	int format;         /* of standard output: an enum llama_format, or FORMAT_TABLE */
-	const char *resume; /* null: a new sweep */
-	int dry_run;
-	int telemetry_ms; /* 0: none */
-	int repetitions;  /* as given; 0: not */
-};
-
-static struct bench *bench(void *ctx)
-{
-	return ctx;
-}
-
-static int apply_prefill_precision(void *ctx, const char *value, struct error *err)
-{
-	return options_prefill_precision(value, &bench(ctx)->engine.prefill, err);
-}
-
-static int apply_head(void *ctx, const char *value, struct error *err)
-{
-	return options_head(value, &bench(ctx)->engine.head_on_host, err);
-}
-
-static int apply_device_memory(void *ctx, const char *value, struct error *err)
-{
-	return gpu_layers_bytes(value, &bench(ctx)->engine.device_memory, err);
-}
-
-static int apply_ple(void *ctx, const char *value, struct error *err)
-{
-	return options_ple(value, &bench(ctx)->engine.ple_on_host, err);
-}
-
-static int apply_pdl(void *ctx, const char *value, struct error *err)
-{
-	return options_pdl(value, &bench(ctx)->engine.pdl, err);
-}
-
-static int apply_repetitions(void *ctx, const char *value, struct error *err)
-{
-	return options_int(value, "-r", 1, MAX_REPETITIONS, &bench(ctx)->repetitions, err);
-}
-
-static int apply_warmup(void *ctx, const char *value, struct error *err)
-{
-	struct runner_options *o = &bench(ctx)->runner;
-	int rc = options_int(value, "--warmup", 1, MAX_STEADY, &o->steady, err);
-	if (!rc)
-		o->warmup_max = 8 * o->steady;
-	return rc;
-}
-
-static int apply_telemetry(void *ctx, const char *value, struct error *err)
-{
-	return options_int(value, "--telemetry", 0, MAX_INTERVAL, &bench(ctx)->telemetry_ms, err);
-}
-
-static int apply_until(void *ctx, const char *value, struct error *err)
-{
-	char *end = NULL;
-	double percent = 0.5;
-	if (strncmp(value, "stable", 6) || (value[6] && value[6] != '='))
-		return error_set(err, ERROR_INPUT, "--until: '%s' is not stable or stable=PCT", value);
-	if (value[6]) {
-		percent = strtod(value + 7, &end);
-		end += *end == '%';
-		if (end == value + 7 || *end || !(percent >= 0.001 && percent <= 100))
-			return error_set(err, ERROR_INPUT, "--until: '%s' is not a percentage from 0.001 to 100",
-					 value + 7);
-	}
-	bench(ctx)->runner.until = percent / 100;
-	return 0;
-}
-
-static int apply_clock_check(void *ctx, const char *value, struct error *err)
-{
-	int percent, rc = options_int(value, "--clock-check", 0, MAX_PERCENT, &percent, err);
-	if (!rc)
-		bench(ctx)->runner.clock_fraction = percent / 100.0;
-	return rc;
-}
-
-static int apply_clock_retries(void *ctx, const char *value, struct error *err)
-{
-	return options_int(value, "--clock-retries", 0, CLOCK_CHECK_RETRIES_MAX, &bench(ctx)->runner.clock_retries,
-			   err);
-}
-
-static int apply_seed(void *ctx, const char *value, struct error *err)
-{
-	int seed;
-	int rc = options_int(value, "--seed", 0, 2147483647, &seed, err);
-	if (!rc)
-		bench(ctx)->runner.seed = (uint64_t)seed;
-	return rc;
-}
-
-static int apply_format(void *ctx, const char *value, struct error *err)
-{
-	int table = !strcmp(value, "table"), format = table ? FORMAT_TABLE : llama_format_parse(value);
-	bench(ctx)->format = format;
-	if (table || format >= 0)
-		return 0;
-	return error_set(err, ERROR_INPUT,
-			 "'%s' is not table, md, csv, json, jsonl or sql (--out names the directory of the results)",
-			 value);
-}
-
-static int apply_output(void *ctx, const char *value, struct error *err)
-{
-	if (!*value)
-		return error_set(err, ERROR_INPUT, "--out: an empty name; name a directory");
-	bench(ctx)->output = value;
-	return 0;
-}
-
-static int apply_dry_run(void *ctx, const char *value, struct error *err)
-{
-	(void)value;
-	(void)err;
-	bench(ctx)->dry_run = 1;
-	return 0;
-}
-
-static int apply_resume(void *ctx, const char *value, struct error *err)
-{
-	if (!*value)
-		return error_set(err, ERROR_INPUT, "--resume: an empty name; name the directory of the sweep");
-	bench(ctx)->resume = value;
-	return 0;
-}
-
-/* Behind those of the axes. */
-static const struct option_spec options[] = {
-	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
-	 apply_device_memory},
-	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
-	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
-	 apply_prefill_precision},
-	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
-	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
-	{"-r, --repetitions", "N", "times that each test is run (default 5; with --until: at most, default 50)",
-	 apply_repetitions},
-	{"--until", "stable[=PCT]",
-	 "repeat until the median of the runs is known to PCT percent (default 0.5) in all modes of a test\n"
-	 "To explore: a comparison refuses runs whose number their results decided.",
-	 apply_until},
-	{"--warmup", "N",
-	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
-	 "measured (default 4)",
-	 apply_warmup},
-	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
-	{"--clock-check", "PCT",
-	 "GPU: modes that ran next to each other at an SM clock below so many percent of their other repetitions' are "
-	 "run again; 0: never (default 95)",
-	 apply_clock_check},
-	{"--clock-retries", "N", "times that this is done at most, each (default 2)", apply_clock_retries},
-	{"--telemetry", "MS",
-	 "between two looks at clocks, power and the like, by a thread of its own; 0: none (default 100)",
-	 apply_telemetry},
-	{"-o, --output", "FORMAT",
-	 "of what is printed at the end: table, for people; or as llama-bench has it: md, csv, json, jsonl or sql, "
-	 "with "
-	 "all notes on standard error (default table)",
-	 apply_format},
-	{"--out", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
-	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
-	 apply_dry_run},
-	{"--resume", "DIR",
-	 "go on with the sweep of this directory: what is finished is kept\n"
-	 "Alone, with the sweep's own options; given again, they must be the same. So must this machine.",
-	 apply_resume},
-	{0},
-};
-
-static const struct command command = {
-	.name = "bench",
-	.summary = "Sweeps a model over depths, modes and the other axes, and records every token.\n"
-		   "An axis takes a list and ranges: -d 0,512  -d 0-4096+1024  -n 16-128*2; repeated options append.\n"
-		   "Every graph mode is checked, bit for bit, against direct launches: exit code 4 where one differs.",
-	.usage = "gemmark bench -m FILE [options]",
-	.examples = "gemmark bench -m e2b.gguf\n"
-		    "gemmark bench -m e2b.gguf -p 0 -n 32 -d 0,512,4096 -r 3\n"
-		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
-		    "gemmark bench -m e2b.gguf -p 0 -n 64 -d 8192 --snapkv off,512-2048*2,1024,window=32\n"
-		    "gemmark bench -m e2b.gguf -o sql | sqlite3 gemmark.sqlite\n"
-		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 };
 
 struct sweep {
@@ -485,7 +284,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
 	engine_settings_text(&b->engine, settings);
-	if (!rc && b->format != FORMAT_TABLE)
+	if (!rc && b->format != BENCH_FORMAT_TABLE)
 		rc = open_llama(&s, cells, n, env, settings, err);
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
@@ -511,25 +310,6 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	engine_source_close(source);
 	axis_resolution_free(&resolution);
 	free(cells);
-	return rc;
-}
-
-static int parse(struct bench *b, int argc, char **argv, struct error *err)
-{
-	matrix_free(&b->axes.matrix);
-	*b = (struct bench){.format = FORMAT_TABLE};
-	b->telemetry_ms = TELEMETRY_MS;
-	runner_options_default(&b->runner);
-	engine_settings_default(&b->engine);
-	struct option_spec all[AXIS_OPTIONS_MAX];
-	struct command with_axes = command;
-	axis_options_join(options, 0, all);
-	with_axes.options = all;
-	int rc = options_parse(&with_axes, argc, argv, b, err);
-	if (b->repetitions)
-		b->runner.repetitions = b->repetitions;
-	else if (b->runner.until > 0)
-		b->runner.repetitions = UNTIL_REPETITIONS;
 	return rc;
 }
 
@@ -559,7 +339,7 @@ static int recall_options(struct bench *b, int *argc, char ***argv, json_t **env
 				 *env ? "no command line is in it" : why.text);
 	*argc = n;
 	*argv = words;
-	int rc = parse(b, n, words, err);
+	int rc = bench_parse(b, n, words, err);
 	b->resume = directory;
 	return rc;
 }
@@ -570,10 +350,10 @@ int cmd_bench(int argc, char **argv)
 	struct error err = {""};
 	json_t *recalled = NULL;
 	char **given = argv;
-	int code = 0, rc = parse(&b, argc, argv, &err);
+	int code = 0, rc = bench_parse(&b, argc, argv, &err);
 	if (!rc && b.resume && b.output)
 		rc = error_set(&err, ERROR_INPUT, "--resume: goes on in its own directory; leave --out out");
-	if (!rc && b.dry_run && (b.resume || b.format != FORMAT_TABLE))
+	if (!rc && b.dry_run && (b.resume || b.format != BENCH_FORMAT_TABLE))
 		rc = error_set(&err, ERROR_INPUT, "--dry-run: prints a new sweep's plan; leave --resume and -o out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
 	if (!rc && alone)
@@ -585,6 +365,6 @@ int cmd_bench(int argc, char **argv)
 	json_decref(recalled);
 	matrix_free(&b.axes.matrix);
 	if (rc < 0)
-		return command_fail(command.name, rc, &err);
+		return command_fail("bench", rc, &err);
 	return code;
 }

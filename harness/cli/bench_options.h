@@ -1,0 +1,34 @@
+/*
+ * What `gemmark bench` was asked for.
+ */
+#ifndef GEMMARK_HARNESS_CLI_BENCH_OPTIONS_H
+#define GEMMARK_HARNESS_CLI_BENCH_OPTIONS_H
+
+#include "base/error.h"
+#include "harness/cli/axis_options.h"
+#include "harness/cli/engine_workload.h"
+#include "harness/measure/runner.h"
+
+/* Of struct bench's format, beside enum llama_format. */
+enum { BENCH_FORMAT_TABLE = -1 };
+
+/* Zeroed before the first bench_parse. Strings are argv's. */
+struct bench {
+	struct axes_context axes; /* first: what axis_options.h expects */
+	struct runner_options runner;
+	struct engine_settings engine;
+	const char *output; /* null: a new folder under results/ */
+	int format;         /* of standard output: an enum llama_format, or BENCH_FORMAT_TABLE */
+	const char *resume; /* null: a new sweep */
+	int dry_run;
+	int telemetry_ms; /* 0: none */
+	int repetitions;  /* as given; 0: not */
+};
+
+/*
+ * Sets all of *b, whatever an earlier call had put there. Returns 0, 1 when --help was printed, or ERROR_INPUT; the
+ * caller frees b->axes.matrix in any case.
+ */
+int bench_parse(struct bench *b, int argc, char **argv, struct error *err);
+
+#endif
