@@ -75,18 +75,18 @@ EXPORT(nvmlDeviceGetMaxClockInfo, struct gpu *g, int type, unsigned *mhz)
 
 EXPORT(nvmlDeviceGetPowerUsage, struct gpu *g, unsigned *mw)
 {
-	return give(g, fake_nvml.power, 350500, mw);
+	return give(g, fake_nvml.power, fake_nvml.power_mw, mw);
 }
 
 EXPORT(nvmlDeviceGetTemperature, struct gpu *g, int sensor, unsigned *c)
 {
-	return give(g, sensor == 0, 61, c);
+	return give(g, sensor == 0, fake_nvml.temperature, c);
 }
 
 EXPORT(nvmlDeviceGetUtilizationRates, struct gpu *g, unsigned out[2])
 {
-	out[1] = 40;
-	return give(g, 1, 97, &out[0]);
+	out[1] = fake_nvml.memory_utilization;
+	return give(g, 1, fake_nvml.utilization, &out[0]);
 }
 
 EXPORT(nvmlDeviceGetCurrentClocksThrottleReasons, struct gpu *g, unsigned long long *bits)

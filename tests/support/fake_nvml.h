@@ -11,6 +11,7 @@ struct fake_nvml {
 	int init_result;
 	int power;                           /* whether power and what belongs to it is supported */
 	unsigned sm_clock[FAKE_NVML_CLOCKS]; /* one look after the other; the last one stays */
+	unsigned power_mw, temperature, utilization, memory_utilization;
 	unsigned long long reasons;
 	unsigned long long energy_mj; /* half a joule more each time that it is read */
 	int energy_reset_at;          /* starts from 0 when it is read for that time; 0: never */

@@ -74,6 +74,10 @@ static void test_agreement(void **state)
 	const float far[] = {0, 0, -1000, 1e30f};
 	struct agreement a = agreement_of(full, full, 4);
 	assert_true(a.divergence == 0 && a.same_top);
+	/* Of two likeliest tokens the lower id counts, on either side. */
+	const float tie[] = {0, 2, 2, 1}, lower[] = {0, 2, 1.9f, 1}, higher[] = {0, 1.9f, 2, 1};
+	assert_true(agreement_of(tie, lower, 4).same_top && agreement_of(lower, tie, 4).same_top);
+	assert_false(agreement_of(tie, higher, 4).same_top || agreement_of(higher, tie, 4).same_top);
 	a = agreement_of(full, shifted, 4);
 	assert_true(a.divergence >= 0 && a.divergence < 1e-6 && a.same_top);
 	a = agreement_of(full, flat, 4);

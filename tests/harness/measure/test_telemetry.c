@@ -39,8 +39,14 @@ static void load(const char *path)
 		fail_msg("%s", dlerror());
 	script = dlsym(library, "fake_nvml");
 	assert_non_null(script);
-	*script = (struct fake_nvml){
-		.gpus = 2, .power = 1, .energy_mj = 1000, .sm_clock = {1980, 1980, 1500, 1500, 1500}};
+	*script = (struct fake_nvml){.gpus = 2,
+				     .power = 1,
+				     .energy_mj = 1000,
+				     .sm_clock = {1980, 1980, 1500, 1500, 1500},
+				     .power_mw = 350500,
+				     .temperature = 61,
+				     .utilization = 97,
+				     .memory_utilization = 40};
 	for (int i = 5; i < FAKE_NVML_CLOCKS; i++)
 		script->sm_clock[i] = 1500;
 }
@@ -190,6 +196,17 @@ static void wait_for_look(int asked)
 	usleep(60000); /* the look itself */
 }
 
+/* Of each CPU that the test may run on. */
+static void write_cpu_khz(int khz)
+{
+	for (int cpu = 0; cpu < CPU_SETSIZE && cpu < 256; cpu++) {
+		char path[96], text[16];
+		snprintf(path, sizeof path, "sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq", cpu);
+		snprintf(text, sizeof text, "%d\n", khz);
+		write_below(path, text);
+	}
+}
+
 /* A long interval: the looks are those at the measured phase's ends, and the thread's first one. */
 static void test_conditions(void **state)
 {
@@ -197,11 +214,7 @@ static void test_conditions(void **state)
 	struct conditions c;
 	int n, pages = 300;
 	write_below("proc/loadavg", "1.25 0.7 0.5 2/300 4242\n");
-	for (int cpu = 0; cpu < CPU_SETSIZE && cpu < 256; cpu++) {
-		char path[96];
-		snprintf(path, sizeof path, "sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq", cpu);
-		write_below(path, "3100000\n");
-	}
+	write_cpu_khz(3100000);
 	struct telemetry *t = open_telemetry(1, 60000);
 	struct monitor *m = telemetry_monitor(t);
 	script->reasons = 4;
@@ -235,6 +248,107 @@ static void test_conditions(void **state)
 	assert_true(c.involuntary_switches >= 0 && c.major_faults >= 0);
 	telemetry_close(t);
 	assert_int_equal(script->closed, 1);
+}
+
+/* What the machine does in one look. */
+struct scene {
+	unsigned power_w, temperature, utilization;
+	unsigned long long reasons;
+	int cpu_mhz;
+	const char *load;
+};
+
+static void play(const struct scene *s)
+{
+	script->power_mw = 1000 * s->power_w;
+	script->temperature = s->temperature;
+	script->utilization = s->utilization;
+	script->reasons = s->reasons;
+	write_cpu_khz(1000 * s->cpu_mhz);
+	write_below("proc/loadavg", s->load);
+}
+
+/*
+ * Every look sees another machine. Means, the highest, the last and any are told apart, and what was seen in the
+ * warm-up counts for nothing. The phase's beginning is said twice: the second look stands for one of the thread's.
+ */
+static void test_changing(void **state)
+{
+	(void)state;
+	static const struct scene warmup = {999, 90, 1, 0x40, 9000, "9 9 9 1/1 1\n"},
+				  first = {200, 60, 10, 0x4, 1000, "1 5 5 1/1 1\n"},
+				  middle = {210, 70, 30, 0x20, 1300, "2 6 6 1/1 1\n"},
+				  last = {310, 65, 80, 0x4, 3100, "3 7 7 1/1 1\n"};
+	struct conditions c;
+	play(&warmup);
+	struct telemetry *t = open_telemetry(1, 60000);
+	struct monitor *m = telemetry_monitor(t);
+	int asked = script->asked;
+	m->begin(m, 1);
+	wait_for_look(asked);
+	play(&first);
+	m->measure(m);
+	play(&middle);
+	m->measure(m);
+	play(&last);
+	m->end(m, &c);
+	assert_int_equal(c.samples, 3);
+	assert_true(c.sm_clock_mhz == 1500); /* median of 1980, 1500 and 1500 */
+	assert_true(c.power_w == 240);       /* the mean; the median is 210 */
+	assert_true(c.utilization == 40 && c.cpu_mhz == 1800);
+	assert_true(c.temperature_c == 70);
+	assert_int_equal(c.throttle_reasons, 0x24);
+	assert_true(c.load_average == 3);
+	assert_true(fabs(c.energy_j - 1) < 1e-9); /* half a joule from look to look */
+	telemetry_close(t);
+}
+
+/* Looks in the warm-up of a later run are as little measured as in the first one's. */
+static void test_warm_up_again(void **state)
+{
+	(void)state;
+	struct conditions c;
+	struct telemetry *t = open_telemetry(1, 2);
+	struct monitor *m = telemetry_monitor(t);
+	for (int run = 0; run < 3; run++) {
+		int n, measured = 0;
+		m->begin(m, 1);
+		for (int i = 0; i < 3; i++)
+			wait_for_look(script->asked);
+		m->measure(m);
+		m->end(m, &c);
+		const struct telemetry_sample *s = telemetry_samples(t, &n);
+		for (int i = 0; i < n; i++) {
+			assert_true(!measured || s[i].measured);
+			measured += s[i].measured;
+		}
+		assert_true(n - measured >= 3);
+		assert_int_equal(measured, c.samples);
+	}
+	telemetry_close(t);
+}
+
+/* The thread's own waits are not the run's: it looks a hundred times while the run computes and never waits. */
+static void test_own_switches(void **state)
+{
+	(void)state;
+	enum { LOOKS = 100 };
+	struct conditions c;
+	struct telemetry *t = open_telemetry(1, 1);
+	struct monitor *m = telemetry_monitor(t);
+	m->begin(m, 1);
+	m->measure(m);
+	int reads = *(volatile int *)&script->energy_reads;
+	struct timespec from, now;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (*(volatile int *)&script->energy_reads - reads < LOOKS && now.tv_sec - from.tv_sec < 60);
+	m->end(m, &c);
+	assert_true(c.samples >= LOOKS);
+	/* A look is a wait or more; the last one's are not known yet when the run ends. */
+	assert_in_range(c.context_switches, 0, LOOKS / 4);
+	telemetry_close(t);
 }
 
 /* The energy counter starts anew in the middle, as after a reset of the driver: it says nothing of that run. */
@@ -401,9 +515,9 @@ static void test_recorded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_reading),  TEST(test_unknown),       TEST(test_refusals),
-		TEST(test_reasons),  TEST(test_conditions),    TEST(test_energy_reset),
-		TEST(test_interval), TEST(test_nothing_known), TEST(test_recorded),
+		TEST(test_reading),      TEST(test_unknown),  TEST(test_refusals),      TEST(test_reasons),
+		TEST(test_conditions),   TEST(test_changing), TEST(test_warm_up_again), TEST(test_own_switches),
+		TEST(test_energy_reset), TEST(test_interval), TEST(test_nothing_known), TEST(test_recorded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,6 +242,39 @@ static void test_bootstrap(void **state)
 	assert_true(isnan(got.low) && isnan(got.high));
 }
 
+/* Where the test, not the interval, is what an effect has to pass: t's quantiles at 20 degrees, from tables. */
+static void test_detectable_by_the_test(void **state)
+{
+	(void)state;
+	const struct stats_design design = {.deviation = 0.02, .alpha = 0.05, .level = 0.5, .delta = 0, .power = 0.95};
+	/* The interval asks for 1.2533 (0.687 + 1.725) = 3.02 standard errors. */
+	near(stats_detectable(&design, 21), (2.0859634473 + 1.7247182429) * 0.02 / sqrt(21), 1e-8);
+}
+
+/*
+ * Values without weight change nothing: 36 of 100 that have some are the exact test of 36, but for the sampling of the
+ * patterns, wherever they stand.
+ */
+static void test_sign_flip_of_many(void **state)
+{
+	(void)state;
+	enum { WEIGHTY = 36, ALL = 100, PLACES = 3 };
+	double few[WEIGHTY], many[ALL];
+	for (int i = 0; i < WEIGHTY; i++)
+		few[i] = (i * 7 % 11 - 3) * 0.01;
+	double p = stats_sign_flip(few, WEIGHTY);
+	assert_true(p > 0.001 && p < 0.5);
+	for (int place = 0; place < PLACES; place++) {
+		int first = place * (ALL - WEIGHTY) / (PLACES - 1);
+		memset(many, 0, sizeof many);
+		memcpy(many + first, few, sizeof few);
+		/* 5 standard deviations of a share of 100,000. */
+		if (!(fabs(stats_sign_flip(many, ALL) - p) < 5 * sqrt(p * (1 - p) / 1e5)))
+			fail_msg("p %g of 100 values, the first with weight at %d; it is %g of 36",
+				 stats_sign_flip(many, ALL), first, p);
+	}
+}
+
 static void test_detectable(void **state)
 {
 	(void)state;
@@ -308,6 +341,8 @@ int main(void)
 		cmocka_unit_test(test_distributions),
 		cmocka_unit_test(test_bootstrap),
 		cmocka_unit_test(test_detectable),
+		cmocka_unit_test(test_detectable_by_the_test),
+		cmocka_unit_test(test_sign_flip_of_many),
 		cmocka_unit_test(test_change_points),
 	};
 	return cmocka_run_group_tests(tests, load, unload);
