@@ -452,10 +452,115 @@ static void test_queued_and_repeated(void **state)
 	}
 }
 
+static void number_is(const json_t *record, const char *field, double expected)
+{
+	double x = number_of(record, field);
+	if (!(fabs(x - expected) <= 1e-9 * fabs(expected)))
+		fail_msg("%s is %.12g, not %.12g", field, x, expected);
+}
+
+/* Each field from values that all differ; of three runs means are no medians, and a deviation is one with n - 1. */
+static void test_fields(void **state)
+{
+	(void)state;
+	const struct llama_facts facts = {
+		.cpu = "cpu", .gpu = "gpu", .settings = "ple-host", .build_number = 71, .batch = 72};
+	const struct workload_facts f = {.model = "name",
+					 .arch = "arch",
+					 .weight_type = "F16",
+					 .device = "NVIDIA H100+host",
+					 .n_threads = 73,
+					 .n_gpu_layers = 74,
+					 .model_bytes = 75,
+					 .model_parameters = 76,
+					 .weight_bytes_per_token = 77};
+	/* A made cell: no sweep has a prompt and generated tokens in one test, but both count in a rate. */
+	const struct cell c = {.model = "dir/m.gguf",
+			       .type_k = "f16",
+			       .type_v = "bf16",
+			       .fusion = "none",
+			       .mode = "graph-params",
+			       .n_depth = 4096,
+			       .n_prompt = 100,
+			       .n_gen = 200};
+	static const double rates[] = {100, 300, 600}; /* of 300 tokens: 3, 1 and 0.5 s */
+	json_decref(records);
+	assert_int_equal(llama_bench_open(&bench, &c, 1, &facts, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		struct run_row r;
+		double weight = i == 2 ? 100 : i; /* the median is the second run's, the mean nobody's */
+		row_init(&r);
+		row_set_cell(&r, &c, "tg", &f);
+		r.status = "ok";
+		r.reason = "";
+		r.repetition = i;
+		r.commit = "0123456789";
+		r.started_utc = i ? "2026-01-02T03:05:00Z" : "2026-01-02T03:04:05Z";
+		r.tokens_per_s = rates[i];
+		r.itl_median_us = 1000 + weight;
+		r.itl_p50_us = r.itl_p90_us = r.wall_median_us = 1;
+		r.submit_median_us = 2000 + weight;
+		r.api_launches_per_token = 3000 + weight;
+		r.kernels_per_token = 2;
+		r.bandwidth_share = 4000 + weight;
+		r.prefill_tflop_s = 5000 + weight;
+		r.gemm_share = 6000 + weight;
+		r.gemm_tflop_s = 3;
+		assert_int_equal(llama_bench_add(bench, &r, NULL), 0);
+	}
+	assert_int_equal(llama_bench_records(bench, &records, NULL), 0);
+	llama_bench_close(bench);
+	const json_t *r = json_array_get(records, 0);
+	assert_string_equal(string_of(r, "build_commit"), "0123456789");
+	number_is(r, "build_number", 71);
+	assert_string_equal(string_of(r, "cpu_info"), "cpu");
+	assert_string_equal(string_of(r, "gpu_info"), "gpu");
+	assert_string_equal(string_of(r, "backends"), "CUDA,CPU graph-params none ple-host");
+	assert_string_equal(string_of(r, "model_filename"), "m.gguf");
+	assert_string_equal(string_of(r, "model_type"), "name F16");
+	number_is(r, "model_size", 75);
+	number_is(r, "model_n_params", 76);
+	number_is(r, "n_batch", 72);
+	number_is(r, "n_ubatch", 72);
+	number_is(r, "n_threads", 73);
+	number_is(r, "n_gpu_layers", 74);
+	assert_string_equal(string_of(r, "type_k"), "f16");
+	assert_string_equal(string_of(r, "type_v"), "bf16");
+	number_is(r, "n_prompt", 100);
+	number_is(r, "n_gen", 200);
+	number_is(r, "n_depth", 4096);
+	assert_string_equal(string_of(r, "test_time"), "2026-01-02T03:04:05Z"); /* of the first run */
+	assert_string_equal(string_of(r, "test"), "tg");
+	assert_string_equal(string_of(r, "mode"), "graph-params");
+	assert_string_equal(string_of(r, "fusion"), "none");
+	assert_string_equal(string_of(r, "snapkv"), "off");
+	assert_string_equal(string_of(r, "settings"), "ple-host");
+	assert_string_equal(string_of(r, "device"), "NVIDIA H100+host");
+	number_is(r, "repetitions", 3);
+	number_is(r, "avg_ns", 1.5e9);
+	number_is(r, "stddev_ns", round(sqrt((1.5 * 1.5 + 0.5 * 0.5 + 1) / 2) * 1e9));
+	number_is(r, "avg_ts", 1000.0 / 3);
+	number_is(r, "stddev_ts", sqrt((pow(700, 2) + pow(100, 2) + pow(800, 2)) / 9 / 2));
+	number_is(r, "itl_median_us", 1001);
+	number_is(r, "submit_median_us", 2001);
+	number_is(r, "api_launches_per_token", 3001);
+	number_is(r, "bandwidth_share", 4001);
+	number_is(r, "prefill_tflop_s", 5001);
+	number_is(r, "gemm_share", 6001);
+	for (int i = 0; i < 3; i++) {
+		const json_t *ns = json_array_get(json_object_get(r, "samples_ns"), (size_t)i);
+		const json_t *ts = json_array_get(json_object_get(r, "samples_ts"), (size_t)i);
+		assert_int_equal(json_integer_value(ns), (json_int_t)(300 / rates[i] * 1e9));
+		near(json_number_value(ts), rates[i]);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_json),  TEST(test_jsonl),    TEST(test_csv),
-					   TEST(test_sql),   TEST(test_compared), TEST(test_markdown),
-					   TEST(test_empty), TEST(test_failures), TEST(test_queued_and_repeated)};
+	const struct CMUnitTest tests[] = {TEST(test_fields),   TEST(test_json),
+					   TEST(test_jsonl),    TEST(test_csv),
+					   TEST(test_sql),      TEST(test_compared),
+					   TEST(test_markdown), TEST(test_empty),
+					   TEST(test_failures), TEST(test_queued_and_repeated)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
