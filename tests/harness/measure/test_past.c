@@ -39,7 +39,7 @@ static void make_cells(struct cell cells[CELLS])
 	cells[9].n_prompt = 7;
 	cells[10].n_gen = 7;
 	cells[11].snapkv = "1024,window=64,pool=7";
-	cells[12].queued = 1;
+	cells[12].sync = SYNC_NONE;
 }
 
 static char label[CELL_LABEL_SIZE];
@@ -54,7 +54,7 @@ static struct run_row row_of(const struct cell *c, int repetition)
 	r.n_threads = 16;
 	r.n_gpu_layers = 5;
 	r.run_id = "id";
-	r.status = "ok";
+	r.status = RUN_STATUS_OK;
 	r.reason = "";
 	r.repetition = repetition;
 	r.order = 0;
@@ -132,7 +132,8 @@ static void test_kept(void **state)
 static void test_counts(void **state)
 {
 	(void)state;
-	static const char *const statuses[] = {"ok", "skipped", "failed", "wrong", "ok"};
+	static const enum run_status statuses[] = {RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED,
+						   RUN_STATUS_WRONG, RUN_STATUS_OK};
 	struct cell cells[CELLS];
 	struct past p;
 	make_cells(cells);
@@ -142,7 +143,7 @@ static void test_counts(void **state)
 		r.status = statuses[i];
 		OK(past_take(&p, &r, e));
 		/* What did not go well is not tried again. */
-		assert_int_equal(p.runner.closed[i], strcmp(statuses[i], "ok") != 0);
+		assert_int_equal(p.runner.closed[i], statuses[i] != RUN_STATUS_OK);
 	}
 	assert_true(p.rows == 5 && p.ok == 2 && p.wrong == 1);
 	past_free(&p);

@@ -463,8 +463,7 @@ static void number_is(const json_t *record, const char *field, double expected)
 static void test_fields(void **state)
 {
 	(void)state;
-	const struct llama_facts facts = {
-		.cpu = "cpu", .gpu = "gpu", .settings = "ple-host", .build_number = 71, .batch = 72};
+	const struct llama_facts facts = {.cpu = "cpu", .gpu = "gpu", .settings = "ple-host", .build_number = 71};
 	const struct workload_facts f = {.model = "name",
 					 .arch = "arch",
 					 .weight_type = "F16",
@@ -480,6 +479,7 @@ static void test_fields(void **state)
 			       .type_v = "bf16",
 			       .fusion = "none",
 			       .mode = "graph-params",
+			       .n_ubatch = 72,
 			       .n_depth = 4096,
 			       .n_prompt = 100,
 			       .n_gen = 200};
@@ -491,7 +491,7 @@ static void test_fields(void **state)
 		double weight = i == 2 ? 100 : i; /* the median is the second run's, the mean nobody's */
 		row_init(&r);
 		row_set_cell(&r, &c, "tg", &f);
-		r.status = "ok";
+		r.status = RUN_STATUS_OK;
 		r.reason = "";
 		r.repetition = i;
 		r.commit = "0123456789";
