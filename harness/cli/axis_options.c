@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/snapkv_axis.h"
 
 /* What a word axis takes of the engine's words, or of its own; null: any word. */

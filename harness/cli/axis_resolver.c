@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "engine/model/model.h"
 #include "harness/cli/axis_options.h"
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_machine.h"
 
 /* A path that was named, and the file behind it. */
 struct model_identity {

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "harness/cli/axis_options.h"
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "harness/measure/runner.h"
 
 /* Of struct bench's format, beside enum llama_format. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "harness/cli/engine_environment.h"
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/options.h"
 #include "harness/record/environment.h"
 

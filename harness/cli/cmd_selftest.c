@@ -13,7 +13,7 @@
 
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_environment.h"
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/selftest_report.h"

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "harness/measure/runner.h"
 #include "harness/sweep/matrix.h"
 

@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_machine.h"
+#include "harness/cli/engine_source.h"
 #include "harness/measure/nvml.h"
 #include "harness/record/environment.h"
 

@@ -1,50 +1,22 @@
 #include "harness/cli/engine_workload.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
-#include "engine/cuda/nvrtc.h"
-#include "engine/device/device_host.h"
-#include "engine/infer/gemm_ceiling.h"
-#include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
 #include "engine/infer/token_queue.h"
 #include "engine/model/model_flops.h"
-#include "harness/cli/gpu_layers.h"
-#include "harness/measure/progress.h"
+#include "harness/cli/engine_machine.h"
 #include "harness/measure/quality.h"
-
-const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
-const char *const engine_fusions[] = {"none", "full", NULL};
-const char *const engine_cache_types[] = {"f16", "bf16", "f32", NULL};
-
-enum {
-	MAX_BANDWIDTHS = 64,
-	BANDWIDTH_PASSES = 5,
-};
-
-struct engine_source {
-	struct workload_source base;
-	struct engine_settings settings;
-	struct loaded_model *loaded; /* of the placement opened last; null: none */
-	char *path;                  /* its file */
-	double bandwidth;            /* of its device's memory; 0: unknown */
-	double gemm;                 /* FLOP/s of its device's products; not positive: unknown */
-	bool broken;                 /* its device has failed, and may fail every call from then on */
-	bool memory_known;           /* settings.device_memory is what it stands for */
-	struct environment_bandwidth measured[MAX_BANDWIDTHS];
-	int n_measured;
-};
 
 struct engine_workload {
 	struct workload base;
 	struct session *session;
-	struct engine_source *source;
+	struct engine_model *model;
 	char device[160];
 	char head_device[160];
 	struct snapkv_options snapkv;
@@ -65,7 +37,7 @@ struct session *engine_session(struct workload *w)
 static int noted(struct workload *w, int rc)
 {
 	if (rc == ERROR_DEVICE)
-		engine(w)->source->broken = true;
+		engine(w)->model->broken = true;
 	return rc;
 }
 
@@ -150,8 +122,8 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.gpu_weight_bytes_per_token = bytes_or_unknown(stats.decode_weight_bytes - stats.host_decode_bytes),
 		.crossing_bytes_per_token = bytes_or_unknown(stats.crossing_bytes),
 		.kv_bytes = (int64_t)stats.kv_bytes,
-		.bandwidth_bytes_s = e->source->bandwidth > 0 ? e->source->bandwidth : NAN,
-		.gemm_flop_s = e->source->gemm > 0 ? e->source->gemm : NAN,
+		.bandwidth_bytes_s = e->model->bandwidth > 0 ? e->model->bandwidth : NAN,
+		.gemm_flop_s = e->model->gemm > 0 ? e->model->gemm : NAN,
 	};
 }
 
@@ -344,7 +316,7 @@ static double engine_prefill_flops(struct workload *w, int pos, int n)
 	const struct engine_workload *e = engine(w);
 	if (e->snapkv.budget)
 		return NAN;
-	return model_prefill_flops(session_model(e->session), pos, n, e->source->loaded->options.batch);
+	return model_prefill_flops(session_model(e->session), pos, n, e->model->loaded->options.batch);
 }
 
 static int64_t engine_kv_bytes_read(struct workload *w, int pos)
@@ -379,229 +351,21 @@ static const struct workload_ops engine_ops = {
 	.fallback_reason = engine_fallback_reason,
 };
 
-static int cache_type_parse(const char *name, enum tensor_type *out, struct error *err)
+int engine_workload_open(struct workload **out, struct engine_model *m, const struct placement *p, struct error *err)
 {
-	static const enum tensor_type types[] = {TENSOR_F16, TENSOR_BF16, TENSOR_F32};
-	for (int i = 0; engine_cache_types[i]; i++) {
-		if (!strcmp(name, engine_cache_types[i])) {
-			*out = types[i];
-			return 0;
-		}
-	}
-	return error_set(err, ERROR_UNSUPPORTED, "cache type %s is not in this build", name);
-}
-
-static void unload(struct engine_source *s)
-{
-	loaded_model_close(s->loaded);
-	free(s->path);
-	s->loaded = NULL;
-	s->path = NULL;
-	s->broken = false;
-}
-
-size_t engine_source_device_memory(struct workload_source *base, size_t asked)
-{
-	struct engine_source *s = (struct engine_source *)base;
-	size_t bytes = 0;
-	unload(s);
-	if (device_cuda_free_memory(&bytes, NULL))
-		asked = bytes = 0;
-	s->settings.device_memory = asked ? asked : bytes;
-	s->memory_known = true;
-	return s->settings.device_memory;
-}
-
-/* -ngl auto to a number, for the placement's context. What it comes from is printed. */
-static int settle_layers(struct engine_source *s, const struct placement *p, struct load_options *o, struct error *err)
-{
-	struct placement_plan plan = {0};
-	struct model m;
-	size_t memory = s->settings.device_memory;
-	int rc = 0;
-	if (!s->memory_known)
-		memory = engine_source_device_memory(&s->base, memory);
-	progress_clear();
-	if (!memory) {
-		fprintf(stderr, "-ngl auto: no GPU: all layers on the host\n");
-	} else if (!(rc = model_open(&m, p->cell->model, err))) {
-		rc = gpu_layers_choose(&m, o, p->context, memory, stderr, &plan, err);
-		model_close(&m);
-	}
-	o->n_gpu_layers = plan.n_gpu_layers;
-	return rc;
-}
-
-/* The placement's model, unless it is the one that is loaded. */
-static int load(struct engine_source *s, const struct placement *p, struct error *err)
-{
-	struct load_options o;
-	load_options_default(&o);
-	o.n_threads = p->cell->n_threads;
-	o.n_gpu_layers = p->cell->n_gpu_layers;
-	o.batch = p->cell->n_ubatch;
-	o.head_on_host = s->settings.head_on_host;
-	o.ple_on_host = s->settings.ple_on_host;
-	o.pdl = s->settings.pdl;
-	o.prefill = s->settings.prefill;
-	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
-	if (!rc)
-		rc = cache_type_parse(p->cell->type_v, &o.v_type, err);
-	if (!rc && o.n_gpu_layers == AXIS_LAYERS_AUTO)
-		rc = settle_layers(s, p, &o, err);
-	if (rc)
-		return rc;
-	const struct load_options *was = s->loaded ? &s->loaded->options : NULL;
-	if (was && !s->broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
-	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type &&
-	    was->batch == loaded_model_batch(&o, INT_MAX))
-		return 0;
-	unload(s);
-	if (!(s->path = strdup(p->cell->model)))
-		return error_set(err, ERROR_MEMORY, "no memory for a path");
-	if ((rc = loaded_model_open(&s->loaded, p->cell->model, &o, err))) {
-		unload(s);
-		return rc;
-	}
-	s->bandwidth = s->loaded->n_gpu_layers
-			       ? device_cuda_bandwidth(s->loaded->parts[0].device)
-			       : engine_source_bandwidth(&s->base, loaded_model_threads(s->loaded)).bytes_s;
-	s->gemm = s->settings.gemm_ceiling ? gemm_ceiling_measure(s->loaded) : 0;
-	return 0;
-}
-
-static int engine_open(struct workload_source *base, const struct placement *p, struct workload **out,
-		       struct error *err)
-{
-	struct engine_source *s = (struct engine_source *)base;
-	int rc = load(s, p, err);
-	if (rc)
-		return rc;
 	struct engine_workload *w = calloc(1, sizeof *w);
+	*out = NULL;
 	if (!w)
 		return error_set(err, ERROR_MEMORY, "no memory for a workload");
 	w->base.ops = &engine_ops;
-	w->source = s;
+	w->model = m;
+	int rc = 0;
 	if ((p->cell->snapkv && (rc = snapkv_parse(p->cell->snapkv, &w->snapkv, err))) ||
-	    (rc = noted(&w->base, session_open_on(&w->session, s->loaded, p->context, err))) ||
+	    (rc = noted(&w->base, session_open_on(&w->session, m->loaded, p->context, err))) ||
 	    (rc = noted(&w->base, session_observe(w->session, &w->snapkv, p->prompt, err)))) {
 		engine_close(&w->base);
 		return rc;
 	}
 	*out = &w->base;
 	return 0;
-}
-
-void engine_settings_default(struct engine_settings *e)
-{
-	struct load_options o;
-	load_options_default(&o);
-	*e = (struct engine_settings){
-		.head_on_host = o.head_on_host, .ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
-}
-
-void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT])
-{
-	struct engine_settings d;
-	engine_settings_default(&d);
-	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
-		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
-		 e->prefill != d.prefill ? " prefill-" : "",
-		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "");
-	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
-}
-
-int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err)
-{
-	struct engine_source *s = calloc(1, sizeof *s);
-	*out = s ? &s->base : NULL;
-	if (!s)
-		return error_set(err, ERROR_MEMORY, "no memory for a workload");
-	s->base.open = engine_open;
-	s->settings = *settings;
-	return 0;
-}
-
-void engine_source_close(struct workload_source *s)
-{
-	if (s)
-		unload((struct engine_source *)s);
-	free(s);
-}
-
-int engine_default_threads(void)
-{
-	struct device *d;
-	if (device_host_open(&d, 0, NULL))
-		return environment_cpus();
-	int n = device_host_threads(d);
-	device_close(d);
-	return n;
-}
-
-struct environment_bandwidth engine_source_bandwidth(struct workload_source *base, int n_threads)
-{
-	struct engine_source *s = (struct engine_source *)base;
-	if (n_threads <= 0)
-		n_threads = engine_default_threads();
-	for (int i = 0; i < s->n_measured; i++)
-		if (s->measured[i].n_threads == n_threads)
-			return s->measured[i];
-	/* Four times the last-level cache, so that at most a quarter can come from it. */
-	size_t bytes = 4 * environment_cache_bytes(NULL), least = (size_t)256 << 20, most = (size_t)1 << 30;
-	bytes = bytes < least ? least : bytes > most ? most : bytes;
-	struct environment_bandwidth b = {n_threads, device_host_read_bandwidth(bytes, n_threads, BANDWIDTH_PASSES)};
-	if (s->n_measured < MAX_BANDWIDTHS)
-		s->measured[s->n_measured++] = b;
-	return b;
-}
-
-const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *base, int *n)
-{
-	struct engine_source *s = (struct engine_source *)base;
-	*n = s->n_measured;
-	return s->measured;
-}
-
-int engine_check_model(const char *path, struct error *err)
-{
-	struct model m;
-	int rc = model_open(&m, path, err);
-	if (!rc)
-		model_close(&m);
-	return rc;
-}
-
-const char *engine_isa(void)
-{
-	return device_host_isa();
-}
-
-const struct environment_gpu *engine_gpu(const char **reason)
-{
-	/* Kept: callers hold the texts while they collect. */
-	static struct error why;
-	static struct cuda_gpu card;
-	static struct environment_gpu gpu;
-	static char nvrtc_text[16];
-	*reason = NULL;
-	if (device_cuda_gpu(&card, &why)) {
-		*reason = why.text;
-		return NULL;
-	}
-	gpu = (struct environment_gpu){.name = card.name,
-				       .compute_capability = card.compute_capability,
-				       .n_sm = card.n_sm,
-				       .memory_bytes = card.memory_bytes,
-				       .cuda_version = card.driver,
-				       .pci_bus_id = card.pci_bus_id};
-	struct nvrtc *nvrtc;
-	if (!nvrtc_open(&nvrtc, NULL)) {
-		int major, minor;
-		nvrtc_version(nvrtc, &major, &minor);
-		snprintf(nvrtc_text, sizeof nvrtc_text, "%d.%d", major, minor);
-		gpu.nvrtc_version = nvrtc_text;
-		nvrtc_close(nvrtc);
-	}
-	return &gpu;
 }

@@ -1,71 +1,29 @@
 /*
  * The engine as the measurement core's workload: a session of engine/infer/session.h behind
- * harness/measure/workload.h.
+ * harness/measure/workload.h. engine_source.h opens them.
  */
 #ifndef GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
 #define GEMMARK_HARNESS_CLI_ENGINE_WORKLOAD_H
 
 #include <stdbool.h>
 
-#include "engine/cuda/device_cuda.h"
+#include "base/error.h"
+#include "engine/infer/loaded_model.h"
 #include "harness/measure/workload.h"
-#include "harness/record/environment.h"
 
-/* What all sessions of a sweep have alike, beside its axes. */
-struct engine_settings {
-	bool head_on_host;
-	bool ple_on_host;
-	bool pdl;
-	enum prefill_precision prefill;
-	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free when that is first asked */
-	bool gemm_ceiling;    /* measured for each model that is loaded: prompts are among the tests */
+/* A model as its workloads have it. */
+struct engine_model {
+	struct loaded_model *loaded; /* null: none */
+	double bandwidth;            /* of its device's memory, bytes/s; 0: unknown */
+	double gemm;                 /* FLOP/s of its device's products; not positive: unknown */
+	bool broken; /* set by a workload: its device has failed, and may fail every call from then on */
 };
-void engine_settings_default(struct engine_settings *e);
 
-/* What is not the default, "head-cpu ple-host pdl-off prefill-f32"; empty where all is. */
-enum { ENGINE_SETTINGS_TEXT = 64 };
-void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
+/* A session for the placement, whose model m is, and outlives it. Closed by its ops. */
+int engine_workload_open(struct workload **out, struct engine_model *m, const struct placement *p, struct error *err);
 
-/*
- * Opens sessions, one at a time; the weights stay loaded for the next one of the same model, device,
- * types and threads, whatever its context. Measures the read bandwidth the first time that a number of threads
- * is used, and keeps it. The caller frees it with engine_source_close.
- */
-int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err);
-void engine_source_close(struct workload_source *s);
-
-/* The session behind a workload of such a source, for what tests do to its device. */
+/* The session behind a workload, for what tests do to its device. */
 struct session; /* engine/infer/session.h */
 struct session *engine_session(struct workload *w);
-
-/*
- * Read bandwidth with so many threads; 0: one a physical core, as sessions do. Measures
- * where it has not yet, for about a second.
- */
-struct environment_bandwidth engine_source_bandwidth(struct workload_source *s, int n_threads);
-/* All that was measured so far: (*n), the source's. */
-const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *s, int *n);
-
-/*
- * Bytes that -ngl auto plans for, the same for all that is opened from then on: `asked`; where that is 0, what the
- * GPU has free. 0 without a GPU. What is loaded is unloaded first.
- */
-size_t engine_source_device_memory(struct workload_source *s, size_t asked);
-
-/* The threads that a session uses for 0: one a physical core, within the CPU quota. */
-int engine_default_threads(void);
-
-/* Checks the file's header and tensors without loading it. */
-int engine_check_model(const char *path, struct error *err);
-
-/* The instruction set of the host's kernels. */
-const char *engine_isa(void);
-/* The GPU; null where there is none, with the reason, which is null otherwise. Both are valid until the next call. */
-const struct environment_gpu *engine_gpu(const char **reason);
-
-/* Null-terminated; what --mode, --fusion, -ctk and -ctv take. */
-extern const char *const engine_modes[];
-extern const char *const engine_fusions[];
-extern const char *const engine_cache_types[];
 
 #endif

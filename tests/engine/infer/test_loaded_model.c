@@ -13,7 +13,7 @@
 
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"
 

@@ -15,6 +15,7 @@
 #include "engine/device/device_ops.h"
 #include "engine/infer/pipeline.h"
 #include "engine/infer/session.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/engine_workload.h"
 #include "tests/support/frozen_clock.h"
 #include "tests/support/ok.h"

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "engine/infer/session.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/measure/runner.h"
 

@@ -30,7 +30,7 @@ int main(void)
 
 #include <cmocka.h>
 
-#include "harness/cli/engine_workload.h"
+#include "harness/cli/engine_source.h"
 #include "harness/measure/runner.h"
 #include "harness/measure/telemetry.h"
 #include "tests/support/fake_workload.h"

@@ -1,0 +1,192 @@
+#include "harness/cli/engine_source.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/device/device_host.h"
+#include "engine/infer/gemm_ceiling.h"
+#include "harness/cli/engine_machine.h"
+#include "harness/cli/engine_workload.h"
+#include "harness/cli/gpu_layers.h"
+#include "harness/measure/progress.h"
+
+const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
+const char *const engine_fusions[] = {"none", "full", NULL};
+const char *const engine_cache_types[] = {"f16", "bf16", "f32", NULL};
+
+enum {
+	MAX_BANDWIDTHS = 64,
+	BANDWIDTH_PASSES = 5,
+};
+
+struct engine_source {
+	struct workload_source base;
+	struct engine_settings settings;
+	struct engine_model model; /* of the placement opened last */
+	char *path;                /* its file */
+	bool memory_known;         /* settings.device_memory is what it stands for */
+	struct environment_bandwidth measured[MAX_BANDWIDTHS];
+	int n_measured;
+};
+
+static int cache_type_parse(const char *name, enum tensor_type *out, struct error *err)
+{
+	static const enum tensor_type types[] = {TENSOR_F16, TENSOR_BF16, TENSOR_F32};
+	for (int i = 0; engine_cache_types[i]; i++) {
+		if (!strcmp(name, engine_cache_types[i])) {
+			*out = types[i];
+			return 0;
+		}
+	}
+	return error_set(err, ERROR_UNSUPPORTED, "cache type %s is not in this build", name);
+}
+
+static void unload(struct engine_source *s)
+{
+	loaded_model_close(s->model.loaded);
+	free(s->path);
+	s->model.loaded = NULL;
+	s->path = NULL;
+	s->model.broken = false;
+}
+
+size_t engine_source_device_memory(struct workload_source *base, size_t asked)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	size_t bytes = 0;
+	unload(s);
+	if (device_cuda_free_memory(&bytes, NULL))
+		asked = bytes = 0;
+	s->settings.device_memory = asked ? asked : bytes;
+	s->memory_known = true;
+	return s->settings.device_memory;
+}
+
+/* -ngl auto to a number, for the placement's context. What it comes from is printed. */
+static int settle_layers(struct engine_source *s, const struct placement *p, struct load_options *o, struct error *err)
+{
+	struct placement_plan plan = {0};
+	struct model m;
+	size_t memory = s->settings.device_memory;
+	int rc = 0;
+	if (!s->memory_known)
+		memory = engine_source_device_memory(&s->base, memory);
+	progress_clear();
+	if (!memory) {
+		fprintf(stderr, "-ngl auto: no GPU: all layers on the host\n");
+	} else if (!(rc = model_open(&m, p->cell->model, err))) {
+		rc = gpu_layers_choose(&m, o, p->context, memory, stderr, &plan, err);
+		model_close(&m);
+	}
+	o->n_gpu_layers = plan.n_gpu_layers;
+	return rc;
+}
+
+/* The placement's model, unless it is the one that is loaded. */
+static int load(struct engine_source *s, const struct placement *p, struct error *err)
+{
+	struct load_options o;
+	load_options_default(&o);
+	o.n_threads = p->cell->n_threads;
+	o.n_gpu_layers = p->cell->n_gpu_layers;
+	o.batch = p->cell->n_ubatch;
+	o.head_on_host = s->settings.head_on_host;
+	o.ple_on_host = s->settings.ple_on_host;
+	o.pdl = s->settings.pdl;
+	o.prefill = s->settings.prefill;
+	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
+	if (!rc)
+		rc = cache_type_parse(p->cell->type_v, &o.v_type, err);
+	if (!rc && o.n_gpu_layers == AXIS_LAYERS_AUTO)
+		rc = settle_layers(s, p, &o, err);
+	if (rc)
+		return rc;
+	const struct load_options *was = s->model.loaded ? &s->model.loaded->options : NULL;
+	if (was && !s->model.broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
+	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type &&
+	    was->batch == loaded_model_batch(&o, INT_MAX))
+		return 0;
+	unload(s);
+	if (!(s->path = strdup(p->cell->model)))
+		return error_set(err, ERROR_MEMORY, "no memory for a path");
+	if ((rc = loaded_model_open(&s->model.loaded, p->cell->model, &o, err))) {
+		unload(s);
+		return rc;
+	}
+	s->model.bandwidth = s->model.loaded->n_gpu_layers
+				     ? device_cuda_bandwidth(s->model.loaded->parts[0].device)
+				     : engine_source_bandwidth(&s->base, loaded_model_threads(s->model.loaded)).bytes_s;
+	s->model.gemm = s->settings.gemm_ceiling ? gemm_ceiling_measure(s->model.loaded) : 0;
+	return 0;
+}
+
+static int engine_open(struct workload_source *base, const struct placement *p, struct workload **out,
+		       struct error *err)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	int rc = load(s, p, err);
+	return rc ? rc : engine_workload_open(out, &s->model, p, err);
+}
+
+void engine_settings_default(struct engine_settings *e)
+{
+	struct load_options o;
+	load_options_default(&o);
+	*e = (struct engine_settings){
+		.head_on_host = o.head_on_host, .ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
+}
+
+void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT])
+{
+	struct engine_settings d;
+	engine_settings_default(&d);
+	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
+		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
+		 e->prefill != d.prefill ? " prefill-" : "",
+		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "");
+	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
+}
+
+int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err)
+{
+	struct engine_source *s = calloc(1, sizeof *s);
+	*out = s ? &s->base : NULL;
+	if (!s)
+		return error_set(err, ERROR_MEMORY, "no memory for a workload");
+	s->base.open = engine_open;
+	s->settings = *settings;
+	return 0;
+}
+
+void engine_source_close(struct workload_source *s)
+{
+	if (s)
+		unload((struct engine_source *)s);
+	free(s);
+}
+
+struct environment_bandwidth engine_source_bandwidth(struct workload_source *base, int n_threads)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	if (n_threads <= 0)
+		n_threads = engine_default_threads();
+	for (int i = 0; i < s->n_measured; i++)
+		if (s->measured[i].n_threads == n_threads)
+			return s->measured[i];
+	/* Four times the last-level cache, so that at most a quarter can come from it. */
+	size_t bytes = 4 * environment_cache_bytes(NULL), least = (size_t)256 << 20, most = (size_t)1 << 30;
+	bytes = bytes < least ? least : bytes > most ? most : bytes;
+	struct environment_bandwidth b = {n_threads, device_host_read_bandwidth(bytes, n_threads, BANDWIDTH_PASSES)};
+	if (s->n_measured < MAX_BANDWIDTHS)
+		s->measured[s->n_measured++] = b;
+	return b;
+}
+
+const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *base, int *n)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	*n = s->n_measured;
+	return s->measured;
+}

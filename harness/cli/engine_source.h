@@ -1,0 +1,57 @@
+/*
+ * The engine as a source of workloads: loads the model of a placement and opens sessions on it, each of them
+ * a workload (engine_workload.h).
+ */
+#ifndef GEMMARK_HARNESS_CLI_ENGINE_SOURCE_H
+#define GEMMARK_HARNESS_CLI_ENGINE_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/cuda/device_cuda.h"
+#include "harness/measure/workload.h"
+#include "harness/record/environment.h"
+
+/* What all sessions of a sweep have alike, beside its axes. */
+struct engine_settings {
+	bool head_on_host;
+	bool ple_on_host;
+	bool pdl;
+	enum prefill_precision prefill;
+	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free when that is first asked */
+	bool gemm_ceiling;    /* measured for each model that is loaded: prompts are among the tests */
+};
+void engine_settings_default(struct engine_settings *e);
+
+/* What is not the default, "head-cpu ple-host pdl-off prefill-f32"; empty where all is. */
+enum { ENGINE_SETTINGS_TEXT = 64 };
+void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
+
+/*
+ * Opens sessions, one at a time; the weights stay loaded for the next one of the same model, device,
+ * types and threads, whatever its context. Measures the read bandwidth the first time that a number of threads
+ * is used, and keeps it. The caller frees it with engine_source_close.
+ */
+int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err);
+void engine_source_close(struct workload_source *s);
+
+/*
+ * Read bandwidth with so many threads; 0: one a physical core, as sessions do. Measures
+ * where it has not yet, for about a second.
+ */
+struct environment_bandwidth engine_source_bandwidth(struct workload_source *s, int n_threads);
+/* All that was measured so far: (*n), the source's. */
+const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *s, int *n);
+
+/*
+ * Bytes that -ngl auto plans for, the same for all that is opened from then on: `asked`; where that is 0, what the
+ * GPU has free. 0 without a GPU. What is loaded is unloaded first.
+ */
+size_t engine_source_device_memory(struct workload_source *s, size_t asked);
+
+/* Null-terminated; what --mode, --fusion, -ctk and -ctv take. */
+extern const char *const engine_modes[];
+extern const char *const engine_fusions[];
+extern const char *const engine_cache_types[];
+
+#endif
