@@ -97,6 +97,7 @@ stage_device() {
   need_derived || return
   local rc=0 cupti=0
   (cd tests && "$build/tests/test_device_cuda") || rc=1
+  (cd tests && "$build/tests/test_golden_cuda") || rc=1
   (cd tests && "$build/tests/test_token_queue") || rc=1
   (cd tests && "$build/tests/test_cupti") || cupti=$?
   case $cupti in

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
+
 const char *const golden_names[GOLDEN_MODELS] = {
 	"gemma4-e4b-tiny.f32",  "gemma4-e4b-tiny.bf16", "gemma4-e4b-tiny.f16",      "gemma4-e4b-tiny.q8_0",
 	"gemma4-e2b-tiny.q8_0", "gemma4-31b-tiny.q8_0", "gemma4-26b-a4b-tiny.q8_0", "qwen3-tiny.q8_0",
@@ -91,6 +93,16 @@ double relative_l2(const float *a, const float *b, size_t n)
 		den += (double)b[i] * (double)b[i];
 	}
 	return sqrt(num / den);
+}
+
+double worst_row(const float *a, const float *b, int n_rows, size_t n)
+{
+	double worst = 0;
+	for (int i = 0; i < n_rows; i++) {
+		double row = relative_l2(a + (size_t)i * n, b + (size_t)i * n, n);
+		worst = row > worst || isnan(row) ? row : worst;
+	}
+	return worst;
 }
 
 int argmax(const float *row, int n)

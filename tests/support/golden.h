@@ -25,8 +25,17 @@ extern const char *const golden_names[GOLDEN_MODELS];
 void golden_load(struct golden *g, const char *name);
 void golden_free(struct golden *g);
 
+/* A cmocka test of one golden model, *(int *)*state in golden_names. */
+extern int golden_index[GOLDEN_MODELS];
+#define GOLDEN_TEST(function, i)                                                                    \
+	{                                                                                           \
+		.name = #function "_" #i, .test_func = function, .initial_state = &golden_index[i], \
+	}
+
 /* |a - b| / |b| over n values, in double. */
 double relative_l2(const float *a, const float *b, size_t n);
+/* The largest of the rows, (n_rows, n) each; NaN where one is. */
+double worst_row(const float *a, const float *b, int n_rows, size_t n);
 int argmax(const float *row, int n);
 
 #endif

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/support/apart.h"
+#include "tests/support/no_gpu.h"
 
 bool kernel_case_few;
 
@@ -70,13 +71,10 @@ double kernel_case_attention(const float *q, int head_dim, int n_rows, int n_key
 	return 2 * (score + sum_of(n_keys)) + FUNCTION;
 }
 
-static bool no_gpu(void)
+static bool unavailable(void)
 {
-	struct error err;
-	if (device_cuda_probe(&err)) {
-		printf("skipped: %s\n", err.text);
+	if (no_gpu())
 		return true;
-	}
 	/* The buffers of one case are those of the next: no page faults for them. */
 	mallopt(M_MMAP_MAX, 0);
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
@@ -86,6 +84,6 @@ static bool no_gpu(void)
 int kernel_case_main(int argc, char **argv, const char *what, const struct CMUnitTest *tests, size_t n)
 {
 	/* Several at a time: most of their time goes into the inputs and the host's kernels. */
-	const struct apart apart = {what, tests, n, 4, no_gpu};
+	const struct apart apart = {what, tests, n, 4, unavailable};
 	return apart_main(argc, argv, &apart, &kernel_case_few);
 }

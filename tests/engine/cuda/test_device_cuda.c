@@ -1,7 +1,6 @@
 /*
- * The CUDA device on a real GPU: its stream, graphs, memory and failures, and the
- * engine on it against the golden files, the host device and itself in every mode.
- * Without a GPU it exits with 77, which ctest counts as skipped.
+ * The CUDA device on a real GPU: its stream, graphs, memory and failures. Without a GPU it exits with 77, which
+ * ctest counts as skipped.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,14 +13,11 @@
 
 #include "engine/cuda/device_cuda.h"
 #include "engine/device/ops.h"
-#include "engine/infer/session.h"
 #include "tests/support/apart.h"
-#include "tests/support/golden.h"
+#include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 
 enum { N = 1000 };
-
-static const double TOLERANCE = 1e-4; /* relative L2, float32 cache and prefill */
 
 static struct device *open_device(void)
 {
@@ -342,214 +338,6 @@ static void test_events(void **state)
 	close_chain(&c);
 }
 
-/* ---- the engine on the device ---- */
-
-static struct session *open_session(const struct golden *g, int gpu_layers)
-{
-	struct session_options o;
-	session_options_default(&o);
-	o.load.n_gpu_layers = gpu_layers;
-	o.load.n_threads = 4;
-	o.context = g->n_tokens;
-	o.load.batch = g->n_tokens;
-	o.load.k_type = o.load.v_type = TENSOR_F32;
-	o.load.prefill = PREFILL_F32;
-	struct session *s;
-	struct error err;
-	if (session_open(&s, g->path, &o, &err))
-		fail_msg("%s", err.text);
-	return s;
-}
-
-static void teacher_force(struct session *s, const struct golden *g, int prefill, float *logits)
-{
-	size_t vocab = (size_t)g->n_vocab;
-	OK(session_rewind(s, 0, e));
-	if (prefill)
-		OK(session_prefill(s, g->tokens, prefill, logits, e));
-	for (int i = prefill; i < g->n_tokens; i++) {
-		struct token_timing t;
-		const float *row;
-		OK(session_decode(s, g->tokens[i], &t, e));
-		OK(session_logits(s, &row, e));
-		if (t.event == GRAPH_EVENT_FALLBACK)
-			fail_msg("%s", session_fallback_reason(s));
-		memcpy(logits + (size_t)i * vocab, row, vocab * sizeof *row);
-	}
-}
-
-static double worst_row(const struct golden *g, const float *got, const float *want)
-{
-	size_t vocab = (size_t)g->n_vocab;
-	double worst = 0;
-	for (int i = 0; i < g->n_tokens; i++) {
-		double row = relative_l2(got + (size_t)i * vocab, want + (size_t)i * vocab, vocab);
-		worst = row > worst || row != row ? row : worst;
-	}
-	return worst;
-}
-
-/* Where it starts to go wrong: the first row off, and its first logits. */
-static void first_wrong_row(const struct golden *g, const float *got, const float *host)
-{
-	size_t vocab = (size_t)g->n_vocab;
-	for (int i = 0; i < g->n_tokens; i++) {
-		const float *a = got + (size_t)i * vocab, *b = host + (size_t)i * vocab;
-		double row = relative_l2(a, b, vocab);
-		if (row <= TOLERANCE)
-			continue;
-		print_message("    row %d: %.3g of host; logits", i, row);
-		for (int k = 0; k < 4; k++)
-			print_message(" %.6g/%.6g", (double)a[k], (double)b[k]);
-		print_message("\n");
-		return;
-	}
-}
-
-/* A model at every prefill split, fusion and mode: against golden and host, and the modes bit for bit. */
-static void test_golden(void **state)
-{
-	const char *name = golden_names[*(int *)*state];
-	struct golden g;
-	golden_load(&g, name);
-	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
-	float *host = malloc(n * sizeof *host), *direct = malloc(n * sizeof *direct), *got = malloc(n * sizeof *got);
-	struct session *on_host = open_session(&g, 0), *s = open_session(&g, -1);
-	const int splits[] = {0, 1, 7, 48, g.n_tokens};
-	int wrong = 0;
-	assert_string_equal(session_device_name(s), "cuda");
-	teacher_force(on_host, &g, 7, host);
-	for (int fusion = FUSION_NONE; fusion <= FUSION_FULL; fusion++) {
-		double worst = 0, from_host = 0;
-		session_set_fusion(s, (enum fusion)fusion);
-		for (size_t k = 0; k < sizeof splits / sizeof *splits; k++) {
-			for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
-				session_set_mode(s, (enum graph_mode)mode);
-				teacher_force(s, &g, splits[k], mode ? got : direct);
-				if (!mode || !memcmp(got, direct, n * sizeof *got))
-					continue;
-				size_t at = 0;
-				while (!memcmp(got + at, direct + at, sizeof *got))
-					at++;
-				wrong++;
-				print_message(
-					"%s, %s, fusion %s, prefill %d: not the bits of direct from token %zu on, "
-					"logit %zu: %.9g, not %.9g\n",
-					name, graph_mode_name((enum graph_mode)mode), fusion_name((enum fusion)fusion),
-					splits[k], at / (size_t)g.n_vocab, at % (size_t)g.n_vocab, (double)got[at],
-					(double)direct[at]);
-			}
-			double a = worst_row(&g, direct, g.logits), b = worst_row(&g, direct, host);
-			if (!(a <= TOLERANCE) || !(b <= TOLERANCE)) {
-				wrong++;
-				print_message("%s, fusion %s, prefill %d: worst row %.3g of golden, %.3g of host\n",
-					      name, fusion_name((enum fusion)fusion), splits[k], a, b);
-				first_wrong_row(&g, direct, host);
-			}
-			worst = a > worst || a != a ? a : worst;
-			from_host = b > from_host || b != b ? b : from_host;
-		}
-		print_message("golden %-26s fusion %-4s worst row: %.2g of golden, %.2g of host\n", name,
-			      fusion_name((enum fusion)fusion), worst, from_host);
-	}
-	session_close(s);
-	session_close(on_host);
-	free(host);
-	free(direct);
-	free(got);
-	golden_free(&g);
-	assert_int_equal(wrong, 0);
-}
-
-static int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
-#define GOLDEN(i)                                                            \
-	{                                                                    \
-		"test_golden_" #i, test_golden, NULL, NULL, &golden_index[i] \
-	}
-
-/* A fault at any step of any mode: one counted fallback, and the token is the direct one. */
-static void test_faults_fall_back(void **state)
-{
-	(void)state;
-	static const struct {
-		enum device_fault step;
-		enum graph_mode mode;
-		int token;
-	} faults[] = {
-		{DEVICE_FAULT_CAPTURE_BEGIN, GRAPH_MODE_PARAMS, 0}, {DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_DEVICE, 0},
-		{DEVICE_FAULT_INSTANTIATE, GRAPH_MODE_DEVICE, 0},   {DEVICE_FAULT_UPLOAD, GRAPH_MODE_PARAMS, 0},
-		{DEVICE_FAULT_REPLAY, GRAPH_MODE_DEVICE, 0},        {DEVICE_FAULT_REPLAY, GRAPH_MODE_UPDATE, 3},
-		{DEVICE_FAULT_SET_PARAMS, GRAPH_MODE_PARAMS, 3},    {DEVICE_FAULT_CAPTURE_BEGIN, GRAPH_MODE_UPDATE, 3},
-		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_UPDATE, 3},   {DEVICE_FAULT_UPDATE, GRAPH_MODE_UPDATE, 3},
-	};
-	enum { TOKENS = 6 };
-	struct golden g;
-	golden_load(&g, "gemma4-e4b-tiny.q8_0");
-	size_t vocab = (size_t)g.n_vocab;
-	float *want = malloc(TOKENS * vocab * sizeof *want);
-	for (int f = -1; f < (int)(sizeof faults / sizeof *faults); f++) {
-		struct session *s = open_session(&g, -1);
-		session_set_mode(s, f < 0 ? GRAPH_MODE_DIRECT : faults[f].mode);
-		OK(session_prefill(s, g.tokens, 20, NULL, e));
-		for (int i = 0; i < TOKENS; i++) {
-			struct token_timing t;
-			const float *row;
-			if (f >= 0 && i == faults[f].token)
-				device_fail(session_device(s), faults[f].step,
-					    faults[f].step == DEVICE_FAULT_SET_PARAMS ? 3 : 0, 1);
-			OK(session_decode(s, g.tokens[20 + i], &t, e));
-			OK(session_logits(s, &row, e));
-			if (f < 0)
-				memcpy(want + (size_t)i * vocab, row, vocab * sizeof *row);
-			else if (memcmp(want + (size_t)i * vocab, row, vocab * sizeof *row))
-				fail_msg("fault %d: token %d is not the direct one", f, i);
-			assert_int_equal(t.event == GRAPH_EVENT_FALLBACK, f >= 0 && i == faults[f].token);
-		}
-		assert_int_equal(session_stats(s).graph.fallbacks, f >= 0);
-		session_close(s);
-	}
-	free(want);
-	golden_free(&g);
-}
-
-/* The table in host memory and the one on the device hold the same bits; and PDL changes none. */
-static void test_settings_change_no_bit(void **state)
-{
-	(void)state;
-	struct golden g;
-	golden_load(&g, "gemma4-e2b-tiny.q8_0");
-	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
-	float *logits[4];
-	for (int i = 0; i < 4; i++) {
-		struct session_options o;
-		struct session *s;
-		session_options_default(&o);
-		o.context = o.load.batch = g.n_tokens;
-		o.load.ple_on_host = i & 1;
-		o.load.pdl = i & 2;
-		o.mode = GRAPH_MODE_DEVICE;
-		logits[i] = malloc(n * sizeof *logits[i]);
-		OK(session_open(&s, g.path, &o, e));
-		assert_int_equal(session_stats(s).mapped_bytes > 0, i & 1);
-		teacher_force(s, &g, 12, logits[i]);
-		if (i)
-			assert_memory_equal(logits[i], logits[0], n * sizeof *logits[i]);
-		session_close(s);
-	}
-	for (int i = 0; i < 4; i++)
-		free(logits[i]);
-	golden_free(&g);
-}
-
-static bool no_gpu(void)
-{
-	struct error err;
-	if (!device_cuda_probe(&err))
-		return false;
-	printf("skipped: %s\n", err.text);
-	return true;
-}
-
 /* A ceiling: below what any card can do, above what a mistaken unit would say, and lower in float32. */
 static void test_gemm_rate(void **state)
 {
@@ -594,16 +382,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_captures_leak_nothing),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_gemm_rate),
-		GOLDEN(0),
-		GOLDEN(1),
-		GOLDEN(2),
-		GOLDEN(3),
-		GOLDEN(4),
-		GOLDEN(5),
-		GOLDEN(6),
-		GOLDEN(7),
-		cmocka_unit_test(test_faults_fall_back),
-		cmocka_unit_test(test_settings_change_no_bit),
 	};
 	/* One at a time: they watch the GPU's memory. */
 	const struct apart apart = {"the CUDA device", tests, sizeof tests / sizeof *tests, 1, no_gpu};

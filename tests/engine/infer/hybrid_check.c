@@ -58,16 +58,6 @@ static int run(const struct check *c, struct session *s, float *rows, struct tok
 	return rc;
 }
 
-static double worst_row(const struct check *c, const float *want)
-{
-	double worst = 0;
-	for (size_t i = 0; i < ROWS; i++) {
-		double row = relative_l2(c->direct + i * c->vocab, want + i * c->vocab, c->vocab);
-		worst = row > worst || isnan(row) ? row : worst;
-	}
-	return worst;
-}
-
 static int one_placement(struct check *c, int layers, struct error *err)
 {
 	struct load_options o = options(layers);
@@ -86,7 +76,8 @@ static int one_placement(struct check *c, int layers, struct error *err)
 				       graph_mode_name((enum graph_mode)mode));
 	}
 	if (!rc) {
-		double a = worst_row(c, c->gpu), b = worst_row(c, c->host);
+		double a = worst_row(c->direct, c->gpu, ROWS, c->vocab),
+		       b = worst_row(c->direct, c->host, ROWS, c->vocab);
 		struct session_stats stats = session_stats(s);
 		printf("hybrid_check %3d layers on the GPU, %2d threads: worst row %.2g of the GPU's, %.2g of the "
 		       "host's; "

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/infer/session.h"
-#include "tests/support/golden.h"
+#include "tests/support/forced.h"
 
 static const double F32_TOLERANCE = 1e-4; /* relative L2, of all logits and of each row */
 
@@ -45,23 +45,6 @@ static struct session *open_session(const struct golden *g, enum tensor_type cac
 	return s;
 }
 
-static void teacher_force(struct session *s, const struct golden *g, int prefill, float *logits)
-{
-	struct error err;
-	size_t vocab = (size_t)g->n_vocab;
-	assert_int_equal(session_rewind(s, 0, &err), 0);
-	if (session_prefill(s, g->tokens, prefill, logits, &err))
-		fail_msg("%s", err.text);
-	for (int i = prefill; i < g->n_tokens; i++) {
-		struct token_timing t;
-		const float *row;
-		if (session_decode(s, g->tokens[i], &t, &err) || session_logits(s, &row, &err))
-			fail_msg("%s", err.text);
-		assert_int_not_equal(t.event, GRAPH_EVENT_FALLBACK);
-		memcpy(logits + (size_t)i * vocab, row, vocab * sizeof *row);
-	}
-}
-
 static void compare(const struct golden *g, const float *logits, const char *what)
 {
 	size_t vocab = (size_t)g->n_vocab;
@@ -92,7 +75,7 @@ static void all_splits(const struct golden *g)
 					 graph_mode_name((enum graph_mode)mode), fusion_name((enum fusion)fusion));
 				session_set_mode(s, (enum graph_mode)mode);
 				session_set_fusion(s, (enum fusion)fusion);
-				teacher_force(s, g, splits[i], logits);
+				teacher_force(s, g, splits[i], g->n_tokens, logits);
 				compare(g, logits, what);
 			}
 		}
@@ -126,7 +109,7 @@ static void narrow_cache(const struct narrow *bound)
 		size_t vocab = (size_t)g.n_vocab;
 		float *logits = malloc((size_t)g.n_tokens * vocab * sizeof *logits);
 		struct session *s = open_session(&g, bound->type, g.n_tokens);
-		teacher_force(s, &g, 7, logits);
+		teacher_force(s, &g, 7, g.n_tokens, logits);
 		double rows[GOLDEN_TOKENS_MAX];
 		for (int t = 0; t < g.n_tokens; t++)
 			rows[t] = relative_l2(logits + (size_t)t * vocab, g.logits + (size_t)t * vocab, vocab);
@@ -201,7 +184,7 @@ static void test_any_chunk_length(void **state)
 		struct session *s = open_session(&g, TENSOR_F32, batch);
 		char what[32];
 		snprintf(what, sizeof what, "chunks of %d", batch);
-		teacher_force(s, &g, g.n_tokens, logits);
+		teacher_force(s, &g, g.n_tokens, g.n_tokens, logits);
 		compare(&g, logits, what);
 		session_close(s);
 	}

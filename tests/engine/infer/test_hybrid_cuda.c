@@ -16,7 +16,8 @@
 #include "engine/infer/placement_plan.h"
 #include "engine/infer/session.h"
 #include "tests/support/apart.h"
-#include "tests/support/golden.h"
+#include "tests/support/forced.h"
+#include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 
 static const double TOLERANCE = 1e-4; /* relative L2 of a row of logits; float32 cache and prefill */
@@ -41,39 +42,11 @@ static struct load_options options(int gpu_layers, bool head_on_host)
 	return o;
 }
 
-/* rows: (ROWS, n_vocab) */
-static void run(struct session *s, const struct golden *g, float *rows)
-{
-	size_t vocab = (size_t)g->n_vocab;
-	OK(session_rewind(s, 0, e));
-	OK(session_prefill(s, g->tokens, PROMPT, rows, e));
-	for (int i = PROMPT; i < ROWS; i++) {
-		struct token_timing t;
-		const float *row;
-		OK(session_decode(s, g->tokens[i], &t, e));
-		OK(session_logits(s, &row, e));
-		if (t.event == GRAPH_EVENT_FALLBACK)
-			fail_msg("%s", session_fallback_reason(s));
-		memcpy(rows + (size_t)i * vocab, row, vocab * sizeof *row);
-	}
-}
-
-static double worst_row(const struct golden *g, const float *got, const float *want)
-{
-	size_t vocab = (size_t)g->n_vocab;
-	double worst = 0;
-	for (int i = 0; i < ROWS; i++) {
-		double row = relative_l2(got + (size_t)i * vocab, want + (size_t)i * vocab, vocab);
-		worst = row > worst || row != row ? row : worst;
-	}
-	return worst;
-}
-
 /* Every mode and fusion of one placement; returns the largest difference to the host or the GPU alone. */
 static double one_split(struct loaded_model *m, const struct golden *g, const float *host, const float *gpu,
 			const char *what)
 {
-	size_t n = ROWS * (size_t)g->n_vocab;
+	size_t vocab = (size_t)g->n_vocab, n = ROWS * vocab;
 	float *direct = malloc(n * sizeof *direct), *got = malloc(n * sizeof *got);
 	struct session *s;
 	double worst = 0;
@@ -82,12 +55,13 @@ static double one_split(struct loaded_model *m, const struct golden *g, const fl
 		session_set_fusion(s, (enum fusion)fusion);
 		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
 			session_set_mode(s, (enum graph_mode)mode);
-			run(s, g, mode ? got : direct);
+			teacher_force(s, g, PROMPT, ROWS, mode ? got : direct);
 			if (mode && memcmp(got, direct, n * sizeof *got))
 				fail_msg("%s, fusion %s, %s: not the bits of direct", what,
 					 fusion_name((enum fusion)fusion), graph_mode_name((enum graph_mode)mode));
 		}
-		double a = worst_row(g, direct, host), b = worst_row(g, direct, gpu), c = a > b ? a : b;
+		double a = worst_row(direct, host, ROWS, vocab), b = worst_row(direct, gpu, ROWS, vocab),
+		       c = a > b ? a : b;
 		if (!(a <= TOLERANCE) || !(b <= TOLERANCE))
 			fail_msg("%s, fusion %s: worst row %.3g of the host's, %.3g of the GPU's", what,
 				 fusion_name((enum fusion)fusion), a, b);
@@ -112,13 +86,13 @@ static void test_golden(void **state)
 	double worst = 0;
 	OK(loaded_model_open(&on_host, g.path, &o, e));
 	OK(session_open_on(&s, on_host, g.n_tokens, e));
-	run(s, &g, host);
+	teacher_force(s, &g, PROMPT, ROWS, host);
 	session_close(s);
 	o = options(g.n_layer, false);
 	OK(loaded_model_open(&on_gpu, g.path, &o, e));
 	OK(session_open_on(&s, on_gpu, g.n_tokens, e));
 	assert_string_equal(session_device_name(s), "cuda");
-	run(s, &g, gpu);
+	teacher_force(s, &g, PROMPT, ROWS, gpu);
 	session_close(s);
 	for (int layers = 1; layers <= g.n_layer; layers++) {
 		for (int head_on_host = layers == g.n_layer; head_on_host < 2; head_on_host++) {
@@ -159,10 +133,10 @@ static void test_opened_by_options(void **state)
 		OK(session_open(&s, g.path, &o, e));
 		assert_int_equal(session_gpu_layers(s), layers);
 		assert_int_equal(session_threads(s), 4);
-		run(s, &g, layers ? got : want);
+		teacher_force(s, &g, PROMPT, ROWS, layers ? got : want);
 		session_close(s);
 	}
-	double worst = worst_row(&g, got, want);
+	double worst = worst_row(got, want, ROWS, (size_t)g.n_vocab);
 	if (!(worst <= TOLERANCE))
 		fail_msg("3 layers on the GPU: worst row %.3g of the host's", worst);
 	free(want);
@@ -244,35 +218,20 @@ static void test_planned_bytes(void **state)
 	}
 }
 
-static bool no_gpu(void)
-{
-	struct error err;
-	if (!device_cuda_probe(&err))
-		return false;
-	printf("skipped: %s\n", err.text);
-	return true;
-}
-
-static int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
-#define GOLDEN(i)                                                            \
-	{                                                                    \
-		"test_golden_" #i, test_golden, NULL, NULL, &golden_index[i] \
-	}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_graphs_copy_across),
 		cmocka_unit_test(test_opened_by_options),
 		cmocka_unit_test(test_planned_bytes),
-		GOLDEN(0),
-		GOLDEN(1),
-		GOLDEN(2),
-		GOLDEN(3),
-		GOLDEN(4),
-		GOLDEN(5),
-		GOLDEN(6),
-		GOLDEN(7),
+		GOLDEN_TEST(test_golden, 0),
+		GOLDEN_TEST(test_golden, 1),
+		GOLDEN_TEST(test_golden, 2),
+		GOLDEN_TEST(test_golden, 3),
+		GOLDEN_TEST(test_golden, 4),
+		GOLDEN_TEST(test_golden, 5),
+		GOLDEN_TEST(test_golden, 6),
+		GOLDEN_TEST(test_golden, 7),
 	};
 	const struct apart apart = {"a GPU and the host", tests, sizeof tests / sizeof *tests, 4, no_gpu};
 	return apart_main(argc, argv, &apart, NULL);

@@ -216,24 +216,12 @@ static void test_context(void **state)
 	golden_free(&g);
 }
 
-static int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
-#define GOLDEN(i)                                                            \
-	{                                                                    \
-		"test_golden_" #i, test_golden, NULL, NULL, &golden_index[i] \
-	}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		GOLDEN(0),
-		GOLDEN(3),
-		GOLDEN(4),
-		GOLDEN(5),
-		GOLDEN(6),
-		GOLDEN(7),
-		cmocka_unit_test(test_narrowed),
-		cmocka_unit_test(test_most),
-		cmocka_unit_test(test_context),
+		GOLDEN_TEST(test_golden, 0),     GOLDEN_TEST(test_golden, 3), GOLDEN_TEST(test_golden, 4),
+		GOLDEN_TEST(test_golden, 5),     GOLDEN_TEST(test_golden, 6), GOLDEN_TEST(test_golden, 7),
+		cmocka_unit_test(test_narrowed), cmocka_unit_test(test_most), cmocka_unit_test(test_context),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@
 #include "tests/support/apart.h"
 #include "tests/support/eviction.h"
 #include "tests/support/golden.h"
+#include "tests/support/no_gpu.h"
 
 enum { ALL = 9999 }; /* layers: without a GPU an error, not the host */
 
@@ -190,15 +191,6 @@ static int clean(void **state)
 	(void)state;
 	eviction_clean();
 	return 0;
-}
-
-static bool no_gpu(void)
-{
-	struct error err;
-	if (!device_cuda_probe(&err))
-		return false;
-	printf("skipped: %s\n", err.text);
-	return true;
 }
 
 static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5};
