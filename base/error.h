@@ -20,7 +20,7 @@ struct error {
 	char text[512]; /* one line, no newline at the end; empty when nothing failed */
 };
 
-/* Writes the line and returns `code`. e may be null. */
+/* Writes the line, control characters in it escaped, and returns `code`. e may be null. */
 int error_set(struct error *e, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts "context: " in front of the line that is there. Returns `code`. */

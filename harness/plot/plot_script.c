@@ -2,39 +2,25 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/plot/gnuplot.h"
 
-/* Bytes of the UTF-8 sequence at s, or 0 where it is none (overlong, surrogate, truncated). */
-static int utf8_length(const unsigned char *s)
+/* Bytes of the character at s, 0 where XML has none: no UTF-8, U+FFFE or U+FFFF. */
+static int xml_length(const char *s)
 {
-	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-	int n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-	if (n <= 1)
-		return n;
-	uint32_t point = s[0] & (0x7fu >> n);
-	for (int i = 1; i < n; i++) {
-		if (s[i] >> 6 != 2)
-			return 0;
-		point = point << 6 | (s[i] & 0x3f);
-	}
-	/* U+FFFE and U+FFFF are no XML characters. */
-	if (point < smallest[n] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000) ||
-	    (point >= 0xfffe && point <= 0xffff))
-		return 0;
-	return n;
+	return !strncmp(s, "\xef\xbf\xbe", 3) || !strncmp(s, "\xef\xbf\xbf", 3) ? 0 : text_utf8_length(s);
 }
 
 void plot_text_clean(char *dst, const char *src, int max_chars)
 {
 	static const char ellipsis[] = "\xe2\x80\xa6";
-	const unsigned char *in = (const unsigned char *)src;
+	const char *in = src;
 	char *out = dst, *before_last = dst;
 	int chars = 0;
 	while (*in) {
-		int n = utf8_length(in);
+		int n = xml_length(in);
 		if (chars == max_chars || out + (n ? n : 1) + sizeof ellipsis > dst + PLOT_TEXT_MAX) {
 			out = before_last;
 			memcpy(out, ellipsis, sizeof ellipsis - 1);
@@ -45,9 +31,9 @@ void plot_text_clean(char *dst, const char *src, int max_chars)
 		if (!n) {
 			*out++ = '?';
 			in++;
-		} else if (*in < ' ' || *in == 0x7f) {
+		} else if (text_control_length(in)) {
 			*out++ = ' ';
-			in++;
+			in += n;
 		} else {
 			memcpy(out, in, (size_t)n);
 			out += n;
@@ -267,12 +253,26 @@ void plot_script_strings(FILE *f, const char *name, const char *const *values, i
 	}
 }
 
+/* What gnuplot writes beside a tick is a format of the tick's number: a '%' that is none ends it. */
+static const char *double_percents(char dst[PLOT_TEXT_MAX], const char *text)
+{
+	char *out = dst;
+	for (; *text && out + 3 <= dst + PLOT_TEXT_MAX; text++) {
+		*out++ = *text;
+		if (*text == '%')
+			*out++ = '%';
+	}
+	*out = '\0';
+	return dst;
+}
+
 void plot_script_ticks(FILE *f, const char *at_name, const char *text_name, const struct plot_ticks *ticks)
 {
+	char doubled[PLOT_TICKS_MAX][PLOT_TEXT_MAX];
 	const char *texts[PLOT_TICKS_MAX];
-	for (int i = 0; i < ticks->n; i++)
-		texts[i] = ticks->text[i];
 	assert(ticks->n > 0);
+	for (int i = 0; i < ticks->n; i++)
+		texts[i] = double_percents(doubled[i], ticks->text[i]);
 	plot_script_numbers(f, at_name, ticks->at, ticks->n);
 	plot_script_strings(f, text_name, texts, ticks->n);
 }
