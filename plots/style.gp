@@ -20,7 +20,7 @@ if (format eq 'svg') {
 			noenhanced background '#ffffff'
 	}
 }
-set output name.'.'.format
+if (!exists("to_stdout")) { set output name.'.'.format }
 
 # Okabe and Ito's palette: told apart by colour-blind readers; shape and dash differ as well.
 array color[8] = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#7F7F7F']

@@ -107,11 +107,15 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &a, NULL);
 }
 
-static int save_json(const json_t *what, const char *directory, const char *name, struct error *err)
+static int load_json(const char *directory, const char *name, json_t **out, struct error *err)
 {
-	char path[4200];
-	snprintf(path, sizeof path, "%s/%s", directory, name);
-	return environment_save(what, path, err);
+	struct run_directory d;
+	*out = NULL;
+	int rc = run_directory_open(&d, directory, err);
+	if (!rc)
+		rc = run_directory_load_json(&d, name, out, err);
+	run_directory_close(&d);
+	return rc;
 }
 
 static bool has_auto(const struct bench *b)
@@ -126,9 +130,9 @@ static bool has_auto(const struct bench *b)
 /* What -ngl auto plans for: a sweep that goes on plans with what it began with, so that it places the layers alike. */
 static void settle_device_memory(struct bench *b, struct workload_source *source, const char *directory)
 {
-	char path[4200];
-	snprintf(path, sizeof path, "%s/sweep.json", directory);
-	json_t *sweep = b->resume && !b->engine.device_memory ? json_load_file(path, 0, NULL) : NULL;
+	json_t *sweep = NULL;
+	if (b->resume && !b->engine.device_memory)
+		load_json(directory, "sweep.json", &sweep, NULL); /* where it cannot be read, open_directory says so */
 	json_int_t recorded = json_integer_value(json_object_get(sweep, "device_memory"));
 	json_decref(sweep);
 	if (recorded > 0)
@@ -159,16 +163,20 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 	if (!rc)
 		rc = add_settings(description, b, err);
 	if (!rc && b->resume) {
-		rc = sweep_check(directory, description, env, err);
+		struct run_directory d;
+		rc = run_directory_open(&d, directory, err);
+		if (!rc)
+			rc = sweep_check(&d, description, env, err);
+		run_directory_close(&d);
 		if (!rc)
 			rc = recorder_resume(&s->recorder, directory, keep_run, s, err);
 		b->runner.past = &s->past.runner;
 	} else if (!rc) {
 		rc = recorder_open(&s->recorder, directory, err);
 		if (!rc)
-			rc = save_json(description, directory, "sweep.json", err);
+			rc = run_directory_save_json(recorder_directory(s->recorder), "sweep.json", description, err);
 		if (!rc)
-			rc = save_json(env, directory, "env.json", err);
+			rc = run_directory_save_json(recorder_directory(s->recorder), "env.json", env, err);
 	}
 	json_decref(description);
 	return rc;
@@ -321,10 +329,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 static int recall_options(struct bench *b, int *argc, char ***argv, json_t **env, struct error *err)
 {
 	const char *directory = b->resume;
-	char path[4200];
-	json_error_t why;
-	snprintf(path, sizeof path, "%s/env.json", directory);
-	*env = json_load_file(path, 0, &why);
+	int rc = load_json(directory, "env.json", env, err);
+	if (rc)
+		return error_prefix(err, rc, "--resume");
 	const json_t *line = json_object_get(*env, "command_line");
 	int n = (int)json_array_size(line);
 	char **words = n > 1 && n < MAX_WORDS ? calloc((size_t)n + 1, sizeof *words) : NULL;
@@ -336,11 +343,12 @@ static int recall_options(struct bench *b, int *argc, char ***argv, json_t **env
 		}
 	}
 	if (!words)
-		return error_set(err, ERROR_INPUT, "--resume: %s: %s; give the sweep's options again", path,
-				 *env ? "no command line is in it" : why.text);
+		return error_set(err, ERROR_INPUT,
+				 "--resume: %s/env.json: no command line is in it; give the sweep's options again",
+				 directory);
 	*argc = n;
 	*argv = words;
-	int rc = bench_parse(b, n, words, err);
+	rc = bench_parse(b, n, words, err);
 	b->resume = directory;
 	return rc;
 }

@@ -19,7 +19,7 @@
 #include "harness/cli/selftest_report.h"
 #include "harness/measure/telemetry.h"
 #include "harness/measure/workload_sim.h"
-#include "harness/record/environment.h"
+#include "harness/record/run_directory.h"
 #include "harness/selftest/overhead.h"
 #include "harness/selftest/selftest.h"
 #include "harness/selftest/selftest_record.h"
@@ -365,21 +365,20 @@ static int prepare(struct selftest_command *c, const struct axis_resolution *r, 
 		   int argc, char **argv, struct error *err)
 {
 	int least = verdict_least_runs(n, c->core.verdict.alpha);
-	char path[4200];
+	struct run_directory d;
 	json_t *env;
 	if (c->core.runner.repetitions < least)
 		fprintf(stderr, "gemmark selftest: %d runs a side cannot tell %d cells apart; -r %d would\n",
 			c->core.runner.repetitions, n, least);
 	if (!c->output || !engine)
 		return 0;
-	/* The directory is made by what writes next to it; here it must be there before. */
-	if (mkdir(c->output, 0777) && errno != EEXIST)
-		return error_set(err, ERROR_IO, "--out: %s: %s", c->output, strerror(errno));
 	int rc = engine_environment(&c->axes.matrix, r, engine, c->core.runner.seed, argc, argv, &env, err);
 	if (rc)
 		return rc;
-	snprintf(path, sizeof path, "%s/env.json", c->output);
-	rc = environment_save(env, path, err);
+	rc = run_directory_make(&d, c->output, err);
+	if (!rc)
+		rc = run_directory_save_json(&d, "env.json", env, err);
+	run_directory_close(&d);
 	json_decref(env);
 	return rc;
 }

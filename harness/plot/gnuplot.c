@@ -3,10 +3,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -21,19 +23,44 @@ static double seconds(void)
 	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Child with stdin and stdout on /dev/null and stderr into `write_end`. Returns an errno value. */
-static int start(const char *program, const char *dir, char *const argv[], int write_end, pid_t *pid)
+/*
+ * The program's absolute path, as the shell would find it from here. PATH may have relative folders, and the folder
+ * that the child works in belongs to whoever sent the results. Returns an errno value.
+ */
+static int find_program(const char *program, char out[PATH_MAX])
+{
+	char here[PATH_MAX], candidate[PATH_MAX];
+	const char *path = getenv("PATH");
+	int slash = strchr(program, '/') != NULL;
+	if (!getcwd(here, sizeof here))
+		return errno;
+	for (const char *at = path && !slash ? path : "";; at++) {
+		size_t n = slash ? 0 : strcspn(at, ":");
+		if ((size_t)snprintf(candidate, sizeof candidate, "%.*s%s%s", (int)n, at, n ? "/" : "", program) <
+			    sizeof candidate &&
+		    (size_t)snprintf(out, PATH_MAX, "%s%s%s", *candidate == '/' ? "" : here,
+				     *candidate == '/' ? "" : "/", candidate) < PATH_MAX &&
+		    !access(out, X_OK))
+			return 0;
+		at += n;
+		if (!*at)
+			return slash && errno ? errno : ENOENT;
+	}
+}
+
+/* Child with stdin on /dev/null, stdout into `output` and stderr into `write_end`. Returns an errno value. */
+static int start(const char *program, int dir, char *const argv[], int output, int write_end, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	int code = posix_spawn_file_actions_init(&actions);
 	if (code)
 		return code;
 	if ((code = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)) ||
-	    (code = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)) ||
+	    (code = posix_spawn_file_actions_adddup2(&actions, output, 1)) ||
 	    (code = posix_spawn_file_actions_adddup2(&actions, write_end, 2)) ||
-	    (code = posix_spawn_file_actions_addchdir_np(&actions, dir)))
+	    (code = posix_spawn_file_actions_addfchdir_np(&actions, dir)))
 		goto done;
-	code = posix_spawnp(pid, program, &actions, NULL, argv, environ);
+	code = posix_spawn(pid, program, &actions, NULL, argv, environ);
 done:
 	posix_spawn_file_actions_destroy(&actions);
 	return code;
@@ -89,17 +116,21 @@ static int not_found(const char *program, struct error *err)
 			 "%s: not found; install gnuplot (Debian and Ubuntu: apt-get install gnuplot-nox)", program);
 }
 
-int gnuplot_run(const char *program, const char *dir, const char *script, const char *format, int timeout_s,
-		struct error *err)
+int gnuplot_run(const char *program, const struct run_directory *dir, const char *script, const char *format,
+		int output, int timeout_s, struct error *err)
 {
-	char assignment[32];
-	snprintf(assignment, sizeof assignment, "format='%s'", format);
+	char assignment[48], path[PATH_MAX];
+	snprintf(assignment, sizeof assignment, "to_stdout=1; format='%s'", format);
 	char *const argv[] = {(char *)program, "-d", "-e", assignment, (char *)script, NULL};
-	int ends[2];
+	int ends[2], code = find_program(program, path);
 	pid_t pid;
+	if (code == ENOENT)
+		return not_found(program, err);
+	if (code)
+		return error_set(err, ERROR_IO, "%s: cannot start: %s", program, strerror(code));
 	if (pipe2(ends, O_CLOEXEC))
 		return error_set(err, ERROR_IO, "%s: cannot make a pipe: %s", program, strerror(errno));
-	int code = start(program, dir, argv, ends[1], &pid);
+	code = start(path, dir->fd, argv, output, ends[1], &pid);
 	close(ends[1]);
 	if (code) {
 		close(ends[0]);

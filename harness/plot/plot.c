@@ -5,13 +5,10 @@
 #include "harness/plot/plot.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "harness/plot/plot_chart.h"
 #include "harness/plot/plot_data.h"
@@ -251,12 +248,6 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 	return plot_figure_finish(f, templates, err);
 }
 
-static char *join(const char *dir, const char *name)
-{
-	char *path;
-	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
-}
-
 static int draw_panel(struct plot_figure *f, struct error *err)
 {
 	int rc = draw_cost(f, PLOT_METRIC_ITL, err);
@@ -269,22 +260,14 @@ static int draw_panel(struct plot_figure *f, struct error *err)
 	return rc;
 }
 
-static int draw_all(const struct plot_request *request, const struct plot_data *d, const char *out, struct error *err)
+static int draw_all(const struct plot_request *request, const struct plot_data *d, const struct run_directory *out,
+		    struct error *err)
 {
 	int all[PLOT_DATA_MAX_COMBINATIONS];
 	char(*slugs)[PLOT_SLUG_MAX] = calloc(PLOT_DATA_MAX_COMBINATIONS, sizeof *slugs);
-	struct stat st;
 	int rc = 0;
 	if (!slugs)
-		return error_set(err, ERROR_MEMORY, "%s: not enough memory", out);
-	if ((mkdir(out, 0777) && errno != EEXIST) || stat(out, &st)) {
-		rc = error_set(err, ERROR_IO, "%s: cannot make the folder: %s", out, strerror(errno));
-		goto done;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		rc = error_set(err, ERROR_IO, "%s: is not a folder", out);
-		goto done;
-	}
+		return error_set(err, ERROR_MEMORY, "%s: not enough memory", out->path);
 	for (int p = 0; p < d->n_panels; p++)
 		all[p] = p;
 	for (int p = 0; p < d->n_panels && !rc; p++) {
@@ -301,7 +284,6 @@ static int draw_all(const struct plot_request *request, const struct plot_data *
 		rc = plot_layers(request, d, out, err);
 	if (!rc)
 		rc = plot_snapkv(request, d, out, err);
-done:
 	free(slugs);
 	return rc;
 }
@@ -332,28 +314,27 @@ static void note_left_out(const struct plot_request *request, const struct plot_
 int plot_results(const struct plot_request *request, struct error *err)
 {
 	assert(request->formats);
-	char *runs = join(request->dir, "runs.csv");
-	char *tokens = join(request->dir, "tokens.csv");
-	char *out = request->out ? strdup(request->out) : join(request->dir, "plots");
+	struct run_directory from, out = {.fd = -1};
 	struct plot_data *d = malloc(sizeof *d);
-	int rc;
-
-	if (!runs || !tokens || !out || !d)
-		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory", request->dir);
-	else
-		rc = plot_data_load(d, runs, tokens, err);
+	if (!d)
+		return error_set(err, ERROR_MEMORY, "%s: not enough memory", request->dir);
+	int rc = run_directory_open(&from, request->dir, err);
+	if (!rc)
+		rc = plot_data_load(d, &from, err);
 	if (!rc) {
 		note_left_out(request, d);
 		if (d->table.cut)
-			plot_note(request, "%s: its last line is unfinished and left out", runs);
+			plot_note(request, "%s/runs.csv: its last line is unfinished and left out", request->dir);
 		if (d->tokens_cut)
-			plot_note(request, "%s: its last line is unfinished and left out", tokens);
-		rc = draw_all(request, d, out, err);
+			plot_note(request, "%s/tokens.csv: its last line is unfinished and left out", request->dir);
+		rc = request->out ? run_directory_make(&out, request->out, err)
+				  : run_directory_below(&from, "plots", 1, &out, err);
+		if (!rc)
+			rc = draw_all(request, d, &out, err);
 		plot_data_free(d);
 	}
-	free(runs);
-	free(tokens);
-	free(out);
+	run_directory_close(&out);
+	run_directory_close(&from);
 	free(d);
 	return rc;
 }

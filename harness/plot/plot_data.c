@@ -313,13 +313,13 @@ static int read_token(const struct csv_table *t, const int column[], size_t row,
 }
 
 /* Rows of runs that are not drawn (a cell killed in flight, a failed one) are passed over. */
-static int load_tokens(struct plot_data *d, const char *path, struct error *err)
+static int load_tokens(struct plot_data *d, const struct run_directory *from, struct error *err)
 {
 	static const char *const names[TOKEN_COLUMN_COUNT] = {"run_id",    "phase",  "token_index",
 							      "submit_us", "itl_us", "graph_event"};
 	struct csv_table t;
 	int column[TOKEN_COLUMN_COUNT];
-	int rc = csv_table_read(&t, path, err);
+	int rc = csv_table_read(&t, from, "tokens.csv", err);
 	if (rc)
 		return rc;
 	d->tokens_cut = t.cut;
@@ -332,7 +332,7 @@ static int load_tokens(struct plot_data *d, const char *path, struct error *err)
 	}
 	d->tokens = calloc(t.n_rows ? t.n_rows : 1, sizeof *d->tokens);
 	if (!d->tokens) {
-		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory", path);
+		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory", t.path);
 		goto done;
 	}
 	for (size_t row = 0; row < t.n_rows; row++) {
@@ -358,10 +358,10 @@ done:
 	return rc;
 }
 
-int plot_data_load(struct plot_data *d, const char *runs_path, const char *tokens_path, struct error *err)
+int plot_data_load(struct plot_data *d, const struct run_directory *from, struct error *err)
 {
 	memset(d, 0, sizeof *d);
-	int rc = csv_table_read(&d->table, runs_path, err);
+	int rc = csv_table_read(&d->table, from, "runs.csv", err);
 	for (int c = 0; c < PLOT_COLUMN_COUNT && !rc; c++) {
 		d->column[c] = csv_table_column(&d->table, column_names[c], err);
 		rc = d->column[c] < 0 && !absent[c] ? d->column[c] : 0;
@@ -375,7 +375,7 @@ int plot_data_load(struct plot_data *d, const char *runs_path, const char *token
 	if (!rc)
 		rc = keep_latest(d, err);
 	if (!rc)
-		rc = load_tokens(d, tokens_path, err);
+		rc = load_tokens(d, from, err);
 	if (rc)
 		plot_data_free(d);
 	return rc;

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "harness/record/csv_table.h"
+#include "harness/record/run_directory.h"
 #include "harness/record/token_record.h"
 
 #define PLOT_DATA_MAX_COMBINATIONS 64
@@ -105,8 +106,8 @@ struct plot_summary {
 	double p10, p90;         /* over all measured tokens of those repetitions; NAN without tokens */
 };
 
-/* Reads both files. ERROR_INPUT where they are malformed or hold nothing to draw. */
-int plot_data_load(struct plot_data *d, const char *runs_path, const char *tokens_path, struct error *err);
+/* Reads runs.csv and tokens.csv. ERROR_INPUT where they are malformed or hold nothing to draw. */
+int plot_data_load(struct plot_data *d, const struct run_directory *from, struct error *err);
 void plot_data_free(struct plot_data *d);
 
 /* Puts the value into an ascending list of n, PLOT_DATA_MAX_DEPTHS at most, unless it is there. 0: no room. */

@@ -2,13 +2,11 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <errno.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/text.h"
 #include "harness/plot/gnuplot.h"
 #include "harness/plot/plot_script.h"
 
@@ -18,35 +16,20 @@ enum { N_STYLES = 8 }; /* colours and shapes in style.gp */
 
 void plot_note(const struct plot_request *request, const char *format, ...)
 {
-	char line[512];
+	char text[512], line[2 * sizeof text];
 	va_list args;
 	if (!request->note)
 		return;
 	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
+	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
+	text_escape(line, sizeof line, text);
 	request->note(request->ctx, line);
 }
 
 void plot_figure_skipped(const struct plot_figure *f, const char *name, const char *why)
 {
 	plot_note(f->request, "%s%s%s: not drawn: %s", name, *f->slug ? "-" : "", f->slug, why);
-}
-
-static char *join(const char *dir, const char *name, const char *extension)
-{
-	char *path;
-	return asprintf(&path, "%s/%s%s", dir, name, extension) < 0 ? NULL : path;
-}
-
-static FILE *create(const struct plot_figure *f, const char *extension, struct error *err)
-{
-	char *path = join(f->out, f->stem, extension);
-	FILE *file = path ? fopen(path, "w") : NULL;
-	if (!file)
-		error_set(err, ERROR_IO, "%s/%s%s: %s", f->out, f->stem, extension, strerror(path ? errno : ENOMEM));
-	free(path);
-	return file;
 }
 
 void plot_figure_slug(const struct plot_data *d, int panel, const int *among, int n_among, unsigned skip,
@@ -78,49 +61,43 @@ void plot_figure_slug(const struct plot_data *d, int panel, const int *among, in
 int plot_figure_open(struct plot_figure *f, const char *name, struct error *err)
 {
 	snprintf(f->stem, sizeof f->stem, "%s%s%s", name, *f->slug ? "-" : "", f->slug);
-	f->dat = create(f, ".dat", err);
-	if (!f->dat)
-		return ERROR_IO;
-	f->script = create(f, ".gp", err);
-	if (!f->script) {
-		fclose(f->dat);
-		return ERROR_IO;
+	snprintf(f->dat_name, sizeof f->dat_name, "%s.dat", f->stem);
+	snprintf(f->script_name, sizeof f->script_name, "%s.gp", f->stem);
+	int rc = run_file_open(&f->dat_file, f->out, f->dat_name, err);
+	if (rc)
+		return rc;
+	rc = run_file_open(&f->script_file, f->out, f->script_name, err);
+	if (rc) {
+		run_file_discard(&f->dat_file);
+		return rc;
 	}
+	f->dat = f->dat_file.stream;
+	f->script = f->script_file.stream;
 	fprintf(f->script, "# Redraw: gnuplot -e \"format='svg'\" %s.gp (or png)\n\n", f->stem);
 	return 0;
 }
 
-static int finish(const struct plot_figure *f, FILE *file, const char *extension, struct error *err)
-{
-	bool failed = ferror(file);
-	errno = 0;
-	if (fclose(file) || failed)
-		return error_set(err, ERROR_IO, "%s/%s%s: cannot write: %s", f->out, f->stem, extension,
-				 errno ? strerror(errno) : "a write failed");
-	return 0;
-}
-
-/* An old picture is removed first, so that what is there afterwards is what gnuplot has just drawn. */
+/* gnuplot gets no name to write to: its standard output is the new picture. */
 static int draw(const struct plot_figure *f, const char *format, struct error *err)
 {
-	char extension[8];
-	char script[PLOT_STEM_MAX + 4];
+	char name[PLOT_STEM_MAX + 8], path[RUN_DIRECTORY_PATH + sizeof name];
+	struct run_file picture;
 	struct stat st;
-	snprintf(extension, sizeof extension, ".%s", format);
-	snprintf(script, sizeof script, "%s.gp", f->stem);
-	char *path = join(f->out, f->stem, extension);
-	if (!path)
-		return error_set(err, ERROR_MEMORY, "%s: not enough memory", f->out);
-	int rc = 0;
-	if (unlink(path) && errno != ENOENT)
-		rc = error_set(err, ERROR_IO, "%s: cannot replace it: %s", path, strerror(errno));
+	snprintf(name, sizeof name, "%s.%s", f->stem, format);
+	int rc = run_file_open(&picture, f->out, name, err);
 	if (!rc)
-		rc = gnuplot_run(f->request->gnuplot, f->out, script, format, f->request->timeout_s, err);
-	if (!rc && (stat(path, &st) || st.st_size == 0))
-		rc = error_set(err, ERROR_IO, "%s: gnuplot ended well but drew nothing", path);
+		rc = gnuplot_run(f->request->gnuplot, f->out, f->script_name, format, fileno(picture.stream),
+				 f->request->timeout_s, err);
+	if (!rc && (fstat(fileno(picture.stream), &st) || st.st_size == 0))
+		rc = error_set(err, ERROR_IO, "%s/%s: gnuplot ended well but drew nothing", f->out->path, name);
+	if (rc) {
+		run_file_discard(&picture);
+		return rc;
+	}
+	rc = run_file_commit(&picture, 0, err);
+	snprintf(path, sizeof path, "%s/%s", f->out->path, name);
 	if (!rc && f->request->wrote)
 		f->request->wrote(f->request->ctx, path);
-	free(path);
 	return rc;
 }
 
@@ -128,9 +105,11 @@ int plot_figure_finish(struct plot_figure *f, const int *templates, struct error
 {
 	for (; *templates >= 0; templates++)
 		fprintf(f->script, "\n%s", plot_templates[*templates]);
-	int rc = finish(f, f->dat, ".dat", err);
-	int rc_script = finish(f, f->script, ".gp", rc ? NULL : err);
-	rc = rc ? rc : rc_script;
+	int rc = run_file_commit(&f->dat_file, 0, err);
+	if (rc)
+		run_file_discard(&f->script_file);
+	else
+		rc = run_file_commit(&f->script_file, 0, err);
 	if (!rc && f->request->formats & PLOT_FORMAT_SVG)
 		rc = draw(f, "svg", err);
 	if (!rc && f->request->formats & PLOT_FORMAT_PNG)

@@ -11,6 +11,7 @@
 #include "harness/plot/plot.h"
 #include "harness/plot/plot_data.h"
 #include "harness/plot/plot_script.h"
+#include "harness/record/run_directory.h"
 
 #define PLOT_STEM_MAX 160
 #define PLOT_SLUG_MAX 120
@@ -34,15 +35,17 @@ enum plot_template {
 struct plot_figure {
 	const struct plot_request *request;
 	const struct plot_data *data;
-	const char *out;
+	const struct run_directory *out;
 	const char *slug; /* "" where there is one combination */
 	int panel;
 	unsigned varies;          /* 1 << axis for each axis along or beside which the figure shows several values */
 	char stem[PLOT_STEM_MAX]; /* file name without extension */
-	FILE *dat, *script;
+	FILE *dat, *script;       /* of the two below */
+	struct run_file dat_file, script_file;
+	char dat_name[PLOT_STEM_MAX + 8], script_name[PLOT_STEM_MAX + 8];
 };
 
-/* Hands a line to whoever asked for the figures. */
+/* Hands a line, control characters escaped, to whoever asked for the figures. */
 void plot_note(const struct plot_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Says that the figure of this name is not drawn, and why. */
 void plot_figure_skipped(const struct plot_figure *f, const char *name, const char *why);
@@ -54,7 +57,10 @@ void plot_figure_skipped(const struct plot_figure *f, const char *name, const ch
 void plot_figure_slug(const struct plot_data *d, int panel, const int *among, int n, unsigned skip,
 		      char slug[PLOT_SLUG_MAX]);
 
-/* Sets stem from the figure's name and the slug, and opens both files, which plot_figure_finish closes. */
+/*
+ * Sets stem from the figure's name and the slug, and opens both files, which plot_figure_finish closes. They get their
+ * names there, when they are whole.
+ */
 int plot_figure_open(struct plot_figure *f, const char *name, struct error *err);
 
 /* n_modes, mode_names and mode_styles of (n) series; styles: numbers from 0 up, of which equal ones look equal. */

@@ -187,7 +187,7 @@ static int draw(struct plot_figure *f, struct series *s, struct error *err)
 	size_t n_cells = (size_t)(s->n_depths * s->n_modes * s->n);
 	struct plot_summary *cells = calloc(n_cells, sizeof *cells);
 	double lo = INFINITY, hi = 0;
-	int rc = cells ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", f->out);
+	int rc = cells ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", f->out->path);
 	for (size_t i = 0; i < n_cells && !rc; i++) {
 		size_t arm = i / (size_t)s->n;
 		struct plot_summary us;
@@ -205,11 +205,12 @@ static int draw(struct plot_figure *f, struct series *s, struct error *err)
 	return rc;
 }
 
-int plot_layers(const struct plot_request *request, const struct plot_data *d, const char *out, struct error *err)
+int plot_layers(const struct plot_request *request, const struct plot_data *d, const struct run_directory *out,
+		struct error *err)
 {
 	struct series *s = malloc(sizeof *s);
 	int keys[PLOT_DATA_MAX_COMBINATIONS], n_keys = 0;
-	int rc = s ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", out);
+	int rc = s ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", out->path);
 	for (int p = 0; p < d->n_panels; p++) {
 		bool known = !has_host(d, p);
 		for (int k = 0; k < n_keys && !known; k++)

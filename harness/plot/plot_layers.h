@@ -13,6 +13,7 @@
  * Draws it into `out` for each set of combinations that has at least two numbers of layers, one of them above 0 and
  * one with layers on the host: results of one placement give none.
  */
-int plot_layers(const struct plot_request *request, const struct plot_data *d, const char *out, struct error *err);
+int plot_layers(const struct plot_request *request, const struct plot_data *d, const struct run_directory *out,
+		struct error *err);
 
 #endif

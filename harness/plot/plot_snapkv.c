@@ -276,11 +276,12 @@ static int draw_quality(struct family *y, enum plot_column column, struct error 
 		      err);
 }
 
-int plot_snapkv(const struct plot_request *request, const struct plot_data *d, const char *out, struct error *err)
+int plot_snapkv(const struct plot_request *request, const struct plot_data *d, const struct run_directory *out,
+		struct error *err)
 {
 	struct family *y = malloc(sizeof *y);
 	int firsts[PLOT_DATA_MAX_COMBINATIONS], n_firsts = 0;
-	int rc = y ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", out);
+	int rc = y ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory", out->path);
 	for (int p = 0; p < d->n_panels; p++) {
 		bool known = false;
 		for (int i = 0; i < n_firsts; i++)

@@ -12,6 +12,7 @@
 #include "harness/plot/plot_data.h"
 
 /* Into the folder `out`. What plot_results returns. */
-int plot_snapkv(const struct plot_request *request, const struct plot_data *d, const char *out, struct error *err);
+int plot_snapkv(const struct plot_request *request, const struct plot_data *d, const struct run_directory *out,
+		struct error *err);
 
 #endif

@@ -2,11 +2,13 @@
 
 #include <csv.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The state of one read: libcsv's callbacks cannot return a code, so the first failure stays in `rc`. */
 struct reader {
@@ -170,23 +172,28 @@ static int parse(struct reader *r, FILE *file, struct csv_parser *parser)
 	return 0;
 }
 
-int csv_table_read(struct csv_table *t, const char *path, struct error *err)
+int csv_table_read(struct csv_table *t, const struct run_directory *d, const char *name, struct error *err)
 {
 	memset(t, 0, sizeof *t);
 	struct reader r = {.table = t, .err = err};
 	struct csv_parser parser;
-	int rc;
+	int rc, fd = -1;
 
-	t->path = strdup(path);
-	if (!t->path)
-		return out_of_memory(path, err);
-	FILE *file = fopen(path, "rb");
+	if (asprintf(&t->path, "%s/%s", d->path, name) < 0) {
+		t->path = NULL;
+		return out_of_memory(name, err);
+	}
+	rc = fd = run_directory_open_file(d, name, O_RDONLY, err);
+	if (fd < 0)
+		goto fail_open;
+	FILE *file = fdopen(fd, "rb");
 	if (!file) {
-		rc = error_set(err, ERROR_IO, "%s: %s", path, strerror(errno));
+		rc = out_of_memory(t->path, err);
+		close(fd);
 		goto fail_open;
 	}
 	if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI)) {
-		rc = out_of_memory(path, err);
+		rc = out_of_memory(t->path, err);
 		goto fail_init;
 	}
 	rc = parse(&r, file, &parser);

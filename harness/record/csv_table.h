@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "harness/record/run_directory.h"
 
 #define CSV_TABLE_MAX_FIELD 65536 /* bytes of one cell */
 #define CSV_TABLE_MAX_COLUMNS 1024
@@ -31,7 +32,7 @@ struct csv_table {
 };
 
 /* Fills *t (free with csv_table_free). ERROR_INPUT for bad content, ERROR_IO for an unreadable file, ERROR_MEMORY. */
-int csv_table_read(struct csv_table *t, const char *path, struct error *err);
+int csv_table_read(struct csv_table *t, const struct run_directory *d, const char *name, struct error *err);
 
 void csv_table_free(struct csv_table *t);
 

@@ -323,17 +323,6 @@ int environment_collect(const struct environment_inputs *in, json_t **out, struc
 	return *out ? 0 : error_set(err, ERROR_MEMORY, "no memory for env.json");
 }
 
-int environment_save(const json_t *env, const char *path, struct error *err)
-{
-	FILE *f = fopen(path, "wxe");
-	if (!f)
-		return error_set(err, ERROR_IO, "%s: %s; give another output directory", path, strerror(errno));
-	int bad = json_dumpf(env, f, JSON_INDENT(2)) || fputc('\n', f) == EOF || fflush(f) || fsync(fileno(f));
-	int reason = errno;
-	bad |= fclose(f);
-	return bad ? error_set(err, ERROR_IO, "%s: %s; free some space", path, strerror(reason)) : 0;
-}
-
 static void print_scalar(const json_t *v, FILE *f)
 {
 	if (json_is_string(v)) {

@@ -56,9 +56,6 @@ int environment_cpus(void);
 /* The caller owns *out. ERROR_IO where a model cannot be read, ERROR_MEMORY. */
 int environment_collect(const struct environment_inputs *in, json_t **out, struct error *err);
 
-/* Indented, keys in a fixed order. The file must not exist. */
-int environment_save(const json_t *env, const char *path, struct error *err);
-
 /* For people: a line a fact, "name: value". */
 void environment_print(const json_t *env, FILE *f);
 

@@ -1,6 +1,5 @@
 #include "harness/record/recorder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -8,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csv.h>
@@ -22,8 +20,7 @@ struct file {
 };
 
 struct recorder {
-	char path[4096];
-	int directory; /* its lock's descriptor; negative: not open */
+	struct run_directory directory; /* its descriptor has the lock */
 	struct file runs;
 	struct file tokens;
 	struct file telemetry;
@@ -47,49 +44,18 @@ static int put_record(FILE *f, const void *record, const struct column *columns,
 	return bad;
 }
 
-static int make_directories(const char *path, struct error *err)
-{
-	char part[4096];
-	size_t n = strlen(path);
-	if (n == 0 || n >= sizeof part)
-		return error_set(err, ERROR_INPUT, "output directory: a path of %zu bytes; give a shorter one", n);
-	memcpy(part, path, n + 1);
-	for (size_t i = 1; i <= n; i++) {
-		if (part[i] != '/' && part[i] != '\0')
-			continue;
-		char keep = part[i];
-		part[i] = '\0';
-		if (mkdir(part, 0777) && errno != EEXIST)
-			return error_set(err, ERROR_IO, "%s: %s; give another output directory", part, strerror(errno));
-		part[i] = keep;
-	}
-	return 0;
-}
-
-static int check_empty(const char *path, struct error *err)
-{
-	DIR *d = opendir(path);
-	if (!d)
-		return error_set(err, ERROR_IO, "%s: %s; give another output directory", path, strerror(errno));
-	int entries = 0;
-	for (struct dirent *e; (e = readdir(d));)
-		entries += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
-	closedir(d);
-	if (entries)
-		return error_set(err, ERROR_INPUT,
-				 "%s: not empty, and results are never overwritten; name a new "
-				 "directory",
-				 path);
-	return 0;
-}
-
 static int io_failed(const struct recorder *r, const char *file, const char *remedy, struct error *err)
 {
-	return error_set(err, ERROR_IO, "%s/%s: %s; %s", r->path, file, strerror(errno), remedy);
+	return error_set(err, ERROR_IO, "%s/%s: %s; %s", r->directory.path, file, strerror(errno), remedy);
 }
 
 static const char give_another[] = "give another output directory";
 static const char free_space[] = "free some space, the runs so far are kept";
+
+const struct run_directory *recorder_directory(const struct recorder *r)
+{
+	return &r->directory;
+}
 
 static int write_all(int fd, const char *text, size_t n, off_t at)
 {
@@ -127,7 +93,7 @@ static int text_open(struct text *t, const struct recorder *r, struct error *err
 {
 	*t = (struct text){0};
 	t->stream = open_memstream(&t->bytes, &t->n);
-	return t->stream ? 0 : error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", r->path);
+	return t->stream ? 0 : error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", r->directory.path);
 }
 
 /* Appends t behind f's whole part and forces it to the disk, without counting it as whole yet. Frees t. */
@@ -137,7 +103,7 @@ static int text_append(struct text *t, int bad, const struct recorder *r, const 
 	int rc = 0;
 	bad |= fclose(t->stream);
 	if (bad)
-		rc = error_set(err, ERROR_MEMORY, "%s/%s: no memory for a run's text", r->path, f->name);
+		rc = error_set(err, ERROR_MEMORY, "%s/%s: no memory for a run's text", r->directory.path, f->name);
 	else if (write_all(f->fd, t->bytes, t->n, f->size))
 		rc = io_failed(r, f->name, free_space, err);
 	/* fsync says EINVAL where there is nothing to force, as on a pipe. */
@@ -148,40 +114,35 @@ static int text_append(struct text *t, int bad, const struct recorder *r, const 
 	return rc;
 }
 
-static int lock_directory(struct recorder *r, struct error *err)
+static int lock_directory(const struct recorder *r, struct error *err)
 {
-	r->directory = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (r->directory < 0)
-		return error_set(err, ERROR_IO, "%s: %s; %s", r->path, strerror(errno), give_another);
-	if (!flock(r->directory, LOCK_EX | LOCK_NB))
+	if (!flock(r->directory.fd, LOCK_EX | LOCK_NB))
 		return 0;
 	if (errno == EWOULDBLOCK)
 		return error_set(err, ERROR_IO,
 				 "%s: another gemmark is writing there; wait until it ends, or name another directory",
-				 r->path);
-	return error_set(err, ERROR_IO, "%s: cannot be locked: %s; %s", r->path, strerror(errno), give_another);
+				 r->directory.path);
+	return error_set(err, ERROR_IO, "%s: cannot be locked: %s; %s", r->directory.path, strerror(errno),
+			 give_another);
 }
 
-static int open_file(const struct recorder *r, struct file *f, int flags, struct error *err)
+static int open_file(const struct recorder *r, struct file *f, int create, struct error *err)
 {
-	f->fd = openat(r->directory, f->name, O_RDWR | O_CLOEXEC | flags, 0666);
-	return f->fd < 0 ? io_failed(r, f->name, give_another, err) : 0;
+	f->fd = create ? run_directory_create_file(&r->directory, f->name, err)
+		       : run_directory_open_file(&r->directory, f->name, O_RDWR, err);
+	return f->fd < 0 ? f->fd : 0;
 }
 
-static int make_recorder(struct recorder **out, const char *path, struct error *err)
+static int make_recorder(struct recorder **out, struct error *err)
 {
 	struct recorder *r = malloc(sizeof *r);
 	*out = r;
 	if (!r)
-		return error_set(err, ERROR_MEMORY, "%s: no memory for the recorder", path);
-	*r = (struct recorder){.directory = -1,
+		return error_set(err, ERROR_MEMORY, "no memory for the recorder");
+	*r = (struct recorder){.directory = {.fd = -1},
 			       .runs = {"runs.csv", -1, 0},
 			       .tokens = {"tokens.csv", -1, 0},
 			       .telemetry = {"telemetry.csv", -1, 0}};
-	if (!*path || strlen(path) >= sizeof r->path)
-		return error_set(err, ERROR_INPUT, "output directory: a path of %zu bytes; give another one",
-				 strlen(path));
-	snprintf(r->path, sizeof r->path, "%s", path);
 	return 0;
 }
 
@@ -204,28 +165,28 @@ static int put_header(const struct recorder *r, struct file *f, const struct col
 
 int recorder_open(struct recorder **out, const char *path, struct error *err)
 {
-	int rc = make_recorder(out, path, err);
+	int rc = make_recorder(out, err);
 	if (rc)
 		return give_up(out, rc);
 	struct recorder *r = *out;
-	rc = make_directories(path, err);
+	rc = run_directory_make(&r->directory, path, err);
 	if (!rc)
 		rc = lock_directory(r, err);
 	if (!rc)
-		rc = check_empty(path, err);
+		rc = run_directory_check_empty(&r->directory, err);
 	if (!rc)
-		rc = open_file(r, &r->runs, O_CREAT | O_EXCL, err);
+		rc = open_file(r, &r->runs, 1, err);
 	if (!rc)
-		rc = open_file(r, &r->tokens, O_CREAT | O_EXCL, err);
+		rc = open_file(r, &r->tokens, 1, err);
 	if (!rc)
-		rc = open_file(r, &r->telemetry, O_CREAT | O_EXCL, err);
+		rc = open_file(r, &r->telemetry, 1, err);
 	if (!rc)
 		rc = put_header(r, &r->telemetry, telemetry_columns, telemetry_n_columns, err);
 	if (!rc)
 		rc = put_header(r, &r->tokens, token_columns, token_n_columns, err);
 	if (!rc)
 		rc = put_header(r, &r->runs, row_columns, row_n_columns, err);
-	if (!rc && fsync(r->directory) && errno != EINVAL)
+	if (!rc && fsync(r->directory.fd) && errno != EINVAL)
 		rc = error_set(err, ERROR_IO, "%s: %s; %s", path, strerror(errno), give_another);
 	return rc ? give_up(out, rc) : 0;
 }
@@ -289,8 +250,7 @@ int recorder_close(struct recorder *r, struct error *err)
 	for (int i = 0; i < 3; i++)
 		if (files[i]->fd >= 0 && close(files[i]->fd))
 			rc = io_failed(r, files[i]->name, free_space, err);
-	if (r->directory >= 0)
-		close(r->directory);
+	run_directory_close(&r->directory);
 	free(r);
 	return rc;
 }
@@ -332,9 +292,11 @@ static int next_record(struct scanner *s, int field, char *text, size_t size, of
 static int open_scanner(struct scanner *s, const struct recorder *r, const struct file *f, struct error *err)
 {
 	*s = (struct scanner){0};
-	int fd = openat(r->directory, f->name, O_RDONLY | O_CLOEXEC);
-	s->f = fd < 0 ? NULL : fdopen(fd, "r");
-	if (!s->f && fd >= 0)
+	int fd = run_directory_open_file(&r->directory, f->name, O_RDONLY, err);
+	if (fd < 0)
+		return fd;
+	s->f = fdopen(fd, "r");
+	if (!s->f)
 		close(fd);
 	return s->f ? 0 : io_failed(r, f->name, "it cannot be resumed", err);
 }
@@ -359,7 +321,7 @@ static int other_version(const struct recorder *r, struct error *err)
 {
 	return error_set(err, ERROR_INPUT,
 			 "%s/runs.csv: its columns are not this version's; go on with the version that wrote it",
-			 r->path);
+			 r->directory.path);
 }
 
 /* Cuts runs.csv behind the last run that is neither unfinished nor interrupted. */
@@ -399,8 +361,8 @@ static int trim_details(struct recorder *r, struct file *f, int column, const st
 	off_t end, keep = 0;
 	size_t row = 0;
 	if (!next_record(&s, column, id, sizeof id, &end) || strcmp(id, "run_id"))
-		rc = error_set(err, ERROR_INPUT, "%s/%s: no header that this version writes; start anew", r->path,
-			       f->name);
+		rc = error_set(err, ERROR_INPUT, "%s/%s: no header that this version writes; start anew",
+			       r->directory.path, f->name);
 	else
 		keep = end;
 	while (!rc && next_record(&s, column, id, sizeof id, &end)) {
@@ -434,8 +396,9 @@ static int keep_rows(const struct recorder *r, const struct csv_table *t,
 		row_init(&row);
 		for (int c = 0; c < row_n_columns; c++)
 			if (column_set_text(&row, &row_columns[c], csv_table_text(t, i, c)))
-				return error_set(err, ERROR_INPUT, "%s/runs.csv: record %zu: '%s' is no %s", r->path,
-						 i + 2, csv_table_text(t, i, c), row_columns[c].name);
+				return error_set(err, ERROR_INPUT, "%s/runs.csv: record %zu: '%s' is no %s",
+						 r->directory.path, i + 2, csv_table_text(t, i, c),
+						 row_columns[c].name);
 		int rc = keep(ctx, &row, err);
 		if (rc)
 			return rc;
@@ -447,11 +410,13 @@ int recorder_resume(struct recorder **out, const char *path,
 		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
 {
 	struct csv_table t = {0};
-	int rc = make_recorder(out, path, err);
+	int rc = make_recorder(out, err);
 	if (rc)
 		return give_up(out, rc);
 	struct recorder *r = *out;
-	rc = lock_directory(r, err);
+	rc = run_directory_open(&r->directory, path, err);
+	if (!rc)
+		rc = lock_directory(r, err);
 	if (!rc)
 		rc = open_file(r, &r->runs, 0, err);
 	if (!rc)
@@ -460,10 +425,8 @@ int recorder_resume(struct recorder **out, const char *path,
 		rc = open_file(r, &r->telemetry, 0, err);
 	if (!rc)
 		rc = trim_runs(r, err);
-	char file[sizeof r->path + 16];
-	snprintf(file, sizeof file, "%s/runs.csv", path);
 	if (!rc)
-		rc = csv_table_read(&t, file, err);
+		rc = csv_table_read(&t, &r->directory, r->runs.name, err);
 	if (!rc)
 		rc = check_columns(r, &t, err);
 	if (!rc)

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "harness/record/row.h"
+#include "harness/record/run_directory.h"
 #include "harness/record/telemetry_sample.h"
 #include "harness/record/token_record.h"
 
@@ -35,6 +36,9 @@ int recorder_open(struct recorder **out, const char *path, struct error *err);
  */
 int recorder_resume(struct recorder **out, const char *path,
 		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err);
+
+/* Where it writes; r's. */
+const struct run_directory *recorder_directory(const struct recorder *r);
 
 /*
  * What was seen of the machine while the run was measured that recorder_run is called with next: samples (n). Where no

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_SIZE = 4300, NAME_SIZE = 160, SHOWN = 90, DIFFERENCES = 3 };
+enum { NAME_SIZE = 160, SHOWN = 90, DIFFERENCES = 3 };
 
 static json_t *values(const struct axis_values *v, enum axis_id a)
 {
@@ -108,31 +108,28 @@ static void compare(struct differences *d, const char *path, json_t *there, json
 	}
 }
 
-static int check_file(const char *directory, const char *name, const json_t *here, const char *what,
+static int check_file(const struct run_directory *d, const char *name, const json_t *here, const char *what,
 		      void (*complete_it)(json_t *), struct error *err)
 {
-	char path[PATH_SIZE];
-	json_error_t why;
-	snprintf(path, sizeof path, "%s/%s", directory, name);
-	json_t *there = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-	if (!there)
-		return error_set(err, ERROR_INPUT, "%s: %s; a sweep that got no further is started anew", path,
-				 why.text);
+	json_t *there;
+	int rc = run_directory_load_json(d, name, &there, err);
+	if (rc)
+		return rc;
 	if (complete_it)
 		complete_it(there);
-	struct differences d = {{0}, 0};
-	compare(&d, "", there, (json_t *)here);
+	struct differences found = {{0}, 0};
+	compare(&found, "", there, (json_t *)here);
 	json_decref(there);
-	if (!d.n)
+	if (!found.n)
 		return 0;
 	char more[32] = "";
-	if (d.n > DIFFERENCES)
-		snprintf(more, sizeof more, "; and %d more", d.n - DIFFERENCES);
-	return error_set(err, ERROR_INPUT, "%s: %s has changed: %s%s", directory, what, d.text, more);
+	if (found.n > DIFFERENCES)
+		snprintf(more, sizeof more, "; and %d more", found.n - DIFFERENCES);
+	return error_set(err, ERROR_INPUT, "%s: %s has changed: %s%s", d->path, what, found.text, more);
 }
 
-int sweep_check(const char *directory, const json_t *sweep, const json_t *env, struct error *err)
+int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t *env, struct error *err)
 {
-	int rc = check_file(directory, "sweep.json", sweep, "the sweep", complete, err);
-	return rc ? rc : check_file(directory, "env.json", env, "the environment", NULL, err);
+	int rc = check_file(d, "sweep.json", sweep, "the sweep", complete, err);
+	return rc ? rc : check_file(d, "env.json", env, "the environment", NULL, err);
 }

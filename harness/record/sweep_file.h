@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "harness/record/run_directory.h"
 #include "harness/sweep/matrix.h"
 
 /* The axes' values. The caller owns *out, and adds the options that rows depend on. */
@@ -15,10 +16,10 @@ int sweep_describe(const struct matrix *m, json_t **out, struct error *err);
 
 /*
  * Compares the directory's sweep.json and env.json with these. ERROR_INPUT with the
- * first differences ("n_depth: [0,512] there, [0,1024] here"), or where a file is
- * missing or no JSON. What changes between two looks at one machine is left out:
+ * first differences ("n_depth: [0,512] there, [0,1024] here"), or as
+ * run_directory_load_json fails. What changes between two looks at one machine is left out:
  * available memory, measured bandwidth, the command line, clocks and temperatures.
  */
-int sweep_check(const char *directory, const json_t *sweep, const json_t *env, struct error *err);
+int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t *env, struct error *err);
 
 #endif

@@ -7,20 +7,21 @@
 
 #include "harness/record/recorder.h"
 
-enum { SIDES = 2, PATH_SIZE = 4300 };
+enum { SIDES = 2 };
 
 struct selftest_record {
 	const struct cell *cells;
 	int n;
 	int runs;
 	struct recorder *sides[SIDES];
+	struct run_directory directory; /* of the kind */
 	FILE *verdicts;
-	char path[PATH_SIZE]; /* of the verdicts */
 };
 
 static int verdicts_failed(const struct selftest_record *r, struct error *err)
 {
-	return error_set(err, ERROR_IO, "%s: %s", r->path, errno ? strerror(errno) : "write error");
+	return error_set(err, ERROR_IO, "%s/verdicts.csv: %s", r->directory.path,
+			 errno ? strerror(errno) : "write error");
 }
 
 static int put_header(FILE *f)
@@ -40,15 +41,20 @@ int selftest_record_open(struct selftest_record **out, const char *directory, co
 	struct selftest_record *r = calloc(1, sizeof *r);
 	if (!r)
 		return error_set(err, ERROR_MEMORY, "no memory for a self-test's records");
-	*r = (struct selftest_record){.cells = cells, .n = n, .runs = runs};
-	int rc = 0;
+	*r = (struct selftest_record){.cells = cells, .n = n, .runs = runs, .directory = {.fd = -1}};
+	int rc = 0, fd = -1;
+	char path[RUN_DIRECTORY_PATH];
 	for (int i = 0; i < SIDES && !rc; i++) {
-		snprintf(r->path, sizeof r->path, "%s/%s/%s", directory, kind, names[i]);
-		rc = recorder_open(&r->sides[i], r->path, err);
+		snprintf(path, sizeof path, "%s/%s/%s", directory, kind, names[i]);
+		rc = recorder_open(&r->sides[i], path, err);
 	}
-	snprintf(r->path, sizeof r->path, "%s/%s/verdicts.csv", directory, kind);
+	snprintf(path, sizeof path, "%s/%s", directory, kind);
+	if (!rc)
+		rc = run_directory_open(&r->directory, path, err);
+	if (!rc && (fd = run_directory_create_file(&r->directory, "verdicts.csv", err)) < 0)
+		rc = fd;
 	errno = 0;
-	if (!rc && (!(r->verdicts = fopen(r->path, "wx")) || put_header(r->verdicts)))
+	if (!rc && (!(r->verdicts = fdopen(fd, "w")) || put_header(r->verdicts)))
 		rc = verdicts_failed(r, err);
 	if (rc) {
 		selftest_record_close(r, NULL);
@@ -99,6 +105,7 @@ int selftest_record_close(struct selftest_record *r, struct error *err)
 	errno = 0;
 	if (r->verdicts && fclose(r->verdicts))
 		rc = verdicts_failed(r, err);
+	run_directory_close(&r->directory);
 	for (int i = 0; i < SIDES; i++) {
 		struct error why = {""};
 		if (recorder_close(r->sides[i], &why) && !rc)

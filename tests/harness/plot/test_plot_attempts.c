@@ -46,6 +46,7 @@ static void put_run(FILE *f, const char *id, int repetition, int attempt, const 
 static void test_latest_attempt(void **state)
 {
 	(void)state;
+	struct run_directory from;
 	struct plot_data d;
 	struct plot_summary s;
 	struct error err = {""};
@@ -61,7 +62,8 @@ static void test_latest_attempt(void **state)
 	f = create(tokens_path, "run_id,phase,token_index,submit_us,itl_us,graph_event\n");
 	fputs("r1,measure,0,1,900,direct\nr3,measure,0,1,110,direct\n", f);
 	assert_int_equal(fclose(f), 0);
-	if (plot_data_load(&d, runs_path, tokens_path, &err))
+	assert_int_equal(run_directory_open(&from, folder, &err), 0);
+	if (plot_data_load(&d, &from, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(d.n_panels, 2);
 	assert_int_equal(d.n_tokens, 1);
@@ -76,7 +78,8 @@ static void test_latest_attempt(void **state)
 	f = fopen(runs_path, "a");
 	put_run(f, "r5", 1, 2, "token", 1);
 	assert_int_equal(fclose(f), 0);
-	assert_int_equal(plot_data_load(&d, runs_path, tokens_path, &err), ERROR_INPUT);
+	assert_int_equal(plot_data_load(&d, &from, &err), ERROR_INPUT);
+	run_directory_close(&from);
 	assert_non_null(strstr(err.text, "same cell and repetition"));
 }
 

@@ -34,7 +34,11 @@ static int read_bytes(struct csv_table *t, const char *bytes, size_t n, struct e
 	assert_non_null(f);
 	assert_int_equal(fwrite(bytes, 1, n, f), n);
 	assert_int_equal(fclose(f), 0);
-	return csv_table_read(t, path, err);
+	struct run_directory d;
+	assert_int_equal(run_directory_open(&d, "/tmp", err), 0);
+	int rc = csv_table_read(t, &d, path + strlen("/tmp/"), err);
+	run_directory_close(&d);
+	return rc;
 }
 
 static void expect_error(const char *bytes, size_t n, const char *part)
@@ -171,7 +175,10 @@ static void bounds_what_it_holds(void **state)
 
 	struct csv_table t;
 	struct error err = {0};
-	assert_int_equal(csv_table_read(&t, "/nonexistent/gemmark.csv", &err), ERROR_IO);
+	struct run_directory d;
+	assert_int_equal(run_directory_open(&d, "/tmp", &err), 0);
+	assert_int_equal(csv_table_read(&t, &d, "gemmark-not-there.csv", &err), ERROR_IO);
+	run_directory_close(&d);
 	assert_non_null(strstr(err.text, "No such file"));
 }
 

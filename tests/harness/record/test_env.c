@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "harness/record/build_info.h"
 #include "harness/record/environment.h"
+#include "harness/record/run_directory.h"
 #include "tests/support/folder.h"
 
 static char root[FOLDER_BYTES];
@@ -138,13 +139,15 @@ static void test_unknown_machine(void **state)
 	assert_true(json_integer_value(at(env, "cpu", "available_cpus")) >= 1);
 
 	/* Saved and loaded it is the same; an existing file is kept. */
-	char path[128];
-	snprintf(path, sizeof path, "%s/env.json", root);
+	struct run_directory d;
 	struct error err = {""};
-	assert_int_equal(environment_save(env, path, &err), 0);
-	json_t *loaded = json_load_file(path, 0, NULL);
+	json_t *loaded;
+	assert_int_equal(run_directory_open(&d, root, &err), 0);
+	assert_int_equal(run_directory_save_json(&d, "env.json", env, &err), 0);
+	assert_int_equal(run_directory_load_json(&d, "env.json", &loaded, &err), 0);
 	assert_true(json_equal(env, loaded));
-	assert_int_equal(environment_save(env, path, &err), ERROR_IO);
+	assert_int_equal(run_directory_save_json(&d, "env.json", env, &err), ERROR_IO);
+	run_directory_close(&d);
 	json_decref(loaded);
 	json_decref(env);
 }

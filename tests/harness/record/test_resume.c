@@ -391,6 +391,47 @@ static void test_refuses(void **state)
 	check_complete(2);
 }
 
+/* What somebody sent may be no files: nothing is waited for, followed, or written through. */
+static void test_entries(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"runs.csv", "tokens.csv", "telemetry.csv", "sweep.json", "env.json"};
+	struct error err = {""};
+	struct run_directory d;
+	struct stat s;
+	json_t *empty = json_object(), *described;
+	alarm(20); /* what blocks ends the test */
+	assert_int_equal(sweep_describe(&(struct matrix){0}, &described, &err), 0);
+	assert_int_equal(sweep(2, 0, 100, "a", &err), 0);
+	assert_int_equal(run_directory_open(&d, run_path, &err), 0);
+	assert_int_equal(run_directory_save_json(&d, "sweep.json", described, &err), 0);
+	assert_int_equal(run_directory_save_json(&d, "env.json", empty, &err), 0);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		for (int link = 0; link < 2; link++) {
+			assert_int_equal(rename(in_run(names[i]), in_run("aside")), 0);
+			assert_int_equal(stat(in_run("aside"), &s), 0);
+			off_t size = s.st_size;
+			assert_int_equal(link ? symlink("aside", in_run(names[i])) : mkfifo(in_run(names[i]), 0666), 0);
+			int rc = strstr(names[i], "json") ? sweep_check(&d, described, empty, &err)
+							  : sweep(2, 0, 0, "b", &err);
+			assert_int_equal(rc, ERROR_INPUT);
+			if (!strstr(err.text, names[i]))
+				fail_msg("%s", err.text);
+			assert_non_null(strstr(err.text, link ? "a symbolic link" : "a pipe"));
+			assert_int_equal(stat(in_run("aside"), &s), 0);
+			assert_int_equal(s.st_size, size);
+			assert_int_equal(unlink(in_run(names[i])), 0);
+			assert_int_equal(rename(in_run("aside"), in_run(names[i])), 0);
+		}
+	}
+	json_decref(described);
+	json_decref(empty);
+	run_directory_close(&d);
+	assert_int_equal(sweep(2, 0, 0, "b", &err), 0);
+	check_complete(2);
+	alarm(0);
+}
+
 static void test_changed(void **state)
 {
 	(void)state;
@@ -399,23 +440,24 @@ static void test_changed(void **state)
 	struct error err = {""};
 	json_t *sweep_then, *sweep_now, *env, *env_now;
 	runner_options_default(&o);
-	assert_int_equal(mkdir(run_path, 0777), 0);
+	struct run_directory d;
+	assert_int_equal(run_directory_make(&d, run_path, &err), 0);
 	assert_int_equal(matrix_add(&m, AXIS_DEPTH, "0,512", NULL), 0);
 	assert_int_equal(sweep_describe(&m, &sweep_then, NULL), 0);
 	assert_int_equal(json_object_update_new(sweep_then, runner_options_describe(&o)), 0);
 	env = json_pack("{s:{s:s, s:i}, s:{s:I, s:I}, s:[f], s:n}", "cpu", "model", "A", "cores", 4, "memory",
 			"total_bytes", (json_int_t)9, "available_bytes", (json_int_t)8, "bandwidth", 1.5, "gpu");
-	assert_int_equal(sweep_check(run_path, sweep_then, env, &err), ERROR_INPUT);
+	assert_int_equal(sweep_check(&d, sweep_then, env, &err), ERROR_IO);
 	assert_non_null(strstr(err.text, "sweep.json"));
 	assert_int_equal(json_dump_file(sweep_then, in_run("sweep.json"), 0), 0);
 	assert_int_equal(json_dump_file(env, in_run("env.json"), 0), 0);
-	assert_int_equal(sweep_check(run_path, sweep_then, env, &err), 0);
+	assert_int_equal(sweep_check(&d, sweep_then, env, &err), 0);
 
 	assert_int_equal(matrix_add(&m, AXIS_DEPTH, "1024", NULL), 0);
 	o.repetitions = 7;
 	assert_int_equal(sweep_describe(&m, &sweep_now, NULL), 0);
 	assert_int_equal(json_object_update_new(sweep_now, runner_options_describe(&o)), 0);
-	assert_int_equal(sweep_check(run_path, sweep_now, env, &err), ERROR_INPUT);
+	assert_int_equal(sweep_check(&d, sweep_now, env, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "n_depth: [0,512] there, [0,512,1024] here"));
 	assert_non_null(strstr(err.text, "repetitions: 5 there, 7 here"));
 
@@ -423,16 +465,17 @@ static void test_changed(void **state)
 	env_now = json_deep_copy(env);
 	json_object_set_new(json_object_get(env_now, "memory"), "available_bytes", json_integer(1));
 	json_object_set_new(env_now, "bandwidth", json_array());
-	assert_int_equal(sweep_check(run_path, sweep_then, env_now, &err), 0);
+	assert_int_equal(sweep_check(&d, sweep_then, env_now, &err), 0);
 	json_object_set_new(json_object_get(env_now, "cpu"), "model", json_string("B"));
 	json_object_set_new(env_now, "gpu", json_pack("{s:s}", "name", "H"));
-	assert_int_equal(sweep_check(run_path, sweep_then, env_now, &err), ERROR_INPUT);
+	assert_int_equal(sweep_check(&d, sweep_then, env_now, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "cpu model: \"A\" there, \"B\" here"));
 	assert_non_null(strstr(err.text, "gpu: null there, {\"name\":\"H\"} here"));
 	json_decref(env_now);
 	json_decref(env);
 	json_decref(sweep_now);
 	json_decref(sweep_then);
+	run_directory_close(&d);
 	matrix_free(&m);
 }
 
@@ -444,7 +487,7 @@ int main(int argc, char **argv)
 		kills = atoi(argv[1]);
 	const struct CMUnitTest tests[] = {
 		TEST(test_killed),    TEST(test_interrupted), TEST(test_two_writers), TEST(test_full_disk),
-		TEST(test_read_only), TEST(test_refuses),     TEST(test_changed),
+		TEST(test_read_only), TEST(test_refuses),     TEST(test_entries),     TEST(test_changed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
