@@ -203,8 +203,10 @@ int recorder_telemetry(struct recorder *r, const char *run_id, const struct tele
 		bad |= put_record(t.stream, &look, telemetry_columns, telemetry_n_columns);
 	}
 	rc = text_append(&t, bad, r, &r->telemetry, &r->telemetry_end, err);
-	if (rc)
+	if (rc) {
 		cut_back(&r->telemetry);
+		r->telemetry_end = 0;
+	}
 	return rc;
 }
 

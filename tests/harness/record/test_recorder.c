@@ -81,6 +81,108 @@ static void check_header(const struct csv_rows *r, const char *columns)
 	free(copy);
 }
 
+/* Every column of a look, from values that all differ. */
+static void test_telemetry_columns(void **state)
+{
+	(void)state;
+	struct recorder *rec;
+	struct csv_rows r;
+	const struct telemetry_sample looks[2] = {
+		{.measured = 1,
+		 .time_us = 1.5,
+		 .gpu = {.sm_clock_mhz = 2,
+			 .memory_clock_mhz = 3,
+			 .power_w = 4,
+			 .energy_j = 5,
+			 .temperature_c = 6,
+			 .utilization = 7,
+			 .memory_utilization = 8,
+			 .throttle_reasons = 4},
+		 .cpu_mhz = 9,
+		 .load_average = 10},
+		{.time_us = 2.5, .gpu = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, -1}, .cpu_mhz = NAN, .load_average = NAN},
+	};
+	static const char *const columns[][3] = {
+		{"schema_version", "1", "1"},
+		{"run_id", "x", "x"},
+		{"phase", "measure", "warmup"},
+		{"time_us", "1.5", "2.5"},
+		{"sm_clock_mhz", "2", ""},
+		{"memory_clock_mhz", "3", ""},
+		{"power_w", "4", ""},
+		{"energy_j", "5", ""},
+		{"temperature_c", "6", ""},
+		{"gpu_utilization", "7", ""},
+		{"memory_utilization", "8", ""},
+		{"throttle_reasons", "sw_power_cap", ""},
+		{"cpu_mhz", "9", ""},
+		{"load_average", "10", ""},
+	};
+	assert_int_equal(recorder_open(&rec, in_folder("run"), NULL), 0);
+	assert_int_equal(recorder_telemetry(rec, "x", looks, 2, NULL), 0);
+	assert_int_equal(recorder_close(rec, NULL), 0);
+	assert_int_equal(csv_read(&r, in_folder("run/telemetry.csv")), 0);
+	assert_int_equal(r.n_rows, 3);
+	assert_int_equal(csv_width(&r, 0), (int)(sizeof columns / sizeof *columns));
+	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+		for (int i = 0; i < 2; i++)
+			assert_string_equal(csv_at(&r, i + 1, columns[c][0]), columns[c][i + 1]);
+	csv_rows_free(&r);
+}
+
+/* The same of a token. */
+static void test_token_columns(void **state)
+{
+	(void)state;
+	struct recorder *rec;
+	struct run_row row;
+	struct csv_rows r;
+	const struct token_record token = {.phase = TOKEN_PHASE_MEASURE,
+					   .index = 2,
+					   .pos = 3,
+					   .kv_len = 4,
+					   .submit_us = 5.5,
+					   .gpu_us = 6.5,
+					   .wall_us = 7.5,
+					   .itl_us = 8.5,
+					   .event = TOKEN_EVENT_UPDATE,
+					   .api_launches = 9,
+					   .node_updates = 10,
+					   .kernels = 11,
+					   .copies = 12,
+					   .host_us = 13.5,
+					   .done_ns = 14};
+	static const char *const columns[][2] = {
+		{"schema_version", "1"},
+		{"run_id", "x"},
+		{"phase", "measure"},
+		{"token_index", "2"},
+		{"pos", "3"},
+		{"kv_len", "4"},
+		{"submit_us", "5.5"},
+		{"gpu_us", "6.5"},
+		{"wall_us", "7.5"},
+		{"itl_us", "8.5"},
+		{"graph_event", "update"},
+		{"api_launches", "9"},
+		{"node_updates", "10"},
+		{"kernels", "11"},
+		{"copies", "12"},
+		{"host_us", "13.5"},
+	};
+	row_init(&row);
+	row.run_id = "x";
+	assert_int_equal(recorder_open(&rec, in_folder("run"), NULL), 0);
+	assert_int_equal(recorder_run(rec, &row, &token, 1, NULL), 0);
+	assert_int_equal(recorder_close(rec, NULL), 0);
+	assert_int_equal(csv_read(&r, in_folder("run/tokens.csv")), 0);
+	assert_int_equal(r.n_rows, 2);
+	assert_int_equal(csv_width(&r, 0), (int)(sizeof columns / sizeof *columns));
+	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+		assert_string_equal(csv_at(&r, 1, columns[c][0]), columns[c][1]);
+	csv_rows_free(&r);
+}
+
 static void test_read_back(void **state)
 {
 	(void)state;
@@ -264,9 +366,8 @@ static void test_killed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_read_back),
-		TEST(test_refuses),
-		TEST(test_killed),
+		TEST(test_telemetry_columns), TEST(test_token_columns), TEST(test_read_back),
+		TEST(test_refuses),           TEST(test_killed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

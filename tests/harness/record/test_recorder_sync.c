@@ -208,6 +208,34 @@ static void test_sync_fails(void **state)
 	check_recorded("lost", 0);
 }
 
+/* Telemetry that could not be written is forgotten, and the next run's stands where it would have. */
+static void test_telemetry_fails(void **state)
+{
+	(void)state;
+	struct run_row row;
+	struct telemetry_sample look = {.time_us = 1};
+	struct error err = {""};
+	open_recorder();
+	gpu_reading_init(&look.gpu);
+	files[TELEMETRY].sync_errno = EIO;
+	assert_int_equal(recorder_telemetry(rec, "lost", &look, 1, &err), ERROR_IO);
+	memset(&files[TELEMETRY], 0, sizeof files[TELEMETRY]); /* what was cut off may come back after a crash */
+	row_init(&row);
+	row.run_id = "r1";
+	row.status = RUN_STATUS_OK;
+	row.reason = "";
+	OK(recorder_run(rec, &row, NULL, 0, e));
+	OK(record("r2", RUN_STATUS_OK, e));
+	OK(recorder_close(rec, e));
+	assert_int_equal(lines_of("runs.csv", "r1"), 1);
+	assert_int_equal(lines_of("telemetry.csv", "lost"), 0);
+	check_recorded("r2", 1);
+	FILE *f = folder_open(run_path, "telemetry.csv", "r");
+	for (int c; (c = fgetc(f)) != EOF;)
+		assert_int_not_equal(c, '\0');
+	fclose(f);
+}
+
 /* Opening fails too. */
 static void test_sync_fails_at_first(void **state)
 {
@@ -292,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_run),
 		TEST(test_sync_fails),
+		TEST(test_telemetry_fails),
 		TEST(test_sync_fails_at_first),
 		TEST(test_nothing_to_force),
 		TEST(test_piecemeal),
