@@ -25,6 +25,7 @@ struct fake {
 	int check_us;   /* of hashing */
 	int prefill_us; /* of a prefilled token */
 	int capture_us, instantiate_us, upload_us;
+	int lose_graphs_pos;    /* above 0: the arm's graphs are gone when this position is decoded */
 	int capture_grows_us;   /* above 0: an arm's graph is gone when the arm is set, and costs so much more each time
 				 */
 	const char *wrong_mode; /* whose logits differ at wrong_pos */
@@ -195,6 +196,8 @@ static int fake_decode(struct workload *w, int token, struct token_record *out, 
 	if (f->decoded == 0 || !*f->first_arm)
 		snprintf(f->first_arm, sizeof f->first_arm, "%s", f->mode);
 	enum token_event event = TOKEN_EVENT_DIRECT;
+	if (f->lose_graphs_pos && f->pos == f->lose_graphs_pos)
+		f->n_arms = 0;
 	if (fake_is(f->fallback_mode, f->mode) && !direct) {
 		event = TOKEN_EVENT_FALLBACK;
 	} else if (!direct && !fake_is(f->silent_mode, f->mode)) {

@@ -270,29 +270,6 @@ static void test_graph_columns(void **state)
 	}
 }
 
-/* A cell that captures more than once has paid for all of it, and each row says what that run captured. */
-static void test_break_even_of_all_captures(void **state)
-{
-	(void)state;
-	x.fake.capture_grows_us = 1000;
-	sweep("direct,graph-device", "full", "0", 8, 0);
-	double paid = 0;
-	int runs = 0;
-	for (int i = 0; i < x.log.n; i++) {
-		const struct run_row *r = &x.log.rows[i].row;
-		if (!strcmp(r->mode, "direct"))
-			continue;
-		/* 160, 1160, 2160 and 3160 us; 400 us are saved a token. */
-		double capture = 100 + 1000 * runs++;
-		paid += capture + 50 + 10;
-		assert_true(r->captures == 1 && r->capture_us == capture);
-		assert_true(r->instantiate_us == 50 && r->upload_us == 10);
-		assert_true(fabs(r->break_even_tokens - paid / 400) < 1e-9);
-	}
-	assert_int_equal(runs, 4);
-	assert_true(paid == 6640);
-}
-
 static void test_no_saving_no_break_even(void **state)
 {
 	(void)state;
@@ -625,7 +602,6 @@ int main(void)
 		TEST(test_warmup),
 		TEST(test_times),
 		TEST(test_graph_columns),
-		TEST(test_break_even_of_all_captures),
 		TEST(test_no_saving_no_break_even),
 		TEST(test_wrong),
 		TEST(test_hashes),

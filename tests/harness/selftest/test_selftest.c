@@ -149,6 +149,129 @@ static void test_failure_is_told(void **state)
 	sim_close(x.sim);
 }
 
+/* ---- what is counted, again ---- */
+
+enum { FEW = 8, RUNS = 10, AGAIN = 6 };
+
+static struct tally {
+	/* Of the sweep at hand; sides next to each other. */
+	int order[2 * FEW * RUNS], n_order;
+	int tokens[2 * FEW]; /* decoded, warm-up included */
+	double medians[2 * FEW][RUNS];
+	/* Of all. */
+	int first_order[2 * FEW * RUNS];
+	int same_order, slowed[FEW];
+	int alarms, significant, found, unsure;
+	double variation[FEW];
+	long slow_tokens, waits;
+} tally;
+
+static int tally_run(void *ctx, int sweep, int side, const struct run_row *row, const struct token_record *tokens,
+		     int n, struct error *err)
+{
+	(void)ctx, (void)sweep, (void)tokens, (void)err;
+	assert_int_equal(side, row->cell % 2);
+	assert_int_equal(row->attempt, 0);
+	tally.order[tally.n_order++] = row->cell;
+	tally.tokens[row->cell] += n;
+	tally.medians[row->cell][row->repetition] = row->itl_median_us;
+	return 0;
+}
+
+static int tally_judged(void *ctx, int sweep, const struct verdict *v, int slowed, struct error *err)
+{
+	(void)ctx, (void)err;
+	int alarm = 0, significant = 0, unsure = 0;
+	assert_int_equal(tally.n_order, 2 * FEW * RUNS);
+	if (sweep == 0)
+		memcpy(tally.first_order, tally.order, sizeof tally.order);
+	else
+		tally.same_order += !memcmp(tally.first_order, tally.order, sizeof tally.order);
+	for (int c = 0; c < FEW; c++) {
+		double mean = 0, squares = 0;
+		for (int r = 0; r < RUNS; r++)
+			mean += log(tally.medians[2 * c][r]) / RUNS;
+		for (int r = 0; r < RUNS; r++)
+			squares += pow(log(tally.medians[2 * c][r]) - mean, 2);
+		tally.variation[c] += sqrt(squares / (RUNS - 1)) / AGAIN;
+		unsure += v[c].p_least >= x.options.verdict.alpha / FEW;
+		if (c == slowed)
+			continue;
+		alarm += v[c].kind == VERDICT_SLOWER || v[c].kind == VERDICT_FASTER;
+		significant += v[c].p_holm < x.options.verdict.alpha;
+	}
+	/* More than one in a sweep is one sweep. */
+	tally.alarms += alarm > 0;
+	tally.significant += significant > 0;
+	tally.unsure += unsure > 0;
+	if (slowed >= 0) {
+		tally.found += v[slowed].kind == VERDICT_SLOWER;
+		tally.slow_tokens += tally.tokens[2 * slowed + 1];
+		tally.slowed[slowed]++;
+	}
+	tally.n_order = 0;
+	memset(tally.tokens, 0, sizeof tally.tokens);
+	return 0;
+}
+
+static void count_wait(void *ctx, int64_t ns)
+{
+	tally.waits++;
+	sim_wait(ctx, ns);
+}
+
+/* A verdict that is easily given raises several alarms in a sweep. */
+static void run_again(double inject)
+{
+	struct slowed_source slowed;
+	struct error err = {""};
+	selftest_free(&x.result);
+	tally = (struct tally){0};
+	x.noise.between = 0.02;
+	x.noise.throttle_every = 0;
+	x.options.verdict.alpha = 0.6;
+	x.options.verdict.delta = 0;
+	x.options.verdict.level = 0.5;
+	x.options.inject = inject;
+	x.options.sweeps = AGAIN;
+	x.options.runner.repetitions = RUNS;
+	x.options.run = tally_run;
+	x.options.judged = tally_judged;
+	assert_int_equal(sim_open(&x.sim, &x.noise, 1, NULL), 0);
+	slowed_init(&slowed, sim_source(x.sim));
+	slowed.wait = count_wait;
+	slowed.wait_ctx = x.options.runner.clock_ctx = x.sim;
+	x.options.runner.clock = sim_clock;
+	if (selftest_run(x.cells, FEW, &slowed, &x.options, &x.result, &err))
+		fail_msg("%s", err.text);
+	sim_close(x.sim);
+	assert_int_equal(x.result.sweeps, AGAIN);
+	assert_int_equal(x.result.cells, FEW);
+	assert_int_equal(x.result.alarms, tally.alarms);
+	assert_int_equal(x.result.significant, tally.significant);
+	assert_int_equal(x.result.unsure, tally.unsure);
+	assert_int_equal(x.result.found, tally.found);
+	for (int c = 0; c < FEW; c++)
+		assert_true(fabs(x.result.variation[c] - tally.variation[c]) < 1e-12);
+	/* Another order each time. */
+	assert_int_equal(tally.same_order, 0);
+	/* The slowed cell's tokens on side B, and no reference pass of another cell. */
+	assert_int_equal(tally.waits, tally.slow_tokens);
+}
+
+static void test_counts(void **state)
+{
+	(void)state;
+	run_again(0);
+	assert_true(tally.alarms > 1 && tally.waits == 0);
+	run_again(0.02);
+	assert_true(tally.found > 0 && tally.waits > 0);
+	int cells = 0;
+	for (int c = 0; c < FEW; c++)
+		cells += tally.slowed[c] > 0;
+	assert_true(cells > 1);
+}
+
 static int call(char **words)
 {
 	int n = 0;
@@ -250,8 +373,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_aa),           TEST(test_found),           TEST(test_without_delta),
-		TEST(test_too_few_runs), TEST(test_failure_is_told), TEST(test_command),
-		TEST(test_records),
+		TEST(test_too_few_runs), TEST(test_failure_is_told), TEST(test_counts),
+		TEST(test_command),      TEST(test_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
