@@ -4,10 +4,10 @@
  * a pool larger than the caches, as decode visits a model's. Compare matvec's bytes/s
  * with bandwidth: what cpu_read_bandwidth measures on the same threads.
  */
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/shim.h"
 #include "kernels/cpu/cpu.h"
@@ -60,13 +60,12 @@ struct run {
 	int window;   /* attention */
 };
 
-/* The team that the host device would have; threads that it leaves to OpenMP are as many. */
+/* The team that the host device would have. */
 static void use_threads(int n)
 {
 	static struct cpu_team *team;
 	static int size = 1;
 
-	omp_set_num_threads(n);
 	if (n == size)
 		return;
 	cpu_team_use(NULL);
@@ -102,21 +101,37 @@ static void *take(size_t bytes)
 	return p;
 }
 
+struct filling {
+	char *p;
+	size_t bytes;
+	unsigned char pattern[34 * 32];
+};
+
+static void fill_part(void *ctx, int begin, int end, int thread)
+{
+	const struct filling *f = ctx;
+
+	(void)thread;
+	for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+		const size_t at = i * sizeof(f->pattern), left = f->bytes - at;
+
+		memcpy(f->p + at, f->pattern, left < sizeof(f->pattern) ? left : sizeof(f->pattern));
+	}
+}
+
 /* A pattern of small numbers that is valid in every layout, touched by the threads that will read it. */
 static void fill(char *p, size_t bytes, enum layout layout)
 {
-	unsigned char pattern[34 * 32];
+	struct filling f = {.p = p, .bytes = bytes};
 	const uint16_t scale = 0x2400;
 
-	for (size_t i = 0; i < sizeof(pattern); i++)
-		pattern[i] = (unsigned char)(i * 7);
-	for (size_t i = 0; layout == LAYOUT_BLOCKS && i < sizeof(pattern); i += 34)
-		memcpy(pattern + i, &scale, sizeof(scale));
-	for (size_t i = 0; layout < LAYOUT_BLOCKS && i < sizeof(pattern); i++)
-		pattern[i] = 0x3c;
-#pragma omp parallel for schedule(static)
-	for (size_t i = 0; i < bytes; i += sizeof(pattern))
-		memcpy(p + i, pattern, bytes - i < sizeof(pattern) ? bytes - i : sizeof(pattern));
+	for (size_t i = 0; i < sizeof(f.pattern); i++)
+		f.pattern[i] = (unsigned char)(i * 7);
+	for (size_t i = 0; layout == LAYOUT_BLOCKS && i < sizeof(f.pattern); i += 34)
+		memcpy(f.pattern + i, &scale, sizeof(scale));
+	for (size_t i = 0; layout < LAYOUT_BLOCKS && i < sizeof(f.pattern); i++)
+		f.pattern[i] = 0x3c;
+	cpu_parallel((int)((bytes + sizeof(f.pattern) - 1) / sizeof(f.pattern)), 64, fill_part, &f);
 }
 
 static float *floats(size_t n)
@@ -374,7 +389,7 @@ static void add_attention(struct runs *runs, enum cpu_isa isa, int threads)
 int main(int argc, char **argv)
 {
 	static struct runs runs;
-	const int most = omp_get_num_procs();
+	const int most = (int)sysconf(_SC_NPROCESSORS_ONLN);
 
 	for (int threads = 1; threads <= most; threads = threads < most && threads * 2 > most ? most : threads * 2) {
 		add(&runs, "bandwidth", bench_read, "256MiB",

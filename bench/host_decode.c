@@ -8,7 +8,6 @@
  * few passes, tokens the median: the machine may have neighbours.
  */
 #include <errno.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,13 +79,14 @@ static void print_loops(int threads, struct cpu_team *team)
 	if (threads == 1)
 		return;
 	cpu_team_use(team);
-	double shared = loop_cost(threads);
+	printf("  a loop costs          %.2f us\n", loop_cost(threads));
 	cpu_team_use(NULL);
-	printf("  a loop costs          team %.2f us, OpenMP %.2f us\n", shared, loop_cost(threads));
 }
 
 struct reading {
 	const char *p;
+	int parts;
+	int shares;
 	float sums[4096 / sizeof(float)]; /* kept, so that the reads are */
 };
 
@@ -97,28 +97,33 @@ static void read_part(void *ctx, int begin, int end, int thread)
 		cpu_inner()->read(r->p + (size_t)begin * PART, (size_t)(end - begin) * PART);
 }
 
+/* Shares that nobody takes pieces of. */
+static void read_share(void *ctx, int begin, int end, int thread)
+{
+	struct reading *r = ctx;
+	read_part(r, (int)((int64_t)r->parts * begin / r->shares), (int)((int64_t)r->parts * end / r->shares), thread);
+}
+
+/* GB/s of one pass. */
+static double read_rate(struct reading *r, int n, cpu_body *body)
+{
+	int64_t t0 = clock_ns();
+	cpu_parallel(n, 1, body, r);
+	return (double)r->parts * PART / seconds_since(t0) * 1e-9;
+}
+
 static void print_read(const char *what, const void *p, size_t bytes, int threads, struct cpu_team *team)
 {
-	struct reading r = {.p = p};
-	const struct cpu_inner *inner = cpu_inner();
-	int parts = (int)(bytes / PART);
+	struct reading r = {.p = p, .parts = (int)(bytes / PART), .shares = threads};
 	double shared = 0, fixed = 0;
+	cpu_team_use(team);
 	for (int pass = 0; pass < PASSES; pass++) {
-		cpu_team_use(team);
-		int64_t t0 = clock_ns();
-		cpu_parallel(parts, 1, read_part, &r);
-		double rate = (double)parts * PART / seconds_since(t0) * 1e-9;
+		double rate = read_rate(&r, r.parts, read_part);
 		shared = rate > shared ? rate : shared;
-		cpu_team_use(NULL);
-		float sum = 0;
-		t0 = clock_ns();
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : sum)
-		for (int i = 0; i < parts; i++)
-			sum += inner->read(r.p + (size_t)i * PART, PART);
-		rate = (double)parts * PART / seconds_since(t0) * 1e-9;
+		rate = read_rate(&r, r.shares, read_share);
 		fixed = rate > fixed ? rate : fixed;
-		r.sums[0] += sum;
 	}
+	cpu_team_use(NULL);
 	printf("  read %-16s shared out %.1f GB/s, in fixed parts %.1f GB/s\n", what, shared, fixed);
 }
 
@@ -211,7 +216,6 @@ static int one(const struct run *r, int threads, const char *memory, const char 
 	struct cpu_team *team = cpu_team_open(threads);
 	if (!team)
 		return fail("no memory for a team");
-	omp_set_num_threads(threads);
 	printf("%d threads\n", threads);
 	print_loops(threads, team);
 	print_read("memory", memory, bytes, threads, team);

@@ -28,7 +28,7 @@ has_cmake() {
   version=$(cmake --version | sed -n '1s/[^0-9]*//p')
   [ "$(printf '%s\n%s\n' "$cmake_least" "$version" | sort -V | head -n 1)" = "$cmake_least" ]
 }
-# libFuzzer's archive and clang's OpenMP may be in packages of their own: link programs with them.
+# libFuzzer's archive may be in a package of its own: link a program with it.
 clang_links() { # SOURCE FLAG...
   local source=$1 out code=0
   shift
@@ -41,10 +41,6 @@ clang_links() { # SOURCE FLAG...
 has_fuzzer() {
   clang_links 'int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n) { return !p && n; }' \
     -fsanitize=fuzzer,address
-}
-has_clang_openmp() {
-  clang_links '#include <omp.h>
-    int main(void) { return omp_get_max_threads() < 1; }' -fopenmp
 }
 has_pip() { has python3 || return 1; python3 -m pip --version >/dev/null 2>&1; }
 has_dejavu() { has fc-list || return 1; fc-list : family | grep -q 'DejaVu Sans'; }
@@ -69,7 +65,6 @@ cmocka|has_cmocka|libcmocka-dev|libcmocka-devel|cmocka|cmocka
 Google Benchmark|has_benchmark|libbenchmark-dev|google-benchmark-devel|benchmark|google-benchmark
 clang|has clang|clang|clang|clang|llvm
 libFuzzer|has_fuzzer|FUZZER|compiler-rt|compiler-rt|llvm
-OpenMP for clang|has_clang_openmp|libomp-dev|libomp-devel|openmp|libomp
 clang-format|has clang-format|clang-format|clang-tools-extra|clang|clang-format
 valgrind|has valgrind|valgrind|valgrind|valgrind|valgrind
 pip|has_pip|python3-pip|python3-pip|python-pip|python

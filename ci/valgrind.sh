@@ -6,6 +6,5 @@ set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: ci/valgrind.sh PROGRAM [ARGUMENT...]" >&2; exit 2; }
 command -v valgrind >/dev/null ||
   { echo "ci/valgrind.sh: valgrind is missing: install the package valgrind" >&2; exit 1; }
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 exec valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible \
-  --show-leak-kinds=definite,possible --suppressions="$here/valgrind.supp" "$@"
+  --show-leak-kinds=definite,possible "$@"

@@ -1,7 +1,6 @@
 /* The host device's execution, its stream and events, and its vtable. Memory and graphs are in device_host_*.c. */
 #include "engine/device/device_host.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,7 +80,6 @@ void host_drain(struct host_device *h)
 {
 	if (h->queue.n_nodes == 0)
 		return;
-	omp_set_num_threads(h->n_threads);
 	cpu_team_use(h->team);
 	run(&h->queue, h->profile);
 	cpu_team_use(NULL);

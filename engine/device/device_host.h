@@ -13,7 +13,7 @@
 
 #include "engine/device/device.h"
 
-/* Runs kernels/cpu on n_threads OpenMP threads (0: one a physical core that this process may use; cpu_share.h). */
+/* Runs kernels/cpu on n_threads threads (0: one a physical core that this process may use; cpu_share.h). */
 int device_host_open(struct device **out, int n_threads, struct error *err);
 int device_host_threads(const struct device *d);
 

@@ -18,8 +18,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <libgen.h>
+#include <limits.h>
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "kernels/cpu/half.h"
+#include "kernels/cpu/team.h"
 
 enum {
 	BLOCK = 32,
@@ -191,6 +192,9 @@ struct job {
 	const struct gguf_writer *writer;
 	int64_t *first_piece; /* (n_tensors + 1), pieces numbered through all tensors */
 	uint64_t total;
+	unsigned char **buffers; /* a thread's each, made when it comes to it */
+	synth_progress *progress;
+	void *ctx;
 	uint64_t done; /* atomic */
 	int failure;   /* atomic: 0, errno, or CANCELLED */
 };
@@ -226,33 +230,49 @@ static int write_piece(struct job *j, int64_t piece, unsigned char *buffer)
 	return rc;
 }
 
-static void write_pieces(struct job *j, int n_threads, synth_progress *progress, void *ctx)
+static void write_part(void *ctx, int begin, int end, int thread)
+{
+	struct job *j = ctx;
+	unsigned char **buffer = &j->buffers[thread];
+	if (!*buffer)
+		*buffer = malloc(PIECE * sizeof(float));
+	for (int piece = begin; piece < end; piece++) {
+		if (__atomic_load_n(&j->failure, __ATOMIC_RELAXED))
+			return;
+		int rc = *buffer ? write_piece(j, piece, *buffer) : ENOMEM;
+		if (rc == 0 && j->progress && thread == 0 &&
+		    j->progress(j->ctx, __atomic_load_n(&j->done, __ATOMIC_RELAXED), j->total))
+			rc = CANCELLED;
+		if (rc)
+			__atomic_store_n(&j->failure, rc, __ATOMIC_RELAXED);
+	}
+}
+
+static void write_pieces(struct job *j, int n_threads)
 {
 	int64_t n_pieces = j->first_piece[j->plan->n_tensors];
-#pragma omp parallel num_threads(n_threads)
-	{
-		unsigned char *buffer = malloc(PIECE * sizeof(float));
-#pragma omp for schedule(dynamic, 1)
-		for (int64_t piece = 0; piece < n_pieces; piece++) {
-			if (__atomic_load_n(&j->failure, __ATOMIC_RELAXED))
-				continue;
-			int rc = buffer ? write_piece(j, piece, buffer) : ENOMEM;
-			if (rc == 0 && progress && omp_get_thread_num() == 0 &&
-			    progress(ctx, __atomic_load_n(&j->done, __ATOMIC_RELAXED), j->total))
-				rc = CANCELLED;
-			if (rc)
-				__atomic_store_n(&j->failure, rc, __ATOMIC_RELAXED);
-		}
-		free(buffer);
+	struct cpu_team *team = cpu_team_open(n_threads);
+	assert(n_pieces <= INT_MAX);
+	j->buffers = calloc((size_t)n_threads, sizeof *j->buffers);
+	if (team && j->buffers) {
+		struct cpu_team *before = cpu_team_use(team);
+		cpu_parallel((int)n_pieces, 1, write_part, j);
+		cpu_team_use(before);
+	} else {
+		j->failure = ENOMEM;
 	}
-	if (!j->failure && progress && progress(ctx, j->done, j->total))
+	cpu_team_close(team);
+	for (int i = 0; j->buffers && i < n_threads; i++)
+		free(j->buffers[i]);
+	free(j->buffers);
+	if (!j->failure && j->progress && j->progress(j->ctx, j->done, j->total))
 		j->failure = CANCELLED;
 }
 
 static int write_data(const struct synth_plan *p, struct gguf_writer *w, const char *path, int n_threads,
 		      synth_progress *progress, void *ctx, struct error *err)
 {
-	struct job j = {.plan = p, .writer = w};
+	struct job j = {.plan = p, .writer = w, .progress = progress, .ctx = ctx};
 	j.first_piece = malloc(((size_t)p->n_tensors + 1) * sizeof *j.first_piece);
 	if (!j.first_piece)
 		return error_set(err, ERROR_MEMORY, "%s: no memory for the list of %d tensors", path, p->n_tensors);
@@ -262,13 +282,14 @@ static int write_data(const struct synth_plan *p, struct gguf_writer *w, const c
 		j.first_piece[i + 1] = j.first_piece[i] + (n + PIECE - 1) / PIECE;
 		j.total += tensor_type_bytes(p->tensors[i].type, (size_t)n);
 	}
-	write_pieces(&j, n_threads > 0 ? n_threads : omp_get_max_threads(), progress, ctx);
+	write_pieces(&j, n_threads);
 	free(j.first_piece);
 
 	if (j.failure == CANCELLED)
 		return error_set(err, ERROR_IO, "%s: interrupted; nothing is left of it", path);
 	if (j.failure == ENOMEM)
-		return error_set(err, ERROR_MEMORY, "%s: no memory for the threads' buffers; use fewer threads", path);
+		return error_set(err, ERROR_MEMORY, "%s: no memory for %d threads and their buffers; use fewer", path,
+				 n_threads);
 	if (j.failure)
 		return error_set(err, ERROR_IO, "%s: cannot write (of %llu bytes of data): %s", path,
 				 (unsigned long long)j.total, strerror(j.failure));

@@ -121,7 +121,7 @@ void synth_tensor_fill(const struct synth_tensor *t, uint64_t seed, int64_t firs
 typedef int synth_progress(void *ctx, uint64_t done, uint64_t total);
 
 /*
- * Writes the file; n_threads 0: as many as OpenMP gives. progress may be null. On
+ * Writes the file with n_threads, 1 or more. progress may be null; it is called on the calling thread. On
  * failure nothing is left: ERROR_IO (free space is checked first), ERROR_MEMORY.
  * A file-size limit ends in ERROR_IO only where the process ignores SIGXFSZ.
  */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "engine/device/cpu_share.h"
 #include "engine/model/synth.h"
 #include "harness/cli/options.h"
 #include "harness/cli/progress.h"
@@ -153,7 +154,7 @@ static const struct option_spec make_options[] = {
 	{"--vocab", "N", "tokens in the vocabulary; default: as published", apply_vocab},
 	{"--context", "N", "context length that the file promises; default: as published", apply_context},
 	{"--window", "N", "positions that sliding layers see; default: as published", apply_window},
-	{"-t, --threads", "N", "default: all that OpenMP gives", apply_threads},
+	{"-t, --threads", "N", "default: one a physical core, within the CPU quota", apply_threads},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -209,7 +210,8 @@ static int make_run(const struct make *m, struct error *err)
 		return rc;
 	struct progress bar;
 	progress_start(&bar, m->synth.arch);
-	rc = write_file(&plan, m->output, m->n_threads, &bar, err);
+	struct cpu_share cpus = cpu_share_read("", NULL);
+	rc = write_file(&plan, m->output, m->n_threads ? m->n_threads : cpu_share_threads(&cpus), &bar, err);
 	progress_end(&bar);
 	if (rc == 0) {
 		double seconds = progress_seconds(&bar), bytes = (double)synth_plan_bytes(&plan);

@@ -307,23 +307,40 @@ static void prefill_block(const struct cpu_inner *inner, const struct attention_
 	}
 }
 
+struct prefill_loop {
+	const struct attention_prefill_params *p;
+	int block_tokens;
+	int blocks;
+	char *scratch; /* (threads, each) */
+	size_t each;
+};
+
+static void prefill_part(void *ctx, int begin, int end, int thread)
+{
+	const struct prefill_loop *l = ctx;
+	const struct attention_prefill_params *p = l->p;
+
+	for (int task = begin; task < end; task++) {
+		/* The last blocks attend the most keys: first, so that no thread is left alone with one. */
+		const int t0 = (l->blocks - 1 - task / p->kv.n_kv_heads) * l->block_tokens;
+		const int n = p->n_tokens - t0 < l->block_tokens ? p->n_tokens - t0 : l->block_tokens;
+
+		prefill_block(cpu_inner(), p, task % p->kv.n_kv_heads, t0, n, l->scratch + l->each * (size_t)thread);
+	}
+}
+
 void k_attention_prefill(const struct attention_prefill_params *p)
 {
-	const struct cpu_inner *inner = cpu_inner();
 	const int group = p->n_heads / p->kv.n_kv_heads;
 	const int block_tokens = BLOCK_ROWS / group > 0 ? BLOCK_ROWS / group : 1;
-	const int blocks = (p->n_tokens + block_tokens - 1) / block_tokens;
-	const int tasks = blocks * p->kv.n_kv_heads;
-	const int threads = tasks > 1 ? cpu_threads() : 1;
-	const size_t each = block_bytes(block_tokens * group, p->kv.head_dim);
-	char *scratch = cpu_scratch(each * (size_t)threads);
+	struct prefill_loop l = {
+		.p = p,
+		.block_tokens = block_tokens,
+		.blocks = (p->n_tokens + block_tokens - 1) / block_tokens,
+		.each = block_bytes(block_tokens * group, p->kv.head_dim),
+	};
+	const int tasks = l.blocks * p->kv.n_kv_heads;
 
-	/* The last blocks attend the most keys: first, so that no thread is left alone with one. */
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (tasks > 1)
-	for (int task = 0; task < tasks; task++) {
-		const int t0 = (blocks - 1 - task / p->kv.n_kv_heads) * block_tokens;
-		const int n = p->n_tokens - t0 < block_tokens ? p->n_tokens - t0 : block_tokens;
-
-		prefill_block(inner, p, task % p->kv.n_kv_heads, t0, n, scratch + each * (size_t)cpu_thread());
-	}
+	l.scratch = cpu_scratch(l.each * (size_t)(tasks > 1 ? cpu_threads() : 1));
+	cpu_parallel(tasks, 1, prefill_part, &l);
 }

@@ -1,4 +1,5 @@
 /* The read bandwidth of this machine: the roofline that decode is compared with. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,36 +16,58 @@ static double seconds(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+struct reading {
+	char *p;
+	float *sums; /* (chunks): so that the reads are kept */
+};
+
+/* Touched by the threads that will read it, in the same shares; not zeros, which a host may share. */
+static void touch_part(void *ctx, int begin, int end, int thread)
+{
+	const struct reading *r = ctx;
+
+	(void)thread;
+	for (int c = begin; c < end; c++)
+		memset(r->p + (size_t)c * CHUNK, c % 100 + 1, CHUNK);
+}
+
+static void read_part(void *ctx, int begin, int end, int thread)
+{
+	const struct reading *r = ctx;
+
+	(void)thread;
+	for (int c = begin; c < end; c++)
+		r->sums[c] = cpu_inner()->read(r->p + (size_t)c * CHUNK, CHUNK);
+}
+
 double cpu_read_bandwidth(size_t bytes, int n_threads, int passes)
 {
-	const struct cpu_inner *inner = cpu_inner();
 	const size_t chunks = bytes / CHUNK;
-	volatile float keep = 0.0f;
+	struct reading r;
+	struct cpu_team *team;
 	double best = 0.0;
-	char *p;
 
-	if (chunks == 0 || n_threads < 1)
+	if (chunks == 0 || chunks > INT_MAX || n_threads < 1)
 		return 0.0;
-	p = aligned_alloc(4096, chunks * CHUNK);
-	if (!p)
-		return 0.0;
-		/* Touched by the threads that will read it, in the same shares; not zeros, which a host may share. */
-#pragma omp parallel for schedule(static) num_threads(n_threads)
-	for (size_t c = 0; c < chunks; c++)
-		memset(p + c * CHUNK, (int)(c % 100) + 1, CHUNK);
-	for (int pass = 0; pass < passes; pass++) {
-		const double start = seconds();
-		float sum = 0.0f;
-		double rate;
+	r.p = aligned_alloc(4096, chunks * CHUNK);
+	r.sums = calloc(chunks, sizeof(*r.sums));
+	team = cpu_team_open(n_threads);
+	if (r.p && r.sums && team) {
+		struct cpu_team *before = cpu_team_use(team);
 
-#pragma omp parallel for schedule(static) num_threads(n_threads) reduction(+ : sum)
-		for (size_t c = 0; c < chunks; c++)
-			sum += inner->read(p + c * CHUNK, CHUNK);
-		keep = sum;
-		rate = (double)(chunks * CHUNK) / (seconds() - start);
-		best = rate > best ? rate : best;
+		cpu_parallel((int)chunks, 1, touch_part, &r);
+		for (int pass = 0; pass < passes; pass++) {
+			const double start = seconds();
+			double rate;
+
+			cpu_parallel((int)chunks, 1, read_part, &r);
+			rate = (double)(chunks * CHUNK) / (seconds() - start);
+			best = rate > best ? rate : best;
+		}
+		cpu_team_use(before);
 	}
-	(void)keep;
-	free(p);
+	cpu_team_close(team);
+	free(r.sums);
+	free(r.p);
 	return best;
 }

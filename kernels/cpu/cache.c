@@ -5,16 +5,15 @@
 
 enum { PARALLEL_ELEMENTS = 1 << 16 };
 
-void k_embed(const struct embed_params *p)
+static void embed_part(void *ctx, int begin, int end, int thread)
 {
+	const struct embed_params *p = ctx;
 	const struct cpu_inner *inner = cpu_inner();
 	const struct step step = cpu_step(&p->at);
-	const int n_rows = p->tokens ? p->n_tokens : 1;
 	const int width = p->table.n_in;
-	const int parallel = n_rows > 1 && (size_t)n_rows * (size_t)width > PARALLEL_ELEMENTS;
 
-#pragma omp parallel for schedule(static) if (parallel)
-	for (int t = 0; t < n_rows; t++) {
+	(void)thread;
+	for (int t = begin; t < end; t++) {
 		const int token = p->tokens ? p->tokens[t] : step.token;
 		float *y = p->y + (size_t)t * (size_t)width;
 
@@ -25,19 +24,30 @@ void k_embed(const struct embed_params *p)
 	}
 }
 
-void k_kv_append(const struct kv_append_params *p)
+void k_embed(const struct embed_params *p)
 {
+	const int n_rows = p->tokens ? p->n_tokens : 1;
+
+	cpu_parallel(n_rows, cpu_grain(n_rows, (size_t)p->table.n_in, PARALLEL_ELEMENTS), embed_part, (void *)p);
+}
+
+/* Of tokens that share a slot of the ring only the last may write: they run in parallel. */
+static int first_kept(const struct kv_append_params *p)
+{
+	return p->kv.ring > 0 && p->n_tokens > p->kv.ring ? p->n_tokens - p->kv.ring : 0;
+}
+
+static void append_part(void *ctx, int begin, int end, int thread)
+{
+	const struct kv_append_params *p = ctx;
 	const struct cpu_inner *inner = cpu_inner();
 	const struct step step = cpu_step(&p->at);
 	const struct kv *kv = &p->kv;
 	const size_t hd = (size_t)kv->head_dim;
-	/* Of tokens that share a slot of the ring only the last may write: they run in parallel. */
-	const int first = kv->ring > 0 && p->n_tokens > kv->ring ? p->n_tokens - kv->ring : 0;
-	const int n = p->n_tokens - first;
-	const int parallel = n > 1 && (size_t)n * (size_t)kv->n_kv_heads * hd > PARALLEL_ELEMENTS;
+	const int first = first_kept(p);
 
-#pragma omp parallel for schedule(static) if (parallel)
-	for (int i = 0; i < n; i++) {
+	(void)thread;
+	for (int i = begin; i < end; i++) {
 		const int pos = step.pos + first + i;
 		const int slot = kv->ring > 0 ? pos % kv->ring : pos - step.evicted;
 
@@ -50,4 +60,12 @@ void k_kv_append(const struct kv_append_params *p)
 			inner->from_f32(p->v + from, kv->v_type, (char *)kv->v + cpu_row_bytes(kv->v_type, to, 0), hd);
 		}
 	}
+}
+
+void k_kv_append(const struct kv_append_params *p)
+{
+	const int n = p->n_tokens - first_kept(p);
+	const size_t row = (size_t)p->kv.n_kv_heads * (size_t)p->kv.head_dim;
+
+	cpu_parallel(n, cpu_grain(n, row, PARALLEL_ELEMENTS), append_part, (void *)p);
 }

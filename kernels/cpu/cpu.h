@@ -2,7 +2,7 @@
  * The kernels as C functions, for the host device.
  *
  * Each k_NAME(p) does what kernels/params.h says of NAME_params, on the calling
- * thread's team (team.h) or its OpenMP threads. Results do not depend on the number of threads: every
+ * thread's team (team.h), or on it alone where it has none. Results do not depend on the number of threads: every
  * output element is computed by one thread in one fixed order.
  */
 #ifndef GEMMARK_KERNELS_CPU_CPU_H
@@ -41,7 +41,7 @@ void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n);
 /*
  * The read bandwidth of this machine in bytes/s: n_threads threads sum a buffer of
  * `bytes` (choose several times the last-level cache), best of `passes`. Returns 0
- * when the buffer cannot be allocated.
+ * where memory or threads are out.
  */
 double cpu_read_bandwidth(size_t bytes, int n_threads, int passes);
 

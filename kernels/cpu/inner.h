@@ -14,7 +14,6 @@
 #ifndef GEMMARK_KERNELS_CPU_INNER_H
 #define GEMMARK_KERNELS_CPU_INNER_H
 
-#include <omp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -83,14 +82,22 @@ void cpu_products_gated(const struct cpu_products *p, int act, const float *up, 
 /*
  * 64-byte aligned memory of the calling thread, contents undefined, valid until its next
  * call from the same thread. Grows and is kept; given back by cpu_scratch_free or when the thread ends.
- * Taken before a parallel region and shared out inside it. Aborts when memory is out: a kernel
+ * Taken before a loop and shared out among its threads. Aborts when memory is out: a kernel
  * has no other way to say so.
  */
 void *cpu_scratch(size_t bytes);
 
-static inline int cpu_thread(void)
+/*
+ * The grain of a loop over n rows of `width` elements: parts of some thousand elements, or all rows in one where they
+ * have no more than `least` elements.
+ */
+static inline int cpu_grain(int n, size_t width, size_t least)
 {
-	return omp_get_thread_num();
+	enum { PART = 1 << 12 };
+
+	if (n < 2 || (size_t)n * width <= least)
+		return n > 0 ? n : 1;
+	return width < PART ? (int)(PART / (width ? width : 1)) : 1;
 }
 
 static inline struct step cpu_step(const struct at *at)

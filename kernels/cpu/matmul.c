@@ -19,6 +19,7 @@ enum {
 	CACHE_LINE = 64,            /* bytes */
 	PART_BYTES = 32 << 10,      /* of weights that a thread takes at a time with few tokens: some microseconds */
 	PART_ROWS = 4,              /* rows that matvec reads side by side */
+	PACK_ROWS = 4,              /* of activations that a thread packs at a time */
 	THREAD_PARTS = 4,           /* of a small matrix for each thread */
 	PARALLEL_WEIGHTS = 1 << 16, /* below so many weights a parallel region costs more than it saves */
 };
@@ -149,12 +150,12 @@ static void row_product(const struct cpu_inner *inner, const struct product *p, 
 		inner->matvec(p->w, first, n_rows, product_x(p, i), product_y(p, i) + row);
 }
 
-static int blocks_of(const struct product *p)
+static int row_blocks(int n_rows)
 {
-	return (p->w->n_out + ROW_BLOCK - 1) / ROW_BLOCK;
+	return (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
 }
 
-/* Block b of blocks_of(p); few: without scratch. */
+/* Block b of a product's row_blocks; few: without scratch. */
 static void product_block(const struct cpu_inner *inner, const struct product *p, int b, struct block_scratch *s)
 {
 	const int row = b * ROW_BLOCK;
@@ -273,9 +274,31 @@ static void few_part(void *ctx, int begin, int end, int thread)
 	row_product(cpu_inner(), ctx, (size_t)begin, (size_t)(end - begin));
 }
 
+/* Of many tokens. */
+struct matmul_loop {
+	const struct product *product;
+	struct block_scratch *scratch; /* a thread's each */
+};
+
+static void pack_part(void *ctx, int begin, int end, int thread)
+{
+	const struct matmul_loop *l = ctx;
+
+	(void)thread;
+	for (int i = begin; i < end; i++)
+		pack_row(l->product, i);
+}
+
+static void blocks_part(void *ctx, int begin, int end, int thread)
+{
+	const struct matmul_loop *l = ctx;
+
+	for (int b = begin; b < end; b++)
+		product_block(cpu_inner(), l->product, b, &l->scratch[thread]);
+}
+
 void k_matmul(const struct matmul_params *p)
 {
-	const struct cpu_inner *inner = cpu_inner();
 	struct product product = {
 		.w = &p->w,
 		.count = p->n_tokens,
@@ -285,27 +308,20 @@ void k_matmul(const struct matmul_params *p)
 		.y = p->y,
 		.y_stride = (size_t)p->y_stride,
 	};
-	const int blocks = blocks_of(&product);
+	const int blocks = row_blocks(p->w.n_out);
 	const int parallel = worth_sharing(&p->w, p->w.n_out, p->n_tokens);
 	const int threads = parallel ? cpu_threads() : 1;
-	struct block_scratch *scratch;
+	struct matmul_loop l = {.product = &product};
 
 	assert(p->w.n_expert <= 1 && (p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0));
 	if (few(&product)) {
 		cpu_parallel(p->w.n_out, parallel ? part_rows(&p->w, p->w.n_out) : p->w.n_out, few_part, &product);
 		return;
 	}
-	scratch = cpu_scratch((size_t)threads * sizeof(*scratch) + packed_floats(&product) * sizeof(float));
-	product.packed = (float *)(scratch + threads);
-#pragma omp parallel num_threads(threads) if (parallel)
-	{
-#pragma omp for schedule(static)
-		for (int i = 0; i < product.count; i++)
-			pack_row(&product, i);
-#pragma omp for schedule(dynamic)
-		for (int b = 0; b < blocks; b++)
-			product_block(inner, &product, b, &scratch[cpu_thread()]);
-	}
+	l.scratch = cpu_scratch((size_t)threads * sizeof(*l.scratch) + packed_floats(&product) * sizeof(float));
+	product.packed = (float *)(l.scratch + threads);
+	cpu_parallel(product.count, parallel ? PACK_ROWS : product.count, pack_part, &l);
+	cpu_parallel(blocks, parallel ? 1 : blocks, blocks_part, &l);
 }
 
 /*
@@ -328,22 +344,60 @@ static void group_pairs(const int *ids, int n_pairs, int n_expert, int *starts, 
 	starts[0] = 0;
 }
 
-/* The product of expert e, of which group_pairs found the pairs; packed: room for all pairs, or null. */
-static struct product expert_product(const struct matmul_experts_params *p, int e, const int *starts, const int *pairs,
-				     float *packed)
+/* Of many tokens; the pairs are sorted by expert. */
+struct experts_loop {
+	const struct matmul_experts_params *p;
+	const int *starts;             /* (n_expert + 1): an expert's first pair */
+	const int *pairs;              /* (n_pairs) */
+	const int *chosen;             /* the experts that have pairs */
+	float *packed;                 /* room for all pairs */
+	struct block_scratch *scratch; /* a thread's each */
+};
+
+/* The product of expert e. */
+static struct product expert_product(const struct experts_loop *l, int e)
 {
+	const struct matmul_experts_params *p = l->p;
+
 	return (struct product){
 		.w = &p->w,
 		.expert = (size_t)e,
-		.pairs = pairs + starts[e],
-		.count = starts[e + 1] - starts[e],
+		.pairs = l->pairs + l->starts[e],
+		.count = l->starts[e + 1] - l->starts[e],
 		.x = p->x,
 		.x_div = p->x_per_expert ? 1 : p->n_used,
 		.x_stride = (size_t)p->w.n_in,
 		.y = p->y,
 		.y_stride = (size_t)p->w.n_out,
-		.packed = packed + (size_t)starts[e] * packed_width((size_t)p->w.n_in),
+		.packed = l->packed + (size_t)l->starts[e] * packed_width((size_t)p->w.n_in),
 	};
+}
+
+static void pack_pairs(void *ctx, int begin, int end, int thread)
+{
+	const struct experts_loop *l = ctx;
+
+	(void)thread;
+	for (int i = begin; i < end; i++) {
+		const int e = l->p->ids[l->pairs[i]];
+		const struct product product = expert_product(l, e);
+
+		if (!few(&product))
+			pack_row(&product, i - l->starts[e]);
+	}
+}
+
+/* The blocks of all experts that have pairs, one's behind the other's. */
+static void expert_blocks(void *ctx, int begin, int end, int thread)
+{
+	const struct experts_loop *l = ctx;
+
+	for (int i = begin; i < end; i++) {
+		const int blocks = row_blocks(l->p->w.n_out);
+		const struct product product = expert_product(l, l->chosen[i / blocks]);
+
+		product_block(cpu_inner(), &product, i % blocks, &l->scratch[thread]);
+	}
 }
 
 /* The experts of few tokens: a loop over the rows of all pairs, one pair's behind the other's. */
@@ -366,7 +420,6 @@ static void pairs_part(void *ctx, int begin, int end, int thread)
 
 void k_matmul_experts(const struct matmul_experts_params *p)
 {
-	const struct cpu_inner *inner = cpu_inner();
 	const int n_pairs = p->n_tokens * p->n_used;
 	const int n_expert = p->w.n_expert;
 
@@ -382,33 +435,26 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 	const int threads = parallel ? cpu_threads() : 1;
 	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
 	const size_t floats = (size_t)n_pairs * packed_width((size_t)p->w.n_in);
-	char *memory = cpu_scratch(buffers + floats * sizeof(float) + (size_t)(n_expert + 1 + n_pairs) * sizeof(int));
-	struct block_scratch *scratch = (struct block_scratch *)memory;
-	float *packed = (float *)(memory + buffers);
-	int *starts = (int *)(packed + floats);
-	int *pairs = starts + n_expert + 1;
+	char *memory =
+		cpu_scratch(buffers + floats * sizeof(float) + (size_t)(2 * n_expert + 1 + n_pairs) * sizeof(int));
+	int *starts = (int *)(memory + buffers + floats * sizeof(float));
+	int *pairs = starts + n_expert + 1, *chosen = pairs + n_pairs;
+	const struct experts_loop l = {
+		.p = p,
+		.starts = starts,
+		.pairs = pairs,
+		.chosen = chosen,
+		.packed = (float *)(memory + buffers),
+		.scratch = (struct block_scratch *)memory,
+	};
+	int n_chosen = 0;
 
 	assert(p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0);
 	group_pairs(p->ids, n_pairs, n_expert, starts, pairs);
-#pragma omp parallel num_threads(threads) if (parallel)
-	{
-		/* No thread waits for the others between experts, only between the two passes. */
-		for (int e = 0; e < n_expert; e++) {
-			const struct product product = expert_product(p, e, starts, pairs, packed);
-			const int rows = few(&product) ? 0 : product.count;
-
-#pragma omp for schedule(static) nowait
-			for (int i = 0; i < rows; i++)
-				pack_row(&product, i);
-		}
-#pragma omp barrier
-		for (int e = 0; e < n_expert; e++) {
-			const struct product product = expert_product(p, e, starts, pairs, packed);
-			const int blocks = product.count ? blocks_of(&product) : 0;
-
-#pragma omp for schedule(dynamic) nowait
-			for (int b = 0; b < blocks; b++)
-				product_block(inner, &product, b, &scratch[cpu_thread()]);
-		}
-	}
+	for (int e = 0; e < n_expert; e++)
+		if (starts[e + 1] > starts[e])
+			chosen[n_chosen++] = e;
+	const int blocks = n_chosen * row_blocks(p->w.n_out);
+	cpu_parallel(n_pairs, parallel ? PACK_ROWS : n_pairs, pack_pairs, (void *)&l);
+	cpu_parallel(blocks, parallel ? 1 : blocks, expert_blocks, (void *)&l);
 }

@@ -46,23 +46,26 @@ static void route(const struct moe_route_params *p, int t)
 		weights[u] = weights[u] / sum * (p->expert_scale ? p->expert_scale[ids[u]] : 1.0f);
 }
 
-void k_moe_route(const struct moe_route_params *p)
+static void route_part(void *ctx, int begin, int end, int thread)
 {
-	const int parallel = p->n_tokens > 1 && (size_t)p->n_tokens * (size_t)p->n_expert > PARALLEL_ELEMENTS;
-
-	assert(p->n_used >= 1 && p->n_used <= p->n_expert);
-#pragma omp parallel for schedule(static) if (parallel)
-	for (int t = 0; t < p->n_tokens; t++)
-		route(p, t);
+	(void)thread;
+	for (int t = begin; t < end; t++)
+		route(ctx, t);
 }
 
-void k_moe_sum(const struct moe_sum_params *p)
+void k_moe_route(const struct moe_route_params *p)
 {
-	const int parallel =
-		p->n_tokens > 1 && (size_t)p->n_tokens * (size_t)p->n * (size_t)p->n_used > PARALLEL_ELEMENTS;
+	assert(p->n_used >= 1 && p->n_used <= p->n_expert);
+	cpu_parallel(p->n_tokens, cpu_grain(p->n_tokens, (size_t)p->n_expert, PARALLEL_ELEMENTS), route_part,
+		     (void *)p);
+}
 
-#pragma omp parallel for schedule(static) if (parallel)
-	for (int t = 0; t < p->n_tokens; t++) {
+static void sum_part(void *ctx, int begin, int end, int thread)
+{
+	const struct moe_sum_params *p = ctx;
+
+	(void)thread;
+	for (int t = begin; t < end; t++) {
 		const float *x = p->x + (size_t)t * (size_t)p->n_used * (size_t)p->n;
 		const float *weights = p->weights + (size_t)t * (size_t)p->n_used;
 		float *restrict y = p->y + (size_t)t * (size_t)p->n;
@@ -76,4 +79,11 @@ void k_moe_sum(const struct moe_sum_params *p)
 				y[i] += weights[u] * xu[i];
 		}
 	}
+}
+
+void k_moe_sum(const struct moe_sum_params *p)
+{
+	const size_t width = (size_t)p->n * (size_t)p->n_used;
+
+	cpu_parallel(p->n_tokens, cpu_grain(p->n_tokens, width, PARALLEL_ELEMENTS), sum_part, (void *)p);
 }

@@ -16,21 +16,23 @@ static void rotate(float *restrict lo, float *restrict hi, const float *restrict
 	}
 }
 
-void k_rope(const struct rope_params *p)
+struct rope_loop {
+	const struct rope_params *p;
+	float *scratch; /* (threads, each): a token's cosines, and its sines from the half on */
+	size_t each;
+};
+
+static void rope_part(void *ctx, int begin, int end, int thread)
 {
+	const struct rope_loop *l = ctx;
+	const struct rope_params *p = l->p;
 	const struct step step = cpu_step(&p->at);
 	const int half = p->head_dim / 2;
 	const size_t row = (size_t)p->n_heads * (size_t)p->head_dim;
-	const int parallel = p->n_tokens > 1 && (size_t)p->n_tokens * row > PARALLEL_ELEMENTS;
-	const int threads = parallel ? cpu_threads() : 1;
-	const size_t each = cpu_pad((size_t)half) * 2;
-	float *scratch = cpu_scratch(each * (size_t)threads * sizeof(float));
+	float *c = l->scratch + l->each * (size_t)thread;
+	float *s = c + l->each / 2;
 
-#pragma omp parallel for schedule(static) num_threads(threads) if (parallel)
-	for (int t = 0; t < p->n_tokens; t++) {
-		float *c = scratch + each * (size_t)cpu_thread();
-		float *s = c + each / 2;
-
+	for (int t = begin; t < end; t++) {
 		for (int j = 0; j < half; j++) {
 			const float angle = (float)(step.pos + t) * p->inv_freq[j];
 
@@ -43,4 +45,15 @@ void k_rope(const struct rope_params *p)
 			rotate(x, x + half, c, s, half);
 		}
 	}
+}
+
+void k_rope(const struct rope_params *p)
+{
+	const size_t row = (size_t)p->n_heads * (size_t)p->head_dim;
+	const int grain = cpu_grain(p->n_tokens, row, PARALLEL_ELEMENTS);
+	const int threads = p->n_tokens > grain ? cpu_threads() : 1;
+	struct rope_loop l = {.p = p, .each = cpu_pad((size_t)p->head_dim / 2) * 2};
+
+	l.scratch = cpu_scratch(l.each * (size_t)threads * sizeof(float));
+	cpu_parallel(p->n_tokens, grain, rope_part, &l);
 }

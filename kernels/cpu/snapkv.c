@@ -14,7 +14,8 @@
 
 enum {
 	TILE_KEYS = 64,
-	TILE_ROWS = 64, /* query rows of a product; its scores stay in the first-level cache */
+	TILE_ROWS = 64,       /* query rows of a product; its scores stay in the first-level cache */
+	COMPACT_ENTRIES = 64, /* that a thread moves at a time */
 };
 
 /* Shapes of a vote, and memory cut from one block of scratch. */
@@ -34,9 +35,9 @@ struct vote {
 };
 
 /* A thread's: a tile of keys, a tile of scores, a row of sums. */
-static float *thread_keys(const struct vote *v)
+static float *thread_keys(const struct vote *v, int thread)
 {
-	return v->own + v->own_floats * (size_t)cpu_thread();
+	return v->own + v->own_floats * (size_t)thread;
 }
 
 static void vote_init(struct vote *v, const struct kv *kv, const float *q, int n_heads, int window, int n_keys,
@@ -105,9 +106,9 @@ static int smaller(int a, int b)
 
 /* One split of one KV head: all its rows. */
 static void softmax_split(const struct cpu_inner *inner, const struct snapkv_softmax_params *p, const struct vote *v,
-			  int kv_head, int split)
+			  int kv_head, int split, int thread)
 {
-	float *keys = thread_keys(v), *scores = keys + TILE_KEYS * v->stride;
+	float *keys = thread_keys(v, thread), *scores = keys + TILE_KEYS * v->stride;
 	float *stats = p->stats + ((size_t)kv_head * (size_t)v->n_rows * (size_t)p->n_splits + (size_t)split) * 2;
 	const size_t step = (size_t)p->n_splits * 2; /* from one row's to the next's */
 	const int begin = split * p->split_len;
@@ -144,17 +145,27 @@ static void softmax_split(const struct cpu_inner *inner, const struct snapkv_sof
 	}
 }
 
+struct softmax_loop {
+	const struct snapkv_softmax_params *p;
+	struct vote v;
+};
+
+static void softmax_part(void *ctx, int begin, int end, int thread)
+{
+	const struct softmax_loop *l = ctx;
+	const int heads = l->p->kv.n_kv_heads;
+
+	for (int task = begin; task < end; task++)
+		softmax_split(cpu_inner(), l->p, &l->v, task % heads, task / heads, thread);
+}
+
 void k_snapkv_softmax(const struct snapkv_softmax_params *p)
 {
-	const struct cpu_inner *inner = cpu_inner();
 	const int tasks = p->kv.n_kv_heads * p->n_splits;
-	const int threads = tasks > 1 ? cpu_threads() : 1;
-	struct vote v;
+	struct softmax_loop l = {.p = p};
 
-	vote_init(&v, &p->kv, p->q, p->n_heads, p->window, p->n_keys, p->scale, threads);
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-	for (int task = 0; task < tasks; task++)
-		softmax_split(inner, p, &v, task % p->kv.n_kv_heads, task / p->kv.n_kv_heads);
+	vote_init(&l.v, &p->kv, p->q, p->n_heads, p->window, p->n_keys, p->scale, tasks > 1 ? cpu_threads() : 1);
+	cpu_parallel(tasks, 1, softmax_part, &l);
 }
 
 /* m and 1 / l of every row over all splits. */
@@ -177,9 +188,10 @@ static void combine(const struct vote *v, const float *stats, int n_splits)
 
 /* Candidates first .. first + n of one KV head. */
 static void vote_tile(const struct cpu_inner *inner, const struct snapkv_vote_params *p, const struct vote *v,
-		      int kv_head, int first, int n)
+		      int kv_head, int first, int n, int thread)
 {
-	float *keys = thread_keys(v), *scores = keys + TILE_KEYS * v->stride, *sums = scores + TILE_ROWS * TILE_KEYS;
+	float *keys = thread_keys(v, thread), *scores = keys + TILE_KEYS * v->stride,
+	      *sums = scores + TILE_ROWS * TILE_KEYS;
 	float *out = p->scores + (size_t)kv_head * (size_t)(p->n_keys - p->window) + (size_t)first;
 
 	load_keys(inner, v, kv_head, first, n, keys);
@@ -201,23 +213,33 @@ static void vote_tile(const struct cpu_inner *inner, const struct snapkv_vote_pa
 		out[j] = p->add ? out[j] + sums[j] : sums[j];
 }
 
+struct vote_loop {
+	const struct snapkv_vote_params *p;
+	struct vote v;
+};
+
+static void vote_part(void *ctx, int begin, int end, int thread)
+{
+	const struct vote_loop *l = ctx;
+	const int heads = l->p->kv.n_kv_heads, candidates = l->p->n_keys - l->p->window;
+
+	for (int task = begin; task < end; task++) {
+		const int first = task / heads * TILE_KEYS;
+
+		vote_tile(cpu_inner(), l->p, &l->v, task % heads, first, smaller(TILE_KEYS, candidates - first),
+			  thread);
+	}
+}
+
 void k_snapkv_vote(const struct snapkv_vote_params *p)
 {
-	const struct cpu_inner *inner = cpu_inner();
-	const int candidates = p->n_keys - p->window;
-	const int tiles = (candidates + TILE_KEYS - 1) / TILE_KEYS;
+	const int tiles = (p->n_keys - p->window + TILE_KEYS - 1) / TILE_KEYS;
 	const int tasks = p->kv.n_kv_heads * tiles;
-	const int threads = tasks > 1 ? cpu_threads() : 1;
-	struct vote v;
+	struct vote_loop l = {.p = p};
 
-	vote_init(&v, &p->kv, p->q, p->n_heads, p->window, p->n_keys, p->scale, threads);
-	combine(&v, p->stats, p->n_splits);
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-	for (int task = 0; task < tasks; task++) {
-		const int first = task / p->kv.n_kv_heads * TILE_KEYS;
-
-		vote_tile(inner, p, &v, task % p->kv.n_kv_heads, first, smaller(TILE_KEYS, candidates - first));
-	}
+	vote_init(&l.v, &p->kv, p->q, p->n_heads, p->window, p->n_keys, p->scale, tasks > 1 ? cpu_threads() : 1);
+	combine(&l.v, p->stats, p->n_splits);
+	cpu_parallel(tasks, 1, vote_part, &l);
 }
 
 /* Floats that are not negative are ordered as their bits are. */
@@ -280,30 +302,41 @@ static void select_head(const struct snapkv_select_params *p, int h)
 	assert(kept == p->kept + (size_t)(h + 1) * (size_t)p->budget);
 }
 
+static void select_part(void *ctx, int begin, int end, int thread)
+{
+	(void)thread;
+	for (int h = begin; h < end; h++)
+		select_head(ctx, h);
+}
+
 void k_snapkv_select(const struct snapkv_select_params *p)
 {
 	assert(p->window <= p->budget && p->budget < p->n_keys && p->pool % 2 == 1);
-#pragma omp parallel for schedule(static) if (p->n_kv_heads > 1)
-	for (int h = 0; h < p->n_kv_heads; h++)
-		select_head(p, h);
+	cpu_parallel(p->n_kv_heads, 1, select_part, (void *)p);
 }
 
-void k_snapkv_compact(const struct snapkv_compact_params *p)
+/* Entries of all heads, one head's behind the other's. */
+static void compact_part(void *ctx, int begin, int end, int thread)
 {
+	const struct snapkv_compact_params *p = ctx;
 	const struct kv *from = &p->from, *to = &p->to;
 	const size_t k_bytes = cpu_row_bytes(from->type, (size_t)from->head_dim, 0);
 	const size_t v_bytes = cpu_row_bytes(from->v_type, (size_t)from->head_dim, 0);
 
-	assert(from->ring == 0 && to->ring == 0 && from->type == to->type && from->v_type == to->v_type);
-	assert(p->n_kept <= to->capacity);
-#pragma omp parallel for schedule(static) collapse(2)
-	for (int h = 0; h < from->n_kv_heads; h++)
-		for (int s = 0; s < p->n_kept; s++) {
-			const size_t old = (size_t)h * (size_t)from->capacity +
-					   (size_t)p->kept[(size_t)h * (size_t)p->n_kept + (size_t)s];
-			const size_t new = (size_t)h *(size_t)to->capacity + (size_t)s;
+	(void)thread;
+	for (int i = begin; i < end; i++) {
+		const size_t h = (size_t)(i / p->n_kept), s = (size_t)(i % p->n_kept);
+		const size_t old = h * (size_t)from->capacity + (size_t)p->kept[i];
+		const size_t new = h *(size_t)to->capacity + s;
 
-			memcpy((char *)to->k + new *k_bytes, (const char *)from->k + old * k_bytes, k_bytes);
-			memcpy((char *)to->v + new *v_bytes, (const char *)from->v + old * v_bytes, v_bytes);
-		}
+		memcpy((char *)to->k + new *k_bytes, (const char *)from->k + old * k_bytes, k_bytes);
+		memcpy((char *)to->v + new *v_bytes, (const char *)from->v + old * v_bytes, v_bytes);
+	}
+}
+
+void k_snapkv_compact(const struct snapkv_compact_params *p)
+{
+	assert(p->from.ring == 0 && p->to.ring == 0);
+	assert(p->from.type == p->to.type && p->from.v_type == p->to.v_type && p->n_kept <= p->to.capacity);
+	cpu_parallel(p->from.n_kv_heads * p->n_kept, COMPACT_ENTRIES, compact_part, (void *)p);
 }

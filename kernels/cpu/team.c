@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <linux/futex.h>
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -193,7 +192,7 @@ struct cpu_team *cpu_team_open(int n_threads)
 	if (!t)
 		return NULL;
 	*t = (struct cpu_team){.n_seats = n_threads,
-			       .spin_ns = n_threads > omp_get_num_procs() ? CROWDED_SPIN_NS : SPIN_NS};
+			       .spin_ns = n_threads > sysconf(_SC_NPROCESSORS_ONLN) ? CROWDED_SPIN_NS : SPIN_NS};
 	t->seats = aligned_alloc(CACHE_LINE, (size_t)n_threads * sizeof(*t->seats));
 	if (!t->seats) {
 		free(t);
@@ -224,29 +223,26 @@ void cpu_team_close(struct cpu_team *t)
 	free(t);
 }
 
-void cpu_team_use(struct cpu_team *t)
+struct cpu_team *cpu_team_use(struct cpu_team *t)
 {
+	struct cpu_team *before = current;
+
 	current = t;
+	return before;
 }
 
 int cpu_threads(void)
 {
-	return current ? current->n_seats : omp_get_max_threads();
+	return current ? current->n_seats : 1;
 }
 
 void cpu_parallel(int n, int grain, cpu_body *body, void *ctx)
 {
 	assert(grain > 0);
-	if (n <= grain) {
-		if (n > 0)
-			body(ctx, 0, n, 0);
-		return;
-	}
-	if (current) {
+	if (current && n > grain) {
 		run(current, n, grain, body, ctx);
 		return;
 	}
-#pragma omp parallel for schedule(dynamic)
-	for (int i = 0; i < n; i += grain)
-		body(ctx, i, n - i < grain ? n : i + grain, omp_get_thread_num());
+	for (int begin = 0; begin < n; begin += grain)
+		body(ctx, begin, n - begin < grain ? n : begin + grain, 0);
 }

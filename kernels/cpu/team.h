@@ -6,8 +6,6 @@
  * pieces of one that is behind, and nobody waits for a thread that has not come yet: a loop ends when its pieces
  * are done. Threads that wait spin for a moment, then yield, then sleep: too many of them for the
  * processor cost time but do not stop it.
- *
- * Where the calling thread has no team, the pieces go to its OpenMP threads.
  */
 #ifndef GEMMARK_KERNELS_CPU_TEAM_H
 #define GEMMARK_KERNELS_CPU_TEAM_H
@@ -19,10 +17,13 @@ struct cpu_team *cpu_team_open(int n_threads);
 /* Null is fine. */
 void cpu_team_close(struct cpu_team *t);
 
-/* The team of the calling thread's kernels from now on; null: none. One thread may use a team at a time. */
-void cpu_team_use(struct cpu_team *t);
+/*
+ * The team of the calling thread's kernels from now on; null: none. Returns the one before. One thread may use a team
+ * at a time.
+ */
+struct cpu_team *cpu_team_use(struct cpu_team *t);
 
-/* Threads that the calling thread's loops have. */
+/* Threads that the calling thread's loops have: its team's, or it alone. */
 int cpu_threads(void);
 
 /* A part of a loop: [begin, end) on thread 0 .. cpu_threads() - 1. */

@@ -67,7 +67,8 @@ static void test_every_index_once(void **state)
 			check_loop(&c, i * 7919 % MOST + 1, i * 31 % 97 + 1);
 		cpu_team_use(NULL);
 		cpu_team_close(team);
-		check_loop(&c, 1234, 7); /* OpenMP's threads */
+		assert_int_equal(cpu_threads(), 1);
+		check_loop(&c, 1234, 7); /* alone */
 	}
 }
 

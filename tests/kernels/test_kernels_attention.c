@@ -65,7 +65,7 @@ static void test_kv_append(void **state)
 		const size_t rows = (size_t)cases[i / 3].tokens * (size_t)heads;
 		const size_t n = (size_t)heads * (size_t)capacity * (size_t)hd;
 		const struct step step = {.pos = cases[i / 3].pos, .evicted = cases[i / 3].evicted};
-		const int before = omp_get_max_threads();
+		struct cpu_team *team = team_begin(threads);
 		float *rows_of[2];
 		void *cache[2];
 		unsigned char *written = take((size_t)capacity, 1);
@@ -83,7 +83,6 @@ static void test_kv_append(void **state)
 			cache[c] = take(n, 4);
 			memset(cache[c], 0xff, n * 4);
 		}
-		omp_set_num_threads(threads);
 		k_kv_append(&(struct kv_append_params){.at = {.device = &step, .host = {.pos = 1}},
 						       .k = rows_of[0],
 						       .v = rows_of[1],
@@ -96,7 +95,7 @@ static void test_kv_append(void **state)
 							      .capacity = capacity,
 							      .ring = ring},
 						       .n_tokens = cases[i / 3].tokens});
-		omp_set_num_threads(before);
+		team_end(team);
 		for (int t = cases[i / 3].tokens - 1; t >= 0; t--) {
 			const int slot = ring ? (step.pos + t) % ring : step.pos + t - step.evicted;
 
@@ -332,12 +331,11 @@ static void test_decode(void **state)
 		check_everywhere(run_attention, &p, &o, threshold_of(c));
 		/* On its own the split leaves what the contract says, and NaN elsewhere does not matter. */
 		for (int threads = 1; threads <= 3; threads++) {
-			const int before = omp_get_max_threads();
+			struct cpu_team *team = team_begin(threads);
 
-			omp_set_num_threads(threads);
 			output_reset(&partial);
 			k_attention_split(&p.split);
-			omp_set_num_threads(before);
+			team_end(team);
 			if (threads == 1)
 				memcpy(partial.first, partial.memory, (partial.n + 2 * GUARD) * 4);
 			assert_memory_equal(partial.first, partial.memory, (partial.n + 2 * GUARD) * 4);

@@ -116,7 +116,6 @@ static void test_vote(void **state)
 		const int rows = c->window * (c->n_heads / c->n_kv_heads), candidates = c->n_keys - c->window;
 		const int n_splits = (c->n_keys + c->split_len - 1) / c->split_len;
 		const size_t n_stats = (size_t)c->n_kv_heads * (size_t)rows * (size_t)n_splits * 2;
-		const int before = omp_get_max_threads();
 		double *keys, *scores = take((size_t)c->n_keys, sizeof(double));
 		void *cache = keys_make(c, &keys);
 		float *q = random_floats((size_t)c->window * (size_t)c->n_heads * (size_t)c->hd, 2.0f);
@@ -139,16 +138,17 @@ static void test_vote(void **state)
 							      .scale = c->scale};
 
 		for (int threads = 1; threads <= 3; threads++) {
-			omp_set_num_threads(threads);
+			struct cpu_team *team = team_begin(threads);
+
 			memset(stats, 0xff, n_stats * 4);
 			k_snapkv_softmax(&softmax);
+			team_end(team);
 			if (threads == 1) {
 				check_stats(c, q, keys, stats, n_splits);
 				memcpy(first, stats, n_stats * 4);
 			}
 			assert_memory_equal(first, stats, n_stats * 4);
 		}
-		omp_set_num_threads(before);
 		for (int add = 0; add <= 1; add++) {
 			const size_t n = (size_t)c->n_kv_heads * (size_t)candidates;
 			struct output o = add ? output_of(had, n) : output_make(n);
@@ -233,7 +233,6 @@ static void test_select(void **state)
 		float *scores = take(all, 4), *pooled = take(all, 4);
 		int *kept = take((size_t)(heads * budget), sizeof(*kept)),
 		    *want = take((size_t)(heads * budget), sizeof(*want));
-		const int before = omp_get_max_threads();
 
 		for (size_t k = 0; k < all; k++)
 			scores[k] = cases[i].levels   ? (float)random_below(cases[i].levels) * 0.1f
@@ -243,7 +242,8 @@ static void test_select(void **state)
 			naive_select(scores + (size_t)h * (size_t)n, n, cases[i].window, budget, cases[i].pool,
 				     want + (size_t)(h * budget));
 		for (int threads = 1; threads <= 3; threads++) {
-			omp_set_num_threads(threads);
+			struct cpu_team *team = team_begin(threads);
+
 			memset(kept, 0xff, (size_t)(heads * budget) * sizeof(*kept));
 			k_snapkv_select(&(struct snapkv_select_params){.scores = scores,
 								       .pooled = pooled,
@@ -253,9 +253,9 @@ static void test_select(void **state)
 								       .window = cases[i].window,
 								       .budget = budget,
 								       .pool = cases[i].pool});
+			team_end(team);
 			assert_memory_equal(kept, want, (size_t)(heads * budget) * sizeof(*want));
 		}
-		omp_set_num_threads(before);
 		free(scores);
 		free(pooled);
 		free(kept);

@@ -9,7 +9,6 @@
 #define GEMMARK_TESTS_SUPPORT_KERNELS_REFERENCE_H
 
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -21,6 +20,7 @@
 #include <cmocka.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/team.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -244,22 +244,37 @@ static inline void output_check(const struct output *o, double threshold)
 	}
 }
 
+/* The calling thread's kernels have so many threads until team_end. */
+static inline struct cpu_team *team_begin(int threads)
+{
+	struct cpu_team *team = cpu_team_open(threads);
+
+	assert_non_null(team);
+	cpu_team_use(team);
+	return team;
+}
+
+static inline void team_end(struct cpu_team *team)
+{
+	cpu_team_use(NULL);
+	cpu_team_close(team);
+}
+
 /* Runs the kernel on 1, 2 and 3 threads: right each time, and the same bits. */
 static inline void check_everywhere(void (*kernel)(const void *params), const void *params, struct output *o,
 				    double threshold)
 {
-	const int before = omp_get_max_threads();
-
 	for (int threads = 1; threads <= 3; threads++) {
-		omp_set_num_threads(threads);
+		struct cpu_team *team = team_begin(threads);
+
 		output_reset(o);
 		kernel(params);
 		output_check(o, threshold);
 		if (threads == 1)
 			memcpy(o->first, o->memory, (o->n + 2 * GUARD) * sizeof(float));
 		assert_memory_equal(o->first, o->memory, (o->n + 2 * GUARD) * sizeof(float));
+		team_end(team);
 	}
-	omp_set_num_threads(before);
 }
 
 /* run_NAME: k_NAME for check_everywhere */

@@ -1,9 +1,7 @@
 /*
  * Nothing allocates or frees memory between a run's first and last measured token: not the
  * measurement core, not the engine in any mode, not the looking thread. The allocator's
- * functions are this file's, and count while a measured phase runs. Left out are libgomp's own
- * calls: it makes a team of one for every parallel region that runs on one thread, inside the
- * host's kernels.
+ * functions are this file's, and count while a measured phase runs.
  */
 #include <stdio.h>
 
@@ -18,7 +16,6 @@ int main(void)
 #else
 
 #include <errno.h>
-#include <link.h>
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,41 +43,6 @@ extern void *__libc_realloc(void *p, size_t n);
 extern void *__libc_memalign(size_t alignment, size_t n);
 extern void __libc_free(void *p);
 
-static struct {
-	uintptr_t from, to;
-} openmp; /* where libgomp's code is */
-
-static int find_openmp(struct dl_phdr_info *info, size_t size, void *ctx)
-{
-	(void)size, (void)ctx;
-	for (int i = 0; strstr(info->dlpi_name, "libgomp") && i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *h = &info->dlpi_phdr[i];
-		if (h->p_type == PT_LOAD && h->p_flags & PF_X) {
-			openmp.from = info->dlpi_addr + h->p_vaddr;
-			openmp.to = openmp.from + h->p_memsz;
-		}
-	}
-	return 0;
-}
-
-static int is_openmp(const void *caller)
-{
-	return (uintptr_t)caller >= openmp.from && (uintptr_t)caller < openmp.to;
-}
-
-/* What libgomp holds: it frees as its last act, and so seems to be its caller then. */
-static void *held[256];
-
-static int swap_held(void *from, void *to)
-{
-	for (size_t i = 0; i < sizeof held / sizeof *held; i++) {
-		void *expected = from;
-		if (__atomic_compare_exchange_n(&held[i], &expected, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			return 1;
-	}
-	return 0;
-}
-
 static void note(void)
 {
 	__atomic_add_fetch(&calls_at_all, 1, __ATOMIC_RELAXED);
@@ -88,49 +50,46 @@ static void note(void)
 		__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
 }
 
-static void *taken(void *p, const void *caller)
+static void *taken(void *p)
 {
-	if (!p || !is_openmp(caller) || !swap_held(NULL, p))
-		note();
+	note();
 	return p;
 }
 
 void *malloc(size_t n)
 {
-	return taken(__libc_malloc(n), __builtin_return_address(0));
+	return taken(__libc_malloc(n));
 }
 
 void *calloc(size_t n, size_t size)
 {
-	return taken(__libc_calloc(n, size), __builtin_return_address(0));
+	return taken(__libc_calloc(n, size));
 }
 
 void *realloc(void *p, size_t n)
 {
-	if (p)
-		swap_held(p, NULL);
-	return taken(__libc_realloc(p, n), __builtin_return_address(0));
+	return taken(__libc_realloc(p, n));
 }
 
 void *aligned_alloc(size_t alignment, size_t n)
 {
-	return taken(__libc_memalign(alignment, n), __builtin_return_address(0));
+	return taken(__libc_memalign(alignment, n));
 }
 
 void *memalign(size_t alignment, size_t n)
 {
-	return taken(__libc_memalign(alignment, n), __builtin_return_address(0));
+	return taken(__libc_memalign(alignment, n));
 }
 
 int posix_memalign(void **out, size_t alignment, size_t n)
 {
-	*out = taken(__libc_memalign(alignment, n), __builtin_return_address(0));
+	*out = taken(__libc_memalign(alignment, n));
 	return *out ? 0 : ENOMEM;
 }
 
 void free(void *p)
 {
-	if (p && !swap_held(p, NULL))
+	if (p)
 		note();
 	__libc_free(p);
 }
@@ -292,7 +251,6 @@ int main(void)
 		cmocka_unit_test_prestate(test_engine, (void *)"golden/gemma4-26b-a4b-tiny.q8_0.gguf"),
 		cmocka_unit_test(test_caught),
 	};
-	dl_iterate_phdr(find_openmp, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
