@@ -44,10 +44,10 @@ const int token_n_columns = sizeof token_columns / sizeof *token_columns;
 
 const char *token_event_name(enum token_event e)
 {
-	return events[e];
+	return e <= TOKEN_EVENT_FALLBACK ? events[e] : "";
 }
 
 const char *token_phase_name(enum token_phase p)
 {
-	return phases[p];
+	return p <= TOKEN_PHASE_MEASURE ? phases[p] : "";
 }

@@ -50,9 +50,9 @@ struct token_row {
 extern const struct column token_columns[];
 extern const int token_n_columns;
 
-/* "direct", "capture", "update", "replay", "fallback" */
+/* "direct", "capture", "update", "replay", "fallback"; "" where unknown */
 const char *token_event_name(enum token_event e);
-/* "warmup", "measure" */
+/* "warmup", "measure"; "" where unknown */
 const char *token_phase_name(enum token_phase p);
 
 #endif

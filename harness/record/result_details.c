@@ -1,0 +1,178 @@
+/* The tokens of a result set's runs, and the looks at the machine. */
+#include "harness/record/result_set.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static long find_run(const void *ctx, const char *run_id)
+{
+	return result_set_find(ctx, run_id);
+}
+
+int result_set_open_tokens(struct result_set *s, struct error *err)
+{
+	static const char *const required[] = {"run_id", "phase", "token_index", "itl_us", "graph_event", NULL};
+	const struct detail_runs runs = {s, find_run};
+	if (s->tokens.fd >= 0)
+		return 0;
+	return detail_file_open(&s->tokens, &s->directory, "tokens.csv", token_columns, token_n_columns, required,
+				RESULT_SET_MAX_DETAIL_BYTES, &runs, err);
+}
+
+int result_set_open_telemetry(struct result_set *s, struct error *err)
+{
+	static const char *const required[] = {"run_id", "phase", "time_us", NULL};
+	const struct detail_runs runs = {s, find_run};
+	if (s->telemetry.fd >= 0)
+		return 0;
+	return detail_file_open(&s->telemetry, &s->directory, "telemetry.csv", telemetry_columns, telemetry_n_columns,
+				required, RESULT_SET_MAX_DETAIL_BYTES, &runs, err);
+}
+
+static int compare_tokens(const void *a, const void *b)
+{
+	const struct token_record *x = a, *y = b;
+	if (x->phase != y->phase)
+		return x->phase < y->phase ? -1 : 1;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static int bad_run(const struct result_set *s, size_t row, const char *file, const char *what, struct error *err)
+{
+	return error_set(err, ERROR_INPUT,
+			 "%s/%s: run %.80s: %s; restore the file, or take the run's line out of runs.csv",
+			 s->directory.path, file, s->rows[row].run_id, what);
+}
+
+/* What every token must have: a phase, an index and an event. */
+static int check_token(const struct result_set *s, size_t row, const struct token_record *t, struct error *err)
+{
+	char what[64];
+	const char *missing = !*token_phase_name(t->phase)   ? "phase"
+			      : t->index < 0                 ? "token_index"
+			      : !*token_event_name(t->event) ? "graph_event"
+							     : NULL;
+	if (!missing)
+		return 0;
+	snprintf(what, sizeof what, "a token without %s", missing);
+	return bad_run(s, row, "tokens.csv", what, err);
+}
+
+int result_set_tokens(struct result_set *s, size_t row, struct token_record **out, size_t *n, struct error *err)
+{
+	struct token_row *read;
+	struct token_record *tokens = NULL;
+	char what[96];
+	*out = NULL;
+	*n = 0;
+	int rc = result_set_open_tokens(s, err);
+	if (!rc)
+		rc = detail_file_read(&s->tokens, row, sizeof *read, (void **)&read, n, err);
+	if (rc || !*n) {
+		*n = 0;
+		return rc;
+	}
+	tokens = calloc(*n, sizeof *tokens);
+	if (!tokens)
+		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory for %zu tokens", s->directory.path, *n);
+	for (size_t i = 0; i < *n && !rc; i++) {
+		tokens[i] = read[i].token;
+		rc = check_token(s, row, &tokens[i], err);
+	}
+	free(read);
+	if (!rc)
+		qsort(tokens, *n, sizeof *tokens, compare_tokens);
+	for (size_t i = 1; i < *n && !rc; i++) {
+		if (compare_tokens(&tokens[i - 1], &tokens[i]))
+			continue;
+		snprintf(what, sizeof what, "token %d of its %s is there twice", tokens[i].index,
+			 token_phase_name(tokens[i].phase));
+		rc = bad_run(s, row, "tokens.csv", what, err);
+	}
+	if (rc) {
+		free(tokens);
+		*n = 0;
+		return rc;
+	}
+	*out = tokens;
+	return 0;
+}
+
+int result_set_itl(struct result_set *s, size_t row, double **out, size_t *n, struct error *err)
+{
+	struct token_record *tokens;
+	size_t n_tokens, first = 0;
+	*out = NULL;
+	*n = 0;
+	int rc = result_set_tokens(s, row, &tokens, &n_tokens, err);
+	if (rc)
+		return rc;
+	while (first < n_tokens && tokens[first].phase != TOKEN_PHASE_MEASURE)
+		first++;
+	if (first < n_tokens && !(*out = calloc(n_tokens - first, sizeof **out)))
+		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory for %zu tokens", s->directory.path, n_tokens);
+	for (size_t i = first; i < n_tokens && !rc; i++)
+		(*out)[(*n)++] = tokens[i].itl_us;
+	free(tokens);
+	return rc;
+}
+
+int result_set_check_tokens(struct result_set *s, size_t row, struct error *err)
+{
+	const struct run_row *r = &s->rows[row];
+	struct token_record *tokens;
+	size_t n, n_phase[2] = {0, 0};
+	char what[128];
+	int rc = result_set_tokens(s, row, &tokens, &n, err);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n && !rc; i++) {
+		const struct token_record *t = &tokens[i];
+		if ((size_t)t->index != n_phase[t->phase]++) {
+			snprintf(what, sizeof what, "token %zu of its %s is missing", n_phase[t->phase] - 1,
+				 token_phase_name(t->phase));
+			rc = bad_run(s, row, "tokens.csv", what, err);
+		}
+	}
+	free(tokens);
+	if (rc)
+		return rc;
+	int64_t warmup = r->warmup_tokens == ROW_UNKNOWN ? 0 : r->warmup_tokens;
+	int64_t measured = r->n_gen == ROW_UNKNOWN ? 0 : r->n_gen;
+	if ((int64_t)n_phase[TOKEN_PHASE_WARMUP] == warmup &&
+	    ((int64_t)n_phase[TOKEN_PHASE_MEASURE] == measured ||
+	     (r->status != RUN_STATUS_OK && (int64_t)n_phase[TOKEN_PHASE_MEASURE] < measured)))
+		return 0;
+	snprintf(what, sizeof what, "%zu + %zu tokens where its row says %lld + %lld", n_phase[TOKEN_PHASE_WARMUP],
+		 n_phase[TOKEN_PHASE_MEASURE], (long long)warmup, (long long)measured);
+	return bad_run(s, row, "tokens.csv", what, err);
+}
+
+int result_set_telemetry(struct result_set *s, size_t row, struct telemetry_sample **out, size_t *n, struct error *err)
+{
+	struct telemetry_row *read;
+	struct stat there;
+	*out = NULL;
+	*n = 0;
+	if (s->telemetry.fd < 0 && fstatat(s->directory.fd, "telemetry.csv", &there, AT_SYMLINK_NOFOLLOW) &&
+	    errno == ENOENT)
+		return 0;
+	int rc = result_set_open_telemetry(s, err);
+	if (!rc)
+		rc = detail_file_read(&s->telemetry, row, sizeof *read, (void **)&read, n, err);
+	if (rc || !*n) {
+		*n = 0;
+		return rc;
+	}
+	*out = calloc(*n, sizeof **out);
+	if (!*out)
+		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory for %zu looks", s->directory.path, *n);
+	for (size_t i = 0; i < *n && !rc; i++)
+		(*out)[i] = read[i].sample;
+	free(read);
+	*n = rc ? 0 : *n;
+	return rc;
+}
