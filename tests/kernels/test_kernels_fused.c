@@ -1,6 +1,6 @@
 /*
  * The fused kernels against the composition that defines them in kernels/params.h, bit for bit, in
- * every output. The primitives have references of their own in test_kernels.c; qkv_prepare and
+ * every output. The primitives have references of their own in test_kernels_{products,vectors}.c; qkv_prepare and
  * attention are with their primitives in test_kernels_attention.c.
  */
 #include <stdio.h>

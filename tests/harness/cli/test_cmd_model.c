@@ -15,26 +15,7 @@
 
 #include "harness/cli/options.h"
 #include "harness/cli/progress.h"
-
-struct temp {
-	char dir[64];
-	char path[96];
-};
-
-static struct temp temp_make(void)
-{
-	struct temp t = {.dir = "/tmp/test_synth_XXXXXX"};
-	assert_non_null(mkdtemp(t.dir));
-	snprintf(t.path, sizeof t.path, "%s/m.gguf", t.dir);
-	return t;
-}
-
-/* Fails if anything but t->path is left in the directory. */
-static void temp_remove(const struct temp *t)
-{
-	unlink(t->path);
-	assert_int_equal(rmdir(t->dir), 0);
-}
+#include "tests/support/temp_file.h"
 
 enum { MAX_ARGS = 16 };
 
@@ -69,7 +50,7 @@ static int run_command(const char *words, char *output, size_t size)
 static void test_command(void **state)
 {
 	(void)state;
-	struct temp t = temp_make();
+	struct temp_file t = temp_file_make();
 	char words[256];
 	static char out[65536];
 	snprintf(words, sizeof words, "model make --arch gemma4-e2b-tiny --type Q8_0 -o %s", t.path);
@@ -128,7 +109,7 @@ static void test_command(void **state)
 		if (rc != 2 || !strstr(out, bad[i].says) || !newline || newline[1])
 			fail_msg("%s: %d, %s", bad[i].words, rc, out);
 	}
-	temp_remove(&t);
+	temp_file_remove(&t);
 }
 
 static void test_progress_line(void **state)
