@@ -10,97 +10,42 @@
 #include <cmocka.h>
 
 #include "harness/measure/past.h"
-#include "harness/measure/runner.h"
 #include "harness/measure/workload_sim.h"
-#include "tests/support/fake_workload.h"
+#include "tests/support/fake_sweep.h"
 
-enum { MAX_ROWS = 64, MAX_TOKENS = 64, TOKENS = 20 };
+enum { TOKENS = 20 };
 
-struct kept {
-	struct run_row row;
-	char status[16], reason[600], hash[24];
-	struct token_record tokens[MAX_TOKENS];
-	int n;
-};
-
-struct fixture {
-	struct fake fake;
-	struct matrix matrix;
-	struct runner_options options;
-	struct runner_summary summary;
-	struct kept rows[MAX_ROWS];
-	int n_rows;
-	struct cell *cells;
-	int n;
-};
-
-static struct fixture x;
-
-static int keep(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
-{
-	(void)ctx;
-	(void)err;
-	assert_true(x.n_rows < MAX_ROWS && n <= MAX_TOKENS);
-	struct kept *k = &x.rows[x.n_rows++];
-	k->row = *row;
-	k->row.launch_hash = NULL; /* lives for this call only */
-	snprintf(k->status, sizeof k->status, "%s", run_status_name(row->status));
-	snprintf(k->reason, sizeof k->reason, "%s", row->reason);
-	snprintf(k->hash, sizeof k->hash, "%s", row->logits_hash ? row->logits_hash : "");
-	memcpy(k->tokens, tokens, (size_t)n * sizeof *tokens);
-	k->n = n;
-	return 0;
-}
+static struct fake_sweep x;
 
 static int set_up(void **state)
 {
 	(void)state;
-	memset(&x, 0, sizeof x);
-	fake_init(&x.fake);
-	runner_options_default(&x.options);
-	x.options.clock = fake_clock;
-	x.options.clock_ctx = &x.fake;
-	x.options.repetitions = 2;
+	fake_sweep_init(&x, 2);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	free(x.cells);
-	matrix_free(&x.matrix);
+	fake_sweep_free(&x);
 	return 0;
 }
 
 static void make_cells(const char *modes, const char *syncs, int n_prompt)
 {
-	struct matrix *m = &x.matrix;
-	assert_int_equal(matrix_add(m, AXIS_MODEL, "m.gguf", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_MODE, modes, NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_FUSION, "full", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_SYNC, syncs, NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_TYPE_K, "f16", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_TYPE_V, "f16", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_GEN, "20", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_PROMPT, n_prompt ? "16" : "0", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_DEPTH, "100", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_GPU_LAYERS, "-1", NULL), 0);
-	assert_int_equal(matrix_add(m, AXIS_THREADS, "0", NULL), 0);
-	assert_int_equal(matrix_cells(m, NULL, &x.cells, &x.n, NULL), 0);
+	fake_sweep_cells(&x, &(struct fake_axes){modes, "full", syncs, "100", TOKENS, n_prompt});
 }
 
-static void sweep(const char *modes, const char *syncs, int n_prompt)
+static void sweep(const char *modes, const char *syncs)
 {
-	make_cells(modes, syncs, n_prompt);
-	struct runner_sink sink = {.run = keep};
-	struct error err = {""};
-	assert_int_equal(runner_run(x.cells, x.n, &x.fake.source, &x.options, &sink, &x.summary, &err), 0);
+	make_cells(modes, syncs, 0);
+	fake_sweep_run(&x, &x.fake.source);
 }
 
 static void test_cells(void **state)
 {
 	(void)state;
-	make_cells("direct,graph-device", "token,none", 1);
+	make_cells("direct,graph-device", "token,none", 16);
 	/* A prompt is not decoded: one cell of it, whatever the axis says. */
 	assert_int_equal(x.n, 1 + 2 * 2);
 	assert_int_equal(x.cells[0].n_prompt, 16);
@@ -120,10 +65,10 @@ static void test_cells(void **state)
 static void test_times(void **state)
 {
 	(void)state;
-	sweep("direct,graph-device", "token,none", 0);
+	sweep("direct,graph-device", "token,none");
 	assert_int_equal(x.summary.ok, 8);
-	for (int r = 0; r < x.n_rows; r++) {
-		const struct kept *k = &x.rows[r];
+	for (int r = 0; r < x.n_runs; r++) {
+		const struct kept_run *k = &x.runs[r];
 		int queued = !strcmp(k->row.sync, "none"), warmup = (int)k->row.warmup_tokens;
 		double cost = !strcmp(k->row.mode, "direct") ? 1000 : 600;
 		assert_int_equal(k->n, warmup + TOKENS);
@@ -140,7 +85,7 @@ static void test_times(void **state)
 		}
 		/* The first one's includes its submission. */
 		assert_true(fabs(k->tokens[warmup].itl_us - cost) < 1e-9);
-		assert_string_equal(k->hash, x.rows[0].hash);
+		assert_string_equal(k->hash, x.runs[0].hash);
 	}
 }
 
@@ -149,7 +94,7 @@ static void test_work(void **state)
 {
 	(void)state;
 	x.options.repetitions = 1;
-	sweep("direct", "none", 0);
+	sweep("direct", "none");
 	/* Reference: 4 and 20 one by one. The run: 8 and 20, and 20 for the check. */
 	assert_int_equal(x.fake.decoded, 24 + 48);
 	assert_int_equal(x.fake.queued, 48);
@@ -162,11 +107,11 @@ static void test_wrong_token(void **state)
 	(void)state;
 	x.fake.wrong_mode = "graph-device";
 	x.fake.wrong_pos = 113;
-	sweep("direct,graph-device", "none", 0);
+	sweep("direct,graph-device", "none");
 	assert_int_equal(x.summary.wrong, 1);
-	for (int r = 0; r < x.n_rows; r++)
-		if (!strcmp(x.rows[r].status, "wrong"))
-			assert_non_null(strstr(x.rows[r].reason, "token 13 of 20"));
+	for (int r = 0; r < x.n_runs; r++)
+		if (!strcmp(x.runs[r].status, "wrong"))
+			assert_non_null(strstr(x.runs[r].reason, "token 13 of 20"));
 }
 
 /* Only the timed pass goes wrong, as a race of the full queue would: its last token tells. */
@@ -174,22 +119,22 @@ static void test_wrong_when_timed(void **state)
 {
 	(void)state;
 	x.fake.late_mode = "graph-device";
-	sweep("direct,graph-device", "none", 0);
+	sweep("direct,graph-device", "none");
 	assert_int_equal(x.summary.wrong, 1);
-	for (int r = 0; r < x.n_rows; r++)
-		assert_int_equal(!strcmp(x.rows[r].status, "wrong"), !strcmp(x.rows[r].row.mode, "graph-device"));
+	for (int r = 0; r < x.n_runs; r++)
+		assert_int_equal(!strcmp(x.runs[r].status, "wrong"), !strcmp(x.runs[r].row.mode, "graph-device"));
 }
 
 static void test_unsupported(void **state)
 {
 	(void)state;
 	x.fake.no_queue = 1;
-	sweep("direct", "token,none", 0);
+	sweep("direct", "token,none");
 	assert_int_equal(x.summary.skipped, 1);
 	assert_int_equal(x.summary.ok, 2);
-	for (int r = 0; r < x.n_rows; r++)
-		if (!strcmp(x.rows[r].status, "skipped"))
-			assert_non_null(strstr(x.rows[r].reason, "two devices"));
+	for (int r = 0; r < x.n_runs; r++)
+		if (!strcmp(x.runs[r].status, "skipped"))
+			assert_non_null(strstr(x.runs[r].reason, "two devices"));
 }
 
 /* A failure in the middle leaves no times that nobody read. */
@@ -198,12 +143,12 @@ static void test_lost(void **state)
 	(void)state;
 	x.fake.lose_after = 24 + 8 + 10;
 	x.options.repetitions = 1;
-	sweep("direct", "none", 0);
-	assert_string_equal(x.rows[0].status, "failed");
-	assert_int_equal(x.rows[0].n, 8 + 10);
+	sweep("direct", "none");
+	assert_string_equal(x.runs[0].status, "failed");
+	assert_int_equal(x.runs[0].n, 8 + 10);
 	for (int t = 8; t < 18; t++)
-		assert_true(isnan(x.rows[0].tokens[t].itl_us) && x.rows[0].tokens[t].submit_us == 20);
-	assert_true(isnan(x.rows[0].row.itl_median_us) && isnan(x.rows[0].row.tokens_per_s));
+		assert_true(isnan(x.runs[0].tokens[t].itl_us) && x.runs[0].tokens[t].submit_us == 20);
+	assert_true(isnan(x.runs[0].row.itl_median_us) && isnan(x.runs[0].row.tokens_per_s));
 }
 
 static volatile sig_atomic_t stop;
@@ -214,11 +159,11 @@ static void test_interrupted(void **state)
 	stop = 0;
 	x.options.stop = x.fake.stop = &stop;
 	x.fake.stop_after = 24 + 8 + 7;
-	sweep("direct", "none", 0);
-	assert_int_equal(x.n_rows, 1);
-	assert_string_equal(x.rows[0].status, "interrupted");
-	assert_int_equal(x.rows[0].n, 8 + 7);
-	assert_true(x.rows[0].tokens[14].itl_us == 980);
+	sweep("direct", "none");
+	assert_int_equal(x.n_runs, 1);
+	assert_string_equal(x.runs[0].status, "interrupted");
+	assert_int_equal(x.runs[0].n, 8 + 7);
+	assert_true(x.runs[0].tokens[14].itl_us == 980);
 }
 
 /* Resuming tells the two apart. */
@@ -227,10 +172,10 @@ static void test_past(void **state)
 	(void)state;
 	struct past past;
 	struct error err = {""};
-	sweep("direct", "token,none", 0);
+	sweep("direct", "token,none");
 	assert_int_equal(past_init(&past, x.cells, x.n, 2, NULL), 0);
-	for (int r = 0; r < x.n_rows; r++) {
-		struct run_row row = x.rows[r].row;
+	for (int r = 0; r < x.n_runs; r++) {
+		struct run_row row = x.runs[r].row;
 		row.status = RUN_STATUS_OK;
 		row.run_id = "id";
 		row.model_path_name = "m.gguf";
@@ -250,13 +195,12 @@ static void test_simulated(void **state)
 	x.options.clock = sim_clock;
 	x.options.clock_ctx = sim;
 	make_cells("direct,graph-device", "token,none", 0);
-	struct runner_sink sink = {.run = keep};
-	assert_int_equal(runner_run(x.cells, x.n, sim_source(sim), &x.options, &sink, &x.summary, NULL), 0);
+	fake_sweep_run(&x, sim_source(sim));
 	assert_int_equal(x.summary.ok, 8);
-	for (int r = 0; r < x.n_rows; r++) {
-		double cost = strcmp(x.rows[r].row.mode, "direct") ? 600 : 1000;
-		double want = strcmp(x.rows[r].row.sync, "none") ? cost : cost - 100;
-		assert_true(fabs(x.rows[r].row.itl_median_us - want) < 1e-6);
+	for (int r = 0; r < x.n_runs; r++) {
+		double cost = strcmp(x.runs[r].row.mode, "direct") ? 600 : 1000;
+		double want = strcmp(x.runs[r].row.sync, "none") ? cost : cost - 100;
+		assert_true(fabs(x.runs[r].row.itl_median_us - want) < 1e-6);
 	}
 	sim_close(sim);
 }
