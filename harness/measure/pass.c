@@ -273,3 +273,21 @@ void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected
 	if (cell_is_queued(c) && p->first_diff < 0 && p->last != last)
 		p->first_diff = n - 1;
 }
+
+int pass_evict(struct pass_setup *s, const struct cell *c, int n, struct eviction *out, struct error *err)
+{
+	struct workload *w = s->w;
+	int rc = 0;
+	token_fill(&s->stream, c->n_depth, n, s->tokens);
+	for (int i = 0; i < n && !rc && !runner_stopped(s->o); i++) {
+		struct token_record t = {0};
+		rc = w->ops->decode(w, s->tokens[i], &t, err);
+		if (!rc)
+			rc = w->ops->remember(w, i, n, err);
+	}
+	if (!rc && n)
+		rc = w->ops->rewind(w, c->n_depth, err);
+	if (!rc)
+		rc = w->ops->evict(w, out, err);
+	return rc ? error_prefix(err, rc, "SnapKV %s", c->snapkv) : 0;
+}

@@ -53,6 +53,12 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last,
 		  const uint64_t *hashes);
 
+/*
+ * What a group of cells with SnapKV begins with: the workload stands at the depth of c, and its position is marked.
+ * Decodes n tokens (0: none) with the full cache, which the workload remembers, comes back, and evicts. *out says what.
+ */
+int pass_evict(struct pass_setup *s, const struct cell *c, int n, struct eviction *out, struct error *err);
+
 /* The clock of the options, in nanoseconds; whether they say stop. */
 int64_t runner_now_ns(const struct runner_options *o);
 int runner_stopped(const struct runner_options *o);

@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#include "harness/measure/pass.h"
-
 /* log of the sum of exp(x). *top: index of the greatest, the first of them. */
 static double log_sum_exp(const float *x, int n, int *top)
 {
@@ -35,22 +33,4 @@ void quality_add(struct quality *q, const struct agreement *a)
 	q->divergence_sum += a->divergence;
 	q->divergence_max = a->divergence > q->divergence_max ? a->divergence : q->divergence_max;
 	q->same_top += a->same_top;
-}
-
-int quality_evict(struct pass_setup *s, const struct cell *c, int n, struct eviction *out, struct error *err)
-{
-	struct workload *w = s->w;
-	int rc = 0;
-	token_fill(&s->stream, c->n_depth, n, s->tokens);
-	for (int i = 0; i < n && !rc && !runner_stopped(s->o); i++) {
-		struct token_record t = {0};
-		rc = w->ops->decode(w, s->tokens[i], &t, err);
-		if (!rc)
-			rc = w->ops->remember(w, i, n, err);
-	}
-	if (!rc && n)
-		rc = w->ops->rewind(w, c->n_depth, err);
-	if (!rc)
-		rc = w->ops->evict(w, out, err);
-	return rc ? error_prefix(err, rc, "SnapKV %s", c->snapkv) : 0;
 }

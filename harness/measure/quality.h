@@ -3,17 +3,11 @@
  * cache gives for the same tokens.
  *
  * A group of cells prefills, decodes its tokens once with the full cache and keeps the logits, rewinds,
- * and only then evicts. The direct pass that each unit starts with is compared with them, token by token; all
- * modes must reproduce that pass bit for bit, so what it finds holds for every row of the unit.
+ * and only then evicts (pass_evict). The direct pass that each unit starts with is compared with them, token by
+ * token; all modes must reproduce that pass bit for bit, so what it finds holds for every row of the unit.
  */
 #ifndef GEMMARK_HARNESS_MEASURE_QUALITY_H
 #define GEMMARK_HARNESS_MEASURE_QUALITY_H
-
-#include "base/error.h"
-
-struct pass_setup;
-struct cell;
-struct eviction;
 
 enum { QUALITY_TOKENS = 256 }; /* compared at most: a row of Gemma 4 is 1 MB */
 
@@ -35,11 +29,5 @@ struct quality {
 };
 
 void quality_add(struct quality *q, const struct agreement *a);
-
-/*
- * The workload stands at the depth of c, and its position is marked. Decodes n tokens (0: none) with the full
- * cache, which the workload remembers, comes back, and evicts. *out says what.
- */
-int quality_evict(struct pass_setup *s, const struct cell *c, int n, struct eviction *out, struct error *err);
 
 #endif

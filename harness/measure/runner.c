@@ -44,7 +44,7 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 		n = n_gen > n ? n_gen : n;
 	}
 	r->setup.n_remembered = n < QUALITY_TOKENS ? n : QUALITY_TOKENS;
-	int rc = quality_evict(&r->setup, first, r->setup.n_remembered, &r->eviction, err);
+	int rc = pass_evict(&r->setup, first, r->setup.n_remembered, &r->eviction, err);
 	r->setup.w->ops->facts(r->setup.w, &r->facts);
 	return rc;
 }
