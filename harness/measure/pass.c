@@ -2,21 +2,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
-
-int64_t runner_now_ns(const struct runner_options *o)
-{
-	if (o->clock)
-		return o->clock(o->clock_ctx);
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-int runner_stopped(const struct runner_options *o)
-{
-	return o->stop && *o->stop;
-}
 
 /* The measured phase begins behind this; and it is over. */
 static void watch_begin(const struct pass_setup *s)

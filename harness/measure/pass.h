@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "harness/measure/quality.h"
-#include "harness/measure/runner.h"
+#include "harness/measure/runner_options.h"
 #include "harness/measure/tokens.h"
 #include "harness/measure/workload.h"
 #include "harness/sweep/matrix.h"
@@ -58,9 +58,5 @@ void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected
  * Decodes n tokens (0: none) with the full cache, which the workload remembers, comes back, and evicts. *out says what.
  */
 int pass_evict(struct pass_setup *s, const struct cell *c, int n, struct eviction *out, struct error *err);
-
-/* The clock of the options, in nanoseconds; whether they say stop. */
-int64_t runner_now_ns(const struct runner_options *o);
-int runner_stopped(const struct runner_options *o);
 
 #endif

@@ -6,7 +6,7 @@
 #define GEMMARK_HARNESS_MEASURE_PAST_H
 
 #include "base/error.h"
-#include "harness/measure/runner.h"
+#include "harness/measure/runner_options.h"
 #include "harness/record/row.h"
 #include "harness/sweep/matrix.h"
 

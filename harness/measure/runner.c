@@ -9,30 +9,6 @@
 
 #include "harness/measure/runner_internal.h"
 
-void runner_options_default(struct runner_options *o)
-{
-	*o = (struct runner_options){
-		.repetitions = 5,
-		.steady = 4,
-		.warmup_max = 32,
-		.chunk = 2048,
-		.seed = 1,
-		.prefill_fusion = "full",
-		.clock_fraction = 0.95,
-		.clock_retries = 2,
-		.commit = "",
-		.run_prefix = "run",
-	};
-}
-
-json_t *runner_options_describe(const struct runner_options *o)
-{
-	return json_pack("{s:i, s:i, s:i, s:i, s:s, s:I, s:f, s:i, s:f}", "repetitions", o->repetitions, "steady",
-			 o->steady, "warmup_max", o->warmup_max, "chunk", o->chunk, "prefill_fusion", o->prefill_fusion,
-			 "seed", (json_int_t)o->seed, "clock_fraction", o->clock_fraction, "clock_retries",
-			 o->clock_retries, "until_error", o->until);
-}
-
 /* SnapKV's part of opening a group: the full cache's logits where any are asked for, and the eviction. */
 static int group_evict(struct runner *r, const struct plan_group *g, struct error *err)
 {

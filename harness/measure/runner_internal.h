@@ -4,6 +4,7 @@
 
 #include "harness/measure/clock_check.h"
 #include "harness/measure/pass.h"
+#include "harness/measure/runner.h"
 #include "harness/measure/stability.h"
 #include "harness/sweep/plan.h"
 
