@@ -161,16 +161,29 @@ static enum graph_event run(struct graph_cache *c, struct counter *n, enum graph
 	return event;
 }
 
+/* A cache on a device of n's own. */
+static struct graph_cache *open_counter(struct counter *n, int capacity)
+{
+	struct graph_cache *c;
+	void *x;
+	assert_int_equal(device_host_open(&n->d, 1, NULL), 0);
+	assert_int_equal(device_alloc(n->d, 64, &x, NULL), 0);
+	n->x = x;
+	assert_int_equal(graph_cache_open(&c, n->d, capacity, NULL), 0);
+	return c;
+}
+
+static void close_counter(struct counter *n, struct graph_cache *c)
+{
+	graph_cache_close(c);
+	device_close(n->d);
+}
+
 static void test_lru(void **state)
 {
 	(void)state;
 	struct counter n = {0};
-	struct graph_cache *c;
-	void *x;
-	assert_int_equal(device_host_open(&n.d, 1, NULL), 0);
-	assert_int_equal(device_alloc(n.d, 64, &x, NULL), 0);
-	n.x = x;
-	assert_int_equal(graph_cache_open(&c, n.d, 2, NULL), 0);
+	struct graph_cache *c = open_counter(&n, 2);
 	assert_int_equal(run(c, &n, GRAPH_MODE_DEVICE, 1), GRAPH_EVENT_CAPTURE);
 	assert_int_equal(run(c, &n, GRAPH_MODE_DEVICE, 2), GRAPH_EVENT_CAPTURE);
 	assert_int_equal(run(c, &n, GRAPH_MODE_DEVICE, 1), GRAPH_EVENT_REPLAY);
@@ -182,20 +195,14 @@ static void test_lru(void **state)
 	assert_int_equal(n.emitted, 4);
 	graph_cache_clear(c);
 	assert_int_equal(run(c, &n, GRAPH_MODE_DEVICE, 1), GRAPH_EVENT_CAPTURE);
-	graph_cache_close(c);
-	device_close(n.d);
+	close_counter(&n, c);
 }
 
 static void test_each_mode_does_what_it_says(void **state)
 {
 	(void)state;
 	struct counter n = {0};
-	struct graph_cache *c;
-	void *x;
-	assert_int_equal(device_host_open(&n.d, 1, NULL), 0);
-	assert_int_equal(device_alloc(n.d, 64, &x, NULL), 0);
-	n.x = x;
-	assert_int_equal(graph_cache_open(&c, n.d, 4, NULL), 0);
+	struct graph_cache *c = open_counter(&n, 4);
 	const struct {
 		enum graph_mode mode;
 		enum graph_event first, later;
@@ -217,8 +224,7 @@ static void test_each_mode_does_what_it_says(void **state)
 		assert_int_equal(graph_cache_stats(c).updates - execs, want[i].exec_updates);
 	}
 	assert_int_equal(graph_cache_stats(c).positional_nodes, 1);
-	graph_cache_close(c);
-	device_close(n.d);
+	close_counter(&n, c);
 }
 
 /* An emit that allocates cannot be captured; directly it works, every time, and is counted every time. */
@@ -226,12 +232,7 @@ static void test_uncapturable_work_falls_back(void **state)
 {
 	(void)state;
 	struct counter n = {.broken = true};
-	struct graph_cache *c;
-	void *x;
-	assert_int_equal(device_host_open(&n.d, 1, NULL), 0);
-	assert_int_equal(device_alloc(n.d, 64, &x, NULL), 0);
-	n.x = x;
-	assert_int_equal(graph_cache_open(&c, n.d, 4, NULL), 0);
+	struct graph_cache *c = open_counter(&n, 4);
 	size_t used = device_memory(n.d).used;
 	for (int i = 1; i <= 3; i++) {
 		assert_int_equal(run(c, &n, GRAPH_MODE_PARAMS, 1), GRAPH_EVENT_FALLBACK);
@@ -239,8 +240,7 @@ static void test_uncapturable_work_falls_back(void **state)
 	}
 	assert_non_null(strstr(graph_cache_fallback_reason(c), "alloc"));
 	assert_int_equal(device_memory(n.d).used, used);
-	graph_cache_close(c);
-	device_close(n.d);
+	close_counter(&n, c);
 }
 
 static void test_names(void **state)
