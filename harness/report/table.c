@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/report/paired_effect.h"
 #include "harness/stats/stats.h"
 
 enum { N_FIELDS = 11, N_LEFT = 4, SYNC_FIELD = 3, FIELD_SIZE = 48 };
@@ -179,24 +180,61 @@ static struct stats_summary over(const struct line *l, size_t offset)
 
 #define MEDIAN(l, member) over(l, offsetof(struct sample, member)).median
 
-/* The median over repetitions of this cell's itl to direct's of the same repetition; NAN where there is none. */
-static double to_direct(const struct table *t, int cell)
+/* The line of direct launches that a cell is compared with; null: there is none, or it is itself that. */
+static const struct line *direct_of(const struct table *t, int cell)
 {
-	const struct line *l = &t->lines[cell], *direct = NULL;
-	for (int i = 0; i < t->n && !direct; i++)
+	for (int i = 0; i < t->n; i++)
 		if (i != cell && cell_is_direct(&t->cells[i]) && cell_same_unit(&t->cells[i], &t->cells[cell]))
-			direct = &t->lines[i];
-	if (!direct || !l->n)
-		return NAN;
-	double *ratios = calloc((size_t)l->n, sizeof *ratios);
+			return &t->lines[i];
+	return NULL;
+}
+
+/* Of this cell's itl against direct's of the same repetition. */
+static struct paired_effect to_direct(const struct table *t, int cell)
+{
+	struct paired_effect e = {.change = NAN, .low = NAN, .high = NAN};
+	const struct line *l = &t->lines[cell], *direct = direct_of(t, cell);
+	double *ratios = direct && l->n ? calloc((size_t)l->n, sizeof *ratios) : NULL;
 	int n = 0;
 	for (int i = 0; ratios && i < l->n; i++)
 		for (int j = 0; j < direct->n; j++)
 			if (l->samples[i].repetition == direct->samples[j].repetition)
 				ratios[n++] = l->samples[i].itl / direct->samples[j].itl;
-	double median = ratios ? stats_median(ratios, n) : NAN;
+	/* Without memory it is as unknown as without pairs. */
+	if (ratios && paired_effect_of(ratios, n, &e))
+		e = (struct paired_effect){.change = NAN, .low = NAN, .high = NAN};
 	free(ratios);
-	return median;
+	return e;
+}
+
+/* Changes smaller than what a column of three digits shows are none. */
+static const double SHOWN = 0.0005;
+
+/*
+ * Whether a column beside an effect says the opposite: the medians over all runs of itl, or of tokens/s. *change: that
+ * column's, *column: its name.
+ */
+static bool is_contradicted(const struct table *t, int cell, const struct paired_effect *e, double *change,
+			    const char **column)
+{
+	const struct line *l = &t->lines[cell], *direct = direct_of(t, cell);
+	if (!direct || !paired_effect_is_known(e))
+		return false;
+	*column = "itl";
+	*change = MEDIAN(l, itl) / MEDIAN(direct, itl) - 1;
+	if (fabs(*change) >= SHOWN && (*change > 0) != (e->change > 0))
+		return true;
+	*column = "t/s";
+	*change = MEDIAN(l, rate) / MEDIAN(direct, rate) - 1;
+	return fabs(*change) >= SHOWN && (*change > 0) == (e->change > 0);
+}
+
+/* More than the memory, or the products alone, were measured to give. */
+static const double CREDIBLE = 1.05;
+
+static bool is_credible(const struct line *l)
+{
+	return !(MEDIAN(l, share) > CREDIBLE);
 }
 
 /* At least three significant digits, no exponent; "-" where unknown. */
@@ -214,14 +252,19 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	const struct line *l = &t->lines[cell];
 	char a[FIELD_SIZE / 2], b[FIELD_SIZE / 2], label[CELL_LABEL_SIZE];
 	struct stats_summary rate = over(l, offsetof(struct sample, rate));
+	struct paired_effect effect = to_direct(t, cell);
+	double change;
+	const char *column;
 	cell_label(c, label);
 	snprintf(f[0], FIELD_SIZE, "%.*s", FIELD_SIZE - 1, label);
 	snprintf(f[1], FIELD_SIZE, "%s", c->mode);
 	snprintf(f[2], FIELD_SIZE, "%s", c->fusion);
 	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_word(c, AXIS_SYNC));
 	number(a, sizeof a, rate.median);
-	number(b, sizeof b, rate.mad);
-	snprintf(f[4], FIELD_SIZE, l->n ? "%s ±%s" : "-", a, b);
+	/* One run has no spread. */
+	char mad[PAIRED_EFFECT_TEXT];
+	paired_effect_number(rate.mad, false, mad);
+	snprintf(f[4], FIELD_SIZE, "%s%s%s", l->n ? a : "-", l->n > 1 ? " ±" : "", l->n > 1 ? mad : "");
 	number(a, sizeof a, MEDIAN(l, itl));
 	number(b, sizeof b, MEDIAN(l, p90));
 	snprintf(f[5], FIELD_SIZE, c->n_gen && l->n ? "%s/%s" : "-", a, b);
@@ -231,9 +274,11 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	}
 	number(f[6], FIELD_SIZE, MEDIAN(l, submit));
 	number(f[7], FIELD_SIZE, MEDIAN(l, launches));
-	double share = MEDIAN(l, share), ratio = to_direct(t, cell);
-	snprintf(f[8], FIELD_SIZE, isfinite(share) ? "%.0f%%" : "-", share * 100);
-	snprintf(f[9], FIELD_SIZE, isfinite(ratio) ? "%+.1f%%" : "-", (ratio - 1) * 100);
+	double share = MEDIAN(l, share);
+	snprintf(f[8], FIELD_SIZE, isfinite(share) ? "%.0f%%%s" : "-", share * 100, is_credible(l) ? "" : "!");
+	char text[PAIRED_EFFECT_TEXT];
+	snprintf(f[9], FIELD_SIZE, "%s%s", paired_effect_text(&effect, text),
+		 is_contradicted(t, cell, &effect, &change, &column) ? "!" : "");
 	snprintf(f[10], FIELD_SIZE, "%s%s", *l->status ? l->status : "ok", l->fallbacks ? "*" : "");
 }
 
@@ -258,24 +303,129 @@ static void write_line(const struct table *t, FILE *f, char fields[N_FIELDS][FIE
 	fputc('\n', f);
 }
 
+enum { NAME_SIZE = 640 };
+
+/* "tg64 @ d4096 graph-device full", and the axes of placement and group that vary: ", GPU layers 22". */
+static const char *name_of(const struct table *t, int cell, char out[NAME_SIZE])
+{
+	const struct cell *c = &t->cells[cell];
+	char label[CELL_LABEL_SIZE], number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
+	cell_label(c, label);
+	cell_model_name(c, t->cells, t->n, model);
+	int used = snprintf(out, NAME_SIZE, "%s %.40s %.40s%s", label, c->mode, c->fusion,
+			    cell_is_queued(c) ? " " SYNC_NONE : "");
+	for (int a = 0; a < AXIS_COUNT && used < NAME_SIZE; a++) {
+		bool varies = false;
+		for (int i = 1; i < t->n; i++)
+			varies |= !cell_same_value(&t->cells[0], &t->cells[i], (enum axis_id)a);
+		if (varies && axes[a].level <= AXIS_LEVEL_GROUP && a != AXIS_DEPTH)
+			used += snprintf(out + used, (size_t)(NAME_SIZE - used), ", %s %.80s", axes[a].spoken,
+					 a == AXIS_MODEL ? model : cell_text(c, (enum axis_id)a, number));
+	}
+	return out;
+}
+
+/* The cells, prompts or not, whose share is more than can be, in one line. */
+static void write_incredible(const struct table *t, FILE *f, bool prompts)
+{
+	enum { NAMED = 3 };
+	int n = 0;
+	for (int c = 0; c < t->n; c++) {
+		char name[NAME_SIZE];
+		if (is_credible(&t->lines[c]) || (t->cells[c].n_prompt > 0) != prompts)
+			continue;
+		if (n++ < NAMED)
+			fprintf(f, "%s%s (%.0f%%)", n > 1 ? ", " : "! bw of ", name_of(t, c, name),
+				100 * MEDIAN(&t->lines[c], share));
+	}
+	if (n > NAMED)
+		fprintf(f, " and %d more", n - NAMED);
+	if (n)
+		fprintf(f,
+			": more than %s can give; %s was measured in a noisy moment%s: measure again on an idle "
+			"machine\n",
+			prompts ? "the products alone" : "the memory", prompts ? "their rate" : "its bandwidth",
+			prompts ? "" : ", or the model fits in a cache");
+}
+
 void table_write_remarks(const struct table *t, FILE *f)
 {
 	for (int c = 0; c < t->n; c++) {
 		const struct line *l = &t->lines[c];
-		char label[CELL_LABEL_SIZE];
-		if (!l->rows || !*l->reason)
-			continue;
-		cell_label(&t->cells[c], label);
-		fprintf(f, "%s%s %s %s%s: %s: %s\n", l->fallbacks ? "* " : "", label, t->cells[c].mode,
-			t->cells[c].fusion, cell_is_queued(&t->cells[c]) ? " " SYNC_NONE : "",
-			*l->status ? l->status : "ok", l->reason);
+		char name[NAME_SIZE];
+		if (l->rows && *l->reason)
+			fprintf(f, "%s%s: %s: %s\n", l->fallbacks ? "* " : "", name_of(t, c, name),
+				*l->status ? l->status : "ok", l->reason);
 	}
+	write_incredible(t, f, false);
+	write_incredible(t, f, true);
+	for (int c = 0; c < t->n; c++) {
+		char name[NAME_SIZE], text[PAIRED_EFFECT_TEXT];
+		const char *column;
+		double change;
+		struct paired_effect e = to_direct(t, c);
+		if (is_contradicted(t, c, &e, &change, &column))
+			fprintf(f,
+				"! vs direct of %s: %s, the median over %d pairs of runs of one repetition; %s beside "
+				"it, the "
+				"medians over all runs, differs by %+.1f%%: too noisy to trust either\n",
+				name_of(t, c, name), paired_effect_text(&e, text), e.pairs, column, 100 * change);
+	}
+}
+
+/* What the effects are, and how often the runs are too few or vary too much to tell. */
+static void write_comparisons(const struct table *t, FILE *f)
+{
+	int compared = 0, unknown = 0, fewest = 0;
+	for (int c = 0; c < t->n; c++) {
+		struct paired_effect e = to_direct(t, c);
+		compared += e.pairs > 0;
+		if (!paired_effect_is_known(&e))
+			unknown += e.pairs > 0;
+		else if (!fewest || e.pairs < fewest)
+			fewest = e.pairs;
+	}
+	if (!compared)
+		return;
+	fputs("vs direct: change of itl, the median over pairs of runs of one repetition, [its 95% interval]", f);
+	/* The range misses the true median where all pairs fall on one side of it. */
+	if (fewest && fewest <= PAIRED_EFFECT_RANGE)
+		fprintf(f, ";\n  of %d pairs that is their range, which holds the true one %.0f times in 100", fewest,
+			100 * (1 - ldexp(2, -fewest)));
+	fputc('\n', f);
+	if (unknown)
+		fprintf(f,
+			"~: cannot tell, in %d of %d comparisons: the interval holds 0, or there are fewer than %d "
+			"pairs\n",
+			unknown, compared, PAIRED_EFFECT_LEAST);
+}
+
+/* How much runs of one cell differ. */
+static void write_noise(const struct table *t, FILE *f)
+{
+	double *spreads = calloc(t->n ? (size_t)t->n : 1, sizeof *spreads), most = -1;
+	int n = 0, noisiest = 0;
+	for (int c = 0; spreads && c < t->n; c++) {
+		struct stats_summary rate = over(&t->lines[c], offsetof(struct sample, rate));
+		if (t->lines[c].n < 2)
+			continue;
+		double spread = spreads[n++] = rate.mad / rate.median;
+		noisiest = spread > most ? c : noisiest;
+		most = spread > most ? spread : most;
+	}
+	char middle[PAIRED_EFFECT_TEXT], largest[PAIRED_EFFECT_TEXT], name[NAME_SIZE];
+	if (n)
+		fprintf(f,
+			"noise: t/s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
+			paired_effect_number(100 * stats_median(spreads, n), false, middle),
+			paired_effect_number(100 * most, false, largest), name_of(t, noisiest, name));
+	free(spreads);
 }
 
 void table_write(const struct table *t, FILE *f)
 {
-	char header[N_FIELDS][FIELD_SIZE] = {"test",      "mode",   "fusion", "sync",      "t/s",   "itl us p50/90",
-					     "submit us", "launch", "bw",     "vs direct", "status"};
+	char header[N_FIELDS][FIELD_SIZE] = {"test",   "mode",   "fusion", "sync",      "t/s",   "itl p50/90",
+					     "submit", "launch", "bw",     "vs direct", "status"};
 	char line[N_FIELDS][FIELD_SIZE];
 	int widths[N_FIELDS];
 	for (int i = 0; i < N_FIELDS; i++)
@@ -303,11 +453,14 @@ void table_write(const struct table *t, FILE *f)
 		prompts |= t->cells[c].n_prompt && isfinite(MEDIAN(l, share));
 	}
 	if (*heading)
-		fprintf(f, "itl: from token to token; vs direct: change of its median; bw: of the measured read "
-			   "bandwidth\n");
+		fputs("medians over the repetitions; ±: their MAD (median absolute deviation, not scaled)\n"
+		      "itl: from token to token, us; submit: us; bw: of the measured read bandwidth\n",
+		      f);
 	if (prompts)
 		fputs("pp: TFLOP/s of products and attention, and their share of the measured rate of products alone\n",
 		      f);
+	write_comparisons(t, f);
+	write_noise(t, f);
 	int repeated = 0;
 	for (int c = 0; c < t->n; c++)
 		repeated += t->lines[c].repeated;

@@ -1,10 +1,13 @@
 /*
  * The summary of a sweep, for people: a line a cell under a heading a placement.
  *
- * Numbers are medians over the repetitions, with the MAD for tokens/s. "vs direct"
- * compares median times per token of the same repetition (below zero: faster than
- * direct), "bw" is the share of the measured read bandwidth, a star marks cells in
- * which tokens fell back to direct launches.
+ * Numbers are medians over the repetitions; behind tokens/s stands their MAD, not scaled. "vs direct" compares median
+ * times per token of runs of the same repetition (below zero: faster than direct), see paired_effect.h: the median
+ * over these pairs and its 95 % interval, or "~" where they cannot tell. "bw" is the share of the measured read
+ * bandwidth, of prompts that of the measured rate of products.
+ *
+ * A star marks cells in which tokens fell back to direct launches; an exclamation mark, a share above 105 %, and an
+ * effect that the medians beside it contradict. Each has a remark below.
  */
 #ifndef GEMMARK_HARNESS_REPORT_TABLE_H
 #define GEMMARK_HARNESS_REPORT_TABLE_H
@@ -25,11 +28,12 @@ void table_close(struct table *t);
 int table_add(struct table *t, const struct run_row *row, struct error *err);
 
 /*
- * Writes the tables, at most 100 columns wide, then a line a remark: cells with
- * fallbacks, cells that are not ok. Cells without a row are left out.
+ * Writes the tables, which fit 100 columns as long as no cell queues its tokens, what their columns are, how much the
+ * runs varied, and the remarks. Cells without a row are left out.
  */
 void table_write(const struct table *t, FILE *f);
-/* The remarks alone. */
+/* The remarks alone: a line for cells that are not ok or fell back, for shares and effects that are not to be trusted.
+ */
 void table_write_remarks(const struct table *t, FILE *f);
 
 #endif

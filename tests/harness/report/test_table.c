@@ -44,6 +44,7 @@ static void add(struct table *t, int cell, int repetition, double itl, enum run_
 	r.submit_median_us = 1234.5;
 	r.api_launches_per_token = 1000;
 	r.bandwidth_share = 0.71;
+	r.gemm_share = 0.99; /* of prompts */
 	assert_int_equal(table_add(t, &r, NULL), 0);
 }
 
@@ -88,9 +89,11 @@ static void test_lines(void **state)
 	char *text = render(t);
 	line_with(text, " graph-device ", line);
 	assert_non_null(strstr(line, "tg128 @ d131072"));
-	assert_non_null(strstr(line, " -20.0% "));
-	assert_non_null(strstr(line, " 2.22 ±0.972 ")); /* 10, 2.222, 1.25: deviations 7.78, 0, 0.972 */
+	assert_non_null(strstr(line, " -20% [-50,-10] "));
+	assert_non_null(strstr(line, " 2.22 ±0.97 ")); /* 10, 2.222, 1.25: deviations 7.78, 0, 0.972 */
 	assert_non_null(strstr(line, " 450000/562500 "));
+	assert_non_null(strstr(line, " 1234 "));
+	assert_non_null(strstr(line, " 1000 "));
 	assert_non_null(strstr(line, " 71% "));
 	line_with(text, " direct ", line);
 	assert_null(strstr(line, " -0.0%"));
@@ -148,17 +151,17 @@ static void test_sync(void **state)
 	four[2].sync = four[3].sync = SYNC_NONE;
 	for (int n = 2; n <= 4; n += 2) {
 		assert_int_equal(table_open(&t, four, n, NULL), 0);
-		for (int i = 0; i < n; i++)
-			add(t, i, 0, itl[i], RUN_STATUS_OK, "", 0);
+		for (int i = 0; i < 3 * n; i++)
+			add(t, i % n, i / n, itl[i % n], RUN_STATUS_OK, "", 0);
 		char *text = render(t);
 		assert_int_equal(strstr(text, " sync ") != NULL, n == 4);
 		line_with(text, "graph-device", line);
-		assert_non_null(strstr(line, "-10.0%"));
+		assert_non_null(strstr(line, " -10% [-10,-10] "));
 		if (n == 4) {
 			line_with(text, " none ", line);
 			assert_non_null(strstr(line, "direct"));
 			line_with(strstr(text, line) + strlen(line), " none ", line);
-			assert_non_null(strstr(line, "-20.0%"));
+			assert_non_null(strstr(line, " -20% [-20,-20] "));
 		}
 		free(text);
 		table_close(t);
@@ -183,6 +186,76 @@ static void test_attempts(void **state)
 	table_close(t);
 }
 
+/* A row that is not ok says more than an earlier remark, the first such one most; fallbacks add up. */
+static void test_what_is_said(void **state)
+{
+	(void)state;
+	struct table *t;
+	char line[256];
+	assert_int_equal(table_open(&t, cells, N_CELLS, NULL), 0);
+	add(t, 1, 0, 2000, RUN_STATUS_OK, "a remark", 0);
+	add(t, 1, 1, 2000, RUN_STATUS_OK, "another remark", 0);
+	add(t, 2, 0, 2000, RUN_STATUS_OK, "a remark", 0);
+	add(t, 2, 1, 2000, RUN_STATUS_WRONG, "first failure", 0);
+	add(t, 2, 2, 2000, RUN_STATUS_FAILED, "second failure", 0);
+	/* The second run went well: the star stays. */
+	add(t, 3, 0, 2000, RUN_STATUS_OK, "fell back", 4);
+	add(t, 3, 1, 2000, RUN_STATUS_OK, "", 0);
+	char *text = render(t);
+	assert_non_null(strstr(text, "\ntg128 @ d131072 graph-params full: ok: a remark\n"));
+	assert_non_null(strstr(text, "\ntg128 @ d131072 graph-device full: wrong: first failure\n"));
+	assert_non_null(strstr(text, "\n* tg128 @ d131072 graph-update full: ok: fell back\n"));
+	assert_null(strstr(text, "another"));
+	assert_null(strstr(text, "second"));
+	line_with(text, " graph-device ", line);
+	assert_string_equal(line + strlen(line) - 6, " wrong");
+	line_with(text, " graph-update ", line);
+	assert_string_equal(line + strlen(line) - 4, " ok*");
+	free(text);
+	table_close(t);
+}
+
+/* What a token reads in powers of 1024, and a prompt's rate and share of the products' rate. */
+static void test_units(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t bytes;
+		const char *text;
+	} reads[] = {{1 << 20, ", reads 1.0 MiB a token"},
+		     {(int64_t)1500 << 20, ", reads 1.46 GiB a token"},
+		     {1023 << 20, ", reads 1023.0 MiB a token"}};
+	struct cell prompt = cells[0];
+	prompt.n_prompt = 512;
+	prompt.n_gen = 0;
+	for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
+		struct table *t;
+		struct run_row r;
+		char line[256];
+		assert_int_equal(table_open(&t, &prompt, 1, NULL), 0);
+		row_init(&r);
+		row_set_cell(&r, &prompt, "pp512", NULL);
+		r.cell = 0;
+		r.repetition = 0;
+		r.status = RUN_STATUS_OK;
+		r.weight_bytes_per_token = reads[i].bytes;
+		r.tokens_per_s = 1234;
+		r.prefill_tflop_s = 56.7;
+		r.gemm_share = 0.42;
+		r.bandwidth_share = 0.13;
+		assert_int_equal(table_add(t, &r, NULL), 0);
+		char *text = render(t);
+		assert_non_null(strstr(text, reads[i].text));
+		line_with(text, "pp512", line);
+		assert_non_null(strstr(line, " 1234 "));
+		assert_non_null(strstr(line, " 56.7 TFLOP/s "));
+		assert_non_null(strstr(line, " 42% "));
+		assert_null(strstr(line, "13%"));
+		free(text);
+		table_close(t);
+	}
+}
+
 static void test_nothing(void **state)
 {
 	(void)state;
@@ -197,8 +270,9 @@ static void test_nothing(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_placements),
-					   cmocka_unit_test(test_sync), cmocka_unit_test(test_attempts),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),        cmocka_unit_test(test_placements),
+					   cmocka_unit_test(test_sync),         cmocka_unit_test(test_attempts),
+					   cmocka_unit_test(test_what_is_said), cmocka_unit_test(test_units),
 					   cmocka_unit_test(test_nothing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
