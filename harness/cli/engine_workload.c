@@ -208,7 +208,7 @@ static int engine_enqueue(struct workload *w, int token, struct token_record *ou
 	struct session *s = engine(w)->session;
 	struct token_timing t;
 	out->pos = session_position(s);
-	out->kv_len = out->pos + 1;
+	out->kv_len = out->pos + 1 - session_evicted(s);
 	int rc = noted(w, session_enqueue(s, token, &t, err));
 	if (!rc)
 		fill_record(out, &t);

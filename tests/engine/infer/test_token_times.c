@@ -195,12 +195,51 @@ static void test_names(void **state)
 	engine_source_close(source);
 }
 
+/* Behind an eviction a token attends to what is left, queued or waited for. */
+static void test_attended(void **state)
+{
+	(void)state;
+	enum { PROMPT = 20, BUDGET = 8 };
+	struct engine_settings settings;
+	struct workload_source *source;
+	struct workload *w;
+	struct eviction eviction;
+	struct token_record r[2] = {{0}, {0}};
+	const struct cell cell = {.model = MODEL,
+				  .type_k = "f16",
+				  .type_v = "f16",
+				  .n_threads = 1,
+				  .n_ubatch = 512,
+				  .snapkv = "8,window=4"};
+	const struct placement where = {.cell = &cell, .context = 32, .prompt = PROMPT};
+	int prompt[PROMPT];
+	for (int i = 0; i < PROMPT; i++)
+		prompt[i] = 5 + i;
+	engine_settings_default(&settings);
+	OK(engine_source_open(&source, &settings, e));
+	OK(source->open(source, &where, &w, e));
+	OK(w->ops->prefill(w, prompt, PROMPT, e));
+	OK(w->ops->evict(w, &eviction, e));
+	assert_int_equal(eviction.entries, PROMPT - BUDGET);
+	OK(w->ops->decode(w, 5, &r[0], e));
+	assert_true(r[0].pos == PROMPT && r[0].kv_len == BUDGET + 1);
+	OK(w->ops->queue_begin(w, 2, 0, e));
+	OK(w->ops->enqueue(w, 6, &r[0], e));
+	OK(w->ops->enqueue(w, 7, &r[1], e));
+	OK(w->ops->queue_end(w, r, 2, e));
+	assert_true(r[0].pos == PROMPT + 1 && r[0].kv_len == BUDGET + 2);
+	assert_true(r[1].pos == PROMPT + 2 && r[1].kv_len == BUDGET + 3);
+	w->ops->close(w);
+	engine_source_close(source);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decode),
 		cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_attended),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
