@@ -202,22 +202,22 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 		return rc;
 
 	bool in_ms = plot_axis_wants_ms(fmin(lo[0], lo[1]), fmax(hi[0], hi[1]), false); /* one unit for all */
-	struct plot_axis axes[TRACE_COLUMNS_MAX];
+	struct plot_axis value_axes[TRACE_COLUMNS_MAX];
 	char labels[TRACE_COLUMNS_MAX][PLOT_TEXT_MAX], columns[TRACE_COLUMNS_MAX][PLOT_TEXT_MAX];
 	const char *label_texts[TRACE_COLUMNS_MAX], *column_texts[TRACE_COLUMNS_MAX];
 	double los[TRACE_COLUMNS_MAX], his[TRACE_COLUMNS_MAX], logs[TRACE_COLUMNS_MAX], scales[TRACE_COLUMNS_MAX];
 	for (int c = 0; c < TRACE_COLUMNS_MAX; c++) {
 		if (hi[c] < lo[c])
 			lo[c] = 0, hi[c] = 1;
-		axes[c] = plot_axis_time(lo[c], hi[c], false, in_ms, TRACE_TICKS);
-		plot_axis_label(labels[c], &axes[c], "latency");
+		value_axes[c] = plot_axis_time(lo[c], hi[c], false, in_ms, TRACE_TICKS);
+		plot_axis_label(labels[c], &value_axes[c], "latency");
 		snprintf(columns[c], PLOT_TEXT_MAX, "depth %ld", depths[c]);
 		label_texts[c] = labels[c];
 		column_texts[c] = columns[c];
-		los[c] = axes[c].lo;
-		his[c] = axes[c].hi;
-		logs[c] = axes[c].log;
-		scales[c] = axes[c].scale;
+		los[c] = value_axes[c].lo;
+		his[c] = value_axes[c].hi;
+		logs[c] = value_axes[c].log;
+		scales[c] = value_axes[c].scale;
 	}
 	FILE *s = f->script;
 	plot_script_string(s, "name", f->stem);
@@ -236,8 +236,8 @@ static int draw_trace(struct plot_figure *f, struct error *err)
 	plot_script_numbers(s, "reference", reference, n_columns);
 	plot_script_number(s, "warm", (double)most_warm);
 	plot_script_number(s, "x_hi", (double)most_measured - 0.5);
-	plot_script_ticks(s, "ytick_at_1", "ytick_text_1", &axes[0].ticks);
-	plot_script_ticks(s, "ytick_at_2", "ytick_text_2", &axes[1].ticks);
+	plot_script_ticks(s, "ytick_at_1", "ytick_text_1", &value_axes[0].ticks);
+	plot_script_ticks(s, "ytick_at_2", "ytick_text_2", &value_axes[1].ticks);
 
 	fprintf(f->dat, "# token itl_us event (%d capture, %d update, %d fallback)\n", TOKEN_EVENT_CAPTURE,
 		TOKEN_EVENT_UPDATE, TOKEN_EVENT_FALLBACK);
@@ -292,23 +292,22 @@ static int draw_all(const struct plot_request *request, const struct plot_data *
 static void note_left_out(const struct plot_request *request, const struct plot_data *d)
 {
 	enum { SHOWN = 4 };
-	const struct csv_table *t = &d->table;
 	char list[320] = "";
 	size_t n = 0;
-	for (size_t row = 0; row < t->n_rows && n < SHOWN; row++) {
-		const char *text[] = {csv_table_text(t, row, d->column[PLOT_COLUMN_MODE]),
-				      csv_table_text(t, row, d->column[PLOT_COLUMN_N_DEPTH]),
-				      csv_table_text(t, row, d->column[PLOT_COLUMN_STATUS])};
+	for (size_t i = 0; i < d->set.n_rows && n < SHOWN; i++) {
+		const struct run_row *row = &d->set.rows[i];
 		size_t used = strlen(list);
-		if (!strcmp(text[2], "ok") || !strcmp(csv_table_text(t, row, d->column[PLOT_COLUMN_N_GEN]), "0"))
+		if (row->status == RUN_STATUS_OK || row->n_gen == ROW_UNKNOWN || !row->n_gen)
 			continue;
-		snprintf(list + used, sizeof list - used, "%s%.24s at depth %.12s (%.12s)", used ? ", " : "", text[0],
-			 text[1], text[2]);
+		char mode[PLOT_TEXT_MAX];
+		plot_text_clean(mode, row->mode, 24);
+		snprintf(list + used, sizeof list - used, "%s%s at depth %lld (%s)", used ? ", " : "", mode,
+			 (long long)row->n_depth, run_status_name(row->status));
 		n++;
 	}
 	if (d->n_left_out)
-		plot_note(request, "%zu rows of %s are left out, their status is not ok: %s%s", d->n_left_out, t->path,
-			  list, d->n_left_out > n ? ", ..." : "");
+		plot_note(request, "%zu rows of %s/runs.csv are left out, their status is not ok: %s%s", d->n_left_out,
+			  request->dir, list, d->n_left_out > n ? ", ..." : "");
 }
 
 int plot_results(const struct plot_request *request, struct error *err)
@@ -323,9 +322,9 @@ int plot_results(const struct plot_request *request, struct error *err)
 		rc = plot_data_load(d, &from, err);
 	if (!rc) {
 		note_left_out(request, d);
-		if (d->table.cut)
+		if (d->set.cut)
 			plot_note(request, "%s/runs.csv: its last line is unfinished and left out", request->dir);
-		if (d->tokens_cut)
+		if (d->set.tokens.cut)
 			plot_note(request, "%s/tokens.csv: its last line is unfinished and left out", request->dir);
 		rc = request->out ? run_directory_make(&out, request->out, err)
 				  : run_directory_below(&from, "plots", 1, &out, err);

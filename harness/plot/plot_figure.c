@@ -35,23 +35,17 @@ void plot_figure_skipped(const struct plot_figure *f, const char *name, const ch
 void plot_figure_slug(const struct plot_data *d, int panel, const int *among, int n_among, unsigned skip,
 		      char slug[PLOT_SLUG_MAX])
 {
-	static const char *const labels[PLOT_COLUMN_AXES] = {
-		[PLOT_COLUMN_N_PROMPT] = "p",     [PLOT_COLUMN_N_GEN] = "n",        [PLOT_COLUMN_N_GPU_LAYERS] = "ngl",
-		[PLOT_COLUMN_TYPE_K] = "k-",      [PLOT_COLUMN_TYPE_V] = "v-",      [PLOT_COLUMN_N_THREADS] = "t",
-		[PLOT_COLUMN_COMMIT] = "commit-", [PLOT_COLUMN_FUSION] = "fusion-", [PLOT_COLUMN_SNAPKV] = "snapkv-",
-		[PLOT_COLUMN_SYNC] = "sync-",
-	};
 	size_t used = 0;
 	slug[0] = '\0';
-	for (int c = 0; c < PLOT_COLUMN_AXES; c++) {
-		const char *value = plot_data_axis(d, panel, (enum plot_column)c);
+	for (int key = 0; key < PLOT_KEY_COUNT; key++) {
+		const char *value = plot_data_key(d, panel, key);
+		const char *label = key < AXIS_COUNT ? axes[key].slug : key == PLOT_KEY_COMMIT ? "commit-" : "";
 		bool differs = false;
-		for (int i = 0; i < n_among && !differs && !(skip >> c & 1); i++)
-			differs = strcmp(value, plot_data_axis(d, among[i], (enum plot_column)c)) != 0;
+		for (int i = 0; i < n_among && !differs && !(skip >> key & 1); i++)
+			differs = !plot_data_same_key(d, panel, among[i], key);
 		if (!differs || used >= PLOT_SLUG_MAX - 8)
 			continue;
-		int n = snprintf(slug + used, PLOT_SLUG_MAX - 8 - used, "%s%s%s", used ? "-" : "",
-				 labels[c] ? labels[c] : "", value);
+		int n = snprintf(slug + used, PLOT_SLUG_MAX - 8 - used, "%s%s%s", used ? "-" : "", label, value);
 		for (int i = 0; i < n && slug[used]; i++, used++)
 			if (!isalnum((unsigned char)slug[used]) && slug[used] != '.' && slug[used] != '_')
 				slug[used] = '-';
@@ -117,14 +111,14 @@ int plot_figure_finish(struct plot_figure *f, const int *templates, struct error
 	return rc;
 }
 
-static bool shows_several(const struct plot_figure *f, enum plot_column axis)
+static bool shows_several(const struct plot_figure *f, int key)
 {
-	return f->varies >> axis & 1;
+	return f->varies >> key & 1;
 }
 
-static const char *axis_text(const struct plot_figure *f, enum plot_column axis)
+static const char *key_text(const struct plot_figure *f, int key)
 {
-	return plot_data_axis(f->data, f->panel, axis);
+	return plot_data_key(f->data, f->panel, key);
 }
 
 void plot_figure_series(const struct plot_figure *f, const char *const *names, const int *styles, int n)
@@ -162,7 +156,7 @@ static void count_runs(const struct plot_data *d, int panel, long *fewest, long 
 				const struct plot_run *r = &d->runs[i];
 				if (r->combination != panel)
 					continue;
-				const char *started = csv_table_text(&d->table, r->row, d->column[PLOT_COLUMN_STARTED]);
+				const char *started = r->row->started_utc;
 				if (!**first || (*started && strcmp(started, *first) < 0))
 					*first = started;
 				n += r->mode == p->modes[m] && r->depth == p->depths[k];
@@ -184,40 +178,40 @@ void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_p
 	for (int i = 0; i < n_panels; i++)
 		count_runs(f->data, panels[i], &fewest, &most, &first);
 
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_MODEL), 60);
-	plot_text_clean(b, axis_text(f, PLOT_COLUMN_WEIGHT_TYPE), 16);
+	plot_text_clean(a, key_text(f, PLOT_KEY_MODEL), 60);
+	plot_text_clean(b, key_text(f, PLOT_KEY_WEIGHT_TYPE), 16);
 	snprintf(item, sizeof item, "%s, weights %s", a, b);
 	plot_caption_add(&c, item);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_TYPE_K), 16);
-	plot_text_clean(b, axis_text(f, PLOT_COLUMN_TYPE_V), 16);
+	plot_text_clean(a, key_text(f, AXIS_TYPE_K), 16);
+	plot_text_clean(b, key_text(f, AXIS_TYPE_V), 16);
 	snprintf(item, sizeof item, "cache K %s, V %s", a, b);
 	plot_caption_add(&c, item);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_FUSION), 16);
+	plot_text_clean(a, key_text(f, AXIS_FUSION), 16);
 	snprintf(item, sizeof item, "fusion %s", a);
 	plot_caption_add(&c, item);
-	if (strcmp(axis_text(f, PLOT_COLUMN_SYNC), "token"))
+	if (strcmp(key_text(f, AXIS_SYNC), SYNC_TOKEN))
 		plot_caption_add(&c, "tokens queued");
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GPU_LAYERS), 16);
+	plot_text_clean(a, key_text(f, AXIS_GPU_LAYERS), 16);
 	snprintf(item, sizeof item, "%s GPU layers", a);
-	if (!shows_several(f, PLOT_COLUMN_N_GPU_LAYERS))
+	if (!shows_several(f, AXIS_GPU_LAYERS))
 		plot_caption_add(&c, item);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_THREADS), 16);
+	plot_text_clean(a, key_text(f, AXIS_THREADS), 16);
 	snprintf(item, sizeof item, "%s thread%s", a, strcmp(a, "1") ? "s" : "");
 	plot_caption_add(&c, item);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_SNAPKV), 60);
+	plot_text_clean(a, key_text(f, AXIS_SNAPKV), 60);
 	snprintf(item, sizeof item, "SnapKV %s", a);
-	if (strcmp(a, "off") && !shows_several(f, PLOT_COLUMN_SNAPKV))
+	if (strcmp(a, SNAPKV_OFF) && !shows_several(f, AXIS_SNAPKV))
 		plot_caption_add(&c, item);
 	plot_caption_break(&c);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_DEVICE), 64);
+	plot_text_clean(a, key_text(f, PLOT_KEY_DEVICE), 64);
 	plot_caption_add(&c, a);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_COMMIT), 20);
+	plot_text_clean(a, key_text(f, PLOT_KEY_COMMIT), 20);
 	snprintf(item, sizeof item, "commit %s", a);
 	plot_caption_add(&c, item);
 	plot_text_clean(a, first, 24);
 	if (*a)
 		plot_caption_add(&c, a);
-	plot_text_clean(a, axis_text(f, PLOT_COLUMN_N_GEN), 12);
+	plot_text_clean(a, key_text(f, AXIS_GEN), 12);
 	if (fewest == most)
 		snprintf(item, sizeof item, "%s tokens \xc3\x97 %ld run%s", a, most, most == 1 ? "" : "s");
 	else

@@ -1,6 +1,5 @@
 #include "harness/plot/plot_layers.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,18 +22,17 @@ struct series {
 
 static bool has_host(const struct plot_data *d, int panel)
 {
-	const char *device = plot_data_axis(d, panel, PLOT_COLUMN_DEVICE), *plus = strrchr(device, '+');
+	const char *device = plot_data_key(d, panel, PLOT_KEY_DEVICE), *plus = strrchr(device, '+');
 	return !strcmp(plus ? plus + 1 : device, "host");
 }
 
 /* Threads are the host's: those of a placement that leaves it nothing say nothing. */
 static bool belongs(const struct plot_data *d, int key, int panel)
 {
-	for (int c = 0; c < PLOT_COLUMN_AXES; c++) {
-		if (c == PLOT_COLUMN_N_GPU_LAYERS || c == PLOT_COLUMN_DEVICE ||
-		    (c == PLOT_COLUMN_N_THREADS && !has_host(d, panel)))
+	for (int k = 0; k < PLOT_KEY_COUNT; k++) {
+		if (k == AXIS_GPU_LAYERS || k == PLOT_KEY_DEVICE || (k == AXIS_THREADS && !has_host(d, panel)))
 			continue;
-		if (strcmp(plot_data_axis(d, key, (enum plot_column)c), plot_data_axis(d, panel, (enum plot_column)c)))
+		if (!plot_data_same_key(d, key, panel, k))
 			return false;
 	}
 	return true;
@@ -54,18 +52,13 @@ static void add_panel(struct series *s, const struct plot_data *d, int panel, lo
 		plot_data_insert(s->depths, &s->n_depths, p->depths[i]); /* those of too many are not drawn */
 }
 
-static int collect(struct series *s, const struct plot_data *d, int key, struct error *err)
+static void collect(struct series *s, const struct plot_data *d, int key)
 {
 	*s = (struct series){0};
 	for (int p = 0; p < d->n_panels; p++) {
-		long layers;
-		if (!belongs(d, key, p))
-			continue;
-		int rc = csv_table_integer(&d->table, d->panels[p].row, d->column[PLOT_COLUMN_N_GPU_LAYERS], 0, INT_MAX,
-					   &layers, err);
-		if (rc)
-			return rc;
-		add_panel(s, d, p, layers);
+		int64_t layers = d->panels[p].row->n_gpu_layers;
+		if (belongs(d, key, p) && layers != ROW_UNKNOWN)
+			add_panel(s, d, p, (long)layers);
 	}
 	for (int m = 0; m < d->n_modes; m++) { /* in the order of the legend */
 		bool has = false;
@@ -75,7 +68,6 @@ static int collect(struct series *s, const struct plot_data *d, int key, struct 
 		if (has)
 			s->modes[s->n_modes++] = m;
 	}
-	return 0;
 }
 
 /* More than the columns: the least, the greatest and one between. */
@@ -219,7 +211,8 @@ int plot_layers(const struct plot_request *request, const struct plot_data *d, c
 			keys[n_keys++] = p;
 	}
 	for (int k = 0; k < n_keys && !rc; k++) {
-		if ((rc = collect(s, d, keys[k], err)) || s->layers[0] == s->layers[s->n - 1])
+		collect(s, d, keys[k]);
+		if (s->n < 2 || s->layers[0] == s->layers[s->n - 1])
 			continue;
 		/* The caption names the devices of a placement on both, where there is one. */
 		int shown = s->panels[s->n - 1];
@@ -227,14 +220,13 @@ int plot_layers(const struct plot_request *request, const struct plot_data *d, c
 			if (s->layers[i] && has_host(d, s->panels[i]))
 				shown = s->panels[i];
 		char slug[PLOT_SLUG_MAX];
-		plot_figure_slug(d, keys[k], keys, n_keys, 1u << PLOT_COLUMN_N_GPU_LAYERS | 1u << PLOT_COLUMN_DEVICE,
-				 slug);
+		plot_figure_slug(d, keys[k], keys, n_keys, 1u << AXIS_GPU_LAYERS | 1u << PLOT_KEY_DEVICE, slug);
 		struct plot_figure f = {.request = request,
 					.data = d,
 					.out = out,
 					.slug = slug,
 					.panel = shown,
-					.varies = 1u << PLOT_COLUMN_N_GPU_LAYERS};
+					.varies = 1u << AXIS_GPU_LAYERS};
 		rc = draw(&f, s, err);
 	}
 	free(s);

@@ -10,7 +10,7 @@
 #include "harness/plot/plot_figure.h"
 #include "harness/plot/plot_script.h"
 
-#define SNAPKV_VARIES (1u << PLOT_COLUMN_SNAPKV)
+#define SNAPKV_VARIES (1u << AXIS_SNAPKV)
 
 static const int templates[] = {PLOT_TEMPLATE_STYLE, PLOT_TEMPLATE_DEPTH_AXIS, PLOT_TEMPLATE_COST, -1};
 
@@ -25,14 +25,13 @@ struct family {
 
 static const char *value_of(const struct family *y, int member)
 {
-	return plot_data_axis(y->f.data, y->panels[member], PLOT_COLUMN_SNAPKV);
+	return plot_data_key(y->f.data, y->panels[member], AXIS_SNAPKV);
 }
 
 static bool in_family(const struct plot_data *d, int a, int b)
 {
-	for (int c = 0; c < PLOT_COLUMN_AXES; c++)
-		if (c != PLOT_COLUMN_SNAPKV &&
-		    strcmp(plot_data_axis(d, a, (enum plot_column)c), plot_data_axis(d, b, (enum plot_column)c)))
+	for (int key = 0; key < PLOT_KEY_COUNT; key++)
+		if (key != AXIS_SNAPKV && !plot_data_same_key(d, a, b, key))
 			return false;
 	return true;
 }
@@ -55,8 +54,8 @@ static void family_fill(struct family *y, const struct plot_data *d, int first)
 		if (!in_family(d, first, p))
 			continue;
 		int at = y->n++;
-		for (; at > 0 && compare_values(plot_data_axis(d, y->panels[at - 1], PLOT_COLUMN_SNAPKV),
-						plot_data_axis(d, p, PLOT_COLUMN_SNAPKV)) > 0;
+		for (; at > 0 && compare_values(plot_data_key(d, y->panels[at - 1], AXIS_SNAPKV),
+						plot_data_key(d, p, AXIS_SNAPKV)) > 0;
 		     at--)
 			y->panels[at] = y->panels[at - 1];
 		y->panels[at] = p;
@@ -152,7 +151,7 @@ static int draw_rate(struct family *y, struct error *err)
 		snprintf(c.names[s], PLOT_TEXT_MAX, "%.120s, %.60s", cache, mode);
 		c.styles[s] = s;
 		for (int k = 0; k < y->n_depths && !rc; k++)
-			rc = plot_data_column(y->f.data, y->panels[member], m, y->depths[k], PLOT_COLUMN_RATE,
+			rc = plot_data_column(y->f.data, y->panels[member], m, y->depths[k], "tokens_per_s",
 					      &c.cells[s * y->n_depths + k], err);
 	}
 	if (rc) {
@@ -186,8 +185,8 @@ static int draw_memory(struct family *y, struct error *err)
 		for (int k = 0; k < y->n_depths; k++) {
 			struct plot_summary *cell = &c.cells[s * y->n_depths + k];
 			for (int m = 0; m < y->n_modes && !cell->n && !rc; m++)
-				rc = plot_data_column(y->f.data, y->panels[s], y->modes[m], y->depths[k],
-						      PLOT_COLUMN_KV_BYTES, cell, err);
+				rc = plot_data_column(y->f.data, y->panels[s], y->modes[m], y->depths[k], "kv_bytes",
+						      cell, err);
 		}
 	}
 	if (rc) {
@@ -198,9 +197,9 @@ static int draw_memory(struct family *y, struct error *err)
 }
 
 /* Divergence or agreement against the budget, a series for each depth and each window and pooling. */
-static int draw_quality(struct family *y, enum plot_column column, struct error *err)
+static int draw_quality(struct family *y, const char *column, struct error *err)
 {
-	const bool kl = column == PLOT_COLUMN_KL;
+	const bool kl = !strcmp(column, "kl_divergence");
 	const char *name = kl ? "snapkv-divergence" : "snapkv-agreement";
 	struct plot_chart c = {
 		.title = kl ? "What eviction changes: divergence from the full cache, by budget"
@@ -302,7 +301,7 @@ int plot_snapkv(const struct plot_request *request, const struct plot_data *d, c
 					    .panel = firsts[i],
 					    .varies = SNAPKV_VARIES};
 		if ((rc = draw_rate(y, err)) || (rc = draw_memory(y, err)) ||
-		    (rc = draw_quality(y, PLOT_COLUMN_KL, err)) || (rc = draw_quality(y, PLOT_COLUMN_TOP1, err)))
+		    (rc = draw_quality(y, "kl_divergence", err)) || (rc = draw_quality(y, "top1_agreement", err)))
 			break;
 	}
 	free(y);

@@ -216,6 +216,16 @@ int column_set_text(void *record, const struct column *c, const char *text)
 	return 0;
 }
 
+int column_same(const void *a, const void *b, const struct column *c)
+{
+	char x[COLUMN_TEXT_SIZE], y[COLUMN_TEXT_SIZE];
+	if (c->type == COLUMN_INT || c->type == COLUMN_FLAGS)
+		return int64_of(a, c) == int64_of(b, c);
+	if (c->type == COLUMN_REAL)
+		return real_of(a, c) == real_of(b, c) || (isnan(real_of(a, c)) && isnan(real_of(b, c)));
+	return !strcmp(column_text(a, c, x), column_text(b, c, y));
+}
+
 const char *column_wanted(const struct column *c, char text[COLUMN_TEXT_SIZE])
 {
 	switch (c->type) {

@@ -46,6 +46,9 @@ double column_number(const void *record, const struct column *c);
  */
 int column_set_text(void *record, const struct column *c, const char *text);
 
+/* Whether both records have the same value, or neither has one. */
+int column_same(const void *a, const void *b, const struct column *c);
+
 /* "a whole number", "one of direct, capture": what column_set_text takes. */
 const char *column_wanted(const struct column *c, char text[COLUMN_TEXT_SIZE]);
 

@@ -57,6 +57,7 @@ struct rows_reader {
 	struct result_set *s;
 	char path[RUN_DIRECTORY_PATH + 16];
 	size_t capacity;
+	const struct column *younger[AXIS_COUNT]; /* of the axis, where the file is older; else null */
 };
 
 static int bad_row(const struct rows_reader *r, size_t line, const char *column, const char *what, struct error *err)
@@ -68,6 +69,14 @@ static int bad_row(const struct rows_reader *r, size_t line, const char *column,
 static int check_int(const struct rows_reader *r, size_t line, const char *column, int64_t x, struct error *err)
 {
 	return x >= 0 && x <= INT_MAX ? 0 : bad_row(r, line, column, "is not a whole number from 0 to 2147483647", err);
+}
+
+static void find_younger_axes(struct rows_reader *r, const struct csv_columns *columns)
+{
+	for (int a = 0; a < AXIS_COUNT; a++)
+		r->younger[a] = csv_columns_field(columns, axes[a].column) < 0
+					? column_find(row_columns, row_n_columns, axes[a].column)
+					: NULL;
 }
 
 /* An integer axis' column; unknown where a run never began. */
@@ -124,6 +133,9 @@ static int add_row(struct rows_reader *r, const struct csv_columns *columns, con
 	row_init(row);
 	int rc = csv_columns_fill(columns, row, fields, r->path, range->line, err);
 	row->cell = -1;
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (r->younger[a])
+			column_set_text(row, r->younger[a], axes[a].absent);
 	if (!rc)
 		rc = check_row(r, row, range->line, err);
 	if (rc)
@@ -160,6 +172,7 @@ static int read_rows(struct rows_reader *r, int fd, struct error *err)
 			rc = csv_columns_read(columns, row_columns, row_n_columns, required_columns(), fields, width,
 					      r->path, err);
 			r->s->same = columns->same;
+			find_younger_axes(r, columns);
 		} else if (!rc) {
 			rc = add_row(r, columns, fields, &record.range, err);
 		}
@@ -244,26 +257,30 @@ static int compare_cells(const struct cell *a, const struct cell *b)
 
 struct keyed_row {
 	struct cell cell;
-	size_t row;
-	int64_t repetition, attempt;
+	const struct run_row *row;
 };
 
+/* By cell, and in it by what else makes two rows runs of their own. */
+static int compare_runs(const struct keyed_row *x, const struct keyed_row *y)
+{
+	int order = compare_cells(&x->cell, &y->cell);
+	if (!order)
+		order = strcmp(x->row->commit, y->row->commit);
+	if (!order)
+		order = strcmp(x->row->device, y->row->device);
+	return order ? order : x->row->repetition < y->row->repetition ? -1 : x->row->repetition > y->row->repetition;
+}
+
+/* Of one run last the attempt that counts. */
 static int compare_keys(const void *a, const void *b)
 {
 	const struct keyed_row *x = a, *y = b;
-	int by_cell = compare_cells(&x->cell, &y->cell);
-	if (by_cell)
-		return by_cell;
-	if (x->repetition != y->repetition)
-		return x->repetition < y->repetition ? -1 : 1;
-	if (x->attempt != y->attempt)
-		return x->attempt < y->attempt ? -1 : 1;
-	return x->row < y->row ? -1 : x->row > y->row;
-}
-
-static int same_run(const struct keyed_row *a, const struct keyed_row *b)
-{
-	return a->repetition == b->repetition && !compare_cells(&a->cell, &b->cell);
+	int order = compare_runs(x, y);
+	if (!order)
+		order = (x->row->status == RUN_STATUS_OK) - (y->row->status == RUN_STATUS_OK);
+	if (!order)
+		order = x->row->attempt < y->row->attempt ? -1 : x->row->attempt > y->row->attempt;
+	return order ? order : x->row < y->row ? -1 : x->row > y->row;
 }
 
 /* Numbers the cells, and finds the row that counts of each repetition. */
@@ -275,25 +292,25 @@ static int key_rows(struct rows_reader *r, struct error *err)
 	s->cells = calloc(s->n_rows + 1, sizeof *s->cells);
 	int rc = keys && s->counts && s->cells ? 0 : no_memory(s, err);
 	for (size_t i = 0; i < s->n_rows && !rc; i++) {
-		const struct run_row *row = &s->rows[i];
-		keys[i] = (struct keyed_row){.row = i, .repetition = row->repetition, .attempt = row->attempt};
-		row_cell(row, &keys[i].cell);
+		keys[i].row = &s->rows[i];
+		row_cell(&s->rows[i], &keys[i].cell);
 	}
 	if (!rc)
 		qsort(keys, s->n_rows, sizeof *keys, compare_keys);
 	for (size_t i = 0; i < s->n_rows && !rc; i++) {
-		struct run_row *row = &s->rows[keys[i].row];
+		size_t at = (size_t)(keys[i].row - s->rows);
 		if (!i || compare_cells(&keys[i - 1].cell, &keys[i].cell))
 			s->cells[s->n_cells++] = keys[i].cell;
-		row->cell = s->n_cells - 1;
-		s->counts[keys[i].row] = i + 1 == s->n_rows || !same_run(&keys[i], &keys[i + 1]);
-		if (!i || !same_run(&keys[i - 1], &keys[i]) || keys[i - 1].attempt != keys[i].attempt)
+		s->rows[at].cell = s->n_cells - 1;
+		s->counts[at] = i + 1 == s->n_rows || compare_runs(&keys[i], &keys[i + 1]);
+		if (!i || compare_runs(&keys[i - 1], &keys[i]))
 			continue;
-		if (row->status == RUN_STATUS_OK && s->rows[keys[i - 1].row].status == RUN_STATUS_OK)
+		const struct run_row *before = keys[i - 1].row, *row = keys[i].row;
+		if (row->status == RUN_STATUS_OK && before->status == RUN_STATUS_OK && before->attempt == row->attempt)
 			rc = error_set(err, ERROR_INPUT,
 				       "%s: lines %zu and %zu are the same cell, repetition and attempt; take one of "
 				       "them out",
-				       r->path, s->ranges[keys[i - 1].row].line, s->ranges[keys[i].row].line);
+				       r->path, s->ranges[before - s->rows].line, s->ranges[at].line);
 	}
 	free(keys);
 	return rc;

@@ -39,8 +39,9 @@ struct result_set {
 	size_t n_rows;
 	struct csv_range *ranges; /* (n_rows): where each stands in runs.csv */
 	/*
-	 * (n_rows): 1 where the row is the one that counts of its cell and repetition, which is that of the latest
-	 * attempt, whatever its status. No two rows that are ok have one cell, repetition and attempt.
+	 * (n_rows): 1 where the row is the one that counts of its cell and repetition (and device and commit, where a
+	 * directory has several): the latest attempt of those that are ok, of none the latest. No two rows that are ok
+	 * agree in all of these.
 	 */
 	unsigned char *counts;
 	/*

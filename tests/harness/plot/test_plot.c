@@ -486,7 +486,7 @@ static void hostile_results_are_refused(void **state)
 
 	expect_refusal("runs.csv: No such file"); /* an empty directory */
 	write_file("runs.csv", "run_id,status\nr0,ok\n", 20);
-	expect_refusal("no column 'model'");
+	expect_refusal("no column 'repetition'");
 	snprintf(text, sizeof text, "%s%s", RUNS_HEADER, row);
 	write_file("runs.csv", text, strlen(text));
 	expect_refusal("tokens.csv: No such file");
@@ -497,12 +497,12 @@ static void hostile_results_are_refused(void **state)
 	expect_refusal("graph_event");
 	snprintf(text, sizeof text, "%sr0,measure,0,1,2\n", TOKENS_HEADER);
 	write_file("tokens.csv", text, strlen(text));
-	expect_refusal("record 2 has 5 fields");
+	expect_refusal("line 2 has 5 fields");
 	write_file("tokens.csv", TOKENS_HEADER, strlen(TOKENS_HEADER));
 
 	snprintf(text, sizeof text, "%s%s%s", RUNS_HEADER, row, twin);
 	write_file("runs.csv", text, strlen(text));
-	expect_refusal("same cell and repetition");
+	expect_refusal("the same cell, repetition and attempt");
 	snprintf(text, sizeof text, "%s%s%s", RUNS_HEADER, row, row);
 	write_file("runs.csv", text, strlen(text));
 	expect_refusal("same run_id");

@@ -68,7 +68,7 @@ static void test_latest_attempt(void **state)
 	assert_int_equal(d.n_panels, 2);
 	assert_int_equal(d.n_tokens, 1);
 	for (int p = 0; p < 2; p++) {
-		int queued = !strcmp(plot_data_axis(&d, p, PLOT_COLUMN_SYNC), "none");
+		int queued = !strcmp(plot_data_key(&d, p, AXIS_SYNC), "none");
 		assert_int_equal(plot_data_summary(&d, p, 0, 0, PLOT_METRIC_ITL, &s, &err), 0);
 		assert_int_equal(s.n, queued ? 1 : 2);
 		assert_true(s.median == (queued ? 50 : 105) && s.max == (queued ? 50 : 110));
@@ -80,7 +80,7 @@ static void test_latest_attempt(void **state)
 	assert_int_equal(fclose(f), 0);
 	assert_int_equal(plot_data_load(&d, &from, &err), ERROR_INPUT);
 	run_directory_close(&from);
-	assert_non_null(strstr(err.text, "same cell and repetition"));
+	assert_non_null(strstr(err.text, "the same cell, repetition and attempt"));
 }
 
 int main(void)

@@ -53,7 +53,7 @@ static double divergence(int budget, long depth)
 static void write_row(FILE *runs, int *id, const char *snapkv, int budget, long depth, int mode, int r)
 {
 	fprintf(runs,
-		"r%d,ok,%d,m,m.gguf,gemma4,Q8_0,0,16,%ld,%s,full,42,f16,f16,1,GPU,d4ce5da,%.9g,50,,%.9g,%.9g,\"%s\",",
+		"r%d,ok,%d,m,m.gguf,gemma4,Q8_0,0,16,%ld,%s,full,42,f16,f16,1,GPU,d4ce5da,%.9g,50,,%.9g,%.0f,\"%s\",",
 		(*id)++, r, depth, modes[mode], 1e6 / rate(budget, depth, mode, r), rate(budget, depth, mode, r),
 		kv_bytes(budget, depth), snapkv);
 	if (budget && budget < depth)
