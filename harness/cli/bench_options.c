@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "harness/cli/engine_environment.h"
+#include "harness/cli/engine_machine.h"
 #include "harness/cli/gpu_layers.h"
+#include "harness/cli/llama_options.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/measure/clock_check.h"
@@ -17,6 +19,7 @@ enum {
 	MAX_PERCENT = 100,
 	UNTIL_REPETITIONS = 50, /* with --until stable */
 	MAX_INTERVAL = 60000,   /* ms */
+	MAX_DELAY = 3600,       /* s */
 };
 
 static struct bench *bench(void *ctx)
@@ -108,15 +111,76 @@ static int apply_seed(void *ctx, const char *value, struct error *err)
 	return rc;
 }
 
+static int parse_format(const char *value, int *out, struct error *err)
+{
+	int format = !strcmp(value, "table")  ? BENCH_FORMAT_TABLE
+		     : !strcmp(value, "none") ? BENCH_FORMAT_NONE
+					      : llama_format_parse(value);
+	*out = format;
+	if (format >= 0 || format == BENCH_FORMAT_NONE || !strcmp(value, "table"))
+		return 0;
+	return error_set(
+		err, ERROR_INPUT,
+		"'%s' is not table, md, csv, json, jsonl, sql or none (--out names the directory of the results)",
+		value);
+}
+
 static int apply_format(void *ctx, const char *value, struct error *err)
 {
-	int table = !strcmp(value, "table"), format = table ? BENCH_FORMAT_TABLE : llama_format_parse(value);
-	bench(ctx)->format = format;
-	if (table || format >= 0)
+	return parse_format(value, &bench(ctx)->format, err);
+}
+
+static int apply_error_format(void *ctx, const char *value, struct error *err)
+{
+	return parse_format(value, &bench(ctx)->error_format, err);
+}
+
+static int apply_batch(void *ctx, const char *value, struct error *err)
+{
+	struct axis_values sizes = {0};
+	int *least = &bench(ctx)->batch, rc = axis_ints_add(&sizes, "-b", value, 1, AXIS_TOKENS_MAX, err);
+	for (int i = 0; i < sizes.n; i++)
+		*least = *least && *least < sizes.ints[i] ? *least : sizes.ints[i];
+	axis_ints_free(&sizes);
+	return rc;
+}
+
+/* The GPU that is used anyway, as llama-bench calls it. */
+static int apply_device(void *ctx, const char *value, struct error *err)
+{
+	const char *reason;
+	(void)ctx;
+	if (!strcmp(value, "none"))
+		return error_set(err, ERROR_INPUT, "none: -ngl 0 keeps the model on the CPU");
+	if (!strcmp(value, "auto"))
 		return 0;
-	return error_set(err, ERROR_INPUT,
-			 "'%s' is not table, md, csv, json, jsonl or sql (--out names the directory of the results)",
-			 value);
+	if (strcmp(value, "CUDA0"))
+		return error_set(err, ERROR_INPUT,
+				 "'%.80s' is not auto or CUDA0; CUDA_VISIBLE_DEVICES in the environment says which GPU "
+				 "that is",
+				 value);
+	return engine_gpu(&reason) ? 0 : error_set(err, ERROR_INPUT, "CUDA0: %s", reason);
+}
+
+static int apply_delay(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--delay", 0, MAX_DELAY, &bench(ctx)->runner.delay_s, err);
+}
+
+static int apply_progress(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	bench(ctx)->progress = 1;
+	return 0;
+}
+
+static int apply_list_devices(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	bench(ctx)->list_devices = 1;
+	return 0;
 }
 
 static int apply_output(void *ctx, const char *value, struct error *err)
@@ -158,6 +222,10 @@ static const struct option_spec options[] = {
 	 "repeat until the median of the runs is known to PCT percent (default 0.5) in all modes of a test\n"
 	 "To explore: a comparison refuses runs whose number their results decided.",
 	 apply_until},
+	{"--delay", "S", "seconds without work before each run, for machines that get hot (default 0)", apply_delay},
+	{"-b, --batch-size", "N",
+	 "as llama-bench's scripts give it: a prompt is processed in chunks of 512 tokens, and N may not be less",
+	 apply_batch},
 	{"--warmup", "N",
 	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
 	 "measured (default 4)",
@@ -172,10 +240,16 @@ static const struct option_spec options[] = {
 	 "between two looks at clocks, power and the like, by a thread of its own; 0: none (default 100)",
 	 apply_telemetry},
 	{"-o, --output", "FORMAT",
-	 "of what is printed at the end: table, for people; or as llama-bench has it: md, csv, json, jsonl or sql, "
-	 "with "
-	 "all notes on standard error (default table)",
+	 "of what is printed at the end: table, for people; or as llama-bench has it: md, csv, json, jsonl, sql or "
+	 "none, with all notes on standard error (default table)",
 	 apply_format},
+	{"-dev, --device", "auto|CUDA0", "the first visible GPU, with as many layers as -ngl says (default auto)",
+	 apply_device},
+	{"-oe, --output-err", "FORMAT", "the same, of what is printed on standard error besides (default none)",
+	 apply_error_format},
+	{"--progress", NULL, "a line a run on standard error, also where that is no terminal", apply_progress},
+	{"--list-devices", NULL, "print the GPU and the CPU that would be used, with their memory, and exit",
+	 apply_list_devices},
 	{"--out", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
 	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
 	 apply_dry_run},
@@ -190,8 +264,11 @@ static const struct command command = {
 	.name = "bench",
 	.summary = "Sweeps a model over depths, modes and the other axes, and records every token.\n"
 		   "An axis takes a list and ranges: -d 0,512  -d 0-4096+1024  -n 16-128*2; repeated options append.\n"
-		   "Every graph mode is checked, bit for bit, against direct launches: exit code 4 where one differs.",
+		   "Every graph mode is checked, bit for bit, against direct launches: exit code 4 where one differs.\n"
+		   "llama-bench's options that are not below are known, too: each says what to do here, and those that "
+		   "ask for what is done anyway (-fa 1, -mmp 1, -sm none, ...) are taken.",
 	.usage = "gemmark bench -m FILE [options]",
+	.elsewhere = llama_options,
 	.examples = "gemmark bench -m e2b.gguf\n"
 		    "gemmark bench -m e2b.gguf -p 0 -n 32 -d 0,512,4096 -r 3\n"
 		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
@@ -203,7 +280,7 @@ static const struct command command = {
 int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 {
 	matrix_free(&b->axes.matrix);
-	*b = (struct bench){.format = BENCH_FORMAT_TABLE};
+	*b = (struct bench){.format = BENCH_FORMAT_TABLE, .error_format = BENCH_FORMAT_NONE};
 	b->telemetry_ms = TELEMETRY_MS;
 	runner_options_default(&b->runner);
 	engine_settings_default(&b->engine);
@@ -212,6 +289,15 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 	axis_options_join(options, 0, all);
 	with_axes.options = all;
 	int rc = options_parse(&with_axes, argc, argv, b, err);
+	const struct axis_values *chunks = &b->axes.matrix.of[AXIS_UBATCH];
+	for (int i = 0; !rc && b->batch && i < (chunks->n ? chunks->n : 1); i++) {
+		int chunk = chunks->n ? chunks->ints[i] : atoi(axes[AXIS_UBATCH].defaults);
+		if (b->batch < chunk)
+			rc = error_set(
+				err, ERROR_INPUT,
+				"-b %d: a prompt is processed in chunks of %d tokens; -b %d or more, or a smaller -ub",
+				b->batch, chunk, chunk);
+	}
 	if (b->repetitions)
 		b->runner.repetitions = b->repetitions;
 	else if (b->runner.until > 0)

@@ -9,8 +9,8 @@
 #include "harness/cli/engine_source.h"
 #include "harness/measure/runner.h"
 
-/* Of struct bench's format, beside enum llama_format. */
-enum { BENCH_FORMAT_TABLE = -1 };
+/* Of struct bench's formats, beside enum llama_format. */
+enum { BENCH_FORMAT_TABLE = -1, BENCH_FORMAT_NONE = -2 };
 
 /* Zeroed before the first bench_parse. Strings are argv's. */
 struct bench {
@@ -18,11 +18,15 @@ struct bench {
 	struct runner_options runner;
 	struct engine_settings engine;
 	const char *output; /* null: a new folder under results/ */
-	int format;         /* of standard output: an enum llama_format, or BENCH_FORMAT_TABLE */
+	int format;         /* of standard output: an enum llama_format or one of the above */
+	int error_format;   /* of what standard error has besides; likewise */
 	const char *resume; /* null: a new sweep */
 	int dry_run;
+	int list_devices;
+	int progress;     /* a line a run, also where standard error is no terminal */
 	int telemetry_ms; /* 0: none */
 	int repetitions;  /* as given; 0: not */
+	int batch;        /* least of -b's values; 0: none */
 };
 
 /*

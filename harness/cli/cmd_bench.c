@@ -10,6 +10,7 @@
 
 #include "harness/cli/axis_options.h"
 #include "harness/cli/bench_options.h"
+#include "harness/cli/devices.h"
 #include "harness/cli/dry_run.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_machine.h"
@@ -38,7 +39,9 @@ struct sweep {
 	struct recorder *recorder;
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
-	struct llama_bench *llama; /* null: the table is printed */
+	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
+	int progress;              /* a line a run is asked for */
+	int shown;                 /* runs that had theirs */
 	struct past past;
 };
 
@@ -72,7 +75,10 @@ static int keep_run(void *ctx, const struct run_row *row, struct error *err)
 
 static void take_progress(void *ctx, const struct runner_progress *p)
 {
-	(void)ctx;
+	struct sweep *s = ctx;
+	if (s->progress && p->run > s->shown)
+		progress_print(p);
+	s->shown = p->run;
 	progress_show(p);
 }
 
@@ -211,22 +217,33 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 	fprintf(f, "next:    gemmark plot %s\n", directory);
 }
 
-/* The sweep's results on standard output, and what there is to say about them. */
-static int print_results(const struct bench *b, const struct sweep *s, const struct runner_summary *summary,
-			 const char *directory, struct error *err)
+/* The sweep's results in one format; NONE: nothing. */
+static int print_format(const struct sweep *s, int format, FILE *f, struct error *err)
 {
-	if (!s->llama) {
-		table_write(s->table, stdout);
-		print_end(summary, &s->past, directory, stdout);
+	if (format == BENCH_FORMAT_TABLE)
+		table_write(s->table, f);
+	if (format < 0)
 		return 0;
-	}
 	json_t *records;
 	int rc = llama_bench_records(s->llama, &records, err);
 	if (!rc)
-		rc = llama_output_write(records, (enum llama_format)b->format, stdout, err);
+		rc = llama_output_write(records, (enum llama_format)format, f, err);
 	json_decref(records);
-	table_write_remarks(s->table, stderr);
-	print_end(summary, &s->past, directory, stderr);
+	return rc;
+}
+
+/* The results on standard output and error, and what there is to say about them. */
+static int print_results(const struct bench *b, const struct sweep *s, const struct runner_summary *summary,
+			 const char *directory, struct error *err)
+{
+	int rc = print_format(s, b->format, stdout, err);
+	if (!rc)
+		rc = print_format(s, b->error_format, stderr, err);
+	/* What is printed for a program stays alone. */
+	FILE *notes = b->format == BENCH_FORMAT_TABLE ? stdout : stderr;
+	if (b->format != BENCH_FORMAT_TABLE && b->error_format != BENCH_FORMAT_TABLE)
+		table_write_remarks(s->table, notes);
+	print_end(summary, &s->past, directory, notes);
 	return rc;
 }
 
@@ -251,7 +268,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct cell *cells = NULL;
 	struct workload_source *source = NULL;
 	json_t *env = NULL;
-	struct sweep s = {0};
+	struct sweep s = {.progress = b->progress};
 	struct runner_summary summary;
 	char stamp[32], directory[128], settings[ENGINE_SETTINGS_TEXT];
 	int n = 0;
@@ -293,7 +310,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
 	engine_settings_text(&b->engine, settings);
-	if (!rc && b->format != BENCH_FORMAT_TABLE)
+	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
@@ -362,12 +379,15 @@ int cmd_bench(int argc, char **argv)
 	int code = 0, rc = bench_parse(&b, argc, argv, &err);
 	if (!rc && b.resume && b.output)
 		rc = error_set(&err, ERROR_INPUT, "--resume: goes on in its own directory; leave --out out");
-	if (!rc && b.dry_run && (b.resume || b.format != BENCH_FORMAT_TABLE))
-		rc = error_set(&err, ERROR_INPUT, "--dry-run: prints a new sweep's plan; leave --resume and -o out");
+	if (!rc && b.dry_run && (b.resume || b.format != BENCH_FORMAT_TABLE || b.error_format != BENCH_FORMAT_NONE))
+		rc = error_set(&err, ERROR_INPUT,
+			       "--dry-run: prints a new sweep's plan; leave --resume, -o and -oe out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
 	if (!rc && alone)
 		rc = recall_options(&b, &argc, &argv, &recalled, &err);
-	if (!rc)
+	if (!rc && b.list_devices)
+		rc = devices_print(stdout, &err);
+	else if (!rc)
 		rc = sweep(&b, argc, argv, &code, &err);
 	if (argv != given)
 		free(argv);

@@ -236,7 +236,7 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 		print_seconds(f, o->repetitions * pass);
 		fputc('\n', f);
 		t->runs += o->repetitions;
-		t->seconds += o->repetitions * pass;
+		t->seconds += o->repetitions * (pass + o->delay_s);
 		if (!last || !cell_same_unit(last, c))
 			others += pass;
 		last = c;

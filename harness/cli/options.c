@@ -21,6 +21,7 @@ enum {
 	COLUMN_MAX = 34,     /* where the second column starts at the latest */
 	NAME_MAX_CHARS = 64, /* longest name that is compared with others */
 	NAMES_MAX = 128,     /* names in one command's table */
+	VALUE_SHOWN = 80,    /* bytes of a value, in messages */
 };
 
 static const struct option_spec help_option = {"-h, --help", NULL, "print this help and exit", NULL};
@@ -41,16 +42,25 @@ static const char *without_dashes(const char *name)
 	return name + strspn(name, "-");
 }
 
-/* Is `word`, one or two dashes and a name of `length` bytes in all, one of the option's names? */
-static bool option_has_name(const struct option_spec *o, const char *word, size_t length)
+/* Equal bytes; an underscore of the second stands for a dash, too. */
+static bool same_name(const char *name, const char *typed, size_t n)
+{
+	size_t i = 0;
+	while (i < n && (name[i] == typed[i] || (name[i] == '-' && typed[i] == '_')))
+		i++;
+	return i == n;
+}
+
+/* Is `word`, one or two dashes and a name of `length` bytes in all, one of the list's names? */
+static bool has_name(const char *list, const char *word, size_t length)
 {
 	const char *bare = without_dashes(word);
 	size_t bare_length = length - (size_t)(bare - word), n;
-	const char *list = o->names, *name;
+	const char *name;
 	while ((name = next_name(&list, &n))) {
 		const char *bare_name = without_dashes(name);
 		size_t bare_n = n - (size_t)(bare_name - name);
-		if (bare_n == bare_length && memcmp(bare_name, bare, bare_n) == 0)
+		if (bare_n == bare_length && same_name(bare_name, bare, bare_n))
 			return true;
 	}
 	return false;
@@ -67,9 +77,26 @@ static const struct option_spec *find_option(const struct command *c, const char
 	if (!looks_like_option(word) || strspn(word, "-") > 2)
 		return NULL;
 	for (const struct option_spec *o = c->options; o->names; o++)
-		if (option_has_name(o, word, length))
+		if (has_name(o->names, word, length))
 			return o;
-	return option_has_name(&help_option, word, length) ? &help_option : NULL;
+	return has_name(help_option.names, word, length) ? &help_option : NULL;
+}
+
+static const struct option_elsewhere *find_elsewhere(const struct command *c, const char *word, size_t length)
+{
+	if (!c->elsewhere || !looks_like_option(word) || strspn(word, "-") > 2)
+		return NULL;
+	for (const struct option_elsewhere *o = c->elsewhere; o->names; o++)
+		if (has_name(o->names, word, length))
+			return o;
+	return NULL;
+}
+
+/* Does the word name an option, so that it is no value? */
+static bool names_option(const struct command *c, const char *word)
+{
+	size_t length = strcspn(word, "=");
+	return find_option(c, word, length) || find_elsewhere(c, word, length);
 }
 
 /* ---- near names ---- */
@@ -266,23 +293,59 @@ static int blame_option(const char *word, size_t length, int code, struct error 
 	return named ? code : error_prefix(err, code, "-%s%.*s", name - word == 2 ? "-" : "", (int)length, name);
 }
 
+/* Is each item of the list one of those? */
+static bool all_in(const char *list, const char *of)
+{
+	for (const char *item = list; item; item = strchr(item, ',') ? strchr(item, ',') + 1 : NULL) {
+		size_t n = strcspn(item, ","), m;
+		const char *at = of;
+		while ((m = strcspn(at, ",")) != n || memcmp(at, item, n) != 0) {
+			at += m;
+			if (!*at++)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* As take_option, of an option that only another program has. value: behind '=', or null. */
+static int take_elsewhere(const struct command *c, const struct option_elsewhere *o, const struct words *w, int *at,
+			  const char *value, struct error *err)
+{
+	const char *word = w->v[*at].text;
+	size_t length = strcspn(word, "=");
+	const struct word *next = *at + 1 < w->n ? &w->v[*at + 1] : NULL;
+	if (o->argument && !value && next && strcmp(next->text, "--") != 0 && !names_option(c, next->text)) {
+		value = next->text;
+		++*at;
+	}
+	if (o->anyway && (o->argument ? value && all_in(value, o->anyway) : !value))
+		return 0;
+	/* What is refused whatever it is may be a secret. */
+	bool shown = value && o->anyway;
+	return error_set(err, ERROR_INPUT, "%.*s%s%.*s: %s", (int)length, word, shown ? " " : "",
+			 shown ? VALUE_SHOWN : 0, shown ? value : "", o->instead);
+}
+
 /* Takes the option at w->v[*at], and its value; leaves *at on the last word taken. */
 static int take_option(const struct command *c, const struct words *w, int *at, void *ctx, struct error *err)
 {
 	const char *word = w->v[*at].text, *value = strchr(word, '=');
 	size_t length = value ? (size_t)(value - word) : strlen(word);
 	const struct option_spec *o = find_option(c, word, length);
-	if (!o)
-		return unknown_option(c, word, length, err);
+	const struct option_elsewhere *other = o ? NULL : find_elsewhere(c, word, length);
 	if (value)
 		value++;
+	if (other)
+		return take_elsewhere(c, other, w, at, value, err);
+	if (!o)
+		return unknown_option(c, word, length, err);
 	if (!o->argument && value)
 		return error_set(err, ERROR_INPUT, "option %.*s takes no value, but got '%s'", (int)length, word,
 				 value);
 	if (o->argument && !value) {
 		const struct word *next = *at + 1 < w->n ? &w->v[*at + 1] : NULL;
-		if (!next || strcmp(next->text, "--") == 0 ||
-		    find_option(c, next->text, strcspn(next->text, "=")) != NULL)
+		if (!next || strcmp(next->text, "--") == 0 || names_option(c, next->text))
 			return missing_value(o, word, next, err);
 		value = next->text;
 		++*at;

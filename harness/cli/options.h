@@ -1,7 +1,7 @@
 /*
  * Command-line options, from one table per command: parsing, --help, and "did you mean".
  *
- * llama-bench's habits hold: one dash or two, long names after one dash (-ngl, -ctk),
+ * llama-bench's habits hold: one dash or two, long names after one dash (-ngl, -ctk), `_` for `-` in them,
  * `--name value` and `--name=value`, flags that may be repeated (each occurrence calls
  * apply again), and @FILE, whose words are read as if they stood there.
  */
@@ -21,12 +21,25 @@ struct option_spec {
 	int (*apply)(void *ctx, const char *value, struct error *err);
 };
 
+/*
+ * An option that users know from another program, and that this one need not do: not in the help, and never what a
+ * mistyped one was meant to be.
+ */
+struct option_elsewhere {
+	const char *names;
+	const char *argument; /* null for a flag */
+	/* List of values that ask for what is done anyway, and are taken; "" of a flag. Null: none. */
+	const char *anyway;
+	const char *instead; /* of anything else: what to do here */
+};
+
 struct command {
-	const char *name;                  /* "bench" */
-	const char *summary;               /* one line for the list of commands */
-	const char *usage;                 /* "gemmark bench -m FILE [options]" */
-	const char *examples;              /* lines, each a command with what it is for */
-	const struct option_spec *options; /* ends with names == NULL */
+	const char *name;                         /* "bench" */
+	const char *summary;                      /* one line for the list of commands */
+	const char *usage;                        /* "gemmark bench -m FILE [options]" */
+	const char *examples;                     /* lines, each a command with what it is for */
+	const struct option_spec *options;        /* ends with names == NULL */
+	const struct option_elsewhere *elsewhere; /* likewise; null: none */
 	/* Called for each argument that is no option; null where none is taken. */
 	int (*positional)(void *ctx, const char *value, struct error *err);
 };

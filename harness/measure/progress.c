@@ -14,7 +14,8 @@ static double left(int64_t done, int64_t total, double seconds, int64_t timed)
 double progress_seconds_left(const struct runner_progress *p)
 {
 	return left(p->decode_done, p->decode_total, p->decode_s, p->decode_timed) +
-	       left(p->prefill_done, p->prefill_total, p->prefill_s, p->prefill_timed);
+	       left(p->prefill_done, p->prefill_total, p->prefill_s, p->prefill_timed) +
+	       (double)p->delay_s * (p->runs - p->run);
 }
 
 void progress_text(const struct runner_progress *p, char *out, size_t size)
@@ -43,6 +44,14 @@ void progress_show(const struct runner_progress *p)
 	progress_text(p, line, sizeof line);
 	fprintf(stderr, "\r%s\033[K", line);
 	fflush(stderr);
+}
+
+void progress_print(const struct runner_progress *p)
+{
+	char line[160];
+	progress_text(p, line, sizeof line);
+	progress_clear();
+	fprintf(stderr, "%s\n", line);
 }
 
 void progress_clear(void)

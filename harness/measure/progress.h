@@ -1,6 +1,5 @@
 /*
- * A line on stderr that says how far a sweep is and how long it will still take;
- * nothing at all where stderr is no terminal.
+ * A line on stderr that says how far a sweep is and how long it will still take.
  */
 #ifndef GEMMARK_HARNESS_MEASURE_PROGRESS_H
 #define GEMMARK_HARNESS_MEASURE_PROGRESS_H
@@ -17,6 +16,8 @@ void progress_text(const struct runner_progress *p, char *out, size_t size);
 
 /* Rewrites the line where stderr is a terminal. */
 void progress_show(const struct runner_progress *p);
+/* A line of its own, whatever stderr is. */
+void progress_print(const struct runner_progress *p);
 /* Clears it. */
 void progress_clear(void);
 

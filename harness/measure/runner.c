@@ -302,6 +302,7 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	*summary = (struct runner_summary){0};
 	struct runner r = {.cells = cells, .n = n, .setup.o = o, .sink = sink, .summary = summary};
 	struct plan plan = {0};
+	r.progress.delay_s = o->delay_s;
 	r.units = calloc((size_t)n, sizeof *r.units);
 	r.states = calloc((size_t)n, sizeof *r.states);
 	r.refused = calloc((size_t)n, sizeof *r.refused);

@@ -49,8 +49,9 @@ struct runner_progress {
 	int64_t prefill_total;
 	int64_t prefill_timed;
 	double prefill_s;
-	int run;  /* rows so far */
-	int runs; /* rows in all */
+	int run;     /* rows so far */
+	int runs;    /* rows in all */
+	int delay_s; /* before each */
 	const struct cell *cell;
 };
 

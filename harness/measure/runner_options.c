@@ -20,10 +20,16 @@ void runner_options_default(struct runner_options *o)
 
 json_t *runner_options_describe(const struct runner_options *o)
 {
-	return json_pack("{s:i, s:i, s:i, s:i, s:s, s:I, s:f, s:i, s:f}", "repetitions", o->repetitions, "steady",
-			 o->steady, "warmup_max", o->warmup_max, "chunk", o->chunk, "prefill_fusion", o->prefill_fusion,
-			 "seed", (json_int_t)o->seed, "clock_fraction", o->clock_fraction, "clock_retries",
-			 o->clock_retries, "until_error", o->until);
+	json_t *out = json_pack("{s:i, s:i, s:i, s:i, s:s, s:I, s:f, s:i, s:f}", "repetitions", o->repetitions,
+				"steady", o->steady, "warmup_max", o->warmup_max, "chunk", o->chunk, "prefill_fusion",
+				o->prefill_fusion, "seed", (json_int_t)o->seed, "clock_fraction", o->clock_fraction,
+				"clock_retries", o->clock_retries, "until_error", o->until);
+	/* Files from before there was one had none. */
+	if (o->delay_s && json_object_set_new(out, "delay_s", json_integer(o->delay_s))) {
+		json_decref(out);
+		out = NULL;
+	}
+	return out;
 }
 
 int64_t runner_now_ns(const struct runner_options *o)

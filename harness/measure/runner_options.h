@@ -27,16 +27,18 @@ struct runner_options {
 	int chunk;      /* tokens of a depth's prefill between two looks at `stop` */
 	uint64_t seed;  /* of the order and of the token stream */
 	const char *prefill_fusion;
-	const char *commit;             /* goes into the rows */
-	const char *run_prefix;         /* run_id is this and the order */
-	const struct runner_past *past; /* null: none */
-	volatile sig_atomic_t *stop;    /* not null: a value other than 0 ends the sweep */
-	int64_t (*clock)(void *ctx);    /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
-	void *clock_ctx;
-	struct monitor *monitor; /* null: nobody looks at the machine */
-	double clock_fraction;   /* of its peers' SM clock, below which a run is low; 0: not checked */
-	int clock_retries;       /* times that a low block is repeated at most */
-	double until;            /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
+	const char *commit;                   /* goes into the rows */
+	const char *run_prefix;               /* run_id is this and the order */
+	const struct runner_past *past;       /* null: none */
+	volatile sig_atomic_t *stop;          /* not null: a value other than 0 ends the sweep */
+	int64_t (*clock)(void *ctx);          /* nanoseconds; null: CLOCK_MONOTONIC_RAW */
+	void (*pause)(void *ctx, int64_t ns); /* lets so much of that clock's time pass; null: sleeps */
+	void *clock_ctx;                      /* of both */
+	int delay_s;                          /* seconds without work before each run */
+	struct monitor *monitor;              /* null: nobody looks at the machine */
+	double clock_fraction;                /* of its peers' SM clock, below which a run is low; 0: not checked */
+	int clock_retries;                    /* times that a low block is repeated at most */
+	double until; /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
 };
 
 /* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion, clocks to 95 %, 2 retries. */

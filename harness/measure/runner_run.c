@@ -328,6 +328,19 @@ static int out_of_memory_before(const struct runner *r, int cell)
 	return -1;
 }
 
+/* In slices, so that the sweep can still be stopped. */
+static void delay(const struct runner *r)
+{
+	const struct runner_options *o = r->setup.o;
+	const int64_t slice = 100000000;
+	for (int64_t left = o->delay_s * (int64_t)1000000000; left > 0 && !runner_stopped(o); left -= slice) {
+		if (o->pause)
+			o->pause(o->clock_ctx, slice);
+		else
+			nanosleep(&(struct timespec){.tv_nsec = slice}, NULL);
+	}
+}
+
 int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err)
 {
 	const struct cell *c = &r->cells[cell];
@@ -344,6 +357,7 @@ int runner_run_cell(struct runner *r, int cell, int repetition, struct error *er
 		u->code = unit_reference(r, c, u, &u->why);
 	if (u->code)
 		return runner_deliver_unrun(r, cell, repetition, u->code, &u->why, err);
+	delay(r);
 	if (runner_stopped(r->setup.o))
 		return 0;
 	struct error why = {""};

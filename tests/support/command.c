@@ -32,6 +32,16 @@ int command_run(const char *folder, int (*command)(int, char **), char **words)
 	return code;
 }
 
+int command_out(const char *folder, int (*command)(int, char **), const char *name, const char *output, char **more)
+{
+	char path[FOLDER_BYTES + 64];
+	char *words[48] = {(char *)name, (char *)"-t", (char *)"1", (char *)"--out", path};
+	snprintf(path, sizeof path, "%s/%s", folder, output);
+	for (int i = 0; more[i]; i++)
+		words[5 + i] = more[i];
+	return command_run(folder, command, words);
+}
+
 bool command_said(const char *folder, const char *name, const char *text)
 {
 	static char buffer[1 << 16];

@@ -52,13 +52,7 @@ static int holds(const char *name, const char *text)
 
 static int bench_in(const char *output, char **more)
 {
-	char *words[48] = {"bench", "-t", "1", "--out", NULL};
-	char path[128];
-	in_folder(output, path);
-	words[4] = path;
-	for (int i = 0; more[i]; i++)
-		words[5 + i] = more[i];
-	return call(cmd_bench, words);
+	return command_out(folder, cmd_bench, "bench", output, more);
 }
 
 static double real_at(const struct csv_rows *r, int row, const char *column)
@@ -157,47 +151,6 @@ static void test_sweep(void **state)
 	assert_true(holds("out", "gemmark plot "));
 	assert_false(holds("out", "\033"));
 	assert_false(holds("errors", "\033"));
-}
-
-/* llama-bench's formats on standard output, and nothing else there; the run directory is written all the same. */
-static void test_formats(void **state)
-{
-	(void)state;
-	char path[128];
-	char *json[] = {"-m",   MODEL, "-p", "8",    "-n",
-			"4",    "-d",  "40", "-r",   "2",
-			"-ngl", "3,0", "-o", "json", "--prefill-precision",
-			"f32",  NULL};
-	assert_int_equal(bench_in("run", json), 0);
-	in_folder("out", path);
-	json_t *list = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
-	assert_int_equal(json_array_size(list), 5);
-	for (int i = 0; i < 5; i++) {
-		const json_t *r = json_array_get(list, (size_t)i);
-		assert_string_equal(json_string_value(json_object_get(r, "settings")), "prefill-f32");
-		assert_string_equal(json_string_value(json_object_get(r, "test")), i ? "tg4 @ d40" : "pp8 @ d40");
-		assert_int_equal(json_array_size(json_object_get(r, "samples_ns")), 2);
-		assert_int_equal(json_integer_value(json_object_get(r, "n_batch")), 512);
-		assert_true(json_integer_value(json_object_get(r, "model_n_params")) > 100000);
-		assert_true(json_integer_value(json_object_get(r, "model_size")) > 100000);
-	}
-	json_decref(list);
-	assert_true(holds("errors", "5 skipped"));
-	assert_true(holds("errors", "-ngl 3"));
-	in_folder("run/tokens.csv", path);
-	assert_int_equal(access(path, F_OK), 0);
-
-	char *csv[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "--output=csv", NULL};
-	assert_int_equal(bench_in("csv", csv), 0);
-	struct csv_rows rows;
-	in_folder("out", path);
-	assert_int_equal(csv_read(&rows, path), 0);
-	assert_int_equal(rows.n_rows, 5);
-	csv_rows_free(&rows);
-
-	char *bad[] = {"-m", MODEL, "-o", "results/x", NULL};
-	assert_int_equal(bench_in("bad", bad), 2);
-	assert_true(holds("errors", "--out names the directory"));
 }
 
 /* What the kept sweeps are, in their order, with reasons for what cannot run; nothing is written. */
@@ -602,7 +555,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ubatch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_layers_without_gpu, set_up, tear_down),
 		TEST(test_sweep),
-		TEST(test_formats),
 		TEST(test_dry_run),
 		TEST(test_bad_input),
 		TEST(test_skipped),

@@ -1,0 +1,58 @@
+#include "harness/cli/llama_options.h"
+
+#include <stddef.h>
+
+#define FETCH "nothing is downloaded; fetch the file, and name it with -m"
+#define MAPPED "the file is always mapped; -lm mmap, or leave it out"
+
+/* Those of llama-bench's versions from 2023 to 2026 together, in the order of its help. */
+const struct option_elsewhere llama_options[] = {
+	{"--numa", "MODE", "numactl",
+	 "put numactl --interleave=all, or --cpunodebind=0 --membind=0, in front of gemmark"},
+	{"--prio", "N", "0", "put nice -n N, or chrt, in front of gemmark"},
+	{"-v, --verbose", NULL, NULL,
+	 "there is no more to say; gemmark env and gemmark model show FILE tell of machine and model"},
+	{"--no-warmup", NULL, NULL,
+	 "graphs are captured in the warm-up; --warmup 1 ends it with the first steady token"},
+	{"-fitt, --fit-target", "MIB", NULL,
+	 "-ngl auto takes as many layers as fit, and --device-memory BYTES says into how much"},
+	{"-fitc, --fit-ctx", "N", NULL, "-ngl auto counts the context that each depth needs"},
+	{"-rpc, --rpc", "SERVERS", NULL, "run gemmark on that machine"},
+	{"-hf, -hfr, --hf-repo", "REPOSITORY", NULL, FETCH},
+	{"-hff, --hf-file", "FILE", NULL, FETCH},
+	{"-hft, --hf-token", "TOKEN", NULL, FETCH},
+	{"--offline", NULL, "", "takes no value; nothing is ever downloaded"},
+	{"-pg", "P,G", NULL, "-p P and -n G measure prompt and generation apart"},
+	{"-dt, --defrag-thold", "F", "-1", "the cache has no holes; leave it out"},
+	{"-C, --cpu-mask", "HEX", "0,0x0", "put taskset HEX in front of gemmark"},
+	{"--cpu-strict", "0|1", "0",
+	 "OMP_PROC_BIND=close OMP_PLACES=cores in the environment binds each thread to a core"},
+	{"--poll", "0-100", NULL,
+	 "OMP_WAIT_POLICY=active or passive in the environment says how threads wait for work"},
+	{"-ncmoe, --n-cpu-moe", "N", "0",
+	 "a layer's experts are where the layer is; -ngl N leaves the layers from N on to the host"},
+	{"-sm, --split-mode", "MODE", "none,layer",
+	 "one GPU is used, or one and the host (-ngl N); -sm none, or leave it out"},
+	{"-mg, --main-gpu", "N", "0",
+	 "the first visible GPU is used; CUDA_VISIBLE_DEVICES=N in the environment chooses which"},
+	{"-nkvo, --no-kv-offload", "0|1", "0",
+	 "a layer's cache is where the layer is; -ngl N leaves those from N on to the host"},
+	{"-fa, --flash-attn", "on|off|auto", "on,auto,1,enabled,true,-1",
+	 "attention never stores its scores here, as with -fa 1; leave off and 0 out"},
+	{"-lm, --load-mode", "MODE", "mmap,auto", MAPPED},
+	{"-mmp, --mmap", "0|1", "1", MAPPED},
+	{"-dio, --direct-io", "0|1", "0", MAPPED},
+	{"-lzm, --lazy-mode", "on|auto|off", "off,auto",
+	 "weights are loaded before anything is measured; leave it out"},
+	{"-embd, --embeddings", "0|1", "0",
+	 "embeddings are not pooled here; leave it out, or take the logits of gemmark eval"},
+	{"-ts, --tensor-split", "SHARES", "0,1", "one GPU is used; -ngl N divides the layers between it and the host"},
+	{"-ot, --override-tensor", "PATTERN=TYPE", NULL, "-ngl N, --head and --ple say where tensors are"},
+	{"-nopo, --no-op-offload", "0|1", "1",
+	 "a prompt's products run where the weights are, as with -nopo 1; leave 0 out"},
+	{"--no-host", "0|1", "0", "weights of the host's layers are in its memory; leave it out"},
+	{"--repack", "auto|on|off", "off,auto,0",
+	 "the host reads weights as the file has them; --repack off, or leave it out"},
+	{"-nr, --no-repack", NULL, "", "takes no value; the host never repacks weights"},
+	{0},
+};
