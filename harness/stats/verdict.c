@@ -21,6 +21,22 @@ void verdict_options_default(struct verdict_options *o)
 	*o = (struct verdict_options){.alpha = 0.01, .delta = 0.01, .level = 0.95, .power = 0.95, .seed = 1};
 }
 
+/*
+ * What unpaired sets could have shown: a pair's log ratio varies as two runs do, and of n and m runs there are as many
+ * pairs as their harmonic mean.
+ */
+static void set_unpaired_design(const struct verdict_cell *c, int n_cells, const struct verdict_options *o,
+				const double *x, const double *y, struct verdict *v)
+{
+	if (c->n < 2 || c->m < 2)
+		return;
+	double dx = stats_deviation(x, c->n), dy = stats_deviation(y, c->m), n = c->n, m = c->m;
+	v->variability = sqrt(2 * ((n - 1) * dx * dx + (m - 1) * dy * dy) / (n + m - 2));
+	struct stats_design d = {v->variability, o->alpha / n_cells, o->level, log1p(o->delta), o->power};
+	v->detectable = v->p_least < d.alpha ? expm1(stats_detectable(&d, (int)(2 * n * m / (n + m)))) : INFINITY;
+	v->runs_needed = stats_blocks_needed(&d, log1p(2 * o->delta), RUNS_MAX);
+}
+
 /* effect, low and high as logarithms. x, y: scratch of n and m values. */
 static int compare_cell(const struct verdict_cell *c, int n_cells, const struct verdict_options *o, double *x,
 			double *y, struct verdict *v)
@@ -47,6 +63,7 @@ static int compare_cell(const struct verdict_cell *c, int n_cells, const struct 
 		v->p = stats_mann_whitney(x, c->n, y, c->m);
 		v->p_least = stats_mann_whitney_least(c->n, c->m);
 		rc = stats_bootstrap_shift(x, c->n, y, c->m, o->level, o->seed, &interval);
+		set_unpaired_design(c, n_cells, o, x, y, v);
 	}
 	v->low = interval.low;
 	v->high = interval.high;

@@ -51,7 +51,7 @@ struct verdict {
 	double p_holm;  /* over all cells */
 	double p_bh;    /* Benjamini and Hochberg, for reports */
 	double p_least; /* that so many runs can give */
-	/* Paired cells; NAN and 0 else. */
+	/* Of pairs, or of as many pairs as unpaired runs are worth; NAN and 0 below two runs a side. */
 	double detectable;  /* smallest true slow-down found with `power`; INFINITY where no p is small enough */
 	int runs_needed;    /* with which 2 delta would be found; 0 where 1000 would not do */
 	double variability; /* standard deviation of one pair's log ratio; NAN below 2 pairs */

@@ -1,0 +1,604 @@
+#include "harness/report/compare.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/report/compare_environment.h"
+#include "harness/stats/stats.h"
+
+/* The rows of a set that count, cell by cell. */
+struct set_rows {
+	int *rows;  /* indexes, those of cell k from first[k] to first[k + 1] */
+	int *first; /* (n_cells + 1) */
+};
+
+/* The sets of one side. */
+struct side {
+	struct result_set *const *sets;
+	int n;
+	int n_units;           /* at most, of a cell */
+	struct set_rows *rows; /* (n) */
+};
+
+void compare_options_default(struct compare_options *o)
+{
+	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES};
+	verdict_options_default(&o->verdict);
+}
+
+void compare_free(struct comparison *c)
+{
+	for (int i = 0; i < c->n_differences; i++)
+		free(c->differences[i]);
+	free(c->differences);
+	free(c->units);
+	free(c->kept);
+	free(c->cells);
+	c->cells = NULL;
+	c->kept = NULL;
+	c->units = NULL;
+	c->differences = NULL;
+	c->n = c->n_differences = 0;
+}
+
+static int no_memory(struct error *err)
+{
+	return error_set(err, ERROR_MEMORY, "no memory for the comparison");
+}
+
+/* ---- the cells of both sides ---- */
+
+/* A key as the sides share it: of models only the name counts where their contents may differ. */
+static struct cell key_of(const struct cell *c, int by_name)
+{
+	struct cell key = *c;
+	if (by_name)
+		key.model_hash[0] = '\0';
+	return key;
+}
+
+/* The first text wins where the other side has no hash: files that are older than it. */
+static struct compare_cell *find_cell(struct comparison *c, const struct cell *key)
+{
+	for (int i = 0; i < c->n; i++)
+		if (cell_same(&c->cells[i].cell, key))
+			return &c->cells[i];
+	return NULL;
+}
+
+static int collect_cells(struct comparison *c, const struct side *s, int head, struct error *err)
+{
+	for (int i = 0; i < s->n; i++) {
+		for (int k = 0; k < s->sets[i]->n_cells; k++) {
+			struct cell key = key_of(&s->sets[i]->cells[k], c->options.allow_env_diff);
+			struct compare_cell *at = find_cell(c, &key);
+			if (!at) {
+				struct compare_cell *grown = realloc(c->cells, ((size_t)c->n + 1) * sizeof *grown);
+				if (!grown)
+					return no_memory(err);
+				c->cells = grown;
+				at = &c->cells[c->n++];
+				*at = (struct compare_cell){.cell = key};
+			}
+			*(head ? &at->in_head : &at->in_base) = 1;
+		}
+	}
+	return 0;
+}
+
+/* Cells of one side alone. */
+static int check_matrix(struct comparison *c, struct error *err)
+{
+	int only[2] = {0}, kept = 0;
+	char first[CELL_LABEL_SIZE + 160] = "";
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *k = &c->cells[i];
+		if (k->in_base && k->in_head)
+			continue;
+		only[k->in_head]++;
+		if (!*first) {
+			char label[CELL_LABEL_SIZE];
+			cell_label(&k->cell, label);
+			snprintf(first, sizeof first, "%s %s %s, %d threads, %d GPU layers", label,
+				 cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION), k->cell.n_threads,
+				 k->cell.n_gpu_layers);
+		}
+	}
+	if (*first && !c->options.common_cells)
+		return error_set(err, ERROR_INPUT,
+				 "the matrices differ: %d cells are in base alone, %d in head alone (the first: %s); "
+				 "measure the "
+				 "same ones, or compare what both have with --common-cells",
+				 only[0], only[1], first);
+	for (int i = 0; i < c->n; i++)
+		if (c->cells[i].in_base && c->cells[i].in_head)
+			c->cells[kept++] = c->cells[i];
+	c->n = kept;
+	return kept ? 0 : error_set(err, ERROR_INPUT, "base and head have no cell in common; nothing can be compared");
+}
+
+/* ---- units ---- */
+
+/* Sorts the set's rows by their cells, by counting. Free what is in *out also after a failure. */
+static int sort_rows(const struct result_set *s, struct set_rows *out, struct error *err)
+{
+	out->rows = calloc(s->n_rows + 1, sizeof *out->rows);
+	out->first = calloc((size_t)s->n_cells + 2, sizeof *out->first);
+	if (!out->rows || !out->first)
+		return no_memory(err);
+	for (size_t r = 0; r < s->n_rows; r++)
+		out->first[s->rows[r].cell + 1] += s->counts[r];
+	for (int k = 0; k < s->n_cells; k++)
+		out->first[k + 1] += out->first[k];
+	int *at = calloc((size_t)s->n_cells + 1, sizeof *at);
+	if (!at)
+		return no_memory(err);
+	for (size_t r = 0; r < s->n_rows; r++)
+		if (s->counts[r])
+			out->rows[out->first[s->rows[r].cell] + at[s->rows[r].cell]++] = (int)r;
+	free(at);
+	return 0;
+}
+
+/* The median of the runs that count of a cell in a set; NAN where none is ok and has the metric. */
+static double set_value(const struct result_set *s, const struct set_rows *of, int cell, enum metric_id m,
+			double *scratch)
+{
+	int n = 0;
+	for (int i = of->first[cell]; i < of->first[cell + 1]; i++) {
+		const struct run_row *row = &s->rows[of->rows[i]];
+		double x = row->status == RUN_STATUS_OK ? metric_of(row, m) : NAN;
+		if (isfinite(x))
+			scratch[n++] = x;
+	}
+	return stats_median(scratch, n);
+}
+
+/* The cell's index in the set, or -1. Sets of one matrix have it at the same place. */
+static int cell_in(const struct result_set *s, const struct cell *key, int place, int by_name)
+{
+	for (int i = 0; i < s->n_cells; i++) {
+		int k = (place + i) % s->n_cells;
+		struct cell of = key_of(&s->cells[k], by_name);
+		if (cell_same(&of, key))
+			return k;
+	}
+	return -1;
+}
+
+/*
+ * A side's units of a cell into out: (n_units), NAN where a unit has none. Of several directories, one each; of one, a
+ * repetition each.
+ */
+static void fill_units(const struct side *s, const int *index, enum metric_id m, double *out, double *scratch)
+{
+	for (int i = 0; i < s->n_units; i++)
+		out[i] = NAN;
+	if (s->n > 1) {
+		for (int i = 0; i < s->n; i++)
+			out[i] = index[i] < 0 ? NAN : set_value(s->sets[i], &s->rows[i], index[i], m, scratch);
+		return;
+	}
+	const struct set_rows *of = &s->rows[0];
+	for (int i = index[0] < 0 ? 0 : of->first[index[0]]; index[0] >= 0 && i < of->first[index[0] + 1]; i++) {
+		const struct run_row *row = &s->sets[0]->rows[of->rows[i]];
+		if (row->status == RUN_STATUS_OK && row->repetition < s->n_units)
+			out[row->repetition] = metric_of(row, m);
+	}
+}
+
+/* Leaves out what is NAN; of pairs, both. */
+static void compact(double *x, int *n, double *y, int *m, int paired)
+{
+	int a = 0, b = 0;
+	if (paired) {
+		for (int i = 0; i < *n; i++)
+			if (isfinite(x[i]) && isfinite(y[i])) {
+				x[a] = x[i];
+				y[a++] = y[i];
+			}
+		*n = *m = a;
+		return;
+	}
+	for (int i = 0; i < *n; i++)
+		if (isfinite(x[i]))
+			x[a++] = x[i];
+	for (int i = 0; i < *m; i++)
+		if (isfinite(y[i]))
+			y[b++] = y[i];
+	*n = a;
+	*m = b;
+}
+
+static int count_units(struct side *s, struct error *err)
+{
+	s->n_units = s->n;
+	for (int i = 0; i < s->n; i++) {
+		for (size_t r = 0; r < s->sets[i]->n_rows; r++) {
+			const struct run_row *row = &s->sets[i]->rows[r];
+			if (row->until && *row->until && strcmp(row->until, "fixed"))
+				return error_set(
+					err, ERROR_INPUT,
+					"%s: run %s: how often it was repeated depended on the results (--until); "
+					"measure a fixed number to compare",
+					s->sets[i]->directory.path, row->run_id);
+			if (s->n == 1 && row->repetition >= s->n_units)
+				s->n_units = (int)row->repetition + 1;
+		}
+		if (!s->sets[i]->n_rows)
+			return error_set(err, ERROR_INPUT, "%s: there is no run in it", s->sets[i]->directory.path);
+	}
+	assert(s->n > 0);
+	s->rows = calloc(s->n > 0 ? (size_t)s->n : 1, sizeof *s->rows);
+	int rc = s->rows ? 0 : no_memory(err);
+	for (int i = 0; i < s->n && !rc; i++)
+		rc = sort_rows(s->sets[i], &s->rows[i], err);
+	return rc;
+}
+
+static void free_side(struct side *s)
+{
+	for (int i = 0; s->rows && i < s->n; i++) {
+		free(s->rows[i].rows);
+		free(s->rows[i].first);
+	}
+	free(s->rows);
+}
+
+/* ---- judging ---- */
+
+struct judge {
+	struct comparison *c;
+	struct side base, head;
+	int *index;      /* (n, base.n + head.n): each cell's place in each set */
+	double *scratch; /* of the largest set's rows */
+};
+
+static int judge_init(struct judge *j, struct error *err)
+{
+	struct comparison *c = j->c;
+	size_t sets = (size_t)(j->base.n + j->head.n), rows = 1;
+	for (int i = 0; i < j->base.n; i++)
+		rows = j->base.sets[i]->n_rows > rows ? j->base.sets[i]->n_rows : rows;
+	for (int i = 0; i < j->head.n; i++)
+		rows = j->head.sets[i]->n_rows > rows ? j->head.sets[i]->n_rows : rows;
+	j->index = calloc(sets, (size_t)(c->n > 0 ? c->n : 1) * sizeof *j->index);
+	j->scratch = calloc(rows, sizeof *j->scratch);
+	if (!j->index || !j->scratch)
+		return no_memory(err);
+	for (int i = 0; i < c->n; i++) {
+		int *at = j->index + (size_t)i * sets;
+		for (int k = 0; k < j->base.n; k++)
+			at[k] = cell_in(j->base.sets[k], &c->cells[i].cell, i, c->options.allow_env_diff);
+		for (int k = 0; k < j->head.n; k++)
+			at[j->base.n + k] = cell_in(j->head.sets[k], &c->cells[i].cell, i, c->options.allow_env_diff);
+	}
+	return 0;
+}
+
+/* The units of every cell, (n, base.n_units + head.n_units), compacted, with their numbers in `of`: (n). */
+static void gather(const struct judge *j, enum metric_id m, double *units, struct verdict_cell *of)
+{
+	const struct comparison *c = j->c;
+	size_t width = (size_t)(j->base.n_units + j->head.n_units), sets = (size_t)(j->base.n + j->head.n);
+	for (int i = 0; i < c->n; i++) {
+		double *x = units + (size_t)i * width, *y = x + j->base.n_units;
+		const int *index = j->index + (size_t)i * sets;
+		fill_units(&j->base, index, m, x, j->scratch);
+		fill_units(&j->head, index + j->base.n, m, y, j->scratch);
+		of[i] = (struct verdict_cell){.baseline = x,
+					      .candidate = y,
+					      .n = j->base.n_units,
+					      .m = j->head.n_units,
+					      .paired = c->options.paired};
+	}
+}
+
+/*
+ * Judges the cells that have values on both sides as one family. out: (n), of the others a verdict without effect.
+ * Compacts the units.
+ */
+static int judge_family(const struct comparison *c, struct verdict_cell *of, struct verdict *out, struct error *err)
+{
+	size_t room = c->n > 0 ? (size_t)c->n : 1;
+	struct verdict_cell *family = calloc(room, sizeof *family);
+	struct verdict *verdicts = calloc(room, sizeof *verdicts);
+	int *place = calloc(room, sizeof *place), n = 0, rc = 0;
+	if (!family || !verdicts || !place)
+		rc = no_memory(err);
+	for (int i = 0; i < c->n && !rc; i++) {
+		compact((double *)of[i].baseline, &of[i].n, (double *)of[i].candidate, &of[i].m, of[i].paired);
+		place[i] = of[i].n && of[i].m ? n : -1;
+		if (place[i] >= 0)
+			family[n++] = of[i];
+	}
+	if (!rc && n)
+		rc = verdict_compare(family, n, &c->options.verdict, verdicts, err);
+	for (int i = 0; i < c->n && !rc; i++)
+		out[i] = place[i] >= 0 ? verdicts[place[i]]
+				       : (struct verdict){.kind = VERDICT_INCONCLUSIVE,
+							  .effect = NAN,
+							  .low = NAN,
+							  .high = NAN,
+							  .p = 1,
+							  .p_holm = 1,
+							  .p_bh = 1,
+							  .p_least = 1,
+							  .detectable = NAN,
+							  .variability = NAN};
+	free(place);
+	free(verdicts);
+	free(family);
+	return rc;
+}
+
+static int judge_metric(const struct judge *j, enum metric_id m, double *units, struct verdict_cell *of,
+			struct verdict *verdicts, struct error *err)
+{
+	struct comparison *c = j->c;
+	gather(j, m, units, of);
+	int rc = judge_family(c, of, verdicts, err);
+	for (int i = 0; i < c->n && !rc; i++) {
+		struct compare_value *v = &c->cells[i].values[m];
+		*v = (struct compare_value){.n = of[i].n, .m = of[i].m, .verdict = verdicts[i]};
+		v->base = stats_median(of[i].baseline, of[i].n);
+		v->head = stats_median(of[i].candidate, of[i].m);
+		v->tiny = fabs(v->head - v->base) < metrics[m].floor &&
+			  (v->verdict.kind == VERDICT_SLOWER || v->verdict.kind == VERDICT_FASTER);
+		if (v->tiny)
+			v->verdict.kind = VERDICT_SAME;
+	}
+	return rc;
+}
+
+/*
+ * What the cells have in common, from each unit's median over the cells of log(value / the cell's median): the verdict
+ * on it, and every cell's verdict once it is taken out. Units are those before compact.
+ */
+static int judge_common(const struct judge *j, double *units, struct verdict_cell *of, struct verdict *verdicts,
+			struct error *err)
+{
+	struct comparison *c = j->c;
+	int width = j->base.n_units + j->head.n_units, rc = 0;
+	double *common = calloc((size_t)width, sizeof *common);
+	double *column = calloc((size_t)c->n + 1, sizeof *column);
+	double *centre = calloc((size_t)c->n + 1, sizeof *centre);
+	if (!common || !column || !centre)
+		rc = no_memory(err);
+	c->common = (struct verdict){.kind = VERDICT_INCONCLUSIVE,
+				     .effect = NAN,
+				     .low = NAN,
+				     .high = NAN,
+				     .p = 1,
+				     .p_holm = 1,
+				     .p_bh = 1,
+				     .p_least = 1,
+				     .detectable = NAN,
+				     .variability = NAN};
+	if (!rc)
+		gather(j, METRIC_TIME, units, of);
+	for (int i = 0; i < c->n && !rc; i++) {
+		int n = 0;
+		for (int k = 0; k < j->base.n_units; k++)
+			if (isfinite(of[i].baseline[k]))
+				j->scratch[n++] = of[i].baseline[k];
+		centre[i] = stats_median(j->scratch, n);
+		c->common_cells += isfinite(centre[i]) && c->cells[i].values[METRIC_TIME].m > 0;
+	}
+	for (int k = 0; k < width && !rc; k++) {
+		int n = 0;
+		for (int i = 0; i < c->n; i++) {
+			double x = units[(size_t)i * (size_t)width + (size_t)k];
+			if (isfinite(x) && isfinite(centre[i]))
+				column[n++] = x / centre[i];
+		}
+		common[k] = n >= COMPARE_COMMON_CELLS_MIN ? stats_median(column, n) : NAN;
+	}
+	if (!rc && c->common_cells >= COMPARE_COMMON_CELLS_MIN) {
+		for (int i = 0; i < c->n; i++)
+			for (int k = 0; k < width; k++)
+				units[(size_t)i * (size_t)width + (size_t)k] /= common[k];
+		rc = judge_family(c, of, verdicts, err);
+		for (int i = 0; i < c->n && !rc; i++)
+			c->cells[i].relative = verdicts[i];
+		struct verdict_cell all = {.baseline = common,
+					   .candidate = common + j->base.n_units,
+					   .n = j->base.n_units,
+					   .m = j->head.n_units,
+					   .paired = c->options.paired};
+		compact(common, &all.n, common + j->base.n_units, &all.m, all.paired);
+		if (!rc && all.n && all.m)
+			rc = verdict_compare(&all, 1, &c->options.verdict, &c->common, err);
+	} else {
+		for (int i = 0; i < c->n && !rc; i++)
+			c->cells[i].relative = c->common;
+	}
+	free(centre);
+	free(column);
+	free(common);
+	return rc;
+}
+
+/* ---- counts and hashes, and what ran ---- */
+
+static void note_exact(struct compare_exact *e, char side[COLUMN_TEXT_SIZE], const struct run_row *row, enum exact_id q)
+{
+	char text[COLUMN_TEXT_SIZE];
+	const char *value = exact_text(row, q, text);
+	if (!*value)
+		return;
+	if (!*side)
+		snprintf(side, COLUMN_TEXT_SIZE, "%s", value);
+	else if (strcmp(side, value))
+		e->change = EXACT_VARIES;
+}
+
+static void look_at_rows(struct compare_cell *k, const struct result_set *s, const struct set_rows *of, int cell,
+			 int head)
+{
+	const struct run_row **first = head ? &k->head_row : &k->base_row;
+	for (int i = of->first[cell]; i < of->first[cell + 1]; i++) {
+		const struct run_row *row = &s->rows[of->rows[i]];
+		int ok = row->status == RUN_STATUS_OK;
+		if (!*first || (ok && (*first)->status != RUN_STATUS_OK))
+			*first = row;
+		*(head ? &k->ok_head : &k->ok_base) += ok;
+		if (row->status == RUN_STATUS_WRONG && head)
+			k->outcome = COMPARE_WRONG;
+		if (!ok && head && !k->reason)
+			k->reason = row->reason && *row->reason ? row->reason : run_status_name(row->status);
+		for (int q = 0; ok && q < EXACT_COUNT; q++)
+			note_exact(&k->exact[q], head ? k->exact[q].head : k->exact[q].base, row, (enum exact_id)q);
+	}
+}
+
+static void settle_exact(struct compare_cell *k, unsigned gates)
+{
+	for (int q = 0; q < EXACT_COUNT; q++) {
+		struct compare_exact *e = &k->exact[q];
+		if (e->change == EXACT_VARIES)
+			continue;
+		if (*e->base && *e->head)
+			e->change = strcmp(e->base, e->head) ? EXACT_DIFFERENT : EXACT_SAME;
+		if (e->change == EXACT_DIFFERENT && gates >> q & 1)
+			k->exact_gates |= !exact_quantities[q].number || strtod(e->head, NULL) > strtod(e->base, NULL);
+	}
+}
+
+static void settle_outcomes(struct comparison *c)
+{
+	enum compare_gate gate = c->options.gate;
+	int common_moved = c->common.kind == VERDICT_SLOWER || c->common.kind == VERDICT_FASTER;
+	if (gate == COMPARE_GATE_AUTO)
+		gate = c->options.paired || !isfinite(c->common.effect) ? COMPARE_GATE_ABSOLUTE : COMPARE_GATE_RELATIVE;
+	for (int i = 0; i < c->n; i++) {
+		struct compare_cell *k = &c->cells[i];
+		const struct compare_value *t = &k->values[METRIC_TIME];
+		enum verdict_kind kind = t->verdict.kind, relative = k->relative.kind;
+		int moved = kind == VERDICT_SLOWER || kind == VERDICT_FASTER;
+		static const enum compare_outcome of[] = {[VERDICT_SAME] = COMPARE_SAME,
+							  [VERDICT_FASTER] = COMPARE_FASTER,
+							  [VERDICT_SLOWER] = COMPARE_SLOWER,
+							  [VERDICT_INCONCLUSIVE] = COMPARE_UNCLEAR};
+		if (k->outcome == COMPARE_WRONG)
+			;
+		else if (k->ok_base && !k->ok_head)
+			k->outcome = COMPARE_LOST;
+		else if (!k->ok_base)
+			k->outcome = k->ok_head ? COMPARE_GAINED : COMPARE_NOT_RUN;
+		else if (gate == COMPARE_GATE_RELATIVE && moved && kind != relative && common_moved)
+			k->outcome = COMPARE_COMMON;
+		else if (gate == COMPARE_GATE_RELATIVE && !moved && common_moved)
+			k->outcome = t->tiny ? COMPARE_SAME : of[relative];
+		else
+			k->outcome = of[kind];
+		c->common_explains += k->outcome == COMPARE_COMMON;
+		c->count[k->outcome]++;
+		c->exact_gated += k->exact_gates;
+	}
+}
+
+static int check_sides(struct comparison *c, const struct side *base, const struct side *head, struct error *err)
+{
+	for (int i = 0; i < base->n + head->n; i++) {
+		const struct result_set *s = i < base->n ? base->sets[i] : head->sets[i - base->n];
+		if (i && compare_environment(base->sets[0], s, &c->differences, &c->n_differences, err))
+			return ERROR_MEMORY;
+	}
+	if (c->n_differences && !c->options.allow_env_diff)
+		return error_set(
+			err, ERROR_INPUT,
+			"the sides were not measured alike: %s%s%s; measure both alike, or say --allow-env-diff",
+			c->differences[0], c->n_differences > 1 ? "; " : "",
+			c->n_differences > 1 ? c->differences[1] : "");
+	if (c->options.paired && base->n != head->n)
+		return error_set(err, ERROR_INPUT,
+				 "--paired: %d directories of base and %d of head; pairs need as many", base->n,
+				 head->n);
+	return 0;
+}
+
+int compare_run(struct result_set *const *base, int n_base, struct result_set *const *head, int n_head,
+		const struct compare_options *o, struct comparison *out, struct error *err)
+{
+	*out = (struct comparison){.options = *o, .n_base = n_base, .n_head = n_head};
+	struct judge j = {.c = out, .base = {.sets = base, .n = n_base}, .head = {.sets = head, .n = n_head}};
+	struct verdict *verdicts = NULL;
+	double *units = NULL;
+	out->single_process = n_base == 1 || n_head == 1;
+	int rc = check_sides(out, &j.base, &j.head, err);
+	if (!rc)
+		rc = count_units(&j.base, err);
+	if (!rc)
+		rc = count_units(&j.head, err);
+	/* Sides of different kinds of units are compared by the coarser one. */
+	if (!rc && (n_base == 1) != (n_head == 1))
+		rc = error_set(
+			err, ERROR_INPUT,
+			"one side has %d directories and the other one: processes and runs are no equal units; give "
+			"several of each, or one",
+			n_base > n_head ? n_base : n_head);
+	if (!rc && o->paired && j.base.n_units != j.head.n_units)
+		rc = error_set(err, ERROR_INPUT, "--paired: base has %d repetitions and head %d", j.base.n_units,
+			       j.head.n_units);
+	if (!rc)
+		rc = collect_cells(out, &j.base, 0, err);
+	if (!rc)
+		rc = collect_cells(out, &j.head, 1, err);
+	if (!rc)
+		rc = check_matrix(out, err);
+	if (!rc)
+		rc = judge_init(&j, err);
+	if (!rc) {
+		size_t width = (size_t)(j.base.n_units + j.head.n_units),
+		       most = width > (size_t)out->n ? width : (size_t)out->n;
+		double *grown = realloc(j.scratch, (most + out->n + 1) * sizeof *grown);
+		j.scratch = grown ? grown : j.scratch;
+		units = calloc((size_t)out->n * width, sizeof *units);
+		out->units = calloc((size_t)out->n * width, sizeof *out->units);
+		out->kept = calloc((size_t)out->n, sizeof *out->kept);
+		verdicts = calloc((size_t)out->n, sizeof *verdicts);
+		rc = grown && units && out->units && out->kept && verdicts ? 0 : no_memory(err);
+	}
+	struct verdict_cell *of = rc ? NULL : calloc((size_t)out->n, sizeof *of);
+	if (!rc && !of)
+		rc = no_memory(err);
+	for (int m = METRIC_P90; m < METRIC_COUNT && !rc; m++)
+		rc = judge_metric(&j, (enum metric_id)m, units, of, verdicts, err);
+	if (!rc)
+		rc = judge_metric(&j, METRIC_TIME, out->units, out->kept, verdicts, err);
+	if (!rc)
+		rc = judge_common(&j, units, of, verdicts, err);
+	for (int i = 0; i < out->n && !rc; i++) {
+		const int *index = j.index + (size_t)i * (size_t)(n_base + n_head);
+		for (int k = 0; k < n_base + n_head; k++)
+			if (index[k] >= 0 && k < n_base)
+				look_at_rows(&out->cells[i], base[k], &j.base.rows[k], index[k], 0);
+			else if (index[k] >= 0)
+				look_at_rows(&out->cells[i], head[k - n_base], &j.head.rows[k - n_base], index[k], 1);
+		settle_exact(&out->cells[i], o->gate_exact);
+	}
+	if (!rc) {
+		settle_outcomes(out);
+		out->least_units = verdict_least_runs(out->n, o->verdict.alpha);
+	}
+	free(of);
+	free(verdicts);
+	free(units);
+	free_side(&j.base);
+	free_side(&j.head);
+	free(j.scratch);
+	free(j.index);
+	return rc;
+}
+
+int compare_exit_code(const struct comparison *c)
+{
+	if (c->count[COMPARE_WRONG])
+		return 4;
+	if (c->count[COMPARE_SLOWER] || c->count[COMPARE_LOST] || c->exact_gated)
+		return 1;
+	return c->count[COMPARE_UNCLEAR] || c->common_explains ? 3 : 0;
+}

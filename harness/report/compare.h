@@ -1,0 +1,128 @@
+/*
+ * Two sides of run directories, cell by cell: what changed between them, how sure that is, and what they cannot tell.
+ *
+ * The unit of every statistic is an independent measurement. Where a side has several directories, each a process of
+ * its own, it is the directory (the median of its runs of a cell); where a side has one, it is the run, and what
+ * differs from process to process is not in any interval: single_process says so. Paired: unit i of both sides was
+ * measured next to each other.
+ *
+ * What all cells have in common (the machine, the clock, or a change that touches everything) is estimated from the
+ * median over the cells of each unit's deviation, and each cell is judged once as it is and once relative to it.
+ *
+ * Verdicts are of harness/stats/verdict.h, a family a metric: Holm over its cells. Counts and hashes are compared
+ * exactly.
+ */
+#ifndef GEMMARK_HARNESS_REPORT_COMPARE_H
+#define GEMMARK_HARNESS_REPORT_COMPARE_H
+
+#include "base/error.h"
+#include "harness/record/result_set.h"
+#include "harness/report/metric.h"
+#include "harness/stats/verdict.h"
+
+/* What decides the outcome of separately measured sides when all cells move together. */
+enum compare_gate {
+	COMPARE_GATE_AUTO,     /* absolute where paired, relative where not: then it may be the machine */
+	COMPARE_GATE_ABSOLUTE, /* a cell's own change */
+	COMPARE_GATE_RELATIVE, /* its change relative to the common one */
+};
+
+struct compare_options {
+	struct verdict_options verdict;
+	int paired;
+	int allow_env_diff; /* differing machines, builds or models are a note, not an error */
+	int common_cells;   /* cells of one side alone are left out, not an error */
+	enum compare_gate gate;
+	unsigned gate_exact; /* bits 1 << EXACT_...: a growth (of texts: a difference) is a regression */
+};
+/* verdict_options_default, not paired, nothing allowed, auto, launches and node updates. */
+void compare_options_default(struct compare_options *o);
+
+enum { COMPARE_COMMON_CELLS_MIN = 3 }; /* with fewer nothing can be called common */
+
+/* One metric of one cell. */
+struct compare_value {
+	int n, m;    /* units of base and head that have it; 0: nothing below is set */
+	double base; /* medians, in the metric's unit */
+	double head;
+	struct verdict verdict; /* effect NAN where a side has no value */
+	int tiny;               /* the medians differ by less than the metric's floor: kind is then VERDICT_SAME */
+};
+
+enum exact_change { EXACT_UNKNOWN, EXACT_SAME, EXACT_DIFFERENT, EXACT_VARIES };
+
+struct compare_exact {
+	enum exact_change change;    /* VARIES: a side is not one with itself */
+	char base[COLUMN_TEXT_SIZE]; /* of the first run that says it; "" */
+	char head[COLUMN_TEXT_SIZE];
+};
+
+/* What became of a cell. */
+enum compare_outcome {
+	COMPARE_SAME,
+	COMPARE_FASTER,
+	COMPARE_SLOWER,
+	COMPARE_UNCLEAR, /* cannot tell */
+	COMPARE_COMMON,  /* moved with all others, and relative to them it did not */
+	COMPARE_LOST,    /* ran in base, and fails or is skipped in head */
+	COMPARE_WRONG,   /* wrong results in head */
+	COMPARE_NOT_RUN, /* in neither */
+	COMPARE_GAINED,  /* runs in head alone */
+};
+
+struct compare_cell {
+	struct cell cell; /* texts are of the sets */
+	int in_base, in_head;
+	int ok_base, ok_head;           /* runs */
+	const char *reason;             /* why it does not run in head; null */
+	const struct run_row *base_row; /* its first run that is ok, or its first; null: none */
+	const struct run_row *head_row;
+	struct compare_value values[METRIC_COUNT];
+	struct verdict relative; /* of METRIC_TIME, to what is common; kind INCONCLUSIVE where nothing is */
+	struct compare_exact exact[EXACT_COUNT];
+	int exact_gates; /* one of gate_exact is worse */
+	enum compare_outcome outcome;
+};
+
+struct comparison {
+	struct compare_options options;
+	struct compare_cell *cells; /* (n), in the axes' order */
+	int n;
+	int n_base, n_head;            /* directories */
+	int single_process;            /* the units are runs of one process a side */
+	struct verdict common;         /* of all cells; effect NAN where there are too few */
+	int common_cells;              /* that it is of */
+	int common_explains;           /* unpaired: cells that moved with it are COMPARE_COMMON */
+	int count[COMPARE_GAINED + 1]; /* of outcomes */
+	int exact_gated;               /* cells with exact_gates */
+	char **differences;            /* (n_differences) of the environments, "gpu name: A there, B here" */
+	int n_differences;
+	int least_units;           /* units a side with which anything could be called different, over so many cells */
+	struct verdict_cell *kept; /* (n): the units behind METRIC_TIME, of each cell; the comparison's own */
+	double *units;
+};
+
+/*
+ * base, head: (n_base), (n_head), the caller's, as long as *out is used; each of one process. ERROR_INPUT where the
+ * matrices or the environments differ and that is not allowed: the line has the first differences, out->differences
+ * all; where numbers of runs depended on results; where paired sides are not of equal number; where there is nothing to
+ * compare. Free *out also then.
+ */
+int compare_run(struct result_set *const *base, int n_base, struct result_set *const *head, int n_head,
+		const struct compare_options *o, struct comparison *out, struct error *err);
+void compare_free(struct comparison *c);
+
+/* 0 same or better, 1 regression, 3 inconclusive, 4 wrong results. */
+int compare_exit_code(const struct comparison *c);
+
+/* "slower", "cannot tell", "moved with all", ... */
+const char *compare_outcome_name(enum compare_outcome o);
+
+enum { COMPARE_SENTENCE_SIZE = 400 };
+/* One sentence of what was found: "1 of 12 cells is slower (tg128 @ d4096 graph-device full: +5.1 %); 11 are the same."
+ */
+void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE]);
+/* What is common to all cells, in one sentence. */
+void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE]);
+
+#endif

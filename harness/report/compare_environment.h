@@ -1,0 +1,18 @@
+/*
+ * What must be the same of two result sets before their times mean anything: machine, driver, clocks' policy, build
+ * flags, models, and what the sweeps were asked to do.
+ */
+#ifndef GEMMARK_HARNESS_REPORT_COMPARE_ENVIRONMENT_H
+#define GEMMARK_HARNESS_REPORT_COMPARE_ENVIRONMENT_H
+
+#include "base/error.h"
+#include "harness/record/result_set.h"
+
+/*
+ * Appends a line a difference to *lines (*n), which the caller frees with its texts. Facts that one of the sets does
+ * not know are no difference. ERROR_MEMORY.
+ */
+int compare_environment(const struct result_set *base, const struct result_set *head, char ***lines, int *n,
+			struct error *err);
+
+#endif

@@ -1,0 +1,110 @@
+/* What a comparison found, in words. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/report/compare.h"
+
+const char *compare_outcome_name(enum compare_outcome o)
+{
+	static const char *const names[] = {
+		[COMPARE_SAME] = "same",           [COMPARE_FASTER] = "faster",         [COMPARE_SLOWER] = "slower",
+		[COMPARE_UNCLEAR] = "cannot tell", [COMPARE_COMMON] = "moved with all", [COMPARE_LOST] = "fails now",
+		[COMPARE_WRONG] = "wrong results", [COMPARE_NOT_RUN] = "not run",       [COMPARE_GAINED] = "runs now",
+	};
+	return names[o];
+}
+
+/* Appends, cut to the sentence's size. */
+static void say(char out[COMPARE_SENTENCE_SIZE], const char *text)
+{
+	size_t used = strlen(out);
+	snprintf(out + used, COMPARE_SENTENCE_SIZE - used, "%s", text);
+}
+
+/* The cell of that outcome that moved most; null: there is none. */
+static const struct compare_cell *most_of(const struct comparison *c, enum compare_outcome o)
+{
+	const struct compare_cell *most = NULL;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *k = &c->cells[i];
+		if (k->outcome != o)
+			continue;
+		double x = fabs(k->values[METRIC_TIME].verdict.effect);
+		if (!most || x > fabs(most->values[METRIC_TIME].verdict.effect))
+			most = k;
+	}
+	return most;
+}
+
+void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE])
+{
+	static const enum compare_outcome order[] = {COMPARE_WRONG,  COMPARE_LOST,   COMPARE_SLOWER,  COMPARE_FASTER,
+						     COMPARE_COMMON, COMPARE_GAINED, COMPARE_UNCLEAR, COMPARE_SAME};
+	static const char *const words[][2] = {
+		[COMPARE_WRONG] = {"gives wrong results", "give wrong results"},
+		[COMPARE_LOST] = {"does not run any more", "do not run any more"},
+		[COMPARE_SLOWER] = {"is slower", "are slower"},
+		[COMPARE_FASTER] = {"is faster", "are faster"},
+		[COMPARE_COMMON] = {"moved as all cells did", "moved as all cells did"},
+		[COMPARE_GAINED] = {"runs now", "run now"},
+		[COMPARE_UNCLEAR] = {"cannot be told", "cannot be told"},
+		[COMPARE_SAME] = {"is the same", "are the same"},
+	};
+	char part[200];
+	int ran = c->n - c->count[COMPARE_NOT_RUN], said = 0;
+	out[0] = '\0';
+	for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+		enum compare_outcome o = order[i];
+		int n = c->count[o];
+		const struct compare_cell *k = n ? most_of(c, o) : NULL;
+		if (!n)
+			continue;
+		if (said++)
+			say(out, "; ");
+		if (said == 1)
+			snprintf(part, sizeof part, "%d of %d cell%s %s", n, ran, ran == 1 ? "" : "s", words[o][n > 1]);
+		else
+			snprintf(part, sizeof part, "%d %s", n, words[o][n > 1]);
+		say(out, part);
+		if (o == COMPARE_SLOWER || o == COMPARE_FASTER || o == COMPARE_LOST || o == COMPARE_WRONG) {
+			char label[CELL_LABEL_SIZE];
+			double effect = k->values[METRIC_TIME].verdict.effect;
+			cell_label(&k->cell, label);
+			snprintf(part, sizeof part, " (%s%s %s %s", n > 1 ? "most: " : "", label,
+				 cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION));
+			say(out, part);
+			if (isfinite(effect) && (o == COMPARE_SLOWER || o == COMPARE_FASTER)) {
+				snprintf(part, sizeof part, ": %+.1f %%", 100 * effect);
+				say(out, part);
+			}
+			say(out, ")");
+		}
+	}
+	if (c->exact_gated) {
+		snprintf(part, sizeof part, "%s%d cell%s launch%s more than before", said ? "; " : "", c->exact_gated,
+			 c->exact_gated == 1 ? "" : "s", c->exact_gated == 1 ? "es" : "");
+		say(out, part);
+		said = 1;
+	}
+	say(out, said ? "." : "No cell ran on either side.");
+}
+
+void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE])
+{
+	const struct verdict *v = &c->common;
+	if (!isfinite(v->effect)) {
+		snprintf(out, COMPARE_SENTENCE_SIZE,
+			 "Common to all cells: not known; %d cells are too few, %d it takes.", c->common_cells,
+			 COMPARE_COMMON_CELLS_MIN);
+		return;
+	}
+	const char *what = v->kind == VERDICT_SAME           ? "no change"
+			   : v->kind == VERDICT_INCONCLUSIVE ? "no change that can be told"
+			   : c->options.paired
+				   ? "all of head's cells moved so far together"
+				   : "all cells moved so far together: head, or the machine between the two "
+				     "measurements; measure side by side to know";
+	snprintf(out, COMPARE_SENTENCE_SIZE, "Common to all %d cells: %+.2f %% [%+.2f, %+.2f]: %s.", c->common_cells,
+		 100 * v->effect, 100 * v->low, 100 * v->high, what);
+}
