@@ -97,24 +97,9 @@ static int apply_output(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
-/* "2" or "2%", in percent, to a share within [min, max]. */
-static int parse_share(const char *value, double min, double max, double *out, struct error *err)
-{
-	char *end;
-	errno = 0;
-	double x = strtod(value, &end);
-	if (*end == '%')
-		end++;
-	if (end == value || *end || errno || !(x >= 100 * min && x <= 100 * max))
-		return error_set(err, ERROR_INPUT, "'%s' is not a percentage from %g to %g", value, 100 * min,
-				 100 * max);
-	*out = x / 100;
-	return 0;
-}
-
 static int apply_inject(void *ctx, const char *value, struct error *err)
 {
-	return parse_share(value, 1e-6, 10, &selftest(ctx)->inject, err);
+	return options_share(value, 1e-6, 10, &selftest(ctx)->inject, err);
 }
 
 static int apply_overhead(void *ctx, const char *value, struct error *err)
@@ -127,12 +112,12 @@ static int apply_overhead(void *ctx, const char *value, struct error *err)
 
 static int apply_alpha(void *ctx, const char *value, struct error *err)
 {
-	return parse_share(value, 1e-6, 0.5, &selftest(ctx)->core.verdict.alpha, err);
+	return options_share(value, 1e-6, 0.5, &selftest(ctx)->core.verdict.alpha, err);
 }
 
 static int apply_delta(void *ctx, const char *value, struct error *err)
 {
-	return parse_share(value, 0, 1, &selftest(ctx)->core.verdict.delta, err);
+	return options_share(value, 0, 1, &selftest(ctx)->core.verdict.delta, err);
 }
 
 static int apply_repetitions(void *ctx, const char *value, struct error *err)

@@ -19,6 +19,7 @@ static const struct {
 	const char *summary;
 } commands[] = {
 	{"bench", cmd_bench, "sweep a model over depths, modes and fusion; write CSV"},
+	{"compare", cmd_compare, "two result sets: what changed, how sure that is, an exit code for CI"},
 	{"plot", cmd_plot, "draw a results directory as SVG and PNG"},
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
@@ -48,7 +49,8 @@ static void print_help(void)
 	       "  -h, --help     print this help and exit\n"
 	       "  --version      print the version and exit\n\n"
 	       "examples:\n%s\n"
-	       "exit codes: 0 done, 2 bad usage or input, 4 wrong results\n",
+	       "exit codes: 0 done, or no worse; 1 a regression; 2 bad usage or input; 3 inconclusive; 4 wrong "
+	       "results\n",
 	       examples);
 }
 

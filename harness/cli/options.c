@@ -404,6 +404,20 @@ int options_int(const char *value, const char *what, long min, long max, int *ou
 	return 0;
 }
 
+int options_share(const char *value, double min, double max, double *out, struct error *err)
+{
+	char *end;
+	errno = 0;
+	double x = strtod(value, &end);
+	if (*end == '%')
+		end++;
+	if (end == value || *end || errno || !(x >= 100 * min && x <= 100 * max))
+		return error_set(err, ERROR_INPUT, "'%s' is not a percentage from %g to %g", value, 100 * min,
+				 100 * max);
+	*out = x / 100;
+	return 0;
+}
+
 int command_fail(const char *name, int code, const struct error *err)
 {
 	fprintf(stderr, "gemmark %s: %s\n", name, err->text);

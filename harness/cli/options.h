@@ -53,13 +53,17 @@ const char *options_nearest(const char *word, const char *const *names, int n);
 /* Whole decimal number within [min, max]; `what` names it in the message. */
 int options_int(const char *value, const char *what, long min, long max, int *out, struct error *err);
 
+/* "2" or "2%", in percent, to a share within [min, max]. */
+int options_share(const char *value, double min, double max, double *out, struct error *err);
+
 /*
- * A subcommand: argv[0] is its name. Returns the exit code: 0; 2 bad input; 4 wrong
+ * A subcommand: argv[0] is its name. Returns the exit code: 0; 1 a regression; 2 bad input; 3 inconclusive; 4 wrong
  * results. Each lives in cmd_NAME.c.
  */
 int cmd_model(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
 int cmd_plot(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 int cmd_kernels(int argc, char **argv);

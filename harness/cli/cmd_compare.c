@@ -1,0 +1,335 @@
+/*
+ * gemmark compare: two sides of run directories, a verdict a cell, an exit code for all.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/cli/option_values.h"
+#include "harness/cli/options.h"
+#include "harness/record/calibration.h"
+#include "harness/report/compare_output.h"
+#include "harness/stats/stats.h"
+
+enum { MAX_DIRECTORIES = 1000 };
+
+struct side_names {
+	const char *names[MAX_DIRECTORIES];
+	int n;
+};
+
+struct compare_command {
+	struct compare_options core;
+	struct side_names base, head;
+	const char *positional[2];
+	int n_positional;
+	enum compare_format format;
+	const char *out;         /* null: standard output */
+	const char *calibration; /* null: the user's */
+	int calibrate;
+	int all;
+};
+
+static struct compare_command *self(void *ctx)
+{
+	return ctx;
+}
+
+static int add_name(struct side_names *s, const char *value, struct error *err)
+{
+	if (!*value)
+		return error_set(err, ERROR_INPUT, "the directory's name is empty");
+	if (s->n == MAX_DIRECTORIES)
+		return error_set(err, ERROR_INPUT, "more than %d directories", MAX_DIRECTORIES);
+	s->names[s->n++] = value;
+	return 0;
+}
+
+static int apply_base(void *ctx, const char *value, struct error *err)
+{
+	return add_name(&self(ctx)->base, value, err);
+}
+
+static int apply_head(void *ctx, const char *value, struct error *err)
+{
+	return add_name(&self(ctx)->head, value, err);
+}
+
+static int take_directory(void *ctx, const char *value, struct error *err)
+{
+	struct compare_command *c = self(ctx);
+	if (c->n_positional == 2)
+		return error_set(err, ERROR_INPUT,
+				 "%s: a third directory; more of a side are named by --base and --head", value);
+	c->positional[c->n_positional++] = value;
+	return 0;
+}
+
+#define FLAG(name, member)                                                       \
+	static int apply_##name(void *ctx, const char *value, struct error *err) \
+	{                                                                        \
+		(void)value;                                                     \
+		(void)err;                                                       \
+		self(ctx)->member = 1;                                           \
+		return 0;                                                        \
+	}
+FLAG(paired, core.paired)
+FLAG(allow_env_diff, core.allow_env_diff)
+FLAG(common_cells, core.common_cells)
+FLAG(calibrate, calibrate)
+FLAG(all, all)
+#undef FLAG
+
+static int apply_alpha(void *ctx, const char *value, struct error *err)
+{
+	return options_share(value, 1e-6, 0.5, &self(ctx)->core.verdict.alpha, err);
+}
+
+static int apply_delta(void *ctx, const char *value, struct error *err)
+{
+	return options_share(value, 0, 1, &self(ctx)->core.verdict.delta, err);
+}
+
+static int apply_gate(void *ctx, const char *value, struct error *err)
+{
+	static const char *const names[] = {"auto", "absolute", "relative"};
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(value, names[i])) {
+			self(ctx)->core.gate = (enum compare_gate)i;
+			return 0;
+		}
+	return error_set(err, ERROR_INPUT, "'%.80s' is none of auto, absolute, relative", value);
+}
+
+static int apply_gate_exact(void *ctx, const char *value, struct error *err)
+{
+	unsigned bits = 0;
+	if (!strcmp(value, "none")) {
+		self(ctx)->core.gate_exact = 0;
+		return 0;
+	}
+	for (const char *at = value; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		size_t n = strcspn(at, ",");
+		int q = 0;
+		while (q < EXACT_COUNT &&
+		       (strlen(exact_quantities[q].name) != n || strncmp(exact_quantities[q].name, at, n)))
+			q++;
+		if (q == EXACT_COUNT)
+			return error_set(err, ERROR_INPUT,
+					 "'%.*s' is none of none, launches, node-updates, kernels, copies, nodes, "
+					 "weight-bytes, kv-bytes, crossing-bytes, evicted, logits",
+					 (int)(n > 80 ? 80 : n), at);
+		bits |= 1u << q;
+	}
+	self(ctx)->core.gate_exact = bits;
+	return 0;
+}
+
+static int apply_format(void *ctx, const char *value, struct error *err)
+{
+	static const char *const names[] = {"table", "md", "csv", "json"};
+	for (int i = 0; i < 4; i++)
+		if (!strcmp(value, names[i])) {
+			self(ctx)->format = (enum compare_format)i;
+			return 0;
+		}
+	return error_set(err, ERROR_INPUT, "'%.80s' is none of table, md, csv, json", value);
+}
+
+static int apply_out(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->out = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "the file's name is empty");
+}
+
+static int apply_calibration(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->calibration = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "the file's name is empty");
+}
+
+static const struct option_spec options[] = {
+	{"--base", "DIR", "one more directory of base, each of a process of its own; repeated for more", apply_base},
+	{"--head", "DIR", "one more directory of head", apply_head},
+	{"--paired", NULL,
+	 "directory (or, of one a side, repetition) i of base and of head were measured next to each other",
+	 apply_paired},
+	{"--allow-env-diff", NULL, "compare what was not measured alike, and say what differed", apply_allow_env_diff},
+	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
+	 apply_common_cells},
+	{"--alpha", "PCT",
+	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha},
+	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},
+	{"--gate", "auto|absolute|relative",
+	 "what makes a cell slower: its own change, or what is left of it when the change common to all cells is taken "
+	 "out.\n"
+	 "auto: absolute where paired; else relative, since then all may have moved with the machine (default auto)",
+	 apply_gate},
+	{"--gate-exact", "LIST",
+	 "exact quantities of which more is a regression: launches, node-updates, kernels, copies, nodes, "
+	 "weight-bytes,\n"
+	 "kv-bytes, crossing-bytes; and evicted and logits, of which any difference is; none (default "
+	 "launches,node-updates)",
+	 apply_gate_exact},
+	{"-o, --output", "FORMAT", "table, md, csv or json (default table)", apply_format},
+	{"--out", "FILE", "write it there instead of standard output; replaces the file", apply_out},
+	{"--all", NULL, "list the cells that are the same, too", apply_all},
+	{"--calibrate", NULL,
+	 "both sides are measurements of one commit: keep what this machine shows of equal things for later "
+	 "comparisons",
+	 apply_calibrate},
+	{"--calibration", "FILE",
+	 "of this machine (default: gemmark/calibration.json in $XDG_STATE_HOME or ~/.local/state)", apply_calibration},
+	{0},
+};
+
+static const struct command command = {
+	.name = "compare",
+	.summary = "Compares two result sets: what changed, how sure that is, and what they cannot tell.\n"
+		   "Exit code 0: the same or better, 1: a regression, 2: bad usage or input, 3: inconclusive, 4: wrong "
+		   "results.",
+	.usage = "gemmark compare BASE HEAD [options]",
+	.examples = "gemmark compare results/before results/after\n"
+		    "gemmark compare --base b1 --head h1 --base b2 --head h2 --paired -o md\n"
+		    "gemmark compare --calibrate results/first results/second\n",
+	.options = options,
+	.positional = take_directory,
+};
+
+static int open_side(struct side_names *s, struct result_set ***sets, struct error *err)
+{
+	*sets = calloc((size_t)s->n + 1, sizeof **sets);
+	if (!*sets)
+		return error_set(err, ERROR_MEMORY, "no memory for %d directories", s->n);
+	for (int i = 0; i < s->n; i++) {
+		(*sets)[i] = calloc(1, sizeof ***sets);
+		if (!(*sets)[i])
+			return error_set(err, ERROR_MEMORY, "no memory for %d directories", s->n);
+		(*sets)[i]->directory.fd = -1;
+		int rc = result_set_open((*sets)[i], s->names[i], err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static void close_side(struct result_set **sets)
+{
+	for (int i = 0; sets && sets[i]; i++) {
+		result_set_close(sets[i]);
+		free(sets[i]);
+	}
+	free(sets);
+}
+
+/* Median and largest deviation from unit to unit over the cells. */
+static int calibrate(const struct compare_command *o, const struct comparison *c, const char *machine,
+		     const char *commit, struct error *err)
+{
+	double *x = calloc((size_t)c->n, sizeof *x), most = 0;
+	int n = 0, alarm = 0, runs = 0;
+	if (!x)
+		return error_set(err, ERROR_MEMORY, "no memory for the calibration");
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_value *v = &c->cells[i].values[METRIC_TIME];
+		/* Of a pair's log ratio, which varies by the square root of two more than a unit does. */
+		double deviation = v->verdict.variability / sqrt(2);
+		alarm |= c->cells[i].outcome == COMPARE_SLOWER || c->cells[i].outcome == COMPARE_FASTER;
+		runs = v->n > runs ? v->n : runs;
+		if (!isfinite(deviation))
+			continue;
+		x[n++] = deviation;
+		most = deviation > most ? deviation : most;
+	}
+	struct calibration_entry e = {.machine = machine,
+				      .commit = commit,
+				      .from = "compare",
+				      .sweeps = 1,
+				      .alarms = alarm,
+				      .cells = c->n,
+				      .runs = runs,
+				      .variation = stats_median(x, n),
+				      .variation_max = most};
+	free(x);
+	if (!n)
+		return error_set(err, ERROR_INPUT, "--calibrate: no cell has two units on a side; repeat more");
+	return calibration_add(o->calibration, &e, err);
+}
+
+static int print(const struct compare_command *o, const struct comparison *c, const struct compare_output *of,
+		 struct error *err)
+{
+	FILE *f = o->out ? fopen(o->out, "w") : stdout;
+	if (!f)
+		return error_set(err, ERROR_IO, "--out: %s: cannot be written; name another file", o->out);
+	int rc = compare_output_write(c, of, o->format, f, err);
+	if (o->out && (ferror(f) | fclose(f)) && !rc)
+		rc = error_set(err, ERROR_IO, "--out: %s: cannot be written; name another file", o->out);
+	return rc;
+}
+
+static int run(struct compare_command *o, int *code, struct error *err)
+{
+	struct result_set **base = NULL, **head = NULL;
+	struct comparison c = {0};
+	struct calibration k;
+	char machine[CALIBRATION_MACHINE_SIZE];
+	int rc = open_side(&o->base, &base, err);
+	if (!rc)
+		rc = open_side(&o->head, &head, err);
+	if (!rc)
+		rc = compare_run(base, o->base.n, head, o->head.n, &o->core, &c, err);
+	if (!rc) {
+		const char *commits[2] = {result_set_commit(base[0]), result_set_commit(head[0])};
+		calibration_machine(head[0]->env, machine);
+		if (o->calibrate && (!commits[0] || !commits[1] || strcmp(commits[0], commits[1])))
+			rc = error_set(err, ERROR_INPUT,
+				       "--calibrate: base is of commit %s, head of %s: measure one commit twice",
+				       commits[0] ? commits[0] : "unknown", commits[1] ? commits[1] : "unknown");
+		if (!rc && o->calibrate && !*machine)
+			rc = error_set(err, ERROR_INPUT,
+				       "--calibrate: head has no env.json that says what machine it is of");
+		if (!rc && o->calibrate)
+			rc = calibrate(o, &c, machine, commits[1], err);
+		if (!rc)
+			rc = calibration_read(o->calibration, machine, &k, err);
+		struct compare_output of = {.base_name = o->base.names[0],
+					    .head_name = o->head.names[0],
+					    .base_commit = commits[0],
+					    .head_commit = commits[1],
+					    .calibration = &k,
+					    .all = o->all};
+		if (!rc)
+			rc = print(o, &c, &of, err);
+		*code = compare_exit_code(&c);
+	}
+	compare_free(&c);
+	close_side(base);
+	close_side(head);
+	return rc;
+}
+
+int cmd_compare(int argc, char **argv)
+{
+	static struct compare_command o;
+	struct error err = {""};
+	int code = 0;
+	o = (struct compare_command){0};
+	compare_options_default(&o.core);
+	int rc = options_parse(&command, argc, argv, &o, &err);
+	if (rc > 0)
+		return 0;
+	if (!rc && o.n_positional == 1)
+		rc = error_set(&err, ERROR_INPUT, "%s: one directory; name base and head", o.positional[0]);
+	if (!rc && o.n_positional == 2) {
+		rc = add_name(&o.base, o.positional[0], &err);
+		rc = rc ? rc : add_name(&o.head, o.positional[1], &err);
+	}
+	if (!rc && (!o.base.n || !o.head.n))
+		rc = error_set(&err, ERROR_INPUT,
+			       "name two results directories, as in: gemmark compare results/BASE results/HEAD");
+	if (!rc)
+		rc = run(&o, &code, &err);
+	return rc ? command_fail(command.name, rc, &err) : code;
+}

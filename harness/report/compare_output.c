@@ -1,0 +1,538 @@
+#include "harness/report/compare_output.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "harness/stats/stats_distribution.h"
+
+enum { SAFE = 512 };
+
+void calibration_text(const struct calibration *k, char out[CALIBRATION_TEXT_SIZE])
+{
+	double low, high;
+	if (!k || !k->entries) {
+		snprintf(out, CALIBRATION_TEXT_SIZE,
+			 "not calibrated here: how often this machine sees changes that are none is not known "
+			 "(gemmark compare --calibrate of two measurements of one commit, or gemmark selftest --aa -m "
+			 "MODEL)");
+		return;
+	}
+	stats_binomial_interval(k->alarms, k->sweeps, 0.95, &low, &high);
+	snprintf(out, CALIBRATION_TEXT_SIZE,
+		 "calibrated here: %d of %d comparisons of equal things raised an alarm (95 %%: %.2g to %.2g %%); from "
+		 "unit to "
+		 "unit a cell varies by %.2g %% (median), %.2g %% (most); last %.20s",
+		 k->alarms, k->sweeps, 100 * low, 100 * high, 100 * k->variation, 100 * k->variation_max, k->utc);
+}
+
+/* A table, its columns as wide as they must be, or as Markdown. */
+struct grid {
+	int markdown;
+	int columns;
+	char (*cells)[64]; /* (rows, columns) */
+	int rows, room;
+	unsigned left; /* columns that begin at the left */
+};
+
+static int grid_add(struct grid *g, const char *const *row)
+{
+	if (g->rows == g->room) {
+		int room = g->room ? 2 * g->room : 32;
+		void *grown = realloc(g->cells, (size_t)room * (size_t)g->columns * sizeof *g->cells);
+		if (!grown)
+			return -1;
+		g->cells = grown;
+		g->room = room;
+	}
+	for (int i = 0; i < g->columns; i++) {
+		char *to = g->cells[g->rows * g->columns + i];
+		text_escape(to, sizeof *g->cells, row[i]);
+		/* Of Markdown, what would end a cell or begin markup. */
+		for (char *p = to; g->markdown && *p; p++)
+			if (strchr("|<>`*_[]", *p))
+				*p = *p == '|'                ? '/'
+				     : *p == '<' || *p == '>' ? '\''
+				     : *p == '_' || *p == '*' ? '-'
+							      : '\'';
+	}
+	g->rows++;
+	return 0;
+}
+
+/* Characters, not bytes. */
+static int width_of(const char *s)
+{
+	int n = 0;
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static void grid_write(const struct grid *g, FILE *f)
+{
+	int widths[16] = {0};
+	for (int r = 0; r < g->rows; r++)
+		for (int i = 0; i < g->columns; i++) {
+			int w = width_of(g->cells[r * g->columns + i]);
+			widths[i] = w > widths[i] ? w : widths[i];
+		}
+	for (int r = 0; r < g->rows; r++) {
+		if (g->markdown)
+			fputs("| ", f);
+		for (int i = 0; i < g->columns; i++) {
+			const char *text = g->cells[r * g->columns + i];
+			int pad = widths[i] - width_of(text), left = g->left >> i & 1;
+			const char *end = g->markdown ? " | " : i + 1 < g->columns ? "  " : "";
+			if (i + 1 == g->columns && left && !g->markdown)
+				pad = 0;
+			fprintf(f, "%*s%s%*s%s", left ? 0 : pad, "", text, left ? pad : 0, "", end);
+		}
+		fputc('\n', f);
+		if (g->markdown && !r) {
+			fputc('|', f);
+			for (int i = 0; i < g->columns; i++)
+				fputs(g->left >> i & 1 ? " :-- |" : " --: |", f);
+			fputc('\n', f);
+		}
+	}
+}
+
+static void number(char out[64], double x)
+{
+	if (!isfinite(x))
+		snprintf(out, 64, "-");
+	else
+		snprintf(out, 64, "%.*f", fabs(x) >= 1000 ? 0 : fabs(x) >= 100 ? 1 : fabs(x) >= 1 ? 2 : 4, x);
+}
+
+static void percent(char out[64], double x)
+{
+	if (isfinite(x))
+		snprintf(out, 64, "%+.2f %%", 100 * x);
+	else
+		snprintf(out, 64, "-");
+}
+
+/* What tells a cell from its neighbours: the axes in which any two cells differ, beside test, mode and fusion. */
+static void describe(const struct comparison *c, const struct compare_cell *k, char out[256])
+{
+	static const unsigned shown =
+		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
+	size_t used = 0;
+	out[0] = '\0';
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		char number_text[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
+		int differs = 0;
+		for (int i = 1; i < c->n && !differs && !(shown >> a & 1); i++)
+			differs = !cell_same_value(&c->cells[0].cell, &c->cells[i].cell, (enum axis_id)a);
+		if (!differs || used >= 200)
+			continue;
+		const char *value = cell_text(&k->cell, (enum axis_id)a, number_text);
+		if (a == AXIS_MODEL) {
+			struct cell two[2] = {k->cell, c->cells[0].cell};
+			for (int i = 0; i < c->n && cell_same_value(&two[0], &two[1], AXIS_MODEL); i++)
+				two[1] = c->cells[i].cell;
+			cell_model_name(&k->cell, two, 2, model);
+			value = model;
+		}
+		used += (size_t)snprintf(out + used, 256 - used, "%s%s%.60s", used ? " " : "",
+					 a == AXIS_MODEL ? "" : axes[a].slug, value);
+	}
+}
+
+static int add_cell(struct grid *g, const struct comparison *c, const struct compare_cell *k)
+{
+	char label[CELL_LABEL_SIZE], which[256], base[64], head[64], effect[64], interval[64], p[64], relative[64],
+		needs[64];
+	const struct compare_value *t = &k->values[METRIC_TIME];
+	const struct verdict *v = &t->verdict;
+	cell_label(&k->cell, label);
+	describe(c, k, which);
+	number(base, t->base);
+	number(head, t->head);
+	percent(effect, v->effect);
+	if (isfinite(v->low))
+		snprintf(interval, sizeof interval, "%+.2f to %+.2f", 100 * v->low, 100 * v->high);
+	else
+		snprintf(interval, sizeof interval, "-");
+	snprintf(p, sizeof p, v->p_holm < 0.0001 ? "<0.0001" : "%.4f", v->p_holm);
+	percent(relative, k->relative.effect);
+	if (isinf(v->detectable))
+		snprintf(needs, sizeof needs, "too few (%d needed)", c->least_units);
+	else if (isfinite(v->detectable) && v->runs_needed)
+		snprintf(needs, sizeof needs, "%.1f %%; %d for %.0f %%", 100 * v->detectable, v->runs_needed,
+			 200 * c->options.verdict.delta);
+	else if (isfinite(v->detectable))
+		snprintf(needs, sizeof needs, "%.1f %%", 100 * v->detectable);
+	else
+		snprintf(needs, sizeof needs, "-");
+	const char *row[] = {label,
+			     cell_word(&k->cell, AXIS_MODE),
+			     cell_word(&k->cell, AXIS_FUSION),
+			     which,
+			     base,
+			     head,
+			     effect,
+			     interval,
+			     p,
+			     relative,
+			     needs,
+			     compare_outcome_name(k->outcome)};
+	return grid_add(g, row);
+}
+
+static int write_cells(const struct comparison *c, FILE *f, int markdown, const enum compare_outcome *outcomes, int n,
+		       const char *heading)
+{
+	static const char *const header[] = {
+		"test",   "mode",          "fusion",   "cell",      "base us",           "head us",
+		"change", "95 % interval", "p (Holm)", "vs common", "detectable; units", "verdict"};
+	struct grid g = {.markdown = markdown, .columns = 12, .left = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 11};
+	int rc = grid_add(&g, header), rows = 0;
+	for (int o = 0; o < n; o++)
+		for (int i = 0; i < c->n && !rc; i++)
+			if (c->cells[i].outcome == outcomes[o]) {
+				rc = add_cell(&g, c, &c->cells[i]);
+				rows++;
+			}
+	if (!rc && rows) {
+		fprintf(f, "\n%s%s\n%s", markdown ? "**" : "", heading, markdown ? "" : "");
+		if (markdown)
+			fputs("\n", f);
+		grid_write(&g, f);
+	}
+	free(g.cells);
+	return rc;
+}
+
+/* Reasons of cells that do not run any more. */
+static void write_reasons(const struct comparison *c, FILE *f)
+{
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *k = &c->cells[i];
+		char label[CELL_LABEL_SIZE], safe[SAFE];
+		if (!k->reason || (k->outcome != COMPARE_LOST && k->outcome != COMPARE_WRONG))
+			continue;
+		cell_label(&k->cell, label);
+		text_escape(safe, sizeof safe, k->reason);
+		fprintf(f, "%s %s %s: %s\n", label, cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION),
+			safe);
+	}
+}
+
+/* Counts and hashes that are not what they were: a line a quantity and change, with its cells counted. */
+static void write_exact(const struct comparison *c, FILE *f)
+{
+	int changed = 0;
+	for (int q = 0; q < EXACT_COUNT; q++) {
+		for (int i = 0; i < c->n; i++) {
+			const struct compare_exact *e = &c->cells[i].exact[q];
+			int cells = 0, first = 1;
+			if (e->change != EXACT_DIFFERENT && e->change != EXACT_VARIES)
+				continue;
+			/* Of cells that changed alike the first speaks for all; a hash has no alike. */
+			for (int k = 0; k < c->n; k++) {
+				const struct compare_exact *other = &c->cells[k].exact[q];
+				int alike = other->change == e->change &&
+					    (q == EXACT_LOGITS || e->change == EXACT_VARIES ||
+					     (!strcmp(other->base, e->base) && !strcmp(other->head, e->head)));
+				first &= !(alike && k < i);
+				cells += alike;
+			}
+			if (!first)
+				continue;
+			char label[CELL_LABEL_SIZE], a[64], b[64];
+			cell_label(&c->cells[i].cell, label);
+			text_escape(a, sizeof a, e->base);
+			text_escape(b, sizeof b, e->head);
+			if (!changed++)
+				fputs("\nexact quantities that changed:\n", f);
+			if (e->change == EXACT_VARIES)
+				fprintf(f, "- %s: not the same in all runs of a side, in %d cells\n",
+					exact_quantities[q].means, cells);
+			else if (q == EXACT_LOGITS)
+				fprintf(f, "- %s: other ones in %d of %d cells\n", exact_quantities[q].means, cells,
+					c->n);
+			else
+				fprintf(f, "- %s: %s -> %s in %d cells (%s %s %s%s)\n", exact_quantities[q].means, a, b,
+					cells, label, cell_word(&c->cells[i].cell, AXIS_MODE),
+					cell_word(&c->cells[i].cell, AXIS_FUSION), cells > 1 ? ", ..." : "");
+		}
+	}
+	if (!changed)
+		fputs("\nexact quantities (launches, node updates, kernels, copies, nodes, bytes, logits): the same\n",
+		      f);
+}
+
+/* The other metrics, where they changed. */
+static int write_metrics(const struct comparison *c, FILE *f, int markdown)
+{
+	static const char *const header[] = {"also changed", "test", "mode",   "fusion",        "base",
+					     "head",         "unit", "change", "95 % interval", "p (Holm)"};
+	struct grid g = {.markdown = markdown, .columns = 10, .left = 0xf | 1u << 6};
+	int rc = grid_add(&g, header);
+	for (int m = METRIC_P90; m < METRIC_COUNT; m++) {
+		for (int i = 0; i < c->n && !rc; i++) {
+			const struct compare_value *v = &c->cells[i].values[m];
+			char label[CELL_LABEL_SIZE], base[64], head[64], effect[64], interval[64], p[64];
+			if (v->verdict.kind != VERDICT_SLOWER && v->verdict.kind != VERDICT_FASTER)
+				continue;
+			cell_label(&c->cells[i].cell, label);
+			number(base, v->base);
+			number(head, v->head);
+			percent(effect, v->verdict.effect);
+			snprintf(interval, sizeof interval, "%+.2f to %+.2f", 100 * v->verdict.low,
+				 100 * v->verdict.high);
+			snprintf(p, sizeof p, v->verdict.p_holm < 0.0001 ? "<0.0001" : "%.4f", v->verdict.p_holm);
+			const char *row[] = {metrics[m].name,
+					     label,
+					     cell_word(&c->cells[i].cell, AXIS_MODE),
+					     cell_word(&c->cells[i].cell, AXIS_FUSION),
+					     base,
+					     head,
+					     metrics[m].unit,
+					     effect,
+					     interval,
+					     p};
+			rc = grid_add(&g, row);
+		}
+	}
+	if (!rc && g.rows > 1) {
+		fputc('\n', f);
+		grid_write(&g, f);
+	}
+	free(g.cells);
+	return rc;
+}
+
+static void write_side(FILE *f, const char *what, const char *name, const char *commit, int n, int markdown)
+{
+	char safe[SAFE], safe_commit[64];
+	text_escape(safe, sizeof safe, name);
+	text_escape(safe_commit, sizeof safe_commit, commit ? commit : "unknown");
+	for (char *p = safe; markdown && *p; p++)
+		*p = strchr("`|<>", *p) ? '\'' : *p;
+	fprintf(f, "%s: %s%s%s, commit %s", what, markdown ? "`" : "", safe, markdown ? "`" : "", safe_commit);
+	if (n > 1)
+		fprintf(f, ", and %d more", n - 1);
+	fputc('\n', f);
+}
+
+static int write_text(const struct comparison *c, const struct compare_output *o, FILE *f, int markdown)
+{
+	static const enum compare_outcome changed[] = {COMPARE_WRONG,  COMPARE_LOST,   COMPARE_SLOWER,
+						       COMPARE_FASTER, COMPARE_COMMON, COMPARE_GAINED};
+	static const enum compare_outcome unclear[] = {COMPARE_UNCLEAR};
+	static const enum compare_outcome same[] = {COMPARE_SAME, COMPARE_NOT_RUN};
+	char sentence[COMPARE_SENTENCE_SIZE], common[COMPARE_SENTENCE_SIZE], calibrated[CALIBRATION_TEXT_SIZE];
+	const char *gap = markdown ? "\n" : "";
+	compare_sentence(c, sentence);
+	compare_common_sentence(c, common);
+	calibration_text(o->calibration, calibrated);
+	fprintf(f, "%s%s%s\n%s%s\n%s", markdown ? "**" : "", sentence, markdown ? "**" : "", gap, common, gap);
+	write_side(f, "base", o->base_name, o->base_commit, c->n_base, markdown);
+	fputs(gap, f);
+	write_side(f, "head", o->head_name, o->head_commit, c->n_head, markdown);
+	int rc = write_cells(c, f, markdown, changed, 6, markdown ? "changed**" : "changed:");
+	write_reasons(c, f);
+	if (!rc)
+		rc = write_cells(c, f, markdown, unclear, 1, markdown ? "cannot tell**" : "cannot tell:");
+	if (!rc && o->all)
+		rc = write_cells(c, f, markdown, same, 2, markdown ? "the same**" : "the same:");
+	else if (c->count[COMPARE_SAME])
+		fprintf(f, "\n%d cells are the same (--all lists them)\n", c->count[COMPARE_SAME]);
+	write_exact(c, f);
+	if (!rc)
+		rc = write_metrics(c, f, markdown);
+	fputc('\n', f);
+	if (c->n_differences) {
+		fputs("the sides were not measured alike:\n", f);
+		for (int i = 0; i < c->n_differences; i++) {
+			char safe[SAFE];
+			text_escape(safe, sizeof safe, c->differences[i]);
+			fprintf(f, "- %s\n", safe);
+		}
+	}
+	fprintf(f, "%s\n%s", calibrated, gap);
+	if (c->single_process)
+		fprintf(f,
+			"one process a side: what differs from process to process is not in these intervals; several "
+			"of "
+			"each side would have it\n%s",
+			gap);
+	fprintf(f,
+		"method: medians of %s%s; change: median of log ratios; 95 %% bootstrap interval; %s, Holm over %d "
+		"cells; a change "
+		"counts from %.3g %%; alpha %.3g %%\n",
+		c->single_process ? "runs" : "processes", c->options.paired ? ", in pairs measured side by side" : "",
+		c->options.paired ? "exact sign-flip test" : "exact Mann-Whitney test", c->n,
+		100 * c->options.verdict.delta, 100 * c->options.verdict.alpha);
+	return rc;
+}
+
+/* ---- for programs ---- */
+
+static json_t *real(double x)
+{
+	return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *verdict_json(const struct verdict *v)
+{
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "verdict", verdict_name(v->kind),
+			 "effect", real(v->effect), "low", real(v->low), "high", real(v->high), "p", real(v->p),
+			 "p_holm", real(v->p_holm), "p_least", real(v->p_least), "detectable", real(v->detectable),
+			 "units_needed", v->runs_needed, "variation", real(v->variability));
+}
+
+static json_t *cell_json(const struct compare_cell *k)
+{
+	char label[CELL_LABEL_SIZE], number_text[AXIS_TEXT_SIZE], safe[SAFE];
+	cell_label(&k->cell, label);
+	json_t *values = json_object(), *exact = json_object(), *key = json_object();
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		text_escape(safe, sizeof safe, cell_text(&k->cell, (enum axis_id)a, number_text));
+		json_object_set_new(key, axes[a].column,
+				    axes[a].kind == AXIS_INT ? json_integer(cell_int(&k->cell, (enum axis_id)a))
+							     : json_string(safe));
+	}
+	for (int m = 0; m < METRIC_COUNT; m++) {
+		const struct compare_value *v = &k->values[m];
+		if (!v->n && !v->m)
+			continue;
+		json_object_set_new(values, metrics[m].name,
+				    json_pack("{s:s, s:i, s:i, s:o, s:o, s:b, s:o}", "unit", metrics[m].unit,
+					      "base_units", v->n, "head_units", v->m, "base", real(v->base), "head",
+					      real(v->head), "tiny", v->tiny, "change", verdict_json(&v->verdict)));
+	}
+	for (int q = 0; q < EXACT_COUNT; q++) {
+		static const char *const names[] = {"unknown", "same", "different", "varies"};
+		const struct compare_exact *e = &k->exact[q];
+		if (e->change != EXACT_UNKNOWN)
+			json_object_set_new(exact, exact_quantities[q].name,
+					    json_pack("{s:s, s:s, s:s}", "change", names[e->change], "base", e->base,
+						      "head", e->head));
+	}
+	text_escape(safe, sizeof safe, k->reason ? k->reason : "");
+	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b}", "test", label, "cell", key, "outcome",
+			 compare_outcome_name(k->outcome), "reason", safe, "metrics", values, "relative",
+			 verdict_json(&k->relative), "exact", exact, "exact_gates", k->exact_gates);
+}
+
+static int write_json(const struct comparison *c, const struct compare_output *o, FILE *f)
+{
+	char sentence[COMPARE_SENTENCE_SIZE], safe[2][SAFE];
+	json_t *cells = json_array(), *counts = json_object(), *differences = json_array();
+	const struct calibration *k = o->calibration;
+	compare_sentence(c, sentence);
+	text_escape(safe[0], sizeof safe[0], o->base_name);
+	text_escape(safe[1], sizeof safe[1], o->head_name);
+	for (int i = 0; i < c->n; i++)
+		json_array_append_new(cells, cell_json(&c->cells[i]));
+	for (int i = 0; i <= COMPARE_GAINED; i++)
+		json_object_set_new(counts, compare_outcome_name((enum compare_outcome)i), json_integer(c->count[i]));
+	for (int i = 0; i < c->n_differences; i++)
+		json_array_append_new(differences, json_string(c->differences[i]));
+	json_t *all = json_pack(
+		"{s:i, s:s, s:i, s:{s:s, s:s, s:i}, s:{s:s, s:s, s:i}, s:b, s:b, s:f, s:f, s:i, s:o, s:i, s:o, s:o, "
+		"s:o, s:o}",
+		"schema_version", 1, "sentence", sentence, "exit_code", compare_exit_code(c), "base", "directory",
+		safe[0], "commit", o->base_commit ? o->base_commit : "", "directories", c->n_base, "head", "directory",
+		safe[1], "commit", o->head_commit ? o->head_commit : "", "directories", c->n_head, "paired",
+		c->options.paired, "single_process", c->single_process, "alpha", c->options.verdict.alpha, "delta",
+		c->options.verdict.delta, "least_units", c->least_units, "common", verdict_json(&c->common),
+		"common_cells", c->common_cells, "outcomes", counts, "environment_differences", differences,
+		"calibration",
+		k && k->entries ? json_pack("{s:i, s:i, s:f, s:f, s:s}", "sweeps", k->sweeps, "alarms", k->alarms,
+					    "variation", k->variation, "variation_max", k->variation_max, "utc", k->utc)
+				: json_null(),
+		"cells", cells);
+	int rc = !all || json_dumpf(all, f, JSON_INDENT(1)) ? -1 : 0;
+	fputc('\n', f);
+	json_decref(all);
+	return rc;
+}
+
+/* RFC 4180: a field in quotes, theirs doubled. */
+static void put_field(FILE *f, const char *s, int last)
+{
+	if (*s) {
+		fputc('"', f);
+		for (; *s; s++) {
+			if (*s == '"')
+				fputc('"', f);
+			fputc(*s, f);
+		}
+		fputc('"', f);
+	}
+	fputc(last ? '\n' : ',', f);
+}
+
+static void put_real(FILE *f, double x, int last)
+{
+	char text[COLUMN_TEXT_SIZE];
+	put_field(f, column_real_text(x, text), last);
+}
+
+static void write_csv(const struct comparison *c, FILE *f)
+{
+	fputs("schema_version,test", f);
+	for (int a = 0; a < AXIS_COUNT; a++)
+		fprintf(f, ",%s", axes[a].column);
+	fputs(",outcome,metric,unit,base_units,head_units,base,head,effect,low,high,p,p_holm,p_least,detectable,units_"
+	      "needed,"
+	      "variation,relative_effect,verdict\n",
+	      f);
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *k = &c->cells[i];
+		for (int m = 0; m < METRIC_COUNT; m++) {
+			const struct compare_value *v = &k->values[m];
+			char text[SAFE], number_text[AXIS_TEXT_SIZE], label[CELL_LABEL_SIZE];
+			if (!v->n && !v->m)
+				continue;
+			cell_label(&k->cell, label);
+			put_field(f, "1", 0);
+			put_field(f, label, 0);
+			for (int a = 0; a < AXIS_COUNT; a++) {
+				text_escape(text, sizeof text, cell_text(&k->cell, (enum axis_id)a, number_text));
+				put_field(f, text, 0);
+			}
+			put_field(f, compare_outcome_name(k->outcome), 0);
+			put_field(f, metrics[m].name, 0);
+			put_field(f, metrics[m].unit, 0);
+			snprintf(text, sizeof text, "%d", v->n);
+			put_field(f, text, 0);
+			snprintf(text, sizeof text, "%d", v->m);
+			put_field(f, text, 0);
+			const double numbers[] = {v->base,
+						  v->head,
+						  v->verdict.effect,
+						  v->verdict.low,
+						  v->verdict.high,
+						  v->verdict.p,
+						  v->verdict.p_holm,
+						  v->verdict.p_least,
+						  v->verdict.detectable,
+						  v->verdict.runs_needed,
+						  v->verdict.variability,
+						  m == METRIC_TIME ? k->relative.effect : NAN};
+			for (size_t x = 0; x < sizeof numbers / sizeof *numbers; x++)
+				put_real(f, numbers[x], 0);
+			put_field(f, v->tiny ? "same (tiny)" : verdict_name(v->verdict.kind), 1);
+		}
+	}
+}
+
+int compare_output_write(const struct comparison *c, const struct compare_output *o, enum compare_format format,
+			 FILE *f, struct error *err)
+{
+	int rc = 0;
+	if (format == COMPARE_FORMAT_CSV)
+		write_csv(c, f);
+	else
+		rc = format == COMPARE_FORMAT_JSON ? write_json(c, o, f)
+						   : write_text(c, o, f, format == COMPARE_FORMAT_MD);
+	return rc ? error_set(err, ERROR_MEMORY, "no memory to print the comparison") : 0;
+}
