@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "engine/device/nvtx.h"
 
 enum { PARAMS_MAX = 1024 };
@@ -331,7 +332,7 @@ int graph_run(struct graph_cache *c, const struct graph_key *key, const struct s
 			return 0;
 		*event = GRAPH_EVENT_FALLBACK;
 		c->stats.fallbacks++;
-		snprintf(c->reason, sizeof c->reason, "%.255s", why.text);
+		text_escape(c->reason, sizeof c->reason, why.text);
 	}
 	return emit(ctx, &at, err);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "engine/device/device_host.h"
 #include "engine/device/nvtx.h"
 
@@ -98,7 +99,7 @@ static int resolve_layers(struct loaded_model *m, struct error *err)
 		return error_set(err, ERROR_INPUT, "%d GPU layers with %d threads makes no sense", n, o->n_threads);
 	struct error why = {0};
 	if (n == -1 && device_cuda_probe(&why)) {
-		snprintf(m->gpu_reason, sizeof m->gpu_reason, "%.255s", why.text);
+		text_escape(m->gpu_reason, sizeof m->gpu_reason, why.text);
 		n = 0;
 	}
 	struct model_range ranges[LOADED_PARTS_MAX];

@@ -5,12 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum {
 	SPLIT_KEYS = 128, /* keys of a split of the softmax, at least: a tile of the CUDA kernels */
 	MAX_SPLITS = 64,  /* enough to fill a GPU, for they are times rows / 128; a vote reads all of a row's */
 };
 
 /* ---- options ---- */
+
+static struct text_shown shown(const char *text)
+{
+	return text_show(text, strlen(text));
+}
 
 static int scan(const char *text, const char *what, int least, int most, int *out, const char **end, struct error *err)
 {
@@ -19,8 +26,8 @@ static int scan(const char *text, const char *what, int least, int most, int *ou
 	for (; *p >= '0' && *p <= '9' && v <= most; p++)
 		v = v * 10 + (*p - '0');
 	if (p == text || v < least || v > most)
-		return error_set(err, ERROR_INPUT, "snapkv '%.40s': %s is a number from %d to %d", text, what, least,
-				 most);
+		return error_set(err, ERROR_INPUT, "snapkv '%s': %s is a number from %d to %d", shown(text).text, what,
+				 least, most);
 	*out = (int)v;
 	*end = p;
 	return 0;
@@ -48,15 +55,15 @@ int snapkv_parse(const char *text, struct snapkv_options *out, struct error *err
 		return rc;
 	if (*p)
 		return error_set(err, ERROR_INPUT,
-				 "snapkv '%.40s': unexpected '%.20s'; write off or BUDGET[,window=W][,pool=P]", text,
-				 p);
+				 "snapkv '%s': unexpected '%s'; write off or BUDGET[,window=W][,pool=P]",
+				 shown(text).text, shown(p).text);
 	if (o.window > o.budget)
-		return error_set(
-			err, ERROR_INPUT,
-			"snapkv '%.40s': the budget includes the window of %d; write a larger one, or window=W", text,
-			o.window);
+		return error_set(err, ERROR_INPUT,
+				 "snapkv '%s': the budget includes the window of %d; write a larger one, or window=W",
+				 shown(text).text, o.window);
 	if (o.pool % 2 == 0)
-		return error_set(err, ERROR_INPUT, "snapkv '%.40s': pool is centred on a key, so it is odd", text);
+		return error_set(err, ERROR_INPUT, "snapkv '%s': pool is centred on a key, so it is odd",
+				 shown(text).text);
 	*out = o;
 	return 0;
 }

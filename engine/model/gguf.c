@@ -20,7 +20,7 @@ int gguf_open_memory(struct gguf *g, const void *bytes, size_t n_bytes, const ch
 		g->path = owned->path = strdup(path);
 	int rc = g->path ? gguf_parse(g, err)
 			 : error_set(err, ERROR_MEMORY, "%s: no memory to read it; close other programs",
-				     gguf_show_path(path).text);
+				     text_show_path(path).text);
 	if (rc)
 		gguf_close(g);
 	return rc;
@@ -40,7 +40,7 @@ static const char *file_kind(mode_t mode)
 /* Maps a regular file. An empty one gives no mapping and no error. */
 static int map_file(const char *path, void **map, size_t *bytes, struct error *err)
 {
-	struct gguf_shown shown = gguf_show_path(path);
+	struct text_shown shown = text_show_path(path);
 	struct stat st;
 	int rc = 0;
 	*map = NULL;

@@ -11,41 +11,9 @@
 
 #define CONVERT "convert the model again with a current converter"
 
-struct gguf_shown gguf_show(struct gguf_string s)
+struct text_shown gguf_show(struct gguf_string s)
 {
-	struct gguf_shown out;
-	size_t n = 0;
-	for (size_t i = 0; i < s.size; i++) {
-		unsigned char byte = (unsigned char)s.data[i];
-		/* room for one escape, the dots and the end */
-		if (n + 4 + 3 + 1 > sizeof out.text) {
-			memcpy(out.text + n, "...", 3);
-			n += 3;
-			break;
-		}
-		if (byte >= ' ' && byte < 0x7f && byte != '\\')
-			out.text[n++] = (char)byte;
-		else
-			n += (size_t)snprintf(out.text + n, 5, "\\x%02x", byte);
-	}
-	out.text[n] = 0;
-	return out;
-}
-
-struct gguf_shown gguf_show_path(const char *path)
-{
-	struct gguf_shown out;
-	size_t size = strlen(path), keep = sizeof out.text - 1, n = 0;
-	if (size > keep) {
-		memcpy(out.text, "...", 3);
-		n = 3;
-		path += size - (keep - n);
-	}
-	/* UTF-8 stays as the user typed it; what would break the line does not. */
-	for (; *path; path++)
-		out.text[n++] = (unsigned char)*path < ' ' || *path == 0x7f ? '?' : *path;
-	out.text[n] = 0;
-	return out;
+	return text_show(s.data, s.size);
 }
 
 int gguf_name_order(struct gguf_string a, struct gguf_string b)
@@ -151,12 +119,12 @@ static int find_or_fail(const struct gguf *g, const char *key, const struct gguf
 	if (*kv)
 		return 0;
 	return error_set(err, ERROR_INPUT, "%s: metadata key %s is missing; " CONVERT,
-			 g->path ? gguf_show_path(g->path).text : "(no file)", key);
+			 g->path ? text_show_path(g->path).text : "(no file)", key);
 }
 
 static int wrong_type(const struct gguf *g, const struct gguf_kv *kv, const char *expected, struct error *err)
 {
-	struct gguf_shown path = gguf_show_path(g->path), key = gguf_show(kv->key);
+	struct text_shown path = text_show_path(g->path), key = gguf_show(kv->key);
 	if (kv->type == GGUF_ARRAY)
 		return error_set(err, ERROR_INPUT,
 				 "%s: metadata key %s holds an array of %" PRIu64 " %s, expected %s; " CONVERT,
@@ -233,7 +201,7 @@ static int too_large(const struct gguf *g, const struct gguf_kv *kv, const unsig
 {
 	return error_set(err, ERROR_INPUT,
 			 "%s: metadata key %s holds %" PRIu64 ", expected at most %" PRId64 "; " CONVERT,
-			 gguf_show_path(g->path).text, gguf_show(kv->key).text, load(p, 8), INT64_MAX);
+			 text_show_path(g->path).text, gguf_show(kv->key).text, load(p, 8), INT64_MAX);
 }
 
 int gguf_get_int(const struct gguf *g, const char *key, int64_t *out, struct error *err)
@@ -308,7 +276,7 @@ static int find_item(const struct gguf *g, const char *key, uint64_t i, const st
 	if (i >= (*kv)->n_items)
 		return error_set(err, ERROR_INPUT,
 				 "%s: metadata key %s has %" PRIu64 " items, expected item %" PRIu64 "; " CONVERT,
-				 gguf_show_path(g->path).text, gguf_show((*kv)->key).text, (*kv)->n_items, i);
+				 text_show_path(g->path).text, gguf_show((*kv)->key).text, (*kv)->n_items, i);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #ifndef GEMMARK_ENGINE_MODEL_GGUF_INTERNAL_H
 #define GEMMARK_ENGINE_MODEL_GGUF_INTERNAL_H
 
+#include "base/text.h"
 #include "engine/model/gguf.h"
 
 /* Behind struct gguf's `owned`. The indexes are sorted by gguf_name_order. */
@@ -19,13 +20,8 @@ struct gguf_owned {
 /* Fills g from its mapping; path and owned are set. On failure the rest is left for gguf_close. */
 int gguf_parse(struct gguf *g, struct error *err);
 
-/* Text from a file, made fit for one line of a message: printable ASCII, shortened with "...". */
-struct gguf_shown {
-	char text[104];
-};
-struct gguf_shown gguf_show(struct gguf_string s);
-/* The same of a path, of which the end is the part worth keeping. */
-struct gguf_shown gguf_show_path(const char *path);
+/* A string of the file, for a message. */
+struct text_shown gguf_show(struct gguf_string s);
 
 /* Any total order of byte strings; not that of locales. */
 int gguf_name_order(struct gguf_string a, struct gguf_string b);

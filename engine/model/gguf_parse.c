@@ -55,7 +55,7 @@ static int fail(const struct cursor *c, int code, const char *format, ...) __att
 
 static int fail(const struct cursor *c, int code, const char *format, ...)
 {
-	struct gguf_shown path = gguf_show_path(c->path);
+	struct text_shown path = text_show_path(c->path);
 	char what[320];
 	va_list args;
 	va_start(args, format);
@@ -371,7 +371,7 @@ static int parse_metadata(struct gguf *g, struct gguf_owned *owned, struct curso
 		return error_set(c->err, ERROR_INPUT,
 				 "%s: general.alignment is %" PRId64
 				 " instead of a power of two from %d to %d; " DAMAGED,
-				 gguf_show_path(c->path).text, alignment, MIN_ALIGNMENT, MAX_ALIGNMENT);
+				 text_show_path(c->path).text, alignment, MIN_ALIGNMENT, MAX_ALIGNMENT);
 	g->alignment = (uint32_t)alignment;
 	return 0;
 }
@@ -444,11 +444,11 @@ static int parse_header(struct gguf *g, struct cursor *c, uint64_t *n_tensors, u
 {
 	if (c->size == 0)
 		return error_set(c->err, ERROR_INPUT, "%s: the file is empty; download or convert it again",
-				 gguf_show_path(c->path).text);
+				 text_show_path(c->path).text);
 	if (c->size < 4 || memcmp(c->bytes, "GGUF", 4) != 0)
 		return error_set(c->err, ERROR_INPUT,
 				 "%s: not a GGUF file (it does not begin with \"GGUF\"); give the .gguf of a model",
-				 gguf_show_path(c->path).text);
+				 text_show_path(c->path).text);
 	c->at = 4;
 	uint32_t version;
 	int rc = take_u32(c, &version, "the version");
@@ -459,12 +459,12 @@ static int parse_header(struct gguf *g, struct cursor *c, uint64_t *n_tensors, u
 		return error_set(c->err, ERROR_UNSUPPORTED,
 				 "%s: a big-endian GGUF file (version %" PRIu32
 				 "), which this program does not read; convert the model to little-endian",
-				 gguf_show_path(c->path).text, swapped);
+				 text_show_path(c->path).text, swapped);
 	if (version < 2 || version > 3)
 		return error_set(c->err, ERROR_UNSUPPORTED,
 				 "%s: GGUF version %" PRIu32
 				 ", where this program reads 2 and 3; convert the model to version 3",
-				 gguf_show_path(c->path).text, version);
+				 text_show_path(c->path).text, version);
 	g->version = (int)version;
 	rc = take_u64(c, n_tensors, "the number of tensors");
 	if (rc == 0)

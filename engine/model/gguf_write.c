@@ -193,7 +193,7 @@ static int fail_io(const struct gguf_writer *w, const char *what, int error, str
 	const char *remedy = error == ENOSPC || error == EDQUOT ? "free space or write elsewhere"
 			     : error == EFBIG ? "raise the file size limit (ulimit -f) or write elsewhere"
 					      : "write elsewhere";
-	return error_set(err, ERROR_IO, "%s: %s: %s; %s", gguf_show_path(w->path).text, what, strerror(error), remedy);
+	return error_set(err, ERROR_IO, "%s: %s: %s; %s", text_show_path(w->path).text, what, strerror(error), remedy);
 }
 
 static int write_at(const struct gguf_writer *w, const void *bytes, size_t n, uint64_t offset, struct error *err)
@@ -228,7 +228,7 @@ int gguf_writer_open(struct gguf_writer **out, const char *path, struct error *e
 	/* The rename at the end would fail only after all the work. */
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
 		return error_set(err, ERROR_IO, "%s: exists and is not a regular file; choose another name",
-				 gguf_show_path(path).text);
+				 text_show_path(path).text);
 	struct gguf_writer *w = calloc(1, sizeof *w);
 	if (!w)
 		goto no_memory;
@@ -251,7 +251,7 @@ no_memory:
 	if (w)
 		release(w);
 	return error_set(err, ERROR_MEMORY, "%s: no memory to write it; close other programs",
-			 gguf_show_path(path).text);
+			 text_show_path(path).text);
 }
 
 /* Claims the space at once where the file system can; else only the length. */
@@ -285,11 +285,11 @@ int gguf_writer_begin(struct gguf_writer *w, struct error *err)
 	int rc = 0;
 	if (w->no_memory)
 		rc = error_set(err, ERROR_MEMORY, "%s: no memory for its header; close other programs",
-			       gguf_show_path(w->path).text);
+			       text_show_path(w->path).text);
 	else if (w->too_large)
 		rc = error_set(err, ERROR_INPUT,
 			       "%s: the tensors are larger than a file can be; choose a smaller model",
-			       gguf_show_path(w->path).text);
+			       text_show_path(w->path).text);
 	if (rc == 0) {
 		w->begun = true;
 		w->data_base = header.size;

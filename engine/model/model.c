@@ -117,10 +117,7 @@ static int read_arch(struct reader *r)
 		if (rc)
 			return rc;
 	}
-	size_t n = name.size < sizeof r->m->name - 1 ? name.size : sizeof r->m->name - 1;
-	for (size_t i = 0; i < n; i++) /* it ends up in CSV, plots and terminals */
-		r->m->name[i] = (unsigned char)name.data[i] < ' ' || name.data[i] == 127 ? '?' : name.data[i];
-	r->m->name[n] = 0;
+	text_name(r->m->name, sizeof r->m->name, name.data, name.size);
 	return 0;
 }
 

@@ -58,7 +58,7 @@ struct model_layer {
 struct model {
 	struct gguf file;
 	enum model_arch arch;
-	char name[96]; /* general.name, or the architecture */
+	char name[96]; /* general.name, or the architecture; a name as base/text.h has it */
 
 	int n_layer;
 	int n_embd;

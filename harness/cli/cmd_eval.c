@@ -2,7 +2,6 @@
  * gemmark eval: teacher-forced logits of a token sequence, for comparison with other
  * engines and between modes. Logits go to disk row by row; memory holds one chunk.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,10 +13,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/text.h"
 #include "engine/infer/session.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+
+#define SEPARATORS " \t\n\v\f\r,[]" /* of token ids */
 
 enum { MAX_TOKENS = 1 << 24, MAX_TOKEN_FILE = 256 << 20 };
 
@@ -173,16 +175,15 @@ static int parse_tokens(struct eval *ev, const char *text, const char *where, st
 {
 	int cap = 0;
 	for (const char *p = text; *p;) {
-		if (isspace((unsigned char)*p) || *p == ',' || *p == '[' || *p == ']') {
-			p++;
-			continue;
-		}
+		p += strspn(p, SEPARATORS);
+		if (!*p)
+			break;
 		char *end;
 		errno = 0;
 		long id = strtol(p, &end, 10);
 		if (end == p || errno || id < 0 || id > INT32_MAX)
-			return error_set(err, ERROR_INPUT, "%s: '%.20s' is no token id; expected numbers from 0", where,
-					 p);
+			return error_set(err, ERROR_INPUT, "%s: '%s' is no token id; expected numbers from 0",
+					 text_show_path(where).text, text_show(p, strcspn(p, SEPARATORS)).text);
 		if (ev->n_tokens == MAX_TOKENS)
 			return error_set(err, ERROR_INPUT, "%s: more than %d tokens", where, MAX_TOKENS);
 		if (ev->n_tokens == cap) {
@@ -234,7 +235,7 @@ static int read_tokens(struct eval *ev, struct error *err)
 	if (!rc) {
 		text[used] = 0;
 		rc = strlen(text) == used
-			     ? parse_tokens(ev, text, arg, err)
+			     ? parse_tokens(ev, text + text_mark(text, used), arg, err)
 			     : error_set(err, ERROR_INPUT, "%s: a zero byte: this is no list of numbers", arg);
 	}
 	free(text);
@@ -433,7 +434,8 @@ static int run(struct eval *ev, struct error *err)
 			printf("perplexity  %.6g\n", exp(k.log_loss / (ev->n_tokens - 1)));
 		printf("hash        %016llx\n", (unsigned long long)hash);
 		if (ev->output)
-			printf("logits      %s: float32 [%d][%d]\n", ev->output, ev->n_tokens, k.n_vocab);
+			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text, ev->n_tokens,
+			       k.n_vocab);
 	}
 	if (remarks.fallbacks)
 		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", remarks.fallbacks,

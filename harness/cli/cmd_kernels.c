@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "engine/cuda/cuda_compile.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
@@ -170,7 +171,7 @@ static int run(struct kernels *k, struct error *err)
 		for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
 			k->archs[k->n_archs++] = usual[i];
 	nvrtc_version(n, &major, &minor);
-	printf("NVRTC %d.%d (%s)\n", major, minor, nvrtc_path(n));
+	printf("NVRTC %d.%d (%s)\n", major, minor, text_show_path(nvrtc_path(n)).text);
 	printf("%-7s %-40s %9s %9s %7s %7s\n", "arch", "kernel", "registers", "shared B", "stack B", "spill B");
 	struct totals t = {0};
 	for (int i = 0; i < k->n_archs && !rc; i++) {

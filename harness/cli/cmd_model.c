@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "engine/device/cpu_share.h"
 #include "engine/model/synth.h"
 #include "harness/cli/options.h"
@@ -215,9 +216,10 @@ static int make_run(const struct make *m, struct error *err)
 	progress_end(&bar);
 	if (rc == 0) {
 		double seconds = progress_seconds(&bar), bytes = (double)synth_plan_bytes(&plan);
-		printf("%s: %s %s, %s parameters, %s, seed %llu (%.1f s, %.0f MB/s)\n", m->output, plan.shape.name,
-		       tensor_type_name(m->synth.type), short_text((double)synth_plan_parameters(&plan), "").text,
-		       short_text(bytes, "B").text, (unsigned long long)m->synth.seed, seconds, bytes / seconds / 1e6);
+		printf("%s: %s %s, %s parameters, %s, seed %llu (%.1f s, %.0f MB/s)\n", text_show_path(m->output).text,
+		       plan.shape.name, tensor_type_name(m->synth.type),
+		       short_text((double)synth_plan_parameters(&plan), "").text, short_text(bytes, "B").text,
+		       (unsigned long long)m->synth.seed, seconds, bytes / seconds / 1e6);
 	}
 	synth_plan_free(&plan);
 	return rc;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/cli/options.h"
 #include "harness/plot/plot.h"
 
@@ -27,7 +28,8 @@ static int apply_format(void *ctx, const char *value, struct error *err)
 		else if (n == 3 && !strncmp(value, "png", n))
 			request->formats |= PLOT_FORMAT_PNG;
 		else
-			return error_set(err, ERROR_INPUT, "'%.*s' is no format: svg, png or svg,png", (int)n, value);
+			return error_set(err, ERROR_INPUT, "'%s' is no format: svg, png or svg,png",
+					 text_show(value, n).text);
 		value += n;
 	} while (*value++);
 	return 0;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_source.h"
@@ -173,8 +174,8 @@ static int apply_noise(void *ctx, const char *value, struct error *err)
 				size_t used = strlen(names);
 				snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", keys[i].name);
 			}
-			return error_set(err, ERROR_INPUT, "'%.*s' is not NAME=NUMBER in range; the names are %s",
-					 (int)item, p, names);
+			return error_set(err, ERROR_INPUT, "'%s' is not NAME=NUMBER in range; the names are %s",
+					 text_show(p, item).text, names);
 		}
 		*keys[k].at = x * keys[k].scale;
 		p += item + (p[item] == ',');

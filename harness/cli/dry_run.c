@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "engine/cuda/device_cuda.h"
 #include "engine/infer/gemm_ceiling.h"
 #include "engine/infer/loaded_model.h"
@@ -200,8 +201,9 @@ static void print_heading(FILE *f, const struct preview *p, const struct rates *
 	if (p->gpu_layers)
 		snprintf(on, sizeof on, "%s%s, %d of %d layers", r->gpu.name,
 			 p->gpu_layers < p->model.n_layer ? "+host" : "", p->gpu_layers, p->model.n_layer);
-	fprintf(f, "\n%s on %s, KV %s/%s, depth %d%s%s", c->model, *p->skipped.text ? "no device" : on, c->type_k,
-		c->type_v, c->n_depth, c->snapkv ? ", SnapKV " : "", c->snapkv ? c->snapkv : "");
+	fprintf(f, "\n%s on %s, KV %s/%s, depth %d%s%s", text_show_path(c->model).text,
+		*p->skipped.text ? "no device" : on, c->type_k, c->type_v, c->n_depth, c->snapkv ? ", SnapKV " : "",
+		c->snapkv ? c->snapkv : "");
 	if (c->n_threads)
 		fprintf(f, ", %d threads", c->n_threads);
 	if (!cell_is_default(c, AXIS_UBATCH))

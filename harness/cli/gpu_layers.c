@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "engine/device/device_host.h"
 #include "harness/cli/options.h"
 
@@ -102,8 +103,8 @@ void gpu_layers_print(const struct placement_plan *p, const struct model *m, siz
 		[PLACEMENT_PROMPTS] = "scratch of a prompt's products",
 		[PLACEMENT_CROSSING] = "rows that cross",
 	};
-	fprintf(out, "%s\n  context of %d positions, chunks of %d, K %s, V %s\n", m->file.path, p->context, p->batch,
-		tensor_type_name(p->k_type), tensor_type_name(p->v_type));
+	fprintf(out, "%s\n  context of %d positions, chunks of %d, K %s, V %s\n", text_show_path(m->file.path).text,
+		p->context, p->batch, tensor_type_name(p->k_type), tensor_type_name(p->v_type));
 	fprintf(out, "  %-*s %9s %9s %9s %9s\n", LABEL, "MiB", "GPU", "pinned", "host", "in file");
 	for (int i = 0; i < PLACEMENT_ITEM_COUNT; i++)
 		print_row(out, names[i], &p->items[i]);

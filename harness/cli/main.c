@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "harness/cli/options.h"
 
 static const struct {
@@ -61,10 +62,11 @@ static int unknown_command(const char *word)
 		names[i] = commands[i].name;
 	const char *kind = word[0] == '-' ? "option" : "command";
 	const char *nearest = word[0] == '-' ? NULL : options_nearest(word, names, N_COMMANDS + 1);
+	struct text_shown shown = text_show(word, strlen(word));
 	if (nearest)
-		fprintf(stderr, "gemmark: unknown %s %s (did you mean %s?)\n", kind, word, nearest);
+		fprintf(stderr, "gemmark: unknown %s %s (did you mean %s?)\n", kind, shown.text, nearest);
 	else
-		fprintf(stderr, "gemmark: unknown %s %s (gemmark --help lists the commands)\n", kind, word);
+		fprintf(stderr, "gemmark: unknown %s %s (gemmark --help lists the commands)\n", kind, shown.text);
 	return 2;
 }
 

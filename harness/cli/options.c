@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "harness/cli/words.h"
 
 enum {
@@ -174,12 +175,11 @@ static int unknown_option(const struct command *c, const char *word, size_t leng
 			n++;
 		}
 	}
-	char typed[NAME_MAX_CHARS + 1];
-	snprintf(typed, sizeof typed, "%.*s", (int)length, word);
-	const char *nearest = options_nearest(typed, names, n);
+	struct text_shown typed = text_show(word, length);
+	const char *nearest = options_nearest(typed.text, names, n);
 	if (nearest)
-		return error_set(err, ERROR_INPUT, "unknown option %s (did you mean %s?)", typed, nearest);
-	return error_set(err, ERROR_INPUT, "unknown option %s (gemmark %s --help lists them)", typed, c->name);
+		return error_set(err, ERROR_INPUT, "unknown option %s (did you mean %s?)", typed.text, nearest);
+	return error_set(err, ERROR_INPUT, "unknown option %s (gemmark %s --help lists them)", typed.text, c->name);
 }
 
 /* ---- help ---- */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum {
 	DEPTH_MAX = 8,          /* files that name files */
 	FILES_MAX = 256,        /* of one command line, each counted as often as it is named */
@@ -69,7 +71,7 @@ static int read_bytes(const char *path, char **bytes, struct error *err)
 	file = smaller ? smaller : file;
 	file->next = files;
 	files = file;
-	*bytes = file->bytes;
+	*bytes = file->bytes + text_mark(file->bytes, n);
 out:
 	fclose(f);
 	return code;

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 /* The state of one read: libcsv's callbacks cannot return a code, so the first failure stays in `rc`. */
 struct reader {
 	struct csv_table *table;
@@ -139,7 +141,6 @@ static int finish(struct reader *r, struct csv_parser *parser)
 
 static int parse(struct reader *r, FILE *file, struct csv_parser *parser)
 {
-	static const unsigned char mark[3] = {0xef, 0xbb, 0xbf}; /* UTF-8's byte order mark */
 	const char *path = r->table->path;
 	unsigned char block[4096];
 	long offset = 0;
@@ -148,7 +149,7 @@ static int parse(struct reader *r, FILE *file, struct csv_parser *parser)
 		int rc = check_text(r, block, n, offset);
 		if (rc)
 			return rc;
-		size_t skip = offset == 0 && n >= sizeof mark && !memcmp(block, mark, sizeof mark) ? sizeof mark : 0;
+		size_t skip = offset == 0 ? text_mark((const char *)block, n) : 0;
 		offset += (long)n;
 		if (offset > CSV_TABLE_MAX_BYTES)
 			return error_set(r->err, ERROR_INPUT, "%s: larger than %ld bytes", path, CSV_TABLE_MAX_BYTES);
@@ -236,16 +237,12 @@ const char *csv_table_text(const struct csv_table *t, size_t row, int column)
 	return t->text + t->cells[(row + 1) * t->n_columns + (size_t)column];
 }
 
-/* The message quotes the start of the cell, kept to one line. */
+/* The message quotes the start of the cell. */
 static int bad_cell(const struct csv_table *t, size_t row, int column, const char *wanted, struct error *err)
 {
-	char shown[33];
-	snprintf(shown, sizeof shown, "%s", csv_table_text(t, row, column));
-	for (char *c = shown; *c; c++)
-		if ((unsigned char)*c < 0x20)
-			*c = ' ';
+	const char *cell = csv_table_text(t, row, column);
 	return error_set(err, ERROR_INPUT, "%s: record %zu, column '%s': '%s' is not %s", t->path, row + 2,
-			 t->text + t->cells[column], shown, wanted);
+			 t->text + t->cells[column], text_show(cell, strlen(cell)).text, wanted);
 }
 
 int csv_table_number(const struct csv_table *t, size_t row, int column, double *out, struct error *err)

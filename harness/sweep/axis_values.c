@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* One item of a list, not zero-terminated. */
 struct item {
 	const char *text;
@@ -63,7 +65,7 @@ static int scan_number(const char *text, int size, int min, long *out)
 
 static int bad_item(struct error *err, const char *option, struct item it, const char *why)
 {
-	return error_set(err, ERROR_INPUT, "%s: '%.*s' %s", option, it.size > 80 ? 80 : it.size, it.text, why);
+	return error_set(err, ERROR_INPUT, "%s: '%s' %s", option, text_show(it.text, (size_t)it.size).text, why);
 }
 
 static int int_item_add(struct axis_values *a, const char *option, struct item it, int min, int max, struct error *err)
@@ -95,8 +97,8 @@ static int int_item_add(struct axis_values *a, const char *option, struct item i
 	if (first > last)
 		return bad_item(err, option, it, "runs downwards; write the smaller end first");
 	if (first < min || last > max)
-		return error_set(err, ERROR_INPUT, "%s: '%.*s' is outside %d to %d", option,
-				 it.size > 80 ? 80 : it.size, it.text, min, max);
+		return error_set(err, ERROR_INPUT, "%s: '%s' is outside %d to %d", option,
+				 text_show(it.text, (size_t)it.size).text, min, max);
 	if ((op == '+' && step < 1) || (op == '*' && (step < 2 || first < 1)))
 		return bad_item(err, option, it,
 				"never reaches its end; a step is at least 1, a factor at least 2 from 1 up");
@@ -131,7 +133,7 @@ static int not_allowed(struct error *err, const char *option, struct item it, co
 			break;
 		used += (size_t)n;
 	}
-	return error_set(err, ERROR_INPUT, "%s: '%.*s' is none of %s", option, it.size > 80 ? 80 : it.size, it.text,
+	return error_set(err, ERROR_INPUT, "%s: '%s' is none of %s", option, text_show(it.text, (size_t)it.size).text,
 			 choices);
 }
 

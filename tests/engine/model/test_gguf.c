@@ -319,7 +319,7 @@ static void test_metadata_refused(void **state)
 	refuse(&b, ERROR_INPUT, "zero byte", "a\\x00b");
 	put_header(&b, 3, 0, 1);
 	put_kv(&b, "k\n\033[1m\xff", 13, 0, 8);
-	refuse(&b, ERROR_INPUT, "k\\x0a\\x1b[1m\\xff, at byte", "type is 13");
+	refuse(&b, ERROR_INPUT, "k\\n\\x1b[1m\\xff, at byte", "type is 13");
 
 	put_header(&b, 3, 0, 1);
 	put_key(&b, "s", GGUF_STRING);

@@ -75,7 +75,7 @@ static void test_no_model(void **state)
 
 	int fd = open(in_folder("two\nlines"), O_CREAT | O_WRONLY, 0600);
 	assert_true(fd >= 0);
-	refuse(in_folder("two\nlines"), ERROR_INPUT, "two?lines: the file is empty");
+	refuse(in_folder("two\nlines"), ERROR_INPUT, "two\\nlines: the file is empty");
 	assert_int_equal(write(fd, "text\n", 5), 5);
 	close(fd);
 	refuse(in_folder("two\nlines"), ERROR_INPUT, "not a GGUF file");
