@@ -3,12 +3,12 @@
  * weights, and what its cache takes, as engine/model/model.h has it; with --device, what its layers take of a
  * GPU's memory and the host's, as engine/infer/placement_plan.h has it.
  */
-#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "engine/cuda/device_cuda.h"
 #include "engine/device/device_host.h"
 #include "engine/model/model.h"
@@ -154,13 +154,12 @@ static const struct command command = {
 	.positional = positional,
 };
 
-/* The file's bytes are anybody's: keep them from steering the terminal. */
+/* A tensor's name, and blanks up to the width. */
 static void print_name(struct gguf_string s, int width)
 {
-	for (size_t i = 0; i < s.size; i++)
-		putchar(isprint((unsigned char)s.data[i]) ? s.data[i] : '?');
-	for (size_t i = s.size; i < (size_t)width; i++)
-		putchar(' ');
+	char name[256];
+	text_name(name, sizeof name, s.data, s.size);
+	printf("%s%*s", name, width > text_width(name) ? width - text_width(name) : 0, "");
 }
 
 static int64_t elements(const struct gguf_tensor *t)
@@ -176,11 +175,10 @@ static void show_model(const struct model *m)
 	double parameters = 0;
 	for (size_t i = 0; i < m->file.n_tensors; i++)
 		parameters += (double)elements(&m->file.tensors[i]);
-	printf("%s\n", m->file.path);
+	printf("%s\n", text_show_path(m->file.path).text);
 	printf("  architecture    %s\n", model_arch_name(m->arch));
-	printf("  name            ");
-	print_name((struct gguf_string){m->name, strlen(m->name)}, 0);
-	printf("\n  parameters      %s\n", short_text(parameters, "").text);
+	printf("  name            %s\n", m->name);
+	printf("  parameters      %s\n", short_text(parameters, "").text);
 	printf("  file            %zu bytes (%s), %zu tensors\n", m->file.map_bytes,
 	       short_text((double)m->file.map_bytes, "B").text, m->file.n_tensors);
 	printf("  layers          %d\n", m->n_layer);

@@ -7,41 +7,22 @@
 #include "base/text.h"
 #include "harness/plot/gnuplot.h"
 
-/* Bytes of the character at s, 0 where XML has none: no UTF-8, U+FFFE or U+FFFF. */
-static int xml_length(const char *s)
-{
-	return !strncmp(s, "\xef\xbf\xbe", 3) || !strncmp(s, "\xef\xbf\xbf", 3) ? 0 : text_utf8_length(s);
-}
-
 void plot_text_clean(char *dst, const char *src, int max_chars)
 {
 	static const char ellipsis[] = "\xe2\x80\xa6";
-	const char *in = src;
-	char *out = dst, *before_last = dst;
-	int chars = 0;
-	while (*in) {
-		int n = xml_length(in);
-		if (chars == max_chars || out + (n ? n : 1) + sizeof ellipsis > dst + PLOT_TEXT_MAX) {
-			out = before_last;
-			memcpy(out, ellipsis, sizeof ellipsis - 1);
-			out += sizeof ellipsis - 1;
-			break;
+	char name[3 * PLOT_TEXT_MAX]; /* more than dst takes: that there is more has to show */
+	size_t n = text_name(name, sizeof name, src, strlen(src)), at = 0, before_last = 0;
+	for (int chars = 0; at < n; chars++) {
+		size_t length = (size_t)text_utf8_length(name + at);
+		if (chars == max_chars || at + length + sizeof ellipsis > PLOT_TEXT_MAX) {
+			memcpy(dst + before_last, ellipsis, sizeof ellipsis);
+			return;
 		}
-		before_last = out;
-		if (!n) {
-			*out++ = '?';
-			in++;
-		} else if (text_control_length(in)) {
-			*out++ = ' ';
-			in += n;
-		} else {
-			memcpy(out, in, (size_t)n);
-			out += n;
-			in += n;
-		}
-		chars++;
+		memcpy(dst + at, name + at, length);
+		before_last = at;
+		at += length;
 	}
-	*out = '\0';
+	dst[at] = '\0';
 }
 
 static void add_tick(struct plot_ticks *t, double at, const char *text)
@@ -189,14 +170,6 @@ struct plot_depth_axis plot_depth_axis_choose(const long *depths, int n)
 	return a;
 }
 
-static int characters(const char *text)
-{
-	int n = 0;
-	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return n;
-}
-
 void plot_caption_break(struct plot_caption *c)
 {
 	if (c->n_lines < PLOT_CAPTION_LINES)
@@ -209,7 +182,7 @@ void plot_caption_add(struct plot_caption *c, const char *item)
 	if (!c->n_lines)
 		plot_caption_break(c);
 	char *line = c->line[c->n_lines - 1];
-	if (*line && characters(line) + 3 + characters(item) > width && c->n_lines < PLOT_CAPTION_LINES) {
+	if (*line && text_width(line) + 3 + text_width(item) > width && c->n_lines < PLOT_CAPTION_LINES) {
 		plot_caption_break(c);
 		line = c->line[c->n_lines - 1];
 	}

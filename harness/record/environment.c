@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "harness/record/build_info.h"
+#include "harness/record/json_word.h"
 
 enum { PATH_SIZE = 512, LINE_SIZE = 512, MAX_NODES = 1024, MAX_CACHES = 16 };
 
@@ -62,6 +65,14 @@ static json_t *text_or_null(int known, const char *text)
 {
 	json_t *s = known ? json_string(text) : NULL;
 	return s ? s : json_null();
+}
+
+/* A file's name, as all outputs have it. */
+static json_t *file_name(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	char text[3 * NAME_MAX + 1];
+	return json_stringn(text, text_name(text, sizeof text, name, strlen(name)));
 }
 
 static json_t *line_or_null(const char *root, const char *path)
@@ -141,7 +152,7 @@ static json_t *collect_nodes(const char *root)
 		snprintf(path, sizeof path, "/sys/devices/system/node/node%d/cpulist", i);
 		if (!read_line(root, path, cpus))
 			break;
-		json_array_append_new(list, json_pack("{s:i, s:s}", "node", i, "cpus", cpus));
+		json_array_append_new(list, json_pack("{s:i, s:o}", "node", i, "cpus", text_or_null(1, cpus)));
 	}
 	return list;
 }
@@ -269,9 +280,7 @@ static int collect_models(const struct environment_inputs *in, json_t *list, str
 		}
 		char hex[20];
 		snprintf(hex, sizeof hex, "%016" PRIx64, hash);
-		const char *slash = strrchr(in->models[i], '/');
-		json_array_append_new(list, json_pack("{s:o, s:I, s:s}", "file",
-						      text_or_null(1, slash ? slash + 1 : in->models[i]), "bytes",
+		json_array_append_new(list, json_pack("{s:o, s:I, s:s}", "file", file_name(in->models[i]), "bytes",
 						      (json_int_t)bytes, "xxh3_64", hex));
 	}
 	return 0;
@@ -283,7 +292,7 @@ static json_t *collect_words(const struct environment_inputs *in)
 		return json_null();
 	json_t *list = json_array();
 	for (int i = 0; i < in->n_words; i++)
-		json_array_append_new(list, text_or_null(1, in->command_line[i]));
+		json_array_append_new(list, json_word(in->command_line[i]));
 	return list;
 }
 
@@ -295,9 +304,9 @@ static json_t *collect_gpu(const struct environment_inputs *in, const char *root
 	char capability[16], cuda[16];
 	snprintf(capability, sizeof capability, "%d.%d", g->compute_capability / 10, g->compute_capability % 10);
 	snprintf(cuda, sizeof cuda, "%d.%d", g->cuda_version / 1000, g->cuda_version % 1000 / 10);
-	return json_pack("{s:s, s:s, s:i, s:I, s:s, s:o, s:o, s:O, s:o}", "name", g->name, "compute_capability",
-			 capability, "multiprocessors", g->n_sm, "memory_bytes", (json_int_t)g->memory_bytes,
-			 "driver_cuda_version", cuda, "nvrtc_version",
+	return json_pack("{s:o, s:s, s:i, s:I, s:s, s:o, s:o, s:O, s:o}", "name", text_or_null(1, g->name),
+			 "compute_capability", capability, "multiprocessors", g->n_sm, "memory_bytes",
+			 (json_int_t)g->memory_bytes, "driver_cuda_version", cuda, "nvrtc_version",
 			 text_or_null(g->nvrtc_version != NULL, g->nvrtc_version), "kernel_module",
 			 line_or_null(root, "/proc/driver/nvidia/version"), "nvml", in->nvml ? in->nvml : json_null(),
 			 "nvml_reason", text_or_null(in->nvml_reason && *in->nvml_reason, in->nvml_reason));
@@ -326,7 +335,7 @@ int environment_collect(const struct environment_inputs *in, json_t **out, struc
 static void print_scalar(const json_t *v, FILE *f)
 {
 	if (json_is_string(v)) {
-		fputs(json_string_value(v), f);
+		text_print(f, json_string_value(v));
 	} else if (json_is_real(v)) {
 		fprintf(f, "%.2f", json_real_value(v));
 	} else if (json_is_integer(v)) {

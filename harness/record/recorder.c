@@ -11,6 +11,7 @@
 
 #include <csv.h>
 
+#include "base/text.h"
 #include "harness/record/csv_table.h"
 
 struct file {
@@ -35,12 +36,27 @@ static int put(FILE *f, const char *text, int last)
 	return fputc(last ? '\n' : ',', f) == EOF ? -1 : 0;
 }
 
+/* Names and messages, of any bytes: the file is UTF-8. */
+static int put_text(FILE *f, const char *text, int last)
+{
+	size_t n = strlen(text), size = 3 * n + 1;
+	char *name = malloc(size);
+	if (!name)
+		return -1;
+	text_name(name, size, text, n);
+	int rc = put(f, name, last);
+	free(name);
+	return rc;
+}
+
 static int put_record(FILE *f, const void *record, const struct column *columns, int n)
 {
 	char text[COLUMN_TEXT_SIZE];
 	int bad = 0;
-	for (int i = 0; i < n; i++)
-		bad |= put(f, column_text(record, &columns[i], text), i == n - 1);
+	for (int i = 0; i < n; i++) {
+		const char *value = column_text(record, &columns[i], text);
+		bad |= columns[i].type == COLUMN_TEXT ? put_text(f, value, i == n - 1) : put(f, value, i == n - 1);
+	}
 	return bad;
 }
 

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "harness/record/json_word.h"
+
 enum { NAME_SIZE = 160, SHOWN = 90, DIFFERENCES = 3 };
 
 static json_t *values(const struct axis_values *v, enum axis_id a)
@@ -11,7 +14,7 @@ static json_t *values(const struct axis_values *v, enum axis_id a)
 	json_t *list = json_array();
 	for (int i = 0; i < v->n; i++)
 		json_array_append_new(list,
-				      axes[a].kind == AXIS_INT ? json_integer(v->ints[i]) : json_string(v->words[i]));
+				      axes[a].kind == AXIS_INT ? json_integer(v->ints[i]) : json_word(v->words[i]));
 	return list;
 }
 
@@ -71,8 +74,9 @@ static void add_difference(struct differences *d, const char *path, const json_t
 			   here ? json_dumps(here, JSON_ENCODE_ANY | JSON_COMPACT) : NULL};
 	if (d->n++ < DIFFERENCES) {
 		size_t used = strlen(d->text);
+		const char *text[2] = {values[0] ? values[0] : "nothing", values[1] ? values[1] : "nothing"};
 		snprintf(d->text + used, sizeof d->text - used, "%s%s: %.*s there, %.*s here", used ? "; " : "", path,
-			 SHOWN, values[0] ? values[0] : "nothing", SHOWN, values[1] ? values[1] : "nothing");
+			 (int)text_cut(text[0], SHOWN), text[0], (int)text_cut(text[1], SHOWN), text[1]);
 	}
 	free(values[0]);
 	free(values[1]);

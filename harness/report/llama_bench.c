@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/stats/stats.h"
 #include "harness/stats/stats_estimate.h"
 
@@ -132,18 +133,13 @@ void llama_bench_close(struct llama_bench *b)
 	free(b);
 }
 
-/* JSON is UTF-8; of a name that is not, the foreign bytes become question marks. Unknown text is empty, not null:
- * two nulls are not equal to the script's query. */
+/* The name as all outputs have it. Unknown text is empty, not null: two nulls are not equal to the script's query. */
 static json_t *text(const char *s)
 {
-	json_t *j = json_string(s ? s : "");
-	char *copy = j || !s ? NULL : strdup(s);
-	if (!copy)
-		return j;
-	for (char *p = copy; *p; p++)
-		*p = (unsigned char)*p < 0x80 ? *p : '?';
-	j = json_string(copy);
-	free(copy);
+	size_t n = s ? strlen(s) : 0, size = 3 * n + 1;
+	char *name = malloc(size);
+	json_t *j = name ? json_stringn(name, text_name(name, size, s ? s : "", n)) : NULL;
+	free(name);
 	return j;
 }
 
@@ -183,7 +179,8 @@ static json_t *model_type(const struct run_row *r)
 {
 	char out[256];
 	const char *name = r->model && *r->model ? r->model : r->arch ? r->arch : "?";
-	snprintf(out, sizeof out, "%.200s %.40s", name, r->weight_type ? r->weight_type : "?");
+	size_t n = text_name(out, sizeof out - 48, name, strlen(name));
+	snprintf(out + n, sizeof out - n, " %.40s", r->weight_type ? r->weight_type : "?");
 	return text(out);
 }
 

@@ -3,10 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/report/llama_bench.h"
 
 enum {
-	CELL_SIZE = 256, /* bytes of a Markdown cell */
+	CELL_SIZE = 512, /* bytes of a Markdown cell */
 	DIGITS = 9,      /* of a real number in JSON */
 	MD_COLUMNS = 15,
 };
@@ -136,12 +137,13 @@ static void md_cell(const json_t *record, const struct md_column *c, char out[CE
 	const json_t *v = c->field ? json_object_get(record, c->field) : NULL;
 	*out = '\0';
 	if (json_is_string(v)) {
-		/* A bar or a line end would end the cell. */
-		size_t n = 0;
-		for (const char *s = json_string_value(v); *s && n + 2 < CELL_SIZE; s++) {
-			if (*s == '|')
+		/* A bar would end the cell; there are no line ends in it. */
+		const char *s = json_string_value(v);
+		size_t n = 0, length = text_cut(s, CELL_SIZE / 2 - 1);
+		for (size_t i = 0; i < length; i++) {
+			if (s[i] == '|')
 				out[n++] = '\\';
-			out[n++] = (unsigned char)*s < ' ' ? ' ' : *s;
+			out[n++] = s[i];
 		}
 		out[n] = '\0';
 	} else if (json_is_integer(v)) {
@@ -156,15 +158,6 @@ static void md_cell(const json_t *record, const struct md_column *c, char out[CE
 	} else if (!strcmp(c->name, "t/s")) {
 		snprintf(out, CELL_SIZE, "%.2f ± %.2f", real_of(record, "avg_ts"), real_of(record, "stddev_ts"));
 	}
-}
-
-/* Characters, not bytes. */
-static int width(const char *s)
-{
-	int n = 0;
-	for (; *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
-	return n;
 }
 
 static int varies(const json_t *records, const char *field)
@@ -182,7 +175,7 @@ static int varies(const json_t *records, const char *field)
 
 static void md_padded(FILE *f, const char *s, int column_width, int right)
 {
-	int pad = column_width - width(s);
+	int pad = column_width - text_width(s);
 	fprintf(f, " %*s%s%*s |", right ? pad : 0, "", s, right ? 0 : pad, "");
 }
 
@@ -194,11 +187,11 @@ static void write_md(const json_t *records, FILE *f)
 	json_t *record;
 	for (int c = 0; c < MD_COLUMNS; c++) {
 		shown[c] = !md_columns[c].only_if_varied || varies(records, md_columns[c].field);
-		widths[c] = width(md_columns[c].name);
+		widths[c] = text_width(md_columns[c].name);
 		json_array_foreach(records, r, record)
 		{
 			md_cell(record, &md_columns[c], cell);
-			widths[c] = width(cell) > widths[c] ? width(cell) : widths[c];
+			widths[c] = text_width(cell) > widths[c] ? text_width(cell) : widths[c];
 		}
 	}
 	fputc('|', f);

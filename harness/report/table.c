@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/report/paired_effect.h"
 #include "harness/stats/stats.h"
 
-enum { N_FIELDS = 11, N_LEFT = 4, SYNC_FIELD = 3, FIELD_SIZE = 48 };
+enum { N_FIELDS = 11, N_LEFT = 4, SYNC_FIELD = 3, FIELD_SIZE = 48, NAME_SIZE = 81 };
 
 /* Of an ok row. */
 struct sample {
@@ -67,9 +68,17 @@ void table_close(struct table *t)
 	free(t);
 }
 
-static const char *or_unknown(const char *s)
+/* The first bytes of a name, whole characters; "?" where it is unknown. */
+struct short_name {
+	char text[NAME_SIZE];
+};
+
+static struct short_name short_name(const char *s, size_t bytes)
 {
-	return s && *s ? s : "?";
+	struct short_name out;
+	const char *name = s && *s ? s : "?";
+	text_name(out.text, bytes + 1, name, strlen(name));
+	return out;
 }
 
 /* Axes of the placement and the group that the heading does not name by itself, where they are not at their default. */
@@ -84,7 +93,7 @@ static void add_axes(char *out, size_t size, const struct run_row *row)
 		const char *value = cell_text(&c, (enum axis_id)a, number);
 		if (axes[a].level > AXIS_LEVEL_GROUP || named >> a & 1 || cell_is_default(&c, (enum axis_id)a))
 			continue;
-		int used = snprintf(out, size, ", %s %.40s", axes[a].spoken, value);
+		int used = snprintf(out, size, ", %s %s", axes[a].spoken, short_name(value, 40).text);
 		used = used < 0 || (size_t)used >= size ? (int)size - 1 : used;
 		out += used;
 		size -= (size_t)used;
@@ -111,10 +120,12 @@ static void set_heading(const struct table *t, struct line *l, const struct run_
 		snprintf(threads, sizeof threads, ", %d thread%s", (int)row->n_threads, row->n_threads == 1 ? "" : "s");
 	if (row->n_gpu_layers != ROW_UNKNOWN && row->n_gpu_layers > 0)
 		snprintf(layers, sizeof layers, ", %d GPU layers", (int)row->n_gpu_layers);
-	int used = snprintf(l->heading, sizeof l->heading, "%.40s%.80s (%.20s %.8s%s) on %.60s%s%s, KV %.8s/%.8s",
-			    row->model && *row->model ? row->model : or_unknown(row->model_path_name), which,
-			    or_unknown(row->arch), or_unknown(row->weight_type), read, or_unknown(row->device), layers,
-			    threads, or_unknown(row->type_k), or_unknown(row->type_v));
+	const char *name = row->model && *row->model ? row->model : row->model_path_name;
+	int used =
+		snprintf(l->heading, sizeof l->heading, "%s%s (%s %s%s) on %s%s%s, KV %s/%s", short_name(name, 40).text,
+			 *which ? short_name(which, 80).text : "", short_name(row->arch, 20).text,
+			 short_name(row->weight_type, 8).text, read, short_name(row->device, 60).text, layers, threads,
+			 short_name(row->type_k, 8).text, short_name(row->type_v, 8).text);
 	add_axes(l->heading + used, sizeof l->heading - (size_t)used, row);
 }
 
@@ -143,7 +154,7 @@ int table_add(struct table *t, const struct run_row *row, struct error *err)
 	/* The first remark stays, but a row that is not ok says more than any other. */
 	const char *reason = row->reason ? row->reason : "";
 	if ((!ok && !*l->status) || (*reason && !*l->reason))
-		snprintf(l->reason, sizeof l->reason, "%s", reason);
+		text_name(l->reason, sizeof l->reason, reason, strlen(reason));
 	if (!ok && !*l->status)
 		snprintf(l->status, sizeof l->status, "%s", run_status_name(row->status));
 	if (!ok)
@@ -282,21 +293,12 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	snprintf(f[10], FIELD_SIZE, "%s%s", *l->status ? l->status : "ok", l->fallbacks ? "*" : "");
 }
 
-/* Characters, not bytes: the plus-minus sign is two bytes. */
-static int width(const char *s)
-{
-	int n = 0;
-	for (; *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
-	return n;
-}
-
 static void write_line(const struct table *t, FILE *f, char fields[N_FIELDS][FIELD_SIZE], const int *widths)
 {
 	for (int i = 0; i < N_FIELDS; i++) {
 		if (i == SYNC_FIELD && !t->queued)
 			continue;
-		int pad = widths[i] - width(fields[i]), left = i < N_LEFT || i == N_FIELDS - 1;
+		int pad = widths[i] - text_width(fields[i]), left = i < N_LEFT || i == N_FIELDS - 1;
 		fprintf(f, "%s%*s%s%*s", i ? " " : "", left ? 0 : pad, "", fields[i],
 			left && i < N_FIELDS - 1 ? pad : 0, "");
 	}
@@ -429,13 +431,13 @@ void table_write(const struct table *t, FILE *f)
 	char line[N_FIELDS][FIELD_SIZE];
 	int widths[N_FIELDS];
 	for (int i = 0; i < N_FIELDS; i++)
-		widths[i] = width(header[i]);
+		widths[i] = text_width(header[i]);
 	for (int c = 0; c < t->n; c++) {
 		if (!t->lines[c].rows)
 			continue;
 		format_line(t, c, line);
 		for (int i = 0; i < N_FIELDS; i++)
-			widths[i] = width(line[i]) > widths[i] ? width(line[i]) : widths[i];
+			widths[i] = text_width(line[i]) > widths[i] ? text_width(line[i]) : widths[i];
 	}
 	const char *heading = "";
 	int prompts = 0;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 const char *const axis_syncs[] = {SYNC_TOKEN, SYNC_NONE, NULL};
 
 #define AXIS(ID, kind_of, member, column_of, ...)               \
@@ -144,20 +146,28 @@ static const char *file_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* Two files may have names that differ, and be called the same. */
+static size_t shown_name(const char *path, char out[CELL_MODEL_SIZE])
+{
+	const char *name = file_name(path);
+	return text_name(out, CELL_MODEL_SIZE - CELL_MARK_SIZE, name, strlen(name));
+}
+
 int cell_model_shares_name(const struct cell *c, const struct cell *cells, int n)
 {
-	for (int i = 0; i < n; i++)
-		if (!cell_same_value(c, &cells[i], AXIS_MODEL) &&
-		    !strcmp(file_name(c->model), file_name(cells[i].model)))
+	char name[CELL_MODEL_SIZE], other[CELL_MODEL_SIZE];
+	shown_name(c->model, name);
+	for (int i = 0; i < n; i++) {
+		shown_name(cells[i].model, other);
+		if (!cell_same_value(c, &cells[i], AXIS_MODEL) && !strcmp(name, other))
 			return 1;
+	}
 	return 0;
 }
 
 void cell_model_name(const struct cell *c, const struct cell *cells, int n, char out[CELL_MODEL_SIZE])
 {
-	const char *name = file_name(c->model);
+	size_t used = shown_name(c->model, out);
 	if (*c->model_hash && cell_model_shares_name(c, cells, n))
-		snprintf(out, CELL_MODEL_SIZE, "%.270s#%.8s", name, c->model_hash);
-	else
-		snprintf(out, CELL_MODEL_SIZE, "%s", name);
+		snprintf(out + used, CELL_MODEL_SIZE - used, "#%.8s", c->model_hash);
 }

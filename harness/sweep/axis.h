@@ -183,10 +183,11 @@ void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE]);
 /* Whether another model among these cells (n) has a file of that name, too. */
 int cell_model_shares_name(const struct cell *c, const struct cell *cells, int n);
 
-enum { CELL_MODEL_SIZE = 288 };
+/* A file's name of 255 bytes, of which each may be ill-formed, with the mark. */
+enum { CELL_MARK_SIZE = 9, CELL_MODEL_SIZE = 3 * 255 + CELL_MARK_SIZE + 1 };
 /*
- * What the model is called among these cells: its file's name; "m.gguf#1a2b3c4d", with the first half of its content's
- * hash, where it shares that name.
+ * What the model is called among these cells: its file's name, as base/text.h makes names; "m.gguf#1a2b3c4d", with the
+ * first half of its content's hash, where it shares that name.
  */
 void cell_model_name(const struct cell *c, const struct cell *cells, int n, char out[CELL_MODEL_SIZE]);
 

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +22,9 @@
 #include "harness/record/recorder.h"
 #include "tests/support/check_xml.h"
 #include "tests/support/folder.h"
+
+#define BAD "\xef\xbf\xbd"  /* U+FFFD */
+#define LINE "\xee\x80\x8a" /* see put_controls */
 
 static char folder[FOLDER_BYTES], run[FOLDER_BYTES + 8];
 static char notes[4096];
@@ -113,6 +117,35 @@ static int plot(unsigned formats, struct error *err)
 	return plot_results(&request, err);
 }
 
+/*
+ * The recorder writes no controls, but whoever sends a directory may: U+E001 to U+E01F become those bytes, and U+E020
+ * U+009B.
+ */
+static void put_controls(void)
+{
+	char path[FOLDER_BYTES + 32];
+	static char text[1 << 20];
+	snprintf(path, sizeof path, "%s/runs.csv", run);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	size_t n = fread(text, 1, sizeof text, f), out = 0;
+	fclose(f);
+	for (size_t i = 0; i < n; out++) {
+		int control = i + 2 < n && text[i] == '\xee' && text[i + 1] == '\x80';
+		char c = control ? (char)(text[i + 2] & 0x3f) : text[i];
+		if (c == 0x20 && control) {
+			text[out++] = '\302';
+			c = '\233';
+		}
+		text[out] = c;
+		i += control ? 3 : 1;
+	}
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, out, f), out);
+	assert_int_equal(fclose(f), 0);
+}
+
 /* Runs whose every text column is `text` and the column's name; two modes and two budgets. */
 static void record(const char *text)
 {
@@ -169,6 +202,7 @@ static void record(const char *text)
 		}
 	}
 	assert_int_equal(recorder_close(r, &err), 0);
+	put_controls();
 }
 
 /* Every picture is one, and shows the text as a series' name. */
@@ -207,13 +241,13 @@ static void test_texts(void **state)
 		{"'`touch pwned`\"`touch pwned`\"$(touch pwned)", "'`touch pwned`\"`touch p\xe2\x80\xa6<"},
 		{"\"; system(\"touch pwned\"); \"", "\"; system(\"touch pwned\"\xe2\x80\xa6<"},
 		{"'.system('touch pwned').'", "'.system('touch pwned')\xe2\x80\xa6<"},
-		{"\n!touch pwned\nsystem 'touch pwned'\n", " !touch pwned system 't\xe2\x80\xa6<"},
+		{LINE "!touch pwned" LINE "system 'touch pwned'" LINE, BAD "!touch pwned" BAD "system 't\xe2\x80\xa6<"},
 		{"%d%s%n%%%5000000d", "%d%s%n%%%5000000d1<"},
 		{"@x {/Symbol a} &{b} _^~\\n\\", "@x {/Symbol a} &amp;{b} _^~\xe2\x80\xa6<"},
 		{"../../outside/<pwned&]]>", "../../outside/&lt;pwned&amp;]]\xe2\x80\xa6<"},
-		{"\302\233"
-		 "31m\342\200\256\tx",
-		 " 31m  x1<"},
+		{"\xee\x80\xa0"
+		 "31m\342\200\256\xee\x80\x89x",
+		 BAD "31m" BAD BAD "x1<"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct error err = {""};
@@ -233,7 +267,7 @@ static void test_control_bytes(void **state)
 {
 	(void)state;
 	struct error err = {""};
-	record("x\x1b]0;pwned\x07");
+	record("x\xee\x80\x9b]0;pwned\xee\x80\x87");
 	assert_int_equal(plot(PLOT_FORMAT_SVG, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "runs.csv"));
 	assert_null(strpbrk(err.text, "\x1b\x07\n"));

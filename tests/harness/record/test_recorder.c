@@ -17,6 +17,8 @@
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
+#define BAD "\xef\xbf\xbd" /* U+FFFD */
+
 static char folder[FOLDER_BYTES];
 
 static int set_up(void **state)
@@ -186,7 +188,9 @@ static void test_token_columns(void **state)
 static void test_read_back(void **state)
 {
 	(void)state;
-	static const char nasty[] = "no memory, \"really\",\nnot\r\n one; byte,\"\" \t 50 %";
+	static const char nasty[] = "no memory, \"really\",\nnot\r\n one; byte,\"\" \t 50 % Gr\xc3\xb6\xc3\x9f\xe2\x82";
+	static const char clean[] =
+		"no memory, \"really\"," BAD "not" BAD BAD " one; byte,\"\" " BAD " 50 % Gr\xc3\xb6\xc3\x9f" BAD;
 	struct recorder *rec;
 	struct error err = {""};
 	/* Parents are made too. */
@@ -225,7 +229,7 @@ static void test_read_back(void **state)
 	check_header(&r, runs_columns);
 	assert_int_equal(r.n_rows, 3);
 	assert_string_equal(csv_at(&r, 1, "schema_version"), "1");
-	assert_string_equal(csv_at(&r, 1, "reason"), nasty);
+	assert_string_equal(csv_at(&r, 1, "reason"), clean);
 	assert_string_equal(csv_at(&r, 1, "order"), "0");
 	assert_string_equal(csv_at(&r, 1, "n_gpu_layers"), "-1");
 	assert_true(fabs(strtod(csv_at(&r, 1, "itl_median_us"), NULL) - 1234567.890625) < 0.001);
