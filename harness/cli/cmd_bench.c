@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/bench_options.h"
 #include "harness/cli/devices.h"
@@ -15,12 +16,15 @@
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
 #include "harness/measure/past.h"
 #include "harness/measure/progress.h"
 #include "harness/measure/runner.h"
+#include "harness/plot/plot.h"
 #include "harness/record/build_info.h"
 #include "harness/record/environment.h"
+#include "harness/record/json_word.h"
 #include "harness/record/recorder.h"
 #include "harness/record/sweep_file.h"
 #include "harness/report/llama_bench.h"
@@ -210,11 +214,13 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 		fprintf(f, ", %d WRONG", s->wrong);
 	if (p->rows)
 		fprintf(f, "; %d were there already", p->rows);
-	fprintf(f, "%s\nresults: %s/runs.csv, tokens.csv, telemetry.csv, env.json\n",
-		s->interrupted ? "; interrupted" : "", directory);
+	fprintf(f, "%s\nresults: ", s->interrupted ? "; interrupted" : "");
+	text_print(f, directory);
+	fputs("/runs.csv, tokens.csv, telemetry.csv, env.json\n", f);
 	if (s->interrupted)
-		fprintf(f, "go on:   gemmark bench --resume %s\n", directory);
-	fprintf(f, "next:    gemmark plot %s\n", directory);
+		next_command_print(f, "go on:  ", "bench", "--resume", directory);
+	if (next_command_finds("gnuplot") && !plot_check(directory, NULL))
+		next_command_print(f, "next:   ", "plot", NULL, directory);
 }
 
 /* The sweep's results in one format; NONE: nothing. */
@@ -339,26 +345,32 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	return rc;
 }
 
-/*
- * --resume alone: the options are those that env.json has. *env owns the words' text, and
- * the caller both; argv is replaced.
- */
-static int recall_options(struct bench *b, int *argc, char ***argv, json_t **env, struct error *err)
+static void free_words(char **words)
+{
+	for (int i = 0; words[i]; i++)
+		free(words[i]);
+	free(words);
+}
+
+/* --resume alone: the options are those that env.json has. argv is replaced; the caller frees its words. */
+static int recall_options(struct bench *b, int *argc, char ***argv, struct error *err)
 {
 	const char *directory = b->resume;
-	int rc = load_json(directory, "env.json", env, err);
+	json_t *env;
+	int rc = load_json(directory, "env.json", &env, err);
 	if (rc)
 		return error_prefix(err, rc, "--resume");
-	const json_t *line = json_object_get(*env, "command_line");
+	const json_t *line = json_object_get(env, "command_line");
 	int n = (int)json_array_size(line);
 	char **words = n > 1 && n < MAX_WORDS ? calloc((size_t)n + 1, sizeof *words) : NULL;
 	for (int i = 0; words && i < n; i++) {
-		words[i] = (char *)json_string_value(json_array_get(line, (size_t)i));
+		words[i] = json_word_bytes(json_array_get(line, (size_t)i));
 		if (!words[i]) {
-			free(words);
+			free_words(words);
 			words = NULL;
 		}
 	}
+	json_decref(env);
 	if (!words)
 		return error_set(err, ERROR_INPUT,
 				 "--resume: %s/env.json: no command line is in it; give the sweep's options again",
@@ -374,7 +386,6 @@ int cmd_bench(int argc, char **argv)
 {
 	struct bench b = {0};
 	struct error err = {""};
-	json_t *recalled = NULL;
 	char **given = argv;
 	int code = 0, rc = bench_parse(&b, argc, argv, &err);
 	if (!rc && b.resume && b.output)
@@ -384,15 +395,14 @@ int cmd_bench(int argc, char **argv)
 			       "--dry-run: prints a new sweep's plan; leave --resume, -o and -oe out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
 	if (!rc && alone)
-		rc = recall_options(&b, &argc, &argv, &recalled, &err);
+		rc = recall_options(&b, &argc, &argv, &err);
 	if (!rc && b.list_devices)
 		rc = devices_print(stdout, &err);
 	else if (!rc)
 		rc = sweep(&b, argc, argv, &code, &err);
-	if (argv != given)
-		free(argv);
-	json_decref(recalled);
 	matrix_free(&b.axes.matrix);
+	if (argv != given)
+		free_words(argv);
 	if (rc < 0)
 		return command_fail("bench", rc, &err);
 	return code;

@@ -310,6 +310,23 @@ static void note_left_out(const struct plot_request *request, const struct plot_
 			  request->dir, list, d->n_left_out > n ? ", ..." : "");
 }
 
+int plot_check(const char *dir, struct error *err)
+{
+	struct run_directory from;
+	struct plot_data *d = malloc(sizeof *d);
+	if (!d)
+		return error_set(err, ERROR_MEMORY, "%s: not enough memory", dir);
+	int rc = run_directory_open(&from, dir, err);
+	if (!rc) {
+		rc = plot_data_load(d, &from, err);
+		run_directory_close(&from);
+	}
+	if (!rc)
+		plot_data_free(d);
+	free(d);
+	return rc;
+}
+
 int plot_results(const struct plot_request *request, struct error *err)
 {
 	assert(request->formats);

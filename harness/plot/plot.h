@@ -36,4 +36,7 @@ struct plot_request {
  */
 int plot_results(const struct plot_request *request, struct error *err);
 
+/* Whether a results directory holds anything to draw: 0, or what plot_results would say before it draws. */
+int plot_check(const char *dir, struct error *err);
+
 #endif

@@ -148,7 +148,7 @@ static void test_sweep(void **state)
 
 	assert_true(holds("out", "tg12 @ d80"));
 	assert_true(holds("out", "120 runs ok"));
-	assert_true(holds("out", "gemmark plot "));
+	assert_true(holds("out", " plot "));
 	assert_false(holds("out", "\033"));
 	assert_false(holds("errors", "\033"));
 }
