@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/output_file.h"
 #include "engine/model/gguf_internal.h"
 #include "engine/model/gguf_write.h"
 
@@ -31,9 +32,7 @@ struct placed_tensor {
 };
 
 struct gguf_writer {
-	char *path;
-	char *part;
-	int fd;
+	struct output_file file;
 	bool no_memory;
 	bool too_large;
 	bool begun;
@@ -190,16 +189,14 @@ int gguf_writer_tensor(struct gguf_writer *w, const char *name, enum tensor_type
 
 static int fail_io(const struct gguf_writer *w, const char *what, int error, struct error *err)
 {
-	const char *remedy = error == ENOSPC || error == EDQUOT ? "free space or write elsewhere"
-			     : error == EFBIG ? "raise the file size limit (ulimit -f) or write elsewhere"
-					      : "write elsewhere";
-	return error_set(err, ERROR_IO, "%s: %s: %s; %s", text_show_path(w->path).text, what, strerror(error), remedy);
+	return error_set(err, ERROR_IO, "%s: %s: %s; %s", text_show_path(w->file.path).text, what, strerror(error),
+			 output_file_remedy(error));
 }
 
 static int write_at(const struct gguf_writer *w, const void *bytes, size_t n, uint64_t offset, struct error *err)
 {
 	for (const unsigned char *p = bytes; n > 0;) {
-		ssize_t done = pwrite(w->fd, p, n, (off_t)offset);
+		ssize_t done = pwrite(w->file.fd, p, n, (off_t)offset);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
@@ -213,56 +210,43 @@ static int write_at(const struct gguf_writer *w, const void *bytes, size_t n, ui
 
 static void release(struct gguf_writer *w)
 {
-	free(w->path);
-	free(w->part);
+	output_file_discard(&w->file);
 	free(w->metadata.bytes);
 	free(w->infos.bytes);
 	free(w->tensors);
 	free(w);
 }
 
-int gguf_writer_open(struct gguf_writer **out, const char *path, struct error *err)
+int gguf_writer_open(struct gguf_writer **out, const char *path, bool replace, struct error *err)
 {
 	struct stat st;
 	*out = NULL;
-	/* The rename at the end would fail only after all the work. */
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return error_set(err, ERROR_IO, "%s: exists and is not a regular file; choose another name",
+	/* Sizing it would fail only after all the work. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return error_set(err, ERROR_INPUT, "%s: exists and is not a regular file; choose another name",
 				 text_show_path(path).text);
 	struct gguf_writer *w = calloc(1, sizeof *w);
 	if (!w)
-		goto no_memory;
-	w->path = strdup(path);
-	w->part = malloc(strlen(path) + sizeof ".part");
-	if (!w->path || !w->part)
-		goto no_memory;
-	memcpy(w->part, path, strlen(path));
-	memcpy(w->part + strlen(path), ".part", sizeof ".part");
-	w->fd = open(w->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (w->fd < 0) {
-		int rc = fail_io(w, "cannot be created (as FILE.part)", errno, err);
-		release(w);
+		return error_set(err, ERROR_MEMORY, "%s: no memory to write it; close other programs",
+				 text_show_path(path).text);
+	int rc = output_file_open(&w->file, path, replace, err);
+	if (rc) {
+		free(w);
 		return rc;
 	}
 	*out = w;
 	return 0;
-
-no_memory:
-	if (w)
-		release(w);
-	return error_set(err, ERROR_MEMORY, "%s: no memory to write it; close other programs",
-			 text_show_path(path).text);
 }
 
 /* Claims the space at once where the file system can; else only the length. */
 static int size_file(const struct gguf_writer *w, struct error *err)
 {
 	off_t bytes = (off_t)gguf_writer_file_bytes(w);
-	if (ftruncate(w->fd, bytes) != 0)
+	if (ftruncate(w->file.fd, bytes) != 0)
 		return fail_io(w, "cannot be sized", errno, err);
 	int rc;
 	do
-		rc = fallocate(w->fd, 0, 0, bytes);
+		rc = fallocate(w->file.fd, 0, 0, bytes);
 	while (rc != 0 && errno == EINTR);
 	if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
 		return fail_io(w, "cannot be sized", errno, err);
@@ -285,11 +269,11 @@ int gguf_writer_begin(struct gguf_writer *w, struct error *err)
 	int rc = 0;
 	if (w->no_memory)
 		rc = error_set(err, ERROR_MEMORY, "%s: no memory for its header; close other programs",
-			       text_show_path(w->path).text);
+			       text_show_path(w->file.path).text);
 	else if (w->too_large)
 		rc = error_set(err, ERROR_INPUT,
 			       "%s: the tensors are larger than a file can be; choose a smaller model",
-			       text_show_path(w->path).text);
+			       text_show_path(w->file.path).text);
 	if (rc == 0) {
 		w->begun = true;
 		w->data_base = header.size;
@@ -304,7 +288,7 @@ int gguf_writer_begin(struct gguf_writer *w, struct error *err)
 int gguf_writer_fd(const struct gguf_writer *w)
 {
 	assert(w->begun);
-	return w->fd;
+	return w->file.fd;
 }
 
 uint64_t gguf_writer_offset(const struct gguf_writer *w, int i)
@@ -327,20 +311,12 @@ int gguf_writer_data(struct gguf_writer *w, int i, const void *data, struct erro
 int gguf_writer_end(struct gguf_writer *w, struct error *err)
 {
 	assert(w->begun);
-	int rc = 0;
-	if (close(w->fd) != 0)
-		rc = fail_io(w, "cannot be written", errno, err);
-	if (rc == 0 && rename(w->part, w->path) != 0)
-		rc = fail_io(w, "cannot be renamed from FILE.part", errno, err);
-	if (rc)
-		unlink(w->part);
+	int rc = output_file_commit(&w->file, err);
 	release(w);
 	return rc;
 }
 
 void gguf_writer_abort(struct gguf_writer *w)
 {
-	close(w->fd);
-	unlink(w->part);
 	release(w);
 }

@@ -4,19 +4,21 @@
  * Usage: init; add all metadata; add all tensors (shape and type, no data); begin
  * (the header goes out, data offsets are settled); then the data of the tensors, in
  * any order, by gguf_writer_offset and pwrite, or whole with gguf_writer_data; end.
- * The file appears under its name only at gguf_writer_end: until then it is
- * FILE.part, which gguf_writer_abort removes.
+ * The file appears under its name only at gguf_writer_end: until then it is a
+ * temporary one beside it (base/output_file.h), which gguf_writer_abort removes.
  */
 #ifndef GEMMARK_ENGINE_MODEL_GGUF_WRITE_H
 #define GEMMARK_ENGINE_MODEL_GGUF_WRITE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/model/gguf.h"
 
 struct gguf_writer; /* opaque */
 
-int gguf_writer_open(struct gguf_writer **out, const char *path, struct error *err);
+/* replace: what has the name already. ERROR_INPUT where it has and is not to be replaced, ERROR_IO, ERROR_MEMORY. */
+int gguf_writer_open(struct gguf_writer **out, const char *path, bool replace, struct error *err);
 
 /* Strings and arrays are copied. Errors (memory, a shape too large) are kept and reported by begin. */
 void gguf_writer_u32(struct gguf_writer *w, const char *key, uint32_t value);
@@ -45,7 +47,7 @@ uint64_t gguf_writer_file_bytes(const struct gguf_writer *w);
 /* All of tensor i's bytes. */
 int gguf_writer_data(struct gguf_writer *w, int i, const void *data, struct error *err);
 
-/* Renames FILE.part to FILE and frees w. On failure the part file is gone and w freed all the same. */
+/* Gives the file its name and frees w. On failure, too; the file is then gone, as output_file_commit has it. */
 int gguf_writer_end(struct gguf_writer *w, struct error *err);
 void gguf_writer_abort(struct gguf_writer *w);
 

@@ -296,14 +296,14 @@ static int write_data(const struct synth_plan *p, struct gguf_writer *w, const c
 	return 0;
 }
 
-int synth_write(const struct synth_plan *p, const char *path, int n_threads, synth_progress *progress, void *ctx,
-		struct error *err)
+int synth_write(const struct synth_plan *p, const char *path, bool replace, int n_threads, synth_progress *progress,
+		void *ctx, struct error *err)
 {
 	int rc = check_space(path, synth_plan_bytes(p), err);
 	if (rc)
 		return rc;
 	struct gguf_writer *w = NULL;
-	rc = gguf_writer_open(&w, path, err);
+	rc = gguf_writer_open(&w, path, replace, err);
 	if (rc)
 		return rc;
 	synth_plan_metadata(p, w);

@@ -121,11 +121,11 @@ void synth_tensor_fill(const struct synth_tensor *t, uint64_t seed, int64_t firs
 typedef int synth_progress(void *ctx, uint64_t done, uint64_t total);
 
 /*
- * Writes the file with n_threads, 1 or more. progress may be null; it is called on the calling thread. On
- * failure nothing is left: ERROR_IO (free space is checked first), ERROR_MEMORY.
- * A file-size limit ends in ERROR_IO only where the process ignores SIGXFSZ.
+ * Writes the file with n_threads, 1 or more; replace: what has its name. progress may be null; it is called on the
+ * calling thread. On failure nothing is left: ERROR_IO (free space is checked first), ERROR_MEMORY. A file-size limit
+ * ends in ERROR_IO only where the process ignores SIGXFSZ.
  */
-int synth_write(const struct synth_plan *p, const char *path, int n_threads, synth_progress *progress, void *ctx,
-		struct error *err);
+int synth_write(const struct synth_plan *p, const char *path, bool replace, int n_threads, synth_progress *progress,
+		void *ctx, struct error *err);
 
 #endif

@@ -291,7 +291,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
 					     .head_on_host = b->engine.head_on_host};
 	struct cell_resolver resolver = axis_resolver(&resolution);
-	int rc = matrix_defaults(&b->axes.matrix, err);
+	int rc = b->resume || b->dry_run ? 0 : run_directory_check_new(output, err);
+	if (!rc)
+		rc = matrix_defaults(&b->axes.matrix, err);
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	for (int i = 0; i < n && !rc; i++)

@@ -3,21 +3,25 @@
  * engines and between modes. Logits go to disk row by row; memory holds one chunk.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/output_file.h"
 #include "base/text.h"
 #include "engine/infer/session.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+#include "harness/cli/output_option.h"
 
 #define SEPARATORS " \t\n\v\f\r,[]" /* of token ids */
 
@@ -27,6 +31,7 @@ struct eval {
 	const char *model;
 	const char *tokens_arg;
 	const char *output;
+	bool force;
 	int prefill; /* -1: not given */
 	struct snapkv_options snapkv;
 	struct session_options session;
@@ -55,6 +60,14 @@ static int set_output(void *ctx, const char *value, struct error *err)
 {
 	(void)err;
 	((struct eval *)ctx)->output = value;
+	return 0;
+}
+
+static int set_force(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	((struct eval *)ctx)->force = true;
 	return 0;
 }
 
@@ -132,6 +145,7 @@ static const struct option_spec eval_options[] = {
 	{"-m, --model", "FILE", "the GGUF file", set_model},
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
 	{"-o, --output", "FILE", "write the logits: raw little-endian float32 [n_tokens][n_vocab]", set_output},
+	{"--force", NULL, "-o: replace a file that exists; never one that is read", set_force},
 	{"--prefill", "N", "prefill the first N tokens, decode the rest (default: all)", set_prefill},
 	{"--snapkv", "off|BUDGET[,window=W][,pool=P]",
 	 "of the prefilled tokens keep BUDGET entries, the last W among them; scores pooled over P keys "
@@ -201,10 +215,16 @@ static int parse_tokens(struct eval *ev, const char *text, const char *where, st
 	return 0;
 }
 
+/* Ids themselves, and no file of them? */
+static bool is_list(const char *arg)
+{
+	return strspn(arg, "0123456789, ") == strlen(arg);
+}
+
 static int read_tokens(struct eval *ev, struct error *err)
 {
 	const char *arg = ev->tokens_arg;
-	if (strspn(arg, "0123456789, ") == strlen(arg))
+	if (is_list(arg))
 		return parse_tokens(ev, arg, "--tokens", err);
 	FILE *f = fopen(arg, "rb");
 	if (!f)
@@ -248,55 +268,84 @@ static int read_tokens(struct eval *ev, struct error *err)
 struct sink {
 	const struct eval *ev;
 	int n_vocab;
-	FILE *file;    /* null: no output asked */
-	char *part;    /* what is open: FILE.part, or FILE in place */
-	bool in_place; /* FILE is a device or a pipe */
+	struct output_file out;
+	FILE *stream; /* of a descriptor of its own; null: no output asked */
 	XXH3_state_t *hash;
 	double log_loss; /* sum of -log p(next token) */
 	int row;
 };
 
-static int sink_open(struct sink *k, const struct eval *ev, int n_vocab, struct error *err)
+/* The temporary file, for the signal handler; null: there is none. Changed with the signals held back. */
+static const char *volatile unfinished;
+
+static void remove_unfinished(int number)
 {
-	*k = (struct sink){.ev = ev, .n_vocab = n_vocab, .hash = XXH3_createState()};
+	if (unfinished)
+		unlink(unfinished);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
+enum { N_INTERRUPTS = sizeof interrupts / sizeof *interrupts };
+
+/* Those that are not ignored, as nohup has them, are taken from the first time on. */
+static void hold_interrupts(sigset_t *before)
+{
+	sigset_t held;
+	sigemptyset(&held);
+	for (int i = 0; i < N_INTERRUPTS; i++)
+		sigaddset(&held, interrupts[i]);
+	sigprocmask(SIG_BLOCK, &held, before);
+	for (int i = 0; i < N_INTERRUPTS; i++) {
+		struct sigaction was, action = {.sa_handler = remove_unfinished};
+		if (!sigaction(interrupts[i], NULL, &was) && was.sa_handler != SIG_IGN)
+			sigaction(interrupts[i], &action, NULL);
+	}
+}
+
+static int sink_open(struct sink *k, const struct eval *ev, struct error *err)
+{
+	*k = (struct sink){.ev = ev, .out.fd = -1, .hash = XXH3_createState()};
 	if (!k->hash)
 		return error_set(err, ERROR_MEMORY, "no memory for a hash");
 	XXH3_64bits_reset(k->hash);
 	if (!ev->output)
 		return 0;
-	/* A rename would put a regular file in the place of a device or a pipe: those are written themselves. */
-	struct stat st;
-	k->in_place = stat(ev->output, &st) == 0 && !S_ISREG(st.st_mode);
-	size_t n = strlen(ev->output) + sizeof ".part";
-	k->part = malloc(n);
-	if (!k->part)
-		return error_set(err, ERROR_MEMORY, "no memory for a path");
-	snprintf(k->part, n, "%s%s", ev->output, k->in_place ? "" : ".part");
-	k->file = fopen(k->part, "wb");
-	if (!k->file)
-		return error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(errno));
-	return 0;
+	sigset_t before;
+	hold_interrupts(&before);
+	int rc = output_file_open(&k->out, ev->output, ev->force, err);
+	unfinished = k->out.part;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (rc)
+		return error_prefix(err, rc, "-o");
+	int fd = fcntl(k->out.fd, F_DUPFD_CLOEXEC, 0);
+	k->stream = fd < 0 ? NULL : fdopen(fd, "wb");
+	return k->stream ? 0 : error_set(err, ERROR_IO, "-o: %s: %s", ev->output, strerror(errno));
+}
+
+static int sink_failed(const struct sink *k, struct error *err)
+{
+	int why = errno;
+	return error_set(err, ERROR_IO, "-o: %s: %s; %s", text_show_path(k->ev->output).text, strerror(why),
+			 output_file_remedy(why));
 }
 
 /* On success the file appears under its name; otherwise nothing stays. */
 static int sink_close(struct sink *k, int rc, struct error *err)
 {
 	XXH3_freeState(k->hash);
-	if (k->file) {
-		int failed = fflush(k->file) || (!k->in_place && fsync(fileno(k->file)));
-		int why = errno;
-		if (fclose(k->file) && !failed) {
-			failed = 1;
-			why = errno;
-		}
-		if (!rc && failed)
-			rc = error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(why));
-		if (!rc && !k->in_place && rename(k->part, k->ev->output))
-			rc = error_set(err, ERROR_IO, "-o: %s: %s", k->ev->output, strerror(errno));
-		if (rc && !k->in_place)
-			unlink(k->part);
+	if (k->stream && fclose(k->stream) && !rc)
+		rc = sink_failed(k, err);
+	sigset_t before;
+	if (k->out.fd >= 0) {
+		hold_interrupts(&before);
+		if (!rc && (rc = output_file_commit(&k->out, err)))
+			error_prefix(err, rc, "-o");
+		output_file_discard(&k->out);
+		unfinished = NULL;
+		sigprocmask(SIG_SETMASK, &before, NULL);
 	}
-	free(k->part);
 	return rc;
 }
 
@@ -322,8 +371,8 @@ static int sink_row(struct sink *k, const float *row, struct error *err)
 	if (k->row + 1 < ev->n_tokens)
 		k->log_loss -= log_softmax(row, k->n_vocab, ev->tokens[k->row + 1]);
 	k->row++;
-	if (k->file && fwrite(row, sizeof *row, n, k->file) != n)
-		return error_set(err, ERROR_IO, "-o: %s: %s", k->part, strerror(errno));
+	if (k->stream && fwrite(row, sizeof *row, n, k->stream) != n)
+		return sink_failed(k, err);
 	return 0;
 }
 
@@ -404,7 +453,10 @@ static int settle_layers(struct eval *ev, struct error *err)
 
 static int run(struct eval *ev, struct error *err)
 {
-	int rc = read_tokens(ev, err);
+	const char *inputs[] = {ev->model, is_list(ev->tokens_arg) ? NULL : ev->tokens_arg};
+	int rc = ev->output ? output_option_check("-o", ev->output, ev->force, inputs, 2, err) : 0;
+	if (!rc)
+		rc = read_tokens(ev, err);
 	if (rc)
 		return rc;
 	if (ev->prefill > ev->n_tokens)
@@ -413,17 +465,18 @@ static int run(struct eval *ev, struct error *err)
 	ev->session.context = ev->n_tokens;
 	if (ev->session.load.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
 		return rc;
-	struct session *s;
-	rc = session_open(&s, ev->model, &ev->session, err);
-	if (rc)
-		return rc;
-	if (*session_gpu_reason(s))
-		fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
+	struct session *s = NULL;
 	struct sink k;
 	struct remarks remarks = {0};
-	rc = sink_open(&k, ev, session_model(s)->n_vocab, err);
+	rc = sink_open(&k, ev, err);
 	if (!rc)
+		rc = session_open(&s, ev->model, &ev->session, err);
+	if (!rc) {
+		if (*session_gpu_reason(s))
+			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
+		k.n_vocab = session_model(s)->n_vocab;
 		rc = evaluate(s, ev, &k, &remarks, err);
+	}
 	uint64_t hash = rc ? 0 : XXH3_64bits_digest(k.hash);
 	rc = sink_close(&k, rc, err);
 	if (!rc) {
@@ -440,7 +493,8 @@ static int run(struct eval *ev, struct error *err)
 	if (remarks.fallbacks)
 		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", remarks.fallbacks,
 			session_fallback_reason(s));
-	session_close(s);
+	if (s)
+		session_close(s);
 	return rc;
 }
 

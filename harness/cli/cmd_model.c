@@ -15,6 +15,7 @@
 #include "engine/device/cpu_share.h"
 #include "engine/model/synth.h"
 #include "harness/cli/options.h"
+#include "harness/cli/output_option.h"
 #include "harness/cli/progress.h"
 
 enum { MAX_ARCHS = 32 };
@@ -53,6 +54,7 @@ struct make {
 	struct synth_options synth;
 	bool ple_type_given;
 	const char *output;
+	bool force;
 	int n_threads;
 };
 
@@ -131,6 +133,14 @@ static int apply_output(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_force(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	((struct make *)ctx)->force = true;
+	return 0;
+}
+
 static int apply_threads(void *ctx, const char *value, struct error *err)
 {
 	struct make *m = ctx;
@@ -145,6 +155,7 @@ static const struct option_spec make_options[] = {
 	 "gemma4-31b-tiny, qwen3-tiny",
 	 apply_arch},
 	{"-o, --output", "FILE", "the file to write; it appears when it is complete", apply_output},
+	{"--force", NULL, "replace a file that exists", apply_force},
 	{"--type", "T", "of the matrices: q8_0, bf16, f16 or f32; default q8_0", apply_type},
 	{"--ple-type", "T",
 	 "of the per-layer embeddings' projections; default: as --type.\n"
@@ -185,19 +196,21 @@ static int on_progress(void *ctx, uint64_t done, uint64_t total)
 	return interrupted;
 }
 
-/* Interrupts end the writing instead of the process, and a file-size limit becomes an error of write. */
-static int write_file(const struct synth_plan *plan, const char *path, int n_threads, struct progress *bar,
+/* Interrupts end the writing instead of the process. */
+static int write_file(const struct synth_plan *plan, const struct make *m, int n_threads, struct progress *bar,
 		      struct error *err)
 {
-	const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGXFSZ};
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 	enum { N = sizeof signals / sizeof *signals };
 	struct sigaction before[N];
 	interrupted = 0;
 	for (int i = 0; i < N; i++) {
-		struct sigaction action = {.sa_handler = signals[i] == SIGXFSZ ? SIG_IGN : on_interrupt};
-		sigaction(signals[i], &action, &before[i]);
+		struct sigaction action = {.sa_handler = on_interrupt};
+		sigaction(signals[i], NULL, &before[i]);
+		if (before[i].sa_handler != SIG_IGN)
+			sigaction(signals[i], &action, NULL);
 	}
-	int rc = synth_write(plan, path, n_threads, on_progress, bar, err);
+	int rc = synth_write(plan, m->output, m->force, n_threads, on_progress, bar, err);
 	for (int i = 0; i < N; i++)
 		sigaction(signals[i], &before[i], NULL);
 	return rc;
@@ -212,7 +225,7 @@ static int make_run(const struct make *m, struct error *err)
 	struct progress bar;
 	progress_start(&bar, m->synth.arch);
 	struct cpu_share cpus = cpu_share_read("", NULL);
-	rc = write_file(&plan, m->output, m->n_threads ? m->n_threads : cpu_share_threads(&cpus), &bar, err);
+	rc = write_file(&plan, m, m->n_threads ? m->n_threads : cpu_share_threads(&cpus), &bar, err);
 	progress_end(&bar);
 	if (rc == 0) {
 		double seconds = progress_seconds(&bar), bytes = (double)synth_plan_bytes(&plan);
@@ -239,6 +252,8 @@ static int make(int argc, char **argv)
 		rc = error_set(&err, ERROR_INPUT, "-o is missing; give the file to write");
 	if (!m.ple_type_given)
 		m.synth.ple_type = m.synth.type;
+	if (rc == 0)
+		rc = output_option_check("-o", m.output, m.force, NULL, 0, &err);
 	if (rc == 0)
 		rc = make_run(&m, &err);
 	return rc ? command_fail("model make", rc, &err) : 0;

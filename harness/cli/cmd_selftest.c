@@ -369,6 +369,20 @@ static int prepare(struct selftest_command *c, const struct axis_resolution *r, 
 	return rc;
 }
 
+/* What run_kind would find out after the first kind is measured. */
+static int check_output(const struct selftest_command *c, struct error *err)
+{
+	static const char *const kinds[] = {"aa", "inject"};
+	int both = !c->aa && c->inject <= 0, rc = 0;
+	for (int k = 0; k < 2 && c->output && !rc; k++) {
+		char path[RUN_DIRECTORY_PATH];
+		snprintf(path, sizeof path, "%s/%s", c->output, kinds[k]);
+		if (both || (k ? c->inject > 0 : c->aa))
+			rc = run_directory_check_new(path, err);
+	}
+	return rc;
+}
+
 static int run(struct selftest_command *c, int argc, char **argv, int *code, struct error *err)
 {
 	struct cell *cells = NULL;
@@ -378,7 +392,9 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	int n, trusted = 1, simulated = m->of[AXIS_MODEL].n == 0;
 	struct axis_resolution resolution = {.hash = 1, .head_on_host = c->engine.head_on_host};
 	struct cell_resolver resolver = axis_resolver(&resolution);
-	int rc = simulated ? matrix_add(m, AXIS_MODEL, "simulated", err) : 0;
+	int rc = check_output(c, err);
+	if (!rc && simulated)
+		rc = matrix_add(m, AXIS_MODEL, "simulated", err);
 	if (!rc && !m->of[AXIS_DEPTH].n)
 		rc = matrix_add(m, AXIS_DEPTH, simulated ? "0-4608+512" : "0", err);
 	if (!rc)

@@ -128,6 +128,8 @@ int main(int argc, char **argv)
 		return 2;
 	/* A sweep outlives the pager that showed its progress: writes fail instead of ending it. */
 	signal(SIGPIPE, SIG_IGN);
+	/* And the limit of a file's size: writes fail, with a message, and what is finished is kept. */
+	signal(SIGXFSZ, SIG_IGN);
 	int code = run(argc, argv);
 	bool failed = ferror(stdout), left = reader_left();
 	errno = 0;

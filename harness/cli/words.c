@@ -22,6 +22,7 @@ enum {
 
 struct word_file {
 	struct word_file *next;
+	const char *path; /* a word's text, which stays */
 	char bytes[];
 };
 
@@ -70,6 +71,7 @@ static int read_bytes(const char *path, char **bytes, struct error *err)
 	struct word_file *smaller = realloc(file, sizeof *file + n + 1);
 	file = smaller ? smaller : file;
 	file->next = files;
+	file->path = path;
 	files = file;
 	*bytes = file->bytes + text_mark(file->bytes, n);
 out:
@@ -171,6 +173,14 @@ void words_free(struct words *w)
 {
 	free(w->v);
 	*w = (struct words){0};
+}
+
+const char *words_file(int i)
+{
+	const struct word_file *file = files;
+	while (file && i-- > 0)
+		file = file->next;
+	return file ? file->path : NULL;
 }
 
 int words_blame(const struct word *w, int code, struct error *err)

@@ -27,6 +27,9 @@ struct words {
 int words_expand(struct words *w, int argc, char **argv, struct error *err);
 void words_free(struct words *w);
 
+/* The path of a file of words that this process has read, the latest one first from 0 on; null behind them. */
+const char *words_file(int i);
+
 /* Puts "FILE:LINE: " in front of the error where the word came from a file. Returns code. */
 int words_blame(const struct word *w, int code, struct error *err);
 

@@ -144,6 +144,20 @@ static int is_there(const struct run_directory *d, const char *name)
 	return 1;
 }
 
+int run_directory_check_new(const char *path, struct error *err)
+{
+	struct run_directory d;
+	struct stat s;
+	if (stat(path, &s) && errno == ENOENT)
+		return 0;
+	int rc = run_directory_open(&d, path, err);
+	if (rc)
+		return rc;
+	rc = run_directory_check_empty(&d, err);
+	run_directory_close(&d);
+	return rc;
+}
+
 int run_directory_check_empty(const struct run_directory *d, struct error *err)
 {
 	int rc = each_entry(d, is_there, err);

@@ -38,6 +38,8 @@ int run_directory_below(const struct run_directory *d, const char *name, int mak
 /* May be called twice, and on {.fd = -1}. */
 void run_directory_close(struct run_directory *d);
 
+/* Whether results can go there, before anything is measured: absent, or an empty directory. ERROR_INPUT, ERROR_IO. */
+int run_directory_check_new(const char *path, struct error *err);
 /* ERROR_INPUT where anything is in it. */
 int run_directory_check_empty(const struct run_directory *d, struct error *err);
 

@@ -59,7 +59,7 @@ const char *eviction_model(int model)
 	synth_options_default(&o, models[model].arch);
 	o.n_layer = models[model].n_layer;
 	OK(synth_plan_init(&p, &o, e));
-	OK(synth_write(&p, paths[model], 2, NULL, NULL, e));
+	OK(synth_write(&p, paths[model], true, 2, NULL, NULL, e));
 	synth_plan_free(&p);
 	return paths[model];
 }

@@ -140,7 +140,7 @@ static int derive(const struct gguf *source, const struct target *target, const 
 	if (n < 0 || (size_t)n >= sizeof path)
 		return error_set(err, ERROR_INPUT, "the output folder's name is too long; choose a shorter one");
 	struct gguf_writer *w;
-	int rc = gguf_writer_open(&w, path, err);
+	int rc = gguf_writer_open(&w, path, true, err);
 	if (rc)
 		return rc;
 	add_metadata(w, source, target->file_type);

@@ -27,7 +27,7 @@ void renamed_model(const char *from, const char *path, const char *name, const c
 	struct gguf g;
 	struct gguf_writer *w;
 	OK(gguf_open(&g, from, e));
-	OK(gguf_writer_open(&w, path, e));
+	OK(gguf_writer_open(&w, path, false, e));
 	for (size_t i = 0; i < g.n_kv; i++)
 		if (g.kv[i].key.size != sizeof key - 1 || memcmp(g.kv[i].key.data, key, sizeof key - 1))
 			gguf_writer_copy(w, &g.kv[i]);

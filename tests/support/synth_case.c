@@ -26,7 +26,7 @@ struct synth_plan synth_case_plan(const char *arch, enum tensor_type type, uint6
 void synth_case_write(const struct synth_plan *p, const char *path, int n_threads)
 {
 	struct error err = {0};
-	if (synth_write(p, path, n_threads, NULL, NULL, &err))
+	if (synth_write(p, path, true, n_threads, NULL, NULL, &err))
 		fail_msg("%s", err.text);
 }
 

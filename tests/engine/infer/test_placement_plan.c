@@ -148,7 +148,7 @@ static void test_narrowed(void **state)
 	o.type = TENSOR_Q8_0;
 	o.ple_type = TENSOR_F32;
 	OK(synth_plan_init(&plan, &o, e));
-	OK(synth_write(&plan, path, 1, NULL, NULL, e));
+	OK(synth_write(&plan, path, false, 1, NULL, NULL, e));
 	synth_plan_free(&plan);
 	every_split(path);
 	unlink(path);

@@ -279,7 +279,7 @@ static void test_file_size_limit(void **state)
 		struct error err = {0};
 		signal(SIGXFSZ, SIG_IGN);
 		setrlimit(RLIMIT_FSIZE, &limit);
-		int rc = synth_write(&p, t.path, 1, NULL, NULL, &err);
+		int rc = synth_write(&p, t.path, false, 1, NULL, NULL, &err);
 		_exit(rc == ERROR_IO && strstr(err.text, t.path) && !strchr(err.text, '\n') ? 0 : 1);
 	}
 	int status;
@@ -308,7 +308,7 @@ static void test_interrupted(void **state)
 	/* On one thread at the second call, which is not the last; and on several, where one may do all the work. */
 	for (int n_threads = 1; n_threads <= 2; n_threads++) {
 		int calls = n_threads == 1 ? 2 : 1;
-		assert_int_equal(synth_write(&p, t.path, n_threads, give_up, &calls, &err), ERROR_IO);
+		assert_int_equal(synth_write(&p, t.path, true, n_threads, give_up, &calls, &err), ERROR_IO);
 		assert_int_equal(calls, 0);
 	}
 	/* The file of that name is still the old one. */
@@ -338,7 +338,7 @@ static void test_no_space(void **state)
 	/* The embedding alone. */
 	assert_true(synth_plan_bytes(&p) > (uint64_t)INT32_MAX * 5376 * 4);
 	snprintf(need, sizeof need, "%llu bytes", (unsigned long long)synth_plan_bytes(&p));
-	assert_int_equal(synth_write(&p, t.path, 1, NULL, NULL, &err), ERROR_IO);
+	assert_int_equal(synth_write(&p, t.path, false, 1, NULL, NULL, &err), ERROR_IO);
 	assert_non_null(strstr(err.text, need));
 	synth_plan_free(&p);
 	temp_file_remove(&t);

@@ -45,8 +45,8 @@ static int tear_down(void **state)
 /* more: up to 16 words and a null. */
 static int eval(const char *path, const char *tokens, char **more)
 {
-	char *words[32] = {"eval", "-m", (char *)path, "--tokens", (char *)tokens, "-ngl",
-			   "0",    "-t", "1",          "-o",       logits,         NULL};
+	char *words[32] = {"eval", "-m", (char *)path, "--tokens", (char *)tokens, "-ngl", "0",
+			   "-t",   "1",  "-o",         logits,     "--force",      NULL};
 	int n = 0;
 	while (words[n])
 		n++;
