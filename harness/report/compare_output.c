@@ -61,21 +61,12 @@ static int grid_add(struct grid *g, const char *const *row)
 	return 0;
 }
 
-/* Characters, not bytes. */
-static int width_of(const char *s)
-{
-	int n = 0;
-	for (; *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
-	return n;
-}
-
 static void grid_write(const struct grid *g, FILE *f)
 {
 	int widths[16] = {0};
 	for (int r = 0; r < g->rows; r++)
 		for (int i = 0; i < g->columns; i++) {
-			int w = width_of(g->cells[r * g->columns + i]);
+			int w = text_width(g->cells[r * g->columns + i]);
 			widths[i] = w > widths[i] ? w : widths[i];
 		}
 	for (int r = 0; r < g->rows; r++) {
@@ -83,7 +74,7 @@ static void grid_write(const struct grid *g, FILE *f)
 			fputs("| ", f);
 		for (int i = 0; i < g->columns; i++) {
 			const char *text = g->cells[r * g->columns + i];
-			int pad = widths[i] - width_of(text), left = g->left >> i & 1;
+			int pad = widths[i] - text_width(text), left = g->left >> i & 1;
 			const char *end = g->markdown ? " | " : i + 1 < g->columns ? "  " : "";
 			if (i + 1 == g->columns && left && !g->markdown)
 				pad = 0;

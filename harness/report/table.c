@@ -305,23 +305,23 @@ static void write_line(const struct table *t, FILE *f, char fields[N_FIELDS][FIE
 	fputc('\n', f);
 }
 
-enum { NAME_SIZE = 640 };
+enum { CELL_NAME_SIZE = 640 };
 
 /* "tg64 @ d4096 graph-device full", and the axes of placement and group that vary: ", GPU layers 22". */
-static const char *name_of(const struct table *t, int cell, char out[NAME_SIZE])
+static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_SIZE])
 {
 	const struct cell *c = &t->cells[cell];
 	char label[CELL_LABEL_SIZE], number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
 	cell_label(c, label);
 	cell_model_name(c, t->cells, t->n, model);
-	int used = snprintf(out, NAME_SIZE, "%s %.40s %.40s%s", label, c->mode, c->fusion,
+	int used = snprintf(out, CELL_NAME_SIZE, "%s %.40s %.40s%s", label, c->mode, c->fusion,
 			    cell_is_queued(c) ? " " SYNC_NONE : "");
-	for (int a = 0; a < AXIS_COUNT && used < NAME_SIZE; a++) {
+	for (int a = 0; a < AXIS_COUNT && used < CELL_NAME_SIZE; a++) {
 		bool varies = false;
 		for (int i = 1; i < t->n; i++)
 			varies |= !cell_same_value(&t->cells[0], &t->cells[i], (enum axis_id)a);
 		if (varies && axes[a].level <= AXIS_LEVEL_GROUP && a != AXIS_DEPTH)
-			used += snprintf(out + used, (size_t)(NAME_SIZE - used), ", %s %.80s", axes[a].spoken,
+			used += snprintf(out + used, (size_t)(CELL_NAME_SIZE - used), ", %s %.80s", axes[a].spoken,
 					 a == AXIS_MODEL ? model : cell_text(c, (enum axis_id)a, number));
 	}
 	return out;
@@ -333,7 +333,7 @@ static void write_incredible(const struct table *t, FILE *f, bool prompts)
 	enum { NAMED = 3 };
 	int n = 0;
 	for (int c = 0; c < t->n; c++) {
-		char name[NAME_SIZE];
+		char name[CELL_NAME_SIZE];
 		if (is_credible(&t->lines[c]) || (t->cells[c].n_prompt > 0) != prompts)
 			continue;
 		if (n++ < NAMED)
@@ -354,7 +354,7 @@ void table_write_remarks(const struct table *t, FILE *f)
 {
 	for (int c = 0; c < t->n; c++) {
 		const struct line *l = &t->lines[c];
-		char name[NAME_SIZE];
+		char name[CELL_NAME_SIZE];
 		if (l->rows && *l->reason)
 			fprintf(f, "%s%s: %s: %s\n", l->fallbacks ? "* " : "", name_of(t, c, name),
 				*l->status ? l->status : "ok", l->reason);
@@ -362,7 +362,7 @@ void table_write_remarks(const struct table *t, FILE *f)
 	write_incredible(t, f, false);
 	write_incredible(t, f, true);
 	for (int c = 0; c < t->n; c++) {
-		char name[NAME_SIZE], text[PAIRED_EFFECT_TEXT];
+		char name[CELL_NAME_SIZE], text[PAIRED_EFFECT_TEXT];
 		const char *column;
 		double change;
 		struct paired_effect e = to_direct(t, c);
@@ -415,7 +415,7 @@ static void write_noise(const struct table *t, FILE *f)
 		noisiest = spread > most ? c : noisiest;
 		most = spread > most ? spread : most;
 	}
-	char middle[PAIRED_EFFECT_TEXT], largest[PAIRED_EFFECT_TEXT], name[NAME_SIZE];
+	char middle[PAIRED_EFFECT_TEXT], largest[PAIRED_EFFECT_TEXT], name[CELL_NAME_SIZE];
 	if (n)
 		fprintf(f,
 			"noise: t/s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
