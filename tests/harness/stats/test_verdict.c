@@ -98,10 +98,34 @@ static void test_detectable(void **state)
 	/* Pairs share most of their variation: unpaired, the same runs show nothing. */
 	v = one(0.02, 0.003, RUNS, 4, 0);
 	assert_int_equal(v.kind, VERDICT_INCONCLUSIVE);
-	assert_true(isnan(v.detectable) && v.p > 0.5);
+	assert_true(v.detectable > 0.2 && v.p > 0.5);
 	v = one(3, 0.003, RUNS, 4, 0);
 	assert_int_equal(v.kind, VERDICT_SLOWER);
 	assert_true(v.p < 1e-6);
+}
+
+/* Unpaired: a pair of two independent runs varies by the square root of two more than a run. */
+static void test_unpaired_design(void **state)
+{
+	(void)state;
+	enum { N = 200 };
+	static double x[N], y[N];
+	struct verdict_options o;
+	struct verdict v;
+	seed = 11;
+	for (int i = 0; i < N; i++) {
+		x[i] = exp(0.01 * sqrt(3) * noise()); /* of standard deviation 0.01 */
+		y[i] = exp(0.01 * sqrt(3) * noise());
+	}
+	verdict_options_default(&o);
+	struct verdict_cell c = {x, y, N, N / 2, 0, 0};
+	assert_int_equal(verdict_compare(&c, 1, &o, &v, NULL), 0);
+	assert_true(v.variability > 0.0125 && v.variability < 0.0155);
+	/* 200 and 100 runs are worth 133 pairs: about 0.01 and a bit more, delta and three errors of 0.0015. */
+	assert_true(v.detectable > 0.012 && v.detectable < 0.022);
+	c.n = c.m = 3; /* no p below 0.01 */
+	assert_int_equal(verdict_compare(&c, 1, &o, &v, NULL), 0);
+	assert_true(isinf(v.detectable) && v.kind == VERDICT_INCONCLUSIVE);
 }
 
 /* A single wild pair does not move the effect, and can only make a verdict less sure. */
@@ -124,9 +148,8 @@ static void test_wild_pair(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds),
-		cmocka_unit_test(test_too_few),
-		cmocka_unit_test(test_detectable),
+		cmocka_unit_test(test_kinds),      cmocka_unit_test(test_too_few),
+		cmocka_unit_test(test_detectable), cmocka_unit_test(test_unpaired_design),
 		cmocka_unit_test(test_wild_pair),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
