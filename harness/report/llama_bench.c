@@ -68,6 +68,8 @@ const struct llama_field llama_fields[] = {
 	{"bandwidth_share", LLAMA_REAL},
 	{"prefill_tflop_s", LLAMA_REAL},
 	{"gemm_share", LLAMA_REAL},
+	{"status", LLAMA_TEXT},
+	{"reason", LLAMA_TEXT},
 };
 const int llama_n_fields = sizeof llama_fields / sizeof *llama_fields;
 
@@ -93,11 +95,21 @@ struct sample {
 
 /* What is kept of a cell's rows. */
 struct entry {
-	json_t *first; /* members that all its runs share, of the first ok one; null: there is none */
+	json_t *first;  /* members that all its runs share, of the first ok one, or else of the first; null: no run yet
+			 */
+	json_t *reason; /* of the first run that is not ok, or else the first remark; null: none */
 	struct sample *samples;
 	int n;
-	int wrong;
+	enum run_status status; /* of the first run that is not ok */
+	int wrong;              /* one is */
+	char run_id[96];        /* of the run behind `first` */
 };
+
+/* Whether there are rates: of a cell that was ever wrong nothing counts. */
+static int has_rates(const struct entry *e)
+{
+	return e->n > 0 && !e->wrong;
+}
 
 struct llama_bench {
 	const struct cell *cells;
@@ -127,6 +139,7 @@ void llama_bench_close(struct llama_bench *b)
 		return;
 	for (int i = 0; i < b->n; i++) {
 		json_decref(b->entries[i].first);
+		json_decref(b->entries[i].reason);
 		free(b->entries[i].samples);
 	}
 	free(b->entries);
@@ -157,7 +170,9 @@ static json_t *real(double x)
 static json_t *backends(const struct llama_bench *b, const struct run_row *r)
 {
 	const char *device = r->device ? r->device : "", *plus = strstr(device, "+host");
-	const char *what = !strcmp(device, "host") ? "CPU" : plus && !plus[5] ? "CUDA,CPU" : "CUDA";
+	/* A run that never began has no device: what it asked for. */
+	int on_host = *device ? !strcmp(device, "host") : r->n_gpu_layers == 0;
+	const char *what = on_host ? "CPU" : plus && !plus[5] ? "CUDA,CPU" : "CUDA";
 	/* Those that llama-bench has a member for, or that every row names. */
 	static const unsigned named = 1u << AXIS_MODEL | 1u << AXIS_GPU_LAYERS | 1u << AXIS_THREADS |
 				      1u << AXIS_TYPE_K | 1u << AXIS_UBATCH | 1u << AXIS_TYPE_V | 1u << AXIS_DEPTH |
@@ -178,9 +193,10 @@ static json_t *backends(const struct llama_bench *b, const struct run_row *r)
 static json_t *model_type(const struct run_row *r)
 {
 	char out[256];
-	const char *name = r->model && *r->model ? r->model : r->arch ? r->arch : "?";
-	size_t n = text_name(out, sizeof out - 48, name, strlen(name));
-	snprintf(out + n, sizeof out - n, " %.40s", r->weight_type ? r->weight_type : "?");
+	const char *name = r->model && *r->model ? r->model : r->arch ? r->arch : r->model_path_name;
+	const char *type = r->weight_type;
+	size_t n = text_name(out, sizeof out - 48, name ? name : "?", name ? strlen(name) : 1);
+	snprintf(out + n, sizeof out - n, "%s%.40s", type ? " " : "", type ? type : "");
 	return text(out);
 }
 
@@ -251,19 +267,41 @@ static json_t *describe(const struct llama_bench *b, const struct run_row *r)
 	return NULL;
 }
 
+static int no_memory(const struct llama_bench *b, struct error *err)
+{
+	return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", b->n);
+}
+
+/* The description and the reason of the entry, where the row says more than what is there. 0, or -1 without memory. */
+static int take_words(const struct llama_bench *b, struct entry *e, const struct run_row *row)
+{
+	int ok = row->status == RUN_STATUS_OK, first_not_ok = !ok && e->status == RUN_STATUS_OK;
+	if (!e->first || (ok && !e->n)) {
+		json_decref(e->first);
+		e->first = describe(b, row);
+		snprintf(e->run_id, sizeof e->run_id, "%s", row->run_id ? row->run_id : "");
+	}
+	if (first_not_ok || (!e->reason && row->reason && *row->reason)) {
+		json_decref(e->reason);
+		e->reason = text(row->reason);
+	}
+	if (first_not_ok)
+		e->status = row->status;
+	return e->first && (!first_not_ok || e->reason) ? 0 : -1;
+}
+
 int llama_bench_add(struct llama_bench *b, const struct run_row *row, struct error *err)
 {
 	struct entry *e = &b->entries[row->cell];
+	if (take_words(b, e, row))
+		return no_memory(b, err);
 	e->wrong |= row->status == RUN_STATUS_WRONG;
 	if (row->status != RUN_STATUS_OK || !(row->tokens_per_s > 0))
 		return 0;
 	struct sample *grown = realloc(e->samples, ((size_t)e->n + 1) * sizeof *grown);
-	if (grown)
-		e->samples = grown;
-	if (grown && !e->first)
-		e->first = describe(b, row);
-	if (!grown || !e->first)
-		return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", b->n);
+	if (!grown)
+		return no_memory(b, err);
+	e->samples = grown;
 	int at = 0;
 	while (at < e->n && e->samples[at].repetition != row->repetition)
 		at++;
@@ -299,34 +337,59 @@ static json_t *reals(const double *x, int n)
 	return list;
 }
 
+/* What is counted over the runs, and what became of them. ns, ts: (n), a test's times and rates. */
+static int add_results(json_t *own, const struct entry *e, int n, const double *ns, const double *ts)
+{
+	return json_object_set_new(own, "avg_ns", n ? json_integer(llround(stats_mean(ns, n))) : json_null()) ||
+	       json_object_set_new(own, "stddev_ns", n ? json_integer(llround(deviation(ns, n))) : json_null()) ||
+	       json_object_set_new(own, "avg_ts", n ? json_real(stats_mean(ts, n)) : json_null()) ||
+	       json_object_set_new(own, "stddev_ts", n ? json_real(deviation(ts, n)) : json_null()) ||
+	       json_object_set_new(own, "repetitions", json_integer(n)) ||
+	       json_object_set_new(own, "status", text(run_status_name(e->status))) ||
+	       json_object_set(own, "reason", e->reason);
+}
+
+/*
+ * The script divides rates by each other: a row without any must find no other one that agrees with it, and a run's id
+ * is nobody else's.
+ */
+static json_t *own_backends(const struct entry *e)
+{
+	char out[512];
+	snprintf(out, sizeof out, "%s %s %s", json_string_value(json_object_get(e->first, "backends")),
+		 run_status_name(e->status), e->run_id);
+	return text(out);
+}
+
 /* The members in llama_fields' order, then the samples. scratch: (2, n) */
-static json_t *complete(const struct llama_bench *b, const struct entry *e, double *scratch)
+static json_t *complete(const struct llama_bench *b, struct entry *e, double *scratch)
 {
 	const struct cell *c = &b->cells[e - b->entries];
-	double *ns = scratch, *ts = scratch + e->n;
+	int n = has_rates(e) ? e->n : 0;
+	double *ns = scratch, *ts = scratch + n;
 	json_t *own = json_object(), *out = json_object();
+	if (!e->reason)
+		e->reason = text("");
 	int failed = !own || !out;
 	for (int m = 0; m < N_MEDIANS; m++) {
-		for (int i = 0; i < e->n; i++)
+		for (int i = 0; i < n; i++)
 			ns[i] = e->samples[i].columns[m];
-		failed |= json_object_set_new(own, medians[m].name, real(stats_median(ns, e->n))) != 0;
+		failed |= json_object_set_new(own, medians[m].name, n ? real(stats_median(ns, n)) : json_null()) != 0;
 	}
-	for (int i = 0; i < e->n; i++) {
+	for (int i = 0; i < n; i++) {
 		ns[i] = e->samples[i].ns;
 		ts[i] = 1e9 * (c->n_prompt + c->n_gen) / ns[i];
 	}
-	failed |= json_object_set_new(own, "avg_ns", json_integer(llround(stats_mean(ns, e->n)))) ||
-		  json_object_set_new(own, "stddev_ns", json_integer(llround(deviation(ns, e->n)))) ||
-		  json_object_set_new(own, "avg_ts", json_real(stats_mean(ts, e->n))) ||
-		  json_object_set_new(own, "stddev_ts", json_real(deviation(ts, e->n))) ||
-		  json_object_set_new(own, "repetitions", json_integer(e->n));
+	failed |= add_results(own, e, n, ns, ts);
+	if (!n)
+		failed |= json_object_set_new(own, "backends", own_backends(e));
 	for (int f = 0; f < llama_n_fields && !failed; f++) {
-		json_t *value = json_object_get(e->first, llama_fields[f].name);
+		json_t *value = json_object_get(own, llama_fields[f].name);
 		failed |= json_object_set(out, llama_fields[f].name,
-					  value ? value : json_object_get(own, llama_fields[f].name)) != 0;
+					  value ? value : json_object_get(e->first, llama_fields[f].name)) != 0;
 	}
-	failed |= json_object_set_new(out, "samples_ns", integers(ns, e->n)) ||
-		  json_object_set_new(out, "samples_ts", reals(ts, e->n));
+	failed |= json_object_set_new(out, "samples_ns", integers(ns, n)) ||
+		  json_object_set_new(out, "samples_ts", reals(ts, n));
 	json_decref(own);
 	if (!failed)
 		return out;
@@ -339,10 +402,10 @@ int llama_bench_records(const struct llama_bench *b, json_t **out, struct error 
 	*out = json_array();
 	int failed = !*out;
 	for (int i = 0; i < b->n && !failed; i++) {
-		const struct entry *e = &b->entries[i];
-		if (!e->first || e->wrong)
+		struct entry *e = &b->entries[i];
+		if (!e->first)
 			continue;
-		double *scratch = calloc(2 * (size_t)e->n, sizeof *scratch);
+		double *scratch = calloc(2 * (size_t)e->n + 1, sizeof *scratch);
 		failed = !scratch || json_array_append_new(*out, complete(b, e, scratch));
 		free(scratch);
 	}
@@ -350,5 +413,5 @@ int llama_bench_records(const struct llama_bench *b, json_t **out, struct error 
 		return 0;
 	json_decref(*out);
 	*out = NULL;
-	return error_set(err, ERROR_MEMORY, "no memory for the output of %d cells", b->n);
+	return no_memory(b, err);
 }

@@ -7,7 +7,9 @@
  *
  * The script takes rows for the same that agree in its list of fields, and averages them: it knows no mode. So
  * `backends` says more than what computes: mode, fusion, and every setting that is not the default one. Rows that
- * differ there are never averaged, and the script shows the column as soon as it has two values.
+ * differ there are never averaged, and the script shows the column as soon as it has two values. It divides rates by
+ * each other and stops at one that is null: in a record without rates `backends` also has the status and the run's id,
+ * so that the script finds no row to compare it with.
  *
  * Writing records is llama_output.h's.
  */
@@ -50,9 +52,10 @@ void llama_bench_close(struct llama_bench *b);
 int llama_bench_add(struct llama_bench *b, const struct run_row *row, struct error *err);
 
 /*
- * An array of records in the cells' order: every member of llama_fields, null where unknown, and samples_ns and
- * samples_ts, (runs). Runs that are not ok are left out, cells without another one too, and cells in which one is
- * wrong. The caller owns *out.
+ * An array of records in the cells' order, of all cells that have a row: every member of llama_fields, null where
+ * unknown, and samples_ns and samples_ts, (runs). Rates are over the ok runs, and null where there is none, or one is
+ * wrong; status and reason are those of the first run that is not ok, or "ok" and the first remark. The caller owns
+ * *out.
  */
 int llama_bench_records(const struct llama_bench *b, json_t **out, struct error *err);
 

@@ -9,7 +9,7 @@
 enum {
 	CELL_SIZE = 512, /* bytes of a Markdown cell */
 	DIGITS = 9,      /* of a real number in JSON */
-	MD_COLUMNS = 15,
+	MD_COLUMNS = 17,
 };
 
 int llama_format_parse(const char *name)
@@ -107,15 +107,27 @@ struct md_column {
 	const char *name;
 	const char *field; /* null: made of several */
 	int right;
-	int only_if_varied; /* left out where all records have the same */
+	enum { MD_ALWAYS, MD_IF_VARIED, MD_IF_NOT_OK } shown; /* where records differ in it; where one is not ok */
 };
 
 static const struct md_column md_columns[MD_COLUMNS] = {
-	{"model", "model_type", 0, 0},  {"size", NULL, 1, 0},          {"params", NULL, 1, 0},
-	{"backend", NULL, 0, 0},        {"ngl", "n_gpu_layers", 1, 0}, {"threads", "n_threads", 1, 0},
-	{"type_k", "type_k", 1, 1},     {"type_v", "type_v", 1, 1},    {"mode", "mode", 0, 0},
-	{"fusion", "fusion", 0, 0},     {"snapkv", "snapkv", 0, 1},    {"sync", "sync", 0, 1},
-	{"settings", "settings", 0, 1}, {"test", "test", 1, 0},        {"t/s", NULL, 1, 0},
+	{"model", "model_type", 0, MD_ALWAYS},
+	{"size", NULL, 1, MD_ALWAYS},
+	{"params", NULL, 1, MD_ALWAYS},
+	{"backend", NULL, 0, MD_ALWAYS},
+	{"ngl", "n_gpu_layers", 1, MD_ALWAYS},
+	{"threads", "n_threads", 1, MD_ALWAYS},
+	{"type_k", "type_k", 1, MD_IF_VARIED},
+	{"type_v", "type_v", 1, MD_IF_VARIED},
+	{"mode", "mode", 0, MD_ALWAYS},
+	{"fusion", "fusion", 0, MD_ALWAYS},
+	{"snapkv", "snapkv", 0, MD_IF_VARIED},
+	{"sync", "sync", 0, MD_IF_VARIED},
+	{"settings", "settings", 0, MD_IF_VARIED},
+	{"test", "test", 1, MD_ALWAYS},
+	{"t/s", NULL, 1, MD_ALWAYS},
+	{"status", "status", 0, MD_IF_NOT_OK},
+	{"reason", "reason", 0, MD_IF_NOT_OK},
 };
 
 static double real_of(const json_t *record, const char *field)
@@ -155,7 +167,7 @@ static void md_cell(const json_t *record, const struct md_column *c, char out[CE
 	} else if (!strcmp(c->name, "backend")) {
 		const char *all = json_string_value(json_object_get(record, "backends"));
 		snprintf(out, CELL_SIZE, "%.*s", (int)strcspn(all, " "), all);
-	} else if (!strcmp(c->name, "t/s")) {
+	} else if (!strcmp(c->name, "t/s") && json_is_number(json_object_get(record, "avg_ts"))) {
 		snprintf(out, CELL_SIZE, "%.2f ± %.2f", real_of(record, "avg_ts"), real_of(record, "stddev_ts"));
 	}
 }
@@ -173,6 +185,18 @@ static int varies(const json_t *records, const char *field)
 	return 0;
 }
 
+static int all_ok(const json_t *records)
+{
+	size_t r;
+	json_t *record;
+	json_array_foreach(records, r, record)
+	{
+		if (strcmp(json_string_value(json_object_get(record, "status")), "ok") != 0)
+			return 0;
+	}
+	return 1;
+}
+
 static void md_padded(FILE *f, const char *s, int column_width, int right)
 {
 	int pad = column_width - text_width(s);
@@ -185,8 +209,10 @@ static void write_md(const json_t *records, FILE *f)
 	char cell[CELL_SIZE];
 	size_t r;
 	json_t *record;
+	int some_not_ok = !all_ok(records);
 	for (int c = 0; c < MD_COLUMNS; c++) {
-		shown[c] = !md_columns[c].only_if_varied || varies(records, md_columns[c].field);
+		shown[c] = md_columns[c].shown == MD_ALWAYS ||
+			   (md_columns[c].shown == MD_IF_VARIED ? varies(records, md_columns[c].field) : some_not_ok);
 		widths[c] = text_width(md_columns[c].name);
 		json_array_foreach(records, r, record)
 		{

@@ -36,6 +36,8 @@ static const char *const key_fields[] = {
 static const char *const other_fields[] = {"build_commit", "build_number",  "model_size", "model_n_params", "devices",
 					   "lazy_mode",    "no_op_offload", "no_host",    "repack",         "test_time",
 					   "avg_ns",       "stddev_ns",     "avg_ts",     "stddev_ts"};
+/* ...and what is null where there is no rate. */
+static const char *const rate_fields[] = {"avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "submit_median_us"};
 enum { N_KEYS = sizeof key_fields / sizeof *key_fields, N_OTHERS = sizeof other_fields / sizeof *other_fields };
 
 static const struct cell cells[] = {
@@ -77,7 +79,7 @@ static const struct cell cells[] = {
 	 .n_gen = 128,
 	 .snapkv = "1024,window=64"},
 };
-enum { N_CELLS = sizeof cells / sizeof *cells, N_SHOWN = 4 };
+enum { N_CELLS = sizeof cells / sizeof *cells, N_RATED = 4 };
 
 static char folder[FOLDER_BYTES];
 static struct llama_bench *bench;
@@ -101,14 +103,18 @@ static void add_run(const struct cell *of, int cell, int repetition, enum run_st
 				   .gpu_weight_bytes_per_token = -1,
 				   .crossing_bytes_per_token = -1,
 				   .kv_bytes = -1};
+	static int order;
+	char id[32];
 	row_init(&r);
 	cell_label(&of[cell], label);
 	row_set_cell(&r, &of[cell], label, &f);
+	snprintf(id, sizeof id, "run-%s-%d", commit, order++);
+	r.run_id = id;
 	r.repetition = repetition;
 	r.model_path_name = "m \"x\", 'y'.gguf";
 	r.cell = cell;
 	r.status = status;
-	r.reason = "";
+	r.reason = status == RUN_STATUS_OK ? "" : "it's no \"ok\"";
 	r.commit = commit;
 	r.started_utc = "2026-01-02T03:04:05Z";
 	r.tokens_per_s = rate;
@@ -122,7 +128,7 @@ static void add(int cell, enum run_status status, double rate, const char *commi
 	add_run(cells, cell, repetition++, status, rate, commit);
 }
 
-/* Four cells go well, of which one loses a repetition; one is wrong once, and one never runs. */
+/* Four cells have rates, of which one loses a repetition; one is wrong once, and one never runs. */
 static void collect(const char *commit, double faster)
 {
 	struct llama_facts facts = {
@@ -194,8 +200,9 @@ static void near(double x, double expected)
 
 static void check_records(const json_t *list)
 {
-	assert_int_equal(json_array_size(list), N_SHOWN);
-	for (size_t r = 0; r < N_SHOWN; r++) {
+	static const char *const statuses[N_CELLS] = {"ok", "ok", "failed", "wrong", "skipped", "ok"};
+	assert_int_equal(json_array_size(list), N_CELLS);
+	for (size_t r = 0; r < N_CELLS; r++) {
 		const json_t *record = json_array_get(list, r);
 		for (int i = 0; i < N_KEYS; i++) /* nulls are equal to nothing, and the row would be lost */
 			if (!json_object_get(record, key_fields[i]) ||
@@ -211,6 +218,11 @@ static void check_records(const json_t *list)
 		assert_int_equal(number_of(record, "model_n_params"), 7000000001);
 		assert_int_equal(number_of(record, "build_number"), 77);
 		assert_int_equal(number_of(record, "n_gpu_layers"), 42);
+		assert_string_equal(string_of(record, "status"), statuses[r]);
+		assert_string_equal(string_of(record, "reason"), strcmp(statuses[r], "ok") ? "it's no \"ok\"" : "");
+		assert_int_equal(number_of(record, "repetitions") > 0, r != 3 && r != 4);
+		for (int i = 0; (r == 3 || r == 4) && i < 5; i++)
+			assert_true(json_is_null(json_object_get(record, rate_fields[i])));
 	}
 	const json_t *prompt = json_array_get(list, 0), *direct = json_array_get(list, 1),
 		     *graph = json_array_get(list, 2);
@@ -220,7 +232,7 @@ static void check_records(const json_t *list)
 	assert_string_equal(string_of(graph, "backends"), "CUDA graph-device full ple-host");
 	assert_int_equal(number_of(prompt, "n_prompt"), 512);
 	assert_int_equal(number_of(direct, "n_depth"), 4096);
-	assert_string_equal(string_of(json_array_get(list, 3), "backends"),
+	assert_string_equal(string_of(json_array_get(list, 5), "backends"),
 			    "CUDA direct full snapkv=1024,window=64 ple-host");
 	near(number_of(prompt, "avg_ns"), 512e6);
 	near(number_of(prompt, "avg_ts"), 1000);
@@ -294,7 +306,7 @@ static void test_csv(void **state)
 	write_out("csv", "x.csv");
 	in_folder("x.csv", path);
 	assert_int_equal(csv_read(&rows, path), 0);
-	assert_int_equal(rows.n_rows, 1 + N_SHOWN);
+	assert_int_equal(rows.n_rows, 1 + N_CELLS);
 	json_t *list = json_array();
 	for (int r = 1; r < rows.n_rows; r++) {
 		assert_int_equal(csv_width(&rows, r), csv_width(&rows, 0));
@@ -340,7 +352,7 @@ static void test_sql(void **state)
 	check_records(list);
 	json_decref(list);
 	put("types.sql", "SELECT DISTINCT typeof(avg_ns) AS a, typeof(avg_ts) AS b, typeof(build_commit) AS c, "
-			 "typeof(bandwidth_share) AS d FROM llama_bench;");
+			 "typeof(bandwidth_share) AS d FROM llama_bench WHERE avg_ts IS NOT NULL;");
 	list = sqlite("types.sql");
 	assert_int_equal(json_array_size(list), 1);
 	assert_string_equal(string_of(json_array_get(list, 0), "a"), "integer");
@@ -350,28 +362,46 @@ static void test_sql(void **state)
 	json_decref(list);
 }
 
-/* Two commits in one database, joined over the key: every cell finds its twin, and no other one. */
-static void test_compared(void **state)
+/* As the script compares the two commits of a table. */
+static void compare(const char *table)
 {
-	(void)state;
-	char query[4096] = "SELECT a.test, a.mode, COUNT(*) AS n, AVG(b.avg_ts) / AVG(a.avg_ts) AS speedup "
-			   "FROM llama_bench a JOIN llama_bench b ON a.build_commit = '0123456789' "
-			   "AND b.build_commit = 'fedcba9876'";
+	char query[4096];
+	sprintf(query,
+		"SELECT a.test, a.mode, COUNT(*) AS n, AVG(b.avg_ts) / AVG(a.avg_ts) AS speedup FROM %s a JOIN %s b "
+		"ON a.build_commit = '0123456789' AND b.build_commit = 'fedcba9876'",
+		table, table);
 	for (int i = 0; i < N_KEYS; i++)
 		sprintf(query + strlen(query), " AND a.%s = b.%s", key_fields[i], key_fields[i]);
 	strcat(query, " GROUP BY a.backends, a.n_prompt, a.n_gen, a.n_depth;");
-	write_out("sql", "x.sql");
-	collect("fedcba9876", 1.25);
-	write_out("sql", "x.sql");
-	assert_null(sqlite("x.sql"));
 	put("query.sql", query);
 	json_t *list = sqlite("query.sql");
-	assert_int_equal(json_array_size(list), N_SHOWN);
-	for (size_t i = 0; i < N_SHOWN; i++) {
+	assert_int_equal(json_array_size(list), N_RATED);
+	for (size_t i = 0; i < N_RATED; i++) {
 		assert_int_equal(number_of(json_array_get(list, i), "n"), 1);
 		near(number_of(json_array_get(list, i), "speedup"), 1.25);
 	}
 	json_decref(list);
+}
+
+/*
+ * Two commits in one database, joined over the key: every cell that has rates finds its twin, and no other one. Of CSV
+ * the script makes empty text, which is equal to itself, of what is null.
+ */
+static void test_compared(void **state)
+{
+	(void)state;
+	char import[400];
+	write_out("sql", "x.sql");
+	write_out("csv", "a.csv");
+	collect("fedcba9876", 1.25);
+	write_out("sql", "x.sql");
+	write_out("csv", "b.csv");
+	assert_null(sqlite("x.sql"));
+	compare("llama_bench");
+	sprintf(import, ".import --csv %s/a.csv from_csv\n.import --csv --skip 1 %s/b.csv from_csv\n", folder, folder);
+	put("import.sql", import);
+	assert_null(sqlite("import.sql"));
+	compare("from_csv");
 }
 
 static void test_markdown(void **state)
@@ -392,7 +422,10 @@ static void test_markdown(void **state)
 	int lines = 0;
 	for (const char *s = text; (s = strchr(s, '\n')); s++)
 		lines++;
-	assert_int_equal(lines, 2 + N_SHOWN + 2);
+	assert_int_equal(lines, 2 + N_CELLS + 2);
+	assert_non_null(strstr(text, "| status  | reason"));
+	assert_non_null(strstr(text, "|                | wrong   | it's no \"ok\" |"));
+	assert_non_null(strstr(text, "|  400.00 ± 0.00 | failed  | it's no \"ok\" |"));
 }
 
 /* Nothing went well: the formats are still what they are. */
