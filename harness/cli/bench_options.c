@@ -224,7 +224,7 @@ static const struct option_spec options[] = {
 	 apply_until},
 	{"--delay", "S", "seconds without work before each run, for machines that get hot (default 0)", apply_delay},
 	{"-b, --batch-size", "N",
-	 "as llama-bench's scripts give it: a prompt is processed in chunks of 512 tokens, and N may not be less",
+	 "as llama-bench's scripts give it: not below -ub, which says how many tokens are computed at once",
 	 apply_batch},
 	{"--warmup", "N",
 	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "

@@ -36,7 +36,7 @@ static const struct {
 	{{"-d", "--n-depth"}, "0-1024+512", NULL},
 	{{"-b", "--batch-size"}, "512,2048", NULL},
 	{{"-b", "--batch-size"}, "2048,128", "-b 512 or more"},
-	{{"-ub", "--ubatch-size"}, "512", NULL},
+	{{"-ub", "--ubatch-size"}, "128-512*2", NULL},
 	{{"-ctk", "--cache-type-k"}, "f16,bf16", NULL},
 	{{"-ctv", "--cache-type-v"}, "f16", NULL},
 	{{"-ctk", "--cache-type-k"}, "q8_0", "f16, bf16, f32"},
