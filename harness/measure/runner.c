@@ -14,7 +14,6 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 {
 	const struct cell *first = &r->cells[g->sequence[0]];
 	int n = 0;
-	r->evicting = 1;
 	for (int i = 0; i < g->n && first->n_depth > cell_snapkv_budget(first); i++) {
 		int n_gen = r->cells[g->sequence[i]].n_gen;
 		n = n_gen > n ? n_gen : n;
@@ -53,7 +52,6 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	r->context = group_context(r, g);
 	r->lost = 0;
 	r->prefill_us = NAN;
-	r->evicting = 0;
 	r->setup.n_remembered = 0;
 	struct placement where = {.cell = first, .context = r->context, .prompt = first->n_depth};
 	int rc = source->open(source, &where, &r->setup.w, err);
@@ -97,14 +95,26 @@ static void group_close(struct runner *r)
 	r->setup.w = NULL;
 }
 
+/*
+ * Whether a group that starts with `larger` fills at least the cache that one with `smaller` does, in the same place. A
+ * cache that SnapKV will thin out is whole first, and has a window beside it: it needs more than one that stays whole,
+ * and of two such nothing is known.
+ */
+static int fills_as_much(const struct cell *smaller, const struct cell *larger)
+{
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (axes[a].level <= AXIS_LEVEL_GROUP && a != AXIS_DEPTH && (a != AXIS_SNAPKV || smaller->snapkv) &&
+		    !cell_same_value(smaller, larger, (enum axis_id)a))
+			return 0;
+	return smaller->n_depth <= larger->n_depth && !runner_is_placed_anew(larger);
+}
+
 /* Whether as small a cache did not fit in the group's placement; says so in why. */
 static int refused_before(const struct runner *r, const struct plan_group *g, struct error *why)
 {
 	for (int i = 0; i < r->n_refused; i++) {
 		const struct refusal *f = &r->refused[i];
-		const struct cell *refused = &r->cells[f->cell], *first = &r->cells[g->sequence[0]];
-		if (f->context <= group_context(r, g) && cell_same_placement(refused, first) &&
-		    (!f->evicting || cell_same_value(refused, first, AXIS_SNAPKV))) {
+		if (f->context <= group_context(r, g) && fills_as_much(&r->cells[f->cell], &r->cells[g->sequence[0]])) {
 			error_set(why, ERROR_UNSUPPORTED, "a context of %d was out of memory already", f->context);
 			return 1;
 		}
@@ -119,7 +129,7 @@ static int group_start(struct runner *r, const struct plan_group *g, struct work
 		return ERROR_UNSUPPORTED;
 	int code = group_open(r, g, source, why);
 	if (code == ERROR_MEMORY)
-		r->refused[r->n_refused++] = (struct refusal){g->sequence[0], r->context, r->evicting};
+		r->refused[r->n_refused++] = (struct refusal){g->sequence[0], r->context};
 	return code;
 }
 

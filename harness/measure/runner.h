@@ -24,9 +24,10 @@
  *
  * A run that cannot be done is a row too: skipped (ERROR_UNSUPPORTED), failed, wrong
  * (different bits, NaN), or interrupted. Its cell is not repeated; the sweep goes on.
- * Behind a cell that ran out of memory, deeper cells of the same placement, mode, fusion
- * and test are skipped, and where the cache itself did not fit, all deeper ones of the
- * placement. Behind a device error the workload is opened anew for the cells to come.
+ * Behind a cell that ran out of memory, deeper cells that are the same in every other axis
+ * are skipped, and where the cache itself did not fit, all deeper ones of the placement
+ * that fill it alike; not where -ngl auto places a deeper one in another way. Behind a device error the workload is
+ * opened anew for the cells to come.
  */
 #ifndef GEMMARK_HARNESS_MEASURE_RUNNER_H
 #define GEMMARK_HARNESS_MEASURE_RUNNER_H

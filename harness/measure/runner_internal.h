@@ -46,22 +46,23 @@ struct runner {
 	int order;
 	int attempt; /* of the run at hand */
 
-	/* Of each placement's smallest cache that did not fit; of (n_refused). */
+	/* Groups that did not fit; of (n_refused). */
 	struct refusal {
-		int cell; /* of that placement */
+		int cell; /* of the group */
 		int context;
-		int evicting; /* only eviction did not fit: nothing is known of other budgets */
 	} * refused;
 	int n_refused;
 
 	/* Of the group at hand. */
-	int lost;     /* its workload's device failed */
-	int evicting; /* its cache is filled, SnapKV's eviction begun */
+	int lost; /* its workload's device failed */
 	struct workload_facts facts;
 	int context;
 	double prefill_us;        /* of the depth; NAN at depth 0 */
 	struct eviction eviction; /* of SnapKV's groups */
 };
+
+/* Whether fewer layers go to the GPU where the context is larger: then a larger one may fit where a smaller did not. */
+int runner_is_placed_anew(const struct cell *c);
 
 /* Decoded tokens of a run of the cell: queued ones run twice. */
 int runner_decode_work(const struct runner *r, const struct cell *c);

@@ -314,17 +314,26 @@ int runner_deliver_unrun(struct runner *r, int cell, int repetition, int code, c
 	return deliver(r, cell, repetition, code, why, NULL, NULL, started, err);
 }
 
-/* A shallower cell of the same arm that was out of memory; negative: none. */
+int runner_is_placed_anew(const struct cell *c)
+{
+	return c->n_gpu_layers == AXIS_LAYERS_AUTO;
+}
+
+static int same_but_deeper(const struct cell *shallow, const struct cell *deep)
+{
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (a != AXIS_DEPTH && !cell_same_value(shallow, deep, (enum axis_id)a))
+			return 0;
+	return shallow->n_depth < deep->n_depth;
+}
+
+/* A cell that is the same but shallower, and was out of memory; negative: none. */
 static int out_of_memory_before(const struct runner *r, int cell)
 {
 	const struct cell *c = &r->cells[cell];
-	for (int i = 0; i < r->n; i++) {
-		const struct cell *other = &r->cells[i];
-		if (r->states[i].no_memory && other->n_depth < c->n_depth && cell_same_placement(other, c) &&
-		    other->n_prompt == c->n_prompt && other->n_gen == c->n_gen && !strcmp(other->mode, c->mode) &&
-		    !strcmp(other->fusion, c->fusion))
+	for (int i = 0; i < r->n && !runner_is_placed_anew(c); i++)
+		if (r->states[i].no_memory && same_but_deeper(&r->cells[i], c))
 			return i;
-	}
 	return -1;
 }
 
