@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/gpu_layers.h"
@@ -156,9 +157,9 @@ static int apply_device(void *ctx, const char *value, struct error *err)
 		return 0;
 	if (strcmp(value, "CUDA0"))
 		return error_set(err, ERROR_INPUT,
-				 "'%.80s' is not auto or CUDA0; CUDA_VISIBLE_DEVICES in the environment says which GPU "
+				 "'%s' is not auto or CUDA0; CUDA_VISIBLE_DEVICES in the environment says which GPU "
 				 "that is",
-				 value);
+				 text_show(value, strlen(value)).text);
 	return engine_gpu(&reason) ? 0 : error_set(err, ERROR_INPUT, "CUDA0: %s", reason);
 }
 
@@ -250,7 +251,10 @@ static const struct option_spec options[] = {
 	{"--progress", NULL, "a line a run on standard error, also where that is no terminal", apply_progress},
 	{"--list-devices", NULL, "print the GPU and the CPU that would be used, with their memory, and exit",
 	 apply_list_devices},
-	{"--out", "DIR", "where the results go; new or empty (default results/<UTC time>-<commit>)", apply_output},
+	{"--out", "DIR",
+	 "where the results go; new or empty (default results/<UTC time>-<commit>, with -2 and so on behind it where "
+	 "that is there)",
+	 apply_output},
 	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
 	 apply_dry_run},
 	{"--resume", "DIR",

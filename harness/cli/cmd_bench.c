@@ -18,6 +18,7 @@
 #include "harness/cli/engine_source.h"
 #include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
+#include "harness/cli/results_directory.h"
 #include "harness/measure/past.h"
 #include "harness/measure/progress.h"
 #include "harness/measure/runner.h"
@@ -46,6 +47,8 @@ struct sweep {
 	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
 	int progress;              /* a line a run is asked for */
 	int shown;                 /* runs that had theirs */
+	char stamp[32]; /* of the start, and what sets it apart from others of that second: the runs' prefix */
+	char directory[RESULTS_DIRECTORY_SIZE]; /* of the results, where none is named */
 	struct past past;
 };
 
@@ -165,6 +168,19 @@ static int add_settings(json_t *description, const struct bench *b, struct error
 	return 0;
 }
 
+/* One of its own, whoever else starts in the same second. */
+static int make_directory(struct sweep *s, struct error *err)
+{
+	char name[96];
+	int number;
+	snprintf(name, sizeof name, "%s-%.60s", s->stamp, build_info()->commit);
+	int rc = results_directory_make("results", name, s->directory, &number, err);
+	size_t n = strlen(s->stamp);
+	if (!rc && number > 1)
+		snprintf(s->stamp + n, sizeof s->stamp - n, "-%d", number);
+	return rc;
+}
+
 /* The run directory: a new one with its two descriptions, or one that agrees with them. */
 static int open_directory(struct bench *b, struct sweep *s, const char *directory, const json_t *env, struct error *err)
 {
@@ -276,22 +292,21 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	json_t *env = NULL;
 	struct sweep s = {.progress = b->progress};
 	struct runner_summary summary;
-	char stamp[32], directory[128], settings[ENGINE_SETTINGS_TEXT];
+	char settings[ENGINE_SETTINGS_TEXT];
 	int n = 0;
 	time_t now = time(NULL);
 	struct tm tm;
 	gmtime_r(&now, &tm);
-	strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
-	snprintf(directory, sizeof directory, "results/%s-%s", stamp, build_info()->commit);
-	const char *output = b->resume ? b->resume : b->output ? b->output : directory;
+	strftime(s.stamp, sizeof s.stamp, "%Y%m%dT%H%M%SZ", &tm);
+	const char *output = b->resume ? b->resume : b->output;
 	b->runner.commit = build_info()->label;
-	b->runner.run_prefix = stamp;
+	b->runner.run_prefix = s.stamp;
 	b->runner.stop = &stop;
 
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
 					     .head_on_host = b->engine.head_on_host};
 	struct cell_resolver resolver = axis_resolver(&resolution);
-	int rc = b->resume || b->dry_run ? 0 : run_directory_check_new(output, err);
+	int rc = b->resume || b->dry_run || !output ? 0 : run_directory_check_new(output, err);
 	if (!rc)
 		rc = matrix_defaults(&b->axes.matrix, err);
 	if (!rc)
@@ -320,6 +335,10 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	engine_settings_text(&b->engine, settings);
 	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
+	if (!rc && !output) {
+		rc = make_directory(&s, err);
+		output = s.directory;
+	}
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
 	if (!rc) {

@@ -22,7 +22,6 @@ enum {
 	COLUMN_MAX = 34,     /* where the second column starts at the latest */
 	NAME_MAX_CHARS = 64, /* longest name that is compared with others */
 	NAMES_MAX = 128,     /* names in one command's table */
-	VALUE_SHOWN = 80,    /* bytes of a value, in messages */
 };
 
 static const struct option_spec help_option = {"-h, --help", NULL, "print this help and exit", NULL};
@@ -323,8 +322,8 @@ static int take_elsewhere(const struct command *c, const struct option_elsewhere
 		return 0;
 	/* What is refused whatever it is may be a secret. */
 	bool shown = value && o->anyway;
-	return error_set(err, ERROR_INPUT, "%.*s%s%.*s: %s", (int)length, word, shown ? " " : "",
-			 shown ? VALUE_SHOWN : 0, shown ? value : "", o->instead);
+	struct text_shown text = text_show(shown ? value : "", shown ? strlen(value) : 0);
+	return error_set(err, ERROR_INPUT, "%.*s%s%s: %s", (int)length, word, shown ? " " : "", text.text, o->instead);
 }
 
 /* Takes the option at w->v[*at], and its value; leaves *at on the last word taken. */
