@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/stats/stats.h"
 
 static const char *const known_modes[] = {"direct", "graph-params", "graph-update", "graph-device", "graph-loop"};
@@ -228,9 +229,9 @@ static int load_run(struct plot_data *d, struct plot_run *run, size_t *capacity,
 		};
 		if (t->itl_us < 0 || t->submit_us < 0)
 			rc = error_set(err, ERROR_INPUT,
-				       "%s: run %.80s has a token of a negative time; restore the file, or take the "
+				       "%s: run %s has a token of a negative time; restore the file, or take the "
 				       "run's line out of runs.csv",
-				       d->set.tokens.path, run->row->run_id);
+				       d->set.tokens.path, text_show(run->row->run_id, strlen(run->row->run_id)).text);
 	}
 	free(tokens);
 	return rc;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/plot/plot_chart.h"
 #include "harness/plot/plot_figure.h"
 #include "harness/plot/plot_script.h"
@@ -148,7 +149,8 @@ static int draw_rate(struct family *y, struct error *err)
 		int member = s / y->n_modes, m = y->modes[s % y->n_modes];
 		snapkv_name(y, member, cache);
 		plot_text_clean(mode, y->f.data->modes[m], 24);
-		snprintf(c.names[s], PLOT_TEXT_MAX, "%.120s, %.60s", cache, mode);
+		snprintf(c.names[s], PLOT_TEXT_MAX, "%.*s, %.*s", (int)text_cut(cache, 120), cache,
+			 (int)text_cut(mode, 60), mode);
 		c.styles[s] = s;
 		for (int k = 0; k < y->n_depths && !rc; k++)
 			rc = plot_data_column(y->f.data, y->panels[member], m, y->depths[k], "tokens_per_s",

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "harness/record/run_directory.h"
 
 static const char file_name[] = "calibration.json";
@@ -28,10 +29,11 @@ void calibration_machine(const json_t *env, char out[CALIBRATION_MACHINE_SIZE])
 	out[0] = '\0';
 	if (!*text_at(env, "cpu", "model"))
 		return;
-	snprintf(out, CALIBRATION_MACHINE_SIZE, "%.120s, %d CPUs, %.60s; %.120s%s%.40s", text_at(env, "cpu", "model"),
-		 (int)json_integer_value(cores), text_at(env, "system", "host"),
-		 *text_at(env, "gpu", "name") ? text_at(env, "gpu", "name") : "no GPU", driver ? ", driver " : "",
-		 driver ? driver : "");
+	const char *cpu = text_at(env, "cpu", "model"), *host = text_at(env, "system", "host");
+	const char *gpu = *text_at(env, "gpu", "name") ? text_at(env, "gpu", "name") : "no GPU";
+	snprintf(out, CALIBRATION_MACHINE_SIZE, "%.*s, %d CPUs, %.*s; %.*s%s%.*s", (int)text_cut(cpu, 120), cpu,
+		 (int)json_integer_value(cores), (int)text_cut(host, 60), host, (int)text_cut(gpu, 120), gpu,
+		 driver ? ", driver " : "", driver ? (int)text_cut(driver, 40) : 0, driver ? driver : "");
 }
 
 /* The folder, which is made where make is set; 1 where it is not there, 0, or a code. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 int csv_columns_read(struct csv_columns *c, const struct column *table, int n, const char *const *required,
 		     const char *const *fields, size_t width, const char *path, struct error *err)
 {
@@ -35,8 +37,8 @@ static int bad_field(const struct column *c, const char *field, const char *path
 {
 	char wanted[COLUMN_TEXT_SIZE];
 	return error_set(err, ERROR_INPUT,
-			 "%s: line %zu, column '%s': '%.32s' is not %s; restore the line, or take it out", path, line,
-			 c->name, field, column_wanted(c, wanted));
+			 "%s: line %zu, column '%s': '%s' is not %s; restore the line, or take it out", path, line,
+			 c->name, text_show(field, strlen(field)).text, column_wanted(c, wanted));
 }
 
 int csv_columns_fill(const struct csv_columns *c, void *record, const char *const *fields, const char *path,

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
+
 static long find_run(const void *ctx, const char *run_id)
 {
 	return result_set_find(ctx, run_id);
@@ -42,9 +44,9 @@ static int compare_tokens(const void *a, const void *b)
 
 static int bad_run(const struct result_set *s, size_t row, const char *file, const char *what, struct error *err)
 {
-	return error_set(err, ERROR_INPUT,
-			 "%s/%s: run %.80s: %s; restore the file, or take the run's line out of runs.csv",
-			 s->directory.path, file, s->rows[row].run_id, what);
+	return error_set(
+		err, ERROR_INPUT, "%s/%s: run %s: %s; restore the file, or take the run's line out of runs.csv",
+		s->directory.path, file, text_show(s->rows[row].run_id, strlen(s->rows[row].run_id)).text, what);
 }
 
 /* What every token must have: a phase, an index and an event. */

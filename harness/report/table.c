@@ -314,15 +314,16 @@ static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_S
 	char label[CELL_LABEL_SIZE], number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
 	cell_label(c, label);
 	cell_model_name(c, t->cells, t->n, model);
-	int used = snprintf(out, CELL_NAME_SIZE, "%s %.40s %.40s%s", label, c->mode, c->fusion,
-			    cell_is_queued(c) ? " " SYNC_NONE : "");
+	int used = snprintf(out, CELL_NAME_SIZE, "%s %s %s%s", label, short_name(c->mode, 40).text,
+			    short_name(c->fusion, 40).text, cell_is_queued(c) ? " " SYNC_NONE : "");
 	for (int a = 0; a < AXIS_COUNT && used < CELL_NAME_SIZE; a++) {
 		bool varies = false;
 		for (int i = 1; i < t->n; i++)
 			varies |= !cell_same_value(&t->cells[0], &t->cells[i], (enum axis_id)a);
 		if (varies && axes[a].level <= AXIS_LEVEL_GROUP && a != AXIS_DEPTH)
-			used += snprintf(out + used, (size_t)(CELL_NAME_SIZE - used), ", %s %.80s", axes[a].spoken,
-					 a == AXIS_MODEL ? model : cell_text(c, (enum axis_id)a, number));
+			used += snprintf(
+				out + used, (size_t)(CELL_NAME_SIZE - used), ", %s %s", axes[a].spoken,
+				short_name(a == AXIS_MODEL ? model : cell_text(c, (enum axis_id)a, number), 80).text);
 	}
 	return out;
 }
