@@ -17,7 +17,29 @@ set_tests_properties(asan.golden_derive PROPERTIES FIXTURES_SETUP asan_golden)
 
 # Minutes under memcheck, whose threads take turns; ASan runs them all, and memcheck sees
 # the engine in the short runs of valgrind.eval and valgrind.sweep.
-set(no_valgrind bench bench_output results_directory cmd_eval names terminal placement_plan model_flops no_allocation overhead token_queue lost_device golden graph hybrid modes kernels_attention selftest verdict snapkv kernels_snapkv)
+set(no_valgrind
+  bench
+  bench_output
+  cmd_eval
+  golden
+  graph
+  hybrid
+  kernels_attention
+  kernels_snapkv
+  lost_device
+  model_flops
+  modes
+  names
+  no_allocation
+  overhead
+  placement_plan
+  results_directory
+  selftest
+  snapkv
+  terminal
+  token_queue
+  trained_context
+  verdict)
 # So does this one, and it looks for addresses in whole params, padding included.
 list(APPEND no_valgrind kernels_planted)
 foreach(name IN LISTS names)

@@ -40,6 +40,8 @@ struct axis_resolution {
 struct cell_resolver axis_resolver(struct axis_resolution *r);
 /* The content's hash of a path that was resolved; 0: it was not, or not read. */
 uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path);
+/* Positions that the model of that path was trained for; 0: it was not resolved. */
+int axis_resolution_context(const struct axis_resolution *r, const char *path);
 void axis_resolution_free(struct axis_resolution *r);
 
 #endif

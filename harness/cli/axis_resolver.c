@@ -17,6 +17,7 @@ struct model_identity {
 	ino_t inode;
 	uint64_t hash; /* 0: not read yet */
 	int n_layer;   /* 0: not looked at yet */
+	int n_context; /* trained */
 };
 
 void axis_resolution_free(struct axis_resolution *r)
@@ -26,15 +27,27 @@ void axis_resolution_free(struct axis_resolution *r)
 	r->n_models = 0;
 }
 
-uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path)
+static const struct model_identity *identity_of(const struct axis_resolution *r, const char *path)
 {
 	struct stat s;
 	if (stat(path, &s))
-		return 0;
+		return NULL;
 	for (int i = 0; i < r->n_models; i++)
 		if (r->models[i].inode == s.st_ino && r->models[i].device == s.st_dev)
-			return r->models[i].hash;
-	return 0;
+			return &r->models[i];
+	return NULL;
+}
+
+uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path)
+{
+	const struct model_identity *m = identity_of(r, path);
+	return m ? m->hash : 0;
+}
+
+int axis_resolution_context(const struct axis_resolution *r, const char *path)
+{
+	const struct model_identity *m = identity_of(r, path);
+	return m ? m->n_context : 0;
 }
 
 /* The entry of the path, in place of which that of another path to the same file serves. */
@@ -74,6 +87,7 @@ static int settle(void *ctx, struct cell *c, struct error *err)
 		if ((rc = model_open(&model, c->model, err)))
 			return rc;
 		of->n_layer = model.n_layer;
+		of->n_context = model.n_context;
 		model_close(&model);
 	}
 	if (!rc && r->hash && !of->hash)

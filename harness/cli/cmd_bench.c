@@ -19,6 +19,7 @@
 #include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
 #include "harness/cli/results_directory.h"
+#include "harness/cli/trained_context.h"
 #include "harness/measure/past.h"
 #include "harness/measure/progress.h"
 #include "harness/measure/runner.h"
@@ -313,6 +314,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	for (int i = 0; i < n && !rc; i++)
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
+	if (!rc)
+		trained_context_warn_cells("bench", &resolution, cells, n,
+					   "; beyond_context marks these runs in runs.csv");
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);

@@ -22,6 +22,7 @@
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
+#include "harness/cli/trained_context.h"
 
 #define SEPARATORS " \t\n\v\f\r,[]" /* of token ids */
 
@@ -475,6 +476,7 @@ static int run(struct eval *ev, struct error *err)
 		if (*session_gpu_reason(s))
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
 		k.n_vocab = session_model(s)->n_vocab;
+		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->n_tokens, "");
 		rc = evaluate(s, ev, &k, &remarks, err);
 	}
 	uint64_t hash = rc ? 0 : XXH3_64bits_digest(k.hash);

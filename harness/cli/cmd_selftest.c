@@ -18,6 +18,7 @@
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/selftest_report.h"
+#include "harness/cli/trained_context.h"
 #include "harness/measure/telemetry.h"
 #include "harness/measure/workload_sim.h"
 #include "harness/record/run_directory.h"
@@ -403,6 +404,8 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 		rc = matrix_defaults(m, err);
 	if (!rc)
 		rc = matrix_cells(m, simulated ? NULL : &resolver, &cells, &n, err);
+	if (!rc)
+		trained_context_warn_cells("selftest", &resolution, cells, n, "");
 	if (!rc)
 		rc = simulated ? sim_open(&sim, &c->sim, 1, err) : engine_source_open(&engine, &c->engine, err);
 	if (!rc)

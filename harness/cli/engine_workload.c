@@ -115,6 +115,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.device = device_label(session_device_name(s), e->device, sizeof e->device),
 		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
 		.n_vocab = m->n_vocab,
+		.n_context_trained = m->n_context,
 		.n_threads = session_threads(s),
 		.n_gpu_layers = session_gpu_layers(s),
 		.weight_bytes_per_token = (int64_t)stats.decode_weight_bytes,

@@ -37,6 +37,8 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->model_bytes = known(f->model_bytes);
 	r->model_parameters = known(f->model_parameters);
 	r->device = f->device;
+	if (f->n_context_trained > 0)
+		r->beyond_context = c->n_depth + c->n_prompt + c->n_gen > f->n_context_trained;
 	r->n_gpu_layers = known(f->n_gpu_layers);
 	r->n_threads = known(f->n_threads);
 	r->weight_bytes_per_token = known(f->weight_bytes_per_token);

@@ -35,6 +35,7 @@ struct workload_facts {
 	const char *device;      /* "A+B": the model's first layers on A, the rest on B */
 	const char *head_device; /* where the output head runs */
 	int n_vocab;
+	int n_context_trained; /* positions that the model was trained for; 0: unknown, too */
 	int n_threads;
 	int n_gpu_layers;                    /* on the GPU, after -1 was resolved */
 	int64_t weight_bytes_per_token;      /* read by one decoded token */

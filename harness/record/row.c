@@ -133,6 +133,7 @@ const struct column row_columns[] = {
 	INT(copy_nodes),
 	TEXT(launch_hash),
 	INT(launches_differ),
+	INT(beyond_context),
 };
 #undef AXIS_COLUMN
 #undef TEXT
