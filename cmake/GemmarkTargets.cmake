@@ -23,5 +23,6 @@ function(gemmark_test name source)
   target_link_libraries(test_${name} PRIVATE gemmark_flags ${arg_LIBRARIES} PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND test_${name} ${arg_ARGS} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/tests")
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
-    COST 60 SKIP_RETURN_CODE 77)
+    COST 60 SKIP_RETURN_CODE 77
+    ENVIRONMENT "XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state") # not the user's calibration
 endfunction()

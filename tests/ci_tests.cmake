@@ -5,7 +5,8 @@
 # waiting, ctest starts the one of the highest cost first: the quick ones have it.
 function(gemmark_ci_test name label cost timeout)
   add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
-  set_tests_properties(${name} PROPERTIES LABELS ${label} COST ${cost} TIMEOUT ${timeout} SKIP_RETURN_CODE 77)
+  set_tests_properties(${name} PROPERTIES LABELS ${label} COST ${cost} TIMEOUT ${timeout} SKIP_RETURN_CODE 77
+    ENVIRONMENT "XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state")
 endfunction()
 
 set(asan "${PROJECT_SOURCE_DIR}/build/asan")

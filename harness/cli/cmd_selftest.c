@@ -21,10 +21,13 @@
 #include "harness/cli/trained_context.h"
 #include "harness/measure/telemetry.h"
 #include "harness/measure/workload_sim.h"
+#include "harness/record/build_info.h"
+#include "harness/record/calibration.h"
 #include "harness/record/run_directory.h"
 #include "harness/selftest/overhead.h"
 #include "harness/selftest/selftest.h"
 #include "harness/selftest/selftest_record.h"
+#include "harness/stats/stats.h"
 
 enum {
 	MAX_SWEEPS = 1000000,
@@ -46,7 +49,8 @@ struct selftest_command {
 	int overhead;
 	int n_sweeps; /* 0: not given */
 	double inject;
-	const char *output; /* null: nothing is written */
+	const char *output;      /* null: nothing is written */
+	const char *calibration; /* null: the user's */
 };
 
 static struct selftest_command *selftest(void *ctx)
@@ -97,6 +101,12 @@ static int apply_output(void *ctx, const char *value, struct error *err)
 		return error_set(err, ERROR_INPUT, "--out: an empty name; name a directory");
 	selftest(ctx)->output = value;
 	return 0;
+}
+
+static int apply_calibration(void *ctx, const char *value, struct error *err)
+{
+	selftest(ctx)->calibration = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "the file's name is empty");
 }
 
 static int apply_inject(void *ctx, const char *value, struct error *err)
@@ -194,6 +204,11 @@ static const struct option_spec options[] = {
 	{"--sweeps", "N", "sweeps of each kind (default 100; with -m 1)", apply_sweeps},
 	{"--alpha", "PCT", "chance of a false alarm in a sweep that the verdicts allow (default 1)", apply_alpha},
 	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},
+	{"--calibration", "FILE",
+	 "with -m: where what --aa saw is kept for gemmark compare (default: gemmark/calibration.json in "
+	 "$XDG_STATE_HOME or\n"
+	 "~/.local/state)",
+	 apply_calibration},
 	{"--noise", "NAME=PCT,...",
 	 "of the simulated workload: between (runs), within (tokens), correlation, drift (a minute), wander (a "
 	 "second), outliers, stalls, stall-us, throttle-every (seconds), throttle-for, throttle-by",
@@ -276,6 +291,30 @@ static int record_verdicts(void *ctx, int sweep, const struct verdict *v, int sl
 	return selftest_record_verdicts(((struct bound *)ctx)->record, sweep, v, slowed, err);
 }
 
+/* What later comparisons on this machine say of themselves. */
+static int keep_calibration(const struct selftest_command *c, const struct selftest_result *r, struct error *err)
+{
+	char machine[CALIBRATION_MACHINE_SIZE];
+	const struct environment_inputs nothing = {0};
+	json_t *env;
+	int rc = engine_environment_collect(&nothing, &env, err);
+	if (rc)
+		return rc;
+	calibration_machine(env, machine);
+	json_decref(env);
+	struct calibration_entry e = {.machine = machine,
+				      .commit = build_info()->label,
+				      .from = "selftest",
+				      .sweeps = r->sweeps,
+				      .alarms = r->alarms,
+				      .cells = r->cells,
+				      .runs = c->core.runner.repetitions,
+				      .variation = stats_median(r->variation, r->cells)};
+	for (int i = 0; i < r->cells; i++)
+		e.variation_max = r->variation[i] > e.variation_max ? r->variation[i] : e.variation_max;
+	return calibration_add(c->calibration, &e, err);
+}
+
 static int run_kind(struct selftest_command *c, const struct cell *cells, int n, struct workload_source *source,
 		    struct sim *sim, double inject, int *trusted, struct error *err)
 {
@@ -318,6 +357,8 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
 	if (!rc)
 		*trusted &= selftest_print(&c->core, cells, &result);
+	if (!rc && !sim && inject <= 0 && result.sweeps)
+		rc = keep_calibration(c, &result, err);
 	selftest_free(&result);
 	return rc;
 }

@@ -10,11 +10,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "harness/cli/engine_environment.h"
 #include "harness/cli/options.h"
 #include "harness/measure/workload_sim.h"
+#include "harness/record/calibration.h"
 #include "harness/selftest/selftest.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
@@ -280,6 +283,57 @@ static int call(char **words)
 	return cmd_selftest(n, words);
 }
 
+/* What it saw of equal things on the engine is kept; of a slow-down on purpose, or of the simulation, nothing is. */
+static void test_calibration(void **state)
+{
+	(void)state;
+	char folder[FOLDER_BYTES], path[FOLDER_BYTES + 32];
+	struct calibration k;
+	json_t *env;
+	char machine[CALIBRATION_MACHINE_SIZE];
+	const struct environment_inputs nothing = {0};
+	assert_int_equal(folder_make(folder, "calibration"), 0);
+	snprintf(path, sizeof path, "%s/state/calibration.json", folder);
+	char *aa[] = {"selftest",
+		      "--aa",
+		      "-m",
+		      "golden/qwen3-tiny.q8_0.gguf",
+		      "-n",
+		      "2",
+		      "-r",
+		      "8",
+		      "--sweeps",
+		      "2",
+		      "--mode",
+		      "direct",
+		      "-t",
+		      "1",
+		      "-ngl",
+		      "0",
+		      "--calibration",
+		      path,
+		      NULL};
+	char *simulated[] = {"selftest", "--aa",          "-n", "8", "-d", "0", "-r", "8", "--sweeps",
+			     "1",        "--calibration", path, NULL};
+	call(simulated);
+	assert_int_equal(access(path, F_OK), -1);
+	int code = call(aa);
+	assert_true(code == 0 || code == 1); /* 1: this machine is too busy to be trusted, and that is kept */
+	assert_int_equal(engine_environment_collect(&nothing, &env, NULL), 0);
+	calibration_machine(env, machine);
+	json_decref(env);
+	assert_int_equal(calibration_read(path, machine, &k, NULL), 0);
+	assert_int_equal(k.entries, 1);
+	assert_int_equal(k.sweeps, 2);
+	assert_int_equal(k.cells, 1);
+	assert_true(k.variation > 0 && k.variation <= k.variation_max);
+	aa[1] = "--inject=50%";
+	call(aa);
+	assert_int_equal(calibration_read(path, machine, &k, NULL), 0);
+	assert_int_equal(k.entries, 1);
+	assert_int_equal(folder_remove(folder), 0);
+}
+
 static void test_command(void **state)
 {
 	(void)state;
@@ -374,7 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_aa),           TEST(test_found),           TEST(test_without_delta),
 		TEST(test_too_few_runs), TEST(test_failure_is_told), TEST(test_counts),
-		TEST(test_command),      TEST(test_records),
+		TEST(test_calibration),  TEST(test_command),         TEST(test_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
