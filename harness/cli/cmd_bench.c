@@ -191,12 +191,16 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 		rc = add_settings(description, b, err);
 	if (!rc && b->resume) {
 		struct run_directory d;
+		struct resume_dropped dropped;
+		char text[RESUME_TEXT_SIZE];
 		rc = run_directory_open(&d, directory, err);
 		if (!rc)
 			rc = sweep_check(&d, description, env, err);
 		run_directory_close(&d);
 		if (!rc)
-			rc = recorder_resume(&s->recorder, directory, keep_run, s, err);
+			rc = recorder_resume(&s->recorder, directory, keep_run, s, &dropped, err);
+		if (!rc && *resume_dropped_text(&dropped, text))
+			fprintf(stderr, "gemmark bench: %s: %s\n", directory, text);
 		b->runner.past = &s->past.runner;
 	} else if (!rc) {
 		rc = recorder_open(&s->recorder, directory, err);

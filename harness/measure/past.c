@@ -69,12 +69,16 @@ int past_take(struct past *p, struct run_row *row, struct error *err)
 	if (found < 0 || row->repetition < 0 || row->repetition >= p->repetitions || row->order < 0)
 		return error_set(err, ERROR_INPUT, "run %s is none of this sweep's; start anew", id);
 	size_t at = (size_t)found * (size_t)p->repetitions + (size_t)row->repetition;
-	if (row->attempt != (p->done[at] ? p->attempts[at] + 1 : 0) || row->attempt > CLOCK_CHECK_RETRIES_MAX)
+	if (row->attempt < 0 || row->attempt > CLOCK_CHECK_RETRIES_MAX ||
+	    (p->done[at] && row->attempt == p->attempts[at]))
 		return error_set(err, ERROR_INPUT, "run %s is there twice; start anew", id);
+	/* An attempt before it may be missing, as one that was damaged is; the latest counts. */
+	if (!p->done[at] || row->attempt > p->attempts[at]) {
+		p->attempts[at] = (unsigned char)row->attempt;
+		p->clocks[at] = row->sm_clock_mhz;
+		p->values[at] = row->n_prompt ? row->prefill_us : row->itl_median_us;
+	}
 	p->done[at] = 1;
-	p->attempts[at] = (unsigned char)row->attempt;
-	p->clocks[at] = row->sm_clock_mhz;
-	p->values[at] = row->n_prompt ? row->prefill_us : row->itl_median_us;
 	if (!p->launches[found] && row->launch_hash)
 		p->launches[found] = strtoull(row->launch_hash, NULL, 16);
 	row->cell = found;

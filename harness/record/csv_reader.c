@@ -19,6 +19,7 @@ struct csv_reader {
 	size_t n, capacity;
 	size_t start; /* of the records not given out yet, in buffer */
 	int cut;
+	int by_line;
 	/* The record given out last. */
 	struct csv_record record;
 	size_t width; /* 0: not known yet */
@@ -84,6 +85,11 @@ void csv_reader_set_width(struct csv_reader *r, size_t n)
 	r->width = n;
 }
 
+void csv_reader_set_lines(struct csv_reader *r)
+{
+	r->by_line = 1;
+}
+
 int csv_reader_cut(const struct csv_reader *r)
 {
 	return r->cut;
@@ -132,7 +138,7 @@ static int find_end(struct csv_reader *r, size_t *n, size_t *lines, int *ended, 
 		const char *from = r->buffer + r->start;
 		size_t there = r->n - r->start;
 		for (; seen < there; seen++) {
-			quoted ^= from[seen] == '"';
+			quoted ^= from[seen] == '"' && !r->by_line;
 			if (from[seen] != '\n')
 				continue;
 			++*lines;

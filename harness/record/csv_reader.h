@@ -52,6 +52,8 @@ int csv_reader_next(struct csv_reader *r, struct csv_record *out, struct error *
 int csv_reader_split(struct csv_reader *r, const char *const **fields, size_t *n, struct error *err);
 /* The width that records must have, of a reader that starts behind the header. */
 void csv_reader_set_width(struct csv_reader *r, size_t n);
+/* From here on a record is a line: a quote that is not closed spoils no more than that. */
+void csv_reader_set_lines(struct csv_reader *r);
 
 /* Once csv_reader_next has returned 0: whether an unfinished last line was left out. */
 int csv_reader_cut(const struct csv_reader *r);

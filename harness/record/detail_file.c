@@ -104,8 +104,10 @@ int detail_file_open(struct detail_file *f, const struct run_directory *d, const
 	}
 	if (!rc)
 		rc = csv_columns_read(&f->columns, table, n, required, fields, width, f->path, err);
-	if (!rc)
+	if (!rc) {
+		csv_reader_set_lines(r);
 		rc = find_ranges(f, r, runs, err);
+	}
 	csv_reader_close(r);
 	if (rc)
 		detail_file_close(f);
@@ -156,6 +158,7 @@ static int read_range(const struct detail_file *f, const struct csv_range *range
 	if (rc)
 		return rc;
 	csv_reader_set_width(r, f->columns.width);
+	csv_reader_set_lines(r);
 	for (size_t i = 0; i < n_rows && !rc; i++) {
 		rc = csv_reader_next(r, &record, err);
 		if (!rc)

@@ -2,7 +2,8 @@
  * tokens.csv or telemetry.csv: the rows of each run, found once, read when they are asked for.
  *
  * A pass over the file finds which ranges of it belong to which run (one range, where it is as recorder.h writes it),
- * without splitting its records; a run's rows are then read from its ranges alone.
+ * without splitting its records; a run's rows are then read from its ranges alone. A row is a line, as none of its
+ * fields ever has a line break: a quote that is not closed spoils one run, not all behind it.
  */
 #ifndef GEMMARK_HARNESS_RECORD_DETAIL_FILE_H
 #define GEMMARK_HARNESS_RECORD_DETAIL_FILE_H

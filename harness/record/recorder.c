@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csv.h>
 
 #include "base/text.h"
-#include "harness/record/csv_table.h"
 
 struct file {
 	const char *name;
@@ -273,161 +273,22 @@ int recorder_close(struct recorder *r, struct error *err)
 	return rc;
 }
 
-/* ---- going on ---- */
-
-/* Where the records of a CSV file end, one after the other. */
-struct scanner {
-	FILE *f;
-	off_t at; /* read so far */
-	int quoted;
-};
-
-/*
- * The next record's end into *end, and the text of one of its fields. Returns 1, or 0
- * where no whole record is left.
- */
-static int next_record(struct scanner *s, int field, char *text, size_t size, off_t *end)
+/* Opens the file and goes on behind what is in it. */
+static int reopen_file(const struct recorder *r, struct file *f, struct error *err)
 {
-	size_t n = 0;
-	int at_field = 0;
-	for (int c; (c = getc(s->f)) != EOF;) {
-		s->at++;
-		if (c == '"') {
-			s->quoted = !s->quoted;
-		} else if (c == ',' && !s->quoted) {
-			at_field++;
-		} else if (c == '\n' && !s->quoted) {
-			text[n] = '\0';
-			*end = s->at;
-			return 1;
-		} else if (at_field == field && n + 1 < size) {
-			text[n++] = (char)c;
-		}
-	}
-	return 0;
-}
-
-static int open_scanner(struct scanner *s, const struct recorder *r, const struct file *f, struct error *err)
-{
-	*s = (struct scanner){0};
-	int fd = run_directory_open_file(&r->directory, f->name, O_RDONLY, err);
-	if (fd < 0)
-		return fd;
-	s->f = fdopen(fd, "r");
-	if (!s->f)
-		close(fd);
-	return s->f ? 0 : io_failed(r, f->name, "it cannot be resumed", err);
-}
-
-static int cut_at(const struct recorder *r, struct file *f, off_t size, struct error *err)
-{
-	f->size = size;
-	if (ftruncate(f->fd, size) || (fsync(f->fd) && errno != EINVAL))
+	struct stat s;
+	int rc = open_file(r, f, 0, err);
+	if (!rc && fstat(f->fd, &s))
 		return io_failed(r, f->name, "it cannot be resumed", err);
-	return 0;
-}
-
-enum { ID_SIZE = 128 };
-
-/* The index of a column in a header that has been checked. */
-static int column_of(const struct column *columns, int n, const char *name)
-{
-	return (int)(column_find(columns, n, name) - columns);
-}
-
-static int other_version(const struct recorder *r, struct error *err)
-{
-	return error_set(err, ERROR_INPUT,
-			 "%s/runs.csv: its columns are not this version's; go on with the version that wrote it",
-			 r->directory.path);
-}
-
-/* Cuts runs.csv behind the last run that is neither unfinished nor interrupted. */
-static int trim_runs(struct recorder *r, struct error *err)
-{
-	struct scanner s;
-	int rc = open_scanner(&s, r, &r->runs, err);
-	if (rc)
-		return rc;
-	char status[16];
-	off_t end, keep = 0;
-	int column = column_of(row_columns, row_n_columns, "status");
-	/* Nothing is cut off a file that is not ours. */
-	if (!next_record(&s, column, status, sizeof status, &keep) || strcmp(status, "status"))
-		rc = other_version(r, err);
-	while (!rc && next_record(&s, column, status, sizeof status, &end))
-		if (strcmp(status, run_status_name(RUN_STATUS_INTERRUPTED)))
-			keep = end;
-	if (!rc && ferror(s.f))
-		rc = io_failed(r, r->runs.name, "it cannot be resumed", err);
-	fclose(s.f);
-	return rc ? rc : cut_at(r, &r->runs, keep, err);
-}
-
-/*
- * Cuts tokens.csv or telemetry.csv behind what it has of the last run that is kept: they stand in the order of the
- * runs. column: of the run_id there; id_column: in t, which has a row for each kept run.
- */
-static int trim_details(struct recorder *r, struct file *f, int column, const struct csv_table *t, int id_column,
-			struct error *err)
-{
-	struct scanner s;
-	int rc = open_scanner(&s, r, f, err);
-	if (rc)
-		return rc;
-	char id[ID_SIZE];
-	off_t end, keep = 0;
-	size_t row = 0;
-	if (!next_record(&s, column, id, sizeof id, &end) || strcmp(id, "run_id"))
-		rc = error_set(err, ERROR_INPUT, "%s/%s: no header that this version writes; start anew",
-			       r->directory.path, f->name);
-	else
-		keep = end;
-	while (!rc && next_record(&s, column, id, sizeof id, &end)) {
-		while (row < t->n_rows && strcmp(id, csv_table_text(t, row, id_column)))
-			row++;
-		if (row == t->n_rows)
-			break;
-		keep = end;
-	}
-	if (!rc && ferror(s.f))
-		rc = io_failed(r, f->name, "it cannot be resumed", err);
-	fclose(s.f);
-	return rc ? rc : cut_at(r, f, keep, err);
-}
-
-static int check_columns(const struct recorder *r, const struct csv_table *t, struct error *err)
-{
-	int same = t->n_columns == (size_t)row_n_columns;
-	for (int i = 0; same && i < row_n_columns; i++)
-		same = !strcmp(t->text + t->cells[i], row_columns[i].name);
-	if (same)
-		return 0;
-	return other_version(r, err);
-}
-
-static int keep_rows(const struct recorder *r, const struct csv_table *t,
-		     int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
-{
-	for (size_t i = 0; i < t->n_rows; i++) {
-		struct run_row row;
-		row_init(&row);
-		for (int c = 0; c < row_n_columns; c++)
-			if (column_set_text(&row, &row_columns[c], csv_table_text(t, i, c)))
-				return error_set(err, ERROR_INPUT, "%s/runs.csv: record %zu: '%s' is no %s",
-						 r->directory.path, i + 2, csv_table_text(t, i, c),
-						 row_columns[c].name);
-		int rc = keep(ctx, &row, err);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	if (!rc)
+		f->size = s.st_size;
+	return rc;
 }
 
 int recorder_resume(struct recorder **out, const char *path,
-		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err)
+		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx,
+		    struct resume_dropped *dropped, struct error *err)
 {
-	struct csv_table t = {0};
 	int rc = make_recorder(out, err);
 	if (rc)
 		return give_up(out, rc);
@@ -436,25 +297,14 @@ int recorder_resume(struct recorder **out, const char *path,
 	if (!rc)
 		rc = lock_directory(r, err);
 	if (!rc)
-		rc = open_file(r, &r->runs, 0, err);
+		rc = run_directory_sweep(&r->directory, err);
 	if (!rc)
-		rc = open_file(r, &r->tokens, 0, err);
+		rc = resume_directory(&r->directory, keep, ctx, dropped, err);
 	if (!rc)
-		rc = open_file(r, &r->telemetry, 0, err);
+		rc = reopen_file(r, &r->runs, err);
 	if (!rc)
-		rc = trim_runs(r, err);
+		rc = reopen_file(r, &r->tokens, err);
 	if (!rc)
-		rc = csv_table_read(&t, &r->directory, r->runs.name, err);
-	if (!rc)
-		rc = check_columns(r, &t, err);
-	if (!rc)
-		rc = trim_details(r, &r->tokens, column_of(token_columns, token_n_columns, "run_id"), &t,
-				  column_of(row_columns, row_n_columns, "run_id"), err);
-	if (!rc)
-		rc = trim_details(r, &r->telemetry, column_of(telemetry_columns, telemetry_n_columns, "run_id"), &t,
-				  column_of(row_columns, row_n_columns, "run_id"), err);
-	if (!rc)
-		rc = keep_rows(r, &t, keep, ctx, err);
-	csv_table_free(&t);
+		rc = reopen_file(r, &r->telemetry, err);
 	return rc ? give_up(out, rc) : 0;
 }

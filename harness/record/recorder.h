@@ -14,6 +14,7 @@
 #define GEMMARK_HARNESS_RECORD_RECORDER_H
 
 #include "base/error.h"
+#include "harness/record/resume.h"
 #include "harness/record/row.h"
 #include "harness/record/run_directory.h"
 #include "harness/record/telemetry_sample.h"
@@ -29,13 +30,11 @@ struct recorder; /* opaque */
 int recorder_open(struct recorder **out, const char *path, struct error *err);
 
 /*
- * Goes on in a directory that recorder_open made. Interrupted runs at the end, unfinished
- * lines and tokens without a run are cut off; each row that stays is given to `keep`,
- * its strings for the call only, whose failure is returned. ERROR_INPUT where the files
- * are not what this version writes.
+ * Goes on in a directory that recorder_open made, behind what resume_directory leaves of it.
  */
 int recorder_resume(struct recorder **out, const char *path,
-		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx, struct error *err);
+		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx,
+		    struct resume_dropped *dropped, struct error *err);
 
 /* Where it writes; r's. */
 const struct run_directory *recorder_directory(const struct recorder *r);

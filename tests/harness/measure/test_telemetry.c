@@ -502,7 +502,9 @@ static void test_recorded(void **state)
 	csv_rows_free(&runs);
 	csv_rows_free(&looks);
 	snprintf(path, sizeof path, "%s/run", folder);
-	assert_int_equal(recorder_resume(&s.recorder, path, keep, NULL, NULL), 0);
+	struct resume_dropped dropped;
+	assert_int_equal(recorder_resume(&s.recorder, path, keep, NULL, &dropped, NULL), 0);
+	assert_true(!dropped.damaged && !dropped.interrupted && dropped.lines == 1);
 	assert_int_equal(recorder_close(s.recorder, NULL), 0);
 	snprintf(path, sizeof path, "%s/run/telemetry.csv", folder);
 	assert_int_equal(csv_read(&looks, path), 0);

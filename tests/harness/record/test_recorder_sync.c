@@ -134,12 +134,15 @@ static void open_recorder(void)
 static int record(const char *id, enum run_status status, struct error *err)
 {
 	struct run_row row;
+	static int repetition;
 	struct token_record tokens[3] = {{.index = 0}, {.index = 1}, {.index = 2}};
 	struct telemetry_sample look = {.time_us = 1};
 	row_init(&row);
 	row.run_id = id;
 	row.status = status;
 	row.reason = "";
+	row.repetition = repetition++;
+	row.warmup_tokens = 3;
 	gpu_reading_init(&look.gpu);
 	int rc = recorder_telemetry(rec, id, &look, 1, err);
 	return rc ? rc : recorder_run(rec, &row, tokens, 3, err);
@@ -293,7 +296,8 @@ static void test_resume(void **state)
 	OK(recorder_close(rec, e));
 	memset(files, 0, sizeof files);
 	int kept = 0;
-	OK(recorder_resume(&rec, run_path, keep, &kept, e));
+	struct resume_dropped dropped;
+	OK(recorder_resume(&rec, run_path, keep, &kept, &dropped, e));
 	assert_int_equal(kept, 1);
 	for (int i = 0; i <= TELEMETRY; i++)
 		assert_true(files[i].cuts == 1 && files[i].syncs == 1);
@@ -308,7 +312,7 @@ static void test_resume(void **state)
 		struct error err = {""};
 		memset(files, 0, sizeof files);
 		files[i].sync_errno = EIO;
-		assert_int_equal(recorder_resume(&rec, run_path, keep, &kept, &err), ERROR_IO);
+		assert_int_equal(recorder_resume(&rec, run_path, keep, &kept, &dropped, &err), ERROR_IO);
 		assert_non_null(strstr(err.text, names[i]));
 	}
 }
