@@ -22,6 +22,7 @@ set(no_valgrind
   bench
   bench_output
   cmd_eval
+  compare
   golden
   graph
   hybrid
@@ -34,6 +35,7 @@ set(no_valgrind
   no_allocation
   overhead
   placement_plan
+  redraw
   results_directory
   selftest
   snapkv

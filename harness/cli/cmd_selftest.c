@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/terminal.h"
 #include "base/text.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_environment.h"
@@ -271,7 +272,7 @@ static void next_sweep(void *ctx, int sweep)
 static void sweep_done(void *ctx, const struct selftest_result *r)
 {
 	const struct bound *b = ctx;
-	int of = b->command->core.sweeps, terminal = isatty(STDERR_FILENO);
+	int of = b->command->core.sweeps, terminal = terminal_redraws(STDERR_FILENO);
 	if (b->sim && !terminal)
 		return;
 	fprintf(stderr, "%s%d of %d sweeps, %d with a false alarm, %lld s%s", terminal ? "\r" : "", r->sweeps, of,

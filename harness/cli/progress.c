@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/terminal.h"
+
 enum { BAR = 12 };
 
 static double now(void)
@@ -17,7 +19,7 @@ static double now(void)
 
 void progress_start(struct progress *p, const char *label)
 {
-	*p = (struct progress){.label = label, .start = now(), .drawn = -1, .visible = isatty(STDERR_FILENO) == 1};
+	*p = (struct progress){.label = label, .start = now(), .drawn = -1, .visible = terminal_redraws(STDERR_FILENO)};
 }
 
 double progress_seconds(const struct progress *p)

@@ -1,6 +1,6 @@
 /*
  * A progress bar for work that is counted in bytes: one line on stderr, redrawn in
- * place, with the rate and the time left. Silent unless stderr is a terminal.
+ * place, with the rate and the time left. Silent unless stderr is a terminal that can (base/terminal.h).
  */
 #ifndef GEMMARK_HARNESS_CLI_PROGRESS_H
 #define GEMMARK_HARNESS_CLI_PROGRESS_H

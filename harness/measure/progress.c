@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/terminal.h"
+
 static double left(int64_t done, int64_t total, double seconds, int64_t timed)
 {
 	if (done >= total)
@@ -38,7 +40,7 @@ void progress_text(const struct runner_progress *p, char *out, size_t size)
 
 void progress_show(const struct runner_progress *p)
 {
-	if (!isatty(STDERR_FILENO))
+	if (!terminal_redraws(STDERR_FILENO))
 		return;
 	char line[160];
 	progress_text(p, line, sizeof line);
@@ -56,7 +58,7 @@ void progress_print(const struct runner_progress *p)
 
 void progress_clear(void)
 {
-	if (!isatty(STDERR_FILENO))
+	if (!terminal_redraws(STDERR_FILENO))
 		return;
 	fputs("\r\033[K", stderr);
 	fflush(stderr);

@@ -14,7 +14,7 @@ double progress_seconds_left(const struct runner_progress *p);
 /* "[3/40] tg128 @ d4096 graph-device full, 12 min left", without colours or control codes. */
 void progress_text(const struct runner_progress *p, char *out, size_t size);
 
-/* Rewrites the line where stderr is a terminal. */
+/* Rewrites the line where stderr is a terminal that can. */
 void progress_show(const struct runner_progress *p);
 /* A line of its own, whatever stderr is. */
 void progress_print(const struct runner_progress *p);
