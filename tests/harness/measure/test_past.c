@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "harness/measure/clock_check.h"
 #include "harness/measure/measured_row.h"
 #include "harness/measure/past.h"
 #include "tests/support/ok.h"
@@ -154,7 +155,8 @@ static void test_refused(void **state)
 	(void)state;
 	static const struct {
 		int repetition, order, attempt;
-	} bad[] = {{-1, 0, 0}, {REPETITIONS, 0, 0}, {0, -1, 0}, {0, 0, 1}, {1, 5, 0}, {1, 5, 2}, {1, 5, -1}};
+	} bad[] = {{-1, 0, 0}, {REPETITIONS, 0, 0}, {0, -1, 0},
+		   {1, 5, 0},  {1, 5, -1},          {1, 5, CLOCK_CHECK_RETRIES_MAX + 1}};
 	struct cell cells[CELLS];
 	struct past p;
 	struct error err;
