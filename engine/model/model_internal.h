@@ -1,0 +1,43 @@
+/*
+ * What model.c (metadata), model_tensors.c and model_coverage.c share and nobody else needs.
+ */
+#ifndef GEMMARK_ENGINE_MODEL_MODEL_INTERNAL_H
+#define GEMMARK_ENGINE_MODEL_MODEL_INTERNAL_H
+
+#include "engine/model/gguf_internal.h"
+#include "engine/model/model.h"
+
+enum {
+	MODEL_MAX_WIDTH = 1 << 20, /* n_embd, n_ff, heads x head_dim */
+	MODEL_MAX_VOCAB = 1 << 24,
+};
+
+/* What a function that reads a model needs to name a key of the architecture and to report about it. */
+struct reader {
+	struct model *m;
+	const struct gguf *g;
+	char key[128];     /* the one last asked for */
+	bool *key_read;    /* (g->n_kv): asked for */
+	bool *tensor_read; /* (g->n_tensors): the model has it, or computes what it would without it */
+	struct error *err;
+};
+
+/* The architecture's key of this suffix, which counts as read from now on. */
+const char *reader_key(struct reader *r, const char *suffix);
+bool reader_has(struct reader *r, const char *suffix);
+int reader_int(struct reader *r, const char *suffix, int64_t min, int64_t max, int *out);
+int reader_int_or(struct reader *r, const char *suffix, int64_t min, int64_t max, int fallback, int *out);
+int reader_float(struct reader *r, const char *suffix, double min, double max, double *out);
+int reader_float_or(struct reader *r, const char *suffix, double min, double max, double fallback, double *out);
+
+/* The tensors of the embedding, the head and what serves all layers; then those of layer i. */
+int model_find_globals(struct reader *r);
+int model_find_layer(struct reader *r, int i);
+
+/*
+ * Refuses, by name, what the file holds of the text model and nobody has read: a tensor, or a key of the
+ * architecture. Without it the engine would compute another model than the file's and say nothing.
+ */
+int model_refuse_unread(struct reader *r);
+
+#endif
