@@ -200,7 +200,7 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 		if (!rc)
 			rc = recorder_resume(&s->recorder, directory, keep_run, s, &dropped, err);
 		if (!rc && *resume_dropped_text(&dropped, text))
-			fprintf(stderr, "gemmark bench: %s: %s\n", directory, text);
+			fprintf(stderr, "gemmark bench: %s: %s\n", text_show_path(directory).text, text);
 		b->runner.past = &s->past.runner;
 	} else if (!rc) {
 		rc = recorder_open(&s->recorder, directory, err);
@@ -356,11 +356,15 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
 		progress_clear();
 	}
+	/* Of a directory that was moved the rows are elsewhere, and there they are; of one that was removed none are.
+	 */
 	struct error closing = {""};
-	if (recorder_close(s.recorder, &closing) && !rc)
+	char place[RUN_DIRECTORY_PATH];
+	int moved = s.recorder && recorder_moved(s.recorder, place), closed = recorder_close(s.recorder, &closing);
+	if (!rc && (!closed || moved))
+		rc = print_results(b, &s, &summary, moved ? place : output, err);
+	if (!rc && closed)
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
-	if (!rc)
-		rc = print_results(b, &s, &summary, output, err);
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
 	json_decref(env);

@@ -207,6 +207,49 @@ int recorder_open(struct recorder **out, const char *path, struct error *err)
 	return rc ? give_up(out, rc) : 0;
 }
 
+/* Whether the files are still those of the directory, which is still somewhere: else rows are written to nowhere. */
+static int check_there(const struct recorder *r, struct error *err)
+{
+	const struct file *files[] = {&r->runs, &r->tokens, &r->telemetry};
+	struct stat s, named;
+	if (r->directory.fd < 0)
+		return 0;
+	if (!fstat(r->directory.fd, &s) && !s.st_nlink)
+		return error_set(
+			err, ERROR_IO,
+			"%s: was removed while the sweep ran, and its rows with it; measure again, into another "
+			"directory",
+			r->directory.path);
+	for (int i = 0; i < 3; i++) {
+		if (files[i]->fd < 0 || fstat(files[i]->fd, &s))
+			continue;
+		if (s.st_nlink && !fstatat(r->directory.fd, files[i]->name, &named, AT_SYMLINK_NOFOLLOW) &&
+		    named.st_dev == s.st_dev && named.st_ino == s.st_ino)
+			continue;
+		return error_set(err, ERROR_IO,
+				 "%s/%s: was removed or replaced while the sweep ran, and the rows since then with it; "
+				 "restore what it held and go on with --resume, or measure again",
+				 r->directory.path, files[i]->name);
+	}
+	return 0;
+}
+
+int recorder_moved(const struct recorder *r, char place[RUN_DIRECTORY_PATH])
+{
+	struct stat now, there;
+	char link[32];
+	if (r->directory.fd < 0 || fstat(r->directory.fd, &now) || !now.st_nlink)
+		return 0;
+	if (!stat(r->directory.path, &there) && there.st_dev == now.st_dev && there.st_ino == now.st_ino)
+		return 0;
+	snprintf(link, sizeof link, "/proc/self/fd/%d", r->directory.fd);
+	ssize_t n = readlink(link, place, RUN_DIRECTORY_PATH - 1);
+	if (n < 0)
+		n = snprintf(place, RUN_DIRECTORY_PATH, "an unknown place");
+	place[n] = '\0';
+	return 1;
+}
+
 int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
 		       struct error *err)
 {
@@ -256,14 +299,18 @@ int recorder_run(struct recorder *r, const struct run_row *row, const struct tok
 	r->telemetry_end = 0;
 	r->tokens.size = tokens_end;
 	r->runs.size = runs_end;
-	return 0;
+	return check_there(r, err);
 }
 
 int recorder_close(struct recorder *r, struct error *err)
 {
+	char place[RUN_DIRECTORY_PATH];
 	if (!r)
 		return 0;
-	int rc = 0;
+	int rc = check_there(r, err);
+	if (!rc && recorder_moved(r, place))
+		rc = error_set(err, ERROR_IO, "%s: was moved while the sweep ran; all rows are in %s",
+			       r->directory.path, place);
 	struct file *files[] = {&r->telemetry, &r->tokens, &r->runs};
 	for (int i = 0; i < 3; i++)
 		if (files[i]->fd >= 0 && close(files[i]->fd))

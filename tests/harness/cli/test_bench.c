@@ -259,6 +259,41 @@ static void test_interrupted(void **state)
 	assert_true(holds("out", "interrupted"));
 }
 
+/*
+ * The results are taken away while the sweep runs: whatever is printed does not claim that they are there, and the exit
+ * code is that of a refusal by the system.
+ */
+static void test_taken_away(void **state)
+{
+	(void)state;
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "16", "-r", "40", "--mode", "direct", NULL};
+	char path[128], runs_path[128], elsewhere[128], claim[160];
+	in_folder("run", path);
+	in_folder("run/runs.csv", runs_path);
+	in_folder("elsewhere", elsewhere);
+	for (int moved = 0; moved < 2; moved++) {
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child == 0)
+			_exit(bench_in("run", words));
+		while (csv_lines(runs_path) < 2)
+			usleep(1000);
+		assert_int_equal(moved ? rename(path, elsewhere) : folder_remove(path), 0);
+		int status;
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 2);
+		snprintf(claim, sizeof claim, "results: %s", path);
+		assert_false(holds("out", claim));
+		assert_true(holds("errors", moved ? "was moved while the sweep ran; all rows are in " : "was removed"));
+		snprintf(claim, sizeof claim, "results: %s/runs.csv", elsewhere);
+		assert_int_equal(holds("out", claim), moved);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+	in_folder("elsewhere/runs.csv", path);
+	assert_int_equal(csv_lines(path), 41);
+}
+
 /* --resume: alone with the sweep's own options, refused with others, and nothing is done twice. */
 static void test_resume(void **state)
 {
@@ -560,6 +595,7 @@ int main(void)
 		TEST(test_skipped),
 		STOPPED(&interrupt),
 		STOPPED(&terminate),
+		TEST(test_taken_away),
 		TEST(test_resume),
 		TEST(test_resume_snapkv),
 		TEST(test_auto_layers),
