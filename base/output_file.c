@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,38 @@
 enum { RANDOM_LETTERS = 6, ATTEMPTS = 100 };
 
 static const char suffix[] = ".part";
+
+/* Those whose temporary file is there. */
+static struct output_file *volatile unfinished;
+
+void output_file_abandon_all(void)
+{
+	for (const struct output_file *o = unfinished; o; o = o->next)
+		unlink(o->part);
+}
+
+static void hold_signals(sigset_t *before)
+{
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+static void release_signals(const sigset_t *before)
+{
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static void forget(const struct output_file *o)
+{
+	if (unfinished == o) {
+		unfinished = o->next;
+		return;
+	}
+	for (struct output_file *at = unfinished; at; at = at->next)
+		if (at->next == o)
+			at->next = o->next;
+}
 
 /* Files that writing would harm. A terminal may be read and written, and so may a pipe. */
 static bool holds_data(const struct stat *s)
@@ -108,13 +142,27 @@ int output_file_open(struct output_file *o, const char *path, bool replace, stru
 		output_file_discard(o);
 		return error_set(err, ERROR_MEMORY, "%s: no memory to write it", text_show_path(path).text);
 	}
+	sigset_t before;
+	hold_signals(&before);
 	for (int i = 0; i < ATTEMPTS && o->fd < 0; i++) {
 		name_part(o, o->part, size);
 		o->fd = open(o->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 		if (o->fd < 0 && errno != EEXIST)
 			break;
 	}
-	return o->fd < 0 ? failed(o, "cannot be created", err) : 0;
+	if (o->fd >= 0) {
+		o->next = unfinished;
+		unfinished = o;
+	}
+	release_signals(&before);
+	if (o->fd >= 0)
+		return 0;
+	/* It is nobody's of ours. */
+	int reason = errno;
+	free(o->part);
+	o->part = NULL;
+	errno = reason;
+	return failed(o, "cannot be created", err);
 }
 
 /* Under its name unless something has that. 0, or -1 with errno. */
@@ -135,30 +183,47 @@ static int rename_new(const char *part, const char *path)
 
 int output_file_commit(struct output_file *o, struct error *err)
 {
-	int rc = o->part && fsync(o->fd) && errno != EINVAL ? -1 : 0, fd = o->fd;
-	if (rc)
+	sigset_t before;
+	int fd = o->fd, rc = 0;
+	if (o->part && fsync(fd) && errno != EINVAL)
 		return failed(o, "cannot be written", err);
 	o->fd = -1;
 	if (close(fd))
 		return failed(o, "cannot be written", err);
-	if (o->part && (o->replace ? rename(o->part, o->path) : rename_new(o->part, o->path))) {
-		if (errno != EEXIST || o->replace)
-			return failed(o, "cannot be given its name", err);
+	if (!o->part) {
+		output_file_discard(o);
+		return 0;
+	}
+	hold_signals(&before);
+	int renamed = o->replace ? rename(o->part, o->path) : rename_new(o->part, o->path), reason = errno;
+	int kept = renamed && reason == EEXIST && !o->replace;
+	if (kept)
 		rc = error_set(err, ERROR_IO, "%s: has come to exist meanwhile; what was written is %s",
 			       text_show_path(o->path).text, text_show_path(o->part).text);
+	if (!renamed || kept) {
+		forget(o);
+		free(o->part);
+		o->part = NULL;
 	}
-	free(o->part);
-	o->part = NULL;
+	release_signals(&before);
+	errno = reason;
+	if (renamed && !kept)
+		return failed(o, "cannot be given its name", err);
 	output_file_discard(o);
 	return rc;
 }
 
 void output_file_discard(struct output_file *o)
 {
+	sigset_t before;
 	if (o->fd >= 0)
 		close(o->fd);
-	if (o->part)
+	if (o->part) {
+		hold_signals(&before);
 		unlink(o->part);
+		forget(o);
+		release_signals(&before);
+	}
 	free(o->part);
 	free(o->path);
 	*o = (struct output_file){.fd = -1};

@@ -13,11 +13,13 @@
 
 #include "base/error.h"
 
+/* Stays where it is while it is open. */
 struct output_file {
-	int fd;       /* for reading too where it is not in place; negative: not open */
-	char *path;   /* owned */
-	char *part;   /* the temporary file's, owned; null: written in place */
-	bool replace; /* what has the name by then */
+	struct output_file *next; /* internal: of those that are open */
+	int fd;                   /* for reading too where it is not in place; negative: not open */
+	char *path;               /* owned */
+	char *part;               /* the temporary file's, owned; null: written in place */
+	bool replace;             /* what has the name by then */
 };
 
 /*
@@ -36,6 +38,12 @@ int output_file_open(struct output_file *o, const char *path, bool replace, stru
 int output_file_commit(struct output_file *o, struct error *err);
 /* What to do about an errno of writing: "free space or write elsewhere". */
 const char *output_file_remedy(int error);
+
+/*
+ * Removes the temporary files of all that are open; nothing else can be done with them. For a handler of a signal that
+ * ends the process: async-signal-safe. Signals are held back while the list of them changes.
+ */
+void output_file_abandon_all(void);
 
 /* Closes and removes it. Also valid after a failed open, and twice. */
 void output_file_discard(struct output_file *o);

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,6 +36,49 @@ static const char *file_kind(mode_t mode)
 	if (S_ISSOCK(mode))
 		return "a socket";
 	return "a device";
+}
+
+struct gguf_mapping {
+	struct gguf_mapping *next;
+	void *map; /* null: of an empty file */
+	size_t bytes;
+	struct text_shown path; /* for a message */
+};
+
+/* All of the process, for a handler of SIGBUS: the list is whole at every moment. */
+static struct gguf_mapping *volatile mappings;
+static pthread_mutex_t mappings_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void list_mapping(struct gguf_mapping *m)
+{
+	pthread_mutex_lock(&mappings_lock);
+	m->next = mappings;
+	mappings = m;
+	pthread_mutex_unlock(&mappings_lock);
+}
+
+static void unmap(struct gguf_mapping *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_lock(&mappings_lock);
+	if (mappings == m)
+		mappings = m->next;
+	for (struct gguf_mapping *at = mappings; at; at = at->next)
+		if (at->next == m)
+			at->next = m->next;
+	pthread_mutex_unlock(&mappings_lock);
+	if (m->map)
+		munmap(m->map, m->bytes);
+	free(m);
+}
+
+const char *gguf_mapped_path(const void *address)
+{
+	for (const struct gguf_mapping *m = mappings; m; m = m->next)
+		if ((uintptr_t)address - (uintptr_t)m->map < m->bytes)
+			return m->path.text;
+	return NULL;
 }
 
 /* Maps a regular file. An empty one gives no mapping and no error. */
@@ -77,21 +121,24 @@ out:
 
 int gguf_open(struct gguf *g, const char *path, struct error *err)
 {
-	void *map;
-	size_t bytes;
 	*g = (struct gguf){0};
-	int rc = map_file(path, &map, &bytes, err);
-	if (rc)
-		return rc;
-	rc = gguf_open_memory(g, map, bytes, path, err);
+	struct gguf_mapping *m = calloc(1, sizeof *m);
+	if (!m)
+		return error_set(err, ERROR_MEMORY, "%s: no memory to read it; close other programs",
+				 text_show_path(path).text);
+	int rc = map_file(path, &m->map, &m->bytes, err);
 	if (rc) {
-		if (map)
-			munmap(map, bytes);
+		free(m);
 		return rc;
 	}
-	struct gguf_owned *owned = g->owned;
-	owned->map = map;
-	owned->map_bytes = bytes;
+	m->path = text_show_path(path);
+	list_mapping(m);
+	rc = gguf_open_memory(g, m->map, m->bytes, path, err);
+	if (rc) {
+		unmap(m);
+		return rc;
+	}
+	((struct gguf_owned *)g->owned)->mapping = m;
 	return 0;
 }
 
@@ -104,8 +151,7 @@ void gguf_close(struct gguf *g)
 		free(owned->path);
 		free(owned->kv_index);
 		free(owned->tensor_index);
-		if (owned->map)
-			munmap(owned->map, owned->map_bytes);
+		unmap(owned->mapping);
 		free(owned);
 	}
 	*g = (struct gguf){0};

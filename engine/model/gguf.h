@@ -76,10 +76,13 @@ struct gguf {
 
 /*
  * Returns 0, ERROR_IO, ERROR_MEMORY, ERROR_INPUT or ERROR_UNSUPPORTED (a quantised type by
- * name, big endian, another version). Whoever cuts the file short while it is open gets
- * the process killed by SIGBUS, as with any mapping.
+ * name, big endian, another version). Where somebody cuts the file short while it is open, the
+ * process gets SIGBUS, as with any mapping: gguf_mapped_path tells a handler whether it is that.
  */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
+
+/* The path, escaped, of the open file that is mapped at this address; null: none. Async-signal-safe. */
+const char *gguf_mapped_path(const void *address);
 
 /*
  * As gguf_open, over bytes, aligned as malloc aligns, that stay the caller's and must

@@ -11,8 +11,7 @@
 /* Behind struct gguf's `owned`. The indexes are sorted by gguf_name_order. */
 struct gguf_owned {
 	char *path;
-	void *map; /* null over caller's bytes */
-	size_t map_bytes;
+	struct gguf_mapping *mapping;            /* null over caller's bytes */
 	const struct gguf_string **kv_index;     /* each the key of a struct gguf_kv */
 	const struct gguf_string **tensor_index; /* each the name of a struct gguf_tensor */
 };

@@ -1,14 +1,19 @@
 /*
  * gemmark compare: two sides of run directories, a verdict a cell, an exit code for all.
  */
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/output_file.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+#include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
+#include "harness/record/run_directory.h"
 #include "harness/report/compare_output.h"
 #include "harness/stats/stats.h"
 
@@ -257,15 +262,46 @@ static int calibrate(const struct compare_command *o, const struct comparison *c
 	return calibration_add(o->calibration, &e, err);
 }
 
+/* What is compared is never written onto. */
+static int check_out(const struct compare_command *o, struct error *err)
+{
+	static const char *const files[] = {"runs.csv", "tokens.csv", "telemetry.csv", "env.json", "sweep.json"};
+	enum { N = sizeof files / sizeof *files };
+	const struct side_names *sides[] = {&o->base, &o->head};
+	int rc = 0;
+	for (int i = 0; i < 2 * MAX_DIRECTORIES && !rc; i++) {
+		const struct side_names *s = sides[i / MAX_DIRECTORIES];
+		char paths[N][RUN_DIRECTORY_PATH + 16];
+		const char *inputs[N + 1] = {[N] = o->calibration};
+		if (i % MAX_DIRECTORIES >= s->n)
+			continue;
+		for (int f = 0; f < N; f++) {
+			snprintf(paths[f], sizeof paths[f], "%s/%s", s->names[i % MAX_DIRECTORIES], files[f]);
+			inputs[f] = paths[f];
+		}
+		rc = output_option_check("--out", o->out, true, inputs, N + 1, err);
+	}
+	return rc;
+}
+
 static int print(const struct compare_command *o, const struct comparison *c, const struct compare_output *of,
 		 struct error *err)
 {
-	FILE *f = o->out ? fopen(o->out, "w") : stdout;
-	if (!f)
-		return error_set(err, ERROR_IO, "--out: %s: cannot be written; name another file", o->out);
-	int rc = compare_output_write(c, of, o->format, f, err);
-	if (o->out && (ferror(f) | fclose(f)) && !rc)
+	struct output_file out;
+	if (!o->out)
+		return compare_output_write(c, of, o->format, stdout, err);
+	int rc = output_file_open(&out, o->out, true, err);
+	if (rc)
+		return error_prefix(err, rc, "--out");
+	int fd = fcntl(out.fd, F_DUPFD_CLOEXEC, 0);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+	if (f)
+		rc = compare_output_write(c, of, o->format, f, err);
+	if (!f || ferror(f) | fclose(f))
 		rc = error_set(err, ERROR_IO, "--out: %s: cannot be written; name another file", o->out);
+	if (!rc && (rc = output_file_commit(&out, err)))
+		error_prefix(err, rc, "--out");
+	output_file_discard(&out);
 	return rc;
 }
 
@@ -275,7 +311,9 @@ static int run(struct compare_command *o, int *code, struct error *err)
 	struct comparison c = {0};
 	struct calibration k;
 	char machine[CALIBRATION_MACHINE_SIZE];
-	int rc = open_side(&o->base, &base, err);
+	int rc = o->out ? check_out(o, err) : 0;
+	if (!rc)
+		rc = open_side(&o->base, &base, err);
 	if (!rc)
 		rc = open_side(&o->head, &head, err);
 	if (!rc)

@@ -276,32 +276,21 @@ struct sink {
 	int row;
 };
 
-/* The temporary file, for the signal handler; null: there is none. Changed with the signals held back. */
-static const char *volatile unfinished;
-
-static void remove_unfinished(int number)
+static void end_interrupted(int number)
 {
-	if (unfinished)
-		unlink(unfinished);
+	output_file_abandon_all();
 	signal(number, SIG_DFL);
 	raise(number);
 }
 
-static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
-enum { N_INTERRUPTS = sizeof interrupts / sizeof *interrupts };
-
-/* Those that are not ignored, as nohup has them, are taken from the first time on. */
-static void hold_interrupts(sigset_t *before)
+/* An evaluation that is interrupted leaves nothing. Signals that are ignored, as nohup has them, stay so. */
+static void catch_interrupts(void)
 {
-	sigset_t held;
-	sigemptyset(&held);
-	for (int i = 0; i < N_INTERRUPTS; i++)
-		sigaddset(&held, interrupts[i]);
-	sigprocmask(SIG_BLOCK, &held, before);
-	for (int i = 0; i < N_INTERRUPTS; i++) {
-		struct sigaction was, action = {.sa_handler = remove_unfinished};
-		if (!sigaction(interrupts[i], NULL, &was) && was.sa_handler != SIG_IGN)
-			sigaction(interrupts[i], &action, NULL);
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		struct sigaction was, action = {.sa_handler = end_interrupted};
+		if (!sigaction(numbers[i], NULL, &was) && was.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
 	}
 }
 
@@ -313,11 +302,8 @@ static int sink_open(struct sink *k, const struct eval *ev, struct error *err)
 	XXH3_64bits_reset(k->hash);
 	if (!ev->output)
 		return 0;
-	sigset_t before;
-	hold_interrupts(&before);
+	catch_interrupts();
 	int rc = output_file_open(&k->out, ev->output, ev->force, err);
-	unfinished = k->out.part;
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (rc)
 		return error_prefix(err, rc, "-o");
 	int fd = fcntl(k->out.fd, F_DUPFD_CLOEXEC, 0);
@@ -338,15 +324,9 @@ static int sink_close(struct sink *k, int rc, struct error *err)
 	XXH3_freeState(k->hash);
 	if (k->stream && fclose(k->stream) && !rc)
 		rc = sink_failed(k, err);
-	sigset_t before;
-	if (k->out.fd >= 0) {
-		hold_interrupts(&before);
-		if (!rc && (rc = output_file_commit(&k->out, err)))
-			error_prefix(err, rc, "-o");
-		output_file_discard(&k->out);
-		unfinished = NULL;
-		sigprocmask(SIG_SETMASK, &before, NULL);
-	}
+	if (!rc && k->out.fd >= 0 && (rc = output_file_commit(&k->out, err)))
+		error_prefix(err, rc, "-o");
+	output_file_discard(&k->out);
 	return rc;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "harness/cli/changed_file.h"
 #include "harness/cli/options.h"
 
 static const struct {
@@ -97,9 +98,15 @@ static int run(int argc, char **argv)
 			argv[i] = argv[i + 1];
 		argv[argc - 1] = help_word;
 	}
-	for (int i = 0; i < N_COMMANDS; i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
+	for (int i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		changed_file_watch(commands[i].name,
+				   commands[i].run == cmd_bench
+					   ? "finished runs are kept, and --resume goes on when the file is back"
+					   : "run again when nobody writes it");
+		return commands[i].run(argc - 1, argv + 1);
+	}
 	return unknown_command(argv[1]);
 }
 

@@ -52,16 +52,28 @@ static int find_program(const char *program, char out[PATH_MAX])
 static int start(const char *program, int dir, char *const argv[], int output, int write_end, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t usual; /* what this program ignores, and a child would inherit */
 	int code = posix_spawn_file_actions_init(&actions);
 	if (code)
 		return code;
-	if ((code = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)) ||
+	if ((code = posix_spawnattr_init(&attributes))) {
+		posix_spawn_file_actions_destroy(&actions);
+		return code;
+	}
+	sigemptyset(&usual);
+	sigaddset(&usual, SIGPIPE);
+	sigaddset(&usual, SIGXFSZ);
+	if ((code = posix_spawnattr_setsigdefault(&attributes, &usual)) ||
+	    (code = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF)) ||
+	    (code = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)) ||
 	    (code = posix_spawn_file_actions_adddup2(&actions, output, 1)) ||
 	    (code = posix_spawn_file_actions_adddup2(&actions, write_end, 2)) ||
 	    (code = posix_spawn_file_actions_addfchdir_np(&actions, dir)))
 		goto done;
-	code = posix_spawn(pid, program, &actions, NULL, argv, environ);
+	code = posix_spawn(pid, program, &actions, &attributes, argv, environ);
 done:
+	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return code;
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "harness/plot/gnuplot.h"
@@ -71,6 +72,16 @@ int plot_figure_open(struct plot_figure *f, const char *name, struct error *err)
 	return 0;
 }
 
+/* gnuplot does not notice that a write fails: whether the picture has its end. */
+static bool is_whole(int fd, off_t size, const char *format)
+{
+	char tail[64];
+	const char *end = strcmp(format, "svg") ? "IEND" : "</svg>";
+	size_t want = size < (off_t)sizeof tail ? (size_t)size : sizeof tail;
+	ssize_t n = pread(fd, tail, want, size - (off_t)want);
+	return n > 0 && memmem(tail, (size_t)n, end, strlen(end));
+}
+
 /* gnuplot gets no name to write to: its standard output is the new picture. */
 static int draw(const struct plot_figure *f, const char *format, struct error *err)
 {
@@ -84,6 +95,9 @@ static int draw(const struct plot_figure *f, const char *format, struct error *e
 				 f->request->timeout_s, err);
 	if (!rc && (fstat(fileno(picture.stream), &st) || st.st_size == 0))
 		rc = error_set(err, ERROR_IO, "%s/%s: gnuplot ended well but drew nothing", f->out->path, name);
+	if (!rc && !is_whole(fileno(picture.stream), st.st_size, format))
+		rc = error_set(err, ERROR_IO, "%s/%s: gnuplot could not write all of it; free space or raise ulimit -f",
+			       f->out->path, name);
 	if (rc) {
 		run_file_discard(&picture);
 		return rc;

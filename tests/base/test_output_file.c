@@ -81,6 +81,19 @@ static void test_new(void **state)
 	output_file_discard(&o);
 	assert_int_equal(count_files(), 1);
 
+	/* What a handler does with several, in any order. */
+	struct output_file three[3];
+	for (int i = 0; i < 3; i++) {
+		char name[] = {'x', (char)('0' + i), 0};
+		OK(output_file_open(&three[i], in(name), false, e));
+	}
+	output_file_discard(&three[1]);
+	assert_int_equal(count_files(), 3);
+	output_file_abandon_all();
+	assert_int_equal(count_files(), 1);
+	output_file_discard(&three[2]);
+	output_file_discard(&three[0]);
+
 	/* As long as names can be. */
 	char name[256];
 	memset(name, 'n', 255);

@@ -177,6 +177,42 @@ static void test_round_trip(void **state)
 	assert_int_equal(unlink(in_folder("w.gguf")), 0);
 }
 
+/* What a handler of SIGBUS asks: which open file is mapped at an address. */
+static void test_mapped_path(void **state)
+{
+	(void)state;
+	struct error err = {{0}};
+	struct gguf a, b, memory;
+	struct bytes bytes = {0};
+	samples[0].build(&bytes);
+	for (int i = 0; i < 2; i++) {
+		struct gguf_writer *w = begin_file(in_folder(i ? "b\x1b" : "a"));
+		assert_int_equal(gguf_writer_begin(w, &err), 0);
+		assert_int_equal(gguf_writer_end(w, &err), 0);
+	}
+	assert_int_equal(gguf_open(&a, in_folder("a"), &err), 0);
+	assert_int_equal(gguf_open(&b, in_folder("b\x1b"), &err), 0);
+	assert_int_equal(gguf_open_memory(&memory, bytes.p, bytes.n, "sample", &err), 0);
+	const unsigned char *in_a = a.map, *in_b = b.map;
+	assert_string_equal(gguf_mapped_path(in_a), in_folder("a"));
+	assert_string_equal(gguf_mapped_path(in_a + a.map_bytes - 1), in_folder("a"));
+	assert_string_equal(gguf_mapped_path(in_b), in_folder("b\\x1b"));
+	assert_null(gguf_mapped_path(bytes.p));
+	assert_null(gguf_mapped_path(NULL));
+	size_t n = a.map_bytes;
+	if ((size_t)(in_b - in_a) != n)
+		assert_null(gguf_mapped_path(in_a + n));
+	gguf_close(&a);
+	assert_null(gguf_mapped_path(in_a));
+	assert_string_equal(gguf_mapped_path(in_b), in_folder("b\\x1b"));
+	gguf_close(&b);
+	assert_null(gguf_mapped_path(in_b));
+	gguf_close(&memory);
+	bytes_free(&bytes);
+	assert_int_equal(unlink(in_folder("a")), 0);
+	assert_int_equal(unlink(in_folder("b\x1b")), 0);
+}
+
 /* gguf_writer_copy carries every type: metadata bytes behind the header come out as they went in. */
 static void test_copy(void **state)
 {
@@ -371,9 +407,9 @@ static void test_golden(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_model),       cmocka_unit_test(test_round_trip), cmocka_unit_test(test_copy),
-		cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_disk_full),  cmocka_unit_test(test_seeds),
-		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_no_model),       cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_disk_full),   cmocka_unit_test(test_seeds),
+		cmocka_unit_test(test_golden),         cmocka_unit_test(test_mapped_path),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
