@@ -136,6 +136,11 @@ static int apply_error_format(void *ctx, const char *value, struct error *err)
 	return parse_format(value, &bench(ctx)->error_format, err);
 }
 
+static int apply_pair(void *ctx, const char *value, struct error *err)
+{
+	return matrix_add_pair(&bench(ctx)->axes.matrix, value, err);
+}
+
 static int apply_batch(void *ctx, const char *value, struct error *err)
 {
 	struct axis_values sizes = {0};
@@ -210,6 +215,9 @@ static int apply_resume(void *ctx, const char *value, struct error *err)
 
 /* Behind those of the axes. */
 static const struct option_spec options[] = {
+	{"-pg", "P,G",
+	 "a test of a prompt of P tokens and G generated behind it, beside those of -p and -n (default none)",
+	 apply_pair},
 	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
 	 apply_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},

@@ -81,11 +81,12 @@ static double prefill_seconds(const struct preview *p, const struct rates *r, in
 static double pass_seconds(const struct preview *p, const struct rates *r, const struct runner_options *o,
 			   const struct cell *c)
 {
-	if (c->n_prompt)
-		return prefill_seconds(p, r, c->n_depth, c->n_prompt);
-	double token = token_seconds(p, r, c->n_depth + c->n_gen / 2);
-	/* Queued tokens run once more for their check. */
-	return (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +
+	double prompt = prefill_seconds(p, r, c->n_depth, c->n_prompt);
+	if (!c->n_gen)
+		return prompt;
+	double token = token_seconds(p, r, c->n_depth + c->n_prompt + c->n_gen / 2);
+	/* Queued tokens run once more for their check; a prompt before each time, and before the warm-up. */
+	return (2 + cell_is_queued(c)) * prompt + (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +
 	       c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
 }
 
@@ -120,7 +121,8 @@ static int group_context(const struct cell *cells, const struct plan_group *g, c
 	int need = 0;
 	for (int i = 0; i < g->n; i++) {
 		const struct cell *c = &cells[g->sequence[i]];
-		int gen = c->n_gen > o->warmup_max ? c->n_gen : o->warmup_max, own = c->n_prompt ? c->n_prompt : gen;
+		int gen = c->n_gen > o->warmup_max ? c->n_gen : o->warmup_max;
+		int own = c->n_prompt + (c->n_gen ? gen : 0);
 		need = own > need ? own : need;
 	}
 	return cells[g->sequence[0]].n_depth + need;

@@ -22,7 +22,6 @@ const struct option_elsewhere llama_options[] = {
 	{"-hff, --hf-file", "FILE", NULL, FETCH},
 	{"-hft, --hf-token", "TOKEN", NULL, FETCH},
 	{"--offline", NULL, "", "takes no value; nothing is ever downloaded"},
-	{"-pg", "P,G", NULL, "-p P and -n G measure prompt and generation apart"},
 	{"-dt, --defrag-thold", "F", "-1", "the cache has no holes; leave it out"},
 	{"-C, --cpu-mask", "HEX", "0,0x0", "put taskset HEX in front of gemmark"},
 	{"--cpu-strict", "0|1", "0",

@@ -92,6 +92,11 @@ void row_set_conditions(struct run_row *r, const struct conditions *c, int n, co
 	r->telemetry_samples = known(c->samples);
 }
 
+void row_add_prompt(struct run_row *r, int n)
+{
+	r->tokens_per_s = (double)(r->n_prompt + n) / (r->prefill_us / 1e6 + n / r->tokens_per_s);
+}
+
 /* One time column of the tokens into x; 0 where one of them is unknown. */
 static int gather(const struct token_record *t, int n, size_t offset, double *x)
 {

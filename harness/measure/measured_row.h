@@ -24,6 +24,8 @@ void row_set_conditions(struct run_row *r, const struct conditions *c, int n, co
  * all of phase measure. Returns 0 or -1 when memory is not enough.
  */
 int row_set_tokens(struct run_row *r, const struct token_record *t, int n);
+/* Behind row_set_tokens, where a measured prompt came before the tokens: the rate of both together. */
+void row_add_prompt(struct run_row *r, int n);
 
 /* The columns that the FLOPs of a prompt test give, NAN being unknown; behind prefill_us. */
 void row_set_prefill(struct run_row *r, double flops);

@@ -38,17 +38,62 @@ static int fell_back(const struct cell *c, enum token_event e)
 	return e == TOKEN_EVENT_FALLBACK || (!cell_is_direct(c) && e == TOKEN_EVENT_DIRECT);
 }
 
+int pass_hashes(const struct cell *c)
+{
+	return (c->n_prompt > 0) + c->n_gen;
+}
+
+/* The cell's own prompt into tokens, and behind it n tokens of what follows it; room for them all. */
+static const int *fill_tokens(struct pass_setup *s, const struct cell *c, int n)
+{
+	token_fill(&s->stream, c->n_depth, c->n_prompt, s->tokens);
+	token_fill(&s->stream, c->n_depth + c->n_prompt, n, s->tokens + c->n_prompt);
+	return s->tokens + c->n_prompt;
+}
+
+/* The prompt that is in tokens, at the depth; nothing where the cell has none. us: its time. */
+static int prefill(struct pass_setup *s, const struct cell *c, struct pass *p, double *us, struct error *err)
+{
+	if (!c->n_prompt)
+		return 0;
+	int64_t from = runner_now_ns(s->o);
+	int rc = s->w->ops->prefill(s->w, s->tokens, c->n_prompt, err);
+	*us = (double)(runner_now_ns(s->o) - from) / 1e3;
+	p->prefill_seconds += *us / 1e6;
+	return rc;
+}
+
+/* Of the logits behind the measured prompt. */
+static int hash_prompt(struct pass_setup *s, struct pass *p, uint64_t *hashes, struct error *err)
+{
+	int rc = s->w->ops->hash(s->w, 0, &p->hash, err);
+	hashes[0] = p->hash;
+	p->n_hashes = !rc;
+	return rc ? error_prefix(err, rc, "prompt") : 0;
+}
+
+/* The measured prompt and its hash, where the cell has one. */
+static int measure_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
+			  struct error *err)
+{
+	int rc = prefill(s, c, p, &p->prefill_us, err);
+	return rc || !c->n_prompt ? rc : hash_prompt(s, p, hashes, err);
+}
+
 static int warm_up(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
 {
 	struct workload *w = s->w;
-	int in_a_row = 0;
-	token_fill(&s->stream, c->n_depth, s->o->warmup_max, s->tokens);
+	const int *tokens = fill_tokens(s, c, s->o->warmup_max);
+	double unmeasured;
+	int in_a_row = 0, begun = prefill(s, c, p, &unmeasured, err);
+	if (begun)
+		return begun;
 	int64_t ready = runner_now_ns(s->o);
 	while (p->n_warmup < s->o->warmup_max && (in_a_row < s->o->steady || !clock_is_up(s)) &&
 	       !runner_stopped(s->o)) {
 		struct token_record *t = &s->records[p->n_warmup];
 		*t = (struct token_record){.phase = TOKEN_PHASE_WARMUP, .index = p->n_warmup};
-		int rc = w->ops->decode(w, s->tokens[p->n_warmup], t, err);
+		int rc = w->ops->decode(w, tokens[p->n_warmup], t, err);
 		if (rc)
 			return rc;
 		t->itl_us = (double)(t->done_ns - ready) / 1e3;
@@ -70,22 +115,25 @@ static int compare(struct pass_setup *s, int i, struct error *err)
 	return rc;
 }
 
-/* hashes: (n_gen), receives the chain. */
+/* hashes: (pass_hashes), receives the chain. */
 static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
 	struct workload *w = s->w;
-	token_fill(&s->stream, c->n_depth, c->n_gen, s->tokens);
+	const int *tokens = fill_tokens(s, c, c->n_gen);
 	struct token_record *records = s->records + p->n_warmup;
 	/* Touched before the clock starts: no page fault is measured. */
 	memset(records, 0, (size_t)c->n_gen * sizeof *records);
-	memset(hashes, 0, (size_t)c->n_gen * sizeof *hashes);
+	memset(hashes, 0, (size_t)pass_hashes(c) * sizeof *hashes);
 	watch_begin(s);
+	int begun = measure_prompt(s, c, p, hashes, err);
+	if (begun)
+		return begun;
 	int64_t ready = runner_now_ns(s->o);
 	for (int i = 0; i < c->n_gen && !runner_stopped(s->o); i++) {
 		struct token_record *t = &records[i];
 		t->phase = TOKEN_PHASE_MEASURE;
 		t->index = i;
-		int rc = w->ops->decode(w, s->tokens[i], t, err);
+		int rc = w->ops->decode(w, tokens[i], t, err);
 		if (rc)
 			return rc;
 		t->itl_us = (double)(t->done_ns - ready) / 1e3;
@@ -96,7 +144,7 @@ static int measure(struct pass_setup *s, const struct cell *c, struct pass *p, u
 			rc = compare(s, i, err);
 		if (rc)
 			return error_prefix(err, rc, "token %d", i);
-		hashes[i] = p->hash;
+		hashes[p->n_hashes++] = p->hash;
 		ready = t->done_ns + (runner_now_ns(s->o) - check);
 	}
 	watch_end(s, p);
@@ -120,14 +168,17 @@ static int warm_up_queued(struct pass_setup *s, const struct cell *c, struct pas
 {
 	struct workload *w = s->w;
 	int most = s->o->warmup_max, least = most < WORKLOAD_QUEUE_KEEP ? most : WORKLOAD_QUEUE_KEEP, in_a_row = 0;
-	token_fill(&s->stream, c->n_depth, most, s->tokens);
+	const int *tokens = fill_tokens(s, c, most);
+	double unmeasured;
+	int rc = prefill(s, c, p, &unmeasured, err);
 	clear_records(s->records, most, TOKEN_PHASE_WARMUP);
 	/* Room for the measured ones too: their queue allocates nothing. */
-	int rc = w->ops->queue_begin(w, most > c->n_gen ? most : c->n_gen, 0, err);
+	if (!rc)
+		rc = w->ops->queue_begin(w, most > c->n_gen ? most : c->n_gen, 0, err);
 	while (!rc && p->n_warmup < most && (in_a_row < s->o->steady || p->n_warmup < least || !clock_is_up(s)) &&
 	       !runner_stopped(s->o)) {
 		struct token_record *t = &s->records[p->n_warmup];
-		rc = w->ops->enqueue(w, s->tokens[p->n_warmup], t, err);
+		rc = w->ops->enqueue(w, tokens[p->n_warmup], t, err);
 		if (rc)
 			break;
 		in_a_row = steady_event(c, t->event) ? in_a_row + 1 : 0;
@@ -138,17 +189,20 @@ static int warm_up_queued(struct pass_setup *s, const struct cell *c, struct pas
 	return rc ? rc : w->ops->queue_end(w, s->records, p->n_warmup, err);
 }
 
-/* Nothing but the tokens, and the hash of the last one's logits when all is over. */
-static int measure_queued(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+/* Nothing but the prompt and the tokens, and the hash of the last one's logits when all is over. */
+static int measure_queued(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
+			  struct error *err)
 {
 	struct workload *w = s->w;
 	struct token_record *records = s->records + p->n_warmup;
-	token_fill(&s->stream, c->n_depth, c->n_gen, s->tokens);
+	const int *tokens = fill_tokens(s, c, c->n_gen);
 	clear_records(records, c->n_gen, TOKEN_PHASE_MEASURE);
 	watch_begin(s);
-	int rc = w->ops->queue_begin(w, c->n_gen, 0, err);
+	int rc = measure_prompt(s, c, p, hashes, err);
+	if (!rc)
+		rc = w->ops->queue_begin(w, c->n_gen, 0, err);
 	for (int i = 0; !rc && i < c->n_gen && !runner_stopped(s->o); i++) {
-		rc = w->ops->enqueue(w, s->tokens[i], &records[i], err);
+		rc = w->ops->enqueue(w, tokens[i], &records[i], err);
 		p->n_measured += !rc;
 	}
 	if (!rc)
@@ -161,22 +215,27 @@ static int measure_queued(struct pass_setup *s, const struct cell *c, struct pas
 	return rc;
 }
 
-/* The same tokens once more, as many at a time as the queue holds. hashes: (n_gen), receives the chain. */
+/* The same once more, as many tokens at a time as the queue holds. hashes: (pass_hashes), receives the rest. */
 static int check_queued(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
 	struct workload *w = s->w;
+	const int *tokens = s->tokens + c->n_prompt;
+	double unmeasured;
 	int rc = w->ops->rewind(w, c->n_depth, err);
+	if (!rc)
+		rc = prefill(s, c, p, &unmeasured, err);
 	for (int at = 0; !rc && at < c->n_gen;) {
 		int n = c->n_gen - at < WORKLOAD_QUEUE_KEEP ? c->n_gen - at : WORKLOAD_QUEUE_KEEP;
 		struct token_record records[WORKLOAD_QUEUE_KEEP];
 		rc = w->ops->queue_begin(w, n, 1, err);
 		for (int i = 0; !rc && i < n; i++)
-			rc = w->ops->enqueue(w, s->tokens[at + i], &records[i], err);
+			rc = w->ops->enqueue(w, tokens[at + i], &records[i], err);
 		if (!rc)
 			rc = w->ops->queue_end(w, records, n, err);
 		for (int i = 0; !rc && i < n; i++) {
 			rc = w->ops->queue_hash(w, i, p->hash, &p->hash, err);
-			hashes[at + i] = p->hash;
+			hashes[p->n_hashes] = p->hash;
+			p->n_hashes += !rc;
 		}
 		if (rc)
 			error_prefix(err, rc, "tokens %d to %d", at, at + n - 1);
@@ -193,7 +252,7 @@ static int pass_queued(struct pass_setup *s, const struct cell *c, struct pass *
 	if (!rc)
 		rc = s->w->ops->rewind(s->w, c->n_depth, err);
 	if (!rc && !runner_stopped(s->o))
-		rc = measure_queued(s, c, p, err);
+		rc = measure_queued(s, c, p, hashes, err);
 	if (!rc && p->n_measured == c->n_gen)
 		rc = check_queued(s, c, p, hashes, err);
 	return rc;
@@ -201,18 +260,13 @@ static int pass_queued(struct pass_setup *s, const struct cell *c, struct pass *
 
 static int pass_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
-	struct workload *w = s->w;
-	token_fill(&s->stream, c->n_depth, c->n_prompt, s->tokens);
+	fill_tokens(s, c, 0);
 	watch_begin(s);
-	int64_t from = runner_now_ns(s->o);
-	int rc = w->ops->prefill(w, s->tokens, c->n_prompt, err);
+	int rc = prefill(s, c, p, &p->prefill_us, err);
 	if (rc)
 		return rc;
-	p->prefill_us = (double)(runner_now_ns(s->o) - from) / 1e3;
 	watch_end(s, p);
-	rc = w->ops->hash(w, 0, &p->hash, err);
-	hashes[0] = p->hash;
-	return rc;
+	return hash_prompt(s, p, hashes, err);
 }
 
 static int pass_generate(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
@@ -238,7 +292,7 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 	if (!rc)
 		rc = w->ops->rewind(w, c->n_depth, err);
 	if (!rc)
-		rc = (c->n_prompt         ? pass_prompt
+		rc = (cell_is_prompt(c)   ? pass_prompt
 		      : cell_is_queued(c) ? pass_queued
 					  : pass_generate)(s, c, p, hashes, err);
 	p->stopped = runner_stopped(s->o) && p->n_measured < c->n_gen;
@@ -248,8 +302,8 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 
 void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last, const uint64_t *hashes)
 {
-	int n = c->n_prompt ? 1 : p->n_measured;
-	if (cell_is_queued(c) && n < c->n_gen)
+	int n = p->n_hashes;
+	if (cell_is_queued(c) && n < pass_hashes(c))
 		return; /* interrupted before the check */
 	for (int i = 0; i < n && p->first_diff < 0; i++)
 		if (hashes[i] != expected[i])

@@ -1,6 +1,7 @@
 /*
  * One pass over a cell: the warm-up, then the tokens that are measured; or the prefill
- * of a prompt test. Queued tokens (--sync none) are timed without any check but that of the last one's logits, and
+ * of a prompt test. Where a cell has both, its prompt comes before the warm-up's tokens, unmeasured, and again before
+ * the measured ones. Queued tokens (--sync none) are timed without any check but that of the last one's logits, and
  * then run once more, queued likewise, for the hash of each. Rows, references and the order of passes are the runner's.
  */
 #ifndef GEMMARK_HARNESS_MEASURE_PASS_H
@@ -22,7 +23,7 @@ struct pass_setup {
 	int on_gpu;         /* its model runs there, or a part of it */
 	double clock_peak;  /* highest SM clock, MHz, of a run of this group so far; 0: none is known */
 	struct token_stream stream;
-	int *tokens;                  /* (warmup_max, n_gen or n_prompt, whichever is most) */
+	int *tokens;                  /* (n_prompt + warmup_max + n_gen) */
 	struct quality *quality;      /* of the pass at hand, against the remembered tokens; null: not asked */
 	int n_remembered;             /* tokens that the workload remembers */
 	struct token_record *records; /* (warmup_max + n_gen), receives the warm-up's tokens, then the measured ones */
@@ -34,17 +35,22 @@ struct pass {
 	int n_measured;
 	int steady;     /* the warm-up ended because the tokens were steady */
 	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
-	int first_diff; /* first token whose hash is not the expected one; -1: none, or not compared */
+	int n_hashes;   /* that are known */
+	int first_diff; /* first hash that is not the expected one; -1: none, or not compared */
 	int stopped;
-	uint64_t hash;                /* the chain over all measured tokens */
+	uint64_t hash;                /* the chain over the measured prompt and all measured tokens */
 	uint64_t last;                /* of the last measured token's logits alone, in a queued timed pass */
-	double prefill_us;            /* of a prompt test; else NAN */
+	double prefill_us;            /* of the measured prompt; NAN: there is none, or it was not reached */
+	double prefill_seconds;       /* of all prefills */
 	double seconds;               /* all of it */
 	struct conditions conditions; /* of the measured phase */
 };
 
+/* Of a cell: after its prompt, where it has one, and after each token. */
+int pass_hashes(const struct cell *c);
+
 /*
- * hashes: (n_gen; 1 for a prompt test), receives the chain of logits hashes after each
+ * hashes: (pass_hashes), receives the chain of logits hashes after the measured prompt and each
  * measured token. Also after a failure *p says how far the pass came.
  */
 int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err);

@@ -76,7 +76,7 @@ int past_take(struct past *p, struct run_row *row, struct error *err)
 	if (!p->done[at] || row->attempt > p->attempts[at]) {
 		p->attempts[at] = (unsigned char)row->attempt;
 		p->clocks[at] = row->sm_clock_mhz;
-		p->values[at] = row->n_prompt ? row->prefill_us : row->itl_median_us;
+		p->values[at] = row_time_us(row);
 	}
 	p->done[at] = 1;
 	if (!p->launches[found] && row->launch_hash)

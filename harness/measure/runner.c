@@ -15,8 +15,9 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 	const struct cell *first = &r->cells[g->sequence[0]];
 	int n = 0;
 	for (int i = 0; i < g->n && first->n_depth > cell_snapkv_budget(first); i++) {
-		int n_gen = r->cells[g->sequence[i]].n_gen;
-		n = n_gen > n ? n_gen : n;
+		/* Behind a prompt of their own tokens are others than the full cache's. */
+		const struct cell *c = &r->cells[g->sequence[i]];
+		n = !c->n_prompt && c->n_gen > n ? c->n_gen : n;
 	}
 	r->setup.n_remembered = n < QUALITY_TOKENS ? n : QUALITY_TOKENS;
 	int rc = pass_evict(&r->setup, first, r->setup.n_remembered, &r->eviction, err);
@@ -32,7 +33,7 @@ static int group_context(const struct runner *r, const struct plan_group *g)
 		const struct cell *c = &r->cells[g->sequence[i]];
 		int cell_need = c->n_prompt;
 		if (c->n_gen)
-			cell_need = c->n_gen > r->setup.o->warmup_max ? c->n_gen : r->setup.o->warmup_max;
+			cell_need += c->n_gen > r->setup.o->warmup_max ? c->n_gen : r->setup.o->warmup_max;
 		need = cell_need > need ? cell_need : need;
 	}
 	return r->cells[g->sequence[0]].n_depth + need;
@@ -203,7 +204,7 @@ static int repeat_low(struct runner *r, struct group_run *g, int *cells, struct 
 				continue;
 			r->progress.runs++;
 			r->progress.decode_total += runner_decode_work(r, &r->cells[cell]);
-			r->progress.prefill_total += r->cells[cell].n_prompt;
+			r->progress.prefill_total += runner_prefill_work(&r->cells[cell]);
 			rc = group_cell(r, g, cell, repetition, err);
 		}
 	}
@@ -277,14 +278,14 @@ static int runner_prepare(struct runner *r, struct error *err)
 		int new_unit = i == 0 || !cell_same_unit(c - 1, c), new_group = i == 0 || !cell_same_group(c - 1, c);
 		int64_t runs = runner_runs_left(r, i), passes = runs + (new_unit && any_left(r, i, cell_same_unit));
 		r->progress.decode_total += passes * runner_decode_work(r, c);
-		r->progress.prefill_total += passes * c->n_prompt;
+		r->progress.prefill_total += passes * runner_prefill_work(c);
 		if (new_group && any_left(r, i, cell_same_group))
 			r->progress.prefill_total += c->n_depth;
 		r->progress.runs += (int)runs;
 		size_t step = (size_t)prefill_step(r, c);
 		n_tokens = step > n_tokens ? step : n_tokens;
 		size_t records = (size_t)r->setup.o->warmup_max + (size_t)c->n_gen;
-		size_t tokens = records > (size_t)c->n_prompt ? records : (size_t)c->n_prompt;
+		size_t tokens = records + (size_t)c->n_prompt;
 		n_tokens = tokens > n_tokens ? tokens : n_tokens;
 		n_records = records > n_records ? records : n_records;
 	}

@@ -12,7 +12,8 @@
  *   replays (never captures or fallbacks), `warmup_max` at most: phase warmup;
  *   rewind; decode n_gen tokens, teacher-forced: phase measure.
  *
- * A prompt test rewinds and times one prefill of n_prompt tokens.
+ * A prompt test rewinds and times one prefill of n_prompt tokens. A cell with both does that in front of its tokens,
+ * and in front of the warm-up's.
  *
  * Where a monitor knows the SM clock, a warm-up also goes on until it is up, and when all
  * repetitions of a group are done, blocks that ran at a lower clock than their peers are run

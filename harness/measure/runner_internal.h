@@ -10,7 +10,7 @@
 
 /* What is known of a unit once its direct pass has run. */
 struct unit {
-	uint64_t *hashes;       /* (n_gen, or 1 for a prompt test): the chain after each token; null before the pass */
+	uint64_t *hashes;       /* (pass_hashes): the chain after the prompt and each token; null before the pass */
 	uint64_t last;          /* of the last token alone; of queued cells */
 	double direct_itl_us;   /* median of the direct run last seen; NAN: none that queues as the unit does */
 	struct quality quality; /* of the direct pass; of SnapKV's units */
@@ -64,12 +64,13 @@ struct runner {
 /* Whether fewer layers go to the GPU where the context is larger: then a larger one may fit where a smaller did not. */
 int runner_is_placed_anew(const struct cell *c);
 
-/* Decoded tokens of a run of the cell: queued ones run twice. */
+/* Decoded tokens of a run of the cell: queued ones run twice; and tokens of its own prompt. */
 int runner_decode_work(const struct runner *r, const struct cell *c);
+int runner_prefill_work(const struct cell *c);
 /* To the sink's progress. */
 void runner_report(struct runner *r, const struct cell *c);
-/* Work of a cell's run that is done, or will never be. seconds < 0: dropped. */
-void runner_progress_add(struct runner *r, const struct cell *c, double seconds);
+/* Work of a cell's run that is done, or, p being null, will never be. */
+void runner_progress_add(struct runner *r, const struct cell *c, const struct pass *p);
 
 /* Whether the run is recorded already, by an earlier process. */
 int runner_is_done(const struct runner *r, int cell, int repetition);

@@ -15,6 +15,11 @@ int runner_decode_work(const struct runner *r, const struct cell *c)
 	return c->n_gen ? r->setup.o->steady + (1 + cell_is_queued(c)) * c->n_gen : 0;
 }
 
+int runner_prefill_work(const struct cell *c)
+{
+	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 1);
+}
+
 void runner_report(struct runner *r, const struct cell *c)
 {
 	r->progress.cell = c;
@@ -23,18 +28,22 @@ void runner_report(struct runner *r, const struct cell *c)
 		r->sink->progress(r->sink->ctx, &r->progress);
 }
 
-void runner_progress_add(struct runner *r, const struct cell *c, double seconds)
+void runner_progress_add(struct runner *r, const struct cell *c, const struct pass *p)
 {
-	struct runner_progress *p = &r->progress;
-	int64_t decode = runner_decode_work(r, c), prefill = c->n_prompt;
-	p->decode_done += decode;
-	p->prefill_done += prefill;
-	if (seconds >= 0 && decode) {
-		p->decode_s += seconds;
-		p->decode_timed += decode;
-	} else if (seconds >= 0) {
-		p->prefill_s += seconds;
-		p->prefill_timed += prefill;
+	struct runner_progress *all = &r->progress;
+	int64_t decode = runner_decode_work(r, c), prefill = runner_prefill_work(c);
+	all->decode_done += decode;
+	all->prefill_done += prefill;
+	if (!p)
+		return;
+	double in_prefill = decode ? p->prefill_seconds : p->seconds;
+	if (prefill) {
+		all->prefill_s += in_prefill;
+		all->prefill_timed += prefill;
+	}
+	if (decode) {
+		all->decode_s += p->seconds - in_prefill;
+		all->decode_timed += decode;
 	}
 }
 
@@ -53,16 +62,16 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	/* Waits for each token, whatever the unit does. */
 	direct.mode = MODE_REFERENCE;
 	direct.sync = SYNC_TOKEN;
-	uint64_t *hashes = calloc(c->n_prompt ? 1 : (size_t)c->n_gen, sizeof *hashes);
+	uint64_t *hashes = calloc((size_t)pass_hashes(c), sizeof *hashes);
 	if (!hashes)
 		return error_set(err, ERROR_MEMORY, "no memory for the hashes of %d tokens", c->n_gen);
 	struct pass p;
-	r->setup.quality = r->setup.n_remembered ? &u->quality : NULL;
+	r->setup.quality = r->setup.n_remembered && !c->n_prompt ? &u->quality : NULL;
 	int rc = pass_run(&r->setup, &direct, &p, hashes, err);
 	r->setup.quality = NULL;
 	if (!rc && !p.stopped && cell_is_queued(c))
 		rc = r->setup.w->ops->hash(r->setup.w, 0, &u->last, err);
-	runner_progress_add(r, c, p.seconds);
+	runner_progress_add(r, c, &p);
 	if (rc || p.stopped) {
 		free(hashes);
 		return rc ? error_prefix(err, rc, "direct reference") : 0;
@@ -140,11 +149,11 @@ static void describe_pass(struct runner *r, const struct cell *c, const struct p
 {
 	if (p->first_diff >= 0) {
 		*status = RUN_STATUS_WRONG;
-		if (c->n_prompt)
+		if (c->n_prompt && !p->first_diff)
 			snprintf(reason, size, "the logits after the prompt differ from the first prefill's");
 		else
 			snprintf(reason, size, "logits differ from the direct reference from token %d of %d on",
-				 p->first_diff, c->n_gen);
+				 p->first_diff - (c->n_prompt > 0), c->n_gen);
 	} else if (p->stopped) {
 		*status = RUN_STATUS_INTERRUPTED;
 		snprintf(reason, size, "interrupted after %d of %d tokens", p->n_measured, c->n_gen);
@@ -182,7 +191,7 @@ void runner_drop_rest(struct runner *r, int cell, int repetition)
 	for (int i = repetition + 1; i < r->setup.o->repetitions; i++) {
 		if (runner_is_done(r, cell, i))
 			continue;
-		runner_progress_add(r, &r->cells[cell], -1);
+		runner_progress_add(r, &r->cells[cell], NULL);
 		r->progress.runs--;
 	}
 }
@@ -252,17 +261,19 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row.fallbacks = c->n_gen ? p->fallbacks : ROW_UNKNOWN;
 		row.prefill_us = c->n_prompt ? p->prefill_us : r->prefill_us;
 		row.prefill_tokens_per_s = (c->n_prompt ? c->n_prompt : c->n_depth) / row.prefill_us * 1e6;
-		if (c->n_prompt) {
+		if (cell_is_prompt(c))
 			row.tokens_per_s = row.prefill_tokens_per_s;
+		if (c->n_prompt)
 			row_set_prefill(&row, r->setup.w->ops->prefill_flops(r->setup.w, c->n_depth, c->n_prompt));
-		}
 		row_set_kv_read(r, &row, measured, p->n_measured);
 		if (row_set_tokens(&row, measured, p->n_measured))
 			return error_set(err, ERROR_MEMORY, "no memory to summarise %d tokens", p->n_measured);
+		if (c->n_prompt && c->n_gen)
+			row_add_prompt(&row, p->n_measured);
 		row_set_graphs(r, &row, cell, before);
 		if (c->snapkv)
 			row_set_eviction(&row, &r->eviction, &r->units[r->states[cell].unit].quality);
-		row_set_conditions(&row, &p->conditions, c->n_prompt ? c->n_prompt : p->n_measured,
+		row_set_conditions(&row, &p->conditions, c->n_prompt + p->n_measured,
 				   throttle_reasons_text(p->conditions.throttle_reasons, throttle));
 		if (!code && !p->stopped) {
 			snprintf(hash, sizeof hash, "%016" PRIx64, p->hash);
@@ -281,7 +292,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row_set_launches(r, &row, cell, r->setup.records + p->n_warmup, p->n_measured, launches, reason,
 				 sizeof reason);
 		row_set_clock(r, &row, cell, reason, sizeof reason);
-		stability_note(&r->stability, cell, repetition, c->n_prompt ? row.prefill_us : row.itl_median_us);
+		stability_note(&r->stability, cell, repetition, row_time_us(&row));
 	}
 	row.status = status;
 	row.reason = reason;
@@ -310,7 +321,7 @@ int runner_deliver_unrun(struct runner *r, int cell, int repetition, int code, c
 {
 	char started[32];
 	utc_now(started);
-	runner_progress_add(r, &r->cells[cell], -1);
+	runner_progress_add(r, &r->cells[cell], NULL);
 	return deliver(r, cell, repetition, code, why, NULL, NULL, started, err);
 }
 
@@ -378,7 +389,7 @@ int runner_run_cell(struct runner *r, int cell, int repetition, struct error *er
 		r->sink->begin(r->sink->ctx, cell);
 	struct pass p;
 	int code = pass_run(&r->setup, c, &p, r->scratch, &why);
-	runner_progress_add(r, c, p.seconds);
+	runner_progress_add(r, c, &p);
 	pass_compare(&p, c, u->hashes, u->last, r->scratch);
 	return deliver(r, cell, repetition, code, &why, &p, &before, started, err);
 }

@@ -297,7 +297,7 @@ static void note_left_out(const struct plot_request *request, const struct plot_
 	for (size_t i = 0; i < d->set.n_rows && n < SHOWN; i++) {
 		const struct run_row *row = &d->set.rows[i];
 		size_t used = strlen(list);
-		if (row->status == RUN_STATUS_OK || row->n_gen == ROW_UNKNOWN || !row->n_gen)
+		if (row->status == RUN_STATUS_OK || row->n_gen == ROW_UNKNOWN || !row->n_gen || row->n_prompt > 0)
 			continue;
 		char mode[PLOT_TEXT_MAX];
 		plot_text_clean(mode, row->mode, 24);

@@ -123,8 +123,8 @@ static int collect_runs(struct plot_data *d, struct error *err)
 	for (size_t i = 0; i < d->set.n_rows; i++) {
 		const struct run_row *row = &d->set.rows[i];
 		int rc;
-		if (row->n_gen == ROW_UNKNOWN || row->n_gen == 0)
-			continue;
+		if (row->n_gen == ROW_UNKNOWN || row->n_gen == 0 || row->n_prompt > 0)
+			continue; /* of generations alone */
 		if (row->status != RUN_STATUS_OK) {
 			d->n_left_out++;
 			continue;
@@ -151,7 +151,9 @@ static int collect_runs(struct plot_data *d, struct error *err)
 		d->n_runs++;
 	}
 	if (!d->n_runs)
-		return error_set(err, ERROR_INPUT, "%s/runs.csv: no row with status ok and n_gen > 0: nothing to plot",
+		return error_set(err, ERROR_INPUT,
+				 "%s/runs.csv: no row of a generation alone (n_gen > 0, n_prompt 0) with status ok: "
+				 "nothing to plot",
 				 path);
 	qsort(d->modes, (size_t)d->n_modes, sizeof *d->modes, compare_modes);
 	return 0;

@@ -155,6 +155,13 @@ void row_init(struct run_row *r)
 	r->schema_version = SCHEMA_VERSION;
 }
 
+double row_time_us(const struct run_row *r)
+{
+	if (r->n_prompt == ROW_UNKNOWN || r->n_prompt <= 0)
+		return r->itl_median_us;
+	return r->n_gen > 0 ? 1e6 * (double)(r->n_prompt + r->n_gen) / r->tokens_per_s : r->prefill_us;
+}
+
 static int absent_int(enum axis_id a)
 {
 	return axes[a].absent ? atoi(axes[a].absent) : 0;

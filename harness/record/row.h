@@ -135,6 +135,12 @@ struct run_row {
 extern const struct column row_columns[];
 extern const int row_n_columns;
 
+/*
+ * What runs of a cell are compared by, in us: the median latency of a generation's tokens; the time of a prompt; of a
+ * prompt and a generation in one test, that of both together. NAN: unknown.
+ */
+double row_time_us(const struct run_row *r);
+
 /* Everything unknown but the version. */
 void row_init(struct run_row *r);
 

@@ -26,12 +26,23 @@ static json_t *absent(enum axis_id a)
 	return axes[a].kind == AXIS_INT ? json_pack("[i]", atoi(axes[a].absent)) : json_pack("[s]", axes[a].absent);
 }
 
+static json_t *pairs(const struct matrix *m)
+{
+	json_t *list = json_array();
+	for (int i = 0; i < m->n_pairs; i++)
+		json_array_append_new(list, json_pack("[i, i]", m->pairs[i].n_prompt, m->pairs[i].n_gen));
+	return list;
+}
+
 int sweep_describe(const struct matrix *m, json_t **out, struct error *err)
 {
 	int failed = !(*out = json_pack("{s:i}", "schema_version", 1));
 	for (int a = 0; a < AXIS_COUNT && !failed; a++)
 		failed = json_object_set_new(*out, axes[a].name,
 					     m->of[a].n ? values(&m->of[a], (enum axis_id)a) : absent((enum axis_id)a));
+	/* Files from before there were any had none. */
+	if (!failed && m->n_pairs)
+		failed = json_object_set_new(*out, "n_prompt_n_gen", pairs(m));
 	if (!failed)
 		return 0;
 	json_decref(*out);

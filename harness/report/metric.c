@@ -3,7 +3,8 @@
 #include <math.h>
 
 const struct metric metrics[METRIC_COUNT] = {
-	[METRIC_TIME] = {"latency", "median time of a token, or of a prompt", "us", 1, 0.1},
+	[METRIC_TIME] = {"latency", "median time of a token, or the time of a prompt, or of both together", "us", 1,
+			 0.1},
 	[METRIC_P90] = {"p90", "90th percentile of a token's time", "us", 1, 0.1},
 	[METRIC_P99] = {"p99", "99th percentile of a token's time, from 662 tokens a run up", "us", 1, 0.1},
 	[METRIC_SUBMIT] = {"submit", "median host time that submits a token", "us", 1, 0.5},
@@ -17,7 +18,7 @@ double metric_of(const struct run_row *row, enum metric_id m)
 	double x = NAN;
 	switch (m) {
 	case METRIC_TIME:
-		x = row->n_prompt > 0 && row->n_gen <= 0 ? row->prefill_us : row->itl_median_us;
+		x = row_time_us(row);
 		break;
 	case METRIC_P90:
 		x = row->itl_p90_us;

@@ -7,7 +7,7 @@
 #include "harness/record/row.h"
 
 enum metric_id {
-	METRIC_TIME, /* a token's median latency; of a prompt test, the prefill's time: what verdicts are about */
+	METRIC_TIME, /* row_time_us: what verdicts are about */
 	METRIC_P90,
 	METRIC_P99,
 	METRIC_SUBMIT,

@@ -137,7 +137,7 @@ static void fill_sample(struct sample *s, const struct run_row *row)
 		.itl = row->itl_median_us,
 		.p90 = row->itl_p90_us,
 		.submit = row->submit_median_us,
-		.share = row->n_prompt > 0 ? row->gemm_share : row->bandwidth_share,
+		.share = row->n_prompt > 0 && row->n_gen <= 0 ? row->gemm_share : row->bandwidth_share,
 		.launches = row->api_launches_per_token,
 		.tflops = row->prefill_tflop_s,
 	};
@@ -279,7 +279,7 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	number(a, sizeof a, MEDIAN(l, itl));
 	number(b, sizeof b, MEDIAN(l, p90));
 	snprintf(f[5], FIELD_SIZE, c->n_gen && l->n ? "%s/%s" : "-", a, b);
-	if (c->n_prompt && isfinite(MEDIAN(l, tflops))) {
+	if (cell_is_prompt(c) && isfinite(MEDIAN(l, tflops))) {
 		number(a, sizeof a, MEDIAN(l, tflops));
 		snprintf(f[5], FIELD_SIZE, "%s TFLOP/s", a);
 	}
@@ -335,7 +335,7 @@ static void write_incredible(const struct table *t, FILE *f, bool prompts)
 	int n = 0;
 	for (int c = 0; c < t->n; c++) {
 		char name[CELL_NAME_SIZE];
-		if (is_credible(&t->lines[c]) || (t->cells[c].n_prompt > 0) != prompts)
+		if (is_credible(&t->lines[c]) || !cell_is_prompt(&t->cells[c]) == prompts)
 			continue;
 		if (n++ < NAMED)
 			fprintf(f, "%s%s (%.0f%%)", n > 1 ? ", " : "! bw of ", name_of(t, c, name),
@@ -453,7 +453,7 @@ void table_write(const struct table *t, FILE *f)
 		}
 		format_line(t, c, line);
 		write_line(t, f, line, widths);
-		prompts |= t->cells[c].n_prompt && isfinite(MEDIAN(l, share));
+		prompts |= cell_is_prompt(&t->cells[c]) && isfinite(MEDIAN(l, share));
 	}
 	if (*heading)
 		fputs("medians over the repetitions; ±: their MAD (median absolute deviation, not scaled)\n"

@@ -117,6 +117,11 @@ int cell_same(const struct cell *a, const struct cell *b)
 	return cell_same_to(a, b, AXIS_LEVEL_MODE);
 }
 
+int cell_is_prompt(const struct cell *c)
+{
+	return c->n_prompt && !c->n_gen;
+}
+
 int cell_is_direct(const struct cell *c)
 {
 	return !strcmp(cell_word(c, AXIS_MODE), MODE_REFERENCE);
@@ -134,8 +139,11 @@ int cell_snapkv_budget(const struct cell *c)
 
 void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE])
 {
-	int n = c->n_prompt ? snprintf(out, CELL_LABEL_SIZE, "pp%d", c->n_prompt)
-			    : snprintf(out, CELL_LABEL_SIZE, "tg%d", c->n_gen);
+	int n = 0;
+	if (c->n_prompt)
+		n = snprintf(out, CELL_LABEL_SIZE, "pp%d", c->n_prompt);
+	if (c->n_gen)
+		n += snprintf(out + n, CELL_LABEL_SIZE - (size_t)n, "%stg%d", n ? "+" : "", c->n_gen);
 	if (c->n_depth && n > 0 && n < CELL_LABEL_SIZE)
 		snprintf(out + n, CELL_LABEL_SIZE - (size_t)n, " @ d%d", c->n_depth);
 }

@@ -109,7 +109,8 @@ enum axis_id { AXIS_LIST(AXIS_ID) AXIS_COUNT };
 #define AXIS_MEMBER(ID, kind, member, ...) AXIS_TYPE_##kind member;
 /*
  * Words belong to whoever made the cell; null stands for the value that `absent` names, null where the axis has none.
- * Either n_prompt > 0 (a prefill of so many tokens at the depth is measured) or n_gen > 0 (so many decoded tokens are).
+ * n_prompt > 0: a prefill of so many tokens at the depth is measured; n_gen > 0: so many decoded tokens are. Where both
+ * are, the tokens behind the prefill, and both together are the test.
  */
 struct cell {
 	AXIS_LIST(AXIS_MEMBER)
@@ -171,13 +172,15 @@ int cell_same_unit(const struct cell *a, const struct cell *b);
 /* Every axis: only a list made by hand has such cells. */
 int cell_same(const struct cell *a, const struct cell *b);
 
+/* A prefill alone is measured. */
+int cell_is_prompt(const struct cell *c);
 int cell_is_direct(const struct cell *c);
 int cell_is_queued(const struct cell *c);
 /* Entries that SnapKV keeps of a prompt; 0: it is off. */
 int cell_snapkv_budget(const struct cell *c);
 
 enum { CELL_LABEL_SIZE = 64 };
-/* "pp512", "tg128 @ d4096" */
+/* "pp512", "tg128 @ d4096", "pp512+tg128" */
 void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE]);
 
 /* Whether another model among these cells (n) has a file of that name, too. */

@@ -5,12 +5,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 int matrix_add(struct matrix *m, enum axis_id a, const char *list, struct error *err)
 {
 	char option[AXIS_TEXT_SIZE];
 	axis_option(a, option);
 	return axes[a].kind == AXIS_INT ? axis_ints_add(&m->of[a], option, list, axes[a].min, axes[a].max, err)
 					: axis_words_add(&m->of[a], option, list, axes[a].words, err);
+}
+
+/* A number of tokens, at most AXIS_TOKENS_MAX, up to `end`; 0: it is none. */
+static int parse_tokens(const char *text, char end)
+{
+	int n = 0;
+	for (; *text >= '0' && *text <= '9' && n <= AXIS_TOKENS_MAX; text++)
+		n = 10 * n + (*text - '0');
+	return *text == end && n <= AXIS_TOKENS_MAX ? n : 0;
+}
+
+int matrix_add_pair(struct matrix *m, const char *text, struct error *err)
+{
+	const char *comma = strchr(text, ',');
+	struct matrix_pair pair = {parse_tokens(text, ','), comma ? parse_tokens(comma + 1, '\0') : 0};
+	if (!pair.n_prompt || !pair.n_gen)
+		return error_set(
+			err, ERROR_INPUT,
+			"-pg: '%s' is not two numbers from 1 to %d (512,128); -p P or -n G alone measure one of "
+			"them",
+			text_show(text, strlen(text)).text, AXIS_TOKENS_MAX);
+	for (int i = 0; i < m->n_pairs; i++)
+		if (m->pairs[i].n_prompt == pair.n_prompt && m->pairs[i].n_gen == pair.n_gen)
+			return 0;
+	if (m->n_pairs == AXIS_MAX_VALUES)
+		return error_set(err, ERROR_INPUT, "-pg: more than %d pairs; split the sweep", AXIS_MAX_VALUES);
+	struct matrix_pair *grown = realloc(m->pairs, ((size_t)m->n_pairs + 1) * sizeof *grown);
+	if (!grown)
+		return error_set(err, ERROR_MEMORY, "-pg: no memory for the values");
+	m->pairs = grown;
+	m->pairs[m->n_pairs++] = pair;
+	return 0;
 }
 
 int matrix_defaults(struct matrix *m, struct error *err)
@@ -26,6 +60,9 @@ void matrix_free(struct matrix *m)
 {
 	for (int a = 0; a < AXIS_COUNT; a++)
 		(axes[a].kind == AXIS_INT ? axis_ints_free : axis_words_free)(&m->of[a]);
+	free(m->pairs);
+	m->pairs = NULL;
+	m->n_pairs = 0;
 }
 
 static void set_absent(struct cell *c, enum axis_id a)
@@ -94,8 +131,8 @@ struct cell_list {
 /* One test with all units and modes. */
 static void emit_test(const struct matrix *m, struct cell c, struct cell_list *l)
 {
-	struct counter k = counter_over(m, AXIS_LEVEL_UNIT, AXIS_LEVEL_MODE, c.n_prompt > 0);
-	if (c.n_prompt)
+	struct counter k = counter_over(m, AXIS_LEVEL_UNIT, AXIS_LEVEL_MODE, cell_is_prompt(&c));
+	if (cell_is_prompt(&c))
 		for (int a = 0; a < AXIS_COUNT; a++)
 			if (axes[a].decode_only)
 				set_absent(&c, (enum axis_id)a);
@@ -121,6 +158,11 @@ static void emit_group(const struct matrix *m, struct cell c, struct cell_list *
 	for (int i = 0; i < m->of[AXIS_GEN].n; i++)
 		if ((c.n_gen = m->of[AXIS_GEN].ints[i]))
 			emit_test(m, c, l);
+	for (int i = 0; i < m->n_pairs; i++) {
+		c.n_prompt = m->pairs[i].n_prompt;
+		c.n_gen = m->pairs[i].n_gen;
+		emit_test(m, c, l);
+	}
 }
 
 static void emit_all(const struct matrix *m, const struct cell *placements, int n, struct cell_list *l)
@@ -195,7 +237,7 @@ int matrix_cells(const struct matrix *m, const struct cell_resolver *resolver, s
 	if (!rc)
 		emit_all(m, placements, n_placements, &l);
 	if (!rc && l.n == 0)
-		rc = error_set(err, ERROR_INPUT, "nothing to measure: give -p or -n a value above 0");
+		rc = error_set(err, ERROR_INPUT, "nothing to measure: give -p or -n a value above 0, or -pg two");
 	if (!rc && l.n > MATRIX_MAX_CELLS)
 		rc = error_set(err, ERROR_INPUT, "the axes span %lld cells, the limit is %d; sweep fewer values", l.n,
 			       MATRIX_MAX_CELLS);

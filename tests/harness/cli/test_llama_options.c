@@ -100,7 +100,10 @@ static const struct {
 	{{"--repack"}, "off", NULL},
 	{{"--repack"}, "1", "--repack off"},
 	{{"-nr", "--no-repack"}, NULL, NULL},
-	{{"-pg"}, "512,128", "-p P and -n G"},
+	{{"-pg"}, "512,128", NULL},
+	{{"-pg"}, "512", "-p P or -n G"},
+	{{"-pg"}, "512,0", "-p P or -n G"},
+	{{"-pg"}, "1,2,3", "-p P or -n G"},
 };
 enum { N = sizeof table / sizeof *table };
 
