@@ -75,6 +75,7 @@ gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/v
 gemmark_ci_test(check.includes check 90 60 "${ci}/check_includes.sh")
 gemmark_ci_test(check.includes_catches check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/check_includes.sh")
 gemmark_ci_test(check.format check 90 60 "${ci}/check_format.sh")
+gemmark_ci_test(check.compare_commits check 35 600 "${CMAKE_CURRENT_SOURCE_DIR}/ci/compare_commits.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/cli.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.outputs check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/outputs.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.limits check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/limits.sh" $<TARGET_FILE:gemmark>)
