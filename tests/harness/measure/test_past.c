@@ -38,6 +38,7 @@ static void make_cells(struct cell cells[CELLS])
 	cells[7].n_threads = 7;
 	cells[8].n_depth = 7;
 	cells[9].n_prompt = 7;
+	cells[9].n_gen = 0; /* with both it would be another test */
 	cells[10].n_gen = 7;
 	cells[11].snapkv = "1024,window=64,pool=7";
 	cells[12].sync = SYNC_NONE;
@@ -115,6 +116,10 @@ static void test_kept(void **state)
 	OK(past_take(&p, &tokens, e));
 	OK(past_take(&p, &prompt, e));
 	assert_true(p.runner.values[0 * REPETITIONS + 1] == 11 && p.runner.values[9 * REPETITIONS + 2] == 22);
+	/* Of both in one test it is the time of all tokens. */
+	prompt.n_gen = 8;
+	prompt.tokens_per_s = 100;
+	assert_true(fabs(row_time_us(&prompt) - 150000) < 1e-6);
 	assert_true(p.runner.clocks[1] == 1900 && isnan(p.runner.clocks[9 * REPETITIONS + 2]));
 	assert_true(p.runner.launches[0] == 255 && p.runner.launches[9] == 0);
 	/* The next run is behind all of them. */
