@@ -40,44 +40,15 @@ static const char *const other_fields[] = {"build_commit", "build_number",  "mod
 static const char *const rate_fields[] = {"avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "submit_median_us"};
 enum { N_KEYS = sizeof key_fields / sizeof *key_fields, N_OTHERS = sizeof other_fields / sizeof *other_fields };
 
+#define OF_MODEL .model = "d/m.gguf", .type_k = "f16", .type_v = "f16"
+#define GENERATION OF_MODEL, .n_depth = 4096, .n_gen = 128
 static const struct cell cells[] = {
-	{.model = "d/m.gguf", .type_k = "f16", .type_v = "f16", .fusion = "full", .mode = "direct", .n_prompt = 512},
-	{.model = "d/m.gguf",
-	 .type_k = "f16",
-	 .type_v = "f16",
-	 .fusion = "full",
-	 .mode = "direct",
-	 .n_depth = 4096,
-	 .n_gen = 128},
-	{.model = "d/m.gguf",
-	 .type_k = "f16",
-	 .type_v = "f16",
-	 .fusion = "full",
-	 .mode = "graph-device",
-	 .n_depth = 4096,
-	 .n_gen = 128},
-	{.model = "d/m.gguf",
-	 .type_k = "f16",
-	 .type_v = "f16",
-	 .fusion = "none",
-	 .mode = "graph-device",
-	 .n_depth = 4096,
-	 .n_gen = 128},
-	{.model = "d/m.gguf",
-	 .type_k = "f16",
-	 .type_v = "f16",
-	 .fusion = "none",
-	 .mode = "graph-params",
-	 .n_depth = 4096,
-	 .n_gen = 128},
-	{.model = "d/m.gguf",
-	 .type_k = "f16",
-	 .type_v = "f16",
-	 .fusion = "full",
-	 .mode = "direct",
-	 .n_depth = 4096,
-	 .n_gen = 128,
-	 .snapkv = "1024,window=64"},
+	{OF_MODEL, .fusion = "full", .mode = "direct", .n_prompt = 512},
+	{GENERATION, .fusion = "full", .mode = "direct"},
+	{GENERATION, .fusion = "full", .mode = "graph-device"},
+	{GENERATION, .fusion = "none", .mode = "graph-device"},
+	{GENERATION, .fusion = "none", .mode = "graph-params"},
+	{GENERATION, .fusion = "full", .mode = "direct", .snapkv = "1024,window=64"},
 };
 enum { N_CELLS = sizeof cells / sizeof *cells, N_RATED = 4 };
 
