@@ -106,10 +106,18 @@ int64_t tasks_switches(const struct tasks *t, int i)
 	return n;
 }
 
-int tasks_count(void)
+/* A thread that has been joined may still be listed for a moment. */
+bool tasks_gone(const struct tasks *t)
 {
-	int ids[TASKS_MAX];
-	return list(ids);
+	for (int i = 0; i < PAUSES; i++) {
+		int ids[TASKS_MAX], n = list(ids), others = 0;
+		for (int j = 0; j < n; j++)
+			others += !among(ids[j], t->before, t->n_before);
+		if (!others)
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+	}
+	return false;
 }
 
 int tasks_processors(void)

@@ -30,8 +30,8 @@ bool tasks_rest(const struct tasks *t);
 /* How often the i-th has been taken off a processor, or has left it. */
 int64_t tasks_switches(const struct tasks *t, int i);
 
-/* Threads of this process, all of them. */
-int tasks_count(void);
+/* Waits until there are no threads but those before tasks_begin. False where there still are after a minute. */
+bool tasks_gone(const struct tasks *t);
 
 /* Processors that the calling thread may run on. */
 int tasks_processors(void);
