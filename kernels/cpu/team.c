@@ -7,22 +7,27 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
 	CACHE_LINE = 64,
-	SPIN_NS = 200000,       /* of waiting before others are let on the processor: longer than most loops */
-	CROWDED_SPIN_NS = 5000, /* the same of more threads than processors */
-	AWAKE_NS = 5000000,     /* of waiting before a thread sleeps: longer than a GPU's part of a token */
-	SPINS_PER_LOOK = 64,    /* between two looks at the clock */
+	SPINS_PER_LOOK = 64,     /* between two looks at the clock: a few microseconds */
+	SPIN_NS = 200000,        /* of waiting before others are let on the processor: longer than most loops */
+	AWAKE_NS = 5000000,      /* of waiting before a thread sleeps: longer than a GPU's part of a token */
+	CROWDED_SPIN_NS = 50000, /* the same where others want the processors */
+	GAP_NS = 500000,         /* between two looks: the thread was not running, others were */
+	CROWDED_NS = 200000000,  /* for so long others are believed to be there still */
 };
 
-/* A thread's place. Each has its own cache line: only thieves and the end of a loop touch another's. */
+/* A thread's place, in cache lines of its own: only thieves, and who begins and ends a loop, look at another's. */
 struct seat {
 	_Alignas(CACHE_LINE) _Atomic uint64_t cursor; /* loop number << 32 | next index of this thread's share */
-	_Atomic uint32_t in;                          /* the loop that the thread takes part in; 0: none */
+	_Alignas(CACHE_LINE) _Atomic uint32_t in;     /* the loop that the thread takes part in; 0: none */
+	_Atomic uint32_t awaited;                     /* who ends the loop sleeps until `in` changes */
+	_Alignas(CACHE_LINE) _Atomic uint32_t asleep; /* the thread sleeps until it is 0 */
 	struct cpu_team *team;
 	pthread_t thread;
 	int index;
@@ -36,10 +41,10 @@ struct cpu_team {
 	void *ctx;
 	int n;
 	int grain;
-	_Alignas(CACHE_LINE) _Atomic int sleepers;
-	_Atomic int stop;
-	int64_t spin_ns;
+	_Alignas(CACHE_LINE) _Atomic int stop;
+	_Atomic int64_t crowded_until; /* now_ns() */
 	int n_seats;
+	int n_awake; /* seats that loops wake: no more than processors */
 	int n_started;
 	struct seat *seats;
 };
@@ -65,22 +70,60 @@ static int64_t now_ns(void)
 struct patience {
 	int spins;
 	int64_t since;
+	int64_t looked;
+	long switches; /* that the thread had when it began to wait for long; 0: it does not yet */
 };
 
-/* A moment of waiting. Returns whether it has been long enough to sleep. */
-static int wait_a_moment(const struct cpu_team *t, struct patience *w)
+/* How often the thread has been taken off its processor for another; 1 more, so that it is never 0. */
+static long switches(void)
 {
-	int64_t waited;
+	struct rusage r;
+
+	return getrusage(RUSAGE_THREAD, &r) == 0 ? r.ru_nivcsw + 1 : 1;
+}
+
+/*
+ * A moment of waiting. Returns whether it has been long enough to sleep.
+ *
+ * Waking costs more than most waits last, so a thread that has the processor for itself stays awake. Where others want
+ * it, what is waited for may be a thread that is not running: then a waiting one that runs, or only stands in
+ * the queue, is in the way; one that sleeps is the next to run when it is woken. A yield that others use, or a turn
+ * that ends while waiting, tells which of the two it is: time that is missing, and a switch. (A virtual machine that
+ * does not run misses time without one.)
+ */
+static int wait_a_moment(struct cpu_team *t, struct patience *w)
+{
+	int64_t now;
 
 	relax();
 	if (++w->spins % SPINS_PER_LOOK)
 		return 0;
+	now = now_ns();
 	if (!w->since)
-		w->since = now_ns();
-	waited = now_ns() - w->since;
-	if (waited > t->spin_ns)
+		w->since = w->looked = now;
+	if (now - w->since > CROWDED_SPIN_NS) {
+		if (now < atomic_load_explicit(&t->crowded_until, memory_order_relaxed))
+			return 1;
+		if (!w->switches)
+			w->switches = switches();
+		else if (now - w->looked > GAP_NS && switches() != w->switches)
+			atomic_store_explicit(&t->crowded_until, now + CROWDED_NS, memory_order_relaxed);
+	}
+	w->looked = now;
+	if (now - w->since > SPIN_NS)
 		sched_yield();
-	return waited > AWAKE_NS;
+	return now - w->since > AWAKE_NS;
+}
+
+/* Returns when *word is not `value`, or at any time before. */
+static void sleep_while(_Atomic uint32_t *word, uint32_t value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /* First index of a seat's share. */
@@ -122,18 +165,46 @@ static void work(struct cpu_team *t, int seat, uint32_t number)
 	}
 }
 
-static void sleep_until_changed(struct cpu_team *t, uint32_t number)
+/* Until someone wakes the seat, or at once where the loop `number` is not the last any more. */
+static void seat_sleep(struct seat *s, uint32_t number)
 {
-	atomic_fetch_add(&t->sleepers, 1);
-	if (!atomic_load(&t->stop))
-		syscall(SYS_futex, &t->number, FUTEX_WAIT_PRIVATE, number, NULL, NULL, 0);
-	atomic_fetch_sub(&t->sleepers, 1);
+	struct cpu_team *t = s->team;
+
+	/* Said before it is looked at again: whoever begins a loop after that look sees it. */
+	atomic_store(&s->asleep, 1);
+	if (atomic_load(&t->number) != number || atomic_load(&t->stop))
+		atomic_store(&s->asleep, 0);
+	while (atomic_load(&s->asleep))
+		sleep_while(&s->asleep, 1);
 }
 
-static void wake(struct cpu_team *t)
+static void seat_wake(struct seat *s)
 {
-	if (atomic_load(&t->sleepers))
-		syscall(SYS_futex, &t->number, FUTEX_WAKE_PRIVATE, t->n_seats, NULL, NULL, 0);
+	if (atomic_load(&s->asleep) && atomic_exchange(&s->asleep, 0))
+		wake(&s->asleep);
+}
+
+static void seat_leave(struct seat *s)
+{
+	atomic_store(&s->in, 0);
+	if (atomic_load(&s->awaited))
+		wake(&s->in);
+}
+
+/* Until the seat has left the loop. */
+static void seat_await(struct seat *s, uint32_t number)
+{
+	struct cpu_team *t = s->team;
+	struct patience waiting = {0};
+
+	while (atomic_load(&s->in) == number) {
+		if (!wait_a_moment(t, &waiting))
+			continue;
+		atomic_store(&s->awaited, 1);
+		while (atomic_load(&s->in) == number)
+			sleep_while(&s->in, number);
+		atomic_store(&s->awaited, 0);
+	}
 }
 
 static void *serve(void *arg)
@@ -148,7 +219,7 @@ static void *serve(void *arg)
 
 		if (number == seen || number % 2 == 0) {
 			if (wait_a_moment(t, &waiting)) {
-				sleep_until_changed(t, number);
+				seat_sleep(s, number);
 				waiting = (struct patience){0};
 			}
 			continue;
@@ -157,7 +228,7 @@ static void *serve(void *arg)
 		atomic_store(&s->in, number);
 		if (atomic_load(&t->number) == number)
 			work(t, s->index, number);
-		atomic_store_explicit(&s->in, 0, memory_order_release);
+		seat_leave(s);
 		seen = number;
 		waiting = (struct patience){0};
 	}
@@ -173,26 +244,35 @@ static void run(struct cpu_team *t, int n, int grain, cpu_body *body, void *ctx)
 	t->body = body;
 	t->ctx = ctx;
 	atomic_store(&t->number, number);
-	wake(t);
+	for (int i = 1; i < t->n_awake && (n - 1) / grain >= i; i++)
+		seat_wake(&t->seats[i]);
 	work(t, 0, number);
 	atomic_store(&t->number, number + 1);
-	for (int i = 1; i < t->n_seats; i++) {
-		struct patience waiting = {0};
+	for (int i = 1; i < t->n_seats; i++)
+		seat_await(&t->seats[i], number);
+}
 
-		while (atomic_load(&t->seats[i].in) == number)
-			(void)wait_a_moment(t, &waiting);
-	}
+/* That the calling thread may run on. */
+static int processors(void)
+{
+	cpu_set_t set;
+	long online;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return CPU_COUNT(&set);
+	online = sysconf(_SC_NPROCESSORS_ONLN); /* more than the set has room for */
+	return online > 0 ? (int)online : 1;
 }
 
 struct cpu_team *cpu_team_open(int n_threads)
 {
 	struct cpu_team *t = aligned_alloc(CACHE_LINE, sizeof(*t));
+	const int n_processors = processors();
 
 	assert(n_threads > 0);
 	if (!t)
 		return NULL;
-	*t = (struct cpu_team){.n_seats = n_threads,
-			       .spin_ns = n_threads > sysconf(_SC_NPROCESSORS_ONLN) ? CROWDED_SPIN_NS : SPIN_NS};
+	*t = (struct cpu_team){.n_seats = n_threads, .n_awake = n_threads < n_processors ? n_threads : n_processors};
 	t->seats = aligned_alloc(CACHE_LINE, (size_t)n_threads * sizeof(*t->seats));
 	if (!t->seats) {
 		free(t);
@@ -215,8 +295,8 @@ void cpu_team_close(struct cpu_team *t)
 	if (!t)
 		return;
 	atomic_store(&t->stop, 1);
-	atomic_fetch_add(&t->number, 2);
-	syscall(SYS_futex, &t->number, FUTEX_WAKE_PRIVATE, t->n_seats, NULL, NULL, 0);
+	for (int i = 1; i <= t->n_started; i++)
+		seat_wake(&t->seats[i]);
 	for (int i = 1; i <= t->n_started; i++)
 		pthread_join(t->seats[i].thread, NULL);
 	free(t->seats);

@@ -4,8 +4,11 @@
  * A decoded token is some hundred parallel loops of a few ten microseconds, most of them reads of weights that no
  * two cores get at the same speed. So a loop costs little to begin and end, a thread that is ahead takes
  * pieces of one that is behind, and nobody waits for a thread that has not come yet: a loop ends when its pieces
- * are done. Threads that wait spin for a moment, then yield, then sleep: too many of them for the
- * processor cost time but do not stop it.
+ * are done.
+ *
+ * Who waits looks for a moment and then sleeps until it is woken, the thread that ends a loop too: after 5 ms where it
+ * has its processor for itself, after 50 us where others want it. So a thread that is not running, and for which
+ * the others wait, gets their time. Of more threads than processors no more are woken than there are processors.
  */
 #ifndef GEMMARK_KERNELS_CPU_TEAM_H
 #define GEMMARK_KERNELS_CPU_TEAM_H
@@ -14,7 +17,7 @@ struct cpu_team; /* opaque */
 
 /* n_threads, the one that uses the team included. Null where memory or threads are out. */
 struct cpu_team *cpu_team_open(int n_threads);
-/* Null is fine. */
+/* Null is fine. Not while a thread uses it. */
 void cpu_team_close(struct cpu_team *t);
 
 /*
@@ -26,7 +29,7 @@ struct cpu_team *cpu_team_use(struct cpu_team *t);
 /* Threads that the calling thread's loops have: its team's, or it alone. */
 int cpu_threads(void);
 
-/* A part of a loop: [begin, end) on thread 0 .. cpu_threads() - 1. */
+/* A part of a loop: [begin, end) on thread 0 .. cpu_threads() - 1; 0 is the one that calls cpu_parallel. */
 typedef void cpu_body(void *ctx, int begin, int end, int thread);
 
 /*

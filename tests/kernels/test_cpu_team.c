@@ -1,8 +1,9 @@
 /*
  * Threads that share out loops: every index once and no other, however many threads there are, whether they
- * are awake, late or too many for the machine; and the kernels' bits with and without a team.
+ * are awake, late or too many for the machine; that who waits sleeps; and the kernels' bits with and without a team.
  */
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/team.h"
+#include "tests/support/tasks.h"
 
 enum { MOST = 5000 };
 
@@ -107,6 +109,101 @@ static void test_close(void **state)
 	}
 }
 
+/* A loop of two parts, of which another thread than the calling one has one. */
+struct waiting {
+	int waits_for; /* 0: the others for the calling thread; 1: it for another */
+	struct tasks tasks;
+	_Atomic int is_here[2]; /* the calling thread, another one */
+	int rested;             /* all threads but the one that is waited for */
+};
+
+static void hold(void *ctx, int begin, int end, int thread)
+{
+	struct waiting *w = ctx;
+	(void)begin;
+	(void)end;
+	w->is_here[thread > 0] = 1;
+	while (!w->is_here[0] || !w->is_here[1])
+		usleep(100);
+	if ((thread > 0) == w->waits_for)
+		w->rested = tasks_rest(&w->tasks);
+}
+
+/*
+ * Whoever waits is asleep in the end, and nothing but the end of what it waits for wakes it: neither a look at
+ * intervals nor a yield. Seen from the thread that is waited for, so how fast the machine is does not matter.
+ */
+static void test_waiting_sleeps(void **state)
+{
+	(void)state;
+	struct waiting w;
+	struct cpu_team *team;
+	if (tasks_processors() < 2)
+		skip(); /* no loop wakes a second thread */
+	tasks_begin(&w.tasks);
+	team = cpu_team_open(4);
+	tasks_end(&w.tasks);
+	assert_int_equal(w.tasks.n, 4);
+	cpu_team_use(team);
+	for (int i = 0; i < 6; i++) {
+		assert_true(tasks_rest(&w.tasks)); /* between two loops: and so they are woken for the next */
+		w.waits_for = i % 2;
+		w.is_here[0] = w.is_here[1] = w.rested = 0;
+		cpu_parallel(2, 1, hold, &w);
+		assert_true(w.rested);
+	}
+	cpu_team_use(NULL);
+	cpu_team_close(team);
+}
+
+static void note_thread(void *ctx, int begin, int end, int thread)
+{
+	(void)begin;
+	(void)end;
+	((_Atomic int *)ctx)[thread]++;
+	usleep(10);
+}
+
+/* Threads beyond the processors sleep through the loops of the others. */
+static void test_more_than_processors(void **state)
+{
+	(void)state;
+	cpu_set_t before, few;
+	struct tasks tasks;
+	assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+	for (int n = 1; n <= 2 && n <= tasks_processors(); n++) {
+		_Atomic int taken[8] = {0};
+		int64_t sleeps[8];
+		CPU_ZERO(&few);
+		for (int cpu = 0; CPU_COUNT(&few) < n; cpu++)
+			if (CPU_ISSET(cpu, &before))
+				CPU_SET(cpu, &few);
+		assert_int_equal(sched_setaffinity(0, sizeof few, &few), 0);
+		tasks_begin(&tasks);
+		struct cpu_team *team = cpu_team_open(8);
+		tasks_end(&tasks);
+		assert_int_equal(tasks.n, 8);
+		assert_true(tasks_rest(&tasks));
+		for (int i = 0; i < 8; i++)
+			sleeps[i] = tasks_switches(&tasks, i);
+		cpu_team_use(team);
+		for (int i = 0; i < 100; i++)
+			cpu_parallel(100, 1, note_thread, (void *)taken);
+		cpu_team_use(NULL);
+		assert_true(tasks_rest(&tasks));
+		int woken = 0, sum = 0;
+		for (int i = 0; i < 8; i++) {
+			woken += i > 0 && tasks_switches(&tasks, i) != sleeps[i];
+			sum += taken[i];
+			assert_true(i < n || taken[i] == 0);
+		}
+		assert_int_equal(sum, 100 * 100);
+		assert_int_equal(woken, n - 1);
+		cpu_team_close(team);
+		assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+	}
+}
+
 static float value(int i)
 {
 	return (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
@@ -184,6 +281,8 @@ int main(void)
 		cmocka_unit_test(test_every_index_once),
 		cmocka_unit_test(test_loops_see_each_other),
 		cmocka_unit_test(test_close),
+		cmocka_unit_test(test_waiting_sleeps),
+		cmocka_unit_test(test_more_than_processors),
 		cmocka_unit_test(test_kernel_bits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
