@@ -1,14 +1,24 @@
 #!/bin/sh
-# Fuzzes the GGUF reader for a bounded time under AddressSanitizer and
-# UndefinedBehaviorSanitizer: ci/fuzz.sh [SECONDS], 20 by default.
+# Fuzzes what reads files of strangers for a bounded time under AddressSanitizer and
+# UndefinedBehaviorSanitizer: ci/fuzz.sh [SECONDS [TARGET]], 20 by default; TARGET is gguf (the
+# default: GGUF files) or results (run directories).
 # Non-zero on a crash, a leak, a hang of 10 s or more than 1 GiB; the input that did it
 # is left in build/fuzz/ and named. What the fuzzer finds stays in build/fuzz/corpus.
 set -eu
 
 seconds=${1:-20}
+target=${2:-gguf}
 case $seconds in
 '' | *[!0-9]* | 0)
   echo "ci/fuzz.sh: SECONDS is '$seconds': give a whole number above 0" >&2
+  exit 2
+  ;;
+esac
+case $target in
+gguf) longest=8192 ;;
+results) longest=16384 ;;
+*)
+  echo "ci/fuzz.sh: TARGET is '$target': name gguf or results" >&2
   exit 2
   ;;
 esac
@@ -24,18 +34,26 @@ cmake -S . -B build/fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DGEMMARK_FUZZ=ON \
   cat build/fuzz-configure.log >&2
   exit 1
 }
-cmake --build build/fuzz --target fuzz_gguf
+cmake --build build/fuzz --target "fuzz_$target"
 
-mkdir -p build/fuzz/corpus/gguf
-cp tests/fuzz/corpus/gguf/* build/fuzz/corpus/gguf/
-log=build/fuzz/fuzz_gguf.log
+corpus=build/fuzz/corpus/$target
+mkdir -p "$corpus"
+if [ "$target" = results ]; then
+  # Made anew: its columns are those of the program.
+  cmake --build build/fuzz --target seed_results
+  rm -rf build/fuzz/seed
+  build/fuzz/tests/fuzz/seed_results "$corpus/seed" build/fuzz/seed
+else
+  cp "tests/fuzz/corpus/$target"/* "$corpus/"
+fi
+log=build/fuzz/fuzz_$target.log
 status=0
-build/fuzz/tests/fuzz/fuzz_gguf -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
-  -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus/gguf >"$log" 2>&1 || status=$?
+"build/fuzz/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=$longest -timeout=10 -rss_limit_mb=1024 \
+  -print_final_stats=1 -artifact_prefix=build/fuzz/ "$corpus" >"$log" 2>&1 || status=$?
 executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 if [ "$status" -ne 0 ]; then
   tail -n 60 "$log" >&2
-  echo "fuzz_gguf: FAILED after ${executions:-?} executions; the log is $log" >&2
+  echo "fuzz_$target: FAILED after ${executions:-?} executions; the log is $log" >&2
   exit 1
 fi
-echo "fuzz_gguf: ${executions:-?} executions in $seconds s, no failure"
+echo "fuzz_$target: ${executions:-?} executions in $seconds s, no failure"

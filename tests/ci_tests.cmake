@@ -95,6 +95,8 @@ else()
   gemmark_ci_test(check.nvcc check 90 60 sh -c "echo skipped: there is no nvcc here; exit 77")
 endif()
 gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 30)
+gemmark_ci_test(fuzz.results fuzz 10 300 "${ci}/fuzz.sh" 10 results)
+set_tests_properties(fuzz.gguf fuzz.results PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/demo.sh" $<TARGET_FILE:gemmark>)
 # Both build in build/release.
 set_tests_properties(check.nvcc demo.short PROPERTIES RESOURCE_LOCK release_build)
