@@ -108,7 +108,8 @@ struct matmul_params {
 	int y_stride;
 };
 
-/* In place, NEOX pairs (j, j + head_dim / 2), angle = pos * inv_freq[j]. */
+/* In place, NEOX pairs (j, j + head_dim / 2), angle = pos * inv_freq[j]: a product in float32, as published (rope.h).
+ */
 struct rope_params {
 	struct at at;          /* position of row 0; row t is at pos + t */
 	float *x;              /* (n_tokens, n_heads, head_dim) */

@@ -322,7 +322,7 @@ static void attend(struct pass *p, int i)
 									      .n_tokens = p->n,
 									      .n_heads = l->n_head,
 									      .window = window,
-									      .scale = m->attention_scale});
+									      .scale = l->attention_scale});
 		return;
 	}
 	int n_splits = p->f->bucket;
@@ -336,7 +336,7 @@ static void attend(struct pass *p, int i)
 					       .window = window,
 					       .split_len = SPLIT_LEN,
 					       .n_splits = n_splits,
-					       .scale = m->attention_scale};
+					       .scale = l->attention_scale};
 	if (p->fused) {
 		op_attention(&p->e, (struct attention_params){.split = split, .y = s->attn});
 		return;

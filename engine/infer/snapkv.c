@@ -265,7 +265,7 @@ static int vote(const struct ballot *b, int part, int layer, const struct kv *kv
 								     .n_keys = s->end,
 								     .split_len = b->split_len,
 								     .n_splits = b->n_splits,
-								     .scale = m->attention_scale});
+								     .scale = m->layers[i].attention_scale});
 		op_snapkv_vote(&e, (struct snapkv_vote_params){.q = s->layers[i],
 							       .kv = *kv,
 							       .stats = o->stats,
@@ -274,7 +274,7 @@ static int vote(const struct ballot *b, int part, int layer, const struct kv *kv
 							       .window = s->options.window,
 							       .n_keys = s->end,
 							       .n_splits = b->n_splits,
-							       .scale = m->attention_scale,
+							       .scale = m->layers[i].attention_scale,
 							       .add = add});
 		add = true;
 	}

@@ -1,6 +1,5 @@
 #include "engine/infer/weights.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,11 +199,13 @@ static const float *vector(struct loader *l, const struct gguf_tensor *t)
 	return place(l, t->data, t->bytes);
 }
 
-/* base^(-2j / head_dim), divided by the file's factor where there is one. */
-static const float *inverse_frequencies(struct loader *l, double base, int head_dim, const struct gguf_tensor *factors)
+/* Of the layer's kind. */
+static const float *inverse_frequencies(struct loader *l, const struct model_layer *layer)
 {
-	int n = head_dim / 2;
-	size_t bytes = (size_t)n * sizeof(float);
+	static const struct rope_scaling none = {.factor = 1};
+	const struct model *m = l->m;
+	const struct gguf_tensor *divisors = layer->sliding ? NULL : m->rope_freqs;
+	size_t bytes = (size_t)layer->head_dim / 2 * sizeof(float);
 	float *out = allocate(l, bytes);
 	if (l->counts)
 		return NULL;
@@ -212,11 +213,9 @@ static const float *inverse_frequencies(struct loader *l, double base, int head_
 	if (!host && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for RoPE frequencies");
 	if (!l->rc) {
-		const float *f = factors ? factors->data : NULL;
-		for (int j = 0; j < n; j++) {
-			double freq = pow(base, -2.0 * j / head_dim);
-			host[j] = (float)(f ? freq / (double)f[j] : freq);
-		}
+		rope_frequencies(layer->sliding ? &none : &m->rope_scaling,
+				 layer->sliding ? m->rope_base_swa : m->rope_base, layer->head_dim,
+				 divisors ? divisors->data : NULL, host);
 		l->rc = device_upload(l->w->device, out, host, bytes, l->err);
 	}
 	free(host);
@@ -292,9 +291,7 @@ static void load(struct loader *l, const struct model_range *r, const struct wei
 	for (int i = r->begin; i < r->end && !l->rc; i++) {
 		const struct model_layer *layer = &m->layers[i];
 		if (!known[layer->sliding])
-			inv_freq[layer->sliding] =
-				inverse_frequencies(l, layer->sliding ? m->rope_base_swa : m->rope_base,
-						    layer->head_dim, layer->sliding ? NULL : m->rope_freqs);
+			inv_freq[layer->sliding] = inverse_frequencies(l, layer);
 		known[layer->sliding] = true;
 		load_layer(l, i, inv_freq);
 	}

@@ -119,6 +119,79 @@ static int read_arch(struct reader *r)
 	return 0;
 }
 
+/*
+ * Keys of YaRN that change its published form. What they hold otherwise is read in more than one way by the programs
+ * that write and read them, so it is refused.
+ */
+static int refuse_yarn_variants(struct reader *r)
+{
+	static const struct {
+		const char *suffix;
+		double usual;
+	} variants[] = {
+		{"rope.scaling.attn_factor", 1},
+		{"rope.scaling.yarn_attn_factor", 1},
+		{"rope.scaling.yarn_ext_factor", 1},
+		{"rope.scaling.yarn_log_multiplier", 0},
+	};
+	for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+		double value;
+		int rc = reader_float_or(r, variants[i].suffix, -1e6, 1e6, variants[i].usual, &value);
+		if (rc)
+			return rc;
+		if (value != variants[i].usual)
+			return error_set(r->err, ERROR_UNSUPPORTED,
+					 "%s: %s is %g; YaRN is computed as published, where it is %g", r->g->path,
+					 r->key, value, variants[i].usual);
+	}
+	return 0;
+}
+
+static int read_rope_scaling(struct reader *r)
+{
+	enum { MAX_FACTOR = 1000000 };
+	static const char type_key[] = "rope.scaling.type";
+	struct rope_scaling *s = &r->m->rope_scaling;
+	struct gguf_string type;
+	int rc;
+	*s = (struct rope_scaling){.factor = 1};
+	if (!reader_has(r, type_key))
+		return 0; /* a factor without a type is left for model_refuse_unread */
+	if ((rc = gguf_get_string(r->g, reader_key(r, type_key), &type, r->err)))
+		return rc;
+	if (type.size == 4 && !memcmp(type.data, "none", 4)) {
+		reader_key(r, "rope.scaling.factor");
+		reader_key(r, "rope.scaling.original_context_length");
+		return 0;
+	}
+	if (type.size == 6 && !memcmp(type.data, "linear", 6))
+		s->type = ROPE_SCALING_LINEAR;
+	else if (type.size == 4 && !memcmp(type.data, "yarn", 4))
+		s->type = ROPE_SCALING_YARN;
+	else
+		return error_set(r->err, ERROR_UNSUPPORTED,
+				 "%s: %s is '%s', which is not supported; none, linear and yarn are", r->g->path,
+				 r->key, gguf_show(type).text);
+	if ((rc = reader_float(r, "rope.scaling.factor", 1, MAX_FACTOR, &s->factor)))
+		return rc;
+	/* Where yarn's file does not say, it is the trained context, as its publishers have it. */
+	int original;
+	if ((rc = reader_int_or(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT, r->m->n_context, &original)))
+		return rc;
+	s->original_context = original;
+	if (s->type != ROPE_SCALING_YARN)
+		return 0;
+	if (r->m->rope_base <= 1) {
+		reader_key(r, "rope.freq_base");
+		return error_set(r->err, ERROR_INPUT, "%s: %s is %g, expected more than 1 with yarn", r->g->path,
+				 r->key, r->m->rope_base);
+	}
+	if ((rc = reader_float_or(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32, &s->beta_fast)) ||
+	    (rc = reader_float_or(r, "rope.scaling.yarn_beta_slow", 1e-3, s->beta_fast, 1, &s->beta_slow)))
+		return rc;
+	return refuse_yarn_variants(r);
+}
+
 static int read_globals(struct reader *r)
 {
 	struct model *m = r->m;
@@ -133,6 +206,8 @@ static int read_globals(struct reader *r)
 		return rc;
 	m->eps = (float)eps;
 	m->rope_base = m->rope_base_swa = base;
+	if ((rc = read_rope_scaling(r)))
+		return rc;
 	m->embed_scale = 1;
 	if (!gemma)
 		return 0;
@@ -201,6 +276,9 @@ static int read_layer(struct reader *r, int i)
 	    (rc = read_head_dim(r, l)) ||
 	    (rc = read_layer_int(r, "feed_forward_length", i, 1, MODEL_MAX_WIDTH, &l->n_ff)))
 		return rc;
+	double factor = l->sliding ? 1 : rope_attention_factor(&m->rope_scaling);
+	double scale = m->arch == MODEL_QWEN3 ? 1 / sqrt(l->head_dim) : 1;
+	l->attention_scale = (float)(scale * factor * factor);
 	if (l->n_head % l->n_head_kv)
 		return error_set(r->err, ERROR_INPUT, "%s: layer %d has %d heads, no multiple of its %d KV heads",
 				 r->g->path, i, l->n_head, l->n_head_kv);
@@ -249,7 +327,6 @@ static int read_all(struct reader *r)
 	for (int i = 0; i < m->n_layer; i++)
 		if ((rc = read_layer(r, i)))
 			return rc;
-	m->attention_scale = m->arch == MODEL_QWEN3 ? 1.0f / sqrtf((float)m->layers[0].head_dim) : 1.0f;
 	if ((rc = model_find_globals(r)))
 		return rc;
 	for (int i = 0; i < m->n_layer; i++)

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "engine/model/gguf.h"
+#include "engine/model/rope.h"
 
 enum model_arch { MODEL_GEMMA4, MODEL_QWEN3 };
 
@@ -26,6 +27,9 @@ struct model_layer {
 	int n_ff;
 	int kv_source; /* the layer whose cache this one attends; its own index if it owns one */
 	bool v_is_k;   /* v is k's projection before k's norm */
+	/* Of q . k: 1 on gemma4, 1/sqrt(head_dim) on qwen3, times the square of RoPE's attention factor: it scales q
+	 * and k alike, and nothing but their product sees it. */
+	float attention_scale;
 
 	const struct gguf_tensor *attn_norm;           /* (n_embd) */
 	const struct gguf_tensor *attn_q;              /* (n_head * head_dim, n_embd) */
@@ -72,10 +76,10 @@ struct model {
 	int n_shared_kv;
 	float eps;
 	float embed_scale;
-	float attention_scale; /* of q . k: 1 on gemma4, 1/sqrt(head_dim) on qwen3 */
-	float softcap;         /* 0: none */
+	float softcap; /* 0: none */
 	double rope_base;
 	double rope_base_swa;
+	struct rope_scaling rope_scaling; /* of global layers; sliding ones see no far position and are not scaled */
 
 	const struct gguf_tensor *token_embd;           /* (n_vocab, n_embd) */
 	const struct gguf_tensor *output;               /* (n_vocab, n_embd); token_embd when tied */

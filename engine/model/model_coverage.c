@@ -15,12 +15,13 @@
 /* Keys of the architecture that change no logit, whatever they hold. One that ends in a dot stands for all behind it.
  */
 static const char *const harmless[] = {
-	"vocab_size",                        /* of the tokenizer; the embedding's rows count */
-	"context_length",                    /* trained */
-	"expert_feed_forward_length",        /* of experts that the tensors show not to be there */
-	"expert_shared_feed_forward_length", /* so too */
-	"pooling_type",                      /* how an embedding is made of the last hidden states */
-	"rope.scaling.finetuned",            /* history */
+	"vocab_size",                           /* of the tokenizer; the embedding's rows count */
+	"context_length",                       /* trained */
+	"expert_feed_forward_length",           /* of experts that the tensors show not to be there */
+	"expert_shared_feed_forward_length",    /* so too */
+	"pooling_type",                         /* how an embedding is made of the last hidden states */
+	"rope.scaling.original_context_length", /* where nothing scales */
+	"rope.scaling.finetuned",               /* history */
 	"vision.",
 	"audio.",
 	"mm.",
@@ -52,6 +53,9 @@ static const struct neutral {
 	{"nextn_predict_layers", {0, 0}},
 	{"residual_scale", {0, 1}},
 	{"router_logit_softcapping", {0, 0}},
+	{"rope.scale_linear", {0, 1}}, /* the older name of rope.scaling.factor */
+	{"rope.scaling.alpha", {0, 0}},
+	{"rope.scaling.factor", {0, 1}},
 	{"use_parallel_residual", {0, 0}},
 };
 
@@ -100,8 +104,13 @@ static bool changes_nothing(const struct reader *r, const struct gguf_kv *kv, st
 	snprintf(key, sizeof key, "%.*s", (int)kv->key.size, kv->key.data);
 	if (kv->key.size >= sizeof key || !number(r->g, kv, key, &value))
 		return false;
-	if (is(suffix, "attention.scale"))
-		return fabs(value - (double)r->m->attention_scale) <= 1e-6 * (double)r->m->attention_scale;
+	if (is(suffix, "attention.scale")) {
+		double factor = rope_attention_factor(&r->m->rope_scaling);
+		double scale = (double)r->m->layers[0].attention_scale;
+		if (!r->m->layers[0].sliding)
+			scale /= factor * factor;
+		return fabs(value - scale) <= 1e-6 * scale;
+	}
 	for (size_t i = 0; i < sizeof neutral / sizeof *neutral; i++)
 		if (is(suffix, neutral[i].suffix))
 			return value == neutral[i].values[0] || value == neutral[i].values[1];

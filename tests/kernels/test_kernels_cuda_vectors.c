@@ -266,8 +266,8 @@ static void test_rope(void **state)
 	(void)state;
 	static const struct {
 		int n_tokens, n_heads, head_dim, pos;
-	} cases[] = {{1, 1, 2, 5},        {1, 8, 256, 100000}, {3, 2, 20, 0},    {37, 3, 128, 4095},
-		     {1, 2, 512, 262143}, {5, 16, 64, 511},    {2, 1, 1024, 77}, {9, 4, 96, 12345}};
+	} cases[] = {{1, 1, 2, 5},     {1, 8, 256, 100000}, {3, 2, 20, 0},     {37, 3, 128, 4095}, {1, 2, 512, 262143},
+		     {5, 16, 64, 511}, {2, 1, 1024, 77},    {9, 4, 96, 12345}, {2, 4, 64, 20000},  {1, 8, 256, 131072}};
 	struct pair *p = kernel_case_open();
 	for (size_t i = 0; i < COUNT(cases) * 2; i++) {
 		size_t n = (size_t)(cases[i / 2].n_tokens * cases[i / 2].n_heads * cases[i / 2].head_dim);

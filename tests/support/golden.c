@@ -19,6 +19,8 @@ const char *const golden_names[GOLDEN_MODELS] = {
 	"gemma4-e2b-tiny.q8_0", "gemma4-31b-tiny.q8_0", "gemma4-26b-a4b-tiny.q8_0", "qwen3-tiny.q8_0",
 };
 
+const char *const golden_variants[GOLDEN_VARIANTS] = {"qwen3-yarn"};
+
 static float *read_floats(const char *name, const char *what, size_t n)
 {
 	char path[512];
@@ -76,6 +78,21 @@ void golden_load(struct golden *g, const char *name)
 	json_decref(root);
 	g->logits = read_floats(name, "logits", (size_t)g->n_tokens * (size_t)g->n_vocab);
 	g->hidden = read_floats(name, "hidden", ((size_t)g->n_layer + 1) * (size_t)g->n_embd);
+}
+
+void golden_variant_load(struct golden *g, const char *name)
+{
+	*g = (struct golden){.n_vocab = 64, .n_prompt = 20};
+	char base[96];
+	snprintf(base, sizeof base, "variants/%s", name);
+	snprintf(g->path, sizeof g->path, "golden/%s.gguf", base);
+	FILE *f = fopen("golden/variants/tokens.txt", "r");
+	assert_non_null(f);
+	while (g->n_tokens < GOLDEN_TOKENS_MAX && fscanf(f, "%d", &g->tokens[g->n_tokens]) == 1)
+		g->n_tokens++;
+	fclose(f);
+	assert_int_equal(g->n_tokens, 40);
+	g->logits = read_floats(base, "logits", (size_t)g->n_tokens * (size_t)g->n_vocab);
 }
 
 void golden_free(struct golden *g)

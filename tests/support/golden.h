@@ -25,6 +25,11 @@ extern const char *const golden_names[GOLDEN_MODELS];
 void golden_load(struct golden *g, const char *name);
 void golden_free(struct golden *g);
 
+/* Models of tests/golden/variants, each one thing away from a golden one; without hidden states. */
+enum { GOLDEN_VARIANTS = 1 };
+extern const char *const golden_variants[GOLDEN_VARIANTS];
+void golden_variant_load(struct golden *g, const char *name);
+
 /* A cmocka test of one golden model, *(int *)*state in golden_names. */
 extern int golden_index[GOLDEN_MODELS];
 #define GOLDEN_TEST(function, i)                                                                    \

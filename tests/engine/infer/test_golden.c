@@ -64,7 +64,7 @@ static void compare(const struct golden *g, const float *logits, const char *wha
 
 static void all_splits(const struct golden *g)
 {
-	const int splits[] = {1, 7, 48, g->n_tokens};
+	const int splits[] = {1, 7, g->n_prompt, g->n_tokens};
 	float *logits = malloc((size_t)g->n_tokens * (size_t)g->n_vocab * sizeof *logits);
 	struct session *s = open_session(g, TENSOR_F32, g->n_tokens);
 	for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
@@ -90,6 +90,17 @@ static void test_logits_f32_cache(void **state)
 	for (int i = 0; i < GOLDEN_MODELS; i++) {
 		struct golden g;
 		golden_load(&g, golden_names[i]);
+		all_splits(&g);
+		golden_free(&g);
+	}
+}
+
+static void test_variants(void **state)
+{
+	(void)state;
+	for (int i = 0; i < GOLDEN_VARIANTS; i++) {
+		struct golden g;
+		golden_variant_load(&g, golden_variants[i]);
 		all_splits(&g);
 		golden_free(&g);
 	}
@@ -237,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_logits_f32_cache),  cmocka_unit_test(test_logits_f16_cache),
 		cmocka_unit_test(test_logits_bf16_cache), cmocka_unit_test(test_hidden_states),
 		cmocka_unit_test(test_any_chunk_length),  cmocka_unit_test(test_last_logits_only),
+		cmocka_unit_test(test_variants),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

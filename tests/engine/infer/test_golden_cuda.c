@@ -53,15 +53,13 @@ static void first_wrong_row(const struct golden *g, const float *got, const floa
 }
 
 /* A model at every prefill split, fusion and mode: against golden and host, and the modes bit for bit. */
-static void test_golden(void **state)
+static void check_golden(const struct golden *golden, const char *name)
 {
-	const char *name = golden_names[*(int *)*state];
-	struct golden g;
-	golden_load(&g, name);
+	struct golden g = *golden;
 	size_t vocab = (size_t)g.n_vocab, n = (size_t)g.n_tokens * vocab;
 	float *host = malloc(n * sizeof *host), *direct = malloc(n * sizeof *direct), *got = malloc(n * sizeof *got);
 	struct session *on_host = open_session(&g, 0), *s = open_session(&g, -1);
-	const int splits[] = {0, 1, 7, 48, g.n_tokens};
+	const int splits[] = {0, 1, 7, g.n_prompt, g.n_tokens};
 	int wrong = 0;
 	assert_string_equal(session_device_name(s), "cuda");
 	teacher_force(on_host, &g, 7, g.n_tokens, host);
@@ -103,8 +101,27 @@ static void test_golden(void **state)
 	free(host);
 	free(direct);
 	free(got);
-	golden_free(&g);
 	assert_int_equal(wrong, 0);
+}
+
+static void test_golden(void **state)
+{
+	const char *name = golden_names[*(int *)*state];
+	struct golden g;
+	golden_load(&g, name);
+	check_golden(&g, name);
+	golden_free(&g);
+}
+
+static void test_variants(void **state)
+{
+	(void)state;
+	for (int i = 0; i < GOLDEN_VARIANTS; i++) {
+		struct golden g;
+		golden_variant_load(&g, golden_variants[i]);
+		check_golden(&g, golden_variants[i]);
+		golden_free(&g);
+	}
 }
 
 /* A fault at any step of any mode: one counted fallback, and the token is the direct one. */
@@ -192,6 +209,7 @@ int main(int argc, char **argv)
 		GOLDEN_TEST(test_golden, 5),
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
+		cmocka_unit_test(test_variants),
 		cmocka_unit_test(test_faults_fall_back),
 		cmocka_unit_test(test_settings_change_no_bit),
 	};

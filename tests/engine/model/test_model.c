@@ -130,7 +130,7 @@ static void test_qwen3(void **state)
 	struct model m = open_golden("qwen3-tiny.q8_0", &g);
 	assert_int_equal(m.arch, MODEL_QWEN3);
 	assert_ptr_not_equal(m.output, m.token_embd);
-	assert_float_equal(m.attention_scale, 0.17677669, 1e-7);
+	assert_float_equal(m.layers[3].attention_scale, 0.17677669, 1e-7);
 	assert_float_equal(m.embed_scale, 1, 0);
 	assert_int_equal(m.window, 0);
 	model_close(&m);
