@@ -18,12 +18,23 @@
 #ifndef GEMMARK_KERNELS_PARAMS_H
 #define GEMMARK_KERNELS_PARAMS_H
 
-/* Element types, numbered as GGUF numbers them. */
+/*
+ * Element types, a row each: what lists types anywhere takes them from here, in this order. X(NAME, word on command
+ * lines and in entries, number in GGUF, elements of a block, its bytes, number of a file that is mostly of it in
+ * general.file_type, a, b); a and b are the caller's. A block of Q8_0: one fp16 scale, then 32 int8.
+ */
+#define TENSOR_CACHE_TYPES(X, a, b)   \
+	X(F32, f32, 0, 1, 4, 0, a, b) \
+	X(F16, f16, 1, 1, 2, 1, a, b) \
+	X(BF16, bf16, 30, 1, 2, 32, a, b)
+#define TENSOR_TYPES(X, a, b)       \
+	TENSOR_CACHE_TYPES(X, a, b) \
+	X(Q8_0, q8_0, 8, 32, 34, 7, a, b)
+
 enum tensor_type {
-	TENSOR_F32 = 0,
-	TENSOR_F16 = 1,
-	TENSOR_Q8_0 = 8, /* blocks of 32: one fp16 scale, then 32 int8 */
-	TENSOR_BF16 = 30,
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) TENSOR_##NAME = (number),
+	TENSOR_TYPES(X, , )
+#undef X
 };
 
 enum activation {
@@ -65,7 +76,7 @@ struct weight {
 struct kv {
 	void *k;
 	void *v;
-	int type; /* TENSOR_F32, TENSOR_F16 or TENSOR_BF16; the same for k and v unless v_type differs */
+	int type; /* of TENSOR_CACHE_TYPES; the same for k and v unless v_type differs */
 	int v_type;
 	int n_kv_heads;
 	int head_dim;

@@ -49,9 +49,9 @@ void kv_cache_measure(struct kv_cache_bytes *out, const struct model *m, const s
 
 static int check_type(const char *what, enum tensor_type type, struct error *err)
 {
-	if (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16)
+	if (tensor_type_traits(type)->cache)
 		return 0;
-	return error_set(err, ERROR_INPUT, "the %s cache cannot be %s; use f32, f16 or bf16", what,
+	return error_set(err, ERROR_INPUT, "the %s cache cannot be %s; use one of" TENSOR_CACHE_TYPE_WORDS, what,
 			 tensor_type_name(type));
 }
 

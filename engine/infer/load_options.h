@@ -11,7 +11,7 @@ struct load_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
 	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
 	int batch;               /* longest prefill chunk; <= 0: 512 */
-	enum tensor_type k_type; /* of the caches: F32, F16 or BF16 */
+	enum tensor_type k_type; /* of the caches: one that caches may have */
 	enum tensor_type v_type;
 	/* Of the GPU; without one they change nothing. */
 	bool head_on_host; /* the output head runs on the host, whatever the layers do */

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "kernels/params.h"
+#include "engine/model/tensor_type.h"
 
 enum gguf_value_type {
 	GGUF_UINT8,
@@ -109,10 +109,5 @@ int gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct error
 int gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out, struct error *err);
 int gguf_get_int_at(const struct gguf *g, const char *key, uint64_t i, int64_t *out, struct error *err);
 int gguf_get_bool_at(const struct gguf *g, const char *key, uint64_t i, bool *out, struct error *err);
-
-/* "F32", "F16", "BF16", "Q8_0" */
-const char *tensor_type_name(enum tensor_type type);
-/* Bytes of n elements; n is a multiple of the type's block (32 for Q8_0, else 1). */
-size_t tensor_type_bytes(enum tensor_type type, size_t n);
 
 #endif

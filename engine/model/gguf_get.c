@@ -54,35 +54,6 @@ const char *gguf_value_type_name(enum gguf_value_type type)
 	return names[type];
 }
 
-const char *tensor_type_name(enum tensor_type type)
-{
-	switch (type) {
-	case TENSOR_F32:
-		return "F32";
-	case TENSOR_F16:
-		return "F16";
-	case TENSOR_Q8_0:
-		return "Q8_0";
-	case TENSOR_BF16:
-		return "BF16";
-	}
-	return "unknown";
-}
-
-size_t tensor_type_bytes(enum tensor_type type, size_t n)
-{
-	switch (type) {
-	case TENSOR_F32:
-		return n * 4;
-	case TENSOR_F16:
-	case TENSOR_BF16:
-		return n * 2;
-	case TENSOR_Q8_0:
-		return n / 32 * 34;
-	}
-	return 0;
-}
-
 static const struct gguf_string *find(const struct gguf_string *const *index, size_t n, const char *name)
 {
 	struct gguf_string wanted = {name, strlen(name)};

@@ -19,7 +19,7 @@
 #include "engine/model/gguf_internal.h"
 
 #define DAMAGED "the file is damaged or cut short: download or convert it again"
-#define CONVERT "convert the model to Q8_0, F16, BF16 or F32"
+#define CONVERT "convert the model to one of" TENSOR_TYPE_NAMES
 
 enum {
 	HEADER_BYTES = 4 + 4 + 8 + 8,
@@ -233,22 +233,6 @@ static int parse_kv(struct cursor *c, struct gguf_kv *kv)
 	return skip_values(c, kv->item_type, kv->n_items, 1);
 }
 
-/* Null for a number that was never given to a type. */
-static const char *foreign_type_name(uint32_t type)
-{
-	static const char *const names[] = {
-		[2] = "Q4_0",     [3] = "Q4_1",   [4] = "Q4_2",        [5] = "Q4_3",        [6] = "Q5_0",
-		[7] = "Q5_1",     [9] = "Q8_1",   [10] = "Q2_K",       [11] = "Q3_K",       [12] = "Q4_K",
-		[13] = "Q5_K",    [14] = "Q6_K",  [15] = "Q8_K",       [16] = "IQ2_XXS",    [17] = "IQ2_XS",
-		[18] = "IQ3_XXS", [19] = "IQ1_S", [20] = "IQ4_NL",     [21] = "IQ3_S",      [22] = "IQ2_S",
-		[23] = "IQ4_XS",  [24] = "I8",    [25] = "I16",        [26] = "I32",        [27] = "I64",
-		[28] = "F64",     [29] = "IQ1_M", [31] = "Q4_0_4_4",   [32] = "Q4_0_4_8",   [33] = "Q4_0_8_8",
-		[34] = "TQ1_0",   [35] = "TQ2_0", [36] = "IQ4_NL_4_4", [37] = "IQ4_NL_4_8", [38] = "IQ4_NL_8_8",
-		[39] = "MXFP4",   [40] = "NVFP4", [41] = "Q1_0",
-	};
-	return type < sizeof names / sizeof *names ? names[type] : NULL;
-}
-
 static int take_shape(struct cursor *c, struct gguf_tensor *t, int64_t *n_elements)
 {
 	uint32_t n_dims;
@@ -282,18 +266,19 @@ static int take_tensor_type(struct cursor *c, struct gguf_tensor *t, int64_t n_e
 	if (rc)
 		return rc;
 	c->at -= 4;
-	if (type != TENSOR_F32 && type != TENSOR_F16 && type != TENSOR_BF16 && type != TENSOR_Q8_0) {
-		const char *name = foreign_type_name(type);
+	const struct tensor_traits *traits = tensor_type_find(type);
+	if (!traits) {
+		const char *name = tensor_type_foreign_name(type);
 		if (name)
 			return fail(c, ERROR_UNSUPPORTED, "is %s, which this program does not read; " CONVERT, name);
 		return fail(c, ERROR_INPUT, "type %" PRIu32 " is not one that GGUF knows; " DAMAGED " or " CONVERT,
 			    type);
 	}
-	t->type = type;
-	if (type == TENSOR_Q8_0 && t->ne[0] % 32 != 0)
-		return fail(c, ERROR_INPUT, "rows of %" PRId64 " are not whole Q8_0 blocks of 32; " DAMAGED, t->ne[0]);
-	/* 4 bytes an element is the widest: what passes here cannot overflow in tensor_type_bytes. */
-	if ((uint64_t)n_elements > SIZE_MAX / 4)
+	t->type = traits->type;
+	if (t->ne[0] % traits->block != 0)
+		return fail(c, ERROR_INPUT, "rows of %" PRId64 " are not whole %s blocks of %d; " DAMAGED, t->ne[0],
+			    traits->name, traits->block);
+	if (!tensor_type_fits(t->type, (uint64_t)n_elements))
 		return fail(c, ERROR_INPUT, "%" PRId64 " elements are more than a file can hold; " DAMAGED, n_elements);
 	t->bytes = tensor_type_bytes(t->type, (size_t)n_elements);
 	c->at += 4;

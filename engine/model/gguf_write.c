@@ -167,7 +167,7 @@ static bool place(struct gguf_writer *w, struct placed_tensor *t, enum tensor_ty
 int gguf_writer_tensor(struct gguf_writer *w, const char *name, enum tensor_type type, int n_dims, const int64_t *ne)
 {
 	assert(!w->begun && n_dims >= 1 && n_dims <= GGUF_MAX_DIMS);
-	assert(type != TENSOR_Q8_0 || ne[0] % 32 == 0);
+	assert(ne[0] % tensor_type_traits(type)->block == 0);
 	struct placed_tensor placed = {0};
 	if (!place(w, &placed, type, n_dims, ne))
 		w->too_large = true;

@@ -157,7 +157,7 @@ static struct synth_tensor *add(struct synth_plan *p, int layer, const char *nam
 			  : snprintf(t->name, sizeof t->name, "blk.%d.%s", layer, name);
 	assert(n > 0 && (size_t)n < sizeof t->name);
 	(void)n;
-	assert(type != TENSOR_Q8_0 || n_in % 32 == 0);
+	assert(n_in % tensor_type_traits(type)->block == 0);
 	return t;
 }
 
@@ -371,23 +371,6 @@ static void put_per_layer(struct gguf_writer *w, const struct synth_shape *s, co
 		gguf_writer_u32_array(w, key_of(&k, s, name), values, (size_t)s->n_layer);
 }
 
-/* llama.cpp's numbers of file types. */
-static uint32_t file_type(enum tensor_type type)
-{
-	switch (type) {
-	case TENSOR_F32:
-		return 0;
-	case TENSOR_F16:
-		return 1;
-	case TENSOR_Q8_0:
-		return 7;
-	case TENSOR_BF16:
-		return 32;
-	}
-	assert(!"tensor type");
-	return 0;
-}
-
 static void put_gemma4(const struct synth_shape *s, struct gguf_writer *w)
 {
 	bool sliding[MAX_LAYERS];
@@ -423,7 +406,7 @@ void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w)
 	gguf_writer_string(w, "general.type", "model");
 	gguf_writer_string(w, "general.name", name);
 	gguf_writer_string(w, "general.description", description);
-	gguf_writer_u32(w, "general.file_type", file_type(p->options.type));
+	gguf_writer_u32(w, "general.file_type", (uint32_t)tensor_type_traits(p->options.type)->file_type);
 	gguf_writer_u32(w, "general.quantization_version", 2);
 
 	put_u32(w, s, "block_count", s->n_layer);

@@ -108,7 +108,9 @@ static const struct option_spec kernels_options[] = {
 	{"--arch", "LIST", "architectures to compile for (default: sm_80,sm_86,sm_89,sm_90,sm_100,sm_120)", set_arch},
 	{"--head-dims", "LIST", "specialise for these head dimensions only (default: 32,64,128,256,512)",
 	 set_head_dims},
-	{"--cache-type", "TYPE", "specialise for a KV cache of f32, f16 or bf16 only (default: each)", set_cache_type},
+	{"--cache-type", "TYPE",
+	 "specialise for a KV cache of this type only, one of" TENSOR_CACHE_TYPE_WORDS " (default: each)",
+	 set_cache_type},
 	{0},
 };
 

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/text.h"
 #include "engine/device/cpu_share.h"
@@ -22,13 +21,11 @@ enum { MAX_ARCHS = 32 };
 
 static int parse_type(const char *value, enum tensor_type *out, struct error *err)
 {
-	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
-	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-		if (strcasecmp(value, tensor_type_name(types[i])) == 0) {
-			*out = types[i];
-			return 0;
-		}
-	return error_set(err, ERROR_INPUT, "\"%s\" is no type; take q8_0, bf16, f16 or f32", value);
+	const struct tensor_traits *t = tensor_type_parse(value);
+	if (!t)
+		return error_set(err, ERROR_INPUT, "\"%s\" is no type; take one of" TENSOR_TYPE_WORDS, value);
+	*out = t->type;
+	return 0;
 }
 
 struct short_text short_text(double value, const char *unit)
@@ -156,7 +153,7 @@ static const struct option_spec make_options[] = {
 	 apply_arch},
 	{"-o, --output", "FILE", "the file to write; it appears when it is complete", apply_output},
 	{"--force", NULL, "replace a file that exists", apply_force},
-	{"--type", "T", "of the matrices: q8_0, bf16, f16 or f32; default q8_0", apply_type},
+	{"--type", "T", "of the matrices, one of" TENSOR_TYPE_WORDS "; default q8_0", apply_type},
 	{"--ple-type", "T",
 	 "of the per-layer embeddings' projections; default: as --type.\n"
 	 "Published q8_0 files of the E models hold them in f32",

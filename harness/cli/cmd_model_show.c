@@ -126,7 +126,7 @@ static const struct option_spec options[] = {
 	 "context lengths to give the cache's size for, default: a ladder; with --device, to plan for, default: as "
 	 "trained",
 	 apply_context},
-	{"-ctk, --cache-type-k", "T", "of keys: f16, bf16 or f32; default f16", apply_k_type},
+	{"-ctk, --cache-type-k", "T", "of keys, one of" TENSOR_CACHE_TYPE_WORDS "; default f16", apply_k_type},
 	{"-ctv, --cache-type-v", "T", "of values; default f16", apply_v_type},
 	{"--device", NULL, "how many layers fit the GPU beside the cache, and what takes its memory and the host's",
 	 apply_device},
@@ -232,21 +232,20 @@ static void show_layers(const struct model *m)
 
 static void show_types(const struct model *m)
 {
-	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
 	printf("\n  type   tensors      parameters           bytes\n");
-	for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+	for (int k = 0; k < tensor_type_count; k++) {
 		long long n = 0, parameters = 0;
 		size_t bytes = 0;
 		for (size_t i = 0; i < m->file.n_tensors; i++) {
 			const struct gguf_tensor *t = &m->file.tensors[i];
-			if (t->type != types[k])
+			if (t->type != tensor_types[k].type)
 				continue;
 			n++;
 			parameters += elements(t);
 			bytes += t->bytes;
 		}
 		if (n)
-			printf("  %-5s  %7lld  %14lld  %14zu\n", tensor_type_name(types[k]), n, parameters, bytes);
+			printf("  %-5s  %7lld  %14lld  %14zu\n", tensor_types[k].name, n, parameters, bytes);
 	}
 }
 

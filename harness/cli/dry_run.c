@@ -45,12 +45,19 @@ static double decode_rate(double bytes, double rate)
 	return bytes > 0 ? bytes / rate : 0;
 }
 
+/* Of a cache type; NAN of none. */
+static double element_bytes(const char *type)
+{
+	const struct tensor_traits *t = tensor_type_parse(type);
+	return t ? (double)t->block_bytes / t->block : NAN;
+}
+
 /* K/V bytes that a token at this position reads. */
 static double kv_bytes(const struct preview *p, int pos)
 {
 	const struct cell *c = p->cell;
 	int budget = cell_snapkv_budget(c), kept = budget && budget < c->n_depth ? budget + pos - c->n_depth : pos;
-	double bytes = (!strcmp(c->type_k, "f32") ? 4 : 2) + (!strcmp(c->type_v, "f32") ? 4 : 2), sum = 0;
+	double bytes = element_bytes(c->type_k) + element_bytes(c->type_v), sum = 0;
 	for (int i = 0; i < p->model.n_layer; i++) {
 		const struct model_layer *l = &p->model.layers[i];
 		int n = l->sliding ? (pos < p->model.window ? pos : p->model.window) : kept;

@@ -14,7 +14,9 @@
 
 const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
 const char *const engine_fusions[] = {"none", "full", NULL};
-const char *const engine_cache_types[] = {"f16", "bf16", "f32", NULL};
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) #word,
+const char *const engine_cache_types[] = {TENSOR_CACHE_TYPES(X, , ) NULL};
+#undef X
 
 enum {
 	MAX_BANDWIDTHS = 64,
@@ -33,14 +35,11 @@ struct engine_source {
 
 static int cache_type_parse(const char *name, enum tensor_type *out, struct error *err)
 {
-	static const enum tensor_type types[] = {TENSOR_F16, TENSOR_BF16, TENSOR_F32};
-	for (int i = 0; engine_cache_types[i]; i++) {
-		if (!strcmp(name, engine_cache_types[i])) {
-			*out = types[i];
-			return 0;
-		}
-	}
-	return error_set(err, ERROR_UNSUPPORTED, "cache type %s is not in this build", name);
+	const struct tensor_traits *t = tensor_type_parse(name);
+	if (!t || !t->cache)
+		return error_set(err, ERROR_UNSUPPORTED, "cache type %s is not in this build", name);
+	*out = t->type;
+	return 0;
 }
 
 static void unload(struct engine_source *s)

@@ -51,18 +51,19 @@ static void engine_close(struct workload *w)
 /* The type that most of the file's tensor bytes have. */
 static const char *weight_type(const struct model *m)
 {
-	static const enum tensor_type types[] = {TENSOR_Q8_0, TENSOR_BF16, TENSOR_F16, TENSOR_F32};
-	enum { N = sizeof types / sizeof *types };
-	size_t bytes[N] = {0};
-	int best = 0;
-	for (size_t i = 0; i < m->file.n_tensors; i++)
-		for (int t = 0; t < N; t++)
-			if (m->file.tensors[i].type == types[t])
-				bytes[t] += m->file.tensors[i].bytes;
-	for (int t = 1; t < N; t++)
-		if (bytes[t] > bytes[best])
-			best = t;
-	return tensor_type_name(types[best]);
+	const char *best = "";
+	size_t most = 0;
+	for (int t = 0; t < tensor_type_count; t++) {
+		size_t bytes = 0;
+		for (size_t i = 0; i < m->file.n_tensors; i++)
+			if (m->file.tensors[i].type == tensor_types[t].type)
+				bytes += m->file.tensors[i].bytes;
+		if (bytes >= most) {
+			most = bytes;
+			best = tensor_types[t].name;
+		}
+	}
+	return best;
 }
 
 static int64_t model_bytes(const struct model *m)

@@ -46,12 +46,13 @@ int options_fusion(const char *value, enum fusion *out, struct error *err)
 
 int options_cache_type(const char *value, enum tensor_type *out, struct error *err)
 {
-	static const char *const names[] = {"f32", "f16", "bf16"};
-	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
-	int i = choose(value, "cache type", names, 3, err);
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) #word,
+	static const char *const names[] = {TENSOR_CACHE_TYPES(X, , )};
+#undef X
+	int i = choose(value, "cache type", names, sizeof names / sizeof *names, err);
 	if (i < 0)
 		return i;
-	*out = types[i];
+	*out = tensor_type_parse(names[i])->type;
 	return 0;
 }
 

@@ -20,9 +20,9 @@ static int split(const struct attention_split_params *p, int fused, const struct
 			sizeof(float);
 	if (groups > ATTENTION_MAX_GROUPS || shared > card->shared_per_block)
 		return CUDA_GEOMETRY_UNSUPPORTED;
-	int entry = (fused ? ENTRY_attention_32_f32_f32 : ENTRY_attention_split_32_f32_f32) +
-		    cuda_head_dim_index(kv->head_dim) * 9 + cuda_type_index(kv->type) * 3 + cuda_type_index(kv->v_type);
-	return geometry_launch(out, entry, (unsigned)p->n_splits, (unsigned)groups, ATTENTION_THREADS, shared);
+	int first = fused ? ENTRY_attention_32_f32_f32 : ENTRY_attention_split_32_f32_f32;
+	return geometry_launch(out, cuda_cache_entry(first, kv->head_dim, kv->type, kv->v_type), (unsigned)p->n_splits,
+			       (unsigned)groups, ATTENTION_THREADS, shared);
 }
 
 int geometry_attention_combine(const struct attention_combine_params *p, const struct cuda_card *card,

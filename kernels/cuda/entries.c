@@ -12,11 +12,11 @@ const struct cuda_entry cuda_entries[] = {
 #define X(name, source) {"k_" #name, SOURCE(source)},
 	PLAIN_ENTRIES(X)
 #undef X
-#define X(name, source)                                                           \
-	{"k_" #name "_f32", SOURCE(source)}, {"k_" #name "_f16", SOURCE(source)}, \
-		{"k_" #name "_bf16", SOURCE(source)}, {"k_" #name "_q8_0", SOURCE(source)},
+#define TYPED(NAME, word, number, block, block_bytes, file_type, name, source) {"k_" #name "_" #word, SOURCE(source)},
+#define X(name, source) TENSOR_TYPES(TYPED, name, source)
 		TYPED_ENTRIES(X)
 #undef X
+#undef TYPED
 #define PREFILL(hd) {"k_attention_prefill_" #hd, SOURCE("prefill")},
 			HEAD_DIMS(PREFILL)
 #undef PREFILL
@@ -43,12 +43,45 @@ int cuda_head_dim_index(int head_dim)
 	return -1;
 }
 
+static const char *const type_names[] = {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) #NAME,
+	TENSOR_TYPES(X, , )
+#undef X
+};
+
 int cuda_type_index(int type)
 {
-	return type == TENSOR_F32 ? 0 : type == TENSOR_F16 ? 1 : type == TENSOR_BF16 ? 2 : type == TENSOR_Q8_0 ? 3 : -1;
+	switch (type) {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) \
+	case TENSOR_##NAME:                                        \
+		return CUDA_TYPE_##word;
+		TENSOR_TYPES(X, , )
+#undef X
+	}
+	return -1;
 }
 
-static const char *const type_suffix[] = {"F32", "F16", "BF16"};
+int cuda_cache_type_index(int type)
+{
+	int i = cuda_type_index(type);
+	return i < CUDA_N_CACHE_TYPES ? i : -1;
+}
+
+static_assert(CUDA_TYPE_f32 == 0, "what products_matvec is given as the first entry");
+enum { PAIRS = CUDA_N_CACHE_TYPES * CUDA_N_CACHE_TYPES };
+#define X(hd, k, v)                                                                                            \
+	static_assert(ENTRY_attention_##hd##_##k##_##v ==                                                      \
+			      ENTRY_attention_32_f32_f32 + CUDA_TYPE_##k * CUDA_N_CACHE_TYPES + CUDA_TYPE_##v, \
+		      "pairs are in the order of the types, and all there are");
+CACHE_TYPES(X, 32)
+#undef X
+static_assert(ENTRY_attention_64_f32_f32 == ENTRY_attention_32_f32_f32 + PAIRS, "and no others");
+
+int cuda_cache_entry(int first, int head_dim, int k_type, int v_type)
+{
+	return first + cuda_head_dim_index(head_dim) * PAIRS + cuda_cache_type_index(k_type) * CUDA_N_CACHE_TYPES +
+	       cuda_cache_type_index(v_type);
+}
 
 int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES])
 {
@@ -63,13 +96,13 @@ int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CU
 		snprintf(options[n++], CUDA_OPTION_BYTES, "-DHEAD_DIM_%d", dims->head_dims[i]);
 	}
 	if (dims->k_type < 0) {
-		for (int i = 0; i < 3; i++)
-			snprintf(options[n++], CUDA_OPTION_BYTES, "-DKV_%s_%s", type_suffix[i], type_suffix[i]);
+		for (int i = 0; i < CUDA_N_CACHE_TYPES; i++)
+			snprintf(options[n++], CUDA_OPTION_BYTES, "-DKV_%s_%s", type_names[i], type_names[i]);
 		return n;
 	}
-	int k = cuda_type_index(dims->k_type), v = cuda_type_index(dims->v_type);
-	if (k < 0 || k > 2 || v < 0 || v > 2)
+	int k = cuda_cache_type_index(dims->k_type), v = cuda_cache_type_index(dims->v_type);
+	if (k < 0 || v < 0)
 		return -1;
-	snprintf(options[n++], CUDA_OPTION_BYTES, "-DKV_%s_%s", type_suffix[k], type_suffix[v]);
+	snprintf(options[n++], CUDA_OPTION_BYTES, "-DKV_%s_%s", type_names[k], type_names[v]);
 	return n;
 }

@@ -5,6 +5,8 @@
 #ifndef GEMMARK_KERNELS_CUDA_ENTRIES_H
 #define GEMMARK_KERNELS_CUDA_ENTRIES_H
 
+#include "kernels/params.h"
+
 /* X(name, source): one entry. */
 #define PLAIN_ENTRIES(X)                  \
 	X(embed, "elementwise")           \
@@ -45,7 +47,7 @@
 
 #define HEAD_DIMS(X) X(32) X(64) X(96) X(128) X(192) X(256) X(512)
 
-/* X(head_dim, k, v): an entry per pair of cache types. */
+/* X(head_dim, k, v): an entry per pair of cache types; see cuda_cache_entry. */
 #define CACHE_TYPES(X, hd) \
 	X(hd, f32, f32)    \
 	X(hd, f32, f16)    \
@@ -61,9 +63,11 @@ enum entry {
 #define X(name, source) ENTRY_##name,
 	PLAIN_ENTRIES(X)
 #undef X
-#define X(name, source) ENTRY_##name##_f32, ENTRY_##name##_f16, ENTRY_##name##_bf16, ENTRY_##name##_q8_0,
+#define TYPED(NAME, word, number, block, block_bytes, file_type, name, b) ENTRY_##name##_##word,
+#define X(name, source) TENSOR_TYPES(TYPED, name, )
 		TYPED_ENTRIES(X)
 #undef X
+#undef TYPED
 #define PREFILL(hd) ENTRY_attention_prefill_##hd,
 			HEAD_DIMS(PREFILL)
 #undef PREFILL
@@ -77,8 +81,23 @@ enum entry {
 					ENTRY_COUNT
 };
 
-/* In the order of the entries' suffixes; -1 where there is none. */
+/* Types in the order of the entries' suffixes, F32 first; those of caches come before the others. */
+enum cuda_type {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) CUDA_TYPE_##word,
+	TENSOR_TYPES(X, , )
+#undef X
+		CUDA_N_TYPES,
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) +1
+	CUDA_N_CACHE_TYPES = 0 TENSOR_CACHE_TYPES(X, , ),
+#undef X
+};
+
+/* enum cuda_type of an enum tensor_type; -1 where there is none. */
 int cuda_type_index(int type);
+/* The same for caches. */
+int cuda_cache_type_index(int type);
 int cuda_head_dim_index(int head_dim);
+/* Of an attention's entries, the first of which is `first`; the types and the head dim are known. */
+int cuda_cache_entry(int first, int head_dim, int k_type, int v_type);
 
 #endif

@@ -29,8 +29,8 @@ int geometry_elements(struct cuda_launch *out, int entry, int64_t n, int64_t row
 int geometry_cache_fits(const struct kv *kv, int n_heads)
 {
 	return kv->n_kv_heads > 0 && n_heads % kv->n_kv_heads == 0 && cuda_head_dim_index(kv->head_dim) >= 0 &&
-	       cuda_type_index(kv->type) >= 0 && cuda_type_index(kv->type) < 3 && cuda_type_index(kv->v_type) >= 0 &&
-	       cuda_type_index(kv->v_type) < 3 && aligned16(kv->k) && aligned16(kv->v);
+	       cuda_cache_type_index(kv->type) >= 0 && cuda_cache_type_index(kv->v_type) >= 0 && aligned16(kv->k) &&
+	       aligned16(kv->v);
 }
 
 int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *card, struct cuda_launch *out)

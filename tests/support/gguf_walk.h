@@ -90,7 +90,7 @@ static inline void walk_tensor(const struct gguf *g, const struct gguf_tensor *t
 		n *= (size_t)t->ne[i];
 	}
 	promise(tensor_type_bytes(t->type, n) == t->bytes, "a tensor has the bytes of its shape");
-	promise(strcmp(tensor_type_name(t->type), "unknown") != 0, "a tensor's type has a name");
+	promise(tensor_type_find((uint32_t)t->type) != NULL, "a tensor's type is one of the table");
 	volatile unsigned char sink = ((const unsigned char *)t->data)[0];
 	sink = ((const unsigned char *)t->data)[t->bytes - 1];
 	(void)sink;
