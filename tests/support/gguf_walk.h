@@ -12,6 +12,7 @@
 
 #include "engine/model/gguf.h"
 #include "engine/model/gguf_internal.h"
+#include "tests/support/shown_line.h"
 
 static inline void promise(bool kept, const char *what)
 {
@@ -32,8 +33,7 @@ static inline void walk_error(int rc, const struct error *err)
 {
 	promise(rc < 0, "a failure is negative");
 	promise(err->text[0] != 0, "a failure says something");
-	for (const char *p = err->text; *p; p++)
-		promise(*p >= ' ' && *p != 0x7f, "a message is one printable line");
+	promise(is_shown_line(err->text), "a message is one line that a terminal shows");
 }
 
 static inline char *walk_name(struct gguf_string s)

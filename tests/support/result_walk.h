@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "harness/record/result_set.h"
 #include "harness/record/resume.h"
+#include "tests/support/shown_line.h"
 
 static inline void walk_promise(int kept, const char *what)
 {
@@ -28,10 +28,7 @@ static inline int walk_result(int rc, const struct error *err)
 {
 	walk_promise(rc <= 0, "a code is 0 or negative");
 	walk_promise(!rc || *err->text, "a failure says something");
-	for (const char *p = err->text; *p; p += text_utf8_length(p)) {
-		walk_promise(text_utf8_length(p), "a message is UTF-8");
-		walk_promise(!text_control_length(p), "a message is one line that a terminal shows");
-	}
+	walk_promise(is_shown_line(err->text), "a message is one line that a terminal shows");
 	return rc;
 }
 
