@@ -100,11 +100,52 @@ static void put(struct loader *l, const struct target *t, size_t offset, const v
 		l->rc = device_upload(d, t->device + offset, bytes, n, l->err);
 }
 
+/*
+ * A matrix as files have it: one tensor, or two of the same type and shape whose rows follow each other in every
+ * expert (gate, then up). A part is what is contiguous of it.
+ */
+struct source {
+	const struct gguf_tensor *tensors[2];
+	int n_tensors;
+	int n_parts;
+	size_t part_bytes;
+};
+
+static struct source source(const struct gguf_tensor *first, const struct gguf_tensor *second)
+{
+	struct source s = {{first, second}, second ? 2 : 1, 1, first->bytes};
+	if (second) {
+		s.n_parts = 2 * (int)first->ne[2];
+		s.part_bytes = first->bytes / (size_t)first->ne[2];
+	}
+	return s;
+}
+
+static const char *source_part(const struct source *s, int i)
+{
+	const struct gguf_tensor *t = s->tensors[i % s->n_tensors];
+	return (const char *)t->data + (size_t)(i / s->n_tensors) * s->part_bytes;
+}
+
+static size_t source_bytes(const struct source *s)
+{
+	return (size_t)s->n_parts * s->part_bytes;
+}
+
+static void place_raw(struct loader *l, const struct source *s, bool on_host, struct weight *to)
+{
+	struct target at = target(l, source_bytes(s), on_host);
+	for (int i = 0; i < s->n_parts && !l->counts; i++)
+		put(l, &at, (size_t)i * s->part_bytes, source_part(s, i), s->part_bytes);
+	to->data = at.device;
+}
+
 /* Q8_0 as planes, which devices read in wide aligned loads; see cpu_repack_q8_0. */
-static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_host, struct weight *to)
+static void place_planes(struct loader *l, const struct source *s, bool on_host, struct weight *to)
 {
 	enum { CHUNK = CHUNK_BYTES / 32 }; /* blocks */
-	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = t->bytes / block;
+	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = source_bytes(s) / block;
+	size_t part = s->part_bytes / block;
 	struct target q = target(l, n_blocks * 32, on_host), d = target(l, n_blocks * sizeof(uint16_t), on_host);
 	if (l->counts)
 		return;
@@ -112,11 +153,13 @@ static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_
 	uint16_t *d_part = malloc(CHUNK * sizeof *d_part);
 	if ((!q_part || !d_part) && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack weights");
-	for (size_t done = 0; done < n_blocks && !l->rc; done += CHUNK) {
-		size_t n = n_blocks - done < CHUNK ? n_blocks - done : CHUNK;
-		cpu_repack_q8_0((const char *)t->data + done * block, q_part, d_part, n);
-		put(l, &q, done * 32, q_part, n * 32);
-		put(l, &d, done * sizeof *d_part, d_part, n * sizeof *d_part);
+	for (int i = 0; i < s->n_parts; i++) {
+		for (size_t done = 0; done < part && !l->rc; done += CHUNK) {
+			size_t n = part - done < CHUNK ? part - done : CHUNK, at = (size_t)i * part + done;
+			cpu_repack_q8_0(source_part(s, i) + done * block, q_part, d_part, n);
+			put(l, &q, at * 32, q_part, n * 32);
+			put(l, &d, at * sizeof *d_part, d_part, n * sizeof *d_part);
+		}
 	}
 	free(q_part);
 	free(d_part);
@@ -124,10 +167,11 @@ static void place_planes(struct loader *l, const struct gguf_tensor *t, bool on_
 	to->scales = d.device;
 }
 
-static bool fits_bf16(const float *x, size_t n)
+static bool fits_bf16(const struct gguf_tensor *t)
 {
 	enum { PART = 4096 }; /* most matrices that do not fit say so in the first */
-	const uint32_t *bits = (const uint32_t *)(const void *)x;
+	const uint32_t *bits = t->data;
+	size_t n = t->bytes / sizeof *bits;
 	uint32_t lost = 0;
 	for (size_t done = 0; done < n && !lost; done += PART)
 		for (size_t i = done; i < n && i < done + PART; i++)
@@ -135,22 +179,32 @@ static bool fits_bf16(const float *x, size_t n)
 	return lost == 0;
 }
 
-static void place_narrowed(struct loader *l, const struct gguf_tensor *t, bool on_host, struct weight *to)
+static bool narrows(const struct source *s)
+{
+	for (int i = 0; i < s->n_tensors; i++)
+		if (s->tensors[i]->type != TENSOR_F32 || !fits_bf16(s->tensors[i]))
+			return false;
+	return true;
+}
+
+static void place_narrowed(struct loader *l, const struct source *s, bool on_host, struct weight *to)
 {
 	enum { CHUNK = CHUNK_BYTES / 2 }; /* values */
-	size_t n_values = t->bytes / sizeof(float);
-	const uint32_t *bits = t->data;
+	size_t n_values = source_bytes(s) / sizeof(float), part_values = s->part_bytes / sizeof(float);
 	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
 	if (l->counts)
 		return;
 	uint16_t *part = malloc(CHUNK * sizeof *part);
 	if (!part && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to narrow weights");
-	for (size_t done = 0; done < n_values && !l->rc; done += CHUNK) {
-		size_t n = n_values - done < CHUNK ? n_values - done : CHUNK;
-		for (size_t i = 0; i < n; i++)
-			part[i] = (uint16_t)(bits[done + i] >> 16);
-		put(l, &at, done * sizeof *part, part, n * sizeof *part);
+	for (int k = 0; k < s->n_parts; k++) {
+		const uint32_t *bits = (const uint32_t *)(const void *)source_part(s, k);
+		for (size_t done = 0; done < part_values && !l->rc; done += CHUNK) {
+			size_t n = part_values - done < CHUNK ? part_values - done : CHUNK;
+			for (size_t i = 0; i < n; i++)
+				part[i] = (uint16_t)(bits[done + i] >> 16);
+			put(l, &at, ((size_t)k * part_values + done) * sizeof *part, part, n * sizeof *part);
+		}
 	}
 	free(part);
 	to->type = TENSOR_BF16;
@@ -159,36 +213,51 @@ static void place_narrowed(struct loader *l, const struct gguf_tensor *t, bool o
 	l->w->narrowed_bytes += n_values * (sizeof(float) - sizeof *part);
 }
 
-static struct weight matrix_at(struct loader *l, const struct gguf_tensor *t, bool on_host)
+static struct weight source_at(struct loader *l, const struct source *s, bool on_host)
 {
 	struct weight to = {0};
-	if (!t || l->rc)
+	if (l->rc)
 		return to;
+	const struct gguf_tensor *t = s->tensors[0];
 	struct weights *w = l->w;
 	size_t narrowed = w->narrowed_bytes;
 	to.type = t->type;
 	to.n_in = (int)t->ne[0];
-	to.n_out = (int)t->ne[1];
+	to.n_out = s->n_tensors * (int)t->ne[1];
 	to.n_expert = (int)t->ne[2];
-	if (l->host_memory) {
+	if (l->host_memory && s->n_tensors == 1)
 		to.data = place(l, t->data, t->bytes);
-	} else if (t->type == TENSOR_Q8_0) {
-		place_planes(l, t, on_host, &to);
-	} else if (t->type == TENSOR_F32 && fits_bf16(t->data, t->bytes / sizeof(float))) {
-		place_narrowed(l, t, on_host, &to);
-	} else {
-		struct target at = target(l, t->bytes, on_host);
-		if (!l->counts)
-			put(l, &at, 0, t->data, t->bytes);
-		to.data = at.device;
-	}
-	w->bytes += t->bytes - (w->narrowed_bytes - narrowed);
+	else if (l->host_memory)
+		place_raw(l, s, false, &to);
+	else if (t->type == TENSOR_Q8_0)
+		place_planes(l, s, on_host, &to);
+	else if (narrows(s))
+		place_narrowed(l, s, on_host, &to);
+	else
+		place_raw(l, s, on_host, &to);
+	w->bytes += source_bytes(s) - (w->narrowed_bytes - narrowed);
 	return to;
+}
+
+static struct weight matrix_at(struct loader *l, const struct gguf_tensor *t, bool on_host)
+{
+	if (!t)
+		return (struct weight){0};
+	struct source s = source(t, NULL);
+	return source_at(l, &s, on_host);
 }
 
 static struct weight matrix(struct loader *l, const struct gguf_tensor *t)
 {
 	return matrix_at(l, t, false);
+}
+
+static struct weight gate_up_exps(struct loader *l, const struct model_layer *from)
+{
+	if (!from->ffn_gate_exps)
+		return matrix(l, from->ffn_gate_up_exps);
+	struct source s = source(from->ffn_gate_exps, from->ffn_up_exps);
+	return source_at(l, &s, false);
 }
 
 static const float *vector(struct loader *l, const struct gguf_tensor *t)
@@ -246,7 +315,7 @@ static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
 	to->output_scale = from->layer_output_scale ? *(const float *)from->layer_output_scale->data : 1.0f;
 	to->router = matrix(l, from->ffn_gate_inp);
 	to->router_scale = vector(l, from->ffn_gate_inp_scale);
-	to->gate_up_exps = matrix(l, from->ffn_gate_up_exps);
+	to->gate_up_exps = gate_up_exps(l, from);
 	to->down_exps = matrix(l, from->ffn_down_exps);
 	to->down_exps_scale = vector(l, from->ffn_down_exps_scale);
 	to->pre_ffw_norm_2 = vector(l, from->pre_ffw_norm_2);

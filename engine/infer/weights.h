@@ -2,7 +2,8 @@
  * A range of a model's tensors where a device's kernels can read them.
  *
  * On a device that reads host memory, matrices stay in the mapped file: loading
- * costs no copy, and the model must stay open as long as the weights. Elsewhere
+ * costs no copy, and the model must stay open as long as the weights; only experts whose
+ * gate and up the file keeps apart are copied, into the one matrix that kernels read. Elsewhere
  * Q8_0 is repacked to planes, float32 matrices whose every value bfloat16 can hold are
  * narrowed to it (no bit is lost), and everything is uploaded.
  */

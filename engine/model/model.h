@@ -52,8 +52,10 @@ struct model_layer {
 	const struct gguf_tensor *ffn_gate_inp;        /* (n_expert, n_embd) */
 	const struct gguf_tensor *ffn_gate_inp_scale;  /* (n_embd) */
 	const struct gguf_tensor *ffn_gate_up_exps;    /* (n_expert, 2 * n_ff_expert, n_embd), gate rows first */
+	const struct gguf_tensor *ffn_gate_exps;       /* (n_expert, n_ff_expert, n_embd) where gate_up is null */
+	const struct gguf_tensor *ffn_up_exps;         /* as ffn_gate_exps, and of its type */
 	const struct gguf_tensor *ffn_down_exps;       /* (n_expert, n_embd, n_ff_expert) */
-	const struct gguf_tensor *ffn_down_exps_scale; /* (n_expert) */
+	const struct gguf_tensor *ffn_down_exps_scale; /* (n_expert), null for 1 */
 	const struct gguf_tensor *pre_ffw_norm_2;      /* (n_embd) */
 	const struct gguf_tensor *post_ffw_norm_1;     /* (n_embd) */
 	const struct gguf_tensor *post_ffw_norm_2;     /* (n_embd) */

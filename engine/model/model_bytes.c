@@ -71,7 +71,8 @@ size_t model_layer_bytes(const struct model *m, int layer)
 		l->post_ffw_norm_1,
 		l->post_ffw_norm_2,
 	};
-	size_t sum = expert_bytes(m, l->ffn_gate_up_exps) + expert_bytes(m, l->ffn_down_exps);
+	size_t sum = expert_bytes(m, l->ffn_gate_up_exps) + expert_bytes(m, l->ffn_gate_exps) +
+		     expert_bytes(m, l->ffn_up_exps) + expert_bytes(m, l->ffn_down_exps);
 	for (size_t i = 0; i < sizeof dense / sizeof *dense; i++)
 		sum += bytes_of(dense[i]);
 	return sum;

@@ -70,15 +70,35 @@ static int find_matrix(struct reader *r, int layer, const char *suffix, int64_t 
 	return find(r, name, REQUIRED, false, n_in, n_out, n_expert, out);
 }
 
+/* Gate and up in one tensor, as today's converters write them, or in two. */
+static int find_gate_up_exps(struct reader *r, int i, struct model_layer *l)
+{
+	const struct model *m = r->m;
+	int64_t e = m->n_embd, ff = m->n_ff_expert, n = m->n_expert;
+	char name[96];
+	int rc;
+	snprintf(name, sizeof name, "blk.%d.ffn_gate_exps.weight", i);
+	if (gguf_find_tensor(r->g, name) == NULL)
+		return find_matrix(r, i, "ffn_gate_up_exps.weight", e, 2 * ff, n, &l->ffn_gate_up_exps);
+	if ((rc = find_matrix(r, i, "ffn_gate_exps.weight", e, ff, n, &l->ffn_gate_exps)) ||
+	    (rc = find_matrix(r, i, "ffn_up_exps.weight", e, ff, n, &l->ffn_up_exps)))
+		return rc;
+	if (l->ffn_gate_exps->type == l->ffn_up_exps->type)
+		return 0;
+	return error_set(r->err, ERROR_UNSUPPORTED,
+			 "%s: %s is %s, but blk.%d.ffn_up_exps.weight is %s; quantize both to one type", r->g->path,
+			 name, tensor_type_name(l->ffn_gate_exps->type), i, tensor_type_name(l->ffn_up_exps->type));
+}
+
 static int find_moe(struct reader *r, int i, struct model_layer *l)
 {
 	const struct model *m = r->m;
 	int e = m->n_embd, ff = m->n_ff_expert, n = m->n_expert, rc;
 	(void)((rc = find_matrix(r, i, "ffn_gate_inp.weight", e, n, 1, &l->ffn_gate_inp)) ||
 	       (rc = find_vector(r, i, "ffn_gate_inp.scale", REQUIRED, e, &l->ffn_gate_inp_scale)) ||
-	       (rc = find_matrix(r, i, "ffn_gate_up_exps.weight", e, 2 * (int64_t)ff, n, &l->ffn_gate_up_exps)) ||
+	       (rc = find_gate_up_exps(r, i, l)) ||
 	       (rc = find_matrix(r, i, "ffn_down_exps.weight", ff, e, n, &l->ffn_down_exps)) ||
-	       (rc = find_vector(r, i, "ffn_down_exps.scale", REQUIRED, n, &l->ffn_down_exps_scale)) ||
+	       (rc = find_vector(r, i, "ffn_down_exps.scale", OPTIONAL, n, &l->ffn_down_exps_scale)) ||
 	       (rc = find_vector(r, i, "pre_ffw_norm_2.weight", REQUIRED, e, &l->pre_ffw_norm_2)) ||
 	       (rc = find_vector(r, i, "post_ffw_norm_1.weight", REQUIRED, e, &l->post_ffw_norm_1)) ||
 	       (rc = find_vector(r, i, "post_ffw_norm_2.weight", REQUIRED, e, &l->post_ffw_norm_2)));

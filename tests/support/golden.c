@@ -19,7 +19,7 @@ const char *const golden_names[GOLDEN_MODELS] = {
 	"gemma4-e2b-tiny.q8_0", "gemma4-31b-tiny.q8_0", "gemma4-26b-a4b-tiny.q8_0", "qwen3-tiny.q8_0",
 };
 
-const char *const golden_variants[GOLDEN_VARIANTS] = {"qwen3-yarn"};
+const char *const golden_variants[GOLDEN_VARIANTS] = {"qwen3-yarn", "gemma4-no-expert-scale"};
 
 static float *read_floats(const char *name, const char *what, size_t n)
 {

@@ -26,7 +26,7 @@ void golden_load(struct golden *g, const char *name);
 void golden_free(struct golden *g);
 
 /* Models of tests/golden/variants, each one thing away from a golden one; without hidden states. */
-enum { GOLDEN_VARIANTS = 1 };
+enum { GOLDEN_VARIANTS = 2 };
 extern const char *const golden_variants[GOLDEN_VARIANTS];
 void golden_variant_load(struct golden *g, const char *name);
 

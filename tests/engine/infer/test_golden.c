@@ -13,6 +13,8 @@
 
 #include "engine/infer/session.h"
 #include "tests/support/forced.h"
+#include "tests/support/separate_experts.h"
+#include "tests/support/temp_file.h"
 
 static const double F32_TOLERANCE = 1e-4; /* relative L2, of all logits and of each row */
 
@@ -104,6 +106,25 @@ static void test_variants(void **state)
 		all_splits(&g);
 		golden_free(&g);
 	}
+}
+
+/* Gate and up of the experts in two tensors: the same model, so the same logits. */
+static void test_separate_experts(void **state)
+{
+	(void)state;
+	struct temp_file t = temp_file_make();
+	for (int i = 0; i < 2; i++) {
+		struct golden g;
+		if (i)
+			golden_variant_load(&g, "gemma4-no-expert-scale");
+		else
+			golden_load(&g, "gemma4-26b-a4b-tiny.q8_0");
+		separate_experts(g.path, t.path);
+		snprintf(g.path, sizeof g.path, "%s", t.path);
+		all_splits(&g);
+		golden_free(&g);
+	}
+	temp_file_remove(&t);
 }
 
 static int by_value(const void *a, const void *b)
@@ -248,7 +269,7 @@ int main(void)
 		cmocka_unit_test(test_logits_f32_cache),  cmocka_unit_test(test_logits_f16_cache),
 		cmocka_unit_test(test_logits_bf16_cache), cmocka_unit_test(test_hidden_states),
 		cmocka_unit_test(test_any_chunk_length),  cmocka_unit_test(test_last_logits_only),
-		cmocka_unit_test(test_variants),
+		cmocka_unit_test(test_variants),          cmocka_unit_test(test_separate_experts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 #include "tests/support/forced.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/separate_experts.h"
+#include "tests/support/temp_file.h"
 
 static const double TOLERANCE = 1e-4; /* relative L2, float32 cache and prefill */
 
@@ -124,6 +127,25 @@ static void test_variants(void **state)
 	}
 }
 
+/* Gate and up of the experts in two tensors, which loading joins: Q8_0 planes, and float32 that narrows or does not. */
+static void test_separate_experts(void **state)
+{
+	(void)state;
+	struct temp_file t = temp_file_make();
+	for (int i = 0; i < 2; i++) {
+		struct golden g;
+		if (i)
+			golden_variant_load(&g, "gemma4-no-expert-scale");
+		else
+			golden_load(&g, "gemma4-26b-a4b-tiny.q8_0");
+		separate_experts(g.path, t.path);
+		snprintf(g.path, sizeof g.path, "%s", t.path);
+		check_golden(&g, "separate experts");
+		golden_free(&g);
+	}
+	temp_file_remove(&t);
+}
+
 /* A fault at any step of any mode: one counted fallback, and the token is the direct one. */
 static void test_faults_fall_back(void **state)
 {
@@ -210,6 +232,7 @@ int main(int argc, char **argv)
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
 		cmocka_unit_test(test_variants),
+		cmocka_unit_test(test_separate_experts),
 		cmocka_unit_test(test_faults_fall_back),
 		cmocka_unit_test(test_settings_change_no_bit),
 	};

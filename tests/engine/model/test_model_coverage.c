@@ -57,6 +57,10 @@ static const struct coverage_case cases[] = {
 	{moe,
 	 {{.kind = EDIT_TENSOR, .name = "blk.0.ffn_up_shexp.weight", .text = norm}},
 	 {"the tensor blk.0.ffn_up_shexp.weight is"}},
+	/* half of what may come in two, beside the whole */
+	{moe,
+	 {{.kind = EDIT_TENSOR, .name = "blk.0.ffn_up_exps.weight", .text = norm}},
+	 {"blk.0.ffn_up_exps.weight is"}},
 	/* a layer behind the last, and many of them */
 	{qwen,
 	 {{.kind = EDIT_TENSOR, .name = "blk.4.attn_norm.weight", .text = norm}},
