@@ -42,6 +42,8 @@ struct gguf_mapping {
 	struct gguf_mapping *next;
 	void *map; /* null: of an empty file */
 	size_t bytes;
+	int fd; /* tells whether the file is still what it was */
+	struct stat stat;
 	struct text_shown path; /* for a message */
 };
 
@@ -70,7 +72,31 @@ static void unmap(struct gguf_mapping *m)
 	pthread_mutex_unlock(&mappings_lock);
 	if (m->map)
 		munmap(m->map, m->bytes);
+	close(m->fd);
 	free(m);
+}
+
+const struct stat *gguf_stat(const struct gguf *g)
+{
+	const struct gguf_owned *owned = g->owned;
+	return owned && owned->mapping ? &owned->mapping->stat : NULL;
+}
+
+bool gguf_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+int gguf_check(const struct gguf *g, struct error *err)
+{
+	const struct gguf_owned *owned = g->owned;
+	struct stat now;
+	if (!owned || !owned->mapping ||
+	    (!fstat(owned->mapping->fd, &now) && gguf_same_file(&now, &owned->mapping->stat)))
+		return 0;
+	return error_set(err, ERROR_INPUT, "%s: changed while it was read; run again when nobody writes it",
+			 text_show_path(g->path).text);
 }
 
 const char *gguf_mapped_path(const void *address)
@@ -82,40 +108,31 @@ const char *gguf_mapped_path(const void *address)
 }
 
 /* Maps a regular file. An empty one gives no mapping and no error. */
-static int map_file(const char *path, void **map, size_t *bytes, struct error *err)
+static int map_file(struct gguf_mapping *m, const char *path, struct error *err)
 {
-	struct text_shown shown = text_show_path(path);
-	struct stat st;
-	int rc = 0;
-	*map = NULL;
-	*bytes = 0;
+	m->path = text_show_path(path);
 	/* O_NONBLOCK: opening a FIFO that nobody writes would wait forever. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return error_set(err, ERROR_IO, "%s: cannot be opened: %s; check the path", shown.text,
+	m->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (m->fd < 0)
+		return error_set(err, ERROR_IO, "%s: cannot be opened: %s; check the path", m->path.text,
 				 strerror(errno));
-	if (fstat(fd, &st) != 0) {
-		rc = error_set(err, ERROR_IO, "%s: cannot be examined: %s", shown.text, strerror(errno));
-		goto out;
+	int rc = 0;
+	if (fstat(m->fd, &m->stat) != 0)
+		rc = error_set(err, ERROR_IO, "%s: cannot be examined: %s", m->path.text, strerror(errno));
+	else if (!S_ISREG(m->stat.st_mode))
+		rc = error_set(err, ERROR_INPUT, "%s: is %s; give the .gguf file of a model", m->path.text,
+			       file_kind(m->stat.st_mode));
+	if (!rc && m->stat.st_size) {
+		m->bytes = (size_t)m->stat.st_size;
+		m->map = mmap(NULL, m->bytes, PROT_READ, MAP_PRIVATE, m->fd, 0);
+		if (m->map == MAP_FAILED)
+			rc = error_set(
+				err, ERROR_IO,
+				"%s: %jd bytes cannot be mapped: %s; raise the limit of address space (ulimit -v)",
+				m->path.text, (intmax_t)m->stat.st_size, strerror(errno));
 	}
-	if (!S_ISREG(st.st_mode)) {
-		rc = error_set(err, ERROR_INPUT, "%s: is %s; give the .gguf file of a model", shown.text,
-			       file_kind(st.st_mode));
-		goto out;
-	}
-	if (st.st_size == 0)
-		goto out;
-	*map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (*map == MAP_FAILED) {
-		*map = NULL;
-		rc = error_set(err, ERROR_IO,
-			       "%s: %jd bytes cannot be mapped: %s; raise the limit of address space (ulimit -v)",
-			       shown.text, (intmax_t)st.st_size, strerror(errno));
-		goto out;
-	}
-	*bytes = (size_t)st.st_size;
-out:
-	close(fd);
+	if (rc)
+		close(m->fd);
 	return rc;
 }
 
@@ -126,12 +143,11 @@ int gguf_open(struct gguf *g, const char *path, struct error *err)
 	if (!m)
 		return error_set(err, ERROR_MEMORY, "%s: no memory to read it; close other programs",
 				 text_show_path(path).text);
-	int rc = map_file(path, &m->map, &m->bytes, err);
+	int rc = map_file(m, path, err);
 	if (rc) {
 		free(m);
 		return rc;
 	}
-	m->path = text_show_path(path);
 	list_mapping(m);
 	rc = gguf_open_memory(g, m->map, m->bytes, path, err);
 	if (rc) {

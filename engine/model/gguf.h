@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "engine/model/tensor_type.h"
@@ -80,6 +81,15 @@ struct gguf {
  * process gets SIGBUS, as with any mapping: gguf_mapped_path tells a handler whether it is that.
  */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
+
+/*
+ * The file as it was when it was opened; null where there is none. Two looks are at one file, unchanged, where device,
+ * inode, size and time of modification are the same.
+ */
+const struct stat *gguf_stat(const struct gguf *g);
+bool gguf_same_file(const struct stat *a, const struct stat *b);
+/* ERROR_INPUT where the file has been written to since it was opened: what was read of it may be of two files. */
+int gguf_check(const struct gguf *g, struct error *err);
 
 /* The path, escaped, of the open file that is mapped at this address; null: none. Async-signal-safe. */
 const char *gguf_mapped_path(const void *address);

@@ -11,6 +11,8 @@
 #include "harness/cli/options.h"
 #include "harness/sweep/matrix.h"
 
+struct gguf;
+
 /* The context of a command that uses them starts with this. */
 struct axes_context {
 	struct matrix matrix;
@@ -42,6 +44,12 @@ struct cell_resolver axis_resolver(struct axis_resolution *r);
 uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path);
 /* Positions that the model of that path was trained for; 0: it was not resolved. */
 int axis_resolution_context(const struct axis_resolution *r, const char *path);
+/*
+ * ERROR_INPUT where a model file that is open is not the one that was resolved by this path: its hash would be
+ * another's. A path that was not resolved is as good as any.
+ */
+int axis_resolution_check(const struct axis_resolution *r, const char *path, const struct gguf *file,
+			  struct error *err);
 void axis_resolution_free(struct axis_resolution *r);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "engine/model/model.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_machine.h"
@@ -15,9 +16,10 @@ struct model_identity {
 	const char *path; /* the matrix's */
 	dev_t device;
 	ino_t inode;
-	uint64_t hash; /* 0: not read yet */
-	int n_layer;   /* 0: not looked at yet */
-	int n_context; /* trained */
+	struct stat opened; /* what was looked at */
+	uint64_t hash;      /* 0: not read yet */
+	int n_layer;        /* 0: not looked at yet */
+	int n_context;      /* trained */
 };
 
 void axis_resolution_free(struct axis_resolution *r)
@@ -48,6 +50,18 @@ int axis_resolution_context(const struct axis_resolution *r, const char *path)
 {
 	const struct model_identity *m = identity_of(r, path);
 	return m ? m->n_context : 0;
+}
+
+int axis_resolution_check(const struct axis_resolution *r, const char *path, const struct gguf *file, struct error *err)
+{
+	for (int i = 0; i < r->n_models; i++)
+		if (!strcmp(r->models[i].path, path) && r->models[i].n_layer &&
+		    !gguf_same_file(&r->models[i].opened, gguf_stat(file)))
+			return error_set(
+				err, ERROR_INPUT,
+				"%s: is not the file that the sweep began with; run again when nobody writes it",
+				text_show_path(path).text);
+	return 0;
 }
 
 /* The entry of the path, in place of which that of another path to the same file serves. */
@@ -88,6 +102,7 @@ static int settle(void *ctx, struct cell *c, struct error *err)
 			return rc;
 		of->n_layer = model.n_layer;
 		of->n_context = model.n_context;
+		of->opened = *gguf_stat(&model.file);
 		model_close(&model);
 	}
 	if (!rc && r->hash && !of->hash)

@@ -42,6 +42,7 @@ enum {
 };
 
 struct sweep {
+	struct workload_source *source;
 	struct recorder *recorder;
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
@@ -62,7 +63,9 @@ static int summarise(struct sweep *s, const struct run_row *row, struct error *e
 static int take_run(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
 {
 	struct sweep *s = ctx;
-	int rc = 0, looks;
+	int rc = engine_source_check(s->source, err), looks;
+	if (rc)
+		return rc;
 	/* A run that never began has no looks of its own. */
 	if (s->telemetry && row->n_context != ROW_UNKNOWN) {
 		const struct telemetry_sample *samples = telemetry_samples(s->telemetry, &looks);
@@ -311,6 +314,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
 					     .head_on_host = b->engine.head_on_host};
 	struct cell_resolver resolver = axis_resolver(&resolution);
+	b->engine.resolution = &resolution;
 	int rc = b->resume || b->dry_run || !output ? 0 : run_directory_check_new(output, err);
 	if (!rc)
 		rc = matrix_defaults(&b->axes.matrix, err);
@@ -330,6 +334,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	}
 	if (!rc)
 		rc = engine_source_open(&source, &b->engine, err);
+	s.source = source;
 	if (!rc && has_auto(b))
 		settle_device_memory(b, source, output);
 	if (!rc)

@@ -268,6 +268,7 @@ static int read_tokens(struct eval *ev, struct error *err)
 /* Rows in the order of the tokens: to the file, into the hash, into the perplexity. */
 struct sink {
 	const struct eval *ev;
+	const struct gguf *model;
 	int n_vocab;
 	struct output_file out;
 	FILE *stream; /* of a descriptor of its own; null: no output asked */
@@ -345,6 +346,9 @@ static int sink_row(struct sink *k, const float *row, struct error *err)
 {
 	const struct eval *ev = k->ev;
 	size_t n = (size_t)k->n_vocab;
+	int rc = gguf_check(k->model, err);
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < n; i++)
 		if (!isfinite(row[i]))
 			return error_set(err, ERROR_WRONG, "logit %zu after token %d is %g", i, k->row, (double)row[i]);
@@ -455,6 +459,7 @@ static int run(struct eval *ev, struct error *err)
 	if (!rc) {
 		if (*session_gpu_reason(s))
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
+		k.model = &session_model(s)->file;
 		k.n_vocab = session_model(s)->n_vocab;
 		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->n_tokens, "");
 		rc = evaluate(s, ev, &k, &remarks, err);

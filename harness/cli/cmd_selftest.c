@@ -353,6 +353,8 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 	result = (struct selftest_result){0};
 	if (!rc)
 		rc = selftest_run(cells, n, &slowed, &c->core, &result, err);
+	if (!rc && !sim)
+		rc = engine_source_check(source, err);
 	telemetry_close(telemetry);
 	if (selftest_record_close(bound.record, &closing) && !rc)
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
@@ -435,6 +437,7 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	int n, trusted = 1, simulated = m->of[AXIS_MODEL].n == 0;
 	struct axis_resolution resolution = {.hash = 1, .head_on_host = c->engine.head_on_host};
 	struct cell_resolver resolver = axis_resolver(&resolution);
+	c->engine.resolution = &resolution;
 	int rc = check_output(c, err);
 	if (!rc && simulated)
 		rc = matrix_add(m, AXIS_MODEL, "simulated", err);

@@ -7,6 +7,7 @@
 
 #include "engine/device/device_host.h"
 #include "engine/infer/gemm_ceiling.h"
+#include "harness/cli/axis_options.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/gpu_layers.h"
@@ -31,6 +32,7 @@ struct engine_source {
 	bool memory_known;         /* settings.device_memory is what it stands for */
 	struct environment_bandwidth measured[MAX_BANDWIDTHS];
 	int n_measured;
+	struct error other_file; /* what was to be loaded is not what was resolved; empty: it was */
 };
 
 static int cache_type_parse(const char *name, enum tensor_type *out, struct error *err)
@@ -110,7 +112,14 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	unload(s);
 	if (!(s->path = strdup(p->cell->model)))
 		return error_set(err, ERROR_MEMORY, "no memory for a path");
-	if ((rc = loaded_model_open(&s->model.loaded, p->cell->model, &o, err))) {
+	rc = loaded_model_open(&s->model.loaded, p->cell->model, &o, err);
+	if (!rc && s->settings.resolution) {
+		rc = axis_resolution_check(s->settings.resolution, p->cell->model, &s->model.loaded->model.file,
+					   &s->other_file);
+		if (rc)
+			error_set(err, rc, "%s", s->other_file.text);
+	}
+	if (rc) {
 		unload(s);
 		return rc;
 	}
@@ -164,6 +173,14 @@ void engine_source_close(struct workload_source *s)
 	if (s)
 		unload((struct engine_source *)s);
 	free(s);
+}
+
+int engine_source_check(const struct workload_source *base, struct error *err)
+{
+	const struct engine_source *s = (const struct engine_source *)base;
+	if (*s->other_file.text)
+		return error_set(err, ERROR_INPUT, "%s", s->other_file.text);
+	return s->model.loaded ? gguf_check(&s->model.loaded->model.file, err) : 0;
 }
 
 struct environment_bandwidth engine_source_bandwidth(struct workload_source *base, int n_threads)

@@ -12,6 +12,8 @@
 #include "harness/measure/workload.h"
 #include "harness/record/environment.h"
 
+struct axis_resolution;
+
 /* What all sessions of a sweep have alike, beside its axes. */
 struct engine_settings {
 	bool head_on_host;
@@ -19,7 +21,9 @@ struct engine_settings {
 	bool pdl;
 	enum prefill_precision prefill;
 	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free when that is first asked */
-	bool gemm_ceiling;    /* measured for each model that is loaded: prompts are among the tests */
+	const struct axis_resolution
+		*resolution; /* a model that is loaded is the file that was resolved; null: any is */
+	bool gemm_ceiling;   /* measured for each model that is loaded: prompts are among the tests */
 };
 void engine_settings_default(struct engine_settings *e);
 
@@ -34,6 +38,12 @@ void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTI
  */
 int engine_source_open(struct workload_source **out, const struct engine_settings *settings, struct error *err);
 void engine_source_close(struct workload_source *s);
+
+/*
+ * ERROR_INPUT where the file of the model that is loaded has been written to, or is another than was resolved: what is
+ * computed may be of two files, or of one that has not this hash.
+ */
+int engine_source_check(const struct workload_source *s, struct error *err);
 
 /*
  * Read bandwidth with so many threads; 0: one a physical core, as sessions do. Measures

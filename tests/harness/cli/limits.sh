@@ -55,6 +55,33 @@ wait $!
 said 'gemmark eval: m\\x1b.gguf: changed while it was read; run again*' $? "eval, cut"
 [ -z "$(find . -name 'logits.f32*')" ] || fail "eval, cut: $(find . -name 'logits.f32*') is left"
 
+# Written to in place, as long as before: what is computed is of two files. Nothing is cut, and nothing faults.
+cp "$golden" m.gguf
+"$gemmark" "${sweep[@]}" --out written >/dev/null 2>errors &
+until [ "$(grep -c '"ok"' written/runs.csv 2>/dev/null || true)" -ge 3 ] 2>/dev/null; do sleep 0.01; done
+printf 'x' | dd of=m.gguf bs=1 seek=700000 conv=notrunc status=none
+wait $!
+said 'gemmark bench: m.gguf: changed while it was read; *' $? written
+check_rows written written
+cp "$golden" m.gguf
+"$gemmark" eval -m m.gguf --tokens many.txt -ngl 0 -t 1 --prefill 0 -o logits.f32 >/dev/null 2>errors &
+until [ -n "$(find . -name 'logits.f32.*.part' -size +100k)" ]; do sleep 0.01; done
+printf 'x' | dd of=m.gguf bs=1 seek=700000 conv=notrunc status=none
+wait $!
+said 'gemmark eval: m.gguf: changed while it was read; *' $? "eval, written"
+[ -z "$(find . -name 'logits.f32*')" ] || fail "eval, written: $(find . -name 'logits.f32*') is left"
+
+# Another file by the same name is no harm to what is mapped: the sweep goes on, until it has to be opened again.
+cp "$golden" m.gguf
+cp "$golden" n.gguf
+printf 'x' | dd of=n.gguf bs=1 seek=700000 conv=notrunc status=none
+"$gemmark" bench -m m.gguf -ngl 0 -t 1,2 -p 0 -n 9 -r 400 --mode direct --telemetry 0 --out renamed >/dev/null 2>errors &
+until [ "$(grep -c '"ok"' renamed/runs.csv 2>/dev/null || true)" -ge 3 ] 2>/dev/null; do sleep 0.01; done
+mv n.gguf m.gguf
+wait $!
+said 'gemmark bench: m.gguf: is not the file that the sweep began with;*' $? renamed
+[ "$(grep -c '"ok"' renamed/runs.csv)" -eq 400 ] || fail "renamed: $(grep -c '"ok"' renamed/runs.csv) rows"
+
 # SIGBUS that is none of this ends the program as it does.
 cp "$golden" m.gguf
 "$gemmark" "${sweep[@]}" --out sent >/dev/null 2>errors &
