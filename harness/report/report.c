@@ -1,0 +1,352 @@
+#include "harness/report/report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/record/run_directory.h"
+#include "harness/report/report_internal.h"
+
+enum { IMAGES = 24, IMAGE_NAME = 200 };
+
+/* ---- the pictures of gemmark plot ---- */
+
+/* STEM.png or STEM-SOMETHING.png, of letters that need no escape in a URL. */
+static int is_image(const char *name, const char *stem)
+{
+	size_t n = strlen(name), k = strlen(stem);
+	return n < IMAGE_NAME && n > k + 3 && !strncmp(name, stem, k) && (name[k] == '.' || name[k] == '-') &&
+	       !strcmp(name + n - 4, ".png") &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static int list_images(const struct run_directory *d, const char *stem, char names[IMAGES][IMAGE_NAME])
+{
+	int copy = dup(d->fd), n = 0;
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		if (copy >= 0)
+			close(copy);
+		return 0;
+	}
+	rewinddir(dir);
+	for (struct dirent *e; n < IMAGES && (e = readdir(dir));)
+		if (is_image(e->d_name, stem))
+			snprintf(names[n++], IMAGE_NAME, "%s", e->d_name);
+	closedir(dir);
+	qsort(names, (size_t)n, sizeof *names, compare_names);
+	return n;
+}
+
+void report_images(struct report *r, struct document_section *to, const char *stem, const char *title)
+{
+	char names[IMAGES][IMAGE_NAME];
+	struct run_directory plots = {.fd = -1};
+	const struct run_directory *top = &r->head.sets[0]->directory;
+	struct error ignored;
+	if (!r->in->images)
+		return;
+	int n = run_directory_below(top, "plots", 0, &plots, &ignored) ? 0 : list_images(&plots, stem, names);
+	if (!n)
+		n = list_images(top, stem, names);
+	run_directory_close(&plots);
+	for (int i = 0; i < n; i++) {
+		struct document_block *b = document_block(r->d, to, DOCUMENT_IMAGE, DOCUMENT_MARKDOWN);
+		size_t k = strlen(r->in->images);
+		b->text = document_text(r->d, "%s (%s)", title, names[i]);
+		b->url = document_text(r->d, "%s%s%s", r->in->images, k && r->in->images[k - 1] == '/' ? "" : "/",
+				       names[i]);
+	}
+}
+
+/* ---- the first screen of one side ---- */
+
+/* What became of a graph mode's cells against direct ones. */
+struct tally {
+	int cells, faster, slower, unclear;
+	double least, most; /* effects */
+};
+
+static struct tally tally_panel(struct report *r, const struct side_panel *p, int mode)
+{
+	const struct side *s = &r->head;
+	struct tally t = {.least = INFINITY, .most = -INFINITY};
+	int direct = side_direct(s, p);
+	for (int d = 0; d < p->n_depths && direct >= 0 && mode != direct; d++) {
+		struct paired_effect e = report_effect(r, s, side_at(s, p, mode, d), side_at(s, p, direct, d));
+		if (!e.pairs)
+			continue;
+		t.cells++;
+		t.least = fmin(t.least, e.change);
+		t.most = fmax(t.most, e.change);
+		if (!paired_effect_is_known(&e))
+			t.unclear++;
+		else
+			++*(e.change < 0 ? &t.faster : &t.slower);
+	}
+	return t;
+}
+
+static const char *effect_range(struct report *r, const struct tally *t)
+{
+	const char *low = report_change(r, t->least), *high = report_change(r, t->most);
+	return strcmp(low, high) ? document_text(r->d, "%s to %s", low, high) : low;
+}
+
+/* "faster in 12 cells, cannot tell in 2" */
+static const char *tally_text(struct report *r, const struct tally *t)
+{
+	const char *out = "";
+	const int counts[] = {t->faster, t->slower, t->unclear};
+	static const char *const words[] = {"faster", "slower", "cannot tell"};
+	for (int i = 0; i < 3; i++)
+		if (counts[i])
+			out = document_text(r->d, "%s%s%s in %d of %d", out, *out ? ", " : "", words[i], counts[i],
+					    t->cells);
+	return out;
+}
+
+static void add_modes(struct report *r, struct document_section *to)
+{
+	static const struct document_column columns[] = {
+		{"mode", 0},     {"setting", 0},          {"tokens/s", 1},     {"against direct", 1},
+		{"how sure", 0}, {"host, us a token", 1}, {"driver calls", 1}, {"crossover, depth", 0}};
+	const struct side *s = &r->head;
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 8);
+	for (int i = 0; i < s->n_panels; i++) {
+		const struct side_panel *p = &s->panels[i];
+		for (int m = 0; m < p->n_modes; m++) {
+			struct tally x = tally_panel(r, p, m);
+			double low[3] = {INFINITY, INFINITY, INFINITY}, high[3] = {-INFINITY, -INFINITY, -INFINITY};
+			static const char *const names[] = {"tokens_per_s", "submit_median_us",
+							    "api_launches_per_token"};
+			const char *texts[3];
+			for (int k = 0; k < 3; k++) {
+				for (int d = 0; d < p->n_depths; d++) {
+					struct side_value v = report_value(r, s, side_at(s, p, m, d), names[k]);
+					low[k] = v.n ? fmin(low[k], v.median) : low[k];
+					high[k] = v.n ? fmax(high[k], v.median) : high[k];
+				}
+				texts[k] = strcmp(report_number(r, low[k]), report_number(r, high[k]))
+						   ? document_text(r->d, "%s to %s", report_number(r, low[k]),
+								   report_number(r, high[k]))
+						   : report_number(r, low[k]);
+			}
+			struct document_entry *e = document_row(r->d, t);
+			report_put(&e[0], s->modes[p->modes[m]], NAN);
+			report_put(&e[1], report_panel_name(r, p), NAN);
+			report_put(&e[2], texts[0], high[0]);
+			report_put(&e[3], x.cells ? effect_range(r, &x) : "", x.cells ? x.least : NAN);
+			report_put(&e[4], tally_text(r, &x), NAN);
+			report_put(&e[5], texts[1], low[1]);
+			report_put(&e[6], texts[2], low[2]);
+			report_put(&e[7], report_find_crossover(r, s, p, m).depth, NAN);
+		}
+	}
+	int depths = 0;
+	for (int i = 0; i < s->n_panels; i++)
+		depths = s->panels[i].n_depths > depths ? s->panels[i].n_depths : depths;
+	t->title = depths > 1 ? "Modes, over all depths" : "Modes";
+	t->open = REPORT_OPEN;
+	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);
+	document_drop_empty_columns(r->d, t);
+}
+
+/* Cells by what became of them: problems, in a sentence in front of all others; "" where there are none. */
+static const char *problems(struct report *r)
+{
+	static const enum run_status order[] = {RUN_STATUS_WRONG, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED,
+						RUN_STATUS_INTERRUPTED};
+	static const char *const words[] = {"gave wrong results", "failed", "skipped", "interrupted"};
+	const char *out = "";
+	for (int w = 0; w < 4; w++) {
+		int n = 0;
+		for (int i = 0; i < r->head.n_cells; i++) {
+			int has = 0;
+			for (int k = 0; k < r->head.cells[i].n; k++)
+				has |= r->head.cells[i].runs[k].row->status == order[w];
+			n += has;
+		}
+		if (n)
+			out = document_text(r->d, "%s%s%d of %d cells %s%s", out, *out ? "; " : "", n, r->head.n_cells,
+					    w == 2 || w == 3 ? n == 1 ? "was " : "were " : "", words[w]);
+	}
+	return *out ? document_text(r->d, "%s. ", out) : "";
+}
+
+/* One sentence over all graph modes. */
+static const char *sentence(struct report *r)
+{
+	const struct side *s = &r->head;
+	const char *out = "";
+	for (int m = 0; m < s->n_modes; m++) {
+		struct tally all = {.least = INFINITY, .most = -INFINITY};
+		for (int i = 0; i < s->n_panels; i++) {
+			int at = 0;
+			while (at < s->panels[i].n_modes && s->panels[i].modes[at] != m)
+				at++;
+			if (at == s->panels[i].n_modes)
+				continue;
+			struct tally x = tally_panel(r, &s->panels[i], at);
+			all.cells += x.cells;
+			all.faster += x.faster;
+			all.slower += x.slower;
+			all.unclear += x.unclear;
+			all.least = fmin(all.least, x.least);
+			all.most = fmax(all.most, x.most);
+		}
+		if (!all.cells)
+			continue;
+		const char *what = all.faster == all.cells    ? "is faster than direct launches in all"
+				   : all.slower == all.cells  ? "is slower in all"
+				   : all.unclear == all.cells ? "cannot be told from direct launches in any of"
+							      : NULL;
+		if (what)
+			out = document_text(r->d, "%s%s%s %s %d cells (%s)", out, *out ? "; " : "", s->modes[m], what,
+					    all.cells, effect_range(r, &all));
+		else
+			out = document_text(r->d, "%s%s%s against direct launches: %s cells (%s)", out,
+					    *out ? "; " : "", s->modes[m], tally_text(r, &all), effect_range(r, &all));
+	}
+	if (*out)
+		return document_text(r->d, "%s.", out);
+	double least = INFINITY, most = -INFINITY;
+	int n = 0;
+	for (int i = 0; i < s->n_cells; i++) {
+		struct side_value v = report_value(r, s, &s->cells[i], "tokens_per_s");
+		n += v.n > 0;
+		least = v.n ? fmin(least, v.median) : least;
+		most = v.n ? fmax(most, v.median) : most;
+	}
+	return n ? document_text(r->d, "%d of %d cells ran, at %s to %s tokens/s.", n, s->n_cells,
+				 report_number(r, least), report_number(r, most))
+		 : "No cell ran.";
+}
+
+void report_first_screen(struct report *r)
+{
+	struct document_section *to = document_section(r->d, "");
+	r->d->sentence = document_text(r->d, "%s%s", problems(r), sentence(r));
+	if (r->main_panel >= 0) {
+		const struct side_panel *p = &r->head.panels[r->main_panel];
+		struct chart *c = NULL;
+		if (p->n_depths > 1)
+			c = report_overhead_curves(r, to, r->main_panel);
+		struct chart *rows =
+			report_overhead_forest(r, to, c ? DOCUMENT_MARKDOWN : DOCUMENT_BOTH, r->main_panel);
+		if (!rows && p->n_depths > 1 &&
+		    (c = report_mode_curves(r, to, &r->head, r->main_panel, "tokens_per_s", 1, "tokens/s"))) {
+			c->title = "Decode rate";
+			c->y_text = "tokens/s";
+		}
+		add_modes(r, to);
+	}
+}
+
+/* ---- all of it ---- */
+
+/* Whether two cells of these differ in the axis. */
+static unsigned varying(const struct side *s, int panels)
+{
+	unsigned bits = 0;
+	int n = panels ? s->n_panels : s->n_cells;
+	for (int a = 0; a < AXIS_COUNT; a++)
+		for (int i = 1; i < n && !(bits >> a & 1); i++)
+			if (!(panels ? cell_same_value(s->panels[0].key, s->panels[i].key, (enum axis_id)a)
+				     : cell_same_value(&s->cells[0].cell, &s->cells[i].cell, (enum axis_id)a)))
+				bits |= 1u << a;
+	return panels ? bits & ~(1u << AXIS_MODE | 1u << AXIS_DEPTH) : bits;
+}
+
+/* The panel that most readers mean: modes to compare, the most cells, all on the GPU, axes at their defaults. */
+static int choose_main(const struct side *s)
+{
+	int best = -1;
+	long best_score = -1;
+	for (int i = 0; i < s->n_panels; i++) {
+		const struct side_panel *p = &s->panels[i];
+		long score = (side_direct(s, p) >= 0 && p->n_modes > 1 ? 1L << 40 : 0);
+		score += 1000L * AXIS_LAYERS_MAX * p->n_modes * p->n_depths / 100;
+		score += 100L * p->key->n_gpu_layers;
+		for (int a = 0; a < AXIS_COUNT; a++)
+			score += cell_is_default(p->key, (enum axis_id)a);
+		if (score > best_score) {
+			best = i;
+			best_score = score;
+		}
+	}
+	return best;
+}
+
+static const char *title(struct report *r)
+{
+	const struct run_row *row = r->head.cells[0].n ? r->head.cells[0].runs[0].row : r->head.sets[0]->rows;
+	const char *model = row->model && *row->model ? row->model : row->model_path_name;
+	const char *commit = result_set_commit(r->head.sets[0]),
+		   *base = r->base.n ? result_set_commit(r->base.sets[0]) : NULL;
+	const char *machine = result_set_machine(r->head.sets[0]);
+	machine = machine ? machine : row->device;
+	return document_text(r->d, "%.80s%s on %.80s%s%s", model ? model : "?",
+			     r->varies >> AXIS_MODEL & 1 ? " and others" : "", machine ? machine : "?",
+			     r->base.n
+				     ? document_text(r->d, ", %.40s against %.40s", commit ? commit : "several commits",
+						     base ? base : "several commits")
+				     : "",
+			     r->base.n || !commit ? "" : document_text(r->d, ", commit %.40s", commit));
+}
+
+int report_build(struct document *d, const struct report_input *in, struct error *err)
+{
+	struct report r = {.d = d, .in = in, .main_panel = -1, .err = err};
+	int rc = side_init(&r.head, in->head, in->n_head, err);
+	if (!rc && in->n_base)
+		rc = side_init(&r.base, in->base, in->n_base, err);
+	if (!rc && !r.head.n_cells)
+		rc = error_set(err, ERROR_INPUT, "%s: there is no run in it", in->head[0]->directory.path);
+	r.keys = rc ? NULL : calloc((size_t)r.head.n_cells, sizeof *r.keys);
+	if (!rc && !r.keys)
+		rc = error_set(err, ERROR_MEMORY, "no memory for the report");
+	if (rc)
+		goto done;
+	for (int i = 0; i < r.head.n_cells; i++)
+		r.keys[i] = r.head.cells[i].cell;
+	r.varies = varying(&r.head, 0);
+	r.panels_vary = varying(&r.head, 1);
+	r.main_panel = choose_main(&r.head);
+	d->title = title(&r);
+	if (in->comparison) {
+		report_first_screen_change(&r);
+		report_changes(&r);
+	} else {
+		report_first_screen(&r);
+	}
+	report_overhead(&r);
+	report_latency(&r);
+	report_host(&r);
+	report_launches(&r);
+	report_snapkv(&r);
+	report_hybrid(&r);
+	report_roofline(&r);
+	report_prefill(&r);
+	report_not_ok(&r);
+	report_telemetry(&r);
+	report_noise(&r);
+	report_environment(&r);
+	report_method(&r);
+	rc = r.rc;
+	if (!rc && d->failed)
+		rc = error_set(err, ERROR_MEMORY, "no memory for the report");
+done:
+	free(r.keys);
+	side_free(&r.base);
+	side_free(&r.head);
+	return rc;
+}

@@ -1,0 +1,230 @@
+/* A report's words: cells, panels, numbers, the rows behind a table, the lines behind a point. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/report/report_internal.h"
+
+enum { NAME_SIZE = 700, SOURCES = 4 };
+
+static const char *axis_value(struct report *r, const struct cell *c, enum axis_id a)
+{
+	char number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
+	if (a == AXIS_MODEL) {
+		cell_model_name(c, r->keys, r->head.n_cells, model);
+		return document_text(r->d, "%s", model);
+	}
+	return document_text(r->d, "%s", cell_text(c, a, number));
+}
+
+/* The axes of which `which` has the bit, behind what is in out. */
+static void say_axes(struct report *r, const struct cell *c, unsigned which, char out[NAME_SIZE])
+{
+	size_t used = strlen(out);
+	for (int a = 0; a < AXIS_COUNT && used < NAME_SIZE - 1; a++) {
+		if (!(which >> a & 1))
+			continue;
+		used += (size_t)snprintf(out + used, NAME_SIZE - used, "%s%s %.200s", used ? ", " : "", axes[a].spoken,
+					 axis_value(r, c, (enum axis_id)a));
+	}
+}
+
+const char *report_cell_name(struct report *r, const struct cell *c)
+{
+	static const unsigned said =
+		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
+	char out[NAME_SIZE] = "", label[CELL_LABEL_SIZE];
+	cell_label(c, label);
+	snprintf(out, sizeof out, "%s%s%.80s%s%.80s", label, c->n_gen ? " " : "",
+		 c->n_gen ? cell_word(c, AXIS_MODE) : "", r->varies >> AXIS_FUSION & 1 ? " " : "",
+		 r->varies >> AXIS_FUSION & 1 ? cell_word(c, AXIS_FUSION) : "");
+	say_axes(r, c, r->varies & ~said, out);
+	return document_text(r->d, "%s", out);
+}
+
+const char *report_panel_name(struct report *r, const struct side_panel *p)
+{
+	char out[NAME_SIZE] = "";
+	say_axes(r, p->key, r->panels_vary, out);
+	return document_text(r->d, "%s", out);
+}
+
+const char *report_label(struct report *r, const struct cell *c)
+{
+	char label[CELL_LABEL_SIZE];
+	cell_label(c, label);
+	return document_text(r->d, "%s", label);
+}
+
+const char *report_number(struct report *r, double x)
+{
+	double a = fabs(x);
+	if (!isfinite(x))
+		return "";
+	/* Counts have no decimals. */
+	return document_text(r->d, "%.*f", a >= 100 || a == floor(a) ? 0 : a >= 10 ? 1 : a >= 1 ? 2 : 3, x);
+}
+
+const char *report_change(struct report *r, double x)
+{
+	double a = fabs(100 * x);
+	if (!isfinite(x))
+		return "";
+	return document_text(r->d, "%+.*f %%", a >= 99.5 ? 0 : a >= 0.995 ? 1 : 2, 100 * x);
+}
+
+const char *report_interval(struct report *r, double low, double high)
+{
+	if (!isfinite(low) || !isfinite(high))
+		return "";
+	double a = fmax(fabs(100 * low), fabs(100 * high));
+	int digits = a >= 99.5 ? 0 : a >= 0.995 ? 1 : 2;
+	return document_text(r->d, "%+.*f to %+.*f", digits, 100 * low, digits, 100 * high);
+}
+
+const char *report_count(struct report *r, long n, const char *what)
+{
+	return document_text(r->d, "%ld %s%s", n, what, n == 1 ? "" : "s");
+}
+
+const char *report_depth(struct report *r, double depth)
+{
+	double step = depth < 10 ? 1 : pow(10, floor(log10(depth)) - 1);
+	return document_text(r->d, "%.0f", step * round(depth / step));
+}
+
+/* ---- rows ---- */
+
+/* The last part of a directory's name: a report is read elsewhere. */
+static const char *directory_name(struct report *r, const struct result_set *s)
+{
+	const char *path = s->directory.path, *end = path + strlen(path);
+	while (end > path + 1 && end[-1] == '/')
+		end--;
+	const char *from = end;
+	while (from > path && from[-1] != '/')
+		from--;
+	return document_text(r->d, "%.*s", (int)(end - from), from);
+}
+
+/* The rows of one set, between its first and its last in the file. */
+struct rows {
+	const struct run_row *first, *last;
+	long n;
+	const char *commit;
+	int commits_differ;
+};
+
+static void add_row(struct rows *x, const struct run_row *row)
+{
+	const char *commit = row->commit && *row->commit ? row->commit : "unknown";
+	x->first = !x->n || row < x->first ? row : x->first;
+	x->last = !x->n || row > x->last ? row : x->last;
+	x->commits_differ |= x->n && strcmp(x->commit, commit);
+	x->commit = x->n ? x->commit : commit;
+	x->n++;
+}
+
+/* Where the two ids share their first part ("20261122T234735Z-"), the second is its last part alone. */
+static const char *id_range(struct report *r, const char *first, const char *last)
+{
+	const char *dash = strrchr(first, '-');
+	size_t shared = dash ? (size_t)(dash - first) : 0;
+	if (!strcmp(first, last))
+		return document_text(r->d, "%.200s", first);
+	if (shared && !strncmp(first, last, shared + 1))
+		return document_text(r->d, "%.200s to %.100s", first, last + shared);
+	return document_text(r->d, "%.200s to %.200s", first, last);
+}
+
+static const char *source_of(struct report *r, const struct side *s, const struct rows *x)
+{
+	const char *text = "";
+	int named = 0, more = 0;
+	for (int i = 0; i < s->n; i++) {
+		if (!x[i].n)
+			continue;
+		if (named == SOURCES) {
+			more++;
+			continue;
+		}
+		text = document_text(r->d, "%s%s%s: %s %s, commit %s%.60s", text, named ? "; " : "",
+				     directory_name(r, s->sets[i]), report_count(r, x[i].n, "row"),
+				     id_range(r, x[i].first->run_id, x[i].last->run_id),
+				     x[i].commits_differ ? "differs, the first " : "", x[i].commit);
+		named++;
+	}
+	if (more)
+		text = document_text(r->d, "%s; and %d more directories", text, more);
+	return text;
+}
+
+const char *report_source(struct report *r, const struct side *s, const struct side_cell *const *cells, int n)
+{
+	struct rows *x = document_take(r->d, (size_t)s->n * sizeof *x);
+	for (int i = 0; x && i < n; i++)
+		for (int k = 0; k < cells[i]->n; k++)
+			add_row(&x[cells[i]->runs[k].set], cells[i]->runs[k].row);
+	return x ? source_of(r, s, x) : "";
+}
+
+const char *report_source_panel(struct report *r, const struct side *s, int panel)
+{
+	struct rows *x = document_take(r->d, (size_t)s->n * sizeof *x);
+	for (int i = 0; x && i < s->n_cells; i++)
+		for (int k = 0; s->cells[i].panel == panel && k < s->cells[i].n; k++)
+			add_row(&x[s->cells[i].runs[k].set], s->cells[i].runs[k].row);
+	return x ? source_of(r, s, x) : "";
+}
+
+const char *report_source_all(struct report *r, const struct side *s, enum report_rows which)
+{
+	struct rows *x = document_take(r->d, (size_t)s->n * sizeof *x);
+	for (int i = 0; x && i < s->n_cells; i++) {
+		int decodes = s->cells[i].cell.n_gen > 0;
+		if (which != REPORT_ROWS_ALL && decodes != (which == REPORT_ROWS_DECODE))
+			continue;
+		for (int k = 0; k < s->cells[i].n; k++)
+			add_row(&x[s->cells[i].runs[k].set], s->cells[i].runs[k].row);
+	}
+	return x ? source_of(r, s, x) : "";
+}
+
+const char *report_tip(struct report *r, const struct side *s, const struct side_cell *c, const char *shows)
+{
+	static const char *const said[] = {"tokens_per_s",
+					   "itl_median_us",
+					   "itl_p90_us",
+					   "submit_median_us",
+					   "gpu_median_us",
+					   "prefill_us",
+					   "api_launches_per_token",
+					   "node_updates_per_token",
+					   "bandwidth_share",
+					   "kv_bytes",
+					   "kl_divergence",
+					   "top1_agreement",
+					   "crossing_bytes_per_token",
+					   "sm_clock_mhz",
+					   "power_w"};
+	char out[2048];
+	const struct side_run *run;
+	int rc = side_typical(c, &run, r->err);
+	size_t used = (size_t)snprintf(out, sizeof out, "%.700s\n%.200s", report_cell_name(r, &c->cell), shows);
+	r->rc = r->rc ? r->rc : rc;
+	if (rc || !run)
+		return document_text(r->d, "%s", out);
+	const struct result_set *set = s->sets[run->set];
+	used += (size_t)snprintf(out + used, sizeof out - used,
+				 "\nits middle run: %.100s/runs.csv line %zu\nrun_id %.100s\ncommit %.60s",
+				 directory_name(r, set), set->ranges[run->row - set->rows].line, run->row->run_id,
+				 run->row->commit ? run->row->commit : "unknown");
+	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+		char value[COLUMN_TEXT_SIZE];
+		const char *of = column_text(run->row, side_column(said[i]), value);
+		if (*of && used < sizeof out - 100)
+			used += (size_t)snprintf(out + used, sizeof out - used, "\n%s %.40s", said[i], of);
+	}
+	return document_text(r->d, "%s", out);
+}
