@@ -16,7 +16,7 @@
 int gguf_open_memory(struct gguf *g, const void *bytes, size_t n_bytes, const char *path, struct error *err)
 {
 	struct gguf_owned *owned = calloc(1, sizeof *owned);
-	*g = (struct gguf){.map = bytes, .map_bytes = n_bytes, .owned = owned};
+	*g = (struct gguf){.map = bytes, .map_bytes = n_bytes, .n_parts = 1, .owned = owned};
 	if (owned)
 		g->path = owned->path = strdup(path);
 	int rc = g->path ? gguf_parse(g, err)
@@ -79,6 +79,8 @@ static void unmap(struct gguf_mapping *m)
 const struct stat *gguf_stat(const struct gguf *g)
 {
 	const struct gguf_owned *owned = g->owned;
+	if (owned && owned->parts)
+		return gguf_stat(&owned->parts[0]);
 	return owned && owned->mapping ? &owned->mapping->stat : NULL;
 }
 
@@ -92,9 +94,12 @@ int gguf_check(const struct gguf *g, struct error *err)
 {
 	const struct gguf_owned *owned = g->owned;
 	struct stat now;
-	if (!owned || !owned->mapping ||
+	int rc = 0;
+	for (int i = 0; owned && i < owned->n_parts && !rc; i++)
+		rc = gguf_check(&owned->parts[i], err);
+	if (rc || !owned || !owned->mapping ||
 	    (!fstat(owned->mapping->fd, &now) && gguf_same_file(&now, &owned->mapping->stat)))
-		return 0;
+		return rc;
 	return error_set(err, ERROR_INPUT, "%s: changed while it was read; run again when nobody writes it",
 			 text_show_path(g->path).text);
 }
@@ -136,7 +141,7 @@ static int map_file(struct gguf_mapping *m, const char *path, struct error *err)
 	return rc;
 }
 
-int gguf_open(struct gguf *g, const char *path, struct error *err)
+int gguf_open_one(struct gguf *g, const char *path, struct error *err)
 {
 	*g = (struct gguf){0};
 	struct gguf_mapping *m = calloc(1, sizeof *m);
@@ -158,14 +163,25 @@ int gguf_open(struct gguf *g, const char *path, struct error *err)
 	return 0;
 }
 
+int gguf_open(struct gguf *g, const char *path, struct error *err)
+{
+	int rc = gguf_open_one(g, path, err);
+	return rc ? rc : gguf_join_parts(g, err);
+}
+
 void gguf_close(struct gguf *g)
 {
 	struct gguf_owned *owned = g->owned;
-	free(g->kv);
+	if (!owned || !owned->parts)
+		free(g->kv);
 	free(g->tensors);
 	if (owned) {
+		for (int i = 0; i < owned->n_parts; i++)
+			gguf_close(&owned->parts[i]);
+		if (!owned->parts)
+			free(owned->kv_index);
+		free(owned->parts);
 		free(owned->path);
-		free(owned->kv_index);
 		free(owned->tensor_index);
 		unmap(owned->mapping);
 		free(owned);

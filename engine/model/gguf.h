@@ -70,9 +70,10 @@ struct gguf {
 	size_t n_kv;
 	struct gguf_tensor *tensors;
 	size_t n_tensors;
-	const unsigned char *map;
-	size_t map_bytes;
-	void *owned; /* internal: indexes, and what gguf_close gives back */
+	const unsigned char *map; /* of the first part */
+	size_t map_bytes;         /* of all parts */
+	int n_parts;              /* files that it is split into; 1: it is not */
+	void *owned;              /* internal: indexes, and what gguf_close gives back */
 };
 
 /*
@@ -83,13 +84,23 @@ struct gguf {
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
 /*
- * The file as it was when it was opened; null where there is none. Two looks are at one file, unchanged, where device,
- * inode, size and time of modification are the same.
+ * The file as it was when it was opened, of a split model its first part; null where there is none. Two looks are at
+ * one file, unchanged, where device, inode, size and time of modification are the same.
  */
 const struct stat *gguf_stat(const struct gguf *g);
 bool gguf_same_file(const struct stat *a, const struct stat *b);
 /* ERROR_INPUT where the file has been written to since it was opened: what was read of it may be of two files. */
 int gguf_check(const struct gguf *g, struct error *err);
+
+/*
+ * A file may be one of several that a model is split into (split.no and split.count in each, NAME-00001-of-00003.gguf
+ * their names): gguf_open opens all of them, whichever is named, with the keys of the first and the tensors of all.
+ * ERROR_INPUT says which part is missing or is none of the same model.
+ */
+/* The path of part i (0 to n_parts - 1); g->path where there is one. */
+const char *gguf_part_path(const struct gguf *g, int i);
+/* The part that holds a tensor, and where its data begins in that file. */
+int gguf_tensor_part(const struct gguf *g, const struct gguf_tensor *t, uint64_t *offset);
 
 /* The path, escaped, of the open file that is mapped at this address; null: none. Async-signal-safe. */
 const char *gguf_mapped_path(const void *address);

@@ -1,5 +1,5 @@
 /*
- * What gguf.c (files), gguf_parse.c, gguf_get.c and gguf_write.c share and nobody
+ * What gguf.c (files), gguf_parts.c, gguf_parse.c, gguf_get.c and gguf_write.c share and nobody
  * else needs.
  */
 #ifndef GEMMARK_ENGINE_MODEL_GGUF_INTERNAL_H
@@ -14,7 +14,15 @@ struct gguf_owned {
 	struct gguf_mapping *mapping;            /* null over caller's bytes */
 	const struct gguf_string **kv_index;     /* each the key of a struct gguf_kv */
 	const struct gguf_string **tensor_index; /* each the name of a struct gguf_tensor */
+	struct gguf *parts;                      /* of a split model, else null; they own the keys and their index */
+	int n_parts;
 };
+
+/* One file, whether or not it is a part. */
+int gguf_open_one(struct gguf *g, const char *path, struct error *err);
+
+/* Where g, a file, is a part of a model: puts in its place the model of all parts. On failure g is closed. */
+int gguf_join_parts(struct gguf *g, struct error *err);
 
 /* Fills g from its mapping; path and owned are set. On failure the rest is left for gguf_close. */
 int gguf_parse(struct gguf *g, struct error *err);

@@ -90,6 +90,20 @@ static int find_model(struct axis_resolution *r, const char *path, struct model_
 	return 0;
 }
 
+/* Of a model in several files: of their hashes, in order, whichever of them is named. */
+static int hash_parts(const struct gguf *g, uint64_t *hash, struct error *err)
+{
+	*hash = 0;
+	for (int i = 0; i < g->n_parts; i++) {
+		uint64_t part;
+		int rc = hash_file(gguf_part_path(g, i), &part, NULL, err);
+		if (rc)
+			return rc;
+		*hash = hash_bytes(&part, sizeof part, *hash);
+	}
+	return 0;
+}
+
 static int settle(void *ctx, struct cell *c, struct error *err)
 {
 	struct axis_resolution *r = ctx;
@@ -103,6 +117,8 @@ static int settle(void *ctx, struct cell *c, struct error *err)
 		of->n_layer = model.n_layer;
 		of->n_context = model.n_context;
 		of->opened = *gguf_stat(&model.file);
+		if (r->hash && model.file.n_parts > 1)
+			rc = hash_parts(&model.file, &of->hash, err);
 		model_close(&model);
 	}
 	if (!rc && r->hash && !of->hash)

@@ -3,6 +3,7 @@
  * weights, and what its cache takes, as engine/model/model.h has it; with --device, what its layers take of a
  * GPU's memory and the host's, as engine/infer/placement_plan.h has it.
  */
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,8 +180,11 @@ static void show_model(const struct model *m)
 	printf("  architecture    %s\n", model_arch_name(m->arch));
 	printf("  name            %s\n", m->name);
 	printf("  parameters      %s\n", short_text(parameters, "").text);
-	printf("  file            %zu bytes (%s), %zu tensors\n", m->file.map_bytes,
+	printf("  file            %zu bytes (%s), %zu tensors", m->file.map_bytes,
 	       short_text((double)m->file.map_bytes, "B").text, m->file.n_tensors);
+	if (m->file.n_parts > 1)
+		printf(", in %d parts", m->file.n_parts);
+	putchar('\n');
 	printf("  layers          %d\n", m->n_layer);
 	printf("  width           %d\n", m->n_embd);
 	printf("  vocabulary      %d tokens, %s\n", m->n_vocab,
@@ -321,8 +325,12 @@ static void show_tensors(const struct model *m)
 			n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%lld", d ? "," : "", (long long)t->ne[d]);
 		printf("  ");
 		print_name(t->name, 33);
-		printf(" %-4s %-13s %11zu %12td\n", tensor_type_name(t->type), shape, t->bytes,
-		       (const unsigned char *)t->data - m->file.map);
+		uint64_t offset;
+		int part = gguf_tensor_part(&m->file, t, &offset);
+		printf(" %-4s %-13s %11zu %12" PRIu64, tensor_type_name(t->type), shape, t->bytes, offset);
+		if (m->file.n_parts > 1)
+			printf(" in part %d", part + 1);
+		putchar('\n');
 	}
 }
 

@@ -1,0 +1,196 @@
+/*
+ * Models split into several files: whichever is named, they are the model that was split; and what is wrong with a set
+ * of parts is said. The test splits a golden file itself.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/model/gguf_write.h"
+#include "engine/model/model.h"
+#include "tests/support/folder.h"
+#include "tests/support/golden.h"
+#include "tests/support/ok.h"
+
+enum { N_PARTS = 3, PATH_BYTES = FOLDER_BYTES + 64 };
+
+static char folder[FOLDER_BYTES];
+
+static const char *part_path(char out[PATH_BYTES], int i)
+{
+	snprintf(out, PATH_BYTES, "%s/m-%05d-of-%05d.gguf", folder, i + 1, N_PARTS);
+	return out;
+}
+
+/* A part as gguf-split writes it: the keys in the first, every N_PARTS-th tensor in each. */
+static void write_part(const struct gguf *g, const char *path, int i, unsigned no, unsigned total, const char *extra)
+{
+	struct gguf_writer *w;
+	char name[96];
+	int n = 0;
+	OK(gguf_writer_open(&w, path, true, e));
+	for (size_t k = 0; k < g->n_kv && i == 0; k++)
+		gguf_writer_copy(w, &g->kv[k]);
+	gguf_writer_u32(w, "split.no", no);
+	gguf_writer_u32(w, "split.count", N_PARTS);
+	gguf_writer_u32(w, "split.tensors.count", total);
+	for (size_t k = (size_t)i; k < g->n_tensors; k += N_PARTS) {
+		const struct gguf_tensor *t = &g->tensors[k];
+		snprintf(name, sizeof name, "%.*s", (int)t->name.size, t->name.data);
+		gguf_writer_tensor(w, name, t->type, t->n_dims, t->ne);
+	}
+	const struct gguf_tensor *norm = gguf_find_tensor(g, "output_norm.weight");
+	if (extra)
+		gguf_writer_tensor(w, extra, norm->type, norm->n_dims, norm->ne);
+	OK(gguf_writer_begin(w, e));
+	for (size_t k = (size_t)i; k < g->n_tensors; k += N_PARTS)
+		OK(gguf_writer_data(w, n++, g->tensors[k].data, e));
+	if (extra)
+		OK(gguf_writer_data(w, n, norm->data, e));
+	OK(gguf_writer_end(w, e));
+}
+
+static struct gguf split(void)
+{
+	struct golden golden;
+	struct gguf g;
+	char path[PATH_BYTES];
+	golden_load(&golden, "qwen3-tiny.q8_0");
+	OK(gguf_open(&g, golden.path, e));
+	golden_free(&golden);
+	for (int i = 0; i < N_PARTS; i++)
+		write_part(&g, part_path(path, i), i, (unsigned)i, (unsigned)g.n_tensors, NULL);
+	return g;
+}
+
+static void test_any_part_is_the_model(void **state)
+{
+	(void)state;
+	struct gguf g = split();
+	for (int i = 0; i < N_PARTS; i++) {
+		struct model m;
+		struct error err;
+		char path[PATH_BYTES];
+		if (model_open(&m, part_path(path, i), &err))
+			fail_msg("%s", err.text);
+		assert_string_equal(m.file.path, path);
+		assert_int_equal(m.file.n_parts, N_PARTS);
+		assert_int_equal(m.file.n_tensors, g.n_tensors);
+		for (size_t k = 0; k < g.n_tensors; k++) {
+			char name[96], held[4];
+			uint64_t offset;
+			snprintf(name, sizeof name, "%.*s", (int)g.tensors[k].name.size, g.tensors[k].name.data);
+			const struct gguf_tensor *t = gguf_find_tensor(&m.file, name);
+			assert_non_null(t);
+			assert_int_equal(t->bytes, g.tensors[k].bytes);
+			assert_memory_equal(t->data, g.tensors[k].data, t->bytes);
+			/* and it is where it is said to be */
+			int part = gguf_tensor_part(&m.file, t, &offset);
+			assert_int_equal(part, k % N_PARTS);
+			FILE *f = fopen(gguf_part_path(&m.file, part), "rb");
+			assert_non_null(f);
+			assert_int_equal(fseek(f, (long)offset, SEEK_SET), 0);
+			assert_int_equal(fread(held, 1, sizeof held, f), sizeof held);
+			assert_memory_equal(held, t->data, sizeof held);
+			fclose(f);
+		}
+		model_close(&m);
+	}
+	gguf_close(&g);
+}
+
+static void refused(const char *path, const char *says, const char *says_too)
+{
+	struct gguf g;
+	struct error err = {{0}};
+	assert_int_equal(gguf_open(&g, path, &err), ERROR_INPUT);
+	if (!strstr(err.text, says) || !strstr(err.text, says_too))
+		fail_msg("said '%s', not '%s' and '%s'", err.text, says, says_too);
+}
+
+static void test_what_is_wrong_is_said(void **state)
+{
+	(void)state;
+	struct gguf g = split();
+	char first[PATH_BYTES], second[PATH_BYTES], third[PATH_BYTES], other[PATH_BYTES];
+	unsigned total = (unsigned)g.n_tensors;
+	part_path(first, 0);
+	part_path(second, 1);
+	part_path(third, 2);
+	snprintf(other, sizeof other, "%s/other.gguf", folder);
+
+	assert_int_equal(rename(second, other), 0);
+	refused(third, "m-00003-of-00003.gguf: is part 3 of 3 of a model", "m-00002-of-00003.gguf, is missing");
+	refused(other, "other.gguf: is part 2 of 3 of a model", "name it ...-00002-of-00003.gguf");
+
+	/* one that is another part, or of another model */
+	write_part(&g, second, 1, 2, total, NULL);
+	refused(first, "m-00002-of-00003.gguf: is not part 2 of 3", "m-00001-of-00003.gguf");
+	write_part(&g, second, 1, 1, total + 1, NULL);
+	refused(first, "m-00002-of-00003.gguf: is not part 2 of 3", "m-00001-of-00003.gguf");
+
+	/* a tensor too many, and one that is there twice */
+	write_part(&g, second, 1, 1, total, "blk.9.attn_norm.weight");
+	refused(first, "tensors, but split.tensors.count is", "");
+	char elsewhere[96];
+	snprintf(elsewhere, sizeof elsewhere, "%.*s", (int)g.tensors[0].name.size, g.tensors[0].name.data);
+	write_part(&g, second, 1, 1, total, elsewhere);
+	refused(first, "two of the 3 parts of the model have the tensor ", elsewhere);
+
+	write_part(&g, second, 1, 7, total, NULL);
+	refused(second, "split.no is 7, expected 0 to 2", "");
+	gguf_close(&g);
+	assert_int_equal(rename(other, second), 0);
+	OK(gguf_open(&g, first, e));
+	gguf_close(&g);
+}
+
+/* A part that is written to while the model is open is a model that changed, whichever part it is. */
+static void test_a_changed_part_is_noticed(void **state)
+{
+	(void)state;
+	struct gguf whole = split(), g;
+	gguf_close(&whole);
+	for (int i = 0; i < N_PARTS; i++) {
+		char path[PATH_BYTES];
+		struct error err = {{0}};
+		OK(gguf_open(&g, part_path(path, 0), e));
+		assert_non_null(gguf_stat(&g));
+		OK(gguf_check(&g, e));
+		FILE *f = fopen(part_path(path, i), "ab");
+		assert_non_null(f);
+		assert_int_equal(fputc(0, f), 0);
+		assert_int_equal(fclose(f), 0);
+		assert_int_equal(gguf_check(&g, &err), ERROR_INPUT);
+		assert_non_null(strstr(err.text, path));
+		gguf_close(&g);
+	}
+}
+
+static int make(void **state)
+{
+	(void)state;
+	return folder_make(folder, "parts");
+}
+
+static int remove_all(void **state)
+{
+	(void)state;
+	return folder_remove(folder);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_any_part_is_the_model),
+		cmocka_unit_test(test_what_is_wrong_is_said),
+		cmocka_unit_test(test_a_changed_part_is_noticed),
+	};
+	return cmocka_run_group_tests(tests, make, remove_all);
+}
