@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "engine/device/nvtx.h"
+#include "engine/infer/kv_fault.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/pipeline.h"
 #include "engine/infer/token_queue.h"
@@ -300,11 +301,17 @@ int session_queue_times(struct session *s, int i, double *device_us, double *itl
 	return token_queue_times(&s->queue, i, device_us, itl_us, err);
 }
 
-static int check_finite(const struct session *s, const float *logits, int pos, struct error *err)
+int session_check_logits(struct session *s, const float *logits, int pos, struct error *err)
 {
-	for (int i = 0; i < s->model->n_vocab; i++)
-		if (!isfinite(logits[i]))
-			return error_set(err, ERROR_WRONG, "logit %d of position %d is %g", i, pos, (double)logits[i]);
+	struct kv_cache *caches[LOADED_PARTS_MAX];
+	for (int i = 0; i < s->model->n_vocab; i++) {
+		if (isfinite(logits[i]))
+			continue;
+		/* A NaN's sign says nothing. */
+		error_set(err, ERROR_WRONG, "logit %d of position %d is %g", i, pos,
+			  isnan(logits[i]) ? (double)NAN : (double)logits[i]);
+		return kv_fault_explain(caches, pipeline_caches(&s->pipeline, caches), ERROR_WRONG, err);
+	}
 	return 0;
 }
 
@@ -313,7 +320,7 @@ int session_queue_logits(struct session *s, int i, const float **logits, struct 
 	const struct token_queue *q = &s->queue;
 	assert(q->keep && i >= 0 && i < q->n);
 	*logits = q->kept + (size_t)i * q->n_vocab;
-	int rc = check_finite(s, *logits, session_position(s) - q->n + i, err);
+	int rc = session_check_logits(s, *logits, session_position(s) - q->n + i, err);
 	if (rc)
 		*logits = NULL;
 	return rc;
@@ -333,7 +340,7 @@ int session_logits(struct session *s, const float **logits, struct error *err)
 			return rc;
 		s->logits_on_host = true;
 	}
-	int rc = check_finite(s, s->logits, session_position(s) - 1, err);
+	int rc = session_check_logits(s, s->logits, session_position(s) - 1, err);
 	if (!rc)
 		*logits = s->logits;
 	return rc;

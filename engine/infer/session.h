@@ -97,8 +97,13 @@ int session_queue_times(struct session *s, int i, double *device_us, double *itl
 /* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
 int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
 
-/* The last token's logits, (n_vocab), valid until the next call on s. Fails on NaN or infinity (ERROR_WRONG). */
+/* The last token's logits, (n_vocab), valid until the next call on s. As session_check_logits. */
 int session_logits(struct session *s, const float **logits, struct error *err);
+/*
+ * ERROR_WRONG where one of a row that came from s, (n_vocab), is NaN or infinite: it names the logit, `pos`, and the
+ * first layer whose cache is to blame; see engine/infer/kv_fault.h.
+ */
+int session_check_logits(struct session *s, const float *logits, int pos, struct error *err);
 
 /*
  * Marks the current position, so that session_rewind can come back to it however

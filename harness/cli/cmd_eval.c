@@ -342,16 +342,14 @@ static double log_softmax(const float *row, int n, int id)
 	return (double)row[id] - max - log(sum);
 }
 
-static int sink_row(struct sink *k, const float *row, struct error *err)
+/* The row behind token k->row, of the session. */
+static int sink_row(struct sink *k, struct session *s, const float *row, struct error *err)
 {
 	const struct eval *ev = k->ev;
 	size_t n = (size_t)k->n_vocab;
 	int rc = gguf_check(k->model, err);
-	if (rc)
+	if (rc || (rc = session_check_logits(s, row, k->row, err)))
 		return rc;
-	for (size_t i = 0; i < n; i++)
-		if (!isfinite(row[i]))
-			return error_set(err, ERROR_WRONG, "logit %zu after token %d is %g", i, k->row, (double)row[i]);
 	XXH3_64bits_update(k->hash, row, n * sizeof *row);
 	if (k->row + 1 < ev->n_tokens)
 		k->log_loss -= log_softmax(row, k->n_vocab, ev->tokens[k->row + 1]);
@@ -376,7 +374,7 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct sink 
 		int m = n - done < chunk ? n - done : chunk;
 		rc = session_prefill(s, ev->tokens + done, m, rows, err);
 		for (int i = 0; !rc && i < m; i++)
-			rc = sink_row(k, rows + (size_t)i * vocab, err);
+			rc = sink_row(k, s, rows + (size_t)i * vocab, err);
 	}
 	free(rows);
 	return rc;
@@ -402,7 +400,7 @@ static int evaluate(struct session *s, const struct eval *ev, struct sink *k, st
 		if ((rc = session_decode(s, ev->tokens[i], &timing, err)) || (rc = session_logits(s, &row, err)))
 			break;
 		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
-		rc = sink_row(k, row, err);
+		rc = sink_row(k, s, row, err);
 	}
 	return rc;
 }

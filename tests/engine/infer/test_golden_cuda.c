@@ -14,6 +14,7 @@
 #include "engine/infer/session.h"
 #include "tests/support/apart.h"
 #include "tests/support/forced.h"
+#include "tests/support/kv_fault_case.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/separate_experts.h"
@@ -191,6 +192,14 @@ static void test_faults_fall_back(void **state)
 	golden_free(&g);
 }
 
+static void test_overflow_is_named(void **state)
+{
+	(void)state;
+	kv_fault_cases(-1);
+	kv_fault_cases(1); /* and three on the host */
+	kv_fault_cases(3);
+}
+
 /* The table in host memory and the one on the device hold the same bits; and PDL changes none. */
 static void test_settings_change_no_bit(void **state)
 {
@@ -234,6 +243,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_variants),
 		cmocka_unit_test(test_separate_experts),
 		cmocka_unit_test(test_faults_fall_back),
+		cmocka_unit_test(test_overflow_is_named),
 		cmocka_unit_test(test_settings_change_no_bit),
 	};
 	const struct apart apart = {"the engine on a GPU", tests, sizeof tests / sizeof *tests, 4, no_gpu};
