@@ -165,6 +165,19 @@ int output_file_open(struct output_file *o, const char *path, bool replace, stru
 	return failed(o, "cannot be created", err);
 }
 
+int output_file_stream(const struct output_file *o, FILE **out, struct error *err)
+{
+	int fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0), reason = errno;
+	*out = fd < 0 ? NULL : fdopen(fd, "wb");
+	if (*out)
+		return 0;
+	if (fd >= 0) {
+		reason = errno;
+		close(fd);
+	}
+	return error_set(err, ERROR_IO, "%s: cannot be written: %s", text_show_path(o->path).text, strerror(reason));
+}
+
 /* Under its name unless something has that. 0, or -1 with errno. */
 static int rename_new(const char *part, const char *path)
 {

@@ -10,6 +10,7 @@
 #define GEMMARK_BASE_OUTPUT_FILE_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/error.h"
 
@@ -30,6 +31,9 @@ int output_file_check(const char *path, bool replace, const char *const *inputs,
 
 /* The same check without inputs; then the temporary file is made. ERROR_INPUT, ERROR_IO, ERROR_MEMORY. */
 int output_file_open(struct output_file *o, const char *path, bool replace, struct error *err);
+
+/* To write it by: of a descriptor of its own, so that the caller closes it, before the commit. ERROR_IO. */
+int output_file_stream(const struct output_file *o, FILE **out, struct error *err);
 
 /*
  * Forces it to the disk, gives it its name and closes o. ERROR_IO: it is discarded, but for what has come to have its

@@ -1,12 +1,10 @@
 /*
  * gemmark compare: two sides of run directories, a verdict a cell, an exit code for all.
  */
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/output_file.h"
 #include "harness/cli/option_values.h"
@@ -293,11 +291,11 @@ static int print(const struct compare_command *o, const struct comparison *c, co
 	int rc = output_file_open(&out, o->out, true, err);
 	if (rc)
 		return error_prefix(err, rc, "--out");
-	int fd = fcntl(out.fd, F_DUPFD_CLOEXEC, 0);
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-	if (f)
+	FILE *f;
+	rc = output_file_stream(&out, &f, err);
+	if (!rc)
 		rc = compare_output_write(c, of, o->format, f, err);
-	if (!f || ferror(f) | fclose(f))
+	if (f && (ferror(f) | fclose(f)))
 		rc = error_set(err, ERROR_IO, "--out: %s: cannot be written; name another file", o->out);
 	if (!rc && (rc = output_file_commit(&out, err)))
 		error_prefix(err, rc, "--out");

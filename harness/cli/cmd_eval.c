@@ -3,22 +3,15 @@
  * engines and between modes. Logits go to disk row by row; memory holds one chunk.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <math.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include "base/output_file.h"
 #include "base/text.h"
 #include "engine/infer/session.h"
 #include "harness/cli/gpu_layers.h"
+#include "harness/cli/logits_sink.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
@@ -263,105 +256,9 @@ static int read_tokens(struct eval *ev, struct error *err)
 	return rc;
 }
 
-/* ---- output ---- */
-
-/* Rows in the order of the tokens: to the file, into the hash, into the perplexity. */
-struct sink {
-	const struct eval *ev;
-	const struct gguf *model;
-	int n_vocab;
-	struct output_file out;
-	FILE *stream; /* of a descriptor of its own; null: no output asked */
-	XXH3_state_t *hash;
-	double log_loss; /* sum of -log p(next token) */
-	int row;
-};
-
-static void end_interrupted(int number)
-{
-	output_file_abandon_all();
-	signal(number, SIG_DFL);
-	raise(number);
-}
-
-/* An evaluation that is interrupted leaves nothing. Signals that are ignored, as nohup has them, stay so. */
-static void catch_interrupts(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-		struct sigaction was, action = {.sa_handler = end_interrupted};
-		if (!sigaction(numbers[i], NULL, &was) && was.sa_handler != SIG_IGN)
-			sigaction(numbers[i], &action, NULL);
-	}
-}
-
-static int sink_open(struct sink *k, const struct eval *ev, struct error *err)
-{
-	*k = (struct sink){.ev = ev, .out.fd = -1, .hash = XXH3_createState()};
-	if (!k->hash)
-		return error_set(err, ERROR_MEMORY, "no memory for a hash");
-	XXH3_64bits_reset(k->hash);
-	if (!ev->output)
-		return 0;
-	catch_interrupts();
-	int rc = output_file_open(&k->out, ev->output, ev->force, err);
-	if (rc)
-		return error_prefix(err, rc, "-o");
-	int fd = fcntl(k->out.fd, F_DUPFD_CLOEXEC, 0);
-	k->stream = fd < 0 ? NULL : fdopen(fd, "wb");
-	return k->stream ? 0 : error_set(err, ERROR_IO, "-o: %s: %s", ev->output, strerror(errno));
-}
-
-static int sink_failed(const struct sink *k, struct error *err)
-{
-	int why = errno;
-	return error_set(err, ERROR_IO, "-o: %s: %s; %s", text_show_path(k->ev->output).text, strerror(why),
-			 output_file_remedy(why));
-}
-
-/* On success the file appears under its name; otherwise nothing stays. */
-static int sink_close(struct sink *k, int rc, struct error *err)
-{
-	XXH3_freeState(k->hash);
-	if (k->stream && fclose(k->stream) && !rc)
-		rc = sink_failed(k, err);
-	if (!rc && k->out.fd >= 0 && (rc = output_file_commit(&k->out, err)))
-		error_prefix(err, rc, "-o");
-	output_file_discard(&k->out);
-	return rc;
-}
-
-static double log_softmax(const float *row, int n, int id)
-{
-	double max = row[0], sum = 0;
-	for (int i = 1; i < n; i++)
-		if (row[i] > max)
-			max = row[i];
-	for (int i = 0; i < n; i++)
-		sum += exp((double)row[i] - max);
-	return (double)row[id] - max - log(sum);
-}
-
-/* The row behind token k->row, of the session. */
-static int sink_row(struct sink *k, struct session *s, const float *row, struct error *err)
-{
-	const struct eval *ev = k->ev;
-	size_t n = (size_t)k->n_vocab;
-	int rc = gguf_check(k->model, err);
-	if (rc || (rc = session_check_logits(s, row, k->row, err)))
-		return rc;
-	XXH3_64bits_update(k->hash, row, n * sizeof *row);
-	if (k->row + 1 < ev->n_tokens)
-		k->log_loss -= log_softmax(row, k->n_vocab, ev->tokens[k->row + 1]);
-	k->row++;
-	if (k->stream && fwrite(row, sizeof *row, n, k->stream) != n)
-		return sink_failed(k, err);
-	return 0;
-}
-
 /* ---- the run ---- */
 
-static int prefill(struct session *s, const struct eval *ev, int n, struct sink *k, struct error *err)
+static int prefill(struct session *s, const struct eval *ev, int n, struct logits_sink *k, struct error *err)
 {
 	size_t vocab = (size_t)k->n_vocab;
 	int chunk = ev->session.load.batch > 0 ? ev->session.load.batch : 512, rc = 0;
@@ -374,7 +271,7 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct sink 
 		int m = n - done < chunk ? n - done : chunk;
 		rc = session_prefill(s, ev->tokens + done, m, rows, err);
 		for (int i = 0; !rc && i < m; i++)
-			rc = sink_row(k, s, rows + (size_t)i * vocab, err);
+			rc = logits_sink_row(k, s, rows + (size_t)i * vocab, err);
 	}
 	free(rows);
 	return rc;
@@ -386,7 +283,8 @@ struct remarks {
 	struct session_eviction eviction;
 };
 
-static int evaluate(struct session *s, const struct eval *ev, struct sink *k, struct remarks *r, struct error *err)
+static int evaluate(struct session *s, const struct eval *ev, struct logits_sink *k, struct remarks *r,
+		    struct error *err)
 {
 	int n = ev->prefill < 0 ? ev->n_tokens : ev->prefill;
 	int rc = session_observe(s, &ev->snapkv, n, err);
@@ -400,7 +298,7 @@ static int evaluate(struct session *s, const struct eval *ev, struct sink *k, st
 		if ((rc = session_decode(s, ev->tokens[i], &timing, err)) || (rc = session_logits(s, &row, err)))
 			break;
 		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
-		rc = sink_row(k, s, row, err);
+		rc = logits_sink_row(k, s, row, err);
 	}
 	return rc;
 }
@@ -449,27 +347,29 @@ static int run(struct eval *ev, struct error *err)
 	if (ev->session.load.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
 		return rc;
 	struct session *s = NULL;
-	struct sink k;
+	struct logits_sink k;
 	struct remarks remarks = {0};
-	rc = sink_open(&k, ev, err);
+	rc = logits_sink_open(&k, ev->output, ev->force, err);
 	if (!rc)
 		rc = session_open(&s, ev->model, &ev->session, err);
 	if (!rc) {
 		if (*session_gpu_reason(s))
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
+		k.tokens = ev->tokens;
+		k.n_tokens = ev->n_tokens;
 		k.model = &session_model(s)->file;
 		k.n_vocab = session_model(s)->n_vocab;
 		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->n_tokens, "");
 		rc = evaluate(s, ev, &k, &remarks, err);
 	}
-	uint64_t hash = rc ? 0 : XXH3_64bits_digest(k.hash);
-	rc = sink_close(&k, rc, err);
+	uint64_t hash = rc ? 0 : logits_sink_hash(&k);
+	rc = logits_sink_close(&k, rc, err);
 	if (!rc) {
 		printf("tokens      %d (%d prefilled)\n", ev->n_tokens, ev->prefill < 0 ? ev->n_tokens : ev->prefill);
 		if (ev->snapkv.budget)
 			print_eviction(&remarks.eviction);
 		if (ev->n_tokens > 1)
-			printf("perplexity  %.6g\n", exp(k.log_loss / (ev->n_tokens - 1)));
+			printf("perplexity  %.6g\n", logits_sink_perplexity(&k));
 		printf("hash        %016llx\n", (unsigned long long)hash);
 		if (ev->output)
 			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text, ev->n_tokens,
