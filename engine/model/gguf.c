@@ -80,7 +80,7 @@ const struct stat *gguf_stat(const struct gguf *g)
 {
 	const struct gguf_owned *owned = g->owned;
 	if (owned && owned->parts)
-		return gguf_stat(&owned->parts[0]);
+		return &owned->joined;
 	return owned && owned->mapping ? &owned->mapping->stat : NULL;
 }
 

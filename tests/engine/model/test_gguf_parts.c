@@ -173,6 +173,29 @@ static void test_a_changed_part_is_noticed(void **state)
 	}
 }
 
+/* So is one that changed between two looks: a sweep opens a model more than once. */
+static void test_a_part_changed_between_two_looks(void **state)
+{
+	(void)state;
+	struct gguf whole = split(), before, after;
+	gguf_close(&whole);
+	for (int i = 0; i < N_PARTS; i++) {
+		char path[PATH_BYTES];
+		OK(gguf_open(&before, part_path(path, 0), e));
+		OK(gguf_open(&after, part_path(path, 0), e));
+		assert_true(gguf_same_file(gguf_stat(&before), gguf_stat(&after)));
+		gguf_close(&after);
+		FILE *f = fopen(part_path(path, i), "ab");
+		assert_non_null(f);
+		assert_int_equal(fputc(0, f), 0);
+		assert_int_equal(fclose(f), 0);
+		OK(gguf_open(&after, part_path(path, 0), e));
+		assert_false(gguf_same_file(gguf_stat(&before), gguf_stat(&after)));
+		gguf_close(&after);
+		gguf_close(&before);
+	}
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -191,6 +214,7 @@ int main(void)
 		cmocka_unit_test(test_any_part_is_the_model),
 		cmocka_unit_test(test_what_is_wrong_is_said),
 		cmocka_unit_test(test_a_changed_part_is_noticed),
+		cmocka_unit_test(test_a_part_changed_between_two_looks),
 	};
 	return cmocka_run_group_tests(tests, make, remove_all);
 }
