@@ -196,8 +196,7 @@ static void gated(struct pass *p, const float *gate, const float *up, int up_str
 					      .gate_stride = gate_stride,
 					      .up_stride = up_stride,
 					      .y_stride = n,
-					      .act = p->f->model->arch == MODEL_QWEN3 ? ACTIVATION_SILU
-										      : ACTIVATION_GELU_TANH});
+					      .act = p->f->model->activation});
 }
 
 static void rope(struct pass *p, float *x, const float *inv_freq, int n_heads, int head_dim)
@@ -247,7 +246,7 @@ static void qkv(struct pass *p, int i)
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	const struct kv *kv = &p->f->cache->layers[i];
-	bool owns = l->kv_source == i, v_norm = m->arch == MODEL_GEMMA4;
+	bool owns = l->kv_source == i, v_norm = m->v_norm;
 	int hd = l->head_dim;
 	if (p->fused) {
 		op_norm_matmul(&p->e, (struct norm_matmul_params){.x = s->h,
@@ -367,8 +366,7 @@ static void dense_ffn(struct pass *p, int i)
 								.y = s->gate,
 								.n_tokens = p->n,
 								.n = m->n_embd,
-								.act = m->arch == MODEL_QWEN3 ? ACTIVATION_SILU
-											      : ACTIVATION_GELU_TANH,
+								.act = m->activation,
 								.eps = m->eps});
 	} else {
 		norm(p, s->h, w->ffn_norm, s->normed);
@@ -404,7 +402,7 @@ static void experts(struct pass *p, int i)
 								      .y = s->expert_act,
 								      .n_tokens = p->n,
 								      .n_used = used,
-								      .act = ACTIVATION_GELU_TANH});
+								      .act = m->activation});
 	} else {
 		op_matmul_experts(&p->e, (struct matmul_experts_params){.w = w->gate_up_exps,
 									.ids = s->ids,
@@ -446,7 +444,7 @@ static void per_layer_embedding(struct pass *p, int i, float scale)
 								    .y = s->ple_gate,
 								    .n_tokens = p->n,
 								    .up_stride = stride,
-								    .act = ACTIVATION_GELU_TANH});
+								    .act = m->activation});
 	} else {
 		linear(p, &w->inp_gate, s->h, s->ple_gate);
 		gated(p, s->ple_gate, ple, stride, s->ple_gate, p->n, m->n_ple, m->n_ple);
@@ -476,7 +474,8 @@ static void layer(struct pass *p, int i)
 		leave_kv(p, i);
 	attend(p, i);
 	linear(p, &w->o, s->attn, s->sub);
-	if (m->arch == MODEL_QWEN3) {
+	if (!m->post_norms) {
+		assert(!m->n_expert && !m->n_ple && !m->layers[i].layer_output_scale); /* come with them */
 		add(p, s->h, s->sub, s->h, all, 1);
 		dense_ffn(p, i);
 		add(p, s->h, s->sub, s->h, all, 1);

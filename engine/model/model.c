@@ -18,9 +18,30 @@ enum {
 	MAX_EXPERTS = 1024,
 };
 
+const struct architecture model_architectures[] = {
+	[MODEL_GEMMA4] = {.name = "gemma4",
+			  .activation = ACTIVATION_GELU_TANH,
+			  .v_norm = true,
+			  .post_norms = true,
+			  .scaled_embedding = true,
+			  .v_may_be_k = true,
+			  .sliding = true,
+			  .softcap = true,
+			  .shared_kv = true,
+			  .ple = true,
+			  .experts = true,
+			  .rope_factors = true,
+			  .output_scale = true},
+	[MODEL_QWEN3] = {.name = "qwen3",
+			 .activation = ACTIVATION_SILU,
+			 .scaled_attention = true,
+			 .head_dim_may_be_left = true},
+};
+enum { N_ARCHITECTURES = sizeof model_architectures / sizeof *model_architectures };
+
 const char *model_arch_name(enum model_arch a)
 {
-	return a == MODEL_QWEN3 ? "qwen3" : "gemma4";
+	return model_architectures[a].name;
 }
 
 const char *reader_key(struct reader *r, const char *suffix)
@@ -94,20 +115,34 @@ int reader_float_or(struct reader *r, const char *suffix, double min, double max
 	return 0;
 }
 
+static int refuse_arch(struct reader *r, struct gguf_string name)
+{
+	char known[128];
+	size_t used = 0;
+	for (int a = 0; a < N_ARCHITECTURES && used < sizeof known; a++)
+		used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
+					 a == 0                     ? ""
+					 : a == N_ARCHITECTURES - 1 ? " and "
+								    : ", ",
+					 model_architectures[a].name);
+	return error_set(r->err, ERROR_UNSUPPORTED, "%s: the architecture '%s' is not supported; %s are", r->g->path,
+			 gguf_show(name).text, known);
+}
+
 static int read_arch(struct reader *r)
 {
 	struct gguf_string s;
 	int rc = gguf_get_string(r->g, "general.architecture", &s, r->err);
 	if (rc)
 		return rc;
-	if (s.size == 6 && !memcmp(s.data, "gemma4", 6))
-		r->m->arch = MODEL_GEMMA4;
-	else if (s.size == 5 && !memcmp(s.data, "qwen3", 5))
-		r->m->arch = MODEL_QWEN3;
-	else
-		return error_set(r->err, ERROR_UNSUPPORTED,
-				 "%s: the architecture '%s' is not supported; gemma4 and qwen3 are", r->g->path,
-				 gguf_show(s).text);
+	int a = 0;
+	while (a < N_ARCHITECTURES &&
+	       (s.size != strlen(model_architectures[a].name) || memcmp(s.data, model_architectures[a].name, s.size)))
+		a++;
+	if (a == N_ARCHITECTURES)
+		return refuse_arch(r, s);
+	r->m->arch = (enum model_arch)a;
+	r->arch = &model_architectures[a];
 	struct gguf_string name = s;
 	const struct gguf_kv *kv = gguf_find(r->g, "general.name");
 	if (kv && kv->type == GGUF_STRING) {
@@ -192,11 +227,35 @@ static int read_rope_scaling(struct reader *r)
 	return refuse_yarn_variants(r);
 }
 
+static int read_sliding(struct reader *r)
+{
+	struct model *m = r->m;
+	int rc;
+	/* Where no layer is of a kind, nobody asks for its widths, and they change nothing. */
+	static const char *const widths[] = {"attention.key_length",       "attention.value_length",
+					     "rope.dimension_count",       "attention.key_length_swa",
+					     "attention.value_length_swa", "rope.dimension_count_swa"};
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+		reader_key(r, widths[i]);
+	rc = reader_int(r, "attention.sliding_window", 1, MAX_CONTEXT, &m->window);
+	return rc ? rc : reader_float(r, "rope.freq_base_swa", 1, 1e12, &m->rope_base_swa);
+}
+
+static int read_experts(struct reader *r)
+{
+	struct model *m = r->m;
+	int rc = reader_int_or(r, "expert_count", 0, MAX_EXPERTS, 0, &m->n_expert);
+	if (rc || !m->n_expert)
+		return rc;
+	rc = reader_int(r, "expert_used_count", 1, m->n_expert, &m->n_expert_used);
+	return rc ? rc : reader_int(r, "expert_feed_forward_length", 1, MODEL_MAX_WIDTH, &m->n_ff_expert);
+}
+
 static int read_globals(struct reader *r)
 {
 	struct model *m = r->m;
-	bool gemma = m->arch == MODEL_GEMMA4;
-	double eps, softcap, base;
+	const struct architecture *a = r->arch;
+	double eps, softcap = 0, base;
 	int rc;
 	if ((rc = reader_int(r, "block_count", 1, MAX_LAYERS, &m->n_layer)) ||
 	    (rc = reader_int(r, "context_length", 1, MAX_CONTEXT, &m->n_context)) ||
@@ -206,31 +265,20 @@ static int read_globals(struct reader *r)
 		return rc;
 	m->eps = (float)eps;
 	m->rope_base = m->rope_base_swa = base;
-	if ((rc = read_rope_scaling(r)))
-		return rc;
-	m->embed_scale = 1;
-	if (!gemma)
-		return 0;
-	/* Where no layer is of a kind, nobody asks for its widths, and they change nothing. */
-	static const char *const widths[] = {"attention.key_length",       "attention.value_length",
-					     "rope.dimension_count",       "attention.key_length_swa",
-					     "attention.value_length_swa", "rope.dimension_count_swa"};
-	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-		reader_key(r, widths[i]);
-	m->embed_scale = sqrtf((float)m->n_embd);
-	if ((rc = reader_float_or(r, "final_logit_softcapping", 0, 1e6, 0, &softcap)))
+	m->embed_scale = a->scaled_embedding ? sqrtf((float)m->n_embd) : 1;
+	m->activation = a->activation;
+	m->v_norm = a->v_norm;
+	m->post_norms = a->post_norms;
+	if ((rc = read_rope_scaling(r)) ||
+	    (a->softcap && (rc = reader_float_or(r, "final_logit_softcapping", 0, 1e6, 0, &softcap))) ||
+	    (a->sliding && (rc = read_sliding(r))) ||
+	    (a->shared_kv &&
+	     (rc = reader_int_or(r, "attention.shared_kv_layers", 0, m->n_layer - 1, 0, &m->n_shared_kv))) ||
+	    (a->ple && (rc = reader_int_or(r, "embedding_length_per_layer_input", 0, MODEL_MAX_WIDTH / m->n_layer, 0,
+					   &m->n_ple))) ||
+	    (a->experts && (rc = read_experts(r))))
 		return rc;
 	m->softcap = (float)softcap;
-	if ((rc = reader_int(r, "attention.sliding_window", 1, MAX_CONTEXT, &m->window)) ||
-	    (rc = reader_float(r, "rope.freq_base_swa", 1, 1e12, &m->rope_base_swa)) ||
-	    (rc = reader_int_or(r, "attention.shared_kv_layers", 0, m->n_layer - 1, 0, &m->n_shared_kv)) ||
-	    (rc = reader_int_or(r, "embedding_length_per_layer_input", 0, MODEL_MAX_WIDTH / m->n_layer, 0,
-				&m->n_ple)) ||
-	    (rc = reader_int_or(r, "expert_count", 0, MAX_EXPERTS, 0, &m->n_expert)))
-		return rc;
-	if (m->n_expert && ((rc = reader_int(r, "expert_used_count", 1, m->n_expert, &m->n_expert_used)) ||
-			    (rc = reader_int(r, "expert_feed_forward_length", 1, MODEL_MAX_WIDTH, &m->n_ff_expert))))
-		return rc;
 	return 0;
 }
 
@@ -240,7 +288,7 @@ static int read_head_dim(struct reader *r, struct model_layer *l)
 	const char *value = l->sliding ? "attention.value_length_swa" : "attention.value_length";
 	const char *rope = l->sliding ? "rope.dimension_count_swa" : "rope.dimension_count";
 	int value_length, rope_dim, rc;
-	if (r->m->arch == MODEL_QWEN3 && !reader_has(r, key)) {
+	if (r->arch->head_dim_may_be_left && !reader_has(r, key)) {
 		l->head_dim = r->m->n_embd / l->n_head;
 	} else if ((rc = reader_int(r, key, 2, MAX_HEAD_DIM, &l->head_dim))) {
 		return rc;
@@ -263,7 +311,7 @@ static int read_layer(struct reader *r, int i)
 	struct model *m = r->m;
 	struct model_layer *l = &m->layers[i];
 	int rc;
-	if (m->arch == MODEL_GEMMA4) {
+	if (r->arch->sliding) {
 		const struct gguf_kv *kv = gguf_find(r->g, reader_key(r, "attention.sliding_window_pattern"));
 		if (!kv || kv->type != GGUF_ARRAY || kv->n_items < (uint64_t)m->n_layer)
 			return error_set(r->err, ERROR_INPUT, "%s: %s must be an array of %d booleans", r->g->path,
@@ -277,7 +325,7 @@ static int read_layer(struct reader *r, int i)
 	    (rc = read_layer_int(r, "feed_forward_length", i, 1, MODEL_MAX_WIDTH, &l->n_ff)))
 		return rc;
 	double factor = l->sliding ? 1 : rope_attention_factor(&m->rope_scaling);
-	double scale = m->arch == MODEL_QWEN3 ? 1 / sqrt(l->head_dim) : 1;
+	double scale = r->arch->scaled_attention ? 1 / sqrt(l->head_dim) : 1;
 	l->attention_scale = (float)(scale * factor * factor);
 	if (l->n_head % l->n_head_kv)
 		return error_set(r->err, ERROR_INPUT, "%s: layer %d has %d heads, no multiple of its %d KV heads",

@@ -38,12 +38,12 @@ struct model_layer {
 	const struct gguf_tensor *attn_output;         /* (n_embd, n_head * head_dim) */
 	const struct gguf_tensor *attn_q_norm;         /* (head_dim) */
 	const struct gguf_tensor *attn_k_norm;         /* (head_dim) */
-	const struct gguf_tensor *post_attention_norm; /* (n_embd), gemma4 */
+	const struct gguf_tensor *post_attention_norm; /* (n_embd) with post_norms */
 	const struct gguf_tensor *ffn_norm;            /* (n_embd) */
 	const struct gguf_tensor *ffn_gate;            /* (n_ff, n_embd) */
 	const struct gguf_tensor *ffn_up;              /* (n_ff, n_embd) */
 	const struct gguf_tensor *ffn_down;            /* (n_embd, n_ff) */
-	const struct gguf_tensor *post_ffw_norm;       /* (n_embd), gemma4 */
+	const struct gguf_tensor *post_ffw_norm;       /* (n_embd) with post_norms */
 	const struct gguf_tensor *inp_gate;            /* (n_ple, n_embd) */
 	const struct gguf_tensor *proj;                /* (n_embd, n_ple) */
 	const struct gguf_tensor *post_norm;           /* (n_embd) */
@@ -78,7 +78,10 @@ struct model {
 	int n_shared_kv;
 	float eps;
 	float embed_scale;
-	float softcap; /* 0: none */
+	float softcap;              /* 0: none */
+	enum activation activation; /* of gates: the FFN's, the experts', the per-layer embeddings' */
+	bool v_norm;                /* V is normed, without a weight */
+	bool post_norms; /* a sublayer's output is normed before it is added: post_attention_norm, post_ffw_norm */
 	double rope_base;
 	double rope_base_swa;
 	struct rope_scaling rope_scaling; /* of global layers; sliding ones see no far position and are not scaled */

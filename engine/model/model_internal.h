@@ -12,9 +12,30 @@ enum {
 	MODEL_MAX_VOCAB = 1 << 24,
 };
 
+/* What an architecture settles and its files do not say, and which of its keys and tensors there are. */
+struct architecture {
+	const char *name; /* in general.architecture, and in front of its keys */
+	enum activation activation;
+	bool v_norm;
+	bool post_norms;
+	bool scaled_embedding;     /* by sqrt(n_embd) */
+	bool scaled_attention;     /* by 1 / sqrt(head_dim) */
+	bool head_dim_may_be_left; /* no key_length: n_embd / n_head */
+	bool v_may_be_k;           /* a global layer without attn_v */
+	bool sliding;              /* layers with a window, and their widths and RoPE base */
+	bool softcap;
+	bool shared_kv;
+	bool rope_factors; /* rope_freqs */
+	bool ple;          /* this and the two below are computed with post_norms only */
+	bool experts;
+	bool output_scale; /* a layer's */
+};
+extern const struct architecture model_architectures[]; /* by enum model_arch */
+
 /* What a function that reads a model needs to name a key of the architecture and to report about it. */
 struct reader {
 	struct model *m;
+	const struct architecture *arch;
 	const struct gguf *g;
 	char key[128];     /* the one last asked for */
 	bool *key_read;    /* (g->n_kv): asked for */

@@ -138,7 +138,7 @@ static int find_attention(struct reader *r, int i, struct model_layer *l)
 	char name[96];
 	snprintf(name, sizeof name, "blk.%d.attn_v.weight", i);
 	/* K = V is a property of the global layers of some models: their files simply have no attn_v there. */
-	l->v_is_k = r->m->arch == MODEL_GEMMA4 && !l->sliding && !gguf_find_tensor(r->g, name);
+	l->v_is_k = r->arch->v_may_be_k && !l->sliding && !gguf_find_tensor(r->g, name);
 	return l->v_is_k ? 0 : find_matrix(r, i, "attn_v.weight", e, kv, 1, &l->attn_v);
 }
 
@@ -152,10 +152,11 @@ int model_find_layer(struct reader *r, int i)
 	    (rc = find_matrix(r, i, "ffn_up.weight", e, l->n_ff, 1, &l->ffn_up)) ||
 	    (rc = find_matrix(r, i, "ffn_down.weight", l->n_ff, e, 1, &l->ffn_down)))
 		return rc;
-	if (m->arch != MODEL_GEMMA4)
-		return 0;
-	if ((rc = find_vector(r, i, "post_attention_norm.weight", REQUIRED, e, &l->post_attention_norm)) ||
-	    (rc = find_vector(r, i, "post_ffw_norm.weight", REQUIRED, e, &l->post_ffw_norm)) ||
+	if (m->post_norms &&
+	    ((rc = find_vector(r, i, "post_attention_norm.weight", REQUIRED, e, &l->post_attention_norm)) ||
+	     (rc = find_vector(r, i, "post_ffw_norm.weight", REQUIRED, e, &l->post_ffw_norm))))
+		return rc;
+	if (r->arch->output_scale &&
 	    (rc = find_vector(r, i, "layer_output_scale.weight", OPTIONAL, 1, &l->layer_output_scale)))
 		return rc;
 	if (m->n_ple && ((rc = find_matrix(r, i, "inp_gate.weight", e, m->n_ple, 1, &l->inp_gate)) ||
@@ -183,6 +184,17 @@ static int find_vocabulary(struct reader *r)
 	return find(r, "token_embd.weight", REQUIRED, false, m->n_embd, m->n_vocab, 1, &m->token_embd);
 }
 
+static int find_rope_factors(struct reader *r)
+{
+	struct model *m = r->m;
+	take(r, "rope_freqs.weight"); /* of global layers: where there are none it changes nothing */
+	for (int i = 0; i < m->n_layer; i++)
+		if (!m->layers[i].sliding)
+			return find(r, "rope_freqs.weight", OPTIONAL, true, m->layers[i].head_dim / 2, 1, 1,
+				    &m->rope_freqs);
+	return 0;
+}
+
 int model_find_globals(struct reader *r)
 {
 	struct model *m = r->m;
@@ -192,17 +204,8 @@ int model_find_globals(struct reader *r)
 		return rc;
 	if (!m->output)
 		m->output = m->token_embd;
-	if (m->arch != MODEL_GEMMA4)
-		return 0;
-	take(r, "rope_freqs.weight"); /* of global layers: where there are none it changes nothing */
-	for (int i = 0; i < m->n_layer; i++) {
-		if (m->layers[i].sliding)
-			continue;
-		rc = find(r, "rope_freqs.weight", OPTIONAL, true, m->layers[i].head_dim / 2, 1, 1, &m->rope_freqs);
-		if (rc)
-			return rc;
-		break;
-	}
+	if (r->arch->rope_factors && (rc = find_rope_factors(r)))
+		return rc;
 	if (!m->n_ple)
 		return 0;
 	int64_t width = (int64_t)m->n_layer * m->n_ple;

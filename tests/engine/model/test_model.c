@@ -31,6 +31,10 @@ static void test_e4b(void **state)
 	struct model m = open_golden("gemma4-e4b-tiny.q8_0", &g);
 	assert_int_equal(m.arch, MODEL_GEMMA4);
 	assert_string_equal(m.name, "Gemma4 E4B Tiny");
+	assert_int_equal(m.activation, ACTIVATION_GELU_TANH);
+	assert_true(m.v_norm && m.post_norms);
+	assert_float_equal(m.embed_scale, 11.3137085, 1e-6); /* sqrt(128) */
+	assert_float_equal(m.layers[0].attention_scale, 1, 0);
 	assert_int_equal(m.n_layer, 12);
 	assert_int_equal(m.n_ple, 32);
 	assert_int_equal(m.window, 16);
@@ -132,6 +136,8 @@ static void test_qwen3(void **state)
 	assert_ptr_not_equal(m.output, m.token_embd);
 	assert_float_equal(m.layers[3].attention_scale, 0.17677669, 1e-7);
 	assert_float_equal(m.embed_scale, 1, 0);
+	assert_int_equal(m.activation, ACTIVATION_SILU);
+	assert_false(m.v_norm || m.post_norms);
 	assert_int_equal(m.window, 0);
 	model_close(&m);
 	golden_free(&g);
@@ -275,7 +281,7 @@ static void test_other_architecture(void **state)
 	struct error err;
 	assert_int_equal(gguf_open_memory(&m.file, b.data, b.size, "x.gguf", &err), 0);
 	assert_int_equal(model_read(&m, &err), ERROR_UNSUPPORTED);
-	assert_non_null(strstr(err.text, "'llama9' is not supported"));
+	assert_non_null(strstr(err.text, "'llama9' is not supported; gemma4 and qwen3 are"));
 	model_close(&m);
 	free(b.data);
 	golden_free(&g);
