@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness/cli/options.h"
+#include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
 #include "harness/record/run_directory.h"
 #include "harness/report/document_markdown.h"
@@ -188,7 +189,11 @@ static int run(struct report_command *o, struct error *err)
 	struct calibration k;
 	char machine[CALIBRATION_MACHINE_SIZE];
 	document_init(&d);
-	int rc = open_side(&o->head, &head, err);
+	int rc = output_option_check_results("-o", o->out, o->head.names, o->head.n, o->calibration, err);
+	if (!rc)
+		rc = output_option_check_results("-o", o->out, o->base.names, o->base.n, NULL, err);
+	if (!rc)
+		rc = open_side(&o->head, &head, err);
 	if (!rc && o->base.n)
 		rc = open_side(&o->base, &base, err);
 	if (!rc && o->base.n)
