@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "harness/report/document.h"
 
 /* Bytes of a character that is to be shown as it is; of others, it is written as text_escape does, *n bytes of it. */
 static int shown(FILE *f, const char *s, int *n)
@@ -22,9 +23,14 @@ static int shown(FILE *f, const char *s, int *n)
 	return 0;
 }
 
-void markup_html(FILE *f, const char *text)
+static void write_html(FILE *f, const char *text, int lines)
 {
 	for (int n; *text; text += n) {
+		n = 1;
+		if (lines && *text == *CHART_LINE) {
+			fputc('\n', f);
+			continue;
+		}
 		if (!shown(f, text, &n))
 			continue;
 		if (strchr("&<>\"'", *text))
@@ -32,6 +38,16 @@ void markup_html(FILE *f, const char *text)
 		else
 			fwrite(text, 1, (size_t)n, f);
 	}
+}
+
+void markup_html(FILE *f, const char *text)
+{
+	write_html(f, text, 0);
+}
+
+void markup_html_lines(FILE *f, const char *text)
+{
+	write_html(f, text, 1);
 }
 
 static int is_word(char c)
