@@ -2,6 +2,7 @@
  * The tensors of a model: that those which its metadata asks for are there, with the right shape.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -188,11 +189,21 @@ static int find_rope_factors(struct reader *r)
 {
 	struct model *m = r->m;
 	take(r, "rope_freqs.weight"); /* of global layers: where there are none it changes nothing */
-	for (int i = 0; i < m->n_layer; i++)
-		if (!m->layers[i].sliding)
-			return find(r, "rope_freqs.weight", OPTIONAL, true, m->layers[i].head_dim / 2, 1, 1,
-				    &m->rope_freqs);
-	return 0;
+	int i = 0, rc;
+	while (i < m->n_layer && m->layers[i].sliding)
+		i++;
+	if (i == m->n_layer)
+		return 0;
+	rc = find(r, "rope_freqs.weight", OPTIONAL, true, m->layers[i].head_dim / 2, 1, 1, &m->rope_freqs);
+	for (int64_t j = 0; !rc && m->rope_freqs && j < m->rope_freqs->ne[0]; j++) {
+		float factor = ((const float *)m->rope_freqs->data)[j];
+		if (!(factor > 0) || isinf(factor))
+			return error_set(r->err, ERROR_INPUT,
+					 "%s: rope_freqs.weight has %g as factor %" PRId64
+					 ", expected a positive number; download or convert the model again",
+					 r->g->path, (double)factor, j);
+	}
+	return rc;
 }
 
 int model_find_globals(struct reader *r)

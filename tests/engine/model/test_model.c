@@ -2,6 +2,7 @@
  * Reading models: what each golden file is, and that a damaged one is refused by the
  * name of what is wrong. Damage is done to the bytes of a real file.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -269,6 +270,30 @@ static void test_damage_is_named(void **state)
 	golden_free(&g);
 }
 
+/* What frequencies are divided by. */
+static void test_rope_factors(void **state)
+{
+	(void)state;
+	static const float bad[] = {0, -1, NAN, INFINITY};
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct bytes b = slurp(g.path);
+		struct model m = {0};
+		struct error err = {{0}};
+		assert_int_equal(gguf_open_memory(&m.file, b.data, b.size, "damaged.gguf", &err), 0);
+		size_t at = (size_t)((const unsigned char *)gguf_find_tensor(&m.file, "rope_freqs.weight")->data -
+				     m.file.map);
+		memcpy(b.data + at + 5 * sizeof *bad, &bad[i], sizeof *bad);
+		assert_int_equal(model_read(&m, &err), ERROR_INPUT);
+		assert_non_null(strstr(err.text, "damaged.gguf: rope_freqs.weight has "));
+		assert_non_null(strstr(err.text, " as factor 5, expected a positive number"));
+		model_close(&m);
+		free(b.data);
+	}
+	golden_free(&g);
+}
+
 static void test_other_architecture(void **state)
 {
 	(void)state;
@@ -297,6 +322,7 @@ int main(void)
 		cmocka_unit_test(test_qwen3),
 		cmocka_unit_test(test_smallest_model),
 		cmocka_unit_test(test_damage_is_named),
+		cmocka_unit_test(test_rope_factors),
 		cmocka_unit_test(test_other_architecture),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
