@@ -23,6 +23,7 @@ set(no_valgrind
   bench_output
   cmd_eval
   compare
+  far_positions
   golden
   graph
   hybrid

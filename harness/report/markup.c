@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include "base/text.h"
-#include "harness/report/document.h"
 
 /* Bytes of a character that is to be shown as it is; of others, it is written as text_escape does, *n bytes of it. */
 static int shown(FILE *f, const char *s, int *n)
@@ -23,14 +22,9 @@ static int shown(FILE *f, const char *s, int *n)
 	return 0;
 }
 
-static void write_html(FILE *f, const char *text, int lines)
+void markup_html(FILE *f, const char *text)
 {
 	for (int n; *text; text += n) {
-		n = 1;
-		if (lines && *text == *CHART_LINE) {
-			fputc('\n', f);
-			continue;
-		}
 		if (!shown(f, text, &n))
 			continue;
 		if (strchr("&<>\"'", *text))
@@ -38,16 +32,6 @@ static void write_html(FILE *f, const char *text, int lines)
 		else
 			fwrite(text, 1, (size_t)n, f);
 	}
-}
-
-void markup_html(FILE *f, const char *text)
-{
-	write_html(f, text, 0);
-}
-
-void markup_html_lines(FILE *f, const char *text)
-{
-	write_html(f, text, 1);
 }
 
 static int is_word(char c)

@@ -101,14 +101,7 @@ static const char *effect_range(struct report *r, const struct tally *t)
 	return strcmp(low, high) ? document_text(r->d, "%s to %s", low, high) : low;
 }
 
-/* The same without a sign: "2.1 to 9.8 %". */
-static const char *size_range(struct report *r, double low, double high)
-{
-	const char *a = report_number(r, 100 * low), *b = report_number(r, 100 * high);
-	return strcmp(a, b) ? document_text(r->d, "%s to %s %%", a, b) : document_text(r->d, "%s %%", b);
-}
-
-/* "faster in 12 of 14, cannot tell in 2 of 14" */
+/* "faster in 12 cells, cannot tell in 2" */
 static const char *tally_text(struct report *r, const struct tally *t)
 {
 	const char *out = "";
@@ -155,7 +148,7 @@ static void add_modes(struct report *r, struct document_section *to)
 			report_put(&e[4], tally_text(r, &x), NAN);
 			report_put(&e[5], texts[1], low[1]);
 			report_put(&e[6], texts[2], low[2]);
-			report_put(&e[7], report_find_crossover(r, s, p, m).brief, NAN);
+			report_put(&e[7], report_find_crossover(r, s, p, m).depth, NAN);
 		}
 	}
 	int depths = 0;
@@ -212,19 +205,16 @@ static const char *sentence(struct report *r)
 		}
 		if (!all.cells)
 			continue;
-		out = document_text(r->d, "%s%s%s", out, *out ? "; " : "", s->modes[m]);
-		if (all.faster == all.cells)
-			out = document_text(r->d, "%s is faster than direct launches in all %d cells, by %s", out,
-					    all.cells, size_range(r, -all.most, -all.least));
-		else if (all.slower == all.cells)
-			out = document_text(r->d, "%s is slower in all %d cells, by %s", out, all.cells,
-					    size_range(r, all.least, all.most));
-		else if (all.unclear == all.cells)
-			out = document_text(r->d, "%s cannot be told from direct launches in any of %d cells", out,
-					    all.cells);
+		const char *what = all.faster == all.cells    ? "is faster than direct launches in all"
+				   : all.slower == all.cells  ? "is slower in all"
+				   : all.unclear == all.cells ? "cannot be told from direct launches in any of"
+							      : NULL;
+		if (what)
+			out = document_text(r->d, "%s%s%s %s %d cells (%s)", out, *out ? "; " : "", s->modes[m], what,
+					    all.cells, effect_range(r, &all));
 		else
-			out = document_text(r->d, "%s against direct launches: %s cells (%s)", out, tally_text(r, &all),
-					    effect_range(r, &all));
+			out = document_text(r->d, "%s%s%s against direct launches: %s cells (%s)", out,
+					    *out ? "; " : "", s->modes[m], tally_text(r, &all), effect_range(r, &all));
 	}
 	if (*out)
 		return document_text(r->d, "%s.", out);

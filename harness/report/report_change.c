@@ -133,9 +133,7 @@ static void add_forest(struct report *r, struct document_section *to, const stru
 		if (!isfinite(v->effect) || at >= x->n_places)
 			continue;
 		const char *tip = document_text(
-			r->d,
-			"%s" CHART_LINE "%s, %s: %s" CHART_LINE "base %s us, head %s us" CHART_LINE
-			"rows %.100s and %.100s",
+			r->d, "%s\n%s, %s: %s\nbase %s us, head %s us\nrows %.100s and %.100s",
 			report_cell_name(r, &k->cell), report_change(r, v->effect), report_interval(r, v->low, v->high),
 			outcome_text(r, k), report_number(r, k->values[METRIC_TIME].base),
 			report_number(r, k->values[METRIC_TIME].head), k->base_row ? k->base_row->run_id : "?",
@@ -179,17 +177,10 @@ void report_first_screen_change(struct report *r)
 
 static void add_all(struct report *r, struct document_section *to, const struct compare_cell **cells)
 {
-	static const struct document_column columns[] = {{"cell", 0},
-							 {"verdict", 0},
-							 {"change", 1},
-							 {"95 % interval", 1},
-							 {"p (Holm)", 1},
-							 {"p (BH)", 1},
-							 {"relative to all", 1},
-							 {"units", 1},
-							 {"smallest change found", 1},
-							 {"units for 2 delta", 1},
-							 {"reason", 0}};
+	static const struct document_column columns[] = {
+		{"cell", 0},   {"verdict", 0},         {"change", 1}, {"95 % interval", 1},   {"p (Holm)", 1},
+		{"p (BH)", 1}, {"relative to all", 1}, {"units", 1},  {"found with 95 %", 1}, {"units for 2 delta", 1},
+		{"reason", 0}};
 	const struct comparison *c = r->in->comparison;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 11);
 	for (int i = 0; i < c->n; i++) {
@@ -207,7 +198,7 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 		report_put(&e[6], isfinite(c->common.effect) ? report_change(r, k->relative.effect) : "",
 			   k->relative.effect);
 		report_put(&e[7], document_text(r->d, "%d, %d", v->n, v->m), v->n);
-		report_put(&e[8], isinf(x->detectable) ? "none" : report_change(r, x->detectable), x->detectable);
+		report_put(&e[8], isinf(x->detectable) ? "nothing" : report_change(r, x->detectable), x->detectable);
 		report_put(&e[9], x->runs_needed ? document_text(r->d, "%d", x->runs_needed) : "",
 			   x->runs_needed ? x->runs_needed : NAN);
 		report_put(&e[10], k->reason ? document_text(r->d, "%.300s", k->reason) : "", NAN);
@@ -347,8 +338,8 @@ void report_changes(struct report *r)
 			other += c->cells[i].values[m].verdict.kind == VERDICT_SLOWER ||
 				 c->cells[i].values[m].verdict.kind == VERDICT_FASTER;
 	}
-	to->finding =
-		document_text(r->d, "counts and hashes that differ: %d; changes of other metrics: %d", exact, other);
+	to->finding = document_text(r->d, "%s that differ, %s of other metrics", report_count(r, exact, "count"),
+				    report_count(r, other, "change"));
 	add_curves(r, to);
 	add_exact(r, to);
 	add_metrics(r, to, cells);

@@ -86,11 +86,9 @@ void report_first_screen(struct report *r);        /* one side */
 void report_first_screen_change(struct report *r); /* two */
 void report_changes(struct report *r);
 void report_overhead(struct report *r);
-/* The crossover of a panel's mode; texts are "" where there is nothing to tell. */
+/* The crossovers of a panel's mode; text and interval "" where there is none to tell. */
 struct report_crossover {
-	const char *depth;    /* "none within 0 to 16384 (faster)" */
-	const char *brief;    /* "none" */
-	const char *interval; /* "2400 to 3100" */
+	const char *depth, *interval;
 	int crosses;
 };
 struct report_crossover report_find_crossover(struct report *r, const struct side *s, const struct side_panel *p,

@@ -68,7 +68,7 @@ struct report_crossover report_find_crossover(struct report *r, const struct sid
 					      int mode)
 {
 	int direct = side_direct(s, p);
-	struct report_crossover out = {.depth = "", .brief = "", .interval = ""};
+	struct report_crossover out = {.depth = "", .interval = ""};
 	struct crossover x = {.n = -1};
 	if (r->rc || direct < 0 || mode == direct || p->n_depths < 2)
 		return out;
@@ -87,7 +87,6 @@ struct report_crossover report_find_crossover(struct report *r, const struct sid
 		return out;
 	int first = p->depths[0], last = p->depths[p->n_depths - 1];
 	out.crosses = x.n;
-	out.brief = x.n ? report_depth(r, x.depth) : "none";
 	if (!x.n)
 		out.depth = document_text(r->d, "none within %d to %d (%s)", first, last,
 					  x.left < 0   ? "faster"
@@ -205,7 +204,7 @@ static int add_crossovers(struct report *r, struct document_section *to, int *cu
 	for (int i = 0; i < s->n_panels; i++) {
 		const struct side_panel *p = &s->panels[i];
 		for (int m = 0; m < p->n_modes; m++) {
-			struct report_crossover x = report_find_crossover(r, s, p, m), of_base = {"", "", "", 0};
+			struct report_crossover x = report_find_crossover(r, s, p, m), of_base = {"", "", 0};
 			if (!*x.depth)
 				continue;
 			const struct side_panel *before = side_find_panel(&r->base, p->key);
