@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs every test, through one ctest whose summary comes last: unit tests
-# as released, under ASan and UBSan, and under valgrind; the include and format checks; a
-# bounded fuzz run; a short demo.
+# as released, under ASan and UBSan, under valgrind, and those with threads under TSan; the include and
+# format checks; bounded fuzz runs; a short demo. Every preset is built.
 set -euo pipefail
 [ $# -eq 0 ] || { echo "usage: ci/test.sh" >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,4 +13,12 @@ cmake --preset release -DBUILD_TESTING=ON -DGEMMARK_BENCH=ON
 cmake --build --preset release -j "$jobs"
 cmake --preset asan
 cmake --build --preset asan -j "$jobs"
+cmake --preset tsan
+cmake --build --preset tsan -j "$jobs" --target golden_derive test_cpu_team test_device_host test_host_threads \
+  test_telemetry test_token_queue
+# Presets that nothing of this runs: they build.
+for preset in debug carry; do
+  cmake --preset $preset
+  cmake --build --preset $preset -j "$jobs"
+done
 exec ctest --preset ci -j "$jobs"

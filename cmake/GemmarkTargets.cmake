@@ -2,7 +2,8 @@
 
 add_library(gemmark_flags INTERFACE)
 target_include_directories(gemmark_flags INTERFACE "${PROJECT_SOURCE_DIR}")
-target_compile_definitions(gemmark_flags INTERFACE _GNU_SOURCE)
+# xxHash forces inlining that -Og refuses.
+target_compile_definitions(gemmark_flags INTERFACE _GNU_SOURCE $<$<CONFIG:Debug>:XXH_NO_INLINE_HINTS=1>)
 # snprintf cuts error lines to their buffer on purpose: no -Wformat-truncation.
 target_compile_options(gemmark_flags INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wvla $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
@@ -11,6 +12,10 @@ if(GEMMARK_SANITIZE)
   target_compile_options(gemmark_flags INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(gemmark_flags INTERFACE -fsanitize=address,undefined)
+endif()
+if(GEMMARK_TSAN)
+  target_compile_options(gemmark_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(gemmark_flags INTERFACE -fsanitize=thread)
 endif()
 
 # gemmark_test(NAME SOURCE [LIBRARIES ...] [LABELS ...]): one cmocka executable, test_NAME.

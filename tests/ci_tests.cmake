@@ -73,6 +73,16 @@ endforeach()
 
 gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/valgrind_sweep.sh" $<TARGET_FILE:gemmark>)
 
+# Those with threads of their own, the team's and telemetry's, under ThreadSanitizer.
+set(tsan "${PROJECT_SOURCE_DIR}/build/tsan")
+gemmark_ci_test(tsan.golden_derive tsan 45 120 "${tsan}/tests/golden_derive"
+  "${CMAKE_CURRENT_SOURCE_DIR}/golden/gemma4-e4b-tiny.f32.gguf" "${tsan}/golden")
+set_tests_properties(tsan.golden_derive PROPERTIES FIXTURES_SETUP tsan_golden)
+foreach(name IN ITEMS cpu_team device_host host_threads telemetry token_queue)
+  gemmark_ci_test(tsan.${name} tsan 40 1200 "${tsan}/tests/test_${name}")
+  set_tests_properties(tsan.${name} PROPERTIES FIXTURES_REQUIRED tsan_golden)
+endforeach()
+
 gemmark_ci_test(check.includes check 90 60 "${ci}/check_includes.sh")
 gemmark_ci_test(check.includes_catches check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/check_includes.sh")
 gemmark_ci_test(check.format check 90 60 "${ci}/check_format.sh")

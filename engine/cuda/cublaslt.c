@@ -231,7 +231,7 @@ static int plan(struct cublaslt *b, const struct gemm *g, struct plan **out, str
 
 int cublaslt_gemm(struct cublaslt *b, struct cu_stream *stream, const struct gemm *g, struct error *err)
 {
-	struct plan *p;
+	struct plan *p = NULL;
 	int rc = plan(b, g, &p, err);
 	if (rc)
 		return rc;

@@ -6,17 +6,18 @@
 
 enum { FAKE_NVML_CLOCKS = 8 };
 
+/* Atomic: a test changes and looks at it while a thread of telemetry's asks. */
 struct fake_nvml {
-	int gpus;
-	int init_result;
-	int power;                           /* whether power and what belongs to it is supported */
-	unsigned sm_clock[FAKE_NVML_CLOCKS]; /* one look after the other; the last one stays */
-	unsigned power_mw, temperature, utilization, memory_utilization;
-	unsigned long long reasons;
-	unsigned long long energy_mj; /* half a joule more each time that it is read */
-	int energy_reset_at;          /* starts from 0 when it is read for that time; 0: never */
+	_Atomic int gpus;
+	_Atomic int init_result;
+	_Atomic int power;                           /* whether power and what belongs to it is supported */
+	_Atomic unsigned sm_clock[FAKE_NVML_CLOCKS]; /* one look after the other; the last one stays */
+	_Atomic unsigned power_mw, temperature, utilization, memory_utilization;
+	_Atomic unsigned long long reasons;
+	_Atomic unsigned long long energy_mj; /* half a joule more each time that it is read */
+	_Atomic int energy_reset_at;          /* starts from 0 when it is read for that time; 0: never */
 	/* What happened. */
-	int opened, closed, asked, clock_reads, energy_reads, wrong_gpu;
+	_Atomic int opened, closed, asked, clock_reads, energy_reads, wrong_gpu;
 };
 
 extern struct fake_nvml fake_nvml;

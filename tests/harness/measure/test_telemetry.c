@@ -191,7 +191,7 @@ static struct telemetry *open_telemetry(int gpu, int interval_ms)
 /* Until the thread has looked once more; a busy machine may be late to start it. */
 static void wait_for_look(int asked)
 {
-	for (int i = 0; i < 5000 && *(volatile int *)&script->asked == asked; i++)
+	for (int i = 0; i < 5000 && script->asked == asked; i++)
 		usleep(1000);
 	usleep(60000); /* the look itself */
 }
@@ -338,12 +338,12 @@ static void test_own_switches(void **state)
 	struct monitor *m = telemetry_monitor(t);
 	m->begin(m, 1);
 	m->measure(m);
-	int reads = *(volatile int *)&script->energy_reads;
+	int reads = script->energy_reads;
 	struct timespec from, now;
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	do
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	while (*(volatile int *)&script->energy_reads - reads < LOOKS && now.tv_sec - from.tv_sec < 60);
+	while (script->energy_reads - reads < LOOKS && now.tv_sec - from.tv_sec < 60);
 	m->end(m, &c);
 	assert_true(c.samples >= LOOKS);
 	/* A look is a wait or more; the last one's are not known yet when the run ends. */
