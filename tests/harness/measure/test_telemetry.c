@@ -243,7 +243,10 @@ static void test_conditions(void **state)
 	assert_true(c.temperature_c == 61 && c.utilization == 97);
 	assert_int_equal(c.throttle_reasons, 4);
 	assert_true(c.cpu_mhz == 3100 && c.load_average == 1.25);
-	assert_true(c.minor_faults >= pages && c.minor_faults < pages + 200);
+	assert_true(c.minor_faults >= pages);
+#ifndef __SANITIZE_THREAD__ /* whose shadow of the pages has faults of its own */
+	assert_true(c.minor_faults < pages + 200);
+#endif
 	assert_true(c.context_switches >= 20 && c.context_switches < 60);
 	assert_true(c.involuntary_switches >= 0 && c.major_faults >= 0);
 	telemetry_close(t);
