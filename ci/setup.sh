@@ -43,6 +43,7 @@ has_fuzzer() {
     -fsanitize=fuzzer,address
 }
 has_pip() { has python3 || return 1; python3 -m pip --version >/dev/null 2>&1; }
+has_chromium() { has chromium && chromium --version >/dev/null 2>&1; }
 has_dejavu() { has fc-list || return 1; fc-list : family | grep -q 'DejaVu Sans'; }
 
 # name | probe | Debian, Ubuntu | Fedora | Arch | Homebrew
@@ -111,9 +112,39 @@ fetch_nvrtc() {
   done
 }
 
+# GitHub's Markdown parser for the test that renders reports, likewise, into build/cmarkgfm.
+fetch_cmarkgfm() {
+  [ -z "$minimal" ] || return 0
+  local to=$root/build/cmarkgfm
+  [ ! -d "$to" ] || return 0
+  rm -rf "$to.part"
+  if has_pip && python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --only-binary :all: --require-hashes --target "$to.part" -r "$root/ci/cmarkgfm.txt"; then
+    mv "$to.part" "$to"
+  else
+    rm -rf "$to.part"
+    echo "setup: cmarkgfm could not be fetched: the test that renders reports will be skipped" >&2
+  fi
+}
+
+# Chromium, in which a test opens reports, where the system has it as a package: Ubuntu has none, only a snap. Without it
+# that test is skipped.
+install_chromium() {
+  [ -z "$minimal" ] && ! has_chromium || return 0
+  local as=()
+  [ "$(id -u)" -eq 0 ] || as=(sudo)
+  if has apt-get && [ -n "$(apt-cache --quiet=2 show chromium 2>/dev/null)" ] &&
+    "${as[@]+"${as[@]}"}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends chromium; then
+    return 0
+  fi
+  echo "setup: Chromium could not be installed: the test that opens reports in a browser will be skipped" >&2
+}
+
 find_missing 1
 if [ ${#missing_names[@]} -eq 0 ]; then
   fetch_nvrtc
+  fetch_cmarkgfm
+  install_chromium
   echo "setup: everything is there"
   exit 0
 fi
@@ -208,4 +239,6 @@ if [ ${#missing_names[@]} -gt 0 ]; then
   exit 1
 fi
 fetch_nvrtc
+fetch_cmarkgfm
+install_chromium
 echo "setup: done"

@@ -37,6 +37,7 @@ set(no_valgrind
   overhead
   placement_plan
   redraw
+  report_budget
   results_directory
   selftest
   snapkv
@@ -108,6 +109,8 @@ endif()
 gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 30)
 gemmark_ci_test(fuzz.results fuzz 10 300 "${ci}/fuzz.sh" 10 results)
 set_tests_properties(fuzz.gguf fuzz.results PROPERTIES RESOURCE_LOCK fuzz_build)
+gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.report_markdown check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_markdown.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/demo.sh" $<TARGET_FILE:gemmark>)
 # Both build in build/release.
 set_tests_properties(check.nvcc demo.short PROPERTIES RESOURCE_LOCK release_build)

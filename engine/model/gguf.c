@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "engine/model/gguf_internal.h"
 
 int gguf_open_memory(struct gguf *g, const void *bytes, size_t n_bytes, const char *path, struct error *err)
@@ -76,18 +77,20 @@ static void unmap(struct gguf_mapping *m)
 	free(m);
 }
 
-const struct stat *gguf_stat(const struct gguf *g)
+static uint64_t identity_of(const struct stat *s, uint64_t seed)
 {
-	const struct gguf_owned *owned = g->owned;
-	if (owned && owned->parts)
-		return &owned->joined;
-	return owned && owned->mapping ? &owned->mapping->stat : NULL;
+	const uint64_t parts[] = {(uint64_t)s->st_dev, (uint64_t)s->st_ino, (uint64_t)s->st_size,
+				  (uint64_t)s->st_mtim.tv_sec, (uint64_t)s->st_mtim.tv_nsec};
+	return hash_bytes(parts, sizeof parts, seed);
 }
 
-bool gguf_same_file(const struct stat *a, const struct stat *b)
+uint64_t gguf_identity(const struct gguf *g)
 {
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	const struct gguf_owned *owned = g->owned;
+	uint64_t identity = 0;
+	for (int i = 0; owned && i < owned->n_parts; i++)
+		identity = hash_bytes(&(uint64_t){gguf_identity(&owned->parts[i])}, sizeof identity, identity);
+	return owned && owned->mapping ? identity_of(&owned->mapping->stat, identity) : identity;
 }
 
 int gguf_check(const struct gguf *g, struct error *err)
@@ -98,7 +101,7 @@ int gguf_check(const struct gguf *g, struct error *err)
 	for (int i = 0; owned && i < owned->n_parts && !rc; i++)
 		rc = gguf_check(&owned->parts[i], err);
 	if (rc || !owned || !owned->mapping ||
-	    (!fstat(owned->mapping->fd, &now) && gguf_same_file(&now, &owned->mapping->stat)))
+	    (!fstat(owned->mapping->fd, &now) && identity_of(&now, 0) == identity_of(&owned->mapping->stat, 0)))
 		return rc;
 	return error_set(err, ERROR_INPUT, "%s: changed while it was read; run again when nobody writes it",
 			 text_show_path(g->path).text);

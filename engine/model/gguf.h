@@ -15,7 +15,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
 #include "base/error.h"
 #include "engine/model/tensor_type.h"
@@ -84,11 +83,10 @@ struct gguf {
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
 /*
- * The file as it was when it was opened, of a split model its first part; null where there is none. Two looks are at
- * one file, unchanged, where device, inode, size and time of modification are the same.
+ * Of the files as they were when they were opened, all parts: device, inode, size and time of modification in one
+ * number. Two of one path are the same where nothing was written or replaced between. 0 over caller's bytes.
  */
-const struct stat *gguf_stat(const struct gguf *g);
-bool gguf_same_file(const struct stat *a, const struct stat *b);
+uint64_t gguf_identity(const struct gguf *g);
 /* ERROR_INPUT where the file has been written to since it was opened: what was read of it may be of two files. */
 int gguf_check(const struct gguf *g, struct error *err);
 

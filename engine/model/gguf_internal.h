@@ -18,7 +18,6 @@ struct gguf_owned {
 	const struct gguf_string **tensor_index; /* each the name of a struct gguf_tensor */
 	struct gguf *parts;                      /* of a split model, else null; they own the keys and their index */
 	int n_parts;
-	struct stat joined; /* of a split model: the named part's, with the size of all and the latest modification */
 };
 
 /* One file, whether or not it is a part. */

@@ -75,21 +75,6 @@ static int open_part(struct gguf *part, const char *path, const struct gguf *of,
 	return 0;
 }
 
-/* Tells two looks at the model apart where any part of it changed between them. */
-static void join_stat(struct gguf_owned *owned, int known)
-{
-	owned->joined = *gguf_stat(&owned->parts[known]);
-	owned->joined.st_size = 0;
-	for (int i = 0; i < owned->n_parts; i++) {
-		const struct stat *s = gguf_stat(&owned->parts[i]);
-		owned->joined.st_size += s->st_size;
-		if (s->st_mtim.tv_sec > owned->joined.st_mtim.tv_sec ||
-		    (s->st_mtim.tv_sec == owned->joined.st_mtim.tv_sec &&
-		     s->st_mtim.tv_nsec > owned->joined.st_mtim.tv_nsec))
-			owned->joined.st_mtim = s->st_mtim;
-	}
-}
-
 static int compare_names(const void *a, const void *b)
 {
 	return gguf_name_order(**(const struct gguf_string *const *)a, **(const struct gguf_string *const *)b);
@@ -166,7 +151,6 @@ static int join(struct gguf *g, struct gguf_owned *owned, int known, struct erro
 	g->n_kv = first->n_kv;
 	owned->kv_index = ((const struct gguf_owned *)first->owned)->kv_index;
 	g->map = first->map;
-	join_stat(owned, known);
 	for (int i = 0; i < n; i++)
 		g->map_bytes += owned->parts[i].map_bytes;
 	return join_tensors(g, owned, err);

@@ -16,10 +16,10 @@ struct model_identity {
 	const char *path; /* the matrix's */
 	dev_t device;
 	ino_t inode;
-	struct stat opened; /* what was looked at */
-	uint64_t hash;      /* 0: not read yet */
-	int n_layer;        /* 0: not looked at yet */
-	int n_context;      /* trained */
+	uint64_t opened; /* gguf_identity of what was looked at */
+	uint64_t hash;   /* 0: not read yet */
+	int n_layer;     /* 0: not looked at yet */
+	int n_context;   /* trained */
 };
 
 void axis_resolution_free(struct axis_resolution *r)
@@ -56,7 +56,7 @@ int axis_resolution_check(const struct axis_resolution *r, const char *path, con
 {
 	for (int i = 0; i < r->n_models; i++)
 		if (!strcmp(r->models[i].path, path) && r->models[i].n_layer &&
-		    !gguf_same_file(&r->models[i].opened, gguf_stat(file)))
+		    r->models[i].opened != gguf_identity(file))
 			return error_set(
 				err, ERROR_INPUT,
 				"%s: is not the file that the sweep began with; run again when nobody writes it",
@@ -116,7 +116,7 @@ static int settle(void *ctx, struct cell *c, struct error *err)
 			return rc;
 		of->n_layer = model.n_layer;
 		of->n_context = model.n_context;
-		of->opened = *gguf_stat(&model.file);
+		of->opened = gguf_identity(&model.file);
 		if (r->hash && model.file.n_parts > 1)
 			rc = hash_parts(&model.file, &of->hash, err);
 		model_close(&model);

@@ -11,7 +11,6 @@
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
-#include "harness/record/run_directory.h"
 #include "harness/report/compare_output.h"
 #include "harness/stats/stats.h"
 
@@ -263,23 +262,8 @@ static int calibrate(const struct compare_command *o, const struct comparison *c
 /* What is compared is never written onto. */
 static int check_out(const struct compare_command *o, struct error *err)
 {
-	static const char *const files[] = {"runs.csv", "tokens.csv", "telemetry.csv", "env.json", "sweep.json"};
-	enum { N = sizeof files / sizeof *files };
-	const struct side_names *sides[] = {&o->base, &o->head};
-	int rc = 0;
-	for (int i = 0; i < 2 * MAX_DIRECTORIES && !rc; i++) {
-		const struct side_names *s = sides[i / MAX_DIRECTORIES];
-		char paths[N][RUN_DIRECTORY_PATH + 16];
-		const char *inputs[N + 1] = {[N] = o->calibration};
-		if (i % MAX_DIRECTORIES >= s->n)
-			continue;
-		for (int f = 0; f < N; f++) {
-			snprintf(paths[f], sizeof paths[f], "%s/%s", s->names[i % MAX_DIRECTORIES], files[f]);
-			inputs[f] = paths[f];
-		}
-		rc = output_option_check("--out", o->out, true, inputs, N + 1, err);
-	}
-	return rc;
+	int rc = output_option_check_results("--out", o->out, o->base.names, o->base.n, o->calibration, err);
+	return rc ? rc : output_option_check_results("--out", o->out, o->head.names, o->head.n, NULL, err);
 }
 
 static int print(const struct compare_command *o, const struct comparison *c, const struct compare_output *of,

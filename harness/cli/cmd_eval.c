@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "engine/infer/session.h"
@@ -332,10 +333,23 @@ static int settle_layers(struct eval *ev, struct error *err)
 	return rc;
 }
 
+/* What is to be replaced may be a part of the model that is not named. */
+static int check_parts(const struct eval *ev, struct error *err)
+{
+	struct gguf g;
+	int rc = gguf_open(&g, ev->model, err);
+	for (int i = 0; !rc && i < g.n_parts; i++)
+		rc = output_option_check("-o", ev->output, true, (const char *[]){gguf_part_path(&g, i)}, 1, err);
+	gguf_close(&g);
+	return rc;
+}
+
 static int run(struct eval *ev, struct error *err)
 {
 	const char *inputs[] = {ev->model, is_list(ev->tokens_arg) ? NULL : ev->tokens_arg};
 	int rc = ev->output ? output_option_check("-o", ev->output, ev->force, inputs, 2, err) : 0;
+	if (!rc && ev->output && ev->force && !access(ev->output, F_OK))
+		rc = check_parts(ev, err);
 	if (!rc)
 		rc = read_tokens(ev, err);
 	if (rc)

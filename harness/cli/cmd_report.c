@@ -6,12 +6,16 @@
 #include <string.h>
 
 #include "harness/cli/options.h"
+#include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
 #include "harness/record/run_directory.h"
+#include "harness/report/document_html.h"
 #include "harness/report/document_markdown.h"
 #include "harness/report/report.h"
 
-enum { MAX_DIRECTORIES = 1000 };
+enum { MAX_DIRECTORIES = 1000, GNUPLOT_TIMEOUT_S = 60 };
+
+enum file_format { FILE_FORMAT_NONE, FILE_FORMAT_MARKDOWN, FILE_FORMAT_HTML };
 
 struct side_names {
 	const char *names[MAX_DIRECTORIES];
@@ -22,8 +26,10 @@ struct report_command {
 	struct compare_options core;
 	struct side_names base, head;
 	const char *out;
+	enum file_format format;
 	const char *images;
 	const char *calibration; /* null: the user's */
+	const char *gnuplot;
 };
 
 static struct report_command *self(void *ctx)
@@ -78,8 +84,12 @@ static int apply_common_cells(void *ctx, const char *value, struct error *err)
 static int apply_out(void *ctx, const char *value, struct error *err)
 {
 	const char *slash = strrchr(value, '/'), *name = slash ? slash + 1 : value, *dot = strrchr(name, '.');
-	if (!dot || dot == name || strcmp(dot, ".md"))
-		return error_set(err, ERROR_INPUT, "'%.200s' is no FILE.md", value);
+	if (dot && dot > name && !strcmp(dot, ".md"))
+		self(ctx)->format = FILE_FORMAT_MARKDOWN;
+	else if (dot && dot > name && !strcmp(dot, ".html"))
+		self(ctx)->format = FILE_FORMAT_HTML;
+	else
+		return error_set(err, ERROR_INPUT, "'%.200s' is neither FILE.md nor FILE.html", value);
 	self(ctx)->out = value;
 	return 0;
 }
@@ -96,6 +106,12 @@ static int apply_images(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_gnuplot(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->gnuplot = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "the program's name is empty");
+}
+
 static int apply_calibration(void *ctx, const char *value, struct error *err)
 {
 	self(ctx)->calibration = value;
@@ -103,7 +119,8 @@ static int apply_calibration(void *ctx, const char *value, struct error *err)
 }
 
 static const struct option_spec options[] = {
-	{"-o, --out", "FILE", "FILE.md, for a pull request; replaces the file", apply_out},
+	{"-o, --out", "FILE",
+	 "FILE.md for a pull request, or FILE.html, which is complete in itself; replaces the file", apply_out},
 	{"--base", "DIR",
 	 "compare with this one; repeated for several of a side, each of a process of its own, as are several DIR",
 	 apply_base},
@@ -113,9 +130,10 @@ static const struct option_spec options[] = {
 	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
 	 apply_common_cells},
 	{"--images", "URL",
-	 "where the pictures of `gemmark plot DIR` can be seen; those in DIR/plots, or else in DIR, are "
+	 "of Markdown: where the pictures of `gemmark plot DIR` can be seen; those in DIR/plots, or else in DIR, are "
 	 "linked there",
 	 apply_images},
+	{"--gnuplot", "PROGRAM", "of HTML: the gnuplot to run (default: gnuplot, searched on PATH)", apply_gnuplot},
 	{"--calibration", "FILE",
 	 "of this machine (default: gemmark/calibration.json in $XDG_STATE_HOME or ~/.local/state)", apply_calibration},
 	{0},
@@ -123,9 +141,10 @@ static const struct option_spec options[] = {
 
 static const struct command command = {
 	.name = "report",
-	.summary = "Says what a sweep found, or what changed between two, as Markdown for a pull request.",
-	.usage = "gemmark report DIR... [--base DIR...] -o FILE.md [options]",
-	.examples = "  gemmark report results/20260101T120000Z-0123abc -o report.md\n"
+	.summary = "Says what a sweep found, or what changed between two, in one file: Markdown for a pull request,\n"
+		   "or HTML that needs no network.",
+	.usage = "gemmark report DIR... [--base DIR...] -o FILE.md|FILE.html [options]",
+	.examples = "  gemmark report results/20260101T120000Z-0123abc -o report.html\n"
 		    "  gemmark report results/after --base results/before -o report.md\n"
 		    "  gemmark report head-1 head-2 head-3 --base base-1 --base base-2 --base base-3 --paired -o "
 		    "report.md\n",
@@ -159,6 +178,18 @@ static void close_side(struct result_set **sets)
 	free(sets);
 }
 
+static int write_document(const struct report_command *o, const struct document *d, FILE *f, struct error *err)
+{
+	struct figure_maker m;
+	if (o->format == FILE_FORMAT_MARKDOWN)
+		return document_markdown(d, DOCUMENT_MARKDOWN_MOST, f, err);
+	int rc = figure_maker_open(&m, o->gnuplot, GNUPLOT_TIMEOUT_S, err);
+	if (!rc)
+		rc = document_html(d, &m, f, err);
+	figure_maker_close(&m);
+	return rc;
+}
+
 /* The file appears when it is whole, in place of what has its name. */
 static int write_out(const struct report_command *o, const struct document *d, struct error *err)
 {
@@ -171,7 +202,7 @@ static int write_out(const struct report_command *o, const struct document *d, s
 	if (!rc)
 		rc = run_file_open(&file, &dir, slash ? slash + 1 : o->out, err);
 	if (!rc)
-		rc = document_markdown(d, DOCUMENT_MARKDOWN_MOST, file.stream, err);
+		rc = write_document(o, d, file.stream, err);
 	if (!rc)
 		rc = run_file_commit(&file, 0, err);
 	run_file_discard(&file);
@@ -188,7 +219,11 @@ static int run(struct report_command *o, struct error *err)
 	struct calibration k;
 	char machine[CALIBRATION_MACHINE_SIZE];
 	document_init(&d);
-	int rc = open_side(&o->head, &head, err);
+	int rc = output_option_check_results("-o", o->out, o->head.names, o->head.n, o->calibration, err);
+	if (!rc)
+		rc = output_option_check_results("-o", o->out, o->base.names, o->base.n, NULL, err);
+	if (!rc)
+		rc = open_side(&o->head, &head, err);
 	if (!rc && o->base.n)
 		rc = open_side(&o->base, &base, err);
 	if (!rc && o->base.n)
@@ -220,7 +255,7 @@ int cmd_report(int argc, char **argv)
 {
 	static struct report_command o;
 	struct error err = {""};
-	o = (struct report_command){0};
+	o = (struct report_command){.gnuplot = "gnuplot"};
 	compare_options_default(&o.core);
 	int rc = options_parse(&command, argc, argv, &o, &err);
 	if (rc > 0)
@@ -229,10 +264,12 @@ int cmd_report(int argc, char **argv)
 		rc = error_set(&err, ERROR_INPUT,
 			       "name the results directory to report, as in: gemmark report results/DIR -o report.md");
 	if (!rc && !o.out)
-		rc = error_set(&err, ERROR_INPUT, "-o is missing: name FILE.md");
+		rc = error_set(&err, ERROR_INPUT, "-o is missing: name FILE.md or FILE.html");
 	if (!rc && !o.base.n && (o.core.paired || o.core.common_cells))
 		rc = error_set(&err, ERROR_INPUT, "%s: there is no --base to compare with",
 			       o.core.paired ? "--paired" : "--common-cells");
+	if (!rc && o.images && o.format != FILE_FORMAT_MARKDOWN)
+		rc = error_set(&err, ERROR_INPUT, "--images: HTML has its figures in the file; it is for FILE.md");
 	if (!rc)
 		rc = run(&o, &err);
 	return rc ? command_fail(command.name, rc, &err) : 0;

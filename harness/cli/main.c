@@ -23,7 +23,7 @@ static const struct {
 	{"bench", cmd_bench, "sweep a model over depths, modes and fusion; write CSV"},
 	{"compare", cmd_compare, "two result sets: what changed, how sure that is, an exit code for CI"},
 	{"plot", cmd_plot, "draw a results directory as SVG and PNG"},
-	{"report", cmd_report, "what a sweep found, or what changed, as Markdown"},
+	{"report", cmd_report, "what a sweep found, or what changed, as Markdown or HTML"},
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
 	{"selftest", cmd_selftest, "how often the verdicts are wrong: false alarms, and misses"},

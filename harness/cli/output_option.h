@@ -13,4 +13,9 @@
 int output_option_check(const char *option, const char *path, bool force, const char *const *inputs, int n,
 			struct error *err);
 
+/* The same of what replaces any file but those of results directories (n), and a calibration that was named, or null.
+ */
+int output_option_check_results(const char *option, const char *path, const char *const *directories, int n,
+				const char *calibration, struct error *err);
+
 #endif

@@ -45,10 +45,13 @@ enum chart_kind {
 enum chart_x { CHART_X_DEPTH /* log2, 0 set apart */, CHART_X_LINEAR };
 enum chart_y { CHART_Y_AMOUNT, CHART_Y_PERCENT /* around 0 */ };
 
+/* Parts the lines of a point's tip: no text of a file has it. */
+#define CHART_LINE "\037"
+
 struct chart_point {
 	double x, y;
 	double low, high; /* NAN: no bar */
-	const char *tip;  /* the row behind it, in lines */
+	const char *tip;  /* the row behind it, in lines parted by CHART_LINE */
 };
 
 struct chart_series {

@@ -5,33 +5,53 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "harness/report/document.h"
 
-/* Bytes of a character that is to be shown as it is; of others, it is written as text_escape does, *n bytes of it. */
-static int shown(FILE *f, const char *s, int *n)
+/*
+ * Bytes of a character that is to be shown as it is; of others, it is written as text_escape does, *n bytes of it, with
+ * this for a backslash.
+ */
+static int shown(FILE *f, const char *s, const char *backslash, int *n)
 {
 	int length = text_utf8_length(s);
 	*n = length ? length : 1;
 	if (length && !text_control_length(s))
 		return length;
 	for (int i = 0; i < *n; i++) {
+		fputs(backslash, f);
 		if (s[i] == '\n' || s[i] == '\t')
-			fputs(s[i] == '\n' ? "\\n" : "\\t", f);
+			fputc(s[i] == '\n' ? 'n' : 't', f);
 		else
-			fprintf(f, "\\x%02x", (unsigned char)s[i]);
+			fprintf(f, "x%02x", (unsigned char)s[i]);
 	}
 	return 0;
 }
 
-void markup_html(FILE *f, const char *text)
+static void write_html(FILE *f, const char *text, int lines)
 {
 	for (int n; *text; text += n) {
-		if (!shown(f, text, &n))
+		n = 1;
+		if (lines && *text == *CHART_LINE) {
+			fputc('\n', f);
+			continue;
+		}
+		if (!shown(f, text, "\\", &n))
 			continue;
 		if (strchr("&<>\"'", *text))
 			fprintf(f, "&#%d;", *text);
 		else
 			fwrite(text, 1, (size_t)n, f);
 	}
+}
+
+void markup_html(FILE *f, const char *text)
+{
+	write_html(f, text, 0);
+}
+
+void markup_html_lines(FILE *f, const char *text)
+{
+	write_html(f, text, 1);
 }
 
 static int is_word(char c)
@@ -47,7 +67,7 @@ static void write_markdown(FILE *f, const char *text, int start)
 	int number = start;
 	for (const char *c = text; *c;) {
 		int n;
-		if (!shown(f, c, &n)) {
+		if (!shown(f, c, "&#92;", &n)) {
 			c += n;
 			number = 0;
 			continue;

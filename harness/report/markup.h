@@ -11,6 +11,8 @@
 
 /* Text, or the value of a quoted attribute. */
 void markup_html(FILE *f, const char *text);
+/* The same of a chart's tip (document.h), whose lines stay lines. */
+void markup_html_lines(FILE *f, const char *text);
 
 /*
  * Text of GitHub's Markdown: a paragraph's, from its beginning, or inside of one, a table's cell included. Punctuation

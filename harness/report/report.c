@@ -77,11 +77,9 @@ struct tally {
 
 static struct tally tally_panel(struct report *r, const struct side_panel *p, int mode)
 {
-	const struct side *s = &r->head;
 	struct tally t = {.least = INFINITY, .most = -INFINITY};
-	int direct = side_direct(s, p);
-	for (int d = 0; d < p->n_depths && direct >= 0 && mode != direct; d++) {
-		struct paired_effect e = report_effect(r, s, side_at(s, p, mode, d), side_at(s, p, direct, d));
+	for (int d = 0; d < p->n_depths; d++) {
+		struct paired_effect e = report_effect(r, p, mode, d);
 		if (!e.pairs)
 			continue;
 		t.cells++;
@@ -101,7 +99,16 @@ static const char *effect_range(struct report *r, const struct tally *t)
 	return strcmp(low, high) ? document_text(r->d, "%s to %s", low, high) : low;
 }
 
-/* "faster in 12 cells, cannot tell in 2" */
+/* The same without a sign: "2.1 to 9.8 %". */
+static const char *size_range(struct report *r, double low, double high)
+{
+	int digits = 100 * high >= 99.5 ? 0 : 100 * high >= 0.995 ? 1 : 2;
+	const char *a = document_text(r->d, "%.*f", digits, 100 * low);
+	const char *b = document_text(r->d, "%.*f", digits, 100 * high);
+	return strcmp(a, b) ? document_text(r->d, "%s to %s %%", a, b) : document_text(r->d, "%s %%", b);
+}
+
+/* "faster in 12 of 14, cannot tell in 2 of 14" */
 static const char *tally_text(struct report *r, const struct tally *t)
 {
 	const char *out = "";
@@ -118,7 +125,7 @@ static void add_modes(struct report *r, struct document_section *to)
 {
 	static const struct document_column columns[] = {
 		{"mode", 0},     {"setting", 0},          {"tokens/s", 1},     {"against direct", 1},
-		{"how sure", 0}, {"host, us a token", 1}, {"driver calls", 1}, {"crossover, depth", 0}};
+		{"how sure", 0}, {"host, us a token", 1}, {"driver calls", 1}, {"crossover", 0}};
 	const struct side *s = &r->head;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 8);
 	for (int i = 0; i < s->n_panels; i++) {
@@ -148,7 +155,7 @@ static void add_modes(struct report *r, struct document_section *to)
 			report_put(&e[4], tally_text(r, &x), NAN);
 			report_put(&e[5], texts[1], low[1]);
 			report_put(&e[6], texts[2], low[2]);
-			report_put(&e[7], report_find_crossover(r, s, p, m).depth, NAN);
+			report_put(&e[7], report_find_crossover(r, s, p, m).brief, NAN);
 		}
 	}
 	int depths = 0;
@@ -205,16 +212,19 @@ static const char *sentence(struct report *r)
 		}
 		if (!all.cells)
 			continue;
-		const char *what = all.faster == all.cells    ? "is faster than direct launches in all"
-				   : all.slower == all.cells  ? "is slower in all"
-				   : all.unclear == all.cells ? "cannot be told from direct launches in any of"
-							      : NULL;
-		if (what)
-			out = document_text(r->d, "%s%s%s %s %d cells (%s)", out, *out ? "; " : "", s->modes[m], what,
-					    all.cells, effect_range(r, &all));
+		out = document_text(r->d, "%s%s%s", out, *out ? "; " : "", s->modes[m]);
+		if (all.faster == all.cells)
+			out = document_text(r->d, "%s is faster than direct launches in all %d cells, by %s", out,
+					    all.cells, size_range(r, -all.most, -all.least));
+		else if (all.slower == all.cells)
+			out = document_text(r->d, "%s is slower in all %d cells, by %s", out, all.cells,
+					    size_range(r, all.least, all.most));
+		else if (all.unclear == all.cells)
+			out = document_text(r->d, "%s cannot be told from direct launches in any of %d cells", out,
+					    all.cells);
 		else
-			out = document_text(r->d, "%s%s%s against direct launches: %s cells (%s)", out,
-					    *out ? "; " : "", s->modes[m], tally_text(r, &all), effect_range(r, &all));
+			out = document_text(r->d, "%s against direct launches: %s cells (%s)", out, tally_text(r, &all),
+					    effect_range(r, &all));
 	}
 	if (*out)
 		return document_text(r->d, "%s.", out);
@@ -311,8 +321,12 @@ int report_build(struct document *d, const struct report_input *in, struct error
 		rc = side_init(&r.base, in->base, in->n_base, err);
 	if (!rc && !r.head.n_cells)
 		rc = error_set(err, ERROR_INPUT, "%s: there is no run in it", in->head[0]->directory.path);
-	r.keys = rc ? NULL : calloc((size_t)r.head.n_cells, sizeof *r.keys);
-	if (!rc && !r.keys)
+	if (!rc) {
+		r.keys = calloc((size_t)r.head.n_cells, sizeof *r.keys);
+		r.effects = calloc((size_t)r.head.n_cells, sizeof *r.effects);
+		r.crossovers = calloc((size_t)r.head.n_panels * SIDE_MODES_MAX + 1, sizeof *r.crossovers);
+	}
+	if (!rc && (!r.keys || !r.effects || !r.crossovers))
 		rc = error_set(err, ERROR_MEMORY, "no memory for the report");
 	if (rc)
 		goto done;
@@ -345,6 +359,8 @@ int report_build(struct document *d, const struct report_input *in, struct error
 	if (!rc && d->failed)
 		rc = error_set(err, ERROR_MEMORY, "no memory for the report");
 done:
+	free(r.crossovers);
+	free(r.effects);
 	free(r.keys);
 	side_free(&r.base);
 	side_free(&r.head);

@@ -14,7 +14,7 @@
 #include "harness/report/document.h"
 
 struct report_input {
-	/* Each of one process; longer-lived than the document's making, not than the document. */
+	/* Each of one process. Texts of the document are theirs: they live as long as it does. */
 	struct result_set *const *head; /* (n_head), at least one */
 	int n_head;
 	struct result_set *const *base; /* (n_base); 0: one side alone */

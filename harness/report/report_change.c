@@ -51,6 +51,12 @@ static const struct compare_cell **sorted_cells(struct report *r)
 	return out;
 }
 
+/* Whether no values of so many units could make a p that is small enough over all cells. */
+static int is_too_few(const struct comparison *c, const struct compare_value *v)
+{
+	return v->n > 0 && v->m > 0 && v->verdict.p_least * c->n > c->options.verdict.alpha;
+}
+
 static const char *outcome_text(struct report *r, const struct compare_cell *k)
 {
 	return k->exact_gates ? document_text(r->d, "%s, launches more", compare_outcome_name(k->outcome))
@@ -116,11 +122,11 @@ static void add_forest(struct report *r, struct document_section *to, const stru
 			     : "Change of each cell";
 	x->y_text = "change of time, % (below 0: faster)";
 	x->band = 100 * c->options.verdict.delta;
-	x->marks = document_text(
-		r->d,
-		"point: change of the median; bar: its %.0f %% interval; shaded: within %.3g %%, no change "
-		"that matters",
-		100 * c->options.verdict.level, 100 * c->options.verdict.delta);
+	x->marks =
+		document_text(r->d,
+			      "point: change of the median; bar: its %.0f %% interval; band: within %.3g %%, no change "
+			      "that matters",
+			      100 * c->options.verdict.level, 100 * c->options.verdict.delta);
 	x->source = source(r);
 	/* All of them in their own order; of more than fit, the worst. */
 	for (int i = 0; i < c->n && at < shown && x->n_series; i++) {
@@ -133,7 +139,9 @@ static void add_forest(struct report *r, struct document_section *to, const stru
 		if (!isfinite(v->effect) || at >= x->n_places)
 			continue;
 		const char *tip = document_text(
-			r->d, "%s\n%s, %s: %s\nbase %s us, head %s us\nrows %.100s and %.100s",
+			r->d,
+			"%s" CHART_LINE "%s, %s: %s" CHART_LINE "base %s us, head %s us" CHART_LINE
+			"rows %.100s and %.100s",
 			report_cell_name(r, &k->cell), report_change(r, v->effect), report_interval(r, v->low, v->high),
 			outcome_text(r, k), report_number(r, k->values[METRIC_TIME].base),
 			report_number(r, k->values[METRIC_TIME].head), k->base_row ? k->base_row->run_id : "?",
@@ -167,6 +175,17 @@ void report_first_screen_change(struct report *r)
 		document_say(r->d, to,
 			     "One process a side: what differs from process to process is not in any interval. Several "
 			     "directories a side, each of a process of its own, show it.");
+	int few = 0, most = 0;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_value *v = &c->cells[i].values[METRIC_TIME];
+		most = v->n > most ? v->n : most;
+		few += is_too_few(c, v);
+	}
+	if (few)
+		document_say(
+			r->d, to,
+			"%s a side at most: too few to call any of %d cells different, whatever they say; %d would do.",
+			report_count(r, most, c->single_process ? "repetition" : "process"), few, c->least_units);
 	if (!cells)
 		return;
 	add_forest(r, to, cells);
@@ -177,10 +196,17 @@ void report_first_screen_change(struct report *r)
 
 static void add_all(struct report *r, struct document_section *to, const struct compare_cell **cells)
 {
-	static const struct document_column columns[] = {
-		{"cell", 0},   {"verdict", 0},         {"change", 1}, {"95 % interval", 1},   {"p (Holm)", 1},
-		{"p (BH)", 1}, {"relative to all", 1}, {"units", 1},  {"found with 95 %", 1}, {"units for 2 delta", 1},
-		{"reason", 0}};
+	static const struct document_column columns[] = {{"cell", 0},
+							 {"verdict", 0},
+							 {"change", 1},
+							 {"95 % interval", 1},
+							 {"p (Holm)", 1},
+							 {"p (BH)", 1},
+							 {"relative to all", 1},
+							 {"units", 1},
+							 {"smallest change found", 1},
+							 {"units for 2 delta", 1},
+							 {"reason", 0}};
 	const struct comparison *c = r->in->comparison;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 11);
 	for (int i = 0; i < c->n; i++) {
@@ -198,7 +224,7 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 		report_put(&e[6], isfinite(c->common.effect) ? report_change(r, k->relative.effect) : "",
 			   k->relative.effect);
 		report_put(&e[7], document_text(r->d, "%d, %d", v->n, v->m), v->n);
-		report_put(&e[8], isinf(x->detectable) ? "nothing" : report_change(r, x->detectable), x->detectable);
+		report_put(&e[8], is_too_few(c, v) ? "none" : report_change(r, x->detectable), x->detectable);
 		report_put(&e[9], x->runs_needed ? document_text(r->d, "%d", x->runs_needed) : "",
 			   x->runs_needed ? x->runs_needed : NAN);
 		report_put(&e[10], k->reason ? document_text(r->d, "%.300s", k->reason) : "", NAN);
@@ -294,7 +320,7 @@ static void add_curves(struct report *r, struct document_section *to)
 		x->x_text = "context depth, tokens";
 		x->y_text = "change of time, % (below 0: faster)";
 		x->band = 100 * c->options.verdict.delta;
-		x->marks = "point: change of the median; bar: its interval; shaded: no change that matters";
+		x->marks = "point: change of the median; bar: its interval; band: no change that matters";
 		x->source = source(r);
 		for (int m = 0; m < p->n_modes && m < x->n_series; m++) {
 			x->series[m].name = s->modes[p->modes[m]];
@@ -338,8 +364,8 @@ void report_changes(struct report *r)
 			other += c->cells[i].values[m].verdict.kind == VERDICT_SLOWER ||
 				 c->cells[i].values[m].verdict.kind == VERDICT_FASTER;
 	}
-	to->finding = document_text(r->d, "%s that differ, %s of other metrics", report_count(r, exact, "count"),
-				    report_count(r, other, "change"));
+	to->finding =
+		document_text(r->d, "counts and hashes that differ: %d; changes of other metrics: %d", exact, other);
 	add_curves(r, to);
 	add_exact(r, to);
 	add_metrics(r, to, cells);

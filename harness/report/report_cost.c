@@ -79,12 +79,24 @@ static double *typical_tokens(struct report *r, const struct side_cell *c, const
 	return itl;
 }
 
+/* "runs A, B, C, commit X": each mode's, where it has one. */
+static const char *runs_named(struct report *r, const struct side_run *const *runs, int n)
+{
+	const char *out = "", *commit = "unknown";
+	for (int m = 0; m < n; m++) {
+		if (!runs[m])
+			continue;
+		commit = runs[m]->row->commit && *runs[m]->row->commit ? runs[m]->row->commit : commit;
+		out = document_text(r->d, "%s%s%.100s", out, *out ? ", " : "runs ", runs[m]->row->run_id);
+	}
+	return document_text(r->d, "%s, commit %.60s", out, commit);
+}
+
 /* A panel's modes at one depth, side by side. Returns how many have tokens. */
 static int add_strip(struct report *r, struct document_section *to, struct document_table *t, int panel, int depth)
 {
 	const struct side *s = &r->head;
 	const struct side_panel *p = &s->panels[panel];
-	const struct side_cell *shown[SIDE_MODES_MAX];
 	const char *name = report_panel_name(r, p);
 	double *itl[SIDE_MODES_MAX] = {NULL}, low = INFINITY, high = -INFINITY;
 	size_t n[SIDE_MODES_MAX] = {0};
@@ -98,7 +110,7 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 		/* The scale of the shapes: what 19 of 20 tokens take. */
 		low = fmin(low, sorted[0]);
 		high = fmax(high, stats_quantile(sorted, (int)n[m], 0.95));
-		shown[n_shown++] = side_at(s, p, m, depth);
+		n_shown++;
 		free(sorted);
 	}
 	struct chart *c = n_shown ? document_chart(r->d, to, DOCUMENT_HTML, CHART_STRIP, p->n_modes, p->n_modes) : NULL;
@@ -108,7 +120,7 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 		c->title = document_text(r->d, "Each token of one run, %s", where);
 		c->y_text = "time per token, us";
 		c->marks = "dots: tokens of the run whose median is the middle one; line: its median";
-		c->source = report_source(r, s, shown, n_shown);
+		c->source = runs_named(r, runs, p->n_modes);
 	}
 	for (int m = 0; m < p->n_modes && c; m++) {
 		struct stats_summary sum;
@@ -121,13 +133,14 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 		for (size_t i = 0; i < n[m]; i += step)
 			chart_add(
 				r->d, &c->series[m],
-				(struct chart_point){.x = m,
-						     .y = itl[m][i],
-						     .low = sum.median,
-						     .high = sum.median,
-						     .tip = document_text(r->d, "%s\ntoken %zu: %s us\nrun_id %.100s",
-									  c->places[m], i, report_number(r, itl[m][i]),
-									  runs[m]->row->run_id)});
+				(struct chart_point){
+					.x = m,
+					.y = itl[m][i],
+					.low = sum.median,
+					.high = sum.median,
+					.tip = document_text(
+						r->d, "%.100s" CHART_LINE "token %zu: %s us" CHART_LINE "run_id %.100s",
+						c->places[m], i, report_number(r, itl[m][i]), runs[m]->row->run_id)});
 		struct document_entry *e = document_row(r->d, t);
 		report_put(&e[0], document_text(r->d, "d%d", p->depths[depth]), p->depths[depth]);
 		report_put(&e[1], c->places[m], NAN);
@@ -168,7 +181,8 @@ static void add_distributions(struct report *r, struct document_section *to)
 			shown += add_strip(r, to, t, panel, last);
 		panels += shown > 0;
 	}
-	t->source = "the run of each cell whose median is the middle one, named in the row";
+	t->source = document_text(r->d, "the run of each cell whose median is the middle one, named in its row, of %s",
+				  report_source_all(r, s, REPORT_ROWS_DECODE));
 	document_drop_empty_columns(r->d, t);
 	if (!t->n_rows)
 		b->formats = 0;

@@ -15,6 +15,14 @@ enum {
 	REPORT_FOREST = 28, /* rows of a chart of intervals */
 };
 
+/* The crossover of a panel's mode; texts are "" where there is nothing to tell. */
+struct report_crossover {
+	const char *depth;    /* "none within 0 to 16384 (faster)" */
+	const char *brief;    /* "none" */
+	const char *interval; /* "2400 to 3100" */
+	int crosses;
+};
+
 struct report {
 	struct document *d;
 	const struct report_input *in;
@@ -25,6 +33,15 @@ struct report {
 	int main_panel;         /* the one that is shown where one is; -1: there is none */
 	int rc;
 	struct error *err;
+
+	/* Bootstraps are what takes the time: each one once. */
+	struct report_effect *effects;       /* (head.n_cells): against the direct cell of their panel and depth */
+	struct report_crossover *crossovers; /* (head.n_panels, SIDE_MODES_MAX); depth null: not looked for yet */
+};
+
+struct report_effect {
+	int known;
+	struct paired_effect effect;
 };
 
 /* ---- words ---- */
@@ -59,8 +76,8 @@ const char *report_tip(struct report *r, const struct side *s, const struct side
 /* ---- values; a failure is noted ---- */
 
 struct side_value report_value(struct report *r, const struct side *s, const struct side_cell *c, const char *column);
-struct paired_effect report_effect(struct report *r, const struct side *s, const struct side_cell *c,
-				   const struct side_cell *to);
+/* A cell of head's panel against direct launches at its depth; places in the panel's lists. pairs 0: there is none. */
+struct paired_effect report_effect(struct report *r, const struct side_panel *p, int mode, int depth);
 /* A point of a chart at x: the value times scale, with its smallest and largest. Nothing where there is none. */
 void report_add_point(struct report *r, const struct side *s, const struct side_cell *c, const char *column,
 		      double scale, const char *unit, double x, struct chart_series *to);
@@ -86,11 +103,7 @@ void report_first_screen(struct report *r);        /* one side */
 void report_first_screen_change(struct report *r); /* two */
 void report_changes(struct report *r);
 void report_overhead(struct report *r);
-/* The crossovers of a panel's mode; text and interval "" where there is none to tell. */
-struct report_crossover {
-	const char *depth, *interval;
-	int crosses;
-};
+/* Texts are "" where there is nothing to tell. */
 struct report_crossover report_find_crossover(struct report *r, const struct side *s, const struct side_panel *p,
 					      int mode);
 /* The chart of effects against direct over depth, for HTML; and its rows with intervals, for Markdown or, of a single

@@ -129,10 +129,11 @@ static void add_drift(struct report *r, struct document_section *to)
 			if (row->status != RUN_STATUS_OK || row->order == ROW_UNKNOWN || !isfinite(change) ||
 			    seen++ % step)
 				continue;
-			const char *tip =
-				document_text(r->d, "%s\n%s of the cell's median\nrun_id %.100s\nitl_median_us %.6g",
-					      report_cell_name(r, &cell->cell), report_change(r, change), row->run_id,
-					      row->itl_median_us);
+			const char *tip = document_text(r->d,
+							"%s" CHART_LINE "%s of the cell's median" CHART_LINE
+							"run_id %.100s" CHART_LINE "itl_median_us %.6g",
+							report_cell_name(r, &cell->cell), report_change(r, change),
+							row->run_id, row->itl_median_us);
 			chart_add(r->d, &c->series[mode],
 				  (struct chart_point){.x = (double)row->order,
 						       .y = 100 * change,

@@ -64,11 +64,11 @@ static const char *side_of_range(struct report *r, const struct side_panel *p, d
 	return report_depth(r, depth);
 }
 
-struct report_crossover report_find_crossover(struct report *r, const struct side *s, const struct side_panel *p,
+static struct report_crossover find_crossover(struct report *r, const struct side *s, const struct side_panel *p,
 					      int mode)
 {
 	int direct = side_direct(s, p);
-	struct report_crossover out = {.depth = "", .interval = ""};
+	struct report_crossover out = {.depth = "", .brief = "", .interval = ""};
 	struct crossover x = {.n = -1};
 	if (r->rc || direct < 0 || mode == direct || p->n_depths < 2)
 		return out;
@@ -87,6 +87,7 @@ struct report_crossover report_find_crossover(struct report *r, const struct sid
 		return out;
 	int first = p->depths[0], last = p->depths[p->n_depths - 1];
 	out.crosses = x.n;
+	out.brief = x.n ? report_depth(r, x.depth) : "none";
 	if (!x.n)
 		out.depth = document_text(r->d, "none within %d to %d (%s)", first, last,
 					  x.left < 0   ? "faster"
@@ -105,16 +106,27 @@ struct report_crossover report_find_crossover(struct report *r, const struct sid
 	return out;
 }
 
+struct report_crossover report_find_crossover(struct report *r, const struct side *s, const struct side_panel *p,
+					      int mode)
+{
+	if (s != &r->head)
+		return find_crossover(r, s, p, mode);
+	struct report_crossover *x = &r->crossovers[(p - s->panels) * SIDE_MODES_MAX + mode];
+	if (!x->depth)
+		*x = find_crossover(r, s, p, mode);
+	return *x;
+}
+
 /* Whether a panel has direct launches and another mode beside them. */
 static int is_compared(const struct side *s, const struct side_panel *p)
 {
 	return side_direct(s, p) >= 0 && p->n_modes > 1;
 }
 
-static void add_effect(struct report *r, struct chart_series *to, const struct side_cell *c,
-		       const struct side_cell *direct, double x)
+static void add_effect(struct report *r, struct chart_series *to, const struct side_panel *p, int mode, int depth,
+		       double x)
 {
-	struct paired_effect e = report_effect(r, &r->head, c, direct);
+	struct paired_effect e = report_effect(r, p, mode, depth);
 	if (!e.pairs)
 		return;
 	const char *shows = document_text(r->d, "%s%s%s against direct, %s", report_change(r, e.change),
@@ -125,7 +137,7 @@ static void add_effect(struct report *r, struct chart_series *to, const struct s
 				       .y = 100 * e.change,
 				       .low = 100 * e.low,
 				       .high = 100 * e.high,
-				       .tip = report_tip(r, &r->head, c, shows)});
+				       .tip = report_tip(r, &r->head, side_at(&r->head, p, mode, depth), shows)});
 }
 
 static void set_texts(struct report *r, struct chart *c, int panel)
@@ -155,8 +167,7 @@ struct chart *report_overhead_curves(struct report *r, struct document_section *
 		series->name = s->modes[p->modes[m]];
 		series->style = side_mode_style(s, p->modes[m]);
 		for (int d = 0; d < p->n_depths; d++)
-			if (side_at(s, p, m, d) && side_at(s, p, direct, d))
-				add_effect(r, series, side_at(s, p, m, d), side_at(s, p, direct, d), p->depths[d]);
+			add_effect(r, series, p, m, d, p->depths[d]);
 	}
 	return c;
 }
@@ -182,8 +193,7 @@ struct chart *report_overhead_forest(struct report *r, struct document_section *
 			series->name = s->modes[p->modes[m]];
 			series->style = side_mode_style(s, p->modes[m]);
 			c->places[at] = document_text(r->d, "d%d %s", p->depths[d], series->name);
-			if (side_at(s, p, m, d) && side_at(s, p, direct, d))
-				add_effect(r, series, side_at(s, p, m, d), side_at(s, p, direct, d), at);
+			add_effect(r, series, p, m, d, at);
 			at++;
 		}
 	}
@@ -204,7 +214,7 @@ static int add_crossovers(struct report *r, struct document_section *to, int *cu
 	for (int i = 0; i < s->n_panels; i++) {
 		const struct side_panel *p = &s->panels[i];
 		for (int m = 0; m < p->n_modes; m++) {
-			struct report_crossover x = report_find_crossover(r, s, p, m), of_base = {"", "", 0};
+			struct report_crossover x = report_find_crossover(r, s, p, m), of_base = {"", "", "", 0};
 			if (!*x.depth)
 				continue;
 			const struct side_panel *before = side_find_panel(&r->base, p->key);
@@ -244,7 +254,7 @@ static void add_effects(struct report *r, struct document_section *to)
 				const struct side_cell *c = side_at(s, p, m, d), *to_cell = side_at(s, p, direct, d);
 				if (m == direct || !c || !to_cell)
 					continue;
-				struct paired_effect e = report_effect(r, s, c, to_cell);
+				struct paired_effect e = report_effect(r, p, m, d);
 				if (!e.pairs)
 					continue;
 				struct document_entry *row = document_row(r->d, t);

@@ -185,6 +185,8 @@ void report_snapkv(struct report *r)
 			to->finding = snapkv_finding(r, family, n, mode);
 		charts += 4;
 	}
+	if (*to->finding)
+		document_say(r->d, r->d->sections[0], "SnapKV, %s.", to->finding);
 	report_images(r, to, "snapkv", "SnapKV");
 	add_snapkv_rows(r, to);
 }
@@ -288,6 +290,8 @@ void report_hybrid(struct report *r)
 	if (least <= most)
 		to->finding = document_text(r->d, "on both devices %s to %s tokens/s", report_number(r, least),
 					    report_number(r, most));
+	if (*to->finding)
+		document_say(r->d, r->d->sections[0], "Layers on GPU and host: %s.", to->finding);
 }
 
 /* ---- against the hardware ---- */

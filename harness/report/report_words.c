@@ -6,7 +6,7 @@
 
 #include "harness/report/report_internal.h"
 
-enum { NAME_SIZE = 700, SOURCES = 4 };
+enum { NAME_SIZE = 700, SOURCES = 2 /* directories that are named one by one */ };
 
 static const char *axis_value(struct report *r, const struct cell *c, enum axis_id a)
 {
@@ -85,7 +85,8 @@ const char *report_interval(struct report *r, double low, double high)
 
 const char *report_count(struct report *r, long n, const char *what)
 {
-	return document_text(r->d, "%ld %s%s", n, what, n == 1 ? "" : "s");
+	size_t last = strlen(what) - 1;
+	return document_text(r->d, "%ld %s%s", n, what, n == 1 ? "" : what[last] == 's' ? "es" : "s");
 }
 
 const char *report_depth(struct report *r, double depth)
@@ -138,25 +139,42 @@ static const char *id_range(struct report *r, const char *first, const char *las
 	return document_text(r->d, "%.200s to %.200s", first, last);
 }
 
-static const char *source_of(struct report *r, const struct side *s, const struct rows *x)
+/* Several directories together: as many rows, between the smallest and the largest id. */
+static const char *source_of_many(struct report *r, const struct side *s, const struct rows *x)
 {
-	const char *text = "";
-	int named = 0, more = 0;
+	const char *first = NULL, *last = NULL, *from = NULL, *to = NULL, *commit = NULL;
+	long rows = 0;
+	int n = 0, commits_differ = 0;
 	for (int i = 0; i < s->n; i++) {
 		if (!x[i].n)
 			continue;
-		if (named == SOURCES) {
-			more++;
-			continue;
-		}
-		text = document_text(r->d, "%s%s%s: %s %s, commit %s%.60s", text, named ? "; " : "",
-				     directory_name(r, s->sets[i]), report_count(r, x[i].n, "row"),
-				     id_range(r, x[i].first->run_id, x[i].last->run_id),
-				     x[i].commits_differ ? "differs, the first " : "", x[i].commit);
-		named++;
+		n++;
+		rows += x[i].n;
+		from = from ? from : directory_name(r, s->sets[i]);
+		to = directory_name(r, s->sets[i]);
+		first = !first || strcmp(x[i].first->run_id, first) < 0 ? x[i].first->run_id : first;
+		last = !last || strcmp(x[i].last->run_id, last) > 0 ? x[i].last->run_id : last;
+		commits_differ |= x[i].commits_differ || (commit && strcmp(commit, x[i].commit));
+		commit = commit ? commit : x[i].commit;
 	}
-	if (more)
-		text = document_text(r->d, "%s; and %d more directories", text, more);
+	if (!n)
+		return "";
+	return document_text(r->d, "%d directories, %s to %s: %s %s, commit %s%.60s", n, from, to,
+			     report_count(r, rows, "row"), id_range(r, first, last),
+			     commits_differ ? "differs, the first " : "", commit);
+}
+
+static const char *source_of(struct report *r, const struct side *s, const struct rows *x)
+{
+	const char *text = "";
+	if (s->n > SOURCES)
+		return source_of_many(r, s, x);
+	for (int i = 0; i < s->n; i++)
+		if (x[i].n)
+			text = document_text(r->d, "%s%s%s: %s %s, commit %s%.60s", text, *text ? "; " : "",
+					     directory_name(r, s->sets[i]), report_count(r, x[i].n, "row"),
+					     id_range(r, x[i].first->run_id, x[i].last->run_id),
+					     x[i].commits_differ ? "differs, the first " : "", x[i].commit);
 	return text;
 }
 
@@ -211,20 +229,22 @@ const char *report_tip(struct report *r, const struct side *s, const struct side
 	char out[2048];
 	const struct side_run *run;
 	int rc = side_typical(c, &run, r->err);
-	size_t used = (size_t)snprintf(out, sizeof out, "%.700s\n%.200s", report_cell_name(r, &c->cell), shows);
+	size_t used =
+		(size_t)snprintf(out, sizeof out, "%.700s" CHART_LINE "%.200s", report_cell_name(r, &c->cell), shows);
 	r->rc = r->rc ? r->rc : rc;
 	if (rc || !run)
 		return document_text(r->d, "%s", out);
 	const struct result_set *set = s->sets[run->set];
 	used += (size_t)snprintf(out + used, sizeof out - used,
-				 "\nits middle run: %.100s/runs.csv line %zu\nrun_id %.100s\ncommit %.60s",
+				 CHART_LINE "its middle run: %.100s/runs.csv line %zu" CHART_LINE
+					    "run_id %.100s" CHART_LINE "commit %.60s",
 				 directory_name(r, set), set->ranges[run->row - set->rows].line, run->row->run_id,
 				 run->row->commit ? run->row->commit : "unknown");
 	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
 		char value[COLUMN_TEXT_SIZE];
 		const char *of = column_text(run->row, side_column(said[i]), value);
 		if (*of && used < sizeof out - 100)
-			used += (size_t)snprintf(out + used, sizeof out - used, "\n%s %.40s", said[i], of);
+			used += (size_t)snprintf(out + used, sizeof out - used, CHART_LINE "%s %.40s", said[i], of);
 	}
 	return document_text(r->d, "%s", out);
 }

@@ -14,6 +14,8 @@
 
 #include "engine/model/gguf_write.h"
 #include "engine/model/model.h"
+#include "harness/cli/options.h"
+#include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
@@ -161,7 +163,7 @@ static void test_a_changed_part_is_noticed(void **state)
 		char path[PATH_BYTES];
 		struct error err = {{0}};
 		OK(gguf_open(&g, part_path(path, 0), e));
-		assert_non_null(gguf_stat(&g));
+		uint64_t before = gguf_identity(&g);
 		OK(gguf_check(&g, e));
 		FILE *f = fopen(part_path(path, i), "ab");
 		assert_non_null(f);
@@ -169,6 +171,14 @@ static void test_a_changed_part_is_noticed(void **state)
 		assert_int_equal(fclose(f), 0);
 		assert_int_equal(gguf_check(&g, &err), ERROR_INPUT);
 		assert_non_null(strstr(err.text, path));
+		gguf_close(&g);
+		/* Opened again it is another one, and twice the same. */
+		OK(gguf_open(&g, part_path(path, 0), e));
+		uint64_t after = gguf_identity(&g);
+		assert_true(before && after && before != after);
+		gguf_close(&g);
+		OK(gguf_open(&g, part_path(path, i), e));
+		assert_true(gguf_identity(&g) == after);
 		gguf_close(&g);
 	}
 }
@@ -183,17 +193,41 @@ static void test_a_part_changed_between_two_looks(void **state)
 		char path[PATH_BYTES];
 		OK(gguf_open(&before, part_path(path, 0), e));
 		OK(gguf_open(&after, part_path(path, 0), e));
-		assert_true(gguf_same_file(gguf_stat(&before), gguf_stat(&after)));
+		assert_true(gguf_identity(&before) == gguf_identity(&after));
 		gguf_close(&after);
 		FILE *f = fopen(part_path(path, i), "ab");
 		assert_non_null(f);
 		assert_int_equal(fputc(0, f), 0);
 		assert_int_equal(fclose(f), 0);
 		OK(gguf_open(&after, part_path(path, 0), e));
-		assert_false(gguf_same_file(gguf_stat(&before), gguf_stat(&after)));
+		assert_false(gguf_identity(&before) == gguf_identity(&after));
 		gguf_close(&after);
 		gguf_close(&before);
 	}
+}
+
+/* Logits go onto no part, whichever of them is named, and all stay as they were. */
+static void test_no_part_is_written(void **state)
+{
+	(void)state;
+	struct gguf whole = split(), g;
+	gguf_close(&whole);
+	char named[PATH_BYTES], out[PATH_BYTES], name[FOLDER_BYTES + 16];
+	OK(gguf_open(&g, part_path(named, 0), e));
+	snprintf(name, sizeof name, "%s/link", folder);
+	for (int i = 0; i < N_PARTS; i++) {
+		unlink(name);
+		assert_int_equal(link(part_path(out, i), name), 0);
+		char *by_name[] = {"eval", "-m", named, "-ngl", "0", "--tokens", "1,2", "-o", out, "--force", NULL};
+		char *by_link[] = {"eval", "-m", named, "-ngl", "0", "--tokens", "1,2", "-o", name, "--force", NULL};
+		part_path(named, (i + 1) % N_PARTS);
+		assert_int_equal(command_run(folder, cmd_eval, by_name), 2);
+		assert_true(command_said(folder, "errors", "is read"));
+		assert_int_equal(command_run(folder, cmd_eval, by_link), 2);
+		assert_true(command_said(folder, "errors", "is read"));
+	}
+	OK(gguf_check(&g, e));
+	gguf_close(&g);
 }
 
 static int make(void **state)
@@ -215,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_wrong_is_said),
 		cmocka_unit_test(test_a_changed_part_is_noticed),
 		cmocka_unit_test(test_a_part_changed_between_two_looks),
+		cmocka_unit_test(test_no_part_is_written),
 	};
 	return cmocka_run_group_tests(tests, make, remove_all);
 }

@@ -113,6 +113,8 @@ for name in run/runs.csv run/tokens.csv run/env.json run/sweep.json run/telemetr
   ln -f "$name" same
   expect 2 "gemmark compare: --out: $name: is read*" compare run run --out "$name"
   expect 2 'gemmark compare: --out: same: is the same file as run/*' compare run run --out same
+  ln -f "$name" same.md
+  expect 2 'gemmark report: -o: same.md: is the same file as run/*' report run -o same.md
 done
 "$gemmark" compare run run --out told >stdout 2>&1
 [ "$(cat told)" != x ] && [ -s told ] || fail "compare did not replace its file"

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Reports in headless Chromium: nothing asked of a network, nothing on the console, as wide as the screen at a phone's
+# 390 px, a dark look where that is preferred, tables that sort, points that show their rows.
+#
+#   tests/ci/report_html.sh GEMMARK
+set -euo pipefail
+gemmark=$(readlink -f "${1:?usage: tests/ci/report_html.sh GEMMARK}")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+if ! chromium --version >/dev/null 2>&1; then
+  echo "skipped: there is no chromium here; ci/setup.sh installs it where it is a package"
+  exit 77
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+export XDG_STATE_HOME=$work/state
+
+# check NAME FILE TESTS...: Python expressions over the page's facts, each of which must hold
+check() {
+  local name=$1 file=$2
+  shift 2
+  if ! python3 - "$file" "$@" <<'PY'
+import json
+import sys
+facts = json.load(open(sys.argv[1]))
+bad = [test for test in sys.argv[2:] if not eval(test, {}, facts)]
+for test in bad:
+    print("  not so: %s: %s" % (test, facts))
+sys.exit(bool(bad))
+PY
+  then
+    echo "$name: not as expected"
+    failures=$((failures + 1))
+  fi
+}
+
+# page NAME WIDTH OPTIONS... -- TESTS...
+page() {
+  local name=$1 width=$2 options=()
+  shift 2
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
+  python3 "$here/browse.py" chromium "$work/$name.html" --width "$width" "${options[@]+"${options[@]}"}" >"$work/facts.json"
+  check "$name at $width px ${options[*]-}" "$work/facts.json" 'not requests' 'not complaints' "width == $width" 'sorted' "$@"
+}
+
+"$gemmark" report "$root/results/h100-e4b" -o "$work/e4b.html"
+"$gemmark" report "$root/results/h100-snapkv" -o "$work/snapkv.html"
+"$gemmark" report "$root/results/h100-e4b" --base "$root/results/h100-e4b" -o "$work/change.html"
+python3 "$here/hostile_run.py" "$root/results/host-demo" "$work/hostile"
+(cd "$work" && "$gemmark" report hostile -o hostile.html)
+[ ! -e "$work/pwned" ] || { echo "a text was run"; failures=$((failures + 1)); }
+
+page e4b 1100 --open -- 'sections >= 8' 'tables >= 10' 'points > 1000' 'page == "rgb(255, 255, 255)"' \
+  '"runs.csv line " in tip' '"run_id 20261122T234735Z-" in tip' '"commit 2382de878d" in tip'
+page e4b 390 --dark --open -- 'page == "rgb(13, 17, 23)"' '"run_id" in tip'
+page snapkv 390 --open -- 'sections >= 9'
+page change 390 --open -- '"base " in tip' 'sections >= 9'
+page hostile 390 --open -- 'points > 100' '"onerror" not in page'
+page hostile 1100 -- 'sections >= 8'
+
+[ "$failures" -eq 0 ] || exit 1
+echo "report_html: all pages as expected"
