@@ -236,8 +236,10 @@ static const char *sentence(struct report *r)
 		least = v.n ? fmin(least, v.median) : least;
 		most = v.n ? fmax(most, v.median) : most;
 	}
-	return n ? document_text(r->d, "%d of %d cells ran, at %s to %s tokens/s.", n, s->n_cells,
-				 report_number(r, least), report_number(r, most))
+	const char *low = report_number(r, least), *high = report_number(r, most);
+	const char *to = strcmp(low, high) ? document_text(r->d, " to %s", high) : "";
+	return n ? document_text(r->d, "%d of %s ran, at %s%s tokens/s.", n, report_count(r, s->n_cells, "cell"), low,
+				 to)
 		 : "No cell ran.";
 }
 
@@ -258,6 +260,13 @@ void report_first_screen(struct report *r)
 			c->y_text = "tokens/s";
 		}
 		add_modes(r, to);
+		if (r->head.left_out)
+			document_say(r->d, to,
+				     "%d cells are in no chart and not among the modes: there is room for %d settings "
+				     "and %d modes.",
+				     r->head.left_out, SIDE_PANELS_MAX, SIDE_MODES_MAX);
+	} else {
+		report_prompts(r, to);
 	}
 }
 

@@ -25,13 +25,13 @@ static const char *status_of(const struct side_cell *c)
 static void add_cells(struct report *r, struct document_section *to)
 {
 	static const struct document_column columns[] = {
-		{"test", 0},       {"mode", 0},    {"setting", 0}, {"runs", 1},    {"tokens/s", 1}, {"MAD", 1},
-		{"median, us", 1}, {"p90, us", 1}, {"p99, us", 1}, {"max, us", 1}, {"GPU, us", 1},  {"status", 0}};
+		{"test", 0},       {"mode", 0},    {"setting", 0}, {"runs", 1},    {"tokens/s", 1},   {"MAD", 1},
+		{"median, us", 1}, {"p90, us", 1}, {"p99, us", 1}, {"max, us", 1}, {"device, us", 1}, {"status", 0}};
 	const struct side *s = &r->head;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 12);
 	for (int i = 0; i < s->n_cells; i++) {
 		const struct side_cell *c = &s->cells[i];
-		if (!c->cell.n_gen || !c->n)
+		if (!side_decodes(c) || !c->n)
 			continue;
 		struct side_value rate = report_value(r, s, c, "tokens_per_s");
 		struct document_entry *e = document_row(r->d, t);

@@ -66,8 +66,8 @@ const char *report_depth(struct report *r, double depth);
 /* The rows of these cells that count, by directory, with their commit. cells: (n), of the side. */
 const char *report_source(struct report *r, const struct side *s, const struct side_cell *const *cells, int n);
 const char *report_source_panel(struct report *r, const struct side *s, int panel);
-/* Of all of its cells; of those that generate, or that do not. */
-enum report_rows { REPORT_ROWS_ALL, REPORT_ROWS_DECODE, REPORT_ROWS_PROMPT };
+/* Of all of its cells; of those that generate, that are a prompt, or both in one time. */
+enum report_rows { REPORT_ROWS_ALL, REPORT_ROWS_DECODE, REPORT_ROWS_PROMPT, REPORT_ROWS_BOTH };
 const char *report_source_all(struct report *r, const struct side *s, enum report_rows which);
 
 /* Lines for a point: its cell, what it shows, its typical run's row and what that says. */
@@ -117,6 +117,8 @@ void report_snapkv(struct report *r);
 void report_hybrid(struct report *r);
 void report_roofline(struct report *r);
 void report_prefill(struct report *r);
+/* The table of prompts; the largest rate in it, -INFINITY where it is empty. */
+double report_prompts(struct report *r, struct document_section *to);
 void report_telemetry(struct report *r);
 void report_noise(struct report *r);
 void report_not_ok(struct report *r);

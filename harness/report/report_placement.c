@@ -1,4 +1,4 @@
-/* What the axes beside mode and depth change: SnapKV's speed and quality, layers on the GPU; rooflines, prompts. */
+/* What the axes beside mode and depth change: SnapKV's speed and quality, layers on the GPU; and rooflines. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,77 +351,4 @@ void report_roofline(struct report *r)
 	t->title = "What a token reads, and how fast";
 	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);
 	document_drop_empty_columns(r->d, t);
-}
-
-void report_prefill(struct report *r)
-{
-	static const struct document_column columns[] = {{"test", 0},
-							 {"cell", 0},
-							 {"runs", 1},
-							 {"ms", 1},
-							 {"tokens/s", 1},
-							 {"TFLOP/s", 1},
-							 {"of products alone", 1},
-							 {"energy, J a token", 1}};
-	static const struct document_column fills[] = {{"depth", 1}, {"setting", 0}, {"ms", 1}, {"tokens/s", 1}};
-	const struct side *s = &r->head;
-	int prompts = 0, filled = 0;
-	for (int i = 0; i < s->n_cells; i++) {
-		int any = report_value(r, s, &s->cells[i], "prefill_us").n > 0;
-		prompts += any && !s->cells[i].cell.n_gen;
-		filled += any && s->cells[i].cell.n_gen && s->cells[i].cell.n_depth;
-	}
-	if (!prompts && !filled)
-		return;
-	struct document_section *to = document_section(r->d, "Prefill");
-	struct document_table *t = prompts ? document_table(r->d, to, DOCUMENT_BOTH, columns, 8) : NULL;
-	double most = -INFINITY;
-	for (int i = 0; t && i < s->n_cells; i++) {
-		const struct side_cell *c = &s->cells[i];
-		struct side_value v = report_value(r, s, c, "prefill_us");
-		if (c->cell.n_gen || !v.n)
-			continue;
-		double share = report_value(r, s, c, "gemm_share").median;
-		double rate = report_value(r, s, c, "prefill_tokens_per_s").median;
-		struct document_entry *e = document_row(r->d, t);
-		report_put(&e[0], report_label(r, &c->cell), c->cell.n_prompt);
-		report_put(&e[1], report_cell_name(r, &c->cell), NAN);
-		report_put(&e[2], document_text(r->d, "%d", v.n), v.n);
-		report_put_number(r, &e[3], 1e-3 * v.median);
-		report_put_number(r, &e[4], rate);
-		report_put_number(r, &e[5], report_value(r, s, c, "prefill_tflop_s").median);
-		report_put(&e[6], isfinite(share) ? document_text(r->d, "%.0f %%", 100 * share) : "", share);
-		report_put_number(r, &e[7], report_value(r, s, c, "energy_per_token_j").median);
-		most = fmax(most, rate);
-	}
-	if (t) {
-		t->title = "Prompt tests: medians over runs";
-		t->source = report_source_all(r, s, REPORT_ROWS_PROMPT);
-		document_drop_empty_columns(r->d, t);
-	}
-	t = filled ? document_table(r->d, to, DOCUMENT_BOTH, fills, 4) : NULL;
-	const struct cell *last = NULL;
-	for (int i = 0; t && i < s->n_cells; i++) {
-		const struct side_cell *c = &s->cells[i];
-		double us = report_value(r, s, c, "prefill_us").median;
-		/* A group shares its prefill. */
-		if (!c->cell.n_gen || !c->cell.n_depth || !isfinite(us) || (last && cell_same_group(last, &c->cell)))
-			continue;
-		double rate = report_value(r, s, c, "prefill_tokens_per_s").median;
-		struct document_entry *e = document_row(r->d, t);
-		last = &c->cell;
-		report_put(&e[0], document_text(r->d, "%d", c->cell.n_depth), c->cell.n_depth);
-		report_put(&e[1], c->panel < 0 ? "" : report_panel_name(r, &s->panels[c->panel]), NAN);
-		report_put_number(r, &e[2], 1e-3 * us);
-		report_put_number(r, &e[3], rate);
-		most = fmax(most, rate);
-	}
-	if (t) {
-		t->title = "Filling the context to the depth, once a group of cells";
-		t->source = report_source_all(r, s, REPORT_ROWS_DECODE);
-		t->open = REPORT_OPEN;
-		document_drop_empty_columns(r->d, t);
-	}
-	if (most > 0)
-		to->finding = document_text(r->d, "up to %s tokens/s", report_number(r, most));
 }

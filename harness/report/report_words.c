@@ -200,8 +200,11 @@ const char *report_source_all(struct report *r, const struct side *s, enum repor
 {
 	struct rows *x = document_take(r->d, (size_t)s->n * sizeof *x);
 	for (int i = 0; x && i < s->n_cells; i++) {
-		int decodes = s->cells[i].cell.n_gen > 0;
-		if (which != REPORT_ROWS_ALL && decodes != (which == REPORT_ROWS_DECODE))
+		const struct cell *c = &s->cells[i].cell;
+		enum report_rows is = !c->n_gen     ? REPORT_ROWS_PROMPT
+				      : c->n_prompt ? REPORT_ROWS_BOTH
+						    : REPORT_ROWS_DECODE;
+		if (which != REPORT_ROWS_ALL && which != is)
 			continue;
 		for (int k = 0; k < s->cells[i].n; k++)
 			add_row(&x[s->cells[i].runs[k].set], s->cells[i].runs[k].row);

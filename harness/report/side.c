@@ -95,12 +95,17 @@ static int mode_rank(const char *mode)
 	return i;
 }
 
+int side_decodes(const struct side_cell *c)
+{
+	return c->cell.n_gen > 0 && !c->cell.n_prompt;
+}
+
 static void collect_modes(struct side *s)
 {
 	for (int k = 0; k < s->n_cells; k++) {
 		const char *mode = cell_word(&s->cells[k].cell, AXIS_MODE);
 		int i = 0;
-		if (!s->cells[k].cell.n_gen)
+		if (!side_decodes(&s->cells[k]))
 			continue;
 		while (i < s->n_modes && strcmp(s->modes[i], mode))
 			i++;
@@ -134,7 +139,7 @@ static void sort_into_panels(struct side *s)
 	for (int k = 0; k < s->n_cells; k++) {
 		struct side_cell *c = &s->cells[k];
 		int p = 0;
-		if (!c->cell.n_gen)
+		if (!side_decodes(c))
 			continue;
 		while (p < s->n_panels && !same_panel(s->panels[p].key, &c->cell))
 			p++;

@@ -30,7 +30,7 @@ struct side_cell {
 	int panel; /* -1: none */
 };
 
-/* Cells that differ in mode and depth alone. */
+/* Cells that differ in mode and depth alone; of those that decode. */
 struct side_panel {
 	const struct cell *key;    /* of its first cell */
 	int modes[SIDE_MODES_MAX]; /* (n_modes): indexes into side.modes, in drawing order */
@@ -49,7 +49,7 @@ struct side {
 	int n_modes;
 	struct side_panel *panels;
 	int n_panels;
-	int left_out; /* cells with generated tokens that found no room in a panel */
+	int left_out; /* cells that decode and found no room in a panel */
 
 	/* The side's own. */
 	struct side_run *runs;
@@ -59,6 +59,9 @@ struct side {
 /* ERROR_MEMORY; free it also then. */
 int side_init(struct side *s, struct result_set *const *sets, int n, struct error *err);
 void side_free(struct side *s);
+
+/* Whether tokens alone are measured, without a prompt. */
+int side_decodes(const struct side_cell *c);
 
 /* A column of runs.csv by its name, which must be one of them. */
 const struct column *side_column(const char *name);

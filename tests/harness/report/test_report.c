@@ -365,6 +365,45 @@ static void test_change(void **state)
 	compare_free(&c);
 }
 
+/* A prompt alone at depth 0, with tokens behind it at 64, nothing but tokens at 256. */
+static void with_prompts(void *ctx, struct run_row *row)
+{
+	(void)ctx;
+	if (row->n_depth == 256)
+		return;
+	row->n_prompt = 512;
+	row->tokens_per_s = 520 / 0.25;
+	if (row->n_depth == 64) {
+		row->tokens_per_s = is_mode(row, "graph-device") ? 520 / 0.2 : 520 / 0.25;
+		return;
+	}
+	row->n_gen = 0;
+	row->n_prompt = is_mode(row, "direct") ? 512 : 256; /* prompts are direct */
+	row->mode = "direct";
+	row->prefill_us = 125000;
+	row->prefill_tokens_per_s = 4096;
+	row->prefill_tflop_s = 100;
+	row->gemm_share = 0.5;
+}
+
+static void test_prompts(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = two_modes,
+				      .fusions = full,
+				      .depths = depths,
+				      .n_depths = 3,
+				      .repetitions = 3,
+				      .edit = with_prompts};
+	report(add(&c, "sweep"), 1, NULL, 0, NULL);
+	expect_said("<b>Prefill</b>: up to 4096 tokens/s");
+	ROW("| pp512 |", "125", "4096", "100", "50 %");
+	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "2600", "-20.0 %");
+	/* Modes, charts and crossovers are of tokens alone. */
+	ROW("| graph-device | 1000 | +0.00 % | cannot tell in 1 of 1 |");
+	expect_not_said("prompt tokens");
+}
+
 /* Two runs a side cannot be told apart, and that is said. */
 static void test_too_few(void **state)
 {
@@ -409,6 +448,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_ok, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sources, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_prompts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_all_is_well, set_up, tear_down),
 	};
