@@ -10,7 +10,8 @@
 # One commit twice is a test of the machine: it should find nothing.
 #
 # Options:
-#   --model FILE         the GGUF file to measure (default: E2B's widths with 5 layers, random, made by base's build)
+#   --model FILE         the GGUF file to measure (default: gemma4-e2b-tiny, 2.4 MB, made by base's build: it shows what
+#                        code costs, not what memory does)
 #   --base-build DIR, --head-build DIR
 #                        a folder that holds the program, built already, in place of a commit
 #   --judge FILE         the gemmark that compares (default: head's; base's where head's has no `compare`)
@@ -34,8 +35,8 @@
 #   --keep-trees         keep the work trees of the builds
 #   -j N                 jobs of the builds (default: all cores)
 #
-# Bench arguments are those of gemmark bench, but for model and directory (default: -p 0 -n 16 -d 0 -r 1 --mode
-# direct,graph-device).
+# Bench arguments are those of gemmark bench, but for model and directory (default: -p 0 -n 200 -d 0,2048 -r 1 --mode
+# direct,graph-device -t 1; a minute on two cores that have nothing else to do).
 #
 # The looks: the first after --pairs pairs. If its verdict is inconclusive, and only then, --more pairs follow, and a
 # second look at all of them. Each look has half of alpha (Bonferroni), which holds whatever the first one said. Nothing

@@ -210,15 +210,16 @@ settle_commits() {
   fi
 }
 
-# The file, or one that base's build makes: E2B's widths, a fifth of a second of reading for a small machine.
+# The file, or one that base's build makes: small enough for a core's own caches, so that what others read from memory
+# moves its times little.
 find_model() {
   local log=$work/model.log code=0
   if [ -z "$model" ]; then
     model=$work/model.gguf
     [ ! -e "$model" ] || return 0
     step "make a model"
-    run "$log" "${program[base]}" model make --arch gemma4-e2b --layers 5 --vocab 1024 --context 8192 --type q8_0 \
-      --seed 1 -o "$model" || code=$?
+    run "$log" "${program[base]}" model make --arch gemma4-e2b-tiny --context 4096 --type q8_0 --seed 1 \
+      -o "$model" || code=$?
     [ $code -eq 0 ] || fail "base cannot make a model: $(last_line "$log") ($log); name one with --model"
   fi
 }
@@ -256,7 +257,7 @@ shown_words() { printf '%s ' "${words[@]}" | tr -d '\000-\037\177' | sed 's/ $//
 expand_words() {
   local word name
   words=()
-  [ ${#given[@]} -gt 0 ] || given=(-p 0 -n 16 -d 0 -r 1 --mode 'direct,graph-device')
+  [ ${#given[@]} -gt 0 ] || given=(-p 0 -n 200 -d '0,2048' -r 1 --mode 'direct,graph-device' -t 1)
   if [ -e "$work/words" ]; then
     mapfile -t -d '' words <"$work/words"
     return 0
