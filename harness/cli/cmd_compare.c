@@ -83,6 +83,11 @@ FLAG(calibrate, calibrate)
 FLAG(all, all)
 #undef FLAG
 
+static int apply_across(void *ctx, const char *value, struct error *err)
+{
+	return compare_across(value, &self(ctx)->core.across, err);
+}
+
 static int apply_alpha(void *ctx, const char *value, struct error *err)
 {
 	return options_share(value, 1e-6, 0.5, &self(ctx)->core.verdict.alpha, err);
@@ -160,6 +165,10 @@ static const struct option_spec options[] = {
 	{"--allow-env-diff", NULL, "compare what was not measured alike, and say what differed", apply_allow_env_diff},
 	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
 	 apply_common_cells},
+	{"--across", "AXIS",
+	 "compare one value of mode, fusion, sync, snapkv, type_k or type_v (base) with another (head), as if they "
+	 "were commits",
+	 apply_across},
 	{"--alpha", "PCT",
 	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha},
 	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},

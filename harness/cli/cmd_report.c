@@ -73,6 +73,11 @@ static int apply_allow_env_diff(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_across(void *ctx, const char *value, struct error *err)
+{
+	return compare_across(value, &self(ctx)->core.across, err);
+}
+
 static int apply_common_cells(void *ctx, const char *value, struct error *err)
 {
 	(void)value;
@@ -127,6 +132,7 @@ static const struct option_spec options[] = {
 	{"--paired", NULL, "directory (or, of one a side, repetition) i of both sides were measured next to each other",
 	 apply_paired},
 	{"--allow-env-diff", NULL, "compare what was not measured alike, and say what differed", apply_allow_env_diff},
+	{"--across", "AXIS", "as for compare: one mode, say, against another as if they were commits", apply_across},
 	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
 	 apply_common_cells},
 	{"--images", "URL",

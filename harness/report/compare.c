@@ -28,6 +28,16 @@ void compare_options_default(struct compare_options *o)
 	verdict_options_default(&o->verdict);
 }
 
+int compare_across(const char *name, unsigned *across, struct error *err)
+{
+	int a = axis_find(name);
+	if (a < 0 || a == AXIS_MODEL || axes[a].kind != AXIS_WORD)
+		return error_set(err, ERROR_INPUT, "'%.40s' is none of mode, fusion, sync, snapkv, type_k, type_v",
+				 name);
+	*across |= 1u << a;
+	return 0;
+}
+
 void compare_free(struct comparison *c)
 {
 	for (int i = 0; i < c->n_differences; i++)
@@ -51,11 +61,14 @@ static int no_memory(struct error *err)
 /* ---- the cells of both sides ---- */
 
 /* A key as the sides share it: of models only the name counts where their contents may differ. */
-static struct cell key_of(const struct cell *c, int by_name)
+static struct cell key_of(const struct cell *c, const struct compare_options *o)
 {
 	struct cell key = *c;
-	if (by_name)
+	if (o->allow_env_diff)
 		key.model_hash[0] = '\0';
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (o->across >> a & 1)
+			cell_set_word(&key, (enum axis_id)a, COMPARE_ACROSS);
 	return key;
 }
 
@@ -72,7 +85,7 @@ static int collect_cells(struct comparison *c, const struct side *s, int head, s
 {
 	for (int i = 0; i < s->n; i++) {
 		for (int k = 0; k < s->sets[i]->n_cells; k++) {
-			struct cell key = key_of(&s->sets[i]->cells[k], c->options.allow_env_diff);
+			struct cell key = key_of(&s->sets[i]->cells[k], &c->options);
 			struct compare_cell *at = find_cell(c, &key);
 			if (!at) {
 				struct compare_cell *grown = realloc(c->cells, ((size_t)c->n + 1) * sizeof *grown);
@@ -82,6 +95,13 @@ static int collect_cells(struct comparison *c, const struct side *s, int head, s
 				at = &c->cells[c->n++];
 				*at = (struct compare_cell){.cell = key};
 			}
+			int set = head ? -1 - i : 1 + i;
+			if (at->last_set == set)
+				return error_set(
+					err, ERROR_INPUT,
+					"%s: has several values of an axis that is compared across; measure one a side",
+					s->sets[i]->directory.path);
+			at->last_set = set;
 			*(head ? &at->in_head : &at->in_base) = 1;
 		}
 	}
@@ -157,11 +177,11 @@ static double set_value(const struct result_set *s, const struct set_rows *of, i
 }
 
 /* The cell's index in the set, or -1. Sets of one matrix have it at the same place. */
-static int cell_in(const struct result_set *s, const struct cell *key, int place, int by_name)
+static int cell_in(const struct result_set *s, const struct cell *key, int place, const struct compare_options *o)
 {
 	for (int i = 0; i < s->n_cells; i++) {
 		int k = (place + i) % s->n_cells;
-		struct cell of = key_of(&s->cells[k], by_name);
+		struct cell of = key_of(&s->cells[k], o);
 		if (cell_same(&of, key))
 			return k;
 	}
@@ -271,9 +291,9 @@ static int judge_init(struct judge *j, struct error *err)
 	for (int i = 0; i < c->n; i++) {
 		int *at = j->index + (size_t)i * sets;
 		for (int k = 0; k < j->base.n; k++)
-			at[k] = cell_in(j->base.sets[k], &c->cells[i].cell, i, c->options.allow_env_diff);
+			at[k] = cell_in(j->base.sets[k], &c->cells[i].cell, i, &c->options);
 		for (int k = 0; k < j->head.n; k++)
-			at[j->base.n + k] = cell_in(j->head.sets[k], &c->cells[i].cell, i, c->options.allow_env_diff);
+			at[j->base.n + k] = cell_in(j->head.sets[k], &c->cells[i].cell, i, &c->options);
 	}
 	return 0;
 }

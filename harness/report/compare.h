@@ -32,11 +32,19 @@ struct compare_options {
 	int paired;
 	int allow_env_diff; /* differing machines, builds or models are a note, not an error */
 	int common_cells;   /* cells of one side alone are left out, not an error */
+	/* Bits 1 << AXIS_...: word axes in which the sides differ on purpose (one mode against another); one value a
+	 * side. */
+	unsigned across;
 	enum compare_gate gate;
 	unsigned gate_exact; /* bits 1 << EXACT_...: a growth (of texts: a difference) is a regression */
 };
 /* verdict_options_default, not paired, nothing allowed, auto, launches and node updates. */
 void compare_options_default(struct compare_options *o);
+/* Adds the axis of that name. ERROR_INPUT where there is none, or its values are numbers. */
+int compare_across(const char *name, unsigned *across, struct error *err);
+
+/* What a cell has on an axis across which sides are compared. */
+#define COMPARE_ACROSS "base:head"
 
 enum { COMPARE_COMMON_CELLS_MIN = 3 }; /* with fewer nothing can be called common */
 
@@ -73,6 +81,7 @@ enum compare_outcome {
 struct compare_cell {
 	struct cell cell; /* texts are of the sets */
 	int in_base, in_head;
+	int last_set;                   /* while cells are collected */
 	int ok_base, ok_head;           /* runs */
 	const char *reason;             /* why it does not run in head; null */
 	const struct run_row *base_row; /* its first run that is ok, or its first; null: none */

@@ -41,6 +41,7 @@ struct made {
 	const char *flags;
 	int cells;
 	uint64_t seed;
+	int first_mode;
 };
 
 static const struct made plain = {.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 1};
@@ -97,7 +98,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 			 .n_depth = 64,
 			 .n_gen = TOKENS,
 			 .fusion = "full",
-			 .mode = modes[cell]};
+			 .mode = modes[(cell + m->first_mode) % CELLS]};
 	snprintf(c.model_hash, sizeof c.model_hash, "%016x", 7);
 	row_init(&row);
 	row_set_axes(&row, &c);
@@ -412,6 +413,36 @@ static void test_refused(void **state)
 	}
 }
 
+/* One mode against another, as if they were commits; a side with two values is refused. */
+static void test_across(void **state)
+{
+	(void)state;
+	struct compare_options o = paired();
+	struct made base = plain, head = other(plain);
+	struct error err = {""};
+	base.cells = head.cells = 1; /* direct, of 1000 us */
+	head.first_mode = 1;         /* graph-params */
+	assert_int_equal(compare(&base, &head, PROCESSES, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "matrices differ"));
+	done();
+	OK(compare_across("mode", &o.across, e));
+	head.slower[0] = -0.04;
+	OK(compare(&base, &head, PROCESSES, &o, e));
+	assert_int_equal(pair.c.n, 1);
+	assert_int_equal(pair.c.cells[0].outcome, COMPARE_FASTER);
+	assert_string_equal(pair.c.cells[0].cell.mode, "base:head");
+	assert_string_equal(pair.c.cells[0].base_row->mode, "direct");
+	assert_string_equal(pair.c.cells[0].head_row->mode, "graph-params");
+	done();
+	base.cells = head.cells = 2;
+	head.first_mode = 0;
+	assert_int_equal(compare(&base, &head, PROCESSES, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "several values"));
+	done();
+	assert_int_equal(compare_across("n_depth", &o.across, &err), ERROR_INPUT);
+	assert_int_equal(compare_across("speed", &o.across, &err), ERROR_INPUT);
+}
+
 /* Repetitions of one process a side: the run is the unit, and it is said that processes are not. */
 static void test_single(void **state)
 {
@@ -596,6 +627,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_exact, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_statuses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_single, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_false_alarms, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command, set_up, tear_down),
