@@ -98,6 +98,11 @@ static int apply_delta(void *ctx, const char *value, struct error *err)
 	return options_share(value, 0, 1, &self(ctx)->core.verdict.delta, err);
 }
 
+static int apply_process(void *ctx, const char *value, struct error *err)
+{
+	return options_share(value, 0, 1, &self(ctx)->core.process, err);
+}
+
 static int apply_gate(void *ctx, const char *value, struct error *err)
 {
 	static const char *const names[] = {"auto", "absolute", "relative"};
@@ -172,6 +177,10 @@ static const struct option_spec options[] = {
 	{"--alpha", "PCT",
 	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha},
 	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},
+	{"--process", "PCT",
+	 "with one directory a side: how much two processes of one program may differ; changes count beyond it "
+	 "(default 5)",
+	 apply_process},
 	{"--gate", "auto|absolute|relative",
 	 "what makes a cell slower: its own change, or what is left of it when the change common to all cells is taken "
 	 "out.\n"

@@ -24,7 +24,7 @@ struct side {
 
 void compare_options_default(struct compare_options *o)
 {
-	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES};
+	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES, .process = 0.05};
 	verdict_options_default(&o->verdict);
 }
 
@@ -354,6 +354,15 @@ static int judge_family(const struct comparison *c, struct verdict_cell *of, str
 	return rc;
 }
 
+/* A change that two processes of one program may show, where there is but one a side, is none that can be told. */
+static void doubt_processes(const struct comparison *c, struct verdict *v)
+{
+	double nearest = v->kind == VERDICT_SLOWER ? v->low : -v->high;
+	if (c->single_process && (v->kind == VERDICT_SLOWER || v->kind == VERDICT_FASTER) &&
+	    nearest < c->options.process)
+		v->kind = VERDICT_INCONCLUSIVE;
+}
+
 static int judge_metric(const struct judge *j, enum metric_id m, double *units, struct verdict_cell *of,
 			struct verdict *verdicts, struct error *err)
 {
@@ -369,6 +378,9 @@ static int judge_metric(const struct judge *j, enum metric_id m, double *units, 
 			  (v->verdict.kind == VERDICT_SLOWER || v->verdict.kind == VERDICT_FASTER);
 		if (v->tiny)
 			v->verdict.kind = VERDICT_SAME;
+		/* Two processes take the same memory. */
+		if (m != METRIC_MEMORY)
+			doubt_processes(c, &v->verdict);
 	}
 	return rc;
 }
@@ -423,6 +435,8 @@ static int judge_common(const struct judge *j, double *units, struct verdict_cel
 		rc = judge_family(c, of, verdicts, err);
 		for (int i = 0; i < c->n && !rc; i++)
 			c->cells[i].relative = verdicts[i];
+		for (int i = 0; i < c->n && !rc; i++)
+			doubt_processes(c, &c->cells[i].relative);
 		struct verdict_cell all = {.baseline = common,
 					   .candidate = common + j->base.n_units,
 					   .n = j->base.n_units,
@@ -431,6 +445,7 @@ static int judge_common(const struct judge *j, double *units, struct verdict_cel
 		compact(common, &all.n, common + j->base.n_units, &all.m, all.paired);
 		if (!rc && all.n && all.m)
 			rc = verdict_compare(&all, 1, &c->options.verdict, &c->common, err);
+		doubt_processes(c, &c->common);
 	} else {
 		for (int i = 0; i < c->n && !rc; i++)
 			c->cells[i].relative = c->common;

@@ -6,6 +6,10 @@
  * differs from process to process is not in any interval: single_process says so. Paired: unit i of both sides was
  * measured next to each other.
  *
+ * Two processes of one program differ by more than their runs say: where pages and code lie is drawn once for all of
+ * them. Of ten comparisons of two equal processes on a shared machine two found "changes" of 2 %. So with one process
+ * a side a change counts only beyond `process`; all that is nearer cannot be told.
+ *
  * What all cells have in common (the machine, the clock, or a change that touches everything) is estimated from the
  * median over the cells of each unit's deviation, and each cell is judged once as it is and once relative to it.
  *
@@ -31,6 +35,7 @@ struct compare_options {
 	struct verdict_options verdict;
 	int paired;
 	int allow_env_diff; /* differing machines, builds or models are a note, not an error */
+	double process;     /* how much two processes of one program may differ; of sides with one process */
 	int common_cells;   /* cells of one side alone are left out, not an error */
 	/* Bits 1 << AXIS_...: word axes in which the sides differ on purpose (one mode against another); one value a
 	 * side. */
@@ -38,7 +43,7 @@ struct compare_options {
 	enum compare_gate gate;
 	unsigned gate_exact; /* bits 1 << EXACT_...: a growth (of texts: a difference) is a regression */
 };
-/* verdict_options_default, not paired, nothing allowed, auto, launches and node updates. */
+/* verdict_options_default, not paired, nothing allowed, auto, launches and node updates, 5 % between processes. */
 void compare_options_default(struct compare_options *o);
 /* Adds the axis of that name. ERROR_INPUT where there is none, or its values are numbers. */
 int compare_across(const char *name, unsigned *across, struct error *err);

@@ -349,10 +349,10 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	fprintf(f, "%s\n%s", calibrated, gap);
 	if (c->single_process)
 		fprintf(f,
-			"one process a side: what differs from process to process is not in these intervals; several "
-			"of "
-			"each side would have it\n%s",
-			gap);
+			"one process a side: what differs from process to process is not in these intervals, so "
+			"changes count "
+			"only beyond %.3g %%; several processes of each side would tell smaller ones\n%s",
+			100 * c->options.process, gap);
 	fprintf(f,
 		"method: medians of %s%s; change: median of log ratios; 95 %% bootstrap interval; %s, Holm over %d "
 		"cells; a change "

@@ -451,12 +451,23 @@ static void test_single(void **state)
 	struct made base = plain, head = other(plain);
 	compare_options_default(&o);
 	base.repetitions = head.repetitions = 12;
-	head.slower[0] = 0.04;
+	head.slower[0] = 0.08;
 	OK(compare(&base, &head, 1, &o, e));
 	assert_true(pair.c.single_process);
 	assert_int_equal(pair.c.cells[0].values[METRIC_TIME].n, 12);
 	assert_int_equal(compare_exit_code(&pair.c), 1);
 	done();
+	/* As much as two processes of one program differ cannot be told, unless it is known that they differ less. */
+	head.slower[0] = 0.04;
+	OK(compare(&base, &head, 1, &o, e));
+	assert_int_equal(pair.c.cells[0].outcome, COMPARE_UNCLEAR);
+	assert_int_equal(compare_exit_code(&pair.c), 3);
+	done();
+	o.process = 0.01;
+	OK(compare(&base, &head, 1, &o, e));
+	assert_int_equal(pair.c.cells[0].outcome, COMPARE_SLOWER);
+	done();
+	o.process = 0.05;
 	/* Several repetitions in several processes: the process is the unit. */
 	base.repetitions = head.repetitions = 3;
 	OK(compare(&base, &head, PROCESSES, &o, e));
