@@ -70,6 +70,11 @@ clang-format|has clang-format|clang-format|clang-tools-extra|clang|clang-format
 valgrind|has valgrind|valgrind|valgrind|valgrind|valgrind
 pip|has_pip|python3-pip|python3-pip|python-pip|python
 sqlite3|has sqlite3|sqlite3|sqlite|sqlite|sqlite
+shellcheck|has shellcheck|shellcheck|ShellCheck|shellcheck|shellcheck
+jq|has jq|jq|jq|jq|jq
+zip|has zip|zip|zip|zip|zip
+unzip|has unzip|unzip|unzip|unzip|unzip
+dash|has dash|dash|dash|dash|dash
 rsvg-convert|has rsvg-convert|librsvg2-bin|librsvg2-tools|librsvg|librsvg
 '
 
