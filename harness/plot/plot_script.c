@@ -33,14 +33,16 @@ static void add_tick(struct plot_ticks *t, double at, const char *text)
 	snprintf(t->text[t->n++], PLOT_TEXT_MAX, "%s", text);
 }
 
-/* 1, 2 and 5 in each decade, or 1 alone where that would be too many. */
+/* 1, 2 and 5 in each decade, or 1 alone where that would be too many; of many decades not each one. */
 static void log_ticks(struct plot_ticks *t, double lo, double hi, int max_ticks)
 {
 	static const double steps[] = {1, 2, 5};
-	int n_steps = 3 * log10(hi / lo) > max_ticks ? 1 : 3;
-	for (double decade = pow(10, floor(log10(lo))); decade <= hi; decade *= 10) {
+	double decades = log10(hi) - log10(lo); /* their ratio may be no number */
+	int n_steps = 3 * decades > max_ticks ? 1 : 3;
+	int stride = decades > 2 * max_ticks ? (int)ceil(decades / max_ticks) : 1;
+	for (int power = (int)floor(log10(lo)); pow(10, power) <= hi; power += stride) {
 		for (int i = 0; i < n_steps; i++) {
-			double at = decade * steps[i];
+			double at = pow(10, power) * steps[i];
 			char text[32];
 			if (at < lo || at > hi)
 				continue;
@@ -56,8 +58,9 @@ static void linear_ticks(struct plot_ticks *t, double lo, double hi, int max_tic
 	double rough = (hi - lo) / max_ticks, power = pow(10, floor(log10(rough)));
 	double step = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
 	int decimals = step < 1 ? (int)ceil(-log10(step) - 1e-9) : 0;
-	for (double k = ceil(lo / step - 1e-9); k * step <= hi + 1e-9 * step; k++) {
-		char text[64];
+	double first = ceil(lo / step - 1e-9);
+	for (double k = first; k * step <= hi + 1e-9 * step && k < first + PLOT_TICKS_MAX; k++) {
+		char text[400]; /* a double may have 308 digits in front of its point */
 		if (step >= 1e7)
 			snprintf(text, sizeof text, "%.1e", k * step);
 		else
