@@ -191,8 +191,18 @@ struct chart *document_chart(struct document *d, struct document_section *s, uns
 	return c;
 }
 
+static int fits(double x)
+{
+	return x == 0 || (fabs(x) >= 1e-12 && fabs(x) <= 1e15);
+}
+
 void chart_add(struct document *d, struct chart_series *s, struct chart_point p)
 {
+	int has_bar = !isnan(p.low) && !isnan(p.high);
+	if (!fits(p.x) || !fits(p.y) || (has_bar && (!fits(p.low) || !fits(p.high)))) {
+		s->left_out++;
+		return;
+	}
 	void *grown = grow(d, s->points, s->n, &s->room, sizeof *s->points);
 	if (!grown)
 		return;
@@ -211,4 +221,12 @@ int chart_points(const struct chart *c)
 int document_section_is_empty(const struct document_section *s)
 {
 	return !s->n;
+}
+
+int chart_left_out(const struct chart *c)
+{
+	int n = 0;
+	for (int i = 0; i < c->n_series; i++)
+		n += c->series[i].left_out;
+	return n;
 }

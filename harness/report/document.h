@@ -59,6 +59,7 @@ struct chart_series {
 	int style; /* from 0 up; equal ones look equal in all charts */
 	struct chart_point *points;
 	int n, room;
+	int left_out; /* points that no axis holds */
 };
 
 struct chart {
@@ -148,9 +149,12 @@ void document_drop_empty_columns(struct document *d, struct document_table *t);
 /* kind, x and y of the chart; series and places are to be filled: n of each. */
 struct chart *document_chart(struct document *d, struct document_section *s, unsigned formats, enum chart_kind kind,
 			     int n_series, int n_places);
+/* A point whose size is no number, above 1e15 or below 1e-12 and not 0, is counted and left out: files may say
+ * anything. */
 void chart_add(struct document *d, struct chart_series *s, struct chart_point p);
-/* Points of all series. */
+/* Points of all series; and those that were left out. */
 int chart_points(const struct chart *c);
+int chart_left_out(const struct chart *c);
 
 /* Whether nothing is in it: it is left out. */
 int document_section_is_empty(const struct document_section *s);

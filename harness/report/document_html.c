@@ -95,6 +95,8 @@ static int write_chart(FILE *f, const struct chart *c, int wide, struct figure_m
 		fputs("</div>", f);
 	}
 	write_element(f, "<p class=\"source\">", c->marks, "");
+	if (chart_left_out(c))
+		fprintf(f, "; %d values that no axis holds are left out", chart_left_out(c));
 	write_element(f, *c->marks && *c->source ? ". " : "", c->source, "</p></figure>\n");
 	return rc;
 }

@@ -128,6 +128,8 @@ static void write_chart(FILE *f, const struct chart *c)
 		fputc('`', f);
 	fputs("\n\n<sub>", f);
 	write_inline(f, c->marks, ENTRY_MOST);
+	if (chart_left_out(c))
+		fprintf(f, "; %d values that no axis holds are left out", chart_left_out(c));
 	fputs(*c->source ? ". " : "", f);
 	write_inline(f, c->source, TEXT_MOST);
 	fputs("</sub>\n\n", f);
