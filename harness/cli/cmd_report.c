@@ -271,9 +271,11 @@ int cmd_report(int argc, char **argv)
 			       "name the results directory to report, as in: gemmark report results/DIR -o report.md");
 	if (!rc && !o.out)
 		rc = error_set(&err, ERROR_INPUT, "-o is missing: name FILE.md or FILE.html");
-	if (!rc && !o.base.n && (o.core.paired || o.core.common_cells))
+	if (!rc && !o.base.n && (o.core.paired || o.core.common_cells || o.core.across))
 		rc = error_set(&err, ERROR_INPUT, "%s: there is no --base to compare with",
-			       o.core.paired ? "--paired" : "--common-cells");
+			       o.core.paired         ? "--paired"
+			       : o.core.common_cells ? "--common-cells"
+						     : "--across");
 	if (!rc && o.images && o.format != FILE_FORMAT_MARKDOWN)
 		rc = error_set(&err, ERROR_INPUT, "--images: HTML has its figures in the file; it is for FILE.md");
 	if (!rc)

@@ -164,6 +164,11 @@ void report_first_screen_change(struct report *r)
 	const struct compare_cell **cells = sorted_cells(r);
 	compare_sentence(c, text);
 	r->d->sentence = document_text(r->d, "%s", text);
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (c->options.across >> a & 1)
+			document_say(r->d, to, "Not two commits, but %s: %.80s in base, %.80s in head.", axes[a].spoken,
+				     cell_word(&r->base.cells[0].cell, (enum axis_id)a),
+				     cell_word(&r->head.cells[0].cell, (enum axis_id)a));
 	compare_common_sentence(c, text);
 	document_say(r->d, to, "%s", text);
 	if (c->n_differences)
@@ -303,6 +308,17 @@ static void add_exact(struct report *r, struct document_section *to)
 	}
 }
 
+/* A cell of head as a comparison has it: of models the name, and no side's value of what is compared across. */
+static struct cell as_compared(const struct report *r, const struct cell *c)
+{
+	struct cell out = *c;
+	out.model_hash[0] = '\0';
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (r->in->comparison->options.across >> a & 1)
+			cell_set_word(&out, (enum axis_id)a, COMPARE_ACROSS);
+	return out;
+}
+
 /* Change over depth, a curve a mode: of the panels of head. */
 static void add_curves(struct report *r, struct document_section *to)
 {
@@ -329,8 +345,7 @@ static void add_curves(struct report *r, struct document_section *to)
 				const struct side_cell *at = side_at(s, p, m, d);
 				for (int k = 0; at && k < c->n; k++) {
 					const struct verdict *v = &c->cells[k].values[METRIC_TIME].verdict;
-					struct cell by_name = at->cell;
-					by_name.model_hash[0] = '\0';
+					struct cell by_name = as_compared(r, &at->cell);
 					if (!isfinite(v->effect) || !cell_same(&c->cells[k].cell, &by_name))
 						continue;
 					const char *shows = document_text(

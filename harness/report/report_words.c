@@ -18,12 +18,18 @@ static const char *axis_value(struct report *r, const struct cell *c, enum axis_
 	return document_text(r->d, "%s", cell_text(c, a, number));
 }
 
+/* Whether a cell of a comparison stands for both values of an axis, which then tells it from no other. */
+static int is_across(const struct cell *c, enum axis_id a)
+{
+	return axes[a].kind == AXIS_WORD && cell_word(c, a) && !strcmp(cell_word(c, a), COMPARE_ACROSS);
+}
+
 /* The axes of which `which` has the bit, behind what is in out. */
 static void say_axes(struct report *r, const struct cell *c, unsigned which, char out[NAME_SIZE])
 {
 	size_t used = strlen(out);
 	for (int a = 0; a < AXIS_COUNT && used < NAME_SIZE - 1; a++) {
-		if (!(which >> a & 1))
+		if (!(which >> a & 1) || is_across(c, (enum axis_id)a))
 			continue;
 		used += (size_t)snprintf(out + used, NAME_SIZE - used, "%s%s %.200s", used ? ", " : "", axes[a].spoken,
 					 axis_value(r, c, (enum axis_id)a));
@@ -35,10 +41,12 @@ const char *report_cell_name(struct report *r, const struct cell *c)
 	static const unsigned said =
 		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
 	char out[NAME_SIZE] = "", label[CELL_LABEL_SIZE];
+	int has_mode = c->n_gen && !is_across(c, AXIS_MODE);
+	int has_fusion = r->varies >> AXIS_FUSION & 1 && !is_across(c, AXIS_FUSION);
 	cell_label(c, label);
-	snprintf(out, sizeof out, "%s%s%.80s%s%.80s", label, c->n_gen ? " " : "",
-		 c->n_gen ? cell_word(c, AXIS_MODE) : "", r->varies >> AXIS_FUSION & 1 ? " " : "",
-		 r->varies >> AXIS_FUSION & 1 ? cell_word(c, AXIS_FUSION) : "");
+	snprintf(out, sizeof out, "%s%s%.80s%s%.80s", label, has_mode ? " " : "",
+		 has_mode ? cell_word(c, AXIS_MODE) : "", has_fusion ? " " : "",
+		 has_fusion ? cell_word(c, AXIS_FUSION) : "");
 	say_axes(r, c, r->varies & ~said, out);
 	return document_text(r->d, "%s", out);
 }

@@ -365,6 +365,48 @@ static void test_change(void **state)
 	compare_free(&c);
 }
 
+static const char *only_mode;
+
+static void of_one_mode(void *ctx, struct run_row *row)
+{
+	(void)ctx;
+	row->itl_median_us = !strcmp(only_mode, "direct") ? 1000 : row->n_depth == 64 ? 900 : 1000;
+	row->itl_median_us += 0.5 * (double)row->repetition;
+}
+
+/* One mode against another as if they were commits: cells are told apart by the rest, and both are named once. */
+static void test_across(void **state)
+{
+	(void)state;
+	struct comparison c;
+	struct compare_options o;
+	for (int i = 0; i < 2; i++) {
+		const char *mode[] = {i ? "graph-device" : "direct", NULL};
+		const struct report_case of = {.modes = mode,
+					       .fusions = full,
+					       .depths = depths,
+					       .n_depths = 3,
+					       .repetitions = SIDES,
+					       .edit = of_one_mode};
+		only_mode = mode[0];
+		add(&of, mode[0]);
+	}
+	compare_options_default(&o);
+	OK(compare_across("mode", &o.across, e));
+	OK(compare_run(pointers, 1, pointers + 1, 1, &o, &c, e));
+	report(pointers + 1, 1, pointers, 1, &c);
+	expect_said("Not two commits, but mode: direct in base, graph-device in head.");
+	ROW("| tg8 &#64; d64 | faster | -10.0 % |");
+	expect_not_said("base:head"); /* of characters */
+	expect_not_said("base:\xe2\x81\xa0head");
+	int curves = 0;
+	for (int i = 0; i < document.sections[1]->n; i++)
+		if (document.sections[1]->blocks[i]->kind == DOCUMENT_CHART)
+			curves += chart_points(&document.sections[1]->blocks[i]->chart);
+	assert_int_equal(curves, 3);
+	compare_free(&c);
+}
+
 /* A prompt alone at depth 0, with tokens behind it at 64, nothing but tokens at 256. */
 static void with_prompts(void *ctx, struct run_row *row)
 {
@@ -448,6 +490,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_ok, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sources, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_prompts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_all_is_well, set_up, tear_down),

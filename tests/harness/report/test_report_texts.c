@@ -316,6 +316,9 @@ static void test_usage(void **state)
 	assert_int_equal(refused((char *[]){"report", "none", "-o", "x.md", NULL}, "none"), 2);
 	assert_int_equal(refused((char *[]){"report", "run", "-o", "no/x.md", NULL}, "no"), 2);
 	assert_int_equal(refused((char *[]){"report", "run", "--paired", "-o", "x.md", NULL}, "there is no --base"), 2);
+	assert_int_equal(refused((char *[]){"report", "run", "--across", "mode", "-o", "x.md", NULL},
+				 "--across: there is no --base"),
+			 2);
 	assert_int_equal(
 		refused((char *[]){"report", "run", "-o", "x.md", "--images", "javascript:(1)", NULL}, "is no URL"), 2);
 	assert_int_equal(refused((char *[]){"report", "run", "-o", "x.html", "--images", "https://x.y/z", NULL},
