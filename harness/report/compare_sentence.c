@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/report/compare.h"
 
 const char *compare_outcome_name(enum compare_outcome o)
@@ -19,7 +20,18 @@ const char *compare_outcome_name(enum compare_outcome o)
 static void say(char out[COMPARE_SENTENCE_SIZE], const char *text)
 {
 	size_t used = strlen(out);
-	snprintf(out + used, COMPARE_SENTENCE_SIZE - used, "%s", text);
+	snprintf(out + used, COMPARE_SENTENCE_SIZE - used, "%.*s",
+		 (int)text_cut(text, COMPARE_SENTENCE_SIZE - used - 1), text);
+}
+
+enum { WORD = 64 };
+
+/* " graph-device"; nothing of an axis across which the sides are compared. */
+static const char *word(const struct cell *c, enum axis_id a, char out[WORD])
+{
+	const char *value = cell_word(c, a);
+	snprintf(out, WORD, " %.*s", (int)text_cut(value, WORD - 2), value);
+	return strcmp(value, COMPARE_ACROSS) ? out : "";
 }
 
 /* The cell of that outcome that moved most; null: there is none. */
@@ -68,11 +80,11 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 			snprintf(part, sizeof part, "%d %s", n, words[o][n > 1]);
 		say(out, part);
 		if (o == COMPARE_SLOWER || o == COMPARE_FASTER || o == COMPARE_LOST || o == COMPARE_WRONG) {
-			char label[CELL_LABEL_SIZE];
+			char label[CELL_LABEL_SIZE], mode[WORD], fusion[WORD];
 			double effect = k->values[METRIC_TIME].verdict.effect;
 			cell_label(&k->cell, label);
-			snprintf(part, sizeof part, " (%s%s %s %s", n > 1 ? "most: " : "", label,
-				 cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION));
+			snprintf(part, sizeof part, " (%s%s%s%s", n > 1 ? "most: " : "", label,
+				 word(&k->cell, AXIS_MODE, mode), word(&k->cell, AXIS_FUSION, fusion));
 			say(out, part);
 			if (isfinite(effect) && (o == COMPARE_SLOWER || o == COMPARE_FASTER)) {
 				snprintf(part, sizeof part, ": %+.1f %%", 100 * effect);

@@ -313,13 +313,13 @@ static const char *title(struct report *r)
 		   *base = r->base.n ? result_set_commit(r->base.sets[0]) : NULL;
 	const char *machine = result_set_machine(r->head.sets[0]);
 	machine = machine ? machine : row->device;
-	return document_text(r->d, "%.80s%s on %.80s%s%s", model ? model : "?",
-			     r->varies >> AXIS_MODEL & 1 ? " and others" : "", machine ? machine : "?",
-			     r->base.n
-				     ? document_text(r->d, ", %.40s against %.40s", commit ? commit : "several commits",
-						     base ? base : "several commits")
-				     : "",
-			     r->base.n || !commit ? "" : document_text(r->d, ", commit %.40s", commit));
+	const char *which = commit ? document_text(r->d, "commit %s", report_cut(r, commit, 40)) : "several commits";
+	commit = commit ? report_cut(r, commit, 40) : "several commits";
+	base = base ? report_cut(r, base, 40) : "several commits";
+	return document_text(
+		r->d, "%s%s on %s%s", report_cut(r, model ? model : "?", 80),
+		r->varies >> AXIS_MODEL & 1 ? " and others" : "", report_cut(r, machine ? machine : "?", 80),
+		r->base.n ? document_text(r->d, ", %s against %s", commit, base) : document_text(r->d, ", %s", which));
 }
 
 int report_build(struct document *d, const struct report_input *in, struct error *err)

@@ -140,12 +140,12 @@ static void add_forest(struct report *r, struct document_section *to, const stru
 			continue;
 		const char *tip = document_text(
 			r->d,
-			"%s" CHART_LINE "%s, %s: %s" CHART_LINE "base %s us, head %s us" CHART_LINE
-			"rows %.100s and %.100s",
+			"%s" CHART_LINE "%s, %s: %s" CHART_LINE "base %s us, head %s us" CHART_LINE "rows %s and %s",
 			report_cell_name(r, &k->cell), report_change(r, v->effect), report_interval(r, v->low, v->high),
 			outcome_text(r, k), report_number(r, k->values[METRIC_TIME].base),
-			report_number(r, k->values[METRIC_TIME].head), k->base_row ? k->base_row->run_id : "?",
-			k->head_row ? k->head_row->run_id : "?");
+			report_number(r, k->values[METRIC_TIME].head),
+			k->base_row ? report_cut(r, k->base_row->run_id, 100) : "?",
+			k->head_row ? report_cut(r, k->head_row->run_id, 100) : "?");
 		x->places[at] = report_cell_name(r, &k->cell);
 		chart_add(r->d, &x->series[kind],
 			  (struct chart_point){.x = at++,
@@ -166,9 +166,9 @@ void report_first_screen_change(struct report *r)
 	r->d->sentence = document_text(r->d, "%s", text);
 	for (int a = 0; a < AXIS_COUNT; a++)
 		if (c->options.across >> a & 1)
-			document_say(r->d, to, "Not two commits, but %s: %.80s in base, %.80s in head.", axes[a].spoken,
-				     cell_word(&r->base.cells[0].cell, (enum axis_id)a),
-				     cell_word(&r->head.cells[0].cell, (enum axis_id)a));
+			document_say(r->d, to, "Not two commits, but %s: %s in base, %s in head.", axes[a].spoken,
+				     report_cut(r, cell_word(&r->base.cells[0].cell, (enum axis_id)a), 80),
+				     report_cut(r, cell_word(&r->head.cells[0].cell, (enum axis_id)a), 80));
 	compare_common_sentence(c, text);
 	document_say(r->d, to, "%s", text);
 	if (c->n_differences)
@@ -232,7 +232,7 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 		report_put(&e[8], is_too_few(c, v) ? "none" : report_change(r, x->detectable), x->detectable);
 		report_put(&e[9], x->runs_needed ? document_text(r->d, "%d", x->runs_needed) : "",
 			   x->runs_needed ? x->runs_needed : NAN);
-		report_put(&e[10], k->reason ? document_text(r->d, "%.300s", k->reason) : "", NAN);
+		report_put(&e[10], k->reason ? report_cut(r, k->reason, 300) : "", NAN);
 	}
 	t->title = "Every cell, changed ones first";
 	t->source = source(r);

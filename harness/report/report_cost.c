@@ -87,9 +87,10 @@ static const char *runs_named(struct report *r, const struct side_run *const *ru
 		if (!runs[m])
 			continue;
 		commit = runs[m]->row->commit && *runs[m]->row->commit ? runs[m]->row->commit : commit;
-		out = document_text(r->d, "%s%s%.100s", out, *out ? ", " : "runs ", runs[m]->row->run_id);
+		out = document_text(r->d, "%s%s%s", out, *out ? ", " : "runs ",
+				    report_cut(r, runs[m]->row->run_id, 100));
 	}
-	return document_text(r->d, "%s, commit %.60s", out, commit);
+	return document_text(r->d, "%s, commit %s", out, report_cut(r, commit, 60));
 }
 
 /* A panel's modes at one depth, side by side. Returns how many have tokens. */
@@ -131,16 +132,16 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 		c->series[m].style = side_mode_style(s, p->modes[m]);
 		size_t step = (n[m] + STRIP_TOKENS - 1) / STRIP_TOKENS;
 		for (size_t i = 0; i < n[m]; i += step)
-			chart_add(
-				r->d, &c->series[m],
-				(struct chart_point){
-					.x = m,
-					.y = itl[m][i],
-					.low = sum.median,
-					.high = sum.median,
-					.tip = document_text(
-						r->d, "%.100s" CHART_LINE "token %zu: %s us" CHART_LINE "run_id %.100s",
-						c->places[m], i, report_number(r, itl[m][i]), runs[m]->row->run_id)});
+			chart_add(r->d, &c->series[m],
+				  (struct chart_point){
+					  .x = m,
+					  .y = itl[m][i],
+					  .low = sum.median,
+					  .high = sum.median,
+					  .tip = document_text(
+						  r->d, "%s" CHART_LINE "token %zu: %s us" CHART_LINE "run_id %s",
+						  report_cut(r, c->places[m], 80), i, report_number(r, itl[m][i]),
+						  report_cut(r, runs[m]->row->run_id, 100))});
 		struct document_entry *e = document_row(r->d, t);
 		report_put(&e[0], document_text(r->d, "d%d", p->depths[depth]), p->depths[depth]);
 		report_put(&e[1], c->places[m], NAN);
@@ -153,7 +154,7 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 		report_put(&e[8], document_text(r->d, "%zu", n[m]), (double)n[m]);
 		figure_shape(itl[m], (int)n[m], low, high, shape);
 		report_put(&e[9], document_text(r->d, "%s", shape), NAN);
-		report_put(&e[10], document_text(r->d, "%.100s", runs[m]->row->run_id), NAN);
+		report_put(&e[10], report_cut(r, runs[m]->row->run_id, 100), NAN);
 	}
 	for (int m = 0; m < p->n_modes; m++)
 		free(itl[m]);

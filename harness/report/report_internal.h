@@ -46,6 +46,9 @@ struct report_effect {
 
 /* ---- words ---- */
 
+/* The text, cut between characters where it has more bytes than most, with dots then. */
+const char *report_cut(struct report *r, const char *text, size_t most);
+
 /* "tg64 @ d4096 graph-device", and the other axes that vary. */
 const char *report_cell_name(struct report *r, const struct cell *c);
 /* "fusion full, GPU layers 22": the axes that panels differ in; "" of a single one. */

@@ -7,7 +7,7 @@
 #include "harness/report/report_internal.h"
 #include "harness/stats/stats.h"
 
-enum { SCATTER_POINTS = 400 };
+enum { SCATTER_POINTS = 400, COMMAND_MOST = 1200 /* bytes, and a word more */ };
 
 /* ---- telemetry ---- */
 
@@ -131,9 +131,9 @@ static void add_drift(struct report *r, struct document_section *to)
 				continue;
 			const char *tip = document_text(r->d,
 							"%s" CHART_LINE "%s of the cell's median" CHART_LINE
-							"run_id %.100s" CHART_LINE "itl_median_us %.6g",
+							"run_id %s" CHART_LINE "itl_median_us %.6g",
 							report_cell_name(r, &cell->cell), report_change(r, change),
-							row->run_id, row->itl_median_us);
+							report_cut(r, row->run_id, 100), row->itl_median_us);
 			chart_add(r->d, &c->series[mode],
 				  (struct chart_point){.x = (double)row->order,
 						       .y = 100 * change,
@@ -224,8 +224,7 @@ void report_not_ok(struct report *r)
 		report_put(&e[0], report_cell_name(r, &c->cell), NAN);
 		report_put(&e[1], run_status_name(first->status), NAN);
 		report_put(&e[2], document_text(r->d, "%d", n), n);
-		report_put(&e[3], first->reason && *first->reason ? document_text(r->d, "%.600s", first->reason) : "",
-			   NAN);
+		report_put(&e[3], first->reason && *first->reason ? report_cut(r, first->reason, 600) : "", NAN);
 	}
 	if (!t->n_rows) {
 		to->n = 0;
@@ -242,9 +241,9 @@ static const char *fact_text(struct report *r, const json_t *fact)
 	if (!fact || json_is_null(fact))
 		return "";
 	if (json_is_string(fact))
-		return document_text(r->d, "%.300s", json_string_value(fact));
+		return report_cut(r, json_string_value(fact), 300);
 	char *dumped = json_dumps(fact, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-	const char *text = document_text(r->d, "%.300s", dumped ? dumped : "");
+	const char *text = report_cut(r, document_text(r->d, "%s", dumped ? dumped : ""), 300);
 	free(dumped);
 	return text;
 }
@@ -357,10 +356,14 @@ static void add_command(struct report *r, struct document_section *to, const str
 		return;
 	json_array_foreach(words, i, word)
 	{
+		if (strlen(line) > COMMAND_MOST) {
+			line = document_text(r->d, "%s ...", line);
+			break;
+		}
 		/* A path says where somebody's files are: its end does. */
 		const char *text = json_is_string(word) ? json_string_value(word) : "";
 		const char *slash = strrchr(text, '/');
-		line = document_text(r->d, "%.1500s %.200s", line, slash && slash[1] ? slash + 1 : text);
+		line = document_text(r->d, "%s %s", line, report_cut(r, slash && slash[1] ? slash + 1 : text, 200));
 	}
 	document_say(r->d, to, "Measured by%s%s:", *which ? " (" : "", *which ? document_text(r->d, "%s)", which) : "");
 	document_block(r->d, to, DOCUMENT_COMMAND, DOCUMENT_BOTH)->text = line;

@@ -4,9 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/report/report_internal.h"
 
-enum { NAME_SIZE = 700, SOURCES = 2 /* directories that are named one by one */ };
+enum {
+	WORD = 80 /* bytes of an axis' value */,
+	ID = 100,
+	COMMIT = 60,
+	SOURCES = 2 /* directories that are named one by one */
+};
 
 static const char *axis_value(struct report *r, const struct cell *c, enum axis_id a)
 {
@@ -18,44 +24,44 @@ static const char *axis_value(struct report *r, const struct cell *c, enum axis_
 	return document_text(r->d, "%s", cell_text(c, a, number));
 }
 
+const char *report_cut(struct report *r, const char *text, size_t most)
+{
+	size_t n = text_cut(text, most);
+	return text[n] ? document_text(r->d, "%.*s...", (int)n, text) : text;
+}
+
 /* Whether a cell of a comparison stands for both values of an axis, which then tells it from no other. */
 static int is_across(const struct cell *c, enum axis_id a)
 {
 	return axes[a].kind == AXIS_WORD && cell_word(c, a) && !strcmp(cell_word(c, a), COMPARE_ACROSS);
 }
 
-/* The axes of which `which` has the bit, behind what is in out. */
-static void say_axes(struct report *r, const struct cell *c, unsigned which, char out[NAME_SIZE])
+/* "fusion full, GPU layers 22" of the axes of which `which` has the bit, behind what is there already. */
+static const char *say_axes(struct report *r, const struct cell *c, unsigned which, const char *already)
 {
-	size_t used = strlen(out);
-	for (int a = 0; a < AXIS_COUNT && used < NAME_SIZE - 1; a++) {
-		if (!(which >> a & 1) || is_across(c, (enum axis_id)a))
-			continue;
-		used += (size_t)snprintf(out + used, NAME_SIZE - used, "%s%s %.200s", used ? ", " : "", axes[a].spoken,
-					 axis_value(r, c, (enum axis_id)a));
-	}
+	const char *out = already;
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (which >> a & 1 && !is_across(c, (enum axis_id)a))
+			out = document_text(r->d, "%s%s%s %s", out, *out ? ", " : "", axes[a].spoken,
+					    report_cut(r, axis_value(r, c, (enum axis_id)a), WORD));
+	return out;
 }
 
 const char *report_cell_name(struct report *r, const struct cell *c)
 {
 	static const unsigned said =
 		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
-	char out[NAME_SIZE] = "", label[CELL_LABEL_SIZE];
-	int has_mode = c->n_gen && !is_across(c, AXIS_MODE);
-	int has_fusion = r->varies >> AXIS_FUSION & 1 && !is_across(c, AXIS_FUSION);
-	cell_label(c, label);
-	snprintf(out, sizeof out, "%s%s%.80s%s%.80s", label, has_mode ? " " : "",
-		 has_mode ? cell_word(c, AXIS_MODE) : "", has_fusion ? " " : "",
-		 has_fusion ? cell_word(c, AXIS_FUSION) : "");
-	say_axes(r, c, r->varies & ~said, out);
-	return document_text(r->d, "%s", out);
+	const char *out = report_label(r, c);
+	if (c->n_gen && !is_across(c, AXIS_MODE))
+		out = document_text(r->d, "%s %s", out, report_cut(r, cell_word(c, AXIS_MODE), WORD));
+	if (r->varies >> AXIS_FUSION & 1 && !is_across(c, AXIS_FUSION))
+		out = document_text(r->d, "%s %s", out, report_cut(r, cell_word(c, AXIS_FUSION), WORD));
+	return say_axes(r, c, r->varies & ~said, out);
 }
 
 const char *report_panel_name(struct report *r, const struct side_panel *p)
 {
-	char out[NAME_SIZE] = "";
-	say_axes(r, p->key, r->panels_vary, out);
-	return document_text(r->d, "%s", out);
+	return say_axes(r, p->key, r->panels_vary, "");
 }
 
 const char *report_label(struct report *r, const struct cell *c)
@@ -114,7 +120,7 @@ static const char *directory_name(struct report *r, const struct result_set *s)
 	const char *from = end;
 	while (from > path && from[-1] != '/')
 		from--;
-	return document_text(r->d, "%.*s", (int)(end - from), from);
+	return report_cut(r, document_text(r->d, "%.*s", (int)(end - from), from), ID);
 }
 
 /* The rows of one set, between its first and its last in the file. */
@@ -141,10 +147,10 @@ static const char *id_range(struct report *r, const char *first, const char *las
 	const char *dash = strrchr(first, '-');
 	size_t shared = dash ? (size_t)(dash - first) : 0;
 	if (!strcmp(first, last))
-		return document_text(r->d, "%.200s", first);
+		return report_cut(r, first, ID);
 	if (shared && !strncmp(first, last, shared + 1))
-		return document_text(r->d, "%.200s to %.100s", first, last + shared);
-	return document_text(r->d, "%.200s to %.200s", first, last);
+		return document_text(r->d, "%s to %s", report_cut(r, first, ID), report_cut(r, last + shared, ID));
+	return document_text(r->d, "%s to %s", report_cut(r, first, ID), report_cut(r, last, ID));
 }
 
 /* Several directories together: as many rows, between the smallest and the largest id. */
@@ -167,9 +173,9 @@ static const char *source_of_many(struct report *r, const struct side *s, const 
 	}
 	if (!n)
 		return "";
-	return document_text(r->d, "%d directories, %s to %s: %s %s, commit %s%.60s", n, from, to,
+	return document_text(r->d, "%d directories, %s to %s: %s %s, commit %s%s", n, from, to,
 			     report_count(r, rows, "row"), id_range(r, first, last),
-			     commits_differ ? "differs, the first " : "", commit);
+			     commits_differ ? "differs, the first " : "", report_cut(r, commit, COMMIT));
 }
 
 static const char *source_of(struct report *r, const struct side *s, const struct rows *x)
@@ -179,10 +185,11 @@ static const char *source_of(struct report *r, const struct side *s, const struc
 		return source_of_many(r, s, x);
 	for (int i = 0; i < s->n; i++)
 		if (x[i].n)
-			text = document_text(r->d, "%s%s%s: %s %s, commit %s%.60s", text, *text ? "; " : "",
+			text = document_text(r->d, "%s%s%s: %s %s, commit %s%s", text, *text ? "; " : "",
 					     directory_name(r, s->sets[i]), report_count(r, x[i].n, "row"),
 					     id_range(r, x[i].first->run_id, x[i].last->run_id),
-					     x[i].commits_differ ? "differs, the first " : "", x[i].commit);
+					     x[i].commits_differ ? "differs, the first " : "",
+					     report_cut(r, x[i].commit, COMMIT));
 	return text;
 }
 
@@ -237,25 +244,25 @@ const char *report_tip(struct report *r, const struct side *s, const struct side
 					   "crossing_bytes_per_token",
 					   "sm_clock_mhz",
 					   "power_w"};
-	char out[2048];
+	char numbers[1280] = ""; /* room for each of these */
 	const struct side_run *run;
+	size_t used = 0;
 	int rc = side_typical(c, &run, r->err);
-	size_t used =
-		(size_t)snprintf(out, sizeof out, "%.700s" CHART_LINE "%.200s", report_cell_name(r, &c->cell), shows);
 	r->rc = r->rc ? r->rc : rc;
 	if (rc || !run)
-		return document_text(r->d, "%s", out);
+		return document_text(r->d, "%s" CHART_LINE "%s", report_cell_name(r, &c->cell), shows);
 	const struct result_set *set = s->sets[run->set];
-	used += (size_t)snprintf(out + used, sizeof out - used,
-				 CHART_LINE "its middle run: %.100s/runs.csv line %zu" CHART_LINE
-					    "run_id %.100s" CHART_LINE "commit %.60s",
-				 directory_name(r, set), set->ranges[run->row - set->rows].line, run->row->run_id,
-				 run->row->commit ? run->row->commit : "unknown");
 	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
 		char value[COLUMN_TEXT_SIZE];
 		const char *of = column_text(run->row, side_column(said[i]), value);
-		if (*of && used < sizeof out - 100)
-			used += (size_t)snprintf(out + used, sizeof out - used, CHART_LINE "%s %.40s", said[i], of);
+		if (*of)
+			used += (size_t)snprintf(numbers + used, sizeof numbers - used, CHART_LINE "%s %.40s", said[i],
+						 of);
 	}
-	return document_text(r->d, "%s", out);
+	return document_text(r->d,
+			     "%s" CHART_LINE "%s" CHART_LINE "its middle run: %s/runs.csv line %zu" CHART_LINE
+			     "run_id %s" CHART_LINE "commit %s%s",
+			     report_cell_name(r, &c->cell), shows, directory_name(r, set),
+			     set->ranges[run->row - set->rows].line, report_cut(r, run->row->run_id, ID),
+			     run->row->commit ? report_cut(r, run->row->commit, COMMIT) : "unknown", numbers);
 }

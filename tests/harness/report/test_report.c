@@ -365,6 +365,38 @@ static void test_change(void **state)
 	compare_free(&c);
 }
 
+/* Two bytes a character. */
+static void with_long_texts(void *ctx, struct run_row *row)
+{
+	static char text[2][1002];
+	(void)ctx;
+	for (int i = 0; i < 500; i++)
+		memcpy(text[0] + 2 * i, "\xc3\xa9", 3);
+	snprintf(text[1], sizeof text[1], "x%.1000s", text[0]);
+	/* Limits are even numbers of bytes: those with one in front are cut inside. */
+	row->model = row->commit = row->device = row->reason = text[1];
+	row->fusion = row->n_depth ? text[0] : text[1];
+	row->snapkv = text[1];
+	if (is_mode(row, "graph-device"))
+		row->mode = text[1];
+}
+
+static void test_long_texts(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = two_modes,
+				      .fusions = full,
+				      .depths = depths,
+				      .n_depths = 2,
+				      .repetitions = 2,
+				      .tokens = 4,
+				      .edit = with_long_texts};
+	report(add(&c, "sweep"), 1, NULL, 0, NULL);
+	expect_said("\xc3\xa9...");
+	expect_not_said("&#92;x"); /* half a character, escaped */
+	expect_not_said("\\x");
+}
+
 static const char *only_mode;
 
 static void of_one_mode(void *ctx, struct run_row *row)
@@ -490,6 +522,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_ok, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sources, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_long_texts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_prompts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, set_up, tear_down),
