@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/output_file.h"
+#include "harness/cli/comparison_options.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
@@ -90,12 +91,12 @@ static int apply_across(void *ctx, const char *value, struct error *err)
 
 static int apply_alpha(void *ctx, const char *value, struct error *err)
 {
-	return options_share(value, 1e-6, 0.5, &self(ctx)->core.verdict.alpha, err);
+	return comparison_option_alpha(&self(ctx)->core, value, err);
 }
 
 static int apply_delta(void *ctx, const char *value, struct error *err)
 {
-	return options_share(value, 0, 1, &self(ctx)->core.verdict.delta, err);
+	return comparison_option_delta(&self(ctx)->core, value, err);
 }
 
 static int apply_process(void *ctx, const char *value, struct error *err)
@@ -105,37 +106,12 @@ static int apply_process(void *ctx, const char *value, struct error *err)
 
 static int apply_gate(void *ctx, const char *value, struct error *err)
 {
-	static const char *const names[] = {"auto", "absolute", "relative"};
-	for (int i = 0; i < 3; i++)
-		if (!strcmp(value, names[i])) {
-			self(ctx)->core.gate = (enum compare_gate)i;
-			return 0;
-		}
-	return error_set(err, ERROR_INPUT, "'%.80s' is none of auto, absolute, relative", value);
+	return comparison_option_gate(&self(ctx)->core, value, err);
 }
 
 static int apply_gate_exact(void *ctx, const char *value, struct error *err)
 {
-	unsigned bits = 0;
-	if (!strcmp(value, "none")) {
-		self(ctx)->core.gate_exact = 0;
-		return 0;
-	}
-	for (const char *at = value; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
-		size_t n = strcspn(at, ",");
-		int q = 0;
-		while (q < EXACT_COUNT &&
-		       (strlen(exact_quantities[q].name) != n || strncmp(exact_quantities[q].name, at, n)))
-			q++;
-		if (q == EXACT_COUNT)
-			return error_set(err, ERROR_INPUT,
-					 "'%.*s' is none of none, launches, node-updates, kernels, copies, nodes, "
-					 "weight-bytes, kv-bytes, crossing-bytes, evicted, logits",
-					 (int)(n > 80 ? 80 : n), at);
-		bits |= 1u << q;
-	}
-	self(ctx)->core.gate_exact = bits;
-	return 0;
+	return comparison_option_gate_exact(&self(ctx)->core, value, err);
 }
 
 static int apply_format(void *ctx, const char *value, struct error *err)
@@ -174,24 +150,11 @@ static const struct option_spec options[] = {
 	 "compare one value of mode, fusion, sync, snapkv, type_k or type_v (base) with another (head), as if they "
 	 "were commits",
 	 apply_across},
-	{"--alpha", "PCT",
-	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha},
-	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},
 	{"--process", "PCT",
 	 "with one directory a side: how much two processes of one program may differ; changes count beyond it "
 	 "(default 5)",
 	 apply_process},
-	{"--gate", "auto|absolute|relative",
-	 "what makes a cell slower: its own change, or what is left of it when the change common to all cells is taken "
-	 "out.\n"
-	 "auto: absolute where paired; else relative, since then all may have moved with the machine (default auto)",
-	 apply_gate},
-	{"--gate-exact", "LIST",
-	 "exact quantities of which more is a regression: launches, node-updates, kernels, copies, nodes, "
-	 "weight-bytes,\n"
-	 "kv-bytes, crossing-bytes; and evicted and logits, of which any difference is; none (default "
-	 "launches,node-updates)",
-	 apply_gate_exact},
+	COMPARISON_OPTIONS,
 	{"-o, --output", "FORMAT", "table, md, csv or json (default table)", apply_format},
 	{"--out", "FILE", "write it there instead of standard output; replaces the file", apply_out},
 	{"--all", NULL, "list the cells that are the same, too", apply_all},

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/cli/comparison_options.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
@@ -24,6 +25,7 @@ struct side_names {
 
 struct report_command {
 	struct compare_options core;
+	const char *deciding; /* an option given that decides verdicts; null */
 	struct side_names base, head;
 	const char *out;
 	enum file_format format;
@@ -86,6 +88,30 @@ static int apply_common_cells(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_alpha(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->deciding = "--alpha";
+	return comparison_option_alpha(&self(ctx)->core, value, err);
+}
+
+static int apply_delta(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->deciding = "--delta";
+	return comparison_option_delta(&self(ctx)->core, value, err);
+}
+
+static int apply_gate(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->deciding = "--gate";
+	return comparison_option_gate(&self(ctx)->core, value, err);
+}
+
+static int apply_gate_exact(void *ctx, const char *value, struct error *err)
+{
+	self(ctx)->deciding = "--gate-exact";
+	return comparison_option_gate_exact(&self(ctx)->core, value, err);
+}
+
 static int apply_out(void *ctx, const char *value, struct error *err)
 {
 	const char *slash = strrchr(value, '/'), *name = slash ? slash + 1 : value, *dot = strrchr(name, '.');
@@ -135,6 +161,7 @@ static const struct option_spec options[] = {
 	{"--across", "AXIS", "as for compare: one mode, say, against another as if they were commits", apply_across},
 	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
 	 apply_common_cells},
+	COMPARISON_OPTIONS,
 	{"--images", "URL",
 	 "of Markdown: where the pictures of `gemmark plot DIR` can be seen; those in DIR/plots, or else in DIR, are "
 	 "linked there",
@@ -271,11 +298,12 @@ int cmd_report(int argc, char **argv)
 			       "name the results directory to report, as in: gemmark report results/DIR -o report.md");
 	if (!rc && !o.out)
 		rc = error_set(&err, ERROR_INPUT, "-o is missing: name FILE.md or FILE.html");
-	if (!rc && !o.base.n && (o.core.paired || o.core.common_cells || o.core.across))
+	if (!rc && !o.base.n && (o.core.paired || o.core.common_cells || o.core.across || o.deciding))
 		rc = error_set(&err, ERROR_INPUT, "%s: there is no --base to compare with",
 			       o.core.paired         ? "--paired"
 			       : o.core.common_cells ? "--common-cells"
-						     : "--across");
+			       : o.core.across       ? "--across"
+						     : o.deciding);
 	if (!rc && o.images && o.format != FILE_FORMAT_MARKDOWN)
 		rc = error_set(&err, ERROR_INPUT, "--images: HTML has its figures in the file; it is for FILE.md");
 	if (!rc)

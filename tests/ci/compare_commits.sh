@@ -88,6 +88,15 @@ expect 1 "a slower mode" "${sides[@]}" "${few[@]}" --out slow "${sweep[@]}"
 [ "$(outcomes slow)" = "direct same graph-device slower direct same graph-device slower" ] ||
   fail "a slower mode: $(outcomes slow)"
 says '^look 1 of 2' out "a slower mode"
+# The report says what the verdict says, by the same alpha, delta and gates.
+agree() { # WORK
+  local sentence
+  sentence=$(sed -n '1s/ (.*//; 1s/; .*//; 1p' "$1/compare.txt")
+  grep -qF "**$sentence" "$1/report.md" || fail "$1: the report does not say '$sentence': $(head -n 6 "$1/report.md")"
+}
+agree slow
+expect 0 "a slower mode, by little" "${sides[@]}" "${few[@]}" --delta 20 --out little "${sweep[@]}"
+agree little
 is head slow 'graph-device -5'
 expect 0 "a faster mode" "${sides[@]}" "${few[@]}" --out faster "${sweep[@]}"
 
@@ -138,6 +147,7 @@ expect 1 "more launches" "${sides[@]}" --screen --screen-pairs 2 --out screen-la
 says 'driver calls a token: .* -> ' out "more launches"
 [ ! -e screen-launches/pairs ] || fail "more launches: the screen went on"
 expect 0 "more launches, which are no matter" "${sides[@]}" "${few[@]}" --gate-exact none --out launches "${sweep[@]}"
+agree launches
 
 # ---- ended in the middle ----
 

@@ -37,6 +37,10 @@ done
 expect 2 '' 'gemmark bench: unknown option --mdoe (did you mean --mode*?)' bench --mdoe direct
 expect 2 '' 'gemmark bench: *no-such-file.gguf*' bench -m no-such-file.gguf
 expect 2 '' 'gemmark bench: *no-such-options*' bench @no-such-options
+for option in --alpha --delta; do
+  expect 2 '' "gemmark report: $option: there is no --base*" report no-such-directory -o report.md $option 2
+done
+expect 2 '' 'gemmark report: --gate-exact: there is no --base*' report no-such-directory -o report.md --gate-exact none
 expect 2 '' 'gemmark eval: *' eval
 expect 2 '' 'gemmark kernels: --compile-only is missing*' kernels --arch sm_90
 expect 2 '' "gemmark kernels: --arch: 'sm_9x' is no architecture*" kernels --compile-only --arch sm_80,sm_9x

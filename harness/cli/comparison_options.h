@@ -1,0 +1,36 @@
+/* What decides a verdict between two sides, as options: values and help alike in every command that compares. */
+#ifndef GEMMARK_HARNESS_CLI_COMPARISON_OPTIONS_H
+#define GEMMARK_HARNESS_CLI_COMPARISON_OPTIONS_H
+
+#include "base/error.h"
+#include "harness/report/compare.h"
+
+/* Each sets its part of *o, or returns ERROR_INPUT with a line that names the value. */
+int comparison_option_alpha(struct compare_options *o, const char *value, struct error *err);
+int comparison_option_delta(struct compare_options *o, const char *value, struct error *err);
+int comparison_option_gate(struct compare_options *o, const char *value, struct error *err);
+int comparison_option_gate_exact(struct compare_options *o, const char *value, struct error *err);
+
+/* Entries of a table of options, with the appliers of the command. */
+#define COMPARISON_OPTIONS                                                                                             \
+	{"--alpha", "PCT",                                                                                             \
+	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha},  \
+		{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},                            \
+		{"--gate", "auto|absolute|relative",                                                                   \
+		 "what makes a cell slower: its own change, or what is left of it when the change common to all "      \
+		 "cells is taken "                                                                                     \
+		 "out.\n"                                                                                              \
+		 "auto: absolute where paired; else relative, since then all may have moved with the machine "         \
+		 "(default auto)",                                                                                     \
+		 apply_gate},                                                                                          \
+	{                                                                                                              \
+		"--gate-exact", "LIST",                                                                                \
+			"exact quantities of which more is a regression: launches, node-updates, kernels, copies, "    \
+			"nodes, "                                                                                      \
+			"weight-bytes,\n"                                                                              \
+			"kv-bytes, crossing-bytes; and evicted and logits, of which any difference is; none (default " \
+			"launches,node-updates)",                                                                      \
+			apply_gate_exact                                                                               \
+	}
+
+#endif
