@@ -19,7 +19,7 @@ plan_pairs() {
   n_pairs=$(even "$n_pairs")
   n_more=$(even "${more:-$n_pairs}")
   [ $((n_pairs + n_more)) -le 998 ] || fail "--pairs and --more: 998 pairs at most"
-  step "$n_cells cells: $n_pairs pairs; $least are the fewest that can tell anything from chance at alpha $look_alpha %"
+  step "cells: $n_cells; $n_pairs pairs; $least are the fewest that can tell anything from chance at alpha $look_alpha %"
 }
 
 measure_to() { # LAST OF
