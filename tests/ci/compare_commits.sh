@@ -17,7 +17,6 @@ fail() {
   echo "compare-commits: $*" >&2
   failures=$((failures + 1))
 }
-cd "$folder" || exit 1
 model=$tests/golden/gemma4-e2b-tiny.q8_0.gguf
 
 # expect CODE WHAT ARGUMENT...: runs it; its output in ./out, its messages in ./err
@@ -37,7 +36,14 @@ refused() {
   tail -n 1 err | grep -q -e "$pattern" || fail "$*: not '$pattern': $(cat err)"
 }
 
+if command -v shellcheck >/dev/null; then
+  # A && B || fail is meant: fail does not return.
+  shellcheck -x -a -e SC2015 "$script" "${BASH_SOURCE[0]}" "$tests"/ci/compare_commits/*.sh || fail "shellcheck"
+fi
+
 # ---- for real: one build against itself, in a folder with a space ----
+
+cd "$folder" || exit 1
 
 mkdir "real build"
 ln -s "$gemmark" "real build/gemmark"
