@@ -47,7 +47,7 @@ compare_commits() {
   cat "$work/compare.txt" "$work/method.txt"
   verdict $code | put "$work/verdict.txt"
   cat "$work/verdict.txt"
-  echo "report: $work/report.md"
+  [ ! -e "$work/report.md" ] || echo "report: $work/report.md"
   finish $code
 }
 
@@ -91,7 +91,8 @@ describe() { # LOOK PAIRS
   fi
 }
 
-# report.md and report.html, by the judge where it can.
+# report.md and report.html, by the judge where it can. The verdict stands without them: what cannot be written is said.
+most_in_comment=65536 # characters, GitHub's and GitLab's
 write_report() { # PAIRS
   local i file options=() heads=() log=$work/report.log code option
   local -A deciding=([alpha]=$look_alpha [delta]=$delta)
@@ -100,6 +101,7 @@ write_report() { # PAIRS
     heads+=("$(printf 'pairs/%03d/head' "$i")")
     options+=(--base "$(printf 'pairs/%03d/base' "$i")")
   done
+  rm -f "$work/report.md" "$work/report.html" # of an earlier attempt
   if reports; then
     # What decides the verdict decides the report's, where it can be told.
     for option in "${!deciding[@]}"; do
@@ -113,15 +115,22 @@ write_report() { # PAIRS
       code=0
       run "$log" env -C "$work" "$judge" report "${heads[@]}" "${options[@]}" "${compare_options[@]}" \
         --paired -o "$file" || code=$?
-      [ $code -eq 0 ] || fail "report: $(last_line "$log")"
+      [ $code -eq 0 ] || say "compare-commits: no $file: $(last_line "$log")"
     done
   else
     say "compare-commits: $judge has no 'report': report.md is compare's table, and there is no report.html"
     compare_pairs pairs 1 "$1" "$look_alpha" "$delta" md "$work/report.md" || true
   fi
+  [ -e "$work/report.md" ] || return 0
   {
     cat "$work/report.md"
     printf '\n### How the two were measured\n\n'
     tr -d '`<>|*_[]' <"$work/method.txt" | sed 's/^/- /'
-  } | put "$work/report.whole" && mv "$work/report.whole" "$work/report.md"
+  } | put "$work/report.whole"
+  if [ "$(LC_ALL=C.UTF-8 wc -m <"$work/report.whole")" -le $most_in_comment ]; then
+    mv "$work/report.whole" "$work/report.md"
+  else
+    rm "$work/report.whole"
+    say "compare-commits: report.md is as long as a comment may be; how the two were measured is in method.txt alone"
+  fi
 }

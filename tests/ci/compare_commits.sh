@@ -101,8 +101,17 @@ agree() { # WORK
   grep -qF "**$sentence" "$1/report.md" || fail "$1: the report does not say '$sentence': $(head -n 6 "$1/report.md")"
 }
 agree slow
-expect 0 "a slower mode, by little" "${sides[@]}" "${few[@]}" --delta 20 --out little "${sweep[@]}"
+# Without gnuplot there are no charts and so no HTML; the verdict stands.
+mkdir no-gnuplot
+printf '#!/bin/sh\nexit 1\n' >no-gnuplot/gnuplot
+chmod +x no-gnuplot/gnuplot
+PATH=$folder/no-gnuplot:$PATH expect 0 "a slower mode, by little" "${sides[@]}" "${few[@]}" --delta 20 --out little \
+  "${sweep[@]}"
 agree little
+says 'no report.html: ' err "without gnuplot"
+if command -v gnuplot >/dev/null; then
+  [ -s slow/report.html ] && [ ! -e little/report.html ] || fail "report.html: $(ls slow little)"
+fi
 is head slow 'graph-device -5'
 expect 0 "a faster mode" "${sides[@]}" "${few[@]}" --out faster "${sweep[@]}"
 
