@@ -6,13 +6,10 @@
 #include <string.h>
 
 #include "harness/report/compare_environment.h"
+#include "harness/report/compare_rows.h"
 #include "harness/stats/stats.h"
 
-/* The rows of a set that count, cell by cell. */
-struct set_rows {
-	int *rows;  /* indexes, those of cell k from first[k] to first[k + 1] */
-	int *first; /* (n_cells + 1) */
-};
+enum { REPETITIONS_MAX = 100000 }; /* a directory is untrusted: its numbers size arrays */
 
 /* The sets of one side. */
 struct side {
@@ -244,6 +241,12 @@ static int count_units(struct side *s, struct error *err)
 					"%s: run %s: how often it was repeated depended on the results (--until); "
 					"measure a fixed number to compare",
 					s->sets[i]->directory.path, row->run_id);
+			if (row->repetition >= REPETITIONS_MAX)
+				return error_set(
+					err, ERROR_INPUT,
+					"%s: run %s: repetition %lld; no sweep has more than %d: restore the line",
+					s->sets[i]->directory.path, row->run_id, (long long)row->repetition,
+					REPETITIONS_MAX);
 			if (s->n == 1 && row->repetition >= s->n_units)
 				s->n_units = (int)row->repetition + 1;
 		}
@@ -456,51 +459,7 @@ static int judge_common(const struct judge *j, double *units, struct verdict_cel
 	return rc;
 }
 
-/* ---- counts and hashes, and what ran ---- */
-
-static void note_exact(struct compare_exact *e, char side[COLUMN_TEXT_SIZE], const struct run_row *row, enum exact_id q)
-{
-	char text[COLUMN_TEXT_SIZE];
-	const char *value = exact_text(row, q, text);
-	if (!*value)
-		return;
-	if (!*side)
-		snprintf(side, COLUMN_TEXT_SIZE, "%s", value);
-	else if (strcmp(side, value))
-		e->change = EXACT_VARIES;
-}
-
-static void look_at_rows(struct compare_cell *k, const struct result_set *s, const struct set_rows *of, int cell,
-			 int head)
-{
-	const struct run_row **first = head ? &k->head_row : &k->base_row;
-	for (int i = of->first[cell]; i < of->first[cell + 1]; i++) {
-		const struct run_row *row = &s->rows[of->rows[i]];
-		int ok = row->status == RUN_STATUS_OK;
-		if (!*first || (ok && (*first)->status != RUN_STATUS_OK))
-			*first = row;
-		*(head ? &k->ok_head : &k->ok_base) += ok;
-		if (row->status == RUN_STATUS_WRONG && head)
-			k->outcome = COMPARE_WRONG;
-		if (!ok && head && !k->reason)
-			k->reason = row->reason && *row->reason ? row->reason : run_status_name(row->status);
-		for (int q = 0; ok && q < EXACT_COUNT; q++)
-			note_exact(&k->exact[q], head ? k->exact[q].head : k->exact[q].base, row, (enum exact_id)q);
-	}
-}
-
-static void settle_exact(struct compare_cell *k, unsigned gates)
-{
-	for (int q = 0; q < EXACT_COUNT; q++) {
-		struct compare_exact *e = &k->exact[q];
-		if (e->change == EXACT_VARIES)
-			continue;
-		if (*e->base && *e->head)
-			e->change = strcmp(e->base, e->head) ? EXACT_DIFFERENT : EXACT_SAME;
-		if (e->change == EXACT_DIFFERENT && gates >> q & 1)
-			k->exact_gates |= !exact_quantities[q].number || strtod(e->head, NULL) > strtod(e->base, NULL);
-	}
-}
+/* ---- what became of each cell ---- */
 
 static void settle_outcomes(struct comparison *c)
 {
@@ -610,10 +569,11 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 		const int *index = j.index + (size_t)i * (size_t)(n_base + n_head);
 		for (int k = 0; k < n_base + n_head; k++)
 			if (index[k] >= 0 && k < n_base)
-				look_at_rows(&out->cells[i], base[k], &j.base.rows[k], index[k], 0);
+				compare_rows_look(&out->cells[i], base[k], &j.base.rows[k], index[k], 0);
 			else if (index[k] >= 0)
-				look_at_rows(&out->cells[i], head[k - n_base], &j.head.rows[k - n_base], index[k], 1);
-		settle_exact(&out->cells[i], o->gate_exact);
+				compare_rows_look(&out->cells[i], head[k - n_base], &j.head.rows[k - n_base], index[k],
+						  1);
+		compare_rows_settle(&out->cells[i], o->gate_exact);
 	}
 	if (!rc) {
 		settle_outcomes(out);

@@ -42,6 +42,7 @@ struct made {
 	int cells;
 	uint64_t seed;
 	int first_mode;
+	int first_repetition;
 };
 
 static const struct made plain = {.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 1};
@@ -107,7 +108,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 	row.run_id = id;
 	row.test = label;
 	row.order = repetition * CELLS + cell;
-	row.repetition = repetition;
+	row.repetition = repetition + m->first_repetition;
 	row.status = cell == m->cells - 1 ? m->status : RUN_STATUS_OK;
 	row.reason = row.status == RUN_STATUS_OK ? ""
 						 : "out of \xe2\x80\xae"
@@ -391,6 +392,9 @@ static void test_refused(void **state)
 		 "build flags: \"-O3\" in base, \"-O2\" in head",
 		 "env"},
 		{{.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 2, .until = "stable=0.5"}, "--until", ""},
+		{{.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 2, .first_repetition = 2147483647},
+		 "repetition 2147483647",
+		 ""},
 		{{.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 2, .model = "other.gguf"}, NULL, ""},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
