@@ -2,7 +2,6 @@
  * gemmark bench: cells, and the sweep's records to a run directory.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/interrupt.h"
 #include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
 #include "harness/cli/results_directory.h"
@@ -38,7 +38,6 @@ enum {
 	MAX_WORDS = 10000, /* of a recalled command line */
 	EXIT_NOTHING = 2,  /* no run went well */
 	EXIT_WRONG = 4,
-	EXIT_INTERRUPTED = 130, /* 128 + SIGINT, as shells have it */
 };
 
 struct sweep {
@@ -91,37 +90,6 @@ static void take_progress(void *ctx, const struct runner_progress *p)
 		progress_print(p);
 	s->shown = p->run;
 	progress_show(p);
-}
-
-static volatile sig_atomic_t stop;
-
-/*
- * The first signal ends the sweep after the token at hand. One more than a second later
- * ends the program the usual way; sooner it is the same one, sent to the process and to
- * its group, as timeout(1) does.
- */
-static void on_signal(int signal)
-{
-	static volatile sig_atomic_t since;
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	/* Seconds fit: sig_atomic_t is an int, and this clock starts with the machine. */
-	if (stop && (int)now.tv_sec - since > 1) {
-		struct sigaction a = {.sa_handler = SIG_DFL};
-		sigaction(signal, &a, NULL);
-		raise(signal);
-	} else if (!stop) {
-		since = (int)now.tv_sec;
-		stop = signal;
-	}
-}
-
-static void catch_signals(void)
-{
-	struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESTART};
-	sigemptyset(&a.sa_mask);
-	sigaction(SIGINT, &a, NULL);
-	sigaction(SIGTERM, &a, NULL);
 }
 
 static int load_json(const char *directory, const char *name, json_t **out, struct error *err)
@@ -309,7 +277,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	const char *output = b->resume ? b->resume : b->output;
 	b->runner.commit = build_info()->label;
 	b->runner.run_prefix = s.stamp;
-	b->runner.stop = &stop;
+	b->runner.stop = &interrupt_noted;
 
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
 					     .head_on_host = b->engine.head_on_host};
@@ -348,6 +316,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	engine_settings_text(&b->engine, settings);
 	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
+	/* What the directory holds from now on is kept, and the sweep can go on in it. */
+	if (!rc)
+		interrupt_is_noted();
 	if (!rc && !output) {
 		rc = make_directory(&s, err);
 		output = s.directory;
@@ -355,7 +326,6 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
 	if (!rc) {
-		catch_signals();
 		struct runner_sink sink = {.ctx = &s, .run = take_run, .progress = take_progress};
 		b->runner.monitor = s.telemetry ? telemetry_monitor(s.telemetry) : NULL;
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -178,39 +177,10 @@ static const struct command make_command = {
 	.options = make_options,
 };
 
-/* Set by a signal handler: the one way to end early and still remove the part file. */
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal_number)
-{
-	(void)signal_number;
-	interrupted = 1;
-}
-
 static int on_progress(void *ctx, uint64_t done, uint64_t total)
 {
 	progress_update(ctx, done, total);
-	return interrupted;
-}
-
-/* Interrupts end the writing instead of the process. */
-static int write_file(const struct synth_plan *plan, const struct make *m, int n_threads, struct progress *bar,
-		      struct error *err)
-{
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	enum { N = sizeof signals / sizeof *signals };
-	struct sigaction before[N];
-	interrupted = 0;
-	for (int i = 0; i < N; i++) {
-		struct sigaction action = {.sa_handler = on_interrupt};
-		sigaction(signals[i], NULL, &before[i]);
-		if (before[i].sa_handler != SIG_IGN)
-			sigaction(signals[i], &action, NULL);
-	}
-	int rc = synth_write(plan, m->output, m->force, n_threads, on_progress, bar, err);
-	for (int i = 0; i < N; i++)
-		sigaction(signals[i], &before[i], NULL);
-	return rc;
+	return 0;
 }
 
 static int make_run(const struct make *m, struct error *err)
@@ -222,7 +192,8 @@ static int make_run(const struct make *m, struct error *err)
 	struct progress bar;
 	progress_start(&bar, m->synth.arch);
 	struct cpu_share cpus = cpu_share_read("", NULL);
-	rc = write_file(&plan, m, m->n_threads ? m->n_threads : cpu_share_threads(&cpus), &bar, err);
+	rc = synth_write(&plan, m->output, m->force, m->n_threads ? m->n_threads : cpu_share_threads(&cpus),
+			 on_progress, &bar, err);
 	progress_end(&bar);
 	if (rc == 0) {
 		double seconds = progress_seconds(&bar), bytes = (double)synth_plan_bytes(&plan);

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/interrupt.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/selftest_report.h"
@@ -36,7 +36,6 @@ enum {
 	MAX_STEADY = 1024,
 	SIM_SWEEPS = 100,
 	EXIT_NOT_TRUSTED = 1,
-	EXIT_INTERRUPTED = 130,
 };
 
 static const double OVERHEAD_US = 1;
@@ -243,16 +242,6 @@ static const struct command command = {
 		    "gemmark selftest --aa --sweeps 20 -m e4b.gguf -n 10 -d 0,512,4096 -r 12 --warmup 2 --out aa\n",
 };
 
-static volatile sig_atomic_t stop;
-
-static void on_signal(int signal)
-{
-	stop = signal;
-	/* The second one ends the program. */
-	struct sigaction a = {.sa_handler = SIG_DFL};
-	sigaction(signal, &a, NULL);
-}
-
 /* What the callbacks of a kind of self-test share. */
 struct bound {
 	struct selftest_command *command;
@@ -337,7 +326,7 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 	c->core.next = next_sweep;
 	c->core.progress = sweep_done;
 	c->core.ctx = &bound;
-	c->core.runner.stop = &stop;
+	c->core.runner.stop = &interrupt_noted;
 	if (c->output) {
 		rc = selftest_record_open(&bound.record, c->output, inject > 0 ? "inject" : "aa", cells, n,
 					  c->core.runner.repetitions, err);
@@ -454,20 +443,19 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	if (!rc)
 		rc = simulated ? sim_open(&sim, &c->sim, 1, err) : engine_source_open(&engine, &c->engine, err);
 	if (!rc)
+		interrupt_is_noted();
+	if (!rc)
 		rc = prepare(c, &resolution, n, engine, argc, argv, err);
 	if (!rc) {
-		struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESTART};
-		sigaction(SIGINT, &a, NULL);
-		sigaction(SIGTERM, &a, NULL);
 		c->core.sweeps = c->n_sweeps ? c->n_sweeps : simulated ? SIM_SWEEPS : 1;
 		int both = !c->aa && c->inject <= 0;
 		struct workload_source *source = simulated ? sim_source(sim) : engine;
 		if (c->aa || both)
 			rc = run_kind(c, cells, n, source, sim, 0, &trusted, err);
-		if (!rc && !stop && (both || c->inject > 0))
+		if (!rc && !interrupt_noted && (both || c->inject > 0))
 			rc = run_kind(c, cells, n, source, sim, both ? 0.02 : c->inject, &trusted, err);
 	}
-	*code = stop ? EXIT_INTERRUPTED : trusted ? 0 : EXIT_NOT_TRUSTED;
+	*code = interrupt_noted ? EXIT_INTERRUPTED : trusted ? 0 : EXIT_NOT_TRUSTED;
 	sim_close(sim);
 	engine_source_close(engine);
 	axis_resolution_free(&resolution);

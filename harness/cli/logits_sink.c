@@ -2,31 +2,12 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "base/text.h"
-
-static void end_interrupted(int number)
-{
-	output_file_abandon_all();
-	signal(number, SIG_DFL);
-	raise(number);
-}
-
-/* Signals that are ignored, as nohup has them, stay so. */
-static void catch_interrupts(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-		struct sigaction was, action = {.sa_handler = end_interrupted};
-		if (!sigaction(numbers[i], NULL, &was) && was.sa_handler != SIG_IGN)
-			sigaction(numbers[i], &action, NULL);
-	}
-}
 
 int logits_sink_open(struct logits_sink *k, const char *path, bool force, struct error *err)
 {
@@ -36,7 +17,6 @@ int logits_sink_open(struct logits_sink *k, const char *path, bool force, struct
 	XXH3_64bits_reset(k->hash);
 	if (!path)
 		return 0;
-	catch_interrupts();
 	int rc = output_file_open(&k->out, path, force, err);
 	if (!rc)
 		rc = output_file_stream(&k->out, &k->stream, err);

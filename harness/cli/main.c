@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "harness/cli/changed_file.h"
+#include "harness/cli/interrupt.h"
 #include "harness/cli/options.h"
 
 static const struct {
@@ -53,7 +54,7 @@ static void print_help(void)
 	       "  --version      print the version and exit\n\n"
 	       "examples:\n%s\n"
 	       "exit codes: 0 done, or no worse; 1 a regression; 2 bad usage or input; 3 inconclusive; 4 wrong "
-	       "results\n",
+	       "results;\n            130 interrupted\n",
 	       examples);
 }
 
@@ -102,6 +103,7 @@ static int run(int argc, char **argv)
 	for (int i = 0; i < N_COMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
+		interrupt_ends(commands[i].name);
 		changed_file_watch(commands[i].name,
 				   commands[i].run == cmd_bench
 					   ? "finished runs are kept, and --resume goes on when the file is back"
@@ -132,6 +134,7 @@ static bool reader_left(void)
 
 int main(int argc, char **argv)
 {
+	interrupt_ends(NULL);
 	if (hold_standard_descriptors() < 0)
 		return 2;
 	/* A sweep outlives the pager that showed its progress: writes fail instead of ending it. */

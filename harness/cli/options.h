@@ -58,7 +58,7 @@ int options_share(const char *value, double min, double max, double *out, struct
 
 /*
  * A subcommand: argv[0] is its name. Returns the exit code: 0; 1 a regression; 2 bad input; 3 inconclusive; 4 wrong
- * results. Each lives in cmd_NAME.c.
+ * results; 130 interrupted. Each lives in cmd_NAME.c.
  */
 int cmd_model(int argc, char **argv);
 int cmd_eval(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -264,10 +265,22 @@ static int processors(void)
 	return online > 0 ? (int)online : 1;
 }
 
+/* Signals that are not for these threads: all but those of a thread's own faults, such as a mapped file that is cut. */
+static const sigset_t *signals_of_others(sigset_t *mask)
+{
+	static const int own[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
+
+	sigfillset(mask);
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		sigdelset(mask, own[i]);
+	return mask;
+}
+
 struct cpu_team *cpu_team_open(int n_threads)
 {
 	struct cpu_team *t = aligned_alloc(CACHE_LINE, sizeof(*t));
 	const int n_processors = processors();
+	sigset_t mask, before;
 
 	assert(n_threads > 0);
 	if (!t)
@@ -280,14 +293,17 @@ struct cpu_team *cpu_team_open(int n_threads)
 	}
 	for (int i = 0; i < n_threads; i++)
 		t->seats[i] = (struct seat){.team = t, .index = i};
+	pthread_sigmask(SIG_SETMASK, signals_of_others(&mask), &before);
 	for (int i = 1; i < n_threads; i++) {
-		if (pthread_create(&t->seats[i].thread, NULL, serve, &t->seats[i])) {
-			cpu_team_close(t);
-			return NULL;
-		}
+		if (pthread_create(&t->seats[i].thread, NULL, serve, &t->seats[i]))
+			break;
 		t->n_started++;
 	}
-	return t;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (t->n_started == n_threads - 1)
+		return t;
+	cpu_team_close(t);
+	return NULL;
 }
 
 void cpu_team_close(struct cpu_team *t)

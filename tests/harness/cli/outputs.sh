@@ -127,7 +127,7 @@ until [ -n "$(find . -name 'logits.f32.*.part')" ]; do sleep 0.01; done
 kill -TERM $!
 wait $!
 got=$?
-[ $got -eq 143 ] || fail "interrupted: exit code $got"
+[ $got -eq 130 ] && [ "$(tail -n 1 stdout)" = 'gemmark eval: interrupted' ] || fail "interrupted: exit code $got: $(cat stdout)"
 [ -z "$(find . -name 'logits.f32*')" ] || fail "interrupted: $(find . -name 'logits.f32*') is left"
 
 [ $failures -eq 0 ] || exit 1
