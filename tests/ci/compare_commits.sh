@@ -38,7 +38,8 @@ refused() {
 
 if command -v shellcheck >/dev/null; then
   # A && B || fail is meant: fail does not return.
-  shellcheck -x -a -e SC2015 "$script" "${BASH_SOURCE[0]}" "$tests"/ci/compare_commits/*.sh || fail "shellcheck"
+  (cd "$tests/.." && shellcheck -x -a -e SC2015 ci/compare-commits.sh tests/ci/compare_commits.sh \
+    tests/ci/compare_commits/*.sh) || fail "shellcheck"
 fi
 
 # ---- for real: one build against itself, in a folder with a space ----
