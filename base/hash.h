@@ -19,4 +19,11 @@ uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed);
  */
 int hash_file(const char *path, uint64_t *hash, uint64_t *bytes, struct error *err);
 
+/* In pieces, seed 0. Null where there is no memory. */
+struct hash_stream;
+struct hash_stream *hash_stream_new(void);
+void hash_stream_add(struct hash_stream *h, const void *data, size_t bytes);
+uint64_t hash_stream_value(const struct hash_stream *h); /* of all that was added so far */
+void hash_stream_free(struct hash_stream *h);
+
 #endif

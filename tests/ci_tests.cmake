@@ -21,12 +21,14 @@ set_tests_properties(asan.golden_derive PROPERTIES FIXTURES_SETUP asan_golden)
 set(no_valgrind
   bench
   bench_output
+  bench_pair
   cmd_eval
   compare
   far_positions
   golden
   graph
   hybrid
+  interrupt
   kernels_attention
   kernels_snapkv
   lost_device

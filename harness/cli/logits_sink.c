@@ -4,17 +4,14 @@
 #include <math.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "base/hash.h"
 #include "base/text.h"
 
 int logits_sink_open(struct logits_sink *k, const char *path, bool force, struct error *err)
 {
-	*k = (struct logits_sink){.path = path, .out.fd = -1, .hash = XXH3_createState()};
+	*k = (struct logits_sink){.path = path, .out.fd = -1, .hash = hash_stream_new()};
 	if (!k->hash)
 		return error_set(err, ERROR_MEMORY, "no memory for a hash");
-	XXH3_64bits_reset(k->hash);
 	if (!path)
 		return 0;
 	int rc = output_file_open(&k->out, path, force, err);
@@ -32,7 +29,7 @@ static int write_failed(const struct logits_sink *k, struct error *err)
 
 int logits_sink_close(struct logits_sink *k, int rc, struct error *err)
 {
-	XXH3_freeState(k->hash);
+	hash_stream_free(k->hash);
 	if (k->stream && fclose(k->stream) && !rc)
 		rc = write_failed(k, err);
 	if (!rc && k->out.fd >= 0 && (rc = output_file_commit(&k->out, err)))
@@ -43,7 +40,7 @@ int logits_sink_close(struct logits_sink *k, int rc, struct error *err)
 
 uint64_t logits_sink_hash(const struct logits_sink *k)
 {
-	return XXH3_64bits_digest(k->hash);
+	return hash_stream_value(k->hash);
 }
 
 double logits_sink_perplexity(const struct logits_sink *k)
@@ -68,7 +65,7 @@ int logits_sink_row(struct logits_sink *k, struct session *s, const float *row, 
 	int rc = gguf_check(k->model, err);
 	if (rc || (rc = session_check_logits(s, row, k->row, err)))
 		return rc;
-	XXH3_64bits_update(k->hash, row, n * sizeof *row);
+	hash_stream_add(k->hash, row, n * sizeof *row);
 	if (k->row + 1 < k->n_tokens)
 		k->log_loss -= log_softmax(row, k->n_vocab, k->tokens[k->row + 1]);
 	k->row++;

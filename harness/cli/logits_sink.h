@@ -17,7 +17,7 @@ struct logits_sink {
 	const char *path; /* the caller's; null: no file */
 	struct output_file out;
 	FILE *stream;
-	void *hash; /* an XXH3 state */
+	struct hash_stream *hash;
 	double log_loss;
 	int row;
 	/* Set before the first row; the caller's. */
