@@ -22,15 +22,19 @@ set(no_valgrind
   bench
   bench_output
   bench_pair
+  clock_check
   cmd_eval
   compare
   far_positions
   golden
   graph
+  host_threads
   hybrid
   interrupt
   kernels_attention
+  kernels_products
   kernels_snapkv
+  loaded_model
   lost_device
   model_flops
   modes
@@ -110,7 +114,7 @@ if(GEMMARK_NVCC)
 else()
   gemmark_ci_test(check.nvcc check 90 60 sh -c "echo skipped: there is no nvcc here; exit 77")
 endif()
-gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 30)
+gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 20)
 gemmark_ci_test(fuzz.results fuzz 10 300 "${ci}/fuzz.sh" 10 results)
 set_tests_properties(fuzz.gguf fuzz.results PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)

@@ -525,5 +525,6 @@ int compare_output_write(const struct comparison *c, const struct compare_output
 	else
 		rc = format == COMPARE_FORMAT_JSON ? write_json(c, o, f)
 						   : write_text(c, o, f, format == COMPARE_FORMAT_MD);
-	return rc ? error_set(err, ERROR_MEMORY, "no memory to print the comparison") : 0;
+	/* What the stream did not take is the caller's to say, who knows what it is. */
+	return rc && !ferror(f) ? error_set(err, ERROR_MEMORY, "no memory to print the comparison") : 0;
 }

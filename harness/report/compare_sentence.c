@@ -107,8 +107,8 @@ void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTEN
 	const struct verdict *v = &c->common;
 	if (!isfinite(v->effect)) {
 		snprintf(out, COMPARE_SENTENCE_SIZE,
-			 "Common to all cells: not known; %d cells are too few, %d it takes.", c->common_cells,
-			 COMPARE_COMMON_CELLS_MIN);
+			 "Common to all cells: not known; it takes %d cells, and there %s %d.",
+			 COMPARE_COMMON_CELLS_MIN, c->common_cells == 1 ? "is" : "are", c->common_cells);
 		return;
 	}
 	const char *what = v->kind == VERDICT_SAME           ? "no change"

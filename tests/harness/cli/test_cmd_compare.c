@@ -1,0 +1,154 @@
+/* The command that compares: what it prints, keeps, and ends with. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "harness/cli/options.h"
+#include "harness/record/calibration.h"
+#include "tests/support/command.h"
+#include "tests/support/compared.h"
+#include "tests/support/ok.h"
+#include "tests/support/read_csv.h"
+
+static void test_command(void **state)
+{
+	(void)state;
+	struct compare_options o = paired();
+	struct made head = other(plain);
+	char names[4][160], calibration[160];
+	head.status = RUN_STATUS_FAILED;
+	head.slower[0] = 0.05;
+	OK(compare(&plain, &head, PROCESSES, &o, e));
+	compare_free(&pair.c);
+	snprintf(calibration, sizeof calibration, "%s/state/c.json", folder);
+	static char all[2 * PROCESSES][160];
+	static char base_word[] = "--base", head_word[] = "--head";
+	char *words[4 * PROCESSES + 16] = {"compare", "--paired", "--calibration", calibration, "-o", "json"};
+	int n = 6;
+	for (int i = 0; i < PROCESSES; i++) {
+		path_of(all[2 * i], "base", i);
+		path_of(all[2 * i + 1], "head", i);
+		words[n++] = base_word;
+		words[n++] = all[2 * i];
+		words[n++] = head_word;
+		words[n++] = all[2 * i + 1];
+	}
+	assert_int_equal(command_run(folder, cmd_compare, words), 1);
+	char path[160];
+	snprintf(path, sizeof path, "%s/out", folder);
+	json_t *j = json_load_file(path, 0, NULL);
+	assert_non_null(j);
+	assert_int_equal(json_integer_value(json_object_get(j, "exit_code")), 1);
+	assert_int_equal(json_array_size(json_object_get(j, "cells")), CELLS);
+	assert_true(json_is_null(json_object_get(j, "calibration")));
+	json_decref(j);
+	char csv_format[] = "csv", md[] = "md", table[] = "table";
+	words[5] = csv_format;
+	assert_int_equal(command_run(folder, cmd_compare, words), 1);
+	struct csv_rows rows;
+	assert_int_equal(csv_read(&rows, path), 0);
+	assert_true(rows.n_rows > CELLS);
+	assert_string_equal(csv_at(&rows, 1, "metric"), "latency");
+	assert_true(fabs(strtod(csv_at(&rows, 1, "effect"), NULL) - 0.05) < 0.005);
+	csv_rows_free(&rows);
+	/* For people nothing of a file reaches the terminal, or Markdown, as more than text. */
+	words[5] = md;
+	assert_int_equal(command_run(folder, cmd_compare, words), 1);
+	assert_true(command_said(folder, "out", "| tg4 @ d64 | direct"));
+	assert_false(command_said(folder, "out", "\xe2\x80\xae"));
+	words[5] = table;
+	assert_int_equal(command_run(folder, cmd_compare, words), 1);
+	assert_true(command_said(folder, "out", "memory|`<b>"));
+	assert_false(command_said(folder, "out", "\xe2\x80\xae"));
+	assert_true(command_said(folder, "out", "not calibrated here"));
+	assert_true(command_said(folder, "out", "fails now"));
+	for (int i = 0; i < pair.n; i++) {
+		result_set_close(pair.base[i]);
+		result_set_close(pair.head[i]);
+	}
+	pair.n = 0;
+	(void)names;
+}
+
+static void test_calibrate(void **state)
+{
+	(void)state;
+	struct compare_options o = paired();
+	struct made head = other(plain);
+	char path[160], calibration[160], base[160], second[160];
+	struct made base_made = plain;
+	base_made.repetitions = head.repetitions = 10;
+	OK(compare(&base_made, &head, 1, &o, e));
+	done();
+	make("base", 0, &base_made);
+	make("head", 0, &head);
+	path_of(base, "base", 0);
+	path_of(second, "head", 0);
+	snprintf(calibration, sizeof calibration, "%s/state/c.json", folder);
+	char *words[] = {"compare", base, second, "--calibrate", "--calibration", calibration, NULL};
+	assert_int_equal(command_run(folder, cmd_compare, words), 0);
+	assert_true(command_said(folder, "out", "calibrated here: 0 of 1 comparisons"));
+	assert_int_equal(command_run(folder, cmd_compare, words), 0);
+	assert_true(command_said(folder, "out", "calibrated here: 0 of 2 comparisons"));
+	/* Without asking, nothing is kept; another machine knows nothing of it. */
+	words[3] = words[4];
+	words[4] = words[5];
+	words[5] = NULL;
+	command_run(folder, cmd_compare, words);
+	assert_true(command_said(folder, "out", "calibrated here: 0 of 2 comparisons"));
+	struct calibration k;
+	OK(calibration_read(calibration, "another", &k, e));
+	assert_int_equal(k.entries, 0);
+	/* Of a pair of units 0.2 % each. */
+	json_t *env = json_pack("{s:{s:s, s:i}, s:{s:s}, s:n}", "cpu", "model", "CPU", "available_cpus", 2, "system",
+				"host", "box", "gpu");
+	char machine[CALIBRATION_MACHINE_SIZE];
+	calibration_machine(env, machine);
+	json_decref(env);
+	OK(calibration_read(calibration, machine, &k, e));
+	assert_int_equal(k.entries, 2);
+	assert_true(k.variation > 0.001 && k.variation < 0.004);
+	/* What is no calibration is left alone. */
+	snprintf(path, sizeof path, "%s/state/other.json", folder);
+	FILE *f = fopen(path, "w");
+	fputs("{}\n", f);
+	fclose(f);
+	struct error err = {""};
+	struct calibration_entry entry = {.machine = "m", .from = "compare", .sweeps = 1};
+	assert_int_equal(calibration_add(path, &entry, &err), ERROR_INPUT);
+	assert_int_equal(calibration_read(path, "m", &k, &err), ERROR_INPUT);
+}
+
+static void test_usage(void **state)
+{
+	(void)state;
+	char *cases[][6] = {{"compare", NULL},
+			    {"compare", "only", NULL},
+			    {"compare", "nowhere", "nowhere", NULL},
+			    {"compare", "a", "b", "c", NULL},
+			    {"compare", "a", "b", "--gate", "yes", NULL},
+			    {"compare", "a", "b", "--gate-exact", "launches,time", NULL}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_int_equal(command_run(folder, cmd_compare, cases[i]), 2);
+		assert_true(command_said(folder, "errors", "gemmark compare: "));
+		assert_false(command_said(folder, "out", "c"));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_command, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_calibrate, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_usage, set_up, tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

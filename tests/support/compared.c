@@ -1,0 +1,167 @@
+#include "tests/support/compared.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/random.h"
+#include "tests/support/ok.h"
+
+char folder[FOLDER_BYTES];
+struct pair pair;
+
+static const char *const modes[CELLS] = {"direct", "graph-params", "graph-update", "graph-device"};
+
+int set_up(void **state)
+{
+	(void)state;
+	return folder_make(folder, "compare");
+}
+
+int tear_down(void **state)
+{
+	(void)state;
+	return folder_remove(folder);
+}
+
+/* About normal: the sum of twelve uniform numbers. */
+static double noise(uint64_t *state)
+{
+	double sum = -6;
+	for (int i = 0; i < 12; i++)
+		sum += (double)(random_next(state) >> 11) * 0x1p-53;
+	return sum;
+}
+
+void path_of(char out[160], const char *side, int process)
+{
+	snprintf(out, 160, "%s/%s-%d", folder, side, process);
+}
+
+/* By the table of columns, without a recorder, which forces each row to the disk. */
+static void put_row(FILE *f, const struct run_row *row)
+{
+	char text[COLUMN_TEXT_SIZE];
+	for (int i = 0; i < row_n_columns; i++) {
+		const char *value = row ? column_text(row, &row_columns[i], text) : row_columns[i].name;
+		fprintf(f, *value ? "%s\"%s\"" : "%s%s", i ? "," : "", value);
+	}
+	fputc('\n', f);
+}
+
+static void write_row(FILE *f, const struct made *m, int cell, int repetition, int process, uint64_t *state)
+{
+	struct run_row row;
+	char id[32], label[CELL_LABEL_SIZE];
+	struct cell c = {.model = m->model ? m->model : "m.gguf",
+			 .type_k = "f16",
+			 .type_v = "f16",
+			 .n_threads = 2,
+			 .n_ubatch = 512,
+			 .n_depth = 64,
+			 .n_gen = TOKENS,
+			 .fusion = "full",
+			 .mode = modes[(cell + m->first_mode) % CELLS]};
+	snprintf(c.model_hash, sizeof c.model_hash, "%016x", 7);
+	row_init(&row);
+	row_set_axes(&row, &c);
+	cell_label(&c, label);
+	snprintf(id, sizeof id, "r-%d-%d", cell, repetition);
+	row.run_id = id;
+	row.test = label;
+	row.order = repetition * CELLS + cell;
+	row.repetition = repetition + m->first_repetition;
+	row.status = cell == m->cells - 1 ? m->status : RUN_STATUS_OK;
+	row.reason = row.status == RUN_STATUS_OK ? ""
+						 : "out of \xe2\x80\xae"
+						   "memory|`<b>";
+	row.until = m->until ? m->until : "fixed";
+	row.commit = "abc";
+	row.attempt = 0;
+	row.warmup_tokens = 0;
+	double x = 1000 * (cell + 1) * (1 + m->slower[cell]) * (1 + m->all) * (1 + m->drift * process) *
+		   exp(m->noise * noise(state));
+	row.itl_median_us = x;
+	row.itl_p90_us = 1.1 * x;
+	row.itl_p99_us = 1.3 * x * (1 + m->tail);
+	row.submit_median_us = 50 * exp(m->noise * noise(state));
+	row.api_launches_per_token = 100 + m->launches;
+	row.kernels_per_token = 100;
+	row.node_updates_per_token = 0;
+	row.weight_bytes_per_token = 12345;
+	row.memory_peak_bytes = 1 << 20;
+	row.logits_hash = m->hash ? m->hash : "0123456789abcdef";
+	put_row(f, &row);
+}
+
+void make(const char *side, int process, const struct made *m)
+{
+	char path[160];
+	char file[176];
+	uint64_t state = m->seed * 1000 + (uint64_t)process;
+	path_of(path, side, process);
+	assert_int_equal(mkdir(path, 0777), 0);
+	snprintf(file, sizeof file, "%s/env.json", path);
+	json_t *env =
+		json_pack("{s:{s:s, s:i}, s:{s:s}, s:o, s:{s:s, s:s}}", "cpu", "model", "CPU", "available_cpus", 2,
+			  "system", "host", "box", "gpu", m->gpu ? json_pack("{s:s}", "name", m->gpu) : json_null(),
+			  "build", "flags", m->flags ? m->flags : "-O3", "type", "Release");
+	assert_int_equal(json_dump_file(env, file, 0), 0);
+	json_decref(env);
+	snprintf(file, sizeof file, "%s/runs.csv", path);
+	FILE *f = fopen(file, "w");
+	assert_non_null(f);
+	put_row(f, NULL);
+	for (int i = 0; i < m->repetitions; i++)
+		for (int c = 0; c < m->cells; c++)
+			write_row(f, m, c, i, process, &state);
+	assert_int_equal(fclose(f), 0);
+}
+
+int compare(const struct made *base, const struct made *head, int n, const struct compare_options *o, struct error *err)
+{
+	char path[160];
+	pair.n = n;
+	for (int i = 0; i < n; i++) {
+		make("base", i, base);
+		make("head", i, head);
+		pair.base[i] = &pair.sets[i];
+		pair.head[i] = &pair.sets[PROCESSES + i];
+		path_of(path, "base", i);
+		OK(result_set_open(pair.base[i], path, e));
+		path_of(path, "head", i);
+		OK(result_set_open(pair.head[i], path, e));
+	}
+	return compare_run(pair.base, n, pair.head, n, o, &pair.c, err);
+}
+
+void done(void)
+{
+	compare_free(&pair.c);
+	for (int i = 0; i < pair.n; i++) {
+		result_set_close(pair.base[i]);
+		result_set_close(pair.head[i]);
+	}
+	assert_int_equal(folder_remove(folder), 0);
+	assert_int_equal(folder_make(folder, "compare"), 0);
+}
+
+struct compare_options paired(void)
+{
+	struct compare_options o;
+	compare_options_default(&o);
+	o.paired = 1;
+	return o;
+}
+
+struct made other(struct made m)
+{
+	m.seed = 2;
+	return m;
+}
