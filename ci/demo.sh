@@ -30,7 +30,8 @@ fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash ci/setup.sh --minimal
-# A folder that is configured already keeps its settings; ci/test.sh uses it too.
+# A folder that is configured already keeps its settings. The preset turns tests and benchmarks on, which need more
+# packages than a demo.
 [ -f build/release/build.ninja ] || cmake --preset release -DBUILD_TESTING=OFF -DGEMMARK_BENCH=OFF
 cmake --build --preset release -j "$(nproc)" --target gemmark
 gemmark=build/release/gemmark
@@ -53,9 +54,11 @@ fi
 results=results/$(date -u +%Y%m%dT%H%M%SZ)-demo
 "$gemmark" bench -m "$model" "${sweep[@]}" --out "$results"
 "$gemmark" plot "$results"
+"$gemmark" report "$results" -o "$results/report.html"
 
 echo
 echo "demo: a row per run       $results/runs.csv"
 echo "demo: a row per token     $results/tokens.csv"
 echo "demo: this machine        $results/env.json"
 echo "demo: pictures            $results/plots/"
+echo "demo: all of it, a page   $results/report.html"

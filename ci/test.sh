@@ -8,8 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash ci/setup.sh
 jobs=$(nproc)
-# Given here, because ci/demo.sh may have configured the folder without them.
-cmake --preset release -DBUILD_TESTING=ON -DGEMMARK_BENCH=ON
+cmake --preset release
 cmake --build --preset release -j "$jobs"
 cmake --preset asan
 cmake --build --preset asan -j "$jobs"

@@ -211,8 +211,11 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 	fputs("/runs.csv, tokens.csv, telemetry.csv, env.json\n", f);
 	if (s->interrupted)
 		next_command_print(f, "go on:  ", "bench", "--resume", directory);
-	if (next_command_finds("gnuplot") && !plot_check(directory, NULL))
+	bool gnuplot = next_command_finds("gnuplot");
+	if (gnuplot && !plot_check(directory, NULL))
 		next_command_print(f, "next:   ", "plot", NULL, directory);
+	if (s->ok || p->rows)
+		next_command_print_output(f, "report: ", "report", directory, gnuplot ? "report.html" : "report.md");
 }
 
 /* The sweep's results in one format; NONE: nothing. */

@@ -75,15 +75,33 @@ static const char *own_program(char path[PATH_MAX])
 	return n > 0 ? path : program_invocation_name;
 }
 
+static void print_path(FILE *f, const char *path, const char *name)
+{
+	char *word;
+	if (asprintf(&word, "%s%s%s%s", *path == '-' || *path == '@' ? "./" : "", path, *name ? "/" : "", name) < 0)
+		return;
+	next_command_quote(f, word);
+	free(word);
+}
+
 void next_command_print(FILE *f, const char *label, const char *command, const char *option, const char *path)
 {
-	char program[PATH_MAX], *word;
+	char program[PATH_MAX];
 	fprintf(f, "%s ", label);
 	next_command_quote(f, own_program(program));
 	fprintf(f, " %s %s%s", command, option ? option : "", option ? " " : "");
-	if (asprintf(&word, "%s%s", *path == '-' || *path == '@' ? "./" : "", path) >= 0) {
-		next_command_quote(f, word);
-		free(word);
-	}
+	print_path(f, path, "");
+	fputc('\n', f);
+}
+
+void next_command_print_output(FILE *f, const char *label, const char *command, const char *directory, const char *name)
+{
+	char program[PATH_MAX];
+	fprintf(f, "%s ", label);
+	next_command_quote(f, own_program(program));
+	fprintf(f, " %s ", command);
+	print_path(f, directory, "");
+	fputs(" -o ", f);
+	print_path(f, directory, name);
 	fputc('\n', f);
 }

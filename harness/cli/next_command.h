@@ -13,6 +13,9 @@
  * an option file gets "./" in front.
  */
 void next_command_print(FILE *f, const char *label, const char *command, const char *option, const char *path);
+/* "LABEL PROGRAM COMMAND DIRECTORY -o DIRECTORY/NAME", likewise. */
+void next_command_print_output(FILE *f, const char *label, const char *command, const char *directory,
+			       const char *name);
 
 /*
  * A word for a shell: as it is where no character of it means anything to one, in '...' else, and where something is

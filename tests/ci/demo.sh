@@ -35,5 +35,6 @@ results=$(dirname "$demo")/../$(sed -n 's/^demo: a row per run *\(.*\)\/runs.csv
 [ "$(wc -l <"$results/runs.csv")" -eq 33 ] || fail "runs.csv holds $(wc -l <"$results/runs.csv") lines, not 33"
 [ -s "$results/tokens.csv" ] || fail "no tokens.csv"
 [ -s "$results/env.json" ] || fail "no env.json"
+[ -s "$results/report.html" ] || fail "no report.html"
 [ "$(find "$results/plots" -name '*.svg' -size +1k | wc -l)" -ge 4 ] || fail "fewer than 4 SVG pictures"
 [ "$(find "$results/plots" -name '*.png' -size +1k | wc -l)" -ge 4 ] || fail "fewer than 4 PNG pictures"

@@ -54,10 +54,13 @@ if command -v gnuplot >/dev/null; then
     bench 0 "$name" bin/gemmark bench "${short[@]}" "--out=$name"
     follow next "$name"
     [ -s "$name/plots/latency.svg" ] || fail "$name: no picture"
+    follow report "$name"
+    [ -s "$name/report.html" ] || fail "$name: no report"
   done
   for name in -dash @at; do
     bench 0 "$name" bin/gemmark bench "${short[@]}" --out "./$name"
     follow next "$name"
+    follow report "$name"
   done
   (cd / && "$folder/bin/gemmark" bench "${short[@]/m.gguf/$folder/m.gguf}" --out "$folder/elsewhere" -o csv) >out 2>errors
   follow next "notes on standard error"
@@ -77,13 +80,16 @@ fi
 # Nothing to plot: prompts only, or no run that went well.
 bench 0 prompts bin/gemmark bench "${any[@]}" -ngl 0 -n 0 -p 4 --out prompts
 [ -z "$(lines next out)" ] || fail "a sweep of prompts: $(lines next out)"
+follow report "a sweep of prompts"
 if ! [ -e /dev/nvidiactl ]; then
   bench 2 skipped bin/gemmark bench "${any[@]}" -ngl 3 -n 1 -p 0 --out skipped
-  [ -z "$(lines next out)" ] || fail "skipped runs: $(lines next out)"
+  [ -z "$(lines next out)$(lines report out)" ] || fail "skipped runs: $(cat out)"
 fi
 # Nothing to plot with.
 PATH=/nowhere bench 0 "no gnuplot" bin/gemmark bench "${short[@]}" --out no-gnuplot
 [ -z "$(lines next out)" ] || fail "without gnuplot: $(lines next out)"
+follow report "without gnuplot"
+[ -s no-gnuplot/report.md ] || fail "without gnuplot: no report"
 [ ! -e pwned ] || fail "a folder's name was run"
 
 [ $failures -eq 0 ] || exit 1
