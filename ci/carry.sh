@@ -5,10 +5,20 @@
 #
 #   ci/carry.sh [FOLDER]    default: .carry, which git ignores
 set -euo pipefail
+usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
+case ${1:-} in
+  -h | --help) usage; exit 0 ;;
+  -*) echo "carry: unknown option $1 (ci/carry.sh --help)" >&2; exit 2 ;;
+esac
 [ $# -le 1 ] || { echo "usage: ci/carry.sh [FOLDER]" >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 to=${1:-.carry}
 limit_mib=60
+# What an earlier call collected is replaced; anything else is somebody's.
+if [ -e "$to" ] && [ ! -f "$to/commit" ] && { [ ! -d "$to" ] || [ -n "$(ls -A "$to")" ]; }; then
+  echo "carry: $to: neither new, empty, nor of an earlier ci/carry.sh; name another folder" >&2
+  exit 2
+fi
 
 cmake --preset carry >/dev/null
 cmake --build --preset carry -j "$(nproc)"

@@ -18,7 +18,8 @@
 #   --out DIR            everything goes there; new or empty (default: build/compare/TIME-BASE-HEAD)
 #   --cache DIR          keep the compiled kernels of both sides there, for later comparisons (default: in --out)
 #   --pairs N            pairs before the first look; an even number (default: 4 more than the fewest that can
-#                        tell anything from chance over so many cells)
+#                        tell anything from chance over so many cells: at the default alpha 9 for one cell, 11 for
+#                        four, 13 for twelve)
 #   --more N             pairs more where the first look is inconclusive; 0: one look alone (default: as many again)
 #   --alpha PCT          chance of a false alarm in all of it, both looks (default 1)
 #   --delta PCT          smallest change that counts (default 1)
@@ -87,6 +88,7 @@ find_judge
 find_model
 expand_words
 try_words
+plan_looks
 check_logits
 cat "$work/logits.txt"
 [ -z "$screen" ] || screen

@@ -42,9 +42,11 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$build" ] || fail "--build is missing: the folder that ci/carry.sh made"
 [ -n "$out" ] || fail "--out is missing: a folder for logs and records"
-build=$(cd "$build" 2>/dev/null && pwd) || fail "$build: no such folder; ci/carry.sh makes it"
+[ -d "$build" ] || fail "$build: no such folder; ci/carry.sh makes it"
+build=$(cd "$build" && pwd) || exit 2
 [ -x "$build/bin/gemmark" ] || fail "$build/bin/gemmark is missing; ci/carry.sh makes it"
-{ mkdir -p "$out" && out=$(cd "$out" && pwd); } || fail "$out: cannot be made"
+mkdir -p "$out" || fail "$out: cannot be made"
+out=$(cd "$out" && pwd) || exit 2
 for stage in ${only//,/ }; do
   [[ " ${stages[*]} " == *" $stage "* ]] || fail "there is no stage $stage; there are: ${stages[*]}"
 done

@@ -1,11 +1,26 @@
 # shellcheck shell=bash
 # Part of ci/compare-commits.sh: how many pairs, the looks at them, and the report.
 
-# Sets n_pairs, n_more, looks, look_alpha. The number of cells is that of the first pair.
-plan_pairs() {
-  local least n_cells code=0
+too_few_pairs() { # CELLS LEAST
+  fail "--pairs $pairs: too few: over $1 cells at alpha $look_alpha % anything but chance needs $2 pairs"
+}
+
+# Sets looks and look_alpha. What --pairs asks for is held against the cells that the dry run counted (one, where it
+# could not, or where screening leaves some out), before anything is measured.
+plan_looks() {
+  local least n_cells=''
   [ "${more:-1}" -eq 0 ] && looks=1 || looks=2
   look_alpha=$(awk -v a="$alpha" -v n="$looks" 'BEGIN { printf "%.9g", a / n }')
+  [ -n "$pairs" ] || return 0
+  [ -n "$screen" ] || n_cells=$(sed -n 's/^dry run of \([0-9]*\) cell.*/\1/p' "$work/dry-run-head.log" 2>/dev/null | tail -n 1)
+  n_cells=${n_cells:-1}
+  least=$(least_pairs "$n_cells" "$(awk -v a="$look_alpha" 'BEGIN { printf "%.12g", a / 100 }')")
+  [ "$pairs" -ge "$least" ] || too_few_pairs "$n_cells" "$least"
+}
+
+# Sets n_pairs, n_more. The number of cells is that of the first pair.
+plan_pairs() {
+  local least n_cells code=0
   # What compare refuses, it refuses after one pair.
   measure_pair pairs 1 "${pairs:-?}"
   compare_pairs pairs 1 1 "$look_alpha" "$delta" csv "$work/first.csv" || code=$?
@@ -14,8 +29,7 @@ plan_pairs() {
   [ "$n_cells" -gt 0 ] || fail "no cell ran on both sides; see $work/pairs/001"
   least=$(least_pairs "$n_cells" "$(awk -v a="$look_alpha" 'BEGIN { printf "%.12g", a / 100 }')")
   n_pairs=${pairs:-$((least + 4))}
-  [ "$n_pairs" -ge "$least" ] ||
-    fail "--pairs $n_pairs: too few: over $n_cells cells at alpha $look_alpha % anything but chance needs $least pairs"
+  [ "$n_pairs" -ge "$least" ] || too_few_pairs "$n_cells" "$least"
   n_pairs=$(even "$n_pairs")
   n_more=$(even "${more:-$n_pairs}")
   [ $((n_pairs + n_more)) -le 998 ] || fail "--pairs and --more: 998 pairs at most"

@@ -61,6 +61,11 @@ awk -F , 'NR > 1 { want = substr($4, ($2 % 2) ? 1 : 3, 1) == "A" ? "base" : "hea
   NR > 1 { bad += $5 != want || $3 != int(($2 - 1) / 2) }
   END { exit bad > 0 }' "a b/w/order.csv" || fail "the order: $(cat "a b/w/order.csv")"
 
+# Two cells at half of 1 %: known before anything is measured.
+refused 'over 2 cells at alpha 0.5 % anything but chance needs 10 pairs' --base-build "real build" \
+  --head-build "real build" --model "$model" --out "too few" --pairs 8 -- -p 0 -n 2 -d 0,4 --mode direct -t 1
+[ ! -e "too few/pairs" ] || fail "too few pairs: measured all the same"
+
 # ---- made up ----
 
 export FAKE=$folder/fake

@@ -11,13 +11,19 @@ fail() { echo "install: $*" >&2; exit 1; }
 
 cmake --install "$build" --prefix "$folder/a prefix" >"$folder/log" 2>&1 || fail "$(cat "$folder/log")"
 cd "$folder/a prefix" || exit 1
-found=$(find . -type f | sort | tr '\n' ' ')
+found=$(find . -type f ! -path '*/results/*/*' | sort | tr '\n' ' ')
 wanted="./bin/gemmark ./share/doc/gemmark/LICENSE ./share/doc/gemmark/README.md"
 wanted+=" ./share/doc/gemmark/ci/full.args ./share/doc/gemmark/ci/quick.args ./share/doc/gemmark/results/SCHEMA.md "
 [ "$found" = "$wanted" ] || fail "there is $found"
 for paper in LICENSE README.md results/SCHEMA.md; do
   cmp "$tree/$paper" "share/doc/gemmark/$paper" || fail "$paper"
 done
+# What the papers link to is there.
+grep -o ']([^)#]*)' share/doc/gemmark/README.md | sed 's/^](//; s/)$//' | grep -v '^[a-z]*:' | sort -u >"$folder/links"
+[ -s "$folder/links" ] || fail "no links found in README.md"
+while IFS= read -r link; do
+  [ -e "share/doc/gemmark/$link" ] || fail "README.md links to $link, which is not there"
+done <"$folder/links"
 [ -x bin/gemmark ] || fail "the program is not to be run"
 if command -v readelf >/dev/null; then
   readelf -d bin/gemmark | grep -iE 'r(un)?path' && fail "the program looks for libraries in the build"
