@@ -160,7 +160,7 @@ void report_noise(struct report *r)
 		int n = 0;
 		for (int i = 0; i < s->n_cells; i++) {
 			struct side_value v = report_value(r, s, &s->cells[i], "itl_median_us");
-			if (s->cells[i].panel < 0 || v.n < 2 ||
+			if (s->cells[i].panel < 0 || v.n < 2 || !(v.median > 0) ||
 			    strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), s->modes[m]))
 				continue;
 			double spread = spreads[n++] = v.mad / v.median;
