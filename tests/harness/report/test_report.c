@@ -513,6 +513,29 @@ static void test_all_is_well(void **state)
 	compare_free(&c);
 }
 
+static void no_time(void *ctx, struct run_row *row)
+{
+	crossing(ctx, row);
+	if (is_mode(row, "graph-device"))
+		row->itl_median_us = 0;
+}
+
+/* Whose spread is no number: it is in no table of noise, and the other mode's is. */
+static void test_no_time(void **state)
+{
+	(void)state;
+	const struct report_case of = {.modes = two_modes,
+				       .fusions = full,
+				       .depths = depths,
+				       .n_depths = 3,
+				       .repetitions = 3,
+				       .edit = no_time};
+	add(&of, "head");
+	report(pointers, 1, NULL, 0, NULL);
+	expect_said("MAD of the median time per token");
+	expect_said("from run to run direct");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -527,6 +550,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prompts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_all_is_well, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_time, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
