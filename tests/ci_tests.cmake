@@ -23,6 +23,7 @@ set(no_valgrind
   bench_output
   bench_pair
   clock_check
+  cmd_compare
   cmd_eval
   compare
   far_positions
