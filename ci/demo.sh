@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up, builds, sweeps a model over context lengths and modes, and plots the result.
+# Sets up, builds, sweeps a model over context lengths and modes, plots the result and reports it.
 #
 #   ci/demo.sh              a small synthetic model, made on the spot: about 3 minutes on 2 cores
 #   ci/demo.sh FILE.gguf    your own model

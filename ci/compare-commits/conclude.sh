@@ -1,8 +1,11 @@
 # shellcheck shell=bash
 # Part of ci/compare-commits.sh: how many pairs, the looks at them, and the report.
 
-too_few_pairs() { # CELLS LEAST
-  fail "--pairs $pairs: too few: over $1 cells at alpha $look_alpha % anything but chance needs $2 pairs"
+# Sets least, the fewest pairs that can tell anything from chance over so many cells; --pairs may not be fewer.
+need_pairs() { # CELLS
+  least=$(least_pairs "$1" "$(awk -v a="$look_alpha" 'BEGIN { printf "%.12g", a / 100 }')")
+  [ "${pairs:-$least}" -ge "$least" ] ||
+    fail "--pairs $pairs: too few: over $1 cells at alpha $look_alpha % anything but chance needs $least pairs"
 }
 
 # Sets looks and look_alpha. What --pairs asks for is held against the cells that the dry run counted (one, where it
@@ -11,11 +14,8 @@ plan_looks() {
   local least n_cells=''
   [ "${more:-1}" -eq 0 ] && looks=1 || looks=2
   look_alpha=$(awk -v a="$alpha" -v n="$looks" 'BEGIN { printf "%.9g", a / n }')
-  [ -n "$pairs" ] || return 0
-  [ -n "$screen" ] || n_cells=$(sed -n 's/^dry run of \([0-9]*\) cell.*/\1/p' "$work/dry-run-head.log" 2>/dev/null | tail -n 1)
-  n_cells=${n_cells:-1}
-  least=$(least_pairs "$n_cells" "$(awk -v a="$look_alpha" 'BEGIN { printf "%.12g", a / 100 }')")
-  [ "$pairs" -ge "$least" ] || too_few_pairs "$n_cells" "$least"
+  [ -n "$screen" ] || n_cells=$(sed -n 's/^dry run of \([0-9]*\) cell.*/\1/p' "$work/dry-run-head.log" | tail -n 1)
+  need_pairs "${n_cells:-1}"
 }
 
 # Sets n_pairs, n_more. The number of cells is that of the first pair.
@@ -27,9 +27,8 @@ plan_pairs() {
   [ $code -ne 4 ] || wrong_results "bench: its row says why: $work/pairs/001"
   n_cells=$(cells_in "$work/first.csv")
   [ "$n_cells" -gt 0 ] || fail "no cell ran on both sides; see $work/pairs/001"
-  least=$(least_pairs "$n_cells" "$(awk -v a="$look_alpha" 'BEGIN { printf "%.12g", a / 100 }')")
+  need_pairs "$n_cells"
   n_pairs=${pairs:-$((least + 4))}
-  [ "$n_pairs" -ge "$least" ] || too_few_pairs "$n_cells" "$least"
   n_pairs=$(even "$n_pairs")
   n_more=$(even "${more:-$n_pairs}")
   [ $((n_pairs + n_more)) -le 998 ] || fail "--pairs and --more: 998 pairs at most"

@@ -84,22 +84,26 @@ static void print_path(FILE *f, const char *path, const char *name)
 	free(word);
 }
 
-void next_command_print(FILE *f, const char *label, const char *command, const char *option, const char *path)
+static void print_command(FILE *f, const char *label, const char *command)
 {
 	char program[PATH_MAX];
 	fprintf(f, "%s ", label);
 	next_command_quote(f, own_program(program));
-	fprintf(f, " %s %s%s", command, option ? option : "", option ? " " : "");
+	fprintf(f, " %s ", command);
+}
+
+void next_command_print(FILE *f, const char *label, const char *command, const char *option, const char *path)
+{
+	print_command(f, label, command);
+	if (option)
+		fprintf(f, "%s ", option);
 	print_path(f, path, "");
 	fputc('\n', f);
 }
 
 void next_command_print_output(FILE *f, const char *label, const char *command, const char *directory, const char *name)
 {
-	char program[PATH_MAX];
-	fprintf(f, "%s ", label);
-	next_command_quote(f, own_program(program));
-	fprintf(f, " %s ", command);
+	print_command(f, label, command);
 	print_path(f, directory, "");
 	fputs(" -o ", f);
 	print_path(f, directory, name);

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "tests/support/ok.h"
+#include "tests/support/put_record.h"
 
 char folder[FOLDER_BYTES];
 struct pair pair;
@@ -42,17 +43,6 @@ static double noise(uint64_t *state)
 void path_of(char out[160], const char *side, int process)
 {
 	snprintf(out, 160, "%s/%s-%d", folder, side, process);
-}
-
-/* By the table of columns, without a recorder, which forces each row to the disk. */
-static void put_row(FILE *f, const struct run_row *row)
-{
-	char text[COLUMN_TEXT_SIZE];
-	for (int i = 0; i < row_n_columns; i++) {
-		const char *value = row ? column_text(row, &row_columns[i], text) : row_columns[i].name;
-		fprintf(f, *value ? "%s\"%s\"" : "%s%s", i ? "," : "", value);
-	}
-	fputc('\n', f);
 }
 
 static void write_row(FILE *f, const struct made *m, int cell, int repetition, int process, uint64_t *state)
@@ -97,7 +87,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 	row.weight_bytes_per_token = 12345;
 	row.memory_peak_bytes = 1 << 20;
 	row.logits_hash = m->hash ? m->hash : "0123456789abcdef";
-	put_row(f, &row);
+	put_record(f, &row, row_columns, row_n_columns);
 }
 
 void make(const char *side, int process, const struct made *m)
@@ -117,7 +107,7 @@ void make(const char *side, int process, const struct made *m)
 	snprintf(file, sizeof file, "%s/runs.csv", path);
 	FILE *f = fopen(file, "w");
 	assert_non_null(f);
-	put_row(f, NULL);
+	put_record(f, NULL, row_columns, row_n_columns);
 	for (int i = 0; i < m->repetitions; i++)
 		for (int c = 0; c < m->cells; c++)
 			write_row(f, m, c, i, process, &state);

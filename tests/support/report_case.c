@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "harness/record/token_record.h"
+#include "tests/support/put_record.h"
 
 static FILE *open_in(const char *path, const char *name)
 {
@@ -22,23 +23,6 @@ static FILE *open_in(const char *path, const char *name)
 	if (!f)
 		fail_msg("%s: %s", file, strerror(errno));
 	return f;
-}
-
-/* record null: the header. */
-static void put(FILE *f, const void *record, const struct column *columns, int n)
-{
-	char text[COLUMN_TEXT_SIZE];
-	for (int i = 0; i < n; i++) {
-		const char *value = record ? column_text(record, &columns[i], text) : columns[i].name;
-		fputs(i ? "," : "", f);
-		if (!*value)
-			continue;
-		fputc('"', f);
-		for (; *value; value++)
-			fprintf(f, *value == '"' ? "\"\"" : "%c", *value);
-		fputc('"', f);
-	}
-	fputc('\n', f);
 }
 
 static void put_tokens(FILE *f, const struct run_row *row, int n)
@@ -56,7 +40,7 @@ static void put_tokens(FILE *f, const struct run_row *row, int n)
 						.wall_us = NAN,
 						.host_us = NAN,
 						.itl_us = row->itl_median_us + i - n / 2}};
-		put(f, &t, token_columns, token_n_columns);
+		put_record(f, &t, token_columns, token_n_columns);
 	}
 }
 
@@ -101,9 +85,9 @@ int report_case_write(const struct report_case *c, const char *path)
 	if (mkdir(path, 0777))
 		fail_msg("%s: %s", path, strerror(errno));
 	FILE *runs = open_in(path, "runs.csv"), *tokens = c->tokens ? open_in(path, "tokens.csv") : NULL;
-	put(runs, NULL, row_columns, row_n_columns);
+	put_record(runs, NULL, row_columns, row_n_columns);
 	if (tokens)
-		put(tokens, NULL, token_columns, token_n_columns);
+		put_record(tokens, NULL, token_columns, token_n_columns);
 	for (int rep = 0; rep < c->repetitions; rep++)
 		for (int d = 0; d < c->n_depths; d++)
 			for (int f = 0; c->fusions[f]; f++)
@@ -114,7 +98,7 @@ int report_case_write(const struct report_case *c, const char *path)
 						c->edit(c->ctx, &row);
 					if (row.status == RUN_STATUS_OK && isnan(row.tokens_per_s))
 						row.tokens_per_s = 1e6 / row.itl_median_us;
-					put(runs, &row, row_columns, row_n_columns);
+					put_record(runs, &row, row_columns, row_n_columns);
 					if (tokens && row.status == RUN_STATUS_OK)
 						put_tokens(tokens, &row, c->tokens);
 				}

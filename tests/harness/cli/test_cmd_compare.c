@@ -23,11 +23,10 @@ static void test_command(void **state)
 	(void)state;
 	struct compare_options o = paired();
 	struct made head = other(plain);
-	char names[4][160], calibration[160];
+	char calibration[160];
 	head.status = RUN_STATUS_FAILED;
 	head.slower[0] = 0.05;
 	OK(compare(&plain, &head, PROCESSES, &o, e));
-	compare_free(&pair.c);
 	snprintf(calibration, sizeof calibration, "%s/state/c.json", folder);
 	static char all[2 * PROCESSES][160];
 	static char base_word[] = "--base", head_word[] = "--head";
@@ -70,12 +69,7 @@ static void test_command(void **state)
 	assert_false(command_said(folder, "out", "\xe2\x80\xae"));
 	assert_true(command_said(folder, "out", "not calibrated here"));
 	assert_true(command_said(folder, "out", "fails now"));
-	for (int i = 0; i < pair.n; i++) {
-		result_set_close(pair.base[i]);
-		result_set_close(pair.head[i]);
-	}
-	pair.n = 0;
-	(void)names;
+	done();
 }
 
 static void test_calibrate(void **state)
