@@ -93,18 +93,17 @@ uint64_t gguf_identity(const struct gguf *g)
 	return owned && owned->mapping ? identity_of(&owned->mapping->stat, identity) : identity;
 }
 
-int gguf_check(const struct gguf *g, struct error *err)
+int gguf_check(const struct gguf *g, const char *remedy, struct error *err)
 {
 	const struct gguf_owned *owned = g->owned;
 	struct stat now;
 	int rc = 0;
 	for (int i = 0; owned && i < owned->n_parts && !rc; i++)
-		rc = gguf_check(&owned->parts[i], err);
+		rc = gguf_check(&owned->parts[i], remedy, err);
 	if (rc || !owned || !owned->mapping ||
 	    (!fstat(owned->mapping->fd, &now) && identity_of(&now, 0) == identity_of(&owned->mapping->stat, 0)))
 		return rc;
-	return error_set(err, ERROR_INPUT, "%s: changed while it was read; run again when nobody writes it",
-			 text_show_path(g->path).text);
+	return error_set(err, ERROR_INPUT, "%s: changed while it was read; %s", text_show_path(g->path).text, remedy);
 }
 
 const char *gguf_mapped_path(const void *address)

@@ -87,8 +87,11 @@ int gguf_open(struct gguf *g, const char *path, struct error *err);
  * number. Two of one path are the same where nothing was written or replaced between. 0 over caller's bytes.
  */
 uint64_t gguf_identity(const struct gguf *g);
-/* ERROR_INPUT where the file has been written to since it was opened: what was read of it may be of two files. */
-int gguf_check(const struct gguf *g, struct error *err);
+/*
+ * ERROR_INPUT where the file has been written to since it was opened: what was read of it may be of two files. The
+ * message ends in the remedy: what to do is the caller's to know.
+ */
+int gguf_check(const struct gguf *g, const char *remedy, struct error *err);
 
 /*
  * A file may be one of several that a model is split into (split.no and split.count in each, NAME-00001-of-00003.gguf

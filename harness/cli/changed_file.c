@@ -9,7 +9,7 @@
 #include "engine/model/gguf.h"
 
 /* For the handler; set before it is installed. */
-static const char *watched_command, *watched_remedy;
+static const char *watched_command, *watched_remedy = "run again when nobody writes it";
 static bool on_terminal;
 static volatile sig_atomic_t reporting;
 
@@ -50,6 +50,11 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 	}
 	output_file_abandon_all();
 	_exit(2);
+}
+
+const char *changed_file_remedy(void)
+{
+	return watched_remedy;
 }
 
 void changed_file_watch(const char *command, const char *remedy)

@@ -12,4 +12,7 @@
  */
 void changed_file_watch(const char *command, const char *remedy);
 
+/* What to do about a file that changed, whoever notices: the signal, or a look between two runs. Never NULL. */
+const char *changed_file_remedy(void);
+
 #endif

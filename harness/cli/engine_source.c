@@ -8,6 +8,7 @@
 #include "engine/device/device_host.h"
 #include "engine/infer/gemm_ceiling.h"
 #include "harness/cli/axis_options.h"
+#include "harness/cli/changed_file.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/gpu_layers.h"
@@ -180,7 +181,7 @@ int engine_source_check(const struct workload_source *base, struct error *err)
 	const struct engine_source *s = (const struct engine_source *)base;
 	if (*s->other_file.text)
 		return error_set(err, ERROR_INPUT, "%s", s->other_file.text);
-	return s->model.loaded ? gguf_check(&s->model.loaded->model.file, err) : 0;
+	return s->model.loaded ? gguf_check(&s->model.loaded->model.file, changed_file_remedy(), err) : 0;
 }
 
 struct environment_bandwidth engine_source_bandwidth(struct workload_source *base, int n_threads)

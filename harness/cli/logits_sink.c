@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "harness/cli/changed_file.h"
 
 int logits_sink_open(struct logits_sink *k, const char *path, bool force, struct error *err)
 {
@@ -62,7 +63,7 @@ static double log_softmax(const float *row, int n, int id)
 int logits_sink_row(struct logits_sink *k, struct session *s, const float *row, struct error *err)
 {
 	size_t n = (size_t)k->n_vocab;
-	int rc = gguf_check(k->model, err);
+	int rc = gguf_check(k->model, changed_file_remedy(), err);
 	if (rc || (rc = session_check_logits(s, row, k->row, err)))
 		return rc;
 	hash_stream_add(k->hash, row, n * sizeof *row);

@@ -164,13 +164,14 @@ static void test_a_changed_part_is_noticed(void **state)
 		struct error err = {{0}};
 		OK(gguf_open(&g, part_path(path, 0), e));
 		uint64_t before = gguf_identity(&g);
-		OK(gguf_check(&g, e));
+		OK(gguf_check(&g, "wait", e));
 		FILE *f = fopen(part_path(path, i), "ab");
 		assert_non_null(f);
 		assert_int_equal(fputc(0, f), 0);
 		assert_int_equal(fclose(f), 0);
-		assert_int_equal(gguf_check(&g, &err), ERROR_INPUT);
+		assert_int_equal(gguf_check(&g, "wait", &err), ERROR_INPUT);
 		assert_non_null(strstr(err.text, path));
+		assert_non_null(strstr(err.text, "; wait"));
 		gguf_close(&g);
 		/* Opened again it is another one, and twice the same. */
 		OK(gguf_open(&g, part_path(path, 0), e));
@@ -226,7 +227,7 @@ static void test_no_part_is_written(void **state)
 		assert_int_equal(command_run(folder, cmd_eval, by_link), 2);
 		assert_true(command_said(folder, "errors", "is read"));
 	}
-	OK(gguf_check(&g, e));
+	OK(gguf_check(&g, "wait", e));
 	gguf_close(&g);
 }
 

@@ -61,7 +61,7 @@ cp "$golden" m.gguf
 until [ "$(grep -c '"ok"' written/runs.csv 2>/dev/null || true)" -ge 3 ] 2>/dev/null; do sleep 0.01; done
 printf 'x' | dd of=m.gguf bs=1 seek=700000 conv=notrunc status=none
 wait $!
-said 'gemmark bench: m.gguf: changed while it was read; *' $? written
+said 'gemmark bench: m.gguf: changed while it was read; finished runs are kept, and --resume goes on*' $? written
 check_rows written written
 cp "$golden" m.gguf
 "$gemmark" eval -m m.gguf --tokens many.txt -ngl 0 -t 1 --prefill 0 -o logits.f32 >/dev/null 2>errors &
