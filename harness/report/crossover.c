@@ -84,7 +84,7 @@ int crossover_find(const int *depths, int n_depths, const double *effects, int n
 		median_curve(effects, n_depths, picked, n_units, scratch, curve);
 	for (int d = 0; d < n_depths && !rc; d++)
 		present += !isnan(curve[d]);
-	if (!rc && present >= 2)
+	if (!rc && present >= CROSSOVER_DEPTHS_LEAST)
 		out->n = changes(depths, curve, n_depths, &out->left, &out->depth);
 	if (!rc && out->n >= 0 && n_units >= CROSSOVER_UNITS_LEAST) {
 		for (int r = 0; r < resamples; r++) {
@@ -109,4 +109,14 @@ int crossover_find(const int *depths, int n_depths, const double *effects, int n
 	free(curve);
 	free(scratch);
 	return rc;
+}
+
+bool crossover_is_known(const struct crossover *x)
+{
+	return x->n > 0 && isfinite(x->low) && isfinite(x->high);
+}
+
+bool crossover_is_none(const struct crossover *x)
+{
+	return !x->n && x->low == INFINITY;
 }

@@ -12,18 +12,28 @@
 #ifndef GEMMARK_HARNESS_REPORT_CROSSOVER_H
 #define GEMMARK_HARNESS_REPORT_CROSSOVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-enum { CROSSOVER_UNITS_LEAST = 3, CROSSOVER_RESAMPLES = 2000 };
+/*
+ * Of fewer than three depths the place of a change is a guess at the curve; of fewer than six units all agree in a sign
+ * by chance more than 5 times in 100.
+ */
+enum { CROSSOVER_DEPTHS_LEAST = 3, CROSSOVER_UNITS_LEAST = 6, CROSSOVER_RESAMPLES = 2000 };
 
 struct crossover {
-	int n;        /* changes of sign between the smallest and the largest depth; -1: fewer than two depths */
+	int n;        /* changes of sign between the smallest and the largest depth; -1: too few depths */
 	int left;     /* sign at the smallest depth: -1 faster, 1 slower, 0 all equal */
 	double depth; /* of the first change; NAN: none */
 	double low;   /* its interval; NAN with fewer than CROSSOVER_UNITS_LEAST units */
 	double high;
 	int units;
 };
+
+/* Whether there is a change, and its interval lies between the smallest and the largest depth. */
+bool crossover_is_known(const struct crossover *x);
+/* Whether there is none, at no place of the interval. */
+bool crossover_is_none(const struct crossover *x);
 
 /*
  * depths: (n_depths), ascending, not negative; effects: (n_units, n_depths), NAN where a unit has none. Depths at which

@@ -7,7 +7,8 @@
 #include "harness/stats/stats.h"
 #include "harness/stats/stats_estimate.h"
 
-static const double LEVEL = 0.95;
+/* Changes smaller than what a column of three digits shows are none. */
+static const double SHOWN = 0.0005;
 
 int paired_effect_of(const double *ratios, int n, struct paired_effect *out)
 {
@@ -18,7 +19,7 @@ int paired_effect_of(const double *ratios, int n, struct paired_effect *out)
 		return -1;
 	for (int i = 0; i < n; i++)
 		logs[i] = log(ratios[i]);
-	int rc = n < PAIRED_EFFECT_LEAST ? 0 : stats_bootstrap_median(logs, n, LEVEL, 1, &interval);
+	int rc = n < PAIRED_EFFECT_LEAST ? 0 : stats_bootstrap_median(logs, n, PAIRED_EFFECT_LEVEL, 1, &interval);
 	out->change = expm1(stats_median(logs, n));
 	out->low = expm1(interval.low);
 	out->high = expm1(interval.high);
@@ -29,6 +30,25 @@ int paired_effect_of(const double *ratios, int n, struct paired_effect *out)
 bool paired_effect_is_known(const struct paired_effect *e)
 {
 	return e->low > 0 || e->high < 0;
+}
+
+double paired_effect_range_coverage(int pairs)
+{
+	return 1 - ldexp(2, -pairs);
+}
+
+bool paired_effect_is_contradicted(const struct paired_effect *e, double itl_change, double rate_change, double *change,
+				   const char **column)
+{
+	if (!paired_effect_is_known(e))
+		return false;
+	*column = "itl";
+	*change = itl_change;
+	if (fabs(*change) >= SHOWN && (*change > 0) != (e->change > 0))
+		return true;
+	*column = "t/s";
+	*change = rate_change;
+	return fabs(*change) >= SHOWN && (*change > 0) == (e->change > 0);
 }
 
 const char *paired_effect_number(double x, bool is_signed, char out[PAIRED_EFFECT_TEXT])

@@ -4,7 +4,7 @@
  * what drifts from repetition to repetition hits both.
  *
  * The interval is the 95 % one of `gemmark compare`: the bootstrap of the median over pairs. Of PAIRED_EFFECT_RANGE
- * pairs or fewer it is their whole range.
+ * pairs or fewer it is their whole range, which holds the true median less often than that.
  */
 #ifndef GEMMARK_HARNESS_REPORT_PAIRED_EFFECT_H
 #define GEMMARK_HARNESS_REPORT_PAIRED_EFFECT_H
@@ -13,6 +13,7 @@
 
 /* Fewer have no interval worth the name: two pairs agree in their sign by chance every other time. */
 enum { PAIRED_EFFECT_LEAST = 3, PAIRED_EFFECT_RANGE = 5 };
+#define PAIRED_EFFECT_LEVEL 0.95
 
 struct paired_effect {
 	int pairs;
@@ -24,8 +25,18 @@ struct paired_effect {
 /* ratios: (n), second to first of each pair, positive. Returns 0, or -1 when memory is not enough. */
 int paired_effect_of(const double *ratios, int n, struct paired_effect *out);
 
-/* Whether the pairs tell faster from slower: the interval has one sign. */
+/* Whether the interval has one sign. Of few pairs it often has by chance: no verdict over several cells. */
 bool paired_effect_is_known(const struct paired_effect *e);
+
+/* How often the range of so many pairs holds the true median: it does not where all fall on one side of it. */
+double paired_effect_range_coverage(int pairs);
+
+/*
+ * Whether a number beside a known effect says the opposite: the change of the medians over all runs of itl, or of
+ * tokens/s, where that is more than three digits show. *change: that number's, *column: its name.
+ */
+bool paired_effect_is_contradicted(const struct paired_effect *e, double itl_change, double rate_change, double *change,
+				   const char **column);
 
 enum { PAIRED_EFFECT_TEXT = 32 };
 /* "-9.8% [-11,-8.2]"; "~" where they cannot tell, "-" where there are no pairs. */

@@ -71,25 +71,34 @@ void report_images(struct report *r, struct document_section *to, const char *st
 
 /* What became of a graph mode's cells against direct ones. */
 struct tally {
-	int cells, faster, slower, unclear;
+	int cells, of[REPORT_CERTAINTIES];
+	int pairs;          /* the fewest of a cell */
 	double least, most; /* effects */
 };
 
-static struct tally tally_panel(struct report *r, const struct side_panel *p, int mode)
+static void tally_panel(struct report *r, const struct side_panel *p, int mode, struct tally *t)
 {
-	struct tally t = {.least = INFINITY, .most = -INFINITY};
 	for (int d = 0; d < p->n_depths; d++) {
-		struct paired_effect e = report_effect(r, p, mode, d);
-		if (!e.pairs)
+		struct report_effect e = report_effect(r, p, mode, d);
+		if (!e.effect.pairs)
 			continue;
-		t.cells++;
-		t.least = fmin(t.least, e.change);
-		t.most = fmax(t.most, e.change);
-		if (!paired_effect_is_known(&e))
-			t.unclear++;
-		else
-			++*(e.change < 0 ? &t.faster : &t.slower);
+		t->pairs = !t->cells || e.effect.pairs < t->pairs ? e.effect.pairs : t->pairs;
+		t->cells++;
+		t->of[e.certainty]++;
+		t->least = fmin(t->least, e.effect.change);
+		t->most = fmax(t->most, e.effect.change);
 	}
+}
+
+/* Of a mode in all panels. */
+static struct tally tally_mode(struct report *r, int mode)
+{
+	const struct side *s = &r->head;
+	struct tally t = {.least = INFINITY, .most = -INFINITY};
+	for (int i = 0; i < s->n_panels; i++)
+		for (int m = 0; m < s->panels[i].n_modes; m++)
+			if (s->panels[i].modes[m] == mode)
+				tally_panel(r, &s->panels[i], m, &t);
 	return t;
 }
 
@@ -108,30 +117,36 @@ static const char *size_range(struct report *r, double low, double high)
 	return strcmp(a, b) ? document_text(r->d, "%s to %s %%", a, b) : document_text(r->d, "%s %%", b);
 }
 
-/* "faster in 12 of 14, cannot tell in 2 of 14" */
+/* "12 faster, 2 cannot tell", "all 14 faster", "too few runs: 5 of 11 pairs" */
 static const char *tally_text(struct report *r, const struct tally *t)
 {
 	const char *out = "";
-	const int counts[] = {t->faster, t->slower, t->unclear};
-	static const char *const words[] = {"faster", "slower", "cannot tell"};
-	for (int i = 0; i < 3; i++)
-		if (counts[i])
-			out = document_text(r->d, "%s%s%s in %d of %d", out, *out ? ", " : "", words[i], counts[i],
-					    t->cells);
+	for (int i = REPORT_FASTER; i < REPORT_CERTAINTIES; i++) {
+		const char *name = report_certainty_name((enum report_certainty)i);
+		if (t->of[i] == t->cells && i == REPORT_TOO_FEW)
+			return document_text(r->d, "too few runs: %d of %d pairs", t->pairs, r->least_pairs);
+		if (t->of[i] == t->cells)
+			return t->cells == 1        ? name
+			       : i <= REPORT_SLOWER ? document_text(r->d, "all %d %s", t->cells, name)
+						    : document_text(r->d, "%d %s", t->cells, name);
+		if (t->of[i])
+			out = document_text(r->d, "%s%s%d %s", out, *out ? ", " : "", t->of[i], name);
+	}
 	return out;
 }
 
 static void add_modes(struct report *r, struct document_section *to)
 {
-	static const struct document_column columns[] = {
-		{"mode", 0},     {"setting", 0},          {"tokens/s", 1},     {"against direct", 1},
-		{"how sure", 0}, {"host, us a token", 1}, {"driver calls", 1}, {"crossover", 0}};
+	static const struct document_column columns[] = {{"mode", 0},         {"setting", 0},  {"against direct", 1},
+							 {"how sure", 0},     {"tokens/s", 1}, {"host, us a token", 1},
+							 {"driver calls", 1}, {"crossover", 0}};
 	const struct side *s = &r->head;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 8);
 	for (int i = 0; i < s->n_panels; i++) {
 		const struct side_panel *p = &s->panels[i];
 		for (int m = 0; m < p->n_modes; m++) {
-			struct tally x = tally_panel(r, p, m);
+			struct tally x = {.least = INFINITY, .most = -INFINITY};
+			tally_panel(r, p, m, &x);
 			double low[3] = {INFINITY, INFINITY, INFINITY}, high[3] = {-INFINITY, -INFINITY, -INFINITY};
 			static const char *const names[] = {"tokens_per_s", "submit_median_us",
 							    "api_launches_per_token"};
@@ -150,9 +165,9 @@ static void add_modes(struct report *r, struct document_section *to)
 			struct document_entry *e = document_row(r->d, t);
 			report_put(&e[0], s->modes[p->modes[m]], NAN);
 			report_put(&e[1], report_panel_name(r, p), NAN);
-			report_put(&e[2], texts[0], high[0]);
-			report_put(&e[3], x.cells ? effect_range(r, &x) : "", x.cells ? x.least : NAN);
-			report_put(&e[4], tally_text(r, &x), NAN);
+			report_put(&e[2], x.cells ? effect_range(r, &x) : "", x.cells ? x.least : NAN);
+			report_put(&e[3], x.cells ? tally_text(r, &x) : "", NAN);
+			report_put(&e[4], texts[0], high[0]);
 			report_put(&e[5], texts[1], low[1]);
 			report_put(&e[6], texts[2], low[2]);
 			report_put(&e[7], report_find_crossover(r, s, p, m).brief, NAN);
@@ -189,43 +204,63 @@ static const char *problems(struct report *r)
 	return *out ? document_text(r->d, "%s. ", out) : "";
 }
 
+/* Where the pairs of no cell can give a verdict: that they cannot, and what all cells of a mode say together. */
+static const char *sentence_of_too_few(struct report *r, const struct tally *modes)
+{
+	static const char *const words[REPORT_CERTAINTIES] = {
+		[REPORT_FASTER] = "is faster", [REPORT_SLOWER] = "is slower", [REPORT_UNCLEAR] = "cannot be told"};
+	const struct side *s = &r->head;
+	const char *out = "", *together = "";
+	int pairs = 0;
+	for (int m = 0; m < s->n_modes; m++) {
+		const struct tally *t = &modes[m];
+		const char *word = words[r->modes[m]];
+		if (!t->cells)
+			continue;
+		pairs = !*out || t->pairs < pairs ? t->pairs : pairs;
+		together = word ? ", over all of its cells together" : together;
+		out = document_text(r->d, "%s%s%s%s%s (%s in %s)", out, *out ? ", " : "", s->modes[m], word ? " " : "",
+				    word ? word : "", effect_range(r, t), report_count(r, t->cells, "cell"));
+	}
+	const char *few = report_too_few(r, pairs);
+	return document_text(r->d, "T%s. Measured against direct launches%s: %s.", few + 1, together, out);
+}
+
+static const char *sentence_of_mode(struct report *r, const char *mode, const struct tally *t)
+{
+	const char *all = t->cells > 1 ? document_text(r->d, " in all %d cells", t->cells) : " in the one cell";
+	if (t->of[REPORT_FASTER] == t->cells)
+		return document_text(r->d, "%s is faster than direct launches%s, by %s", mode, all,
+				     size_range(r, -t->most, -t->least));
+	if (t->of[REPORT_SLOWER] == t->cells)
+		return document_text(r->d, "%s is slower%s, by %s", mode, all, size_range(r, t->least, t->most));
+	if (t->of[REPORT_UNCLEAR] == t->cells)
+		return document_text(r->d, "%s cannot be told from direct launches%s", mode,
+				     t->cells > 1 ? document_text(r->d, " in any of %d cells", t->cells) : all);
+	if (t->of[REPORT_TOO_FEW] == t->cells)
+		return document_text(r->d, "%s: %s", mode, report_too_few(r, t->pairs));
+	return document_text(r->d, "%s against direct launches: %s of %s (%s)", mode, tally_text(r, t),
+			     report_count(r, t->cells, "cell"), effect_range(r, t));
+}
+
 /* One sentence over all graph modes. */
 static const char *sentence(struct report *r)
 {
 	const struct side *s = &r->head;
+	struct tally modes[SIDE_MODES_MAX] = {0};
 	const char *out = "";
+	int compared = 0, few = 0;
 	for (int m = 0; m < s->n_modes; m++) {
-		struct tally all = {.least = INFINITY, .most = -INFINITY};
-		for (int i = 0; i < s->n_panels; i++) {
-			int at = 0;
-			while (at < s->panels[i].n_modes && s->panels[i].modes[at] != m)
-				at++;
-			if (at == s->panels[i].n_modes)
-				continue;
-			struct tally x = tally_panel(r, &s->panels[i], at);
-			all.cells += x.cells;
-			all.faster += x.faster;
-			all.slower += x.slower;
-			all.unclear += x.unclear;
-			all.least = fmin(all.least, x.least);
-			all.most = fmax(all.most, x.most);
-		}
-		if (!all.cells)
-			continue;
-		out = document_text(r->d, "%s%s%s", out, *out ? "; " : "", s->modes[m]);
-		if (all.faster == all.cells)
-			out = document_text(r->d, "%s is faster than direct launches in all %d cells, by %s", out,
-					    all.cells, size_range(r, -all.most, -all.least));
-		else if (all.slower == all.cells)
-			out = document_text(r->d, "%s is slower in all %d cells, by %s", out, all.cells,
-					    size_range(r, all.least, all.most));
-		else if (all.unclear == all.cells)
-			out = document_text(r->d, "%s cannot be told from direct launches in any of %d cells", out,
-					    all.cells);
-		else
-			out = document_text(r->d, "%s against direct launches: %s cells (%s)", out, tally_text(r, &all),
-					    effect_range(r, &all));
+		modes[m] = tally_mode(r, m);
+		compared += modes[m].cells;
+		few += modes[m].of[REPORT_TOO_FEW];
 	}
+	if (compared && few == compared)
+		return sentence_of_too_few(r, modes);
+	for (int m = 0; m < s->n_modes; m++)
+		if (modes[m].cells)
+			out = document_text(r->d, "%s%s%s", out, *out ? "; " : "",
+					    sentence_of_mode(r, s->modes[m], &modes[m]));
 	if (*out)
 		return document_text(r->d, "%s.", out);
 	double least = INFINITY, most = -INFINITY;
@@ -241,6 +276,21 @@ static const char *sentence(struct report *r)
 	return n ? document_text(r->d, "%d of %s ran, at %s%s tokens/s.", n, report_count(r, s->n_cells, "cell"), low,
 				 to)
 		 : "No cell ran.";
+}
+
+/* How far the sentence can be trusted, beside it. */
+static void add_certainty(struct report *r, struct document_section *to)
+{
+	if (r->compared)
+		document_say(r->d, to,
+			     "A cell counts as faster or slower where an exact sign-flip test of its pairs of runs, "
+			     "with Holm's correction over all %s, leaves chance less than 5 times in 100, and its "
+			     "interval (%s) does not hold 0. So many comparisons need %d pairs a cell.",
+			     report_count(r, r->compared, "comparison"), report_interval_name(r), r->least_pairs);
+	report_say_doubts(r, to);
+	const char *noise = report_noise_text(r);
+	if (*noise)
+		document_say(r->d, to, "Noise: the time per token varied %s.", noise);
 }
 
 void report_first_screen(struct report *r)
@@ -260,6 +310,7 @@ void report_first_screen(struct report *r)
 			c->y_text = "tokens/s";
 		}
 		add_modes(r, to);
+		add_certainty(r, to);
 		if (r->head.left_out)
 			document_say(r->d, to,
 				     "%d cells are in no chart and not among the modes: there is room for %d settings "
@@ -344,6 +395,7 @@ int report_build(struct document *d, const struct report_input *in, struct error
 	r.varies = varying(&r.head, 0);
 	r.panels_vary = varying(&r.head, 1);
 	r.main_panel = choose_main(&r.head);
+	report_judge(&r);
 	d->title = title(&r);
 	if (in->comparison) {
 		report_first_screen_change(&r);

@@ -6,6 +6,8 @@
 #ifndef GEMMARK_HARNESS_REPORT_REPORT_INTERNAL_H
 #define GEMMARK_HARNESS_REPORT_REPORT_INTERNAL_H
 
+#include <stdbool.h>
+
 #include "harness/report/report.h"
 #include "harness/report/side.h"
 
@@ -17,10 +19,22 @@ enum {
 
 /* The crossover of a panel's mode; texts are "" where there is nothing to tell. */
 struct report_crossover {
-	const char *depth;    /* "none within 0 to 16384 (faster)" */
-	const char *brief;    /* "none" */
+	const char *depth;    /* "2700, slower from there (the first of 3)", "none within 0 to 16384 (faster)" */
+	const char *brief;    /* "2700 (2400 to 3100), first of 3", "none", "cannot tell" */
 	const char *interval; /* "2400 to 3100" */
-	int crosses;
+	bool crosses;
+	bool is_none;
+};
+
+/* What can be said of an effect against direct launches, over all that are compared here. */
+enum report_certainty {
+	REPORT_NOT_COMPARED,
+	REPORT_FASTER, /* than chance among so many comparisons explains */
+	REPORT_SLOWER,
+	REPORT_UNCLEAR,
+	REPORT_TOO_FEW, /* pairs: whatever they say, it may be chance */
+	REPORT_DOUBTED, /* the medians over all runs say the opposite */
+	REPORT_CERTAINTIES
 };
 
 struct report {
@@ -34,14 +48,18 @@ struct report {
 	int rc;
 	struct error *err;
 
-	/* Bootstraps are what takes the time: each one once. */
-	struct report_effect *effects;       /* (head.n_cells): against the direct cell of their panel and depth */
+	/* Bootstraps and permutations are what takes the time: each one once. */
+	struct report_effect *effects;               /* (head.n_cells): against the cell of direct launches beside it */
+	enum report_certainty modes[SIDE_MODES_MAX]; /* of head, each over its cells together */
+	int compared;                                /* of these, the cells that have pairs */
+	int least_pairs;                             /* with which a verdict over so many is possible */
 	struct report_crossover *crossovers; /* (head.n_panels, SIDE_MODES_MAX); depth null: not looked for yet */
 };
 
 struct report_effect {
-	int known;
 	struct paired_effect effect;
+	enum report_certainty certainty;
+	const char *doubt; /* what contradicts it: "t/s beside it differs by -32.8 %"; null: nothing */
 };
 
 /* ---- words ---- */
@@ -79,8 +97,20 @@ const char *report_tip(struct report *r, const struct side *s, const struct side
 /* ---- values; a failure is noted ---- */
 
 struct side_value report_value(struct report *r, const struct side *s, const struct side_cell *c, const char *column);
+/* Judges head's cells against direct launches, all as one family: once, before any section. */
+void report_judge(struct report *r);
 /* A cell of head's panel against direct launches at its depth; places in the panel's lists. pairs 0: there is none. */
-struct paired_effect report_effect(struct report *r, const struct side_panel *p, int mode, int depth);
+struct report_effect report_effect(struct report *r, const struct side_panel *p, int mode, int depth);
+/* The change, with "!" where it is doubted. */
+const char *report_effect_change(struct report *r, const struct report_effect *e);
+/* "faster", "cannot tell", "too few runs" */
+const char *report_certainty_name(enum report_certainty c);
+/* "too few runs to tell: 3 pairs, at least 9" */
+const char *report_too_few(struct report *r, int pairs);
+/* What bars and brackets are: "95 % interval", or the range of few pairs and what it holds. */
+const char *report_interval_name(struct report *r);
+/* A paragraph of the effects that are doubted, where there are any. */
+void report_say_doubts(struct report *r, struct document_section *to);
 /* A point of a chart at x: the value times scale, with its smallest and largest. Nothing where there is none. */
 void report_add_point(struct report *r, const struct side *s, const struct side_cell *c, const char *column,
 		      double scale, const char *unit, double x, struct chart_series *to);
@@ -124,6 +154,8 @@ void report_prefill(struct report *r);
 double report_prompts(struct report *r, struct document_section *to);
 void report_telemetry(struct report *r);
 void report_noise(struct report *r);
+/* "from run to run by 0.4 % (MAD; the middle cell), at most by 10 % (tg64 ...)"; "" where nothing was repeated. */
+const char *report_noise_text(struct report *r);
 void report_not_ok(struct report *r);
 void report_environment(struct report *r);
 void report_method(struct report *r);

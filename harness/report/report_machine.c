@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "harness/report/compare_output.h"
+#include "harness/report/crossover.h"
 #include "harness/report/report_internal.h"
 #include "harness/stats/stats.h"
 
@@ -144,6 +145,40 @@ static void add_drift(struct report *r, struct document_section *to)
 	}
 }
 
+/* The cells' spreads, of one mode or, mode null, of all, into out: (n_cells); their number. */
+static int spreads_of(struct report *r, const char *mode, double *out, const struct side_cell **noisiest, double *most)
+{
+	const struct side *s = &r->head;
+	int n = 0;
+	*noisiest = NULL;
+	*most = -1;
+	for (int i = 0; i < s->n_cells; i++) {
+		struct side_value v = report_value(r, s, &s->cells[i], "itl_median_us");
+		if (s->cells[i].panel < 0 || v.n < 2 || !(v.median > 0) || (mode && strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), mode)))
+			continue;
+		double spread = out[n++] = v.mad / v.median;
+		*noisiest = spread > *most ? &s->cells[i] : *noisiest;
+		*most = spread > *most ? spread : *most;
+	}
+	return n;
+}
+
+const char *report_noise_text(struct report *r)
+{
+	double *spreads = calloc((size_t)r->head.n_cells + 1, sizeof *spreads), most;
+	const struct side_cell *noisiest;
+	int n = spreads ? spreads_of(r, NULL, spreads, &noisiest, &most) : 0;
+	if (!spreads)
+		r->rc = r->rc ? r->rc : error_set(r->err, ERROR_MEMORY, "no memory for the noise");
+	const char *what = r->head.n > 1 ? "process to process" : "run to run";
+	const char *out =
+		n ? document_text(r->d, "from %s by %.2g %% (MAD; the middle cell), at most by %.2g %% (%s)", what,
+				  100 * stats_median(spreads, n), 100 * most, report_cell_name(r, &noisiest->cell))
+		  : "";
+	free(spreads);
+	return out;
+}
+
 void report_noise(struct report *r)
 {
 	static const struct document_column columns[] = {
@@ -155,18 +190,9 @@ void report_noise(struct report *r)
 	if (!spreads)
 		r->rc = r->rc ? r->rc : error_set(r->err, ERROR_MEMORY, "no memory for the noise");
 	for (int m = 0; m < s->n_modes && spreads; m++) {
-		const struct side_cell *noisiest = NULL;
-		double most = -1;
-		int n = 0;
-		for (int i = 0; i < s->n_cells; i++) {
-			struct side_value v = report_value(r, s, &s->cells[i], "itl_median_us");
-			if (s->cells[i].panel < 0 || v.n < 2 || !(v.median > 0) ||
-			    strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), s->modes[m]))
-				continue;
-			double spread = spreads[n++] = v.mad / v.median;
-			noisiest = spread > most ? &s->cells[i] : noisiest;
-			most = spread > most ? spread : most;
-		}
+		const struct side_cell *noisiest;
+		double most;
+		int n = spreads_of(r, s->modes[m], spreads, &noisiest, &most);
 		if (!n)
 			continue;
 		struct document_entry *e = document_row(r->d, t);
@@ -388,11 +414,25 @@ void report_method(struct report *r)
 	document_item(
 		r->d, to,
 		"Against direct launches: the median over pairs of runs of one repetition, and the 95 %% bootstrap "
-		"interval over them; of 5 pairs or fewer their range, of fewer than 3 none.");
+		"interval over them (of normal noise and 6 to 15 pairs it holds the true median 87 to 96 times in "
+		"100); "
+		"of 5 pairs or fewer their range, which holds it 75 times in 100 of 3 pairs, 88 of 4, 94 of 5; of "
+		"fewer "
+		"than 3 none.");
+	if (r->compared)
+		document_item(r->d, to,
+			      "Faster and slower: exact sign-flip test over pairs, Holm over %s at 5 %%. So many need "
+			      "%d pairs a cell at least: fewer cannot reach it, whatever they say. Where they are too "
+			      "few, a mode is judged over its cells together: the same test of the cells' medians, "
+			      "Holm over the modes.",
+			      report_count(r, r->compared, "comparison"), r->least_pairs);
 	document_item(
 		r->d, to,
 		"Crossover: where the median effect changes its sign, linear in log2 of the depth between two measured "
-		"ones; its interval is the bootstrap over repetitions, resampled whole.");
+		"ones, from depth 0 linear in the depth itself; its interval is the 95 %% bootstrap over repetitions, "
+		"resampled whole. It is looked for among %d depths or more, and told where cells are faster and cells "
+		"are slower, and the interval lies within the depths.",
+		CROSSOVER_DEPTHS_LEAST);
 	if (c)
 		document_item(r->d, to,
 			      "Changes between the sides: %s over %s; Holm over %d cells at %.3g %%, and beyond %.3g "

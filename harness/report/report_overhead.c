@@ -9,8 +9,6 @@
 /* Units that a crossover is taken from, at most: more say nothing that these do not. */
 enum { UNITS_MAX = 1000 };
 
-static const char *const PAIRS = "point: median over pairs of runs of one repetition; bar: its 95 % interval";
-
 struct unit_effects {
 	int64_t *units;  /* (n) */
 	double *effects; /* (n, n_depths) */
@@ -64,13 +62,22 @@ static const char *side_of_range(struct report *r, const struct side_panel *p, d
 	return report_depth(r, depth);
 }
 
+/* Whether the verdicts on head's cells tell both signs; of base there are none. */
+static bool has_both_signs(struct report *r, const struct side *s, const struct side_panel *p, int mode)
+{
+	int told[REPORT_CERTAINTIES] = {0};
+	for (int d = 0; s == &r->head && d < p->n_depths; d++)
+		told[report_effect(r, p, mode, d).certainty]++;
+	return s != &r->head || (told[REPORT_FASTER] && told[REPORT_SLOWER]);
+}
+
 static struct report_crossover find_crossover(struct report *r, const struct side *s, const struct side_panel *p,
 					      int mode)
 {
 	int direct = side_direct(s, p);
 	struct report_crossover out = {.depth = "", .brief = "", .interval = ""};
 	struct crossover x = {.n = -1};
-	if (r->rc || direct < 0 || mode == direct || p->n_depths < 2)
+	if (r->rc || direct < 0 || mode == direct || p->n_depths < CROSSOVER_DEPTHS_LEAST)
 		return out;
 	struct unit_effects of = {.n_depths = p->n_depths};
 	of.units = calloc(UNITS_MAX, sizeof *of.units);
@@ -86,23 +93,36 @@ static struct report_crossover find_crossover(struct report *r, const struct sid
 	if (rc || x.n < 0)
 		return out;
 	int first = p->depths[0], last = p->depths[p->n_depths - 1];
-	out.crosses = x.n;
-	out.brief = x.n ? report_depth(r, x.depth) : "none";
-	if (!x.n)
+	const char *units = report_count(r, x.units, s->n > 1 ? "process" : "run");
+	out.brief = out.depth = "cannot tell";
+	int least = s == &r->head && r->least_pairs > CROSSOVER_UNITS_LEAST ? r->least_pairs : CROSSOVER_UNITS_LEAST;
+	out.crosses = crossover_is_known(&x) && has_both_signs(r, s, p, mode);
+	out.is_none = crossover_is_none(&x);
+	if (isnan(x.low) || x.units < least) {
+		out.crosses = out.is_none = false;
+		out.brief = "too few runs";
+		out.depth = "too few runs to tell";
+		out.interval = document_text(r->d, "%s, at least %d", units, least);
+		return out;
+	}
+	out.interval =
+		out.is_none ? document_text(r->d, "beyond %d", last)
+		: crossover_is_known(&x) && !out.crosses
+			? "the cells do not tell the signs"
+			: document_text(r->d, "%s to %s", side_of_range(r, p, x.low), side_of_range(r, p, x.high));
+	if (out.is_none) {
+		out.brief = "none";
 		out.depth = document_text(r->d, "none within %d to %d (%s)", first, last,
 					  x.left < 0   ? "faster"
 					  : x.left > 0 ? "slower"
 						       : "equal");
-	else
+	} else if (out.crosses) {
+		out.brief = document_text(r->d, "%s (%s)%s", report_depth(r, x.depth), out.interval,
+					  x.n > 1 ? document_text(r->d, ", first of %d", x.n) : "");
 		out.depth = document_text(r->d, "%s%s%s", report_depth(r, x.depth),
 					  x.left < 0 ? ", slower from there" : ", faster from there",
 					  x.n > 1 ? document_text(r->d, " (the first of %d)", x.n) : "");
-	if (isnan(x.low))
-		out.interval = document_text(r->d, "%s: none", report_count(r, x.units, s->n > 1 ? "process" : "run"));
-	else if (x.n || x.low < INFINITY)
-		out.interval = document_text(r->d, "%s to %s", side_of_range(r, p, x.low), side_of_range(r, p, x.high));
-	else
-		out.interval = document_text(r->d, "beyond %d", last);
+	}
 	return out;
 }
 
@@ -126,12 +146,14 @@ static int is_compared(const struct side *s, const struct side_panel *p)
 static void add_effect(struct report *r, struct chart_series *to, const struct side_panel *p, int mode, int depth,
 		       double x)
 {
-	struct paired_effect e = report_effect(r, p, mode, depth);
+	struct report_effect judged = report_effect(r, p, mode, depth);
+	struct paired_effect e = judged.effect;
 	if (!e.pairs)
 		return;
-	const char *shows = document_text(r->d, "%s%s%s against direct, %s", report_change(r, e.change),
+	const char *shows = document_text(r->d, "%s%s%s against direct, %s: %s%s%s", report_change(r, e.change),
 					  isfinite(e.low) ? ", " : "", report_interval(r, e.low, e.high),
-					  report_count(r, e.pairs, "pair"));
+					  report_count(r, e.pairs, "pair"), report_certainty_name(judged.certainty),
+					  judged.doubt ? CHART_LINE "! " : "", judged.doubt ? judged.doubt : "");
 	chart_add(r->d, to,
 		  (struct chart_point){.x = x,
 				       .y = 100 * e.change,
@@ -146,7 +168,8 @@ static void set_texts(struct report *r, struct chart *c, int panel)
 	c->title = document_text(r->d, "Time per token against direct launches%s%s", *name ? ", " : "", name);
 	c->y = CHART_Y_PERCENT;
 	c->y_text = "change of time per token, % (below 0: faster)";
-	c->marks = PAIRS;
+	c->marks = document_text(r->d, "point: median over pairs of runs of one repetition; bar: %s",
+				 report_interval_name(r));
 	c->source = report_source_panel(r, &r->head, panel);
 }
 
@@ -192,7 +215,8 @@ struct chart *report_overhead_forest(struct report *r, struct document_section *
 			struct chart_series *series = &c->series[k++];
 			series->name = s->modes[p->modes[m]];
 			series->style = side_mode_style(s, p->modes[m]);
-			c->places[at] = document_text(r->d, "d%d %s", p->depths[d], series->name);
+			c->places[at] = document_text(r->d, "d%d %s%s", p->depths[d], series->name,
+						      report_effect(r, p, m, d).doubt ? " !" : "");
 			add_effect(r, series, p, m, d, at);
 			at++;
 		}
@@ -202,19 +226,20 @@ struct chart *report_overhead_forest(struct report *r, struct document_section *
 	return c;
 }
 
-/* Of each graph mode of each panel: where its effect changes its sign. Returns how many do. */
-static int add_crossovers(struct report *r, struct document_section *to, int *curves)
+/* Of each graph mode of each panel: where its effect changes its sign. Returns how many do; *none: surely do not. */
+static int add_crossovers(struct report *r, struct document_section *to, int *curves, int *none)
 {
 	static const struct document_column columns[] = {{"setting", 0},       {"mode", 0},    {"crossover, depth", 0},
 							 {"95 % interval", 0}, {"of base", 0}, {"its interval", 0}};
 	const struct side *s = &r->head;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 6);
 	int crossing = 0;
-	*curves = 0;
+	*curves = *none = 0;
 	for (int i = 0; i < s->n_panels; i++) {
 		const struct side_panel *p = &s->panels[i];
 		for (int m = 0; m < p->n_modes; m++) {
-			struct report_crossover x = report_find_crossover(r, s, p, m), of_base = {"", "", "", 0};
+			struct report_crossover x = report_find_crossover(r, s, p, m),
+						of_base = {.depth = "", .interval = ""};
 			if (!*x.depth)
 				continue;
 			const struct side_panel *before = side_find_panel(&r->base, p->key);
@@ -228,7 +253,8 @@ static int add_crossovers(struct report *r, struct document_section *to, int *cu
 			report_put(&e[3], x.interval, NAN);
 			report_put(&e[4], of_base.depth, NAN);
 			report_put(&e[5], of_base.interval, NAN);
-			crossing += x.crosses > 0;
+			crossing += x.crosses;
+			*none += x.is_none;
 			++*curves;
 		}
 	}
@@ -241,11 +267,11 @@ static int add_crossovers(struct report *r, struct document_section *to, int *cu
 
 static void add_effects(struct report *r, struct document_section *to)
 {
-	static const struct document_column columns[] = {{"test", 0},          {"mode", 0},     {"setting", 0},
-							 {"direct, us", 1},    {"mode, us", 1}, {"change", 1},
-							 {"95 % interval", 1}, {"pairs", 1}};
+	static const struct document_column columns[] = {{"test", 0},       {"mode", 0},     {"setting", 0},
+							 {"direct, us", 1}, {"mode, us", 1}, {"change", 1},
+							 {"interval", 1},   {"pairs", 1},    {"how sure", 0}};
 	const struct side *s = &r->head;
-	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 8);
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 9);
 	for (int i = 0; i < s->n_panels; i++) {
 		const struct side_panel *p = &s->panels[i];
 		int direct = side_direct(s, p);
@@ -254,7 +280,8 @@ static void add_effects(struct report *r, struct document_section *to)
 				const struct side_cell *c = side_at(s, p, m, d), *to_cell = side_at(s, p, direct, d);
 				if (m == direct || !c || !to_cell)
 					continue;
-				struct paired_effect e = report_effect(r, p, m, d);
+				struct report_effect judged = report_effect(r, p, m, d);
+				struct paired_effect e = judged.effect;
 				if (!e.pairs)
 					continue;
 				struct document_entry *row = document_row(r->d, t);
@@ -263,13 +290,14 @@ static void add_effects(struct report *r, struct document_section *to)
 				report_put(&row[2], report_panel_name(r, p), NAN);
 				report_put_number(r, &row[3], report_value(r, s, to_cell, NULL).median);
 				report_put_number(r, &row[4], report_value(r, s, c, NULL).median);
-				report_put(&row[5], report_change(r, e.change), e.change);
+				report_put(&row[5], report_effect_change(r, &judged), e.change);
 				report_put(&row[6], report_interval(r, e.low, e.high), e.low);
 				report_put(&row[7], document_text(r->d, "%d", e.pairs), e.pairs);
+				report_put(&row[8], report_certainty_name(judged.certainty), judged.certainty);
 			}
 		}
 	}
-	t->title = "Each cell against direct launches";
+	t->title = document_text(r->d, "Each cell against direct launches; interval: %s", report_interval_name(r));
 	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);
 	document_drop_empty_columns(r->d, t);
 }
@@ -277,13 +305,13 @@ static void add_effects(struct report *r, struct document_section *to)
 void report_overhead(struct report *r)
 {
 	const struct side *s = &r->head;
-	int compared = 0, curves = 0, charts = 0;
+	int compared = 0, curves = 0, none = 0, charts = 0;
 	for (int i = 0; i < s->n_panels; i++)
 		compared += is_compared(s, &s->panels[i]);
 	if (!compared)
 		return;
 	struct document_section *to = document_section(r->d, "Graph replay against direct launches, by context depth");
-	int crossing = add_crossovers(r, to, &curves);
+	int crossing = add_crossovers(r, to, &curves, &none);
 	for (int i = 0; i < s->n_panels && charts < REPORT_CHARTS; i++)
 		if (is_compared(s, &s->panels[i]))
 			charts += report_overhead_curves(r, to, i) != NULL;
@@ -292,6 +320,12 @@ void report_overhead(struct report *r)
 	report_images(r, to, "overhead", "Latency of the graph modes against direct launches");
 	add_effects(r, to);
 	if (curves)
-		to->finding = crossing ? document_text(r->d, "%d of %d curves change their sign", crossing, curves)
-				       : document_text(r->d, "no crossover within the depths measured");
+		to->finding =
+			crossing         ? document_text(r->d, "%d of %s sign", crossing,
+                                                 curves == 1 ? "1 curve changes its"
+								     : document_text(r->d, "%d curves change their", curves))
+				: none == curves ? "no crossover within the depths measured"
+			: none ? document_text(r->d, "none in %d of %d curves, no crossover that can be told", none,
+					       curves)
+			       : "no crossover that can be told";
 }

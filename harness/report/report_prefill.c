@@ -46,42 +46,53 @@ double report_prompts(struct report *r, struct document_section *to)
 	return most;
 }
 
-/* The cell of direct launches that another one is compared with; null: there is none. */
-static const struct side_cell *direct_of(const struct side *s, const struct side_cell *c)
+/* "4.1 to 5.2", of a time in us as ms; "" of one run. */
+static const char *spread_text(struct report *r, const struct side_value *v)
 {
-	for (int i = 0; i < s->n_cells; i++)
-		if (&s->cells[i] != c && cell_is_direct(&s->cells[i].cell) &&
-		    cell_same_unit(&s->cells[i].cell, &c->cell))
-			return &s->cells[i];
-	return NULL;
+	return v->n > 1 ? document_text(r->d, "%s to %s", report_number(r, 1e-3 * v->min),
+					report_number(r, 1e-3 * v->max))
+			: "";
 }
 
 /* A prompt and tokens behind it, in one time. */
-static void add_both(struct report *r, struct document_section *to)
+static void add_both(struct report *r)
 {
-	static const struct document_column columns[] = {{"cell", 0},     {"runs", 1},           {"ms", 1},
-							 {"tokens/s", 1}, {"against direct", 1}, {"95 % interval", 1}};
+	static const struct document_column columns[] = {
+		{"cell", 0},     {"runs", 1},           {"ms", 1},       {"least to most", 1},
+		{"tokens/s", 1}, {"against direct", 1}, {"interval", 1}, {"how sure", 0},
+	};
 	const struct side *s = &r->head;
-	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 6);
+	struct document_section *to = document_section(r->d, "A prompt and the tokens behind it, in one time");
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 8);
+	double most = -INFINITY;
 	for (int i = 0; i < s->n_cells; i++) {
-		const struct side_cell *c = &s->cells[i], *direct = direct_of(s, c);
+		const struct side_cell *c = &s->cells[i];
+		const struct report_effect *effect = &r->effects[i];
 		struct side_value v = report_value(r, s, c, NULL);
-		struct paired_effect effect = {.change = NAN, .low = NAN, .high = NAN};
 		if (!c->cell.n_prompt || !c->cell.n_gen || !v.n)
 			continue;
-		if (direct && !r->rc)
-			r->rc = side_effect(s, c, direct, &effect, r->err);
+		/* Of the median time: a median over rates beside it would be of other runs. */
+		double rate = 1e6 * ((double)c->cell.n_prompt + c->cell.n_gen) / v.median;
 		struct document_entry *e = document_row(r->d, t);
 		report_put(&e[0], report_cell_name(r, &c->cell), NAN);
 		report_put(&e[1], document_text(r->d, "%d", v.n), v.n);
 		report_put_number(r, &e[2], 1e-3 * v.median);
-		report_put_number(r, &e[3], report_value(r, s, c, "tokens_per_s").median);
-		report_put(&e[4], report_change(r, effect.change), effect.change);
-		report_put(&e[5], report_interval(r, effect.low, effect.high), effect.low);
+		report_put(&e[3], spread_text(r, &v), v.min);
+		report_put_number(r, &e[4], rate);
+		report_put(&e[5], report_effect_change(r, effect), effect->effect.change);
+		report_put(&e[6], report_interval(r, effect->effect.low, effect->effect.high), effect->effect.low);
+		report_put(&e[7],
+			   effect->certainty == REPORT_TOO_FEW ? report_too_few(r, effect->effect.pairs)
+							       : report_certainty_name(effect->certainty),
+			   effect->certainty);
+		most = fmax(most, rate);
 	}
-	t->title = "A prompt and the tokens behind it, in one time";
+	t->title = document_text(r->d, "Medians over runs; against direct: over pairs of runs, interval: %s",
+				 report_interval_name(r));
 	t->source = report_source_all(r, s, REPORT_ROWS_BOTH);
 	document_drop_empty_columns(r->d, t);
+	if (t->n_rows)
+		to->finding = document_text(r->d, "up to %s tokens/s", report_number(r, most));
 }
 
 /* Prefills to the depth of what is generated, which a group shares. */
@@ -114,9 +125,9 @@ static double add_fills(struct report *r, struct document_section *to)
 
 void report_prefill(struct report *r)
 {
+	add_both(r);
 	struct document_section *to = document_section(r->d, "Prefill");
 	double most = report_prompts(r, to);
-	add_both(r, to);
 	most = fmax(most, add_fills(r, to));
 	if (most > 0)
 		to->finding = document_text(r->d, "up to %s tokens/s", report_number(r, most));

@@ -14,21 +14,6 @@ struct side_value report_value(struct report *r, const struct side *s, const str
 	return v;
 }
 
-struct paired_effect report_effect(struct report *r, const struct side_panel *p, int mode, int depth)
-{
-	const struct side *s = &r->head;
-	int direct = side_direct(s, p);
-	const struct side_cell *c = side_at(s, p, mode, depth), *to = direct < 0 ? NULL : side_at(s, p, direct, depth);
-	struct report_effect *e = c ? &r->effects[c - s->cells] : NULL;
-	if (r->rc || !c || !to || mode == direct)
-		return (struct paired_effect){.change = NAN, .low = NAN, .high = NAN};
-	if (!e->known) {
-		r->rc = side_effect(s, c, to, &e->effect, r->err);
-		e->known = 1;
-	}
-	return e->effect;
-}
-
 void report_add_point(struct report *r, const struct side *s, const struct side_cell *c, const char *column,
 		      double scale, const char *unit, double x, struct chart_series *to)
 {

@@ -218,26 +218,13 @@ static struct paired_effect to_direct(const struct table *t, int cell)
 	return e;
 }
 
-/* Changes smaller than what a column of three digits shows are none. */
-static const double SHOWN = 0.0005;
-
-/*
- * Whether a column beside an effect says the opposite: the medians over all runs of itl, or of tokens/s. *change: that
- * column's, *column: its name.
- */
+/* Whether a column beside an effect says the opposite, see paired_effect.h. */
 static bool is_contradicted(const struct table *t, int cell, const struct paired_effect *e, double *change,
 			    const char **column)
 {
 	const struct line *l = &t->lines[cell], *direct = direct_of(t, cell);
-	if (!direct || !paired_effect_is_known(e))
-		return false;
-	*column = "itl";
-	*change = MEDIAN(l, itl) / MEDIAN(direct, itl) - 1;
-	if (fabs(*change) >= SHOWN && (*change > 0) != (e->change > 0))
-		return true;
-	*column = "t/s";
-	*change = MEDIAN(l, rate) / MEDIAN(direct, rate) - 1;
-	return fabs(*change) >= SHOWN && (*change > 0) == (e->change > 0);
+	return direct && paired_effect_is_contradicted(e, MEDIAN(l, itl) / MEDIAN(direct, itl) - 1,
+						       MEDIAN(l, rate) / MEDIAN(direct, rate) - 1, change, column);
 }
 
 /* More than the memory, or the products alone, were measured to give. */
@@ -379,22 +366,35 @@ void table_write_remarks(const struct table *t, FILE *f)
 /* What the effects are, and how often the runs are too few or vary too much to tell. */
 static void write_comparisons(const struct table *t, FILE *f)
 {
-	int compared = 0, unknown = 0, fewest = 0;
+	int compared = 0, unknown = 0, fewest = 0, most = 0, judged = 0;
+	double by_chance = 0;
 	for (int c = 0; c < t->n; c++) {
 		struct paired_effect e = to_direct(t, c);
 		compared += e.pairs > 0;
-		if (!paired_effect_is_known(&e))
+		if (e.pairs >= PAIRED_EFFECT_LEAST) {
+			judged++;
+			by_chance += 1 - (e.pairs <= PAIRED_EFFECT_RANGE ? paired_effect_range_coverage(e.pairs)
+									 : PAIRED_EFFECT_LEVEL);
+		}
+		if (!paired_effect_is_known(&e)) {
 			unknown += e.pairs > 0;
-		else if (!fewest || e.pairs < fewest)
-			fewest = e.pairs;
+			continue;
+		}
+		fewest = !fewest || e.pairs < fewest ? e.pairs : fewest;
+		most = e.pairs > most ? e.pairs : most;
 	}
 	if (!compared)
 		return;
-	fputs("vs direct: change of itl, the median over pairs of runs of one repetition, [its 95% interval]", f);
-	/* The range misses the true median where all pairs fall on one side of it. */
-	if (fewest && fewest <= PAIRED_EFFECT_RANGE)
-		fprintf(f, ";\n  of %d pairs that is their range, which holds the true one %.0f times in 100", fewest,
-			100 * (1 - ldexp(2, -fewest)));
+	bool is_range = fewest && fewest <= PAIRED_EFFECT_RANGE, all_range = is_range && most <= PAIRED_EFFECT_RANGE;
+	fprintf(f, "vs direct: change of itl, the median over pairs of runs of one repetition, [%s]",
+		all_range ? "their range" : "its 95% interval");
+	if (is_range)
+		fprintf(f, ";\n  of %d pairs it %s the true one %.0f times in 100", fewest,
+			all_range ? "holds" : "is their range, which holds",
+			100 * paired_effect_range_coverage(fewest));
+	if (judged > 1 && by_chance >= 0.5)
+		fprintf(f, ";\n  of %d comparisons without any difference, about %.2g would show one", judged,
+			by_chance);
 	fputc('\n', f);
 	if (unknown)
 		fprintf(f,

@@ -10,99 +10,13 @@
 
 #include <cmocka.h>
 
-#include "harness/record/calibration.h"
 #include "harness/report/document_markdown.h"
 #include "harness/report/report.h"
-#include "tests/support/folder.h"
 #include "tests/support/ok.h"
 #include "tests/support/report_case.h"
+#include "tests/support/report_said.h"
 
 enum { SIDES = 8 };
-
-static char folder[FOLDER_BYTES];
-static struct result_set sets[2 * SIDES];
-static struct result_set *pointers[2 * SIDES];
-static int n_sets;
-static struct document document;
-static char *markdown;
-
-static int set_up(void **state)
-{
-	(void)state;
-	n_sets = 0;
-	document_init(&document);
-	return folder_make(folder, "report");
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	free(markdown);
-	markdown = NULL;
-	document_free(&document);
-	for (int i = 0; i < n_sets; i++)
-		result_set_close(&sets[i]);
-	return folder_remove(folder);
-}
-
-static struct result_set **add(const struct report_case *c, const char *name)
-{
-	char path[FOLDER_BYTES + 32];
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	report_case_write(c, path);
-	pointers[n_sets] = &sets[n_sets];
-	OK(result_set_open(&sets[n_sets], path, e));
-	return &pointers[n_sets++];
-}
-
-/* The document and its Markdown. comparison null: of one side. */
-static void report(struct result_set **head, int n_head, struct result_set **base, int n_base,
-		   const struct comparison *comparison)
-{
-	struct calibration none = {0};
-	struct report_input in = {.head = head,
-				  .n_head = n_head,
-				  .base = base,
-				  .n_base = n_base,
-				  .comparison = comparison,
-				  .calibration = &none};
-	size_t n;
-	OK(report_build(&document, &in, e));
-	FILE *f = open_memstream(&markdown, &n);
-	assert_non_null(f);
-	OK(document_markdown(&document, DOCUMENT_MARKDOWN_MOST, f, e));
-	assert_int_equal(fclose(f), 0);
-}
-
-static void expect_said(const char *text)
-{
-	if (!strstr(markdown, text))
-		fail_msg("'%s' is not in:\n%.4000s", text, markdown);
-}
-
-static void expect_not_said(const char *text)
-{
-	if (strstr(markdown, text))
-		fail_msg("'%s' is said", text);
-}
-
-/* The row of Markdown in which all of these stand; null-terminated. */
-static void expect_row(const char *const *texts)
-{
-	for (const char *line = markdown; *line;) {
-		size_t n = strcspn(line, "\n");
-		char *row = strndup(line, n);
-		int all = *row == '|';
-		for (const char *const *t = texts; *t && all; t++)
-			all = strstr(row, *t) != NULL;
-		free(row);
-		if (all)
-			return;
-		line += n + (line[n] == '\n');
-	}
-	fail_msg("no row has '%s', '%s'...", texts[0], texts[1]);
-}
-#define ROW(...) expect_row((const char *const[]){__VA_ARGS__, NULL})
 
 static const char *const modes[] = {"direct", "graph-update", "graph-device", NULL};
 static const char *const two_modes[] = {"direct", "graph-device", NULL};
@@ -129,35 +43,6 @@ static void crossing(void *ctx, struct run_row *row)
 	row->submit_median_us = is_mode(row, "direct") ? 500 : 20;
 }
 
-static void test_crossover(void **state)
-{
-	(void)state;
-	const struct report_case c = {
-		.modes = modes, .fusions = full, .depths = depths, .n_depths = 3, .repetitions = 4, .edit = crossing};
-	report(add(&c, "sweep"), 1, NULL, 0, NULL);
-	expect_said(DOCUMENT_MARKER
-		    "\n### Gemmark: Made on host, commit abc1234\n\n**graph-update is slower in all 3 cells, "
-		    "by 20.0 %; graph-device against direct launches: faster in 2 of 3, slower in 1 of 3 cells "
-		    "(-10.0 % to +5.0 %).**\n");
-	ROW("graph-device", "130, slower from there", "130 to 130");
-	ROW("graph-update", "none within 0 to 256 (slower)", "beyond 256");
-	ROW("tg8 &#64; d64", "graph-device", "1015", "964", "-5.0 %", "-5.0 to -5.0", "4");
-	/* 500 us of host time and 20. */
-	expect_said("<b>Host cost</b>: direct 500, graph-update 20, graph-device 20 us a token");
-	expect_said("●");
-	expect_said("sweep: 36 rows 20260101T000000Z-00000 to -00035, commit abc1234");
-	/* Nothing of it was measured. */
-	expect_not_said("SnapKV:");
-	expect_not_said("<b>Telemetry");
-	expect_not_said("<b>Prefill");
-	expect_not_said("<b>Share of");
-	expect_not_said("<b>Layers on");
-	expect_not_said("<b>Environment");
-	expect_not_said("are not ok");
-	expect_not_said("<b>Tokens");
-	expect_said("not calibrated here");
-}
-
 /* One of several processes is a unit: their medians are paired, in each the runs of a repetition. */
 static void of_process(void *ctx, struct run_row *row)
 {
@@ -177,16 +62,16 @@ static void test_processes(void **state)
 				.repetitions = 3,
 				.edit = of_process,
 				.ctx = &process};
-	struct result_set **head = add(&c, "a");
+	struct result_set **head = report_said_add(&c, "a");
 	process = 1;
-	add(&c, "b");
+	report_said_add(&c, "b");
 	process = 2;
-	add(&c, "c");
-	report(head, 3, NULL, 0, NULL);
+	report_said_add(&c, "c");
+	report_said_make(head, 3, NULL, 0, NULL);
 	ROW("graph-device", "-8.0 %", "-10.0 to -6.0", " 3 |");
-	expect_said("3 directories, a to c: 18 rows 20260101T000000Z-00000 to -00005, commit abc1234");
-	expect_not_said("One process");
-	expect_not_said("processs");
+	report_said_expect("3 directories, a to c: 18 rows 20260101T000000Z-00000 to -00005, commit abc1234");
+	report_said_expect_not("One process");
+	report_said_expect_not("processs");
 }
 
 static void with_snapkv(void *ctx, struct run_row *row)
@@ -224,21 +109,21 @@ static void test_sections(void **state)
 				      .edit = with_snapkv,
 				      .env = "{\"cpu\": {\"model\": \"C\", \"cores\": 2}, \"command_line\": "
 					     "[\"bench\", \"-m\", \"/home/somebody/m.gguf\", \"-r\", \"2\"]}"};
-	report(add(&c, "sweep"), 1, NULL, 0, NULL);
-	expect_said("SnapKV, tokens/s at depth 64: full cache 1000, 1024 kept 2000.");
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("SnapKV, tokens/s at depth 64: full cache 1000, 1024 kept 2000.");
 	ROW("| 64 | 1024,window=64,pool=7 | graph-device |", "3.50", "0.500", "87.5 %", "| 8 |");
-	expect_said("<b>Share of the memory's bandwidth</b>: at most 125 % (");
-	expect_said("more than the memory gives");
-	expect_said("clock held back in 4 of 4 runs");
+	report_said_expect("<b>Share of the memory's bandwidth</b>: at most 125 % (");
+	report_said_expect("more than the memory gives");
+	report_said_expect("clock held back in 4 of 4 runs");
 	ROW("SM clock, MHz", "1980", "| 4 |");
 	/* 16 tokens around the median of the run, of the smallest and the largest depth. */
 	ROW("| d64 | graph-device | SnapKV 1024,window=64,pool=7 | 492 | 500 |", "507", "| 16 |", "█",
 	    "20260101T000000Z-00003");
-	expect_said("<b>Environment</b>");
+	report_said_expect("<b>Environment</b>");
 	ROW("| CPU | C |");
 	/* Of a path its end. */
-	expect_said("\ngemmark bench -m m.gguf -r 2\n");
-	expect_not_said("somebody");
+	report_said_expect("\ngemmark bench -m m.gguf -r 2\n");
+	report_said_expect_not("somebody");
 }
 
 static void with_failures(void *ctx, struct run_row *row)
@@ -264,8 +149,8 @@ static void test_not_ok(void **state)
 				      .n_depths = 3,
 				      .repetitions = 1,
 				      .edit = with_failures};
-	report(add(&c, "sweep"), 1, NULL, 0, NULL);
-	expect_said("**1 of 6 cells gave wrong results; 2 of 6 cells were skipped. ");
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("**1 of 6 cells gave wrong results; 2 of 6 cells were skipped. ");
 	ROW("tg8 &#64; d64 graph-device", "wrong", "other bits at token 3");
 	ROW("tg8 &#64; d256 direct", "skipped", "out of memory at a smaller depth");
 }
@@ -274,9 +159,9 @@ static void test_not_ok(void **state)
 static void expect_sources(void)
 {
 	int tables = 0, charts = 0;
-	for (int s = 0; s < document.n; s++) {
-		for (int i = 0; i < document.sections[s]->n; i++) {
-			const struct document_block *b = document.sections[s]->blocks[i];
+	for (int s = 0; s < report_said_document.n; s++) {
+		for (int i = 0; i < report_said_document.sections[s]->n; i++) {
+			const struct document_block *b = report_said_document.sections[s]->blocks[i];
 			const char *source = b->kind == DOCUMENT_TABLE ? b->table.source : b->chart.source;
 			int shown = (b->kind == DOCUMENT_TABLE && b->table.n_rows) ||
 				    (b->kind == DOCUMENT_CHART && chart_points(&b->chart));
@@ -287,7 +172,7 @@ static void expect_sources(void)
 			if (!(strstr(source, "commit abc1234") && strstr(source, "20260101T000000Z-000")) &&
 			    !strstr(source, "env.json"))
 				fail_msg("'%s': '%s' of section '%s'", b->table.title ? b->table.title : b->chart.title,
-					 source, document.sections[s]->title);
+					 source, report_said_document.sections[s]->title);
 		}
 	}
 	assert_true(tables >= 8);
@@ -305,7 +190,7 @@ static void test_sources(void **state)
 				      .tokens = 8,
 				      .edit = crossing,
 				      .env = "{\"cpu\": {\"model\": \"C\"}}"};
-	report(add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	expect_sources();
 }
 
@@ -339,11 +224,11 @@ static void compare(int slower, struct comparison *c)
 		char name[16];
 		change = (struct change){.head = i >= SIDES && slower, .process = i};
 		snprintf(name, sizeof name, "%s-%d", i < SIDES ? "base" : "head", i % SIDES);
-		add(&of, name);
+		report_said_add(&of, name);
 	}
 	compare_options_default(&o);
-	OK(compare_run(pointers, SIDES, pointers + SIDES, SIDES, &o, c, e));
-	report(pointers + SIDES, SIDES, pointers, SIDES, c);
+	OK(compare_run(report_said_sets, SIDES, report_said_sets + SIDES, SIDES, &o, c, e));
+	report_said_make(report_said_sets + SIDES, SIDES, report_said_sets, SIDES, c);
 }
 
 static void test_change(void **state)
@@ -351,12 +236,13 @@ static void test_change(void **state)
 	(void)state;
 	struct comparison c;
 	compare(1, &c);
-	expect_said("**1 of 6 cells is slower (tg8 &#64; d64 graph-device full: +6.0 %)");
-	expect_said("Common to all 6 cells: ");
-	expect_said("**1 of 6 cells changed**\n\n| cell |");
+	report_said_expect("**1 of 6 cells is slower (tg8 &#64; d64 graph-device full: +6.0 %)");
+	report_said_expect("Common to all 6 cells: ");
+	report_said_expect("**1 of 6 cells changed**\n\n| cell |");
 	/* The changed one is alone in front of the fold. */
-	const char *row = strstr(markdown, "| tg8 &#64; d64 graph-device | slower, launches more | +6.0 % |");
-	const char *fold = strstr(markdown, "<details><summary>5 more</summary>");
+	const char *row =
+		strstr(report_said_markdown, "| tg8 &#64; d64 graph-device | slower, launches more | +6.0 % |");
+	const char *fold = strstr(report_said_markdown, "<details><summary>5 more</summary>");
 	assert_non_null(row);
 	assert_non_null(fold);
 	assert_true(row < fold);
@@ -391,10 +277,10 @@ static void test_long_texts(void **state)
 				      .repetitions = 2,
 				      .tokens = 4,
 				      .edit = with_long_texts};
-	report(add(&c, "sweep"), 1, NULL, 0, NULL);
-	expect_said("\xc3\xa9...");
-	expect_not_said("&#92;x"); /* half a character, escaped */
-	expect_not_said("\\x");
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("\xc3\xa9...");
+	report_said_expect_not("&#92;x"); /* half a character, escaped */
+	report_said_expect_not("\\x");
 }
 
 static const char *only_mode;
@@ -421,20 +307,20 @@ static void test_across(void **state)
 					       .repetitions = SIDES,
 					       .edit = of_one_mode};
 		only_mode = mode[0];
-		add(&of, mode[0]);
+		report_said_add(&of, mode[0]);
 	}
 	compare_options_default(&o);
 	OK(compare_across("mode", &o.across, e));
-	OK(compare_run(pointers, 1, pointers + 1, 1, &o, &c, e));
-	report(pointers + 1, 1, pointers, 1, &c);
-	expect_said("Not two commits, but mode: direct in base, graph-device in head.");
+	OK(compare_run(report_said_sets, 1, report_said_sets + 1, 1, &o, &c, e));
+	report_said_make(report_said_sets + 1, 1, report_said_sets, 1, &c);
+	report_said_expect("Not two commits, but mode: direct in base, graph-device in head.");
 	ROW("| tg8 &#64; d64 | faster | -10.0 % |");
-	expect_not_said("base:head"); /* of characters */
-	expect_not_said("base:\xe2\x81\xa0head");
+	report_said_expect_not("base:head"); /* of characters */
+	report_said_expect_not("base:\xe2\x81\xa0head");
 	int curves = 0;
-	for (int i = 0; i < document.sections[1]->n; i++)
-		if (document.sections[1]->blocks[i]->kind == DOCUMENT_CHART)
-			curves += chart_points(&document.sections[1]->blocks[i]->chart);
+	for (int i = 0; i < report_said_document.sections[1]->n; i++)
+		if (report_said_document.sections[1]->blocks[i]->kind == DOCUMENT_CHART)
+			curves += chart_points(&report_said_document.sections[1]->blocks[i]->chart);
 	assert_int_equal(curves, 3);
 	compare_free(&c);
 }
@@ -469,13 +355,15 @@ static void test_prompts(void **state)
 				      .n_depths = 3,
 				      .repetitions = 3,
 				      .edit = with_prompts};
-	report(add(&c, "sweep"), 1, NULL, 0, NULL);
-	expect_said("<b>Prefill</b>: up to 4096 tokens/s");
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("<b>Prefill</b>: up to 4096 tokens/s");
 	ROW("| pp512 |", "125", "4096", "100", "50 %");
-	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "2600", "-20.0 %");
+	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "200 to 200", "2600", "-20.0 %", "-20.0 to -20.0",
+	    "too few runs to tell: 3 pairs, at least 7");
 	/* Modes, charts and crossovers are of tokens alone. */
-	ROW("| graph-device | 1000 | +0.00 % | cannot tell in 1 of 1 |");
-	expect_not_said("prompt tokens");
+	ROW("| graph-device | +0.00 % | too few runs: 3 of 7 pairs | 1000 |");
+	report_said_expect("<b>A prompt and the tokens behind it, in one time</b>: up to 2600 tokens/s");
+	report_said_expect_not("prompt tokens");
 }
 
 /* Two runs a side cannot be told apart, and that is said. */
@@ -490,15 +378,16 @@ static void test_too_few(void **state)
 				       .n_depths = 3,
 				       .repetitions = 2,
 				       .edit = crossing};
-	add(&of, "base");
-	add(&of, "head");
+	report_said_add(&of, "base");
+	report_said_add(&of, "head");
 	compare_options_default(&o);
-	OK(compare_run(pointers, 1, pointers + 1, 1, &o, &c, e));
-	report(pointers + 1, 1, pointers, 1, &c);
+	OK(compare_run(report_said_sets, 1, report_said_sets + 1, 1, &o, &c, e));
+	report_said_make(report_said_sets + 1, 1, report_said_sets, 1, &c);
 	/* 2 / 2^n below 1 % of 6 cells: 11 pairs. */
-	expect_said("2 repetitions a side at most: too few to call any of 6 cells different, whatever they say; 11 "
-		    "would do.");
-	expect_said("One process a side");
+	report_said_expect(
+		"2 repetitions a side at most: too few to call any of 6 cells different, whatever they say; 11 "
+		"would do.");
+	report_said_expect("One process a side");
 	compare_free(&c);
 }
 
@@ -507,9 +396,9 @@ static void test_all_is_well(void **state)
 	(void)state;
 	struct comparison c;
 	compare(0, &c);
-	expect_said("**6 of 6 cells are the same.**");
-	expect_said("**No cell changed**");
-	expect_said("Counts are equal to the last digit");
+	report_said_expect("**6 of 6 cells are the same.**");
+	report_said_expect("**No cell changed**");
+	report_said_expect("Counts are equal to the last digit");
 	compare_free(&c);
 }
 
@@ -530,27 +419,25 @@ static void test_no_time(void **state)
 				       .n_depths = 3,
 				       .repetitions = 3,
 				       .edit = no_time};
-	add(&of, "head");
-	report(pointers, 1, NULL, 0, NULL);
-	expect_said("MAD of the median time per token");
-	expect_said("from run to run direct");
+	report_said_make(report_said_add(&of, "head"), 1, NULL, 0, NULL);
+	report_said_expect("MAD of the median time per token");
+	report_said_expect("from run to run direct");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_crossover, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_processes, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_sections, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_not_ok, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_sources, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_change, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_long_texts, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_prompts, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_too_few, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_all_is_well, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_no_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_processes, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_sections, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_not_ok, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_sources, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_change, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_long_texts, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_across, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_prompts, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_too_few, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_all_is_well, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_no_time, report_said_set_up, report_said_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
