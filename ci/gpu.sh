@@ -358,13 +358,13 @@ for stage in "${stages[@]}"; do
   verdict "$stage" "${PIPESTATUS[0]}" "$start"
   # What a reader wants at the end.
   case $stage in
-    hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs ok' \
+    hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
     host) grep -E '^[0-9]+ threads|^  [a-z]|^(pp|tg)[0-9]' "$out/$stage.log" >>"$summary" ;;
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
-    snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs ok' \
+    snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
-    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs ok' "$out/$stage.log" >>"$summary" ;;
+    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
     compare) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;

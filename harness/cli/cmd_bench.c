@@ -195,7 +195,7 @@ static int exit_code(const struct runner_summary *s, const struct past *p)
 
 static void print_end(const struct runner_summary *s, const struct past *p, const char *directory, FILE *f)
 {
-	fprintf(f, "\n%d runs ok", s->ok);
+	fprintf(f, "\n%d run%s ok", s->ok, s->ok == 1 ? "" : "s");
 	if (s->with_fallbacks)
 		fprintf(f, ", %d of them with fallbacks to direct launches", s->with_fallbacks);
 	if (s->skipped)
@@ -205,7 +205,7 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 	if (s->wrong)
 		fprintf(f, ", %d WRONG", s->wrong);
 	if (p->rows)
-		fprintf(f, "; %d were there already", p->rows);
+		fprintf(f, "; %d %s there already", p->rows, p->rows == 1 ? "was" : "were");
 	fprintf(f, "%s\nresults: ", s->interrupted ? "; interrupted" : "");
 	text_print(f, directory);
 	fputs("/runs.csv, tokens.csv, telemetry.csv, env.json\n", f);

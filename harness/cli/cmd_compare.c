@@ -148,7 +148,7 @@ static const struct option_spec options[] = {
 	 apply_common_cells},
 	{"--across", "AXIS",
 	 "compare one value of mode, fusion, sync, snapkv, type_k or type_v (base) with another (head), as if they "
-	 "were commits",
+	 "were commits; each is measured into a directory of its own",
 	 apply_across},
 	{"--process", "PCT",
 	 "with one directory a side: how much two processes of one program may differ; changes count beyond it "
@@ -175,7 +175,10 @@ static const struct command command = {
 	.usage = "gemmark compare BASE HEAD [options]",
 	.examples = "gemmark compare results/before results/after\n"
 		    "gemmark compare --base b1 --head h1 --base b2 --head h2 --paired -o md\n"
-		    "gemmark compare --calibrate results/first results/second\n",
+		    "gemmark compare --calibrate results/first results/second\n"
+		    "gemmark bench -m m.gguf --mode direct -r 12 --out results/direct\n"
+		    "gemmark bench -m m.gguf --mode graph-device -r 12 --out results/device\n"
+		    "gemmark compare results/direct results/device --across mode\n",
 	.options = options,
 	.positional = take_directory,
 };

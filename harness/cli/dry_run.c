@@ -243,7 +243,8 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 			t->skipped++;
 			continue;
 		}
-		fprintf(f, " %s%d runs, ", o->until > 0 ? "up to " : "", o->repetitions);
+		fprintf(f, " %s%d run%s, ", o->until > 0 ? "up to " : "", o->repetitions,
+			o->repetitions == 1 ? "" : "s");
 		print_seconds(f, o->repetitions * pass);
 		fputc('\n', f);
 		t->runs += o->repetitions;
@@ -262,10 +263,10 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 
 static void print_end(FILE *f, const struct rates *r, const struct total *t, int host, int gpu)
 {
-	fprintf(f, "\n%d runs, about ", t->runs);
+	fprintf(f, "\n%d run%s, about ", t->runs, t->runs == 1 ? "" : "s");
 	print_seconds(f, t->seconds);
 	if (t->skipped)
-		fprintf(f, "; %d cells skipped", t->skipped);
+		fprintf(f, "; %d cell%s skipped", t->skipped, t->skipped == 1 ? "" : "s");
 	fputs(".\nEvery second repetition runs the cells above backwards. The estimate takes tokens by the bytes that "
 	      "they\n"
 	      "read, and prefill by its FLOPs,\n",
@@ -301,7 +302,7 @@ int dry_run_print(const struct cell *cells, int n, const struct runner_options *
 	if (!*r.no_gpu.text && !r.gpu_free && device_cuda_free_memory(&r.gpu_free, NULL))
 		r.gpu_free = 0;
 	if (!rc)
-		fprintf(f, "dry run of %d cells: nothing is measured or written\n", n);
+		fprintf(f, "dry run of %d cell%s: nothing is measured or written\n", n, n == 1 ? "" : "s");
 	for (int i = 0; i < plan.n_groups && !rc; i++) {
 		const struct plan_group *g = &plan.groups[i];
 		const struct cell *first = &cells[g->sequence[0]];

@@ -7,6 +7,7 @@
 
 #include "harness/report/compare_environment.h"
 #include "harness/report/compare_rows.h"
+#include "harness/report/compare_sides.h"
 #include "harness/stats/stats.h"
 
 enum { REPETITIONS_MAX = 100000 }; /* a directory is untrusted: its numbers size arrays */
@@ -93,11 +94,13 @@ static int collect_cells(struct comparison *c, const struct side *s, int head, s
 				*at = (struct compare_cell){.cell = key};
 			}
 			int set = head ? -1 - i : 1 + i;
-			if (at->last_set == set)
-				return error_set(
-					err, ERROR_INPUT,
-					"%s: has several values of an axis that is compared across; measure one a side",
-					s->sets[i]->directory.path);
+			for (int other = 0; at->last_set == set && other < k; other++) {
+				struct cell before = key_of(&s->sets[i]->cells[other], &c->options);
+				if (cell_same(&before, &key))
+					return compare_sides_several_values(s->sets[i], &s->sets[i]->cells[other],
+									    &s->sets[i]->cells[k], c->options.across,
+									    err);
+			}
 			at->last_set = set;
 			*(head ? &at->in_head : &at->in_base) = 1;
 		}
@@ -124,11 +127,12 @@ static int check_matrix(struct comparison *c, struct error *err)
 		}
 	}
 	if (*first && !c->options.common_cells)
-		return error_set(err, ERROR_INPUT,
-				 "the matrices differ: %d cells are in base alone, %d in head alone (the first: %s); "
-				 "measure the "
-				 "same ones, or compare what both have with --common-cells",
-				 only[0], only[1], first);
+		return error_set(
+			err, ERROR_INPUT,
+			"the matrices differ: in base alone %d, in head alone %d of the cells (the first: %s); "
+			"measure the "
+			"same ones, or compare what both have with --common-cells",
+			only[0], only[1], first);
 	for (int i = 0; i < c->n; i++)
 		if (c->cells[i].in_base && c->cells[i].in_head)
 			c->cells[kept++] = c->cells[i];
@@ -319,6 +323,17 @@ static void gather(const struct judge *j, enum metric_id m, double *units, struc
 	}
 }
 
+static const struct verdict nothing_known = {.kind = VERDICT_INCONCLUSIVE,
+					     .effect = NAN,
+					     .low = NAN,
+					     .high = NAN,
+					     .p = 1,
+					     .p_holm = 1,
+					     .p_bh = 1,
+					     .p_least = 1,
+					     .detectable = NAN,
+					     .variability = NAN};
+
 /*
  * Judges the cells that have values on both sides as one family. out: (n), of the others a verdict without effect.
  * Compacts the units.
@@ -340,17 +355,7 @@ static int judge_family(const struct comparison *c, struct verdict_cell *of, str
 	if (!rc && n)
 		rc = verdict_compare(family, n, &c->options.verdict, verdicts, err);
 	for (int i = 0; i < c->n && !rc; i++)
-		out[i] = place[i] >= 0 ? verdicts[place[i]]
-				       : (struct verdict){.kind = VERDICT_INCONCLUSIVE,
-							  .effect = NAN,
-							  .low = NAN,
-							  .high = NAN,
-							  .p = 1,
-							  .p_holm = 1,
-							  .p_bh = 1,
-							  .p_least = 1,
-							  .detectable = NAN,
-							  .variability = NAN};
+		out[i] = place[i] >= 0 ? verdicts[place[i]] : nothing_known;
 	free(place);
 	free(verdicts);
 	free(family);
@@ -402,16 +407,7 @@ static int judge_common(const struct judge *j, double *units, struct verdict_cel
 	double *centre = calloc((size_t)c->n + 1, sizeof *centre);
 	if (!common || !column || !centre)
 		rc = no_memory(err);
-	c->common = (struct verdict){.kind = VERDICT_INCONCLUSIVE,
-				     .effect = NAN,
-				     .low = NAN,
-				     .high = NAN,
-				     .p = 1,
-				     .p_holm = 1,
-				     .p_bh = 1,
-				     .p_least = 1,
-				     .detectable = NAN,
-				     .variability = NAN};
+	c->common = nothing_known;
 	if (!rc)
 		gather(j, METRIC_TIME, units, of);
 	for (int i = 0; i < c->n && !rc; i++) {
@@ -496,22 +492,23 @@ static void settle_outcomes(struct comparison *c)
 
 static int check_sides(struct comparison *c, const struct side *base, const struct side *head, struct error *err)
 {
-	for (int i = 0; i < base->n + head->n; i++) {
+	int rc = compare_sides_distinct(base->sets, base->n, head->sets, head->n, err);
+	for (int i = 0; i < base->n + head->n && !rc; i++) {
 		const struct result_set *s = i < base->n ? base->sets[i] : head->sets[i - base->n];
 		if (i && compare_environment(base->sets[0], s, &c->differences, &c->n_differences, err))
 			return ERROR_MEMORY;
 	}
-	if (c->n_differences && !c->options.allow_env_diff)
+	if (!rc && c->n_differences && !c->options.allow_env_diff)
 		return error_set(
 			err, ERROR_INPUT,
 			"the sides were not measured alike: %s%s%s; measure both alike, or say --allow-env-diff",
 			c->differences[0], c->n_differences > 1 ? "; " : "",
 			c->n_differences > 1 ? c->differences[1] : "");
-	if (c->options.paired && base->n != head->n)
+	if (!rc && c->options.paired && base->n != head->n)
 		return error_set(err, ERROR_INPUT,
 				 "--paired: %d directories of base and %d of head; pairs need as many", base->n,
 				 head->n);
-	return 0;
+	return rc;
 }
 
 int compare_run(struct result_set *const *base, int n_base, struct result_set *const *head, int n_head,

@@ -132,8 +132,17 @@ int compare_exit_code(const struct comparison *c);
 /* "slower", "cannot tell", "moved with all", ... */
 const char *compare_outcome_name(enum compare_outcome o);
 
+/* How often the interval of so many units a side holds the true change; NAN: less than its level, unpaired. */
+double compare_coverage(const struct comparison *c, int n, int m);
+/* The head of a column of intervals: with their level where all of them hold it. */
+const char *compare_interval_head(const struct comparison *c);
+
 enum { COMPARE_SENTENCE_SIZE = 400 };
-/* One sentence of what was found: "1 of 12 cells is slower (tg128 @ d4096 graph-device full: +5.1 %); 11 are the same."
+/* What the intervals of the times are: "95 % bootstrap interval", of few units with what it holds. */
+void compare_interval_text(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE]);
+/*
+ * One sentence of what was found: "1 of 12 cells is slower (tg128 @ d4096 graph-device full: +5.1 %); 11 are the same
+ * within 1 %."
  */
 void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE]);
 /* What is common to all cells, in one sentence. */

@@ -177,9 +177,18 @@ static int add_cell(struct grid *g, const struct comparison *c, const struct com
 static int write_cells(const struct comparison *c, FILE *f, int markdown, const enum compare_outcome *outcomes, int n,
 		       const char *heading)
 {
-	static const char *const header[] = {
-		"test",   "mode",          "fusion",   "cell",      "base us",           "head us",
-		"change", "95 % interval", "p (Holm)", "vs common", "detectable; units", "verdict"};
+	const char *const header[] = {"test",
+				      "mode",
+				      "fusion",
+				      "cell",
+				      "base us",
+				      "head us",
+				      "change",
+				      compare_interval_head(c),
+				      "p (Holm)",
+				      "vs common",
+				      "detectable; units",
+				      "verdict"};
 	struct grid g = {.markdown = markdown, .columns = 12, .left = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 11};
 	int rc = grid_add(&g, header), rows = 0;
 	for (int o = 0; o < n; o++)
@@ -241,14 +250,14 @@ static void write_exact(const struct comparison *c, FILE *f)
 			if (!changed++)
 				fputs("\nexact quantities that changed:\n", f);
 			if (e->change == EXACT_VARIES)
-				fprintf(f, "- %s: not the same in all runs of a side, in %d cells\n",
-					exact_quantities[q].means, cells);
+				fprintf(f, "- %s: not the same in all runs of a side, in %d cell%s\n",
+					exact_quantities[q].means, cells, cells == 1 ? "" : "s");
 			else if (q == EXACT_LOGITS)
-				fprintf(f, "- %s: other ones in %d of %d cells\n", exact_quantities[q].means, cells,
-					c->n);
+				fprintf(f, "- %s: other ones in %d of %d cell%s\n", exact_quantities[q].means, cells,
+					c->n, c->n == 1 ? "" : "s");
 			else
-				fprintf(f, "- %s: %s -> %s in %d cells (%s %s %s%s)\n", exact_quantities[q].means, a, b,
-					cells, label, cell_word(&c->cells[i].cell, AXIS_MODE),
+				fprintf(f, "- %s: %s -> %s in %d cell%s (%s %s %s%s)\n", exact_quantities[q].means, a,
+					b, cells, cells == 1 ? "" : "s", label, cell_word(&c->cells[i].cell, AXIS_MODE),
 					cell_word(&c->cells[i].cell, AXIS_FUSION), cells > 1 ? ", ..." : "");
 		}
 	}
@@ -260,8 +269,9 @@ static void write_exact(const struct comparison *c, FILE *f)
 /* The other metrics, where they changed. */
 static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 {
-	static const char *const header[] = {"also changed", "test", "mode",   "fusion",        "base",
-					     "head",         "unit", "change", "95 % interval", "p (Holm)"};
+	const char *const header[] = {
+		"also changed",           "test",    "mode", "fusion", "base", "head", "unit", "change",
+		compare_interval_head(c), "p (Holm)"};
 	struct grid g = {.markdown = markdown, .columns = 10, .left = 0xf | 1u << 6};
 	int rc = grid_add(&g, header);
 	for (int m = METRIC_P90; m < METRIC_COUNT; m++) {
@@ -318,9 +328,11 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	static const enum compare_outcome unclear[] = {COMPARE_UNCLEAR};
 	static const enum compare_outcome same[] = {COMPARE_SAME, COMPARE_NOT_RUN};
 	char sentence[COMPARE_SENTENCE_SIZE], common[COMPARE_SENTENCE_SIZE], calibrated[CALIBRATION_TEXT_SIZE];
+	char intervals[COMPARE_SENTENCE_SIZE];
 	const char *gap = markdown ? "\n" : "";
 	compare_sentence(c, sentence);
 	compare_common_sentence(c, common);
+	compare_interval_text(c, intervals);
 	calibration_text(o->calibration, calibrated);
 	fprintf(f, "%s%s%s\n%s%s\n%s", markdown ? "**" : "", sentence, markdown ? "**" : "", gap, common, gap);
 	write_side(f, "base", o->base_name, o->base_commit, c->n_base, markdown);
@@ -333,7 +345,8 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	if (!rc && o->all)
 		rc = write_cells(c, f, markdown, same, 2, markdown ? "the same**" : "the same:");
 	else if (c->count[COMPARE_SAME])
-		fprintf(f, "\n%d cells are the same (--all lists them)\n", c->count[COMPARE_SAME]);
+		fprintf(f, "\n%d cell%s the same (--all lists %s)\n", c->count[COMPARE_SAME],
+			c->count[COMPARE_SAME] == 1 ? " is" : "s are", c->count[COMPARE_SAME] == 1 ? "it" : "them");
 	write_exact(c, f);
 	if (!rc)
 		rc = write_metrics(c, f, markdown);
@@ -354,12 +367,12 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 			"only beyond %.3g %%; several processes of each side would tell smaller ones\n%s",
 			100 * c->options.process, gap);
 	fprintf(f,
-		"method: medians of %s%s; change: median of log ratios; 95 %% bootstrap interval; %s, Holm over %d "
-		"cells; a change "
+		"method: medians of %s%s; change: median of log ratios; %s; %s, Holm over %d "
+		"cell%s; a change "
 		"counts from %.3g %%; alpha %.3g %%\n",
 		c->single_process ? "runs" : "processes", c->options.paired ? ", in pairs measured side by side" : "",
-		c->options.paired ? "exact sign-flip test" : "exact Mann-Whitney test", c->n,
-		100 * c->options.verdict.delta, 100 * c->options.verdict.alpha);
+		intervals, c->options.paired ? "exact sign-flip test" : "exact Mann-Whitney test", c->n,
+		c->n == 1 ? "" : "s", 100 * c->options.verdict.delta, 100 * c->options.verdict.alpha);
 	return rc;
 }
 
@@ -378,7 +391,7 @@ static json_t *verdict_json(const struct verdict *v)
 			 "units_needed", v->runs_needed, "variation", real(v->variability));
 }
 
-static json_t *cell_json(const struct compare_cell *k)
+static json_t *cell_json(const struct comparison *c, const struct compare_cell *k)
 {
 	char label[CELL_LABEL_SIZE], number_text[AXIS_TEXT_SIZE], safe[SAFE];
 	cell_label(&k->cell, label);
@@ -394,9 +407,11 @@ static json_t *cell_json(const struct compare_cell *k)
 		if (!v->n && !v->m)
 			continue;
 		json_object_set_new(values, metrics[m].name,
-				    json_pack("{s:s, s:i, s:i, s:o, s:o, s:b, s:o}", "unit", metrics[m].unit,
+				    json_pack("{s:s, s:i, s:i, s:o, s:o, s:b, s:o, s:o}", "unit", metrics[m].unit,
 					      "base_units", v->n, "head_units", v->m, "base", real(v->base), "head",
-					      real(v->head), "tiny", v->tiny, "change", verdict_json(&v->verdict)));
+					      real(v->head), "tiny", v->tiny, "coverage",
+					      real(compare_coverage(c, v->n, v->m)), "change",
+					      verdict_json(&v->verdict)));
 	}
 	for (int q = 0; q < EXACT_COUNT; q++) {
 		static const char *const names[] = {"unknown", "same", "different", "varies"};
@@ -421,7 +436,7 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 	text_escape(safe[0], sizeof safe[0], o->base_name);
 	text_escape(safe[1], sizeof safe[1], o->head_name);
 	for (int i = 0; i < c->n; i++)
-		json_array_append_new(cells, cell_json(&c->cells[i]));
+		json_array_append_new(cells, cell_json(c, &c->cells[i]));
 	for (int i = 0; i <= COMPARE_GAINED; i++)
 		json_object_set_new(counts, compare_outcome_name((enum compare_outcome)i), json_integer(c->count[i]));
 	for (int i = 0; i < c->n_differences; i++)
@@ -474,7 +489,7 @@ static void write_csv(const struct comparison *c, FILE *f)
 		fprintf(f, ",%s", axes[a].column);
 	fputs(",outcome,metric,unit,base_units,head_units,base,head,effect,low,high,p,p_holm,p_least,detectable,units_"
 	      "needed,"
-	      "variation,relative_effect,verdict\n",
+	      "variation,relative_effect,coverage,verdict\n",
 	      f);
 	for (int i = 0; i < c->n; i++) {
 		const struct compare_cell *k = &c->cells[i];
@@ -508,7 +523,8 @@ static void write_csv(const struct comparison *c, FILE *f)
 						  v->verdict.detectable,
 						  v->verdict.runs_needed,
 						  v->verdict.variability,
-						  m == METRIC_TIME ? k->relative.effect : NAN};
+						  m == METRIC_TIME ? k->relative.effect : NAN,
+						  compare_coverage(c, v->n, v->m)};
 			for (size_t x = 0; x < sizeof numbers / sizeof *numbers; x++)
 				put_real(f, numbers[x], 0);
 			put_field(f, v->tiny ? "same (tiny)" : verdict_name(v->verdict.kind), 1);

@@ -1,10 +1,12 @@
 /* What a comparison found, in words. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "harness/report/compare.h"
+#include "harness/report/paired_effect.h"
 
 const char *compare_outcome_name(enum compare_outcome o)
 {
@@ -49,6 +51,59 @@ static const struct compare_cell *most_of(const struct comparison *c, enum compa
 	return most;
 }
 
+/* The fewest units of a side over the cells; 0: no cell has any on both. */
+static int fewest_units(const struct comparison *c)
+{
+	int fewest = 0;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_value *v = &c->cells[i].values[METRIC_TIME];
+		int n = v->n < v->m ? v->n : v->m;
+		fewest = n && (!fewest || n < fewest) ? n : fewest;
+	}
+	return fewest;
+}
+
+double compare_coverage(const struct comparison *c, int n, int m)
+{
+	int fewest = n < m ? n : m;
+	if (fewest > PAIRED_EFFECT_RANGE)
+		return c->options.verdict.level;
+	/* Of so few pairs it is their range. */
+	return c->options.paired && fewest ? paired_effect_range_coverage(fewest) : NAN;
+}
+
+const char *compare_interval_head(const struct comparison *c)
+{
+	int fewest = fewest_units(c);
+	return fewest && fewest <= PAIRED_EFFECT_RANGE ? "interval" : "95 % interval";
+}
+
+void compare_interval_text(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE])
+{
+	int fewest = fewest_units(c);
+	int used = snprintf(out, COMPARE_SENTENCE_SIZE, "%.3g %% bootstrap interval", 100 * c->options.verdict.level);
+	if (!fewest || fewest > PAIRED_EFFECT_RANGE)
+		return;
+	if (!c->options.paired)
+		snprintf(out + used, COMPARE_SENTENCE_SIZE - (size_t)used,
+			 " (of %d units a side it holds the true change less often)", fewest);
+	else
+		snprintf(out + used, COMPARE_SENTENCE_SIZE - (size_t)used,
+			 " (of %d pairs their range, which holds the true change %.0f times in 100)", fewest,
+			 100 * paired_effect_range_coverage(fewest));
+}
+
+/* " within 1 %", of cells that are the same; of differences too small to matter, whatever they are of it, so. */
+static const char *within(const struct comparison *c, char out[40])
+{
+	bool tiny = false;
+	for (int i = 0; i < c->n; i++)
+		tiny |= c->cells[i].outcome == COMPARE_SAME && c->cells[i].values[METRIC_TIME].tiny;
+	snprintf(out, 40, tiny ? " within %.3g %% or %.3g us" : " within %.3g %%", 100 * c->options.verdict.delta,
+		 metrics[METRIC_TIME].floor);
+	return out;
+}
+
 void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE])
 {
 	static const enum compare_outcome order[] = {COMPARE_WRONG,  COMPARE_LOST,   COMPARE_SLOWER,  COMPARE_FASTER,
@@ -63,7 +118,7 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 		[COMPARE_UNCLEAR] = {"cannot be told", "cannot be told"},
 		[COMPARE_SAME] = {"is the same", "are the same"},
 	};
-	char part[200];
+	char part[200], bounds[40];
 	int ran = c->n - c->count[COMPARE_NOT_RUN], said = 0;
 	out[0] = '\0';
 	for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
@@ -74,11 +129,20 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 			continue;
 		if (said++)
 			say(out, "; ");
-		if (said == 1)
-			snprintf(part, sizeof part, "%d of %d cell%s %s", n, ran, ran == 1 ? "" : "s", words[o][n > 1]);
+		const char *is = words[o][n > 1];
+		if (said > 1)
+			snprintf(part, sizeof part, "%d %s", n, is);
+		else if (n < ran)
+			snprintf(part, sizeof part, "%d of %d cells %s", n, ran, is);
+		else if (n == 1)
+			snprintf(part, sizeof part, "The one cell %s", is);
+		else if (o == COMPARE_UNCLEAR)
+			snprintf(part, sizeof part, "None of %d cells can be told", n);
 		else
-			snprintf(part, sizeof part, "%d %s", n, words[o][n > 1]);
+			snprintf(part, sizeof part, "All %d cells %s", n, is);
 		say(out, part);
+		if (o == COMPARE_SAME)
+			say(out, within(c, bounds));
 		if (o == COMPARE_SLOWER || o == COMPARE_FASTER || o == COMPARE_LOST || o == COMPARE_WRONG) {
 			char label[CELL_LABEL_SIZE], mode[WORD], fusion[WORD];
 			double effect = k->values[METRIC_TIME].verdict.effect;
@@ -111,7 +175,9 @@ void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTEN
 			 COMPARE_COMMON_CELLS_MIN, c->common_cells == 1 ? "is" : "are", c->common_cells);
 		return;
 	}
-	const char *what = v->kind == VERDICT_SAME           ? "no change"
+	char same[40];
+	snprintf(same, sizeof same, "no change beyond %.3g %%", 100 * c->options.verdict.delta);
+	const char *what = v->kind == VERDICT_SAME           ? same
 			   : v->kind == VERDICT_INCONCLUSIVE ? "no change that can be told"
 			   : c->options.paired
 				   ? "all of head's cells moved so far together"

@@ -198,7 +198,8 @@ static const char *problems(struct report *r)
 			n += has;
 		}
 		if (n)
-			out = document_text(r->d, "%s%s%d of %d cells %s%s", out, *out ? "; " : "", n, r->head.n_cells,
+			out = document_text(r->d, "%s%s%d of %s %s%s", out, *out ? "; " : "", n,
+					    report_count(r, r->head.n_cells, "cell"),
 					    w == 2 || w == 3 ? n == 1 ? "was " : "were " : "", words[w]);
 	}
 	return *out ? document_text(r->d, "%s. ", out) : "";

@@ -63,6 +63,19 @@ static const char *outcome_text(struct report *r, const struct compare_cell *k)
 			      : compare_outcome_name(k->outcome);
 }
 
+/* Columns of which one is of intervals, which are named by what they hold. columns: (n). */
+static struct document_table *change_table(struct report *r, struct document_section *to,
+					   const struct document_column *columns, int n)
+{
+	struct document_column *own = document_take(r->d, (size_t)n * sizeof *own);
+	for (int i = 0; own && i < n; i++) {
+		own[i] = columns[i];
+		if (!strcmp(own[i].title, "interval"))
+			own[i].title = compare_interval_head(r->in->comparison);
+	}
+	return document_table(r->d, to, DOCUMENT_BOTH, own ? own : columns, n);
+}
+
 /* The cells of both sides as rows that a table is made from. */
 static const char *source(struct report *r)
 {
@@ -84,16 +97,17 @@ static void add_change_row(struct report *r, struct document_table *t, const str
 
 static void add_changed(struct report *r, struct document_section *to, const struct compare_cell **cells)
 {
-	static const struct document_column columns[] = {{"cell", 0},          {"verdict", 0},  {"change", 1},
-							 {"95 % interval", 1}, {"base, us", 1}, {"head, us", 1}};
+	static const struct document_column columns[] = {{"cell", 0},     {"verdict", 0},  {"change", 1},
+							 {"interval", 1}, {"base, us", 1}, {"head, us", 1}};
 	const struct comparison *c = r->in->comparison;
-	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 6);
+	struct document_table *t = change_table(r, to, columns, 6);
 	int changed = 0;
 	for (int i = 0; i < c->n; i++) {
 		add_change_row(r, t, cells[i]);
 		changed += is_changed(cells[i]);
 	}
-	t->title = changed ? document_text(r->d, "%d of %d cells changed", changed, c->n) : "No cell changed";
+	t->title = changed ? document_text(r->d, "%d of %s changed", changed, report_count(r, c->n, "cell"))
+			   : "No change shown";
 	t->open = changed > 2 * REPORT_OPEN ? 2 * REPORT_OPEN : changed ? changed : REPORT_OPEN / 2;
 	t->source = source(r);
 }
@@ -122,11 +136,11 @@ static void add_forest(struct report *r, struct document_section *to, const stru
 			     : "Change of each cell";
 	x->y_text = "change of time, % (below 0: faster)";
 	x->band = 100 * c->options.verdict.delta;
-	x->marks =
-		document_text(r->d,
-			      "point: change of the median; bar: its %.0f %% interval; band: within %.3g %%, no change "
-			      "that matters",
-			      100 * c->options.verdict.level, 100 * c->options.verdict.delta);
+	char interval[COMPARE_SENTENCE_SIZE];
+	compare_interval_text(c, interval);
+	x->marks = document_text(
+		r->d, "point: change of the median; bar: its %s; band: within %.3g %%, no change that matters",
+		interval, 100 * c->options.verdict.delta);
 	x->source = source(r);
 	/* All of them in their own order; of more than fit, the worst. */
 	for (int i = 0; i < c->n && at < shown && x->n_series; i++) {
@@ -187,10 +201,10 @@ void report_first_screen_change(struct report *r)
 		few += is_too_few(c, v);
 	}
 	if (few)
-		document_say(
-			r->d, to,
-			"%s a side at most: too few to call any of %d cells different, whatever they say; %d would do.",
-			report_count(r, most, c->single_process ? "repetition" : "process"), few, c->least_units);
+		document_say(r->d, to,
+			     "%s a side at most: too few to call %s different, whatever they say; %d would do.",
+			     report_count(r, most, c->single_process ? "repetition" : "process"),
+			     few == 1 ? "the cell" : document_text(r->d, "any of %d cells", few), c->least_units);
 	if (!cells)
 		return;
 	add_forest(r, to, cells);
@@ -204,7 +218,7 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 	static const struct document_column columns[] = {{"cell", 0},
 							 {"verdict", 0},
 							 {"change", 1},
-							 {"95 % interval", 1},
+							 {"interval", 1},
 							 {"p (Holm)", 1},
 							 {"p (BH)", 1},
 							 {"relative to all", 1},
@@ -213,7 +227,7 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 							 {"units for 2 delta", 1},
 							 {"reason", 0}};
 	const struct comparison *c = r->in->comparison;
-	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 11);
+	struct document_table *t = change_table(r, to, columns, 11);
 	for (int i = 0; i < c->n; i++) {
 		const struct compare_cell *k = cells[i];
 		const struct compare_value *v = &k->values[METRIC_TIME];
@@ -242,9 +256,8 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 /* Metrics beside the time, of the cells in which one changed. */
 static void add_metrics(struct report *r, struct document_section *to, const struct compare_cell **cells)
 {
-	static const struct document_column columns[] = {{"metric", 0},        {"cell", 0},   {"change", 1},
-							 {"95 % interval", 1}, {"base", 1},   {"head", 1},
-							 {"unit", 0},          {"verdict", 0}};
+	static const struct document_column columns[] = {{"metric", 0}, {"cell", 0}, {"change", 1}, {"interval", 1},
+							 {"base", 1},   {"head", 1}, {"unit", 0},   {"verdict", 0}};
 	const struct comparison *c = r->in->comparison;
 	struct document_block *b = document_block(r->d, to, DOCUMENT_TABLE, DOCUMENT_BOTH);
 	struct document_table *t = &b->table;

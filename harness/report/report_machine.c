@@ -433,14 +433,18 @@ void report_method(struct report *r)
 		"resampled whole. It is looked for among %d depths or more, and told where cells are faster and cells "
 		"are slower, and the interval lies within the depths.",
 		CROSSOVER_DEPTHS_LEAST);
+	char interval[COMPARE_SENTENCE_SIZE] = "";
+	if (c)
+		compare_interval_text(c, interval);
 	if (c)
 		document_item(r->d, to,
-			      "Changes between the sides: %s over %s; Holm over %d cells at %.3g %%, and beyond %.3g "
+			      "Changes between the sides: %s over %s; %s; Holm over %s at %.3g %%, and beyond %.3g "
 			      "%% to count. At "
 			      "least %d units a side are needed to call anything different.",
 			      c->options.paired ? "sign-flip test of pairs" : "exact Mann-Whitney",
-			      c->single_process ? "repetitions of one process a side" : "processes", c->n,
-			      100 * c->options.verdict.alpha, 100 * c->options.verdict.delta, c->least_units);
+			      c->single_process ? "repetitions of one process a side" : "processes", interval,
+			      report_count(r, c->n, "cell"), 100 * c->options.verdict.alpha,
+			      100 * c->options.verdict.delta, c->least_units);
 	add_command(r, to, &r->head, r->base.n ? "head" : "");
 	if (r->base.n)
 		add_command(r, to, &r->base, "base");

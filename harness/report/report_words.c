@@ -100,6 +100,8 @@ const char *report_interval(struct report *r, double low, double high)
 const char *report_count(struct report *r, long n, const char *what)
 {
 	size_t last = strlen(what) - 1;
+	if (n != 1 && what[last] == 'y')
+		return document_text(r->d, "%ld %.*sies", n, (int)last, what);
 	return document_text(r->d, "%ld %s%s", n, what, n == 1 ? "" : what[last] == 's' ? "es" : "s");
 }
 
@@ -173,7 +175,9 @@ static const char *source_of_many(struct report *r, const struct side *s, const 
 	}
 	if (!n)
 		return "";
-	return document_text(r->d, "%d directories, %s to %s: %s %s, commit %s%s", n, from, to,
+	const char *names =
+		strcmp(from, to) ? document_text(r->d, ", %s to %s", from, to) : document_text(r->d, " named %s", from);
+	return document_text(r->d, "%s%s: %s %s, commit %s%s", report_count(r, n, "directory"), names,
 			     report_count(r, rows, "row"), id_range(r, first, last),
 			     commits_differ ? "differs, the first " : "", report_cut(r, commit, COMMIT));
 }

@@ -468,6 +468,7 @@ void table_write(const struct table *t, FILE *f)
 	for (int c = 0; c < t->n; c++)
 		repeated += t->lines[c].repeated;
 	if (repeated)
-		fprintf(f, "%d runs were repeated because the SM clock was low; the later ones count\n", repeated);
+		fprintf(f, "%d %s repeated because the SM clock was low; the later ones count\n", repeated,
+			repeated == 1 ? "run was" : "runs were");
 	table_write_remarks(t, f);
 }

@@ -105,18 +105,19 @@ if command -v gnuplot >/dev/null; then
 fi
 
 # A comparison replaces its file, but no results.
-"$gemmark" compare run run --out told >stdout 2>&1
+cp -r run again
+"$gemmark" compare run again --out told >stdout 2>&1
 [ -s told ] || fail "compare wrote nothing"
 printf 'x' >told
 for name in run/runs.csv run/tokens.csv run/env.json run/sweep.json run/telemetry.csv; do
   sha256sum "$name" >>"$folder.sums"
   ln -f "$name" same
-  expect 2 "gemmark compare: --out: $name: is read*" compare run run --out "$name"
-  expect 2 'gemmark compare: --out: same: is the same file as run/*' compare run run --out same
+  expect 2 "gemmark compare: --out: $name: is read*" compare run again --out "$name"
+  expect 2 'gemmark compare: --out: same: is the same file as run/*' compare run again --out same
   ln -f "$name" same.md
   expect 2 'gemmark report: -o: same.md: is the same file as run/*' report run -o same.md
 done
-"$gemmark" compare run run --out told >stdout 2>&1
+"$gemmark" compare run again --out told >stdout 2>&1
 [ "$(cat told)" != x ] && [ -s told ] || fail "compare did not replace its file"
 
 # An interrupted evaluation leaves nothing.

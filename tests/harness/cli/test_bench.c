@@ -219,7 +219,7 @@ static void test_skipped(void **state)
 		assert_true(!gpu || strstr(csv_at(&runs, r, "reason"), "-ngl 3"));
 	}
 	csv_rows_free(&runs);
-	assert_true(holds("out", "1 runs ok, 1 skipped"));
+	assert_true(holds("out", "1 run ok, 1 skipped"));
 	/* Nothing but skipped rows is no success. */
 	char *only[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3", "--mode", "direct", NULL};
 	assert_int_equal(bench_in("other", only), 2);

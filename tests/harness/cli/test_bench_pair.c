@@ -125,7 +125,7 @@ static void test_resume(void **state)
 	assert_true(command_said(folder, "run/sweep.json", "\"n_prompt_n_gen\""));
 	char *alone[] = {"bench", "--resume", run, NULL};
 	assert_int_equal(command_run(folder, cmd_bench, alone), 0);
-	assert_true(command_said(folder, "out", "0 runs ok; 1 were there already"));
+	assert_true(command_said(folder, "out", "0 runs ok; 1 was there already"));
 	char *other[] = {"bench", "--resume", run,  "-m", MODEL,    "-p",     "0",  "-n", "0",
 			 "-pg",   "8,5",      "-r", "1",  "--mode", "direct", "-t", "1",  NULL};
 	assert_int_equal(command_run(folder, cmd_bench, other), 2);

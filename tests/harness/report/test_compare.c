@@ -49,7 +49,7 @@ static void test_one_slower(void **state)
 		char sentence[COMPARE_SENTENCE_SIZE];
 		compare_sentence(&pair.c, sentence);
 		assert_non_null(strstr(sentence, "1 of 4 cells is slower (tg4 @ d64 graph-update full: +"));
-		assert_non_null(strstr(sentence, "3 are the same."));
+		assert_non_null(strstr(sentence, "3 are the same within 1 %."));
 		done();
 	}
 	/* Faster is no regression. */
@@ -188,7 +188,7 @@ static void test_refused(void **state)
 		const char *says, *allowed;
 	} cases[] = {
 		{{.noise = 0.002, .repetitions = 1, .cells = CELLS - 1, .seed = 2},
-		 "1 cells are in base alone, 0 in head alone",
+		 "in base alone 1, in head alone 0",
 		 "cells"},
 		{{.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 2, .gpu = "H100"},
 		 "gpu: there is none in base, one in head",
@@ -246,7 +246,9 @@ static void test_across(void **state)
 	base.cells = head.cells = 2;
 	head.first_mode = 0;
 	assert_int_equal(compare(&base, &head, PROCESSES, &o, &err), ERROR_INPUT);
-	assert_non_null(strstr(err.text, "several values"));
+	assert_non_null(strstr(err.text, "/base-0: has mode direct and graph-params, and compared across mode a side "
+					 "has one; measure each into a directory of its own, as with gemmark bench "
+					 "--mode direct --out DIR"));
 	done();
 	assert_int_equal(compare_across("n_depth", &o.across, &err), ERROR_INPUT);
 	assert_int_equal(compare_across("speed", &o.across, &err), ERROR_INPUT);
@@ -288,6 +290,66 @@ static void test_single(void **state)
 	assert_int_equal(pair.c.count[COMPARE_UNCLEAR], CELLS);
 	assert_true(isinf(pair.c.cells[0].values[METRIC_TIME].verdict.detectable));
 	assert_int_equal(compare_exit_code(&pair.c), 3);
+	char text[COMPARE_SENTENCE_SIZE];
+	compare_sentence(&pair.c, text);
+	assert_string_equal(text, "None of 4 cells can be told.");
+	done();
+}
+
+/* What an interval of few units holds is not what its level says. */
+static void test_intervals(void **state)
+{
+	(void)state;
+	struct compare_options o = paired();
+	struct made head = other(plain);
+	char text[COMPARE_SENTENCE_SIZE];
+	OK(compare(&plain, &head, 3, &o, e));
+	compare_interval_text(&pair.c, text);
+	assert_string_equal(text,
+			    "95 % bootstrap interval (of 3 pairs their range, which holds the true change 75 times "
+			    "in 100)");
+	assert_string_equal(compare_interval_head(&pair.c), "interval");
+	assert_true(compare_coverage(&pair.c, 3, 3) == 0.75);
+	assert_true(compare_coverage(&pair.c, 6, 6) == 0.95);
+	done();
+	o.paired = 0;
+	OK(compare(&plain, &head, 3, &o, e));
+	compare_interval_text(&pair.c, text);
+	assert_string_equal(text, "95 % bootstrap interval (of 3 units a side it holds the true change less often)");
+	assert_string_equal(compare_interval_head(&pair.c), "interval");
+	assert_true(isnan(compare_coverage(&pair.c, 3, 9)));
+	done();
+	OK(compare(&plain, &head, PROCESSES, &o, e));
+	compare_interval_text(&pair.c, text);
+	assert_string_equal(text, "95 % bootstrap interval");
+	assert_string_equal(compare_interval_head(&pair.c), "95 % interval");
+	/* Equal things are so within what matters, and no closer. */
+	compare_sentence(&pair.c, text);
+	assert_string_equal(text, "All 4 cells are the same within 1 %.");
+	compare_common_sentence(&pair.c, text);
+	assert_non_null(strstr(text, ": no change beyond 1 %."));
+	done();
+}
+
+/* A directory equals itself under any name, and none counts twice. */
+static void test_named_twice(void **state)
+{
+	(void)state;
+	struct error err;
+	struct compare_options o = paired();
+	struct made head = other(plain);
+	struct comparison c;
+	OK(compare(&plain, &head, 2, &o, e));
+	assert_int_equal(compare_run(pair.base, 1, pair.base, 1, &o, &c, &err), ERROR_INPUT);
+	compare_free(&c);
+	assert_non_null(strstr(err.text, "/base-0: is both base and head, and equals itself; name two measurements"));
+	struct result_set *twice[] = {pair.head[0], pair.head[1], pair.head[0]}, *base[] = {pair.base[0], pair.base[1]};
+	assert_int_equal(compare_run(base, 2, twice, 3, &o, &c, &err), ERROR_INPUT);
+	compare_free(&c);
+	assert_non_null(strstr(err.text, "/head-0: is named twice in head, and would count twice; name it once"));
+	assert_int_equal(compare_run(twice, 3, base, 2, &o, &c, &err), ERROR_INPUT);
+	compare_free(&c);
+	assert_non_null(strstr(err.text, "is named twice in base"));
 	done();
 }
 
@@ -322,6 +384,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_single, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_intervals, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_named_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_false_alarms, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -396,8 +396,8 @@ static void test_all_is_well(void **state)
 	(void)state;
 	struct comparison c;
 	compare(0, &c);
-	report_said_expect("**6 of 6 cells are the same.**");
-	report_said_expect("**No cell changed**");
+	report_said_expect("**All 6 cells are the same within 1 %.**");
+	report_said_expect("**No change shown**");
 	report_said_expect("Counts are equal to the last digit");
 	compare_free(&c);
 }
