@@ -44,8 +44,9 @@ int selftest_print(const struct selftest_options *o, const struct cell *cells, c
 		snprintf(title, sizeof title, "%g %% slower in one cell", 100 * o->inject);
 	else
 		snprintf(title, sizeof title, "A/A");
-	printf("%s: %d sweeps of %d cells, %d runs a side, %d tokens a run; alpha %g %%, delta %g %%\n", title,
-	       r->sweeps, r->cells, o->runner.repetitions, r->tokens, 100 * o->verdict.alpha, 100 * o->verdict.delta);
+	printf("%s: %d sweep%s of %d cell%s, %d runs a side, %d tokens a run; alpha %g %%, delta %g %%\n", title,
+	       r->sweeps, r->sweeps == 1 ? "" : "s", r->cells, r->cells == 1 ? "" : "s", o->runner.repetitions,
+	       r->tokens, 100 * o->verdict.alpha, 100 * o->verdict.delta);
 	if (!r->sweeps)
 		return 0;
 	int trusted = 1;
@@ -57,7 +58,7 @@ int selftest_print(const struct selftest_options *o, const struct cell *cells, c
 	trusted &= quiet;
 	print_rate("sweeps with a false alarm", r->alarms, r->sweeps, quiet ? "" : "  TOO MANY");
 	if (r->repeated)
-		printf("  %-52s %d, by sweep %.3g\n", "runs repeated because the SM clock was low", r->repeated,
+		printf("  %-52s %d, %.3g a sweep\n", "runs repeated because the SM clock was low", r->repeated,
 		       (double)r->repeated / r->sweeps);
 	print_rate("sweeps with p below alpha, whatever the effect", r->significant, r->sweeps, "");
 	if (r->unsure) {

@@ -10,7 +10,8 @@
 enum page_text { PAGE_CSS, PAGE_JS };
 extern const char *const page_texts[], *const page_texts_sha256[];
 
-enum { LONG_ENTRY = 60 /* characters, from which an entry is broken into lines */ };
+/* Characters, from which an entry may be broken into lines; and from which it takes them whatever room there is. */
+enum { WORDS_ENTRY = 24, LONG_ENTRY = 60 };
 
 static void write_element(FILE *f, const char *open, const char *text, const char *close)
 {
@@ -43,9 +44,10 @@ static void write_table(FILE *f, const struct document_table *t)
 		fputs("<tr>", f);
 		for (int i = 0; i < t->n_columns; i++) {
 			const struct document_entry *e = &t->entries[(size_t)r * (size_t)t->n_columns + (size_t)i];
-			const char *class = t->columns[i].number           ? " class=\"n\""
-					    : strlen(e->text) > LONG_ENTRY ? " class=\"long\""
-									   : "";
+			const char *class = t->columns[i].number            ? " class=\"n\""
+					    : strlen(e->text) > LONG_ENTRY  ? " class=\"long\""
+					    : strlen(e->text) > WORDS_ENTRY ? " class=\"words\""
+									    : "";
 			fprintf(f, "<td%s", class);
 			if (isfinite(e->number))
 				fprintf(f, " data-v=\"%.9g\"", e->number);

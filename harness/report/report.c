@@ -105,7 +105,7 @@ static struct tally tally_mode(struct report *r, int mode)
 static const char *effect_range(struct report *r, const struct tally *t)
 {
 	const char *low = report_change(r, t->least), *high = report_change(r, t->most);
-	return strcmp(low, high) ? document_text(r->d, "%s to %s", low, high) : low;
+	return strcmp(low, high) ? document_text(r->d, "%.*s to %s", (int)strcspn(low, " "), low, high) : low;
 }
 
 /* The same without a sign: "2.1 to 9.8 %". */
@@ -211,20 +211,23 @@ static const char *sentence_of_too_few(struct report *r, const struct tally *mod
 	static const char *const words[REPORT_CERTAINTIES] = {
 		[REPORT_FASTER] = "is faster", [REPORT_SLOWER] = "is slower", [REPORT_UNCLEAR] = "cannot be told"};
 	const struct side *s = &r->head;
-	const char *out = "", *together = "";
-	int pairs = 0;
+	const char *out = "";
+	int pairs = 0, together = 0;
 	for (int m = 0; m < s->n_modes; m++) {
 		const struct tally *t = &modes[m];
 		const char *word = words[r->modes[m]];
 		if (!t->cells)
 			continue;
 		pairs = !*out || t->pairs < pairs ? t->pairs : pairs;
-		together = word ? ", over all of its cells together" : together;
+		together = together || word;
 		out = document_text(r->d, "%s%s%s%s%s (%s in %s)", out, *out ? ", " : "", s->modes[m], word ? " " : "",
 				    word ? word : "", effect_range(r, t), report_count(r, t->cells, "cell"));
 	}
-	const char *few = report_too_few(r, pairs);
-	return document_text(r->d, "T%s. Measured against direct launches%s: %s.", few + 1, together, out);
+	return document_text(r->d, "Too few runs to tell%s: %s, at least %d. %s: %s.",
+			     together ? " of a single cell" : "", report_count(r, pairs, "pair"), r->least_pairs,
+			     together ? "Over its cells together, each mode against direct launches"
+				      : "Measured against direct launches",
+			     out);
 }
 
 static const char *sentence_of_mode(struct report *r, const char *mode, const struct tally *t)

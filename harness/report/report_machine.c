@@ -372,6 +372,30 @@ void report_environment(struct report *r)
 
 /* ---- method ---- */
 
+/* A path says where somebody's files are: its end does, behind what says whose value it is: @FILE, --out=FILE. */
+static const char *without_path(struct report *r, const char *word)
+{
+	const char *text = word ? word : "", *slash = strrchr(text, '/'), *from = text;
+	const char *equals = *text == '-' ? strchr(text, '=') : NULL;
+	if (*text == '@')
+		from = text + 1;
+	else if (equals && equals < slash)
+		from = equals + 1;
+	return slash && slash[1] ? document_text(r->d, "%.*s%s", (int)(from - text), text, slash + 1) : text;
+}
+
+/* As a shell takes it for one word. */
+static const char *shell_word(struct report *r, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
+	const char *out = "'";
+	if (*word && !word[strspn(word, plain)])
+		return word;
+	for (const char *quote; (quote = strchr(word, '\'')); word = quote + 1)
+		out = document_text(r->d, "%s%.*s'\\''", out, (int)(quote - word), word);
+	return document_text(r->d, "%s%s'", out, word);
+}
+
 static void add_command(struct report *r, struct document_section *to, const struct side *s, const char *which)
 {
 	const json_t *words = result_set_fact(s->sets[0], "command_line");
@@ -386,10 +410,8 @@ static void add_command(struct report *r, struct document_section *to, const str
 			line = document_text(r->d, "%s ...", line);
 			break;
 		}
-		/* A path says where somebody's files are: its end does. */
-		const char *text = json_is_string(word) ? json_string_value(word) : "";
-		const char *slash = strrchr(text, '/');
-		line = document_text(r->d, "%s %s", line, report_cut(r, slash && slash[1] ? slash + 1 : text, 200));
+		line = document_text(r->d, "%s %s", line,
+				     shell_word(r, report_cut(r, without_path(r, json_string_value(word)), 200)));
 	}
 	document_say(r->d, to, "Measured by%s%s:", *which ? " (" : "", *which ? document_text(r->d, "%s)", which) : "");
 	document_block(r->d, to, DOCUMENT_COMMAND, DOCUMENT_BOTH)->text = line;

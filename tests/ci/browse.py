@@ -5,7 +5,7 @@ wide it is, what a click and a pointer do. Standard library alone.
     tests/ci/browse.py CHROMIUM PAGE.html [--width PX] [--dark] [--open] [--screenshot FILE.png] [--top PX] [--height PX]
 
 Prints a JSON object: requests (URLs beside the page's own), complaints (console and errors), width (of the document),
-and of a report: sections, tables, points, sorted (whether a click sorted a column), tip (what a pointer on a point
+and of a report: sections, tables, points, overhangs and answer (pixels of tables out of sight), sorted (whether a click sorted a column), tip (what a pointer on a point
 shows), page (its background's colour). --open: all sections unfolded.
 """
 import argparse
@@ -115,6 +115,16 @@ SORTS = """(() => {
   return null;
 })()"""
 
+# By how much each table is wider than what it scrolls in.
+OVERHANGS = """Array.from(document.querySelectorAll(".scroll")).map(s => s.scrollWidth - s.clientWidth)"""
+
+# How far the column that says how sure the modes' effects are reaches out of sight; null: there is none.
+ANSWER = """(() => {
+  const head = Array.from(document.querySelectorAll("th")).find(h => h.textContent === "how sure");
+  if (!head) return null;
+  return head.getBoundingClientRect().right - head.closest(".scroll").getBoundingClientRect().right;
+})()"""
+
 POINTS = """(() => {
   const point = Array.from(document.querySelectorAll("path.p")).find(p => p.getBoundingClientRect().width > 0);
   if (!point) return null;
@@ -154,6 +164,7 @@ def main():
                "sections": b.evaluate("document.querySelectorAll('details.section').length"),
                "tables": b.evaluate("document.querySelectorAll('table').length"),
                "points": b.evaluate("document.querySelectorAll('path.p').length"),
+               "overhangs": b.evaluate(OVERHANGS), "answer": b.evaluate(ANSWER),
                "page": b.evaluate("getComputedStyle(document.body).backgroundColor")}
         at = b.evaluate(POINTS)
         if at:

@@ -12,12 +12,17 @@
 
 static _Atomic int64_t frozen_now_ns = 1000000000;
 static int64_t frozen_look_ns; /* that each look takes, behind it */
+/* Of every so many looks one takes more, as where the process was interrupted; 0: none. */
+static long frozen_stall_every;
+static int64_t frozen_stall_ns;
+static _Atomic long frozen_looks;
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *t);
 int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 {
 	(void)id;
-	int64_t now = atomic_fetch_add(&frozen_now_ns, frozen_look_ns);
+	int64_t stall = frozen_stall_every && ++frozen_looks % frozen_stall_every == 0 ? frozen_stall_ns : 0;
+	int64_t now = atomic_fetch_add(&frozen_now_ns, frozen_look_ns + stall);
 	*t = (struct timespec){.tv_sec = now / 1000000000, .tv_nsec = now % 1000000000};
 	return 0;
 }

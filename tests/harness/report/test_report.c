@@ -108,7 +108,9 @@ static void test_sections(void **state)
 				      .tokens = 16,
 				      .edit = with_snapkv,
 				      .env = "{\"cpu\": {\"model\": \"C\", \"cores\": 2}, \"command_line\": "
-					     "[\"bench\", \"-m\", \"/home/somebody/m.gguf\", \"-r\", \"2\"]}"};
+					     "[\"bench\", \"@/home/somebody/quick.args\", \"-m\", "
+					     "\"/home/somebody/my m.gguf\", \"--out=/home/somebody/it's\", \"-r\", "
+					     "\"2\"]}"};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect("SnapKV, tokens/s at depth 64: full cache 1000, 1024 kept 2000.");
 	ROW("| 64 | 1024,window=64,pool=7 | graph-device |", "3.50", "0.500", "87.5 %", "| 8 |");
@@ -122,7 +124,7 @@ static void test_sections(void **state)
 	report_said_expect("<b>Environment</b>");
 	ROW("| CPU | C |");
 	/* Of a path its end. */
-	report_said_expect("\ngemmark bench -m m.gguf -r 2\n");
+	report_said_expect("\ngemmark bench @quick.args -m 'my m.gguf' '--out=it'\\''s' -r 2\n");
 	report_said_expect_not("somebody");
 }
 

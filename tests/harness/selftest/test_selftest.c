@@ -19,6 +19,7 @@
 #include "harness/measure/workload_sim.h"
 #include "harness/record/calibration.h"
 #include "harness/selftest/selftest.h"
+#include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
@@ -283,6 +284,30 @@ static int call(char **words)
 	return cmd_selftest(n, words);
 }
 
+/* Repetitions are counted a sweep. */
+static void test_printed(void **state)
+{
+	(void)state;
+	char folder[FOLDER_BYTES], line[96];
+	char *one[] = {"selftest", "--sweeps", "1", NULL}, *two[] = {"selftest", "--sweeps", "2", NULL};
+	static const char what[] = "runs repeated because the SM clock was low";
+	assert_int_equal(folder_make(folder, "selftest"), 0);
+	command_run(folder, cmd_selftest, one);
+	assert_true(command_said(folder, "out", "A/A: 1 sweep of 40 cells"));
+	assert_true(command_said(folder, "out", what));
+	command_run(folder, cmd_selftest, two);
+	FILE *f = folder_open(folder, "out", "r");
+	int repeated = 0;
+	double each = 0;
+	while (fgets(line, sizeof line, f))
+		if (strstr(line, what))
+			assert_int_equal(sscanf(strstr(line, what) + strlen(what), "%d, %lf a sweep", &repeated, &each),
+					 2);
+	fclose(f);
+	assert_true(repeated > 0 && fabs(each - repeated / 2.0) < 1);
+	assert_int_equal(folder_remove(folder), 0);
+}
+
 /* What it saw of equal things on the engine is kept; of a slow-down on purpose, or of the simulation, nothing is. */
 static void test_calibration(void **state)
 {
@@ -428,7 +453,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_aa),           TEST(test_found),           TEST(test_without_delta),
 		TEST(test_too_few_runs), TEST(test_failure_is_told), TEST(test_counts),
-		TEST(test_calibration),  TEST(test_command),         TEST(test_records),
+		TEST(test_calibration),  TEST(test_printed),         TEST(test_command),
+		TEST(test_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
