@@ -311,6 +311,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = table_open(&s.table, cells, n, err);
 	if (!rc)
+		table_set_cache(s.table, (double)environment_cache_bytes(NULL));
+	if (!rc)
 		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
 		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "harness/report/report_internal.h"
+#include "harness/report/share.h"
 
 static const double MIB = 1.0 / (1 << 20);
 
@@ -296,6 +297,34 @@ void report_hybrid(struct report *r)
 
 /* ---- against the hardware ---- */
 
+/* The largest cache of the host, 0: not known. */
+static double cache_bytes(const struct result_set *s)
+{
+	double largest = 0;
+	size_t i;
+	json_t *cache;
+	json_array_foreach(result_set_fact(s, "cpu caches"), i, cache) largest =
+		fmax(largest, json_number_value(json_object_get(cache, "bytes")));
+	return largest;
+}
+
+/* Shares that are more than can be, by what is behind them. */
+static void say_incredible(struct report *r, struct document_section *to)
+{
+	const struct side *s = &r->head;
+	int n[SHARE_CAUSES] = {0};
+	for (int i = 0; i < s->n_cells; i++) {
+		const struct side_cell *c = &s->cells[i];
+		if (c->panel < 0 || share_is_credible(report_value(r, s, c, "bandwidth_share").median))
+			continue;
+		n[share_cause(share_host_bytes(c->runs[0].row), cache_bytes(s->sets[c->runs[0].set]))]++;
+	}
+	for (int i = 0; i < SHARE_CAUSES; i++)
+		if (n[i])
+			document_item(r->d, to, "! %s: more than the memory gives; %s.", report_count(r, n[i], "cell"),
+				      share_cause_text((enum share_cause)i));
+}
+
 void report_roofline(struct report *r)
 {
 	static const struct document_column columns[] = {{"test", 0},
@@ -320,9 +349,9 @@ void report_roofline(struct report *r)
 	if (!best)
 		return;
 	struct document_section *to = document_section(r->d, "Share of the memory's bandwidth");
-	to->finding = document_text(
-		r->d, "at most %.0f %% (%s)%s", 100 * most, report_cell_name(r, &best->cell),
-		most > 1.05 ? ": more than the memory gives, measured in a noisy moment or read from a cache" : "");
+	to->finding = document_text(r->d, "at most %.0f %% (%s)%s", 100 * most, report_cell_name(r, &best->cell),
+				    share_is_credible(most) ? "" : " !");
+	say_incredible(r, to);
 	for (int i = 0; i < s->n_panels && charts < REPORT_CHARTS; i++) {
 		const char *name = report_panel_name(r, &s->panels[i]);
 		struct chart *c = report_mode_curves(r, to, s, i, "bandwidth_share", 100, "%");
@@ -346,7 +375,8 @@ void report_roofline(struct report *r)
 		report_put_number(r, &e[4], MIB * report_value(r, s, c, "kv_bytes_per_token").median);
 		report_put_number(r, &e[5], report_value(r, s, c, "achieved_gb_s").median);
 		report_put_number(r, &e[6], report_value(r, s, c, "bandwidth_gb_s").median);
-		report_put(&e[7], document_text(r->d, "%.1f %%", 100 * share), share);
+		report_put(&e[7], document_text(r->d, "%.1f %%%s", 100 * share, share_is_credible(share) ? "" : " !"),
+			   share);
 	}
 	t->title = "What a token reads, and how fast";
 	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "harness/report/paired_effect.h"
+#include "harness/report/share.h"
 #include "harness/stats/stats.h"
 
 enum { N_FIELDS = 11, N_LEFT = 4, SYNC_FIELD = 3, FIELD_SIZE = 48, NAME_SIZE = 81 };
@@ -32,14 +33,16 @@ struct line {
 	char status[16];   /* of the first row that is not ok */
 	char reason[320];  /* of that row, or of the first with a remark */
 	int64_t fallbacks;
-	int repeated; /* runs that a later attempt replaced */
+	int repeated;      /* runs that a later attempt replaced */
+	double host_bytes; /* that a token reads, see share.h */
 };
 
 struct table {
 	const struct cell *cells;
 	struct line *lines; /* (n) */
 	int n;
-	int queued; /* whether a cell is: then sync has a column */
+	int queued;         /* whether a cell is: then sync has a column */
+	double cache_bytes; /* of the host; 0: not known */
 };
 
 int table_open(struct table **out, const struct cell *cells, int n, struct error *err)
@@ -56,6 +59,11 @@ int table_open(struct table **out, const struct cell *cells, int n, struct error
 	for (int i = 0; i < n; i++)
 		(*out)->queued |= cell_is_queued(&cells[i]);
 	return 0;
+}
+
+void table_set_cache(struct table *t, double bytes)
+{
+	t->cache_bytes = bytes;
 }
 
 void table_close(struct table *t)
@@ -149,6 +157,7 @@ int table_add(struct table *t, const struct run_row *row, struct error *err)
 	int ok = row->status == RUN_STATUS_OK;
 	if (!l->rows++)
 		set_heading(t, l, row);
+	l->host_bytes = share_host_bytes(row);
 	if (row->fallbacks != ROW_UNKNOWN)
 		l->fallbacks += row->fallbacks;
 	/* The first remark stays, but a row that is not ok says more than any other. */
@@ -227,12 +236,9 @@ static bool is_contradicted(const struct table *t, int cell, const struct paired
 						       MEDIAN(l, rate) / MEDIAN(direct, rate) - 1, change, column);
 }
 
-/* More than the memory, or the products alone, were measured to give. */
-static const double CREDIBLE = 1.05;
-
 static bool is_credible(const struct line *l)
 {
-	return !(MEDIAN(l, share) > CREDIBLE);
+	return share_is_credible(MEDIAN(l, share));
 }
 
 /* At least three significant digits, no exponent; "-" where unknown. */
@@ -292,7 +298,7 @@ static void write_line(const struct table *t, FILE *f, char fields[N_FIELDS][FIE
 	fputc('\n', f);
 }
 
-enum { CELL_NAME_SIZE = 640 };
+enum { CELL_NAME_SIZE = 640, WRAP_WIDTH = 96 };
 
 /* "tg64 @ d4096 graph-device full", and the axes of placement and group that vary: ", GPU layers 22". */
 static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_SIZE])
@@ -315,52 +321,108 @@ static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_S
 	return out;
 }
 
-/* The cells, prompts or not, whose share is more than can be, in one line. */
-static void write_incredible(const struct table *t, FILE *f, bool prompts)
+/* A remark in lines of WRAP_WIDTH columns, those behind the first one indented. text: well-formed. */
+static void write_wrapped(FILE *f, const char *text)
+{
+	int column = 0;
+	while (*text) {
+		size_t n = strcspn(text, " \n");
+		int width = 0;
+		for (size_t i = 0; i < n; i++)
+			width += (text[i] & 0xc0) != 0x80;
+		if (column && column + 1 + width > WRAP_WIDTH) {
+			fputs("\n ", f);
+			column = 1;
+		}
+		column += width + (column > 0);
+		fprintf(f, "%s%.*s", column > width ? " " : "", (int)n, text);
+		text += n + (text[n] != '\0');
+	}
+	fputc('\n', f);
+}
+
+/* Starts a remark, which write_remark ends. Null where there is no memory: then it is left out. */
+static FILE *open_remark(char **text, size_t *size)
+{
+	*text = NULL;
+	return open_memstream(text, size);
+}
+
+static void write_remark(FILE *remark, char **text, FILE *f)
+{
+	if (remark && !fclose(remark) && **text)
+		write_wrapped(f, *text);
+	free(*text);
+}
+
+/* The cells, prompts or not, whose share is more than can be for that cause, in one remark. */
+static void write_incredible(const struct table *t, FILE *f, bool prompts, enum share_cause cause)
 {
 	enum { NAMED = 3 };
 	int n = 0;
-	for (int c = 0; c < t->n; c++) {
+	size_t size;
+	char *text;
+	FILE *remark = open_remark(&text, &size);
+	for (int c = 0; c < t->n && remark; c++) {
+		const struct line *l = &t->lines[c];
 		char name[CELL_NAME_SIZE];
-		if (is_credible(&t->lines[c]) || !cell_is_prompt(&t->cells[c]) == prompts)
+		if (is_credible(l) || !cell_is_prompt(&t->cells[c]) == prompts ||
+		    (!prompts && share_cause(l->host_bytes, t->cache_bytes) != cause))
 			continue;
 		if (n++ < NAMED)
-			fprintf(f, "%s%s (%.0f%%)", n > 1 ? ", " : "! bw of ", name_of(t, c, name),
-				100 * MEDIAN(&t->lines[c], share));
+			fprintf(remark, "%s%s (%.0f%%)", n > 1 ? ", " : "! bw of ", name_of(t, c, name),
+				100 * MEDIAN(l, share));
 	}
 	if (n > NAMED)
-		fprintf(f, " and %d more", n - NAMED);
-	if (n)
-		fprintf(f,
-			": more than %s can give; %s was measured in a noisy moment%s: measure again on an idle "
-			"machine\n",
-			prompts ? "the products alone" : "the memory", prompts ? "their rate" : "its bandwidth",
-			prompts ? "" : ", or the model fits in a cache");
+		fprintf(remark, " and %d more", n - NAMED);
+	if (n && prompts)
+		fputs(": more than the products alone can give; their rate was measured in a noisy moment: measure "
+		      "again "
+		      "on an idle machine",
+		      remark);
+	else if (n)
+		fprintf(remark, ": more than the memory can give; %s", share_cause_text(cause));
+	write_remark(remark, &text, f);
+}
+
+/* The effect of a cell, where the columns beside it say the opposite. */
+static void write_contradiction(const struct table *t, int cell, FILE *f)
+{
+	char name[CELL_NAME_SIZE], effect[PAIRED_EFFECT_TEXT], *text;
+	const char *column;
+	double change;
+	size_t size;
+	struct paired_effect e = to_direct(t, cell);
+	if (!is_contradicted(t, cell, &e, &change, &column))
+		return;
+	FILE *remark = open_remark(&text, &size);
+	if (remark)
+		fprintf(remark,
+			"! vs direct of %s: %s, the median over %d pairs of runs of one repetition; %s beside it, the "
+			"medians over all runs, differs by %+.1f%%: too noisy to trust either",
+			name_of(t, cell, name), paired_effect_text(&e, effect), e.pairs, column, 100 * change);
+	write_remark(remark, &text, f);
 }
 
 void table_write_remarks(const struct table *t, FILE *f)
 {
 	for (int c = 0; c < t->n; c++) {
 		const struct line *l = &t->lines[c];
-		char name[CELL_NAME_SIZE];
-		if (l->rows && *l->reason)
-			fprintf(f, "%s%s: %s: %s\n", l->fallbacks ? "* " : "", name_of(t, c, name),
+		char name[CELL_NAME_SIZE], *text;
+		size_t size;
+		if (!l->rows || !*l->reason)
+			continue;
+		FILE *remark = open_remark(&text, &size);
+		if (remark)
+			fprintf(remark, "%s%s: %s: %s", l->fallbacks ? "* " : "", name_of(t, c, name),
 				*l->status ? l->status : "ok", l->reason);
+		write_remark(remark, &text, f);
 	}
-	write_incredible(t, f, false);
-	write_incredible(t, f, true);
-	for (int c = 0; c < t->n; c++) {
-		char name[CELL_NAME_SIZE], text[PAIRED_EFFECT_TEXT];
-		const char *column;
-		double change;
-		struct paired_effect e = to_direct(t, c);
-		if (is_contradicted(t, c, &e, &change, &column))
-			fprintf(f,
-				"! vs direct of %s: %s, the median over %d pairs of runs of one repetition; %s beside "
-				"it, the "
-				"medians over all runs, differs by %+.1f%%: too noisy to trust either\n",
-				name_of(t, c, name), paired_effect_text(&e, text), e.pairs, column, 100 * change);
-	}
+	for (int cause = 0; cause < SHARE_CAUSES; cause++)
+		write_incredible(t, f, false, (enum share_cause)cause);
+	write_incredible(t, f, true, SHARE_NOISE);
+	for (int c = 0; c < t->n; c++)
+		write_contradiction(t, c, f);
 }
 
 /* What the effects are, and how often the runs are too few or vary too much to tell. */

@@ -23,6 +23,8 @@ struct table; /* opaque */
 /* cells: (n), the caller's, as long as the table lives. */
 int table_open(struct table **out, const struct cell *cells, int n, struct error *err);
 void table_close(struct table *t);
+/* The host's largest cache, which tells a share that is too large from a model that is too small; 0: not known. */
+void table_set_cache(struct table *t, double bytes);
 
 /* Takes what it needs of the row. */
 int table_add(struct table *t, const struct run_row *row, struct error *err);
@@ -32,7 +34,8 @@ int table_add(struct table *t, const struct run_row *row, struct error *err);
  * runs varied, and the remarks. Cells without a row are left out.
  */
 void table_write(const struct table *t, FILE *f);
-/* The remarks alone: a line for cells that are not ok or fell back, for shares and effects that are not to be trusted.
+/* The remarks alone, in lines of 96 columns: for cells that are not ok or fell back, for shares and effects that are
+ * not to be trusted.
  */
 void table_write_remarks(const struct table *t, FILE *f);
 

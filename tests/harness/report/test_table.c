@@ -181,7 +181,7 @@ static void test_attempts(void **state)
 	char *text = render(t);
 	line_with(text, " graph-params ", line);
 	assert_non_null(strstr(line, " 2000/2500 "));
-	assert_non_null(strstr(text, "1 runs were repeated because the SM clock was low"));
+	assert_non_null(strstr(text, "1 run was repeated because the SM clock was low"));
 	free(text);
 	table_close(t);
 }

@@ -19,7 +19,7 @@
 enum { DIRECT, DEVICE, PARAMS, PROMPT, N_CELLS };
 static struct cell cells[N_CELLS];
 static struct table *table;
-static char *text;
+static char *text, *flat; /* flat: with the lines of a remark as one */
 
 static int set_up(void **state)
 {
@@ -42,7 +42,8 @@ static int tear_down(void **state)
 {
 	(void)state;
 	free(text);
-	text = NULL;
+	free(flat);
+	text = flat = NULL;
 	table_close(table);
 	return 0;
 }
@@ -80,6 +81,18 @@ static void render(void)
 	rewind(f);
 	assert_true(fread(text, 1, SIZE - 1, f) < SIZE - 1);
 	assert_int_equal(fclose(f), 0);
+	free(flat);
+	flat = strdup(text);
+	assert_non_null(flat);
+	for (char *at = flat; (at = strstr(at, "\n  "));)
+		memmove(at, at + 2, strlen(at + 2) + 1);
+}
+
+/* Of the text with its remarks' lines as one. */
+static void expect_remark(const char *part)
+{
+	if (!strstr(flat, part))
+		fail_msg("'%s' is not in:\n%s", part, text);
 }
 
 static void expect(const char *part)
@@ -208,8 +221,9 @@ static void test_contradicted(void **state)
 	add_all(DEVICE, 3, (const double[]){900, 890, 910});
 	render();
 	expect(" -10% [-11,-9.0]! ");
-	expect("\n! vs direct of tg64 graph-device full: -10% [-11,-9.0], the median over 3 pairs of runs of one "
-	       "repetition; itl beside it, the medians over all runs, differs by +80.0%: too noisy to trust either\n");
+	expect_remark(
+		"\n! vs direct of tg64 graph-device full: -10% [-11,-9.0], the median over 3 pairs of runs of one "
+		"repetition; itl beside it, the medians over all runs, differs by +80.0%: too noisy to trust either\n");
 }
 
 /* Tokens/s are means and hold the stalls that a median itl leaves out. */
@@ -225,8 +239,9 @@ static void test_contradicted_by_the_rate(void **state)
 	render();
 	assert_string_equal(word("graph-device", 10), "[-5.0,-5.0]!");
 	assert_string_equal(word("graph-params", 10), "[+5.0,+5.0]");
-	expect("! vs direct of tg64 graph-device full: -5.0% [-5.0,-5.0], the median over 3 pairs of runs of one "
-	       "repetition; t/s beside it, the medians over all runs, differs by -11.1%: too noisy to trust either\n");
+	expect_remark(
+		"! vs direct of tg64 graph-device full: -5.0% [-5.0,-5.0], the median over 3 pairs of runs of one "
+		"repetition; t/s beside it, the medians over all runs, differs by -11.1%: too noisy to trust either\n");
 	expect_not("! vs direct of tg64 graph-params");
 }
 
@@ -297,12 +312,68 @@ static void test_incredible(void **state)
 	expect(" 131%! ");
 	expect(" 119%! ");
 	expect(" 80% ");
-	expect("\n! bw of tg64 direct full (131%), tg64 graph-device full (119%): more than the memory can give; its "
-	       "bandwidth was measured in a noisy moment, or the model fits in a cache: measure again on an idle "
-	       "machine\n");
-	expect("\n! bw of pp512 direct full (120%): more than the products alone can give; their rate was measured in "
-	       "a "
-	       "noisy moment: measure again on an idle machine\n");
+	expect_remark(
+		"\n! bw of tg64 direct full (131%), tg64 graph-device full (119%): more than the memory can give; its "
+		"bandwidth was measured in a noisy moment, or part of the model stays in a cache: measure again on an "
+		"idle machine, or a larger model\n");
+	expect_remark(
+		"\n! bw of pp512 direct full (120%): more than the products alone can give; their rate was measured in "
+		"a "
+		"noisy moment: measure again on an idle machine\n");
+}
+
+/* What the host's cache holds of the model tells one cause from the other; with layers on a GPU it does not. */
+static void test_causes(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t bytes;
+		int gpu_layers;
+		double cache;
+		const char *says, *says_not;
+	} cases[] = {
+		{2400000, 0, 32 << 20, "the model fits in the host's cache, so that this is no share", "idle machine"},
+		{5LL << 30, 0, 32 << 20,
+		 "its bandwidth was measured in a noisy moment: measure again on an idle machine\n", "cache"},
+		{64 << 20, 0, 32 << 20, "noisy moment, or part of the model stays in a cache", NULL},
+		{2400000, 0, 0, "noisy moment, or part of the model stays in a cache", NULL},
+		{2400000, 4, 32 << 20, "noisy moment, or part of the model stays in a cache", NULL},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct run_row r;
+		row_init(&r);
+		row_set_cell(&r, &cells[DIRECT], "", NULL);
+		r.cell = DIRECT;
+		r.status = RUN_STATUS_OK;
+		r.itl_median_us = 1000;
+		r.bandwidth_share = 1.5;
+		r.weight_bytes_per_token = cases[i].bytes;
+		r.n_gpu_layers = cases[i].gpu_layers;
+		assert_int_equal(table_add(table, &r, NULL), 0);
+		table_set_cache(table, cases[i].cache);
+		render();
+		expect_remark(cases[i].says);
+		if (cases[i].says_not)
+			expect_not(cases[i].says_not);
+	}
+}
+
+/* Remarks fit a terminal, words whole, and go on below themselves. */
+static void test_wrapped(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_CELLS; i++)
+		add(i, 0, 1000, 0, 1.2);
+	render();
+	const char *at = strstr(text, "\n! bw of ");
+	assert_non_null(at);
+	int lines = 0;
+	for (at++; *at; at += strcspn(at, "\n") + 1, lines++) {
+		if (strcspn(at, "\n") > 96)
+			fail_msg("%.*s", (int)strcspn(at, "\n"), at);
+		assert_true(!strncmp(at, "! ", 2) || !strncmp(at, "  ", 2));
+	}
+	assert_true(lines > 3);
 }
 
 /* Of many cells the first three are named; where placements differ, so is what they differ in. */
@@ -315,8 +386,9 @@ static void test_incredible_everywhere(void **state)
 		add(i, 0, 1000, 0, 1.2 + 0.01 * i);
 	}
 	render();
-	expect("\n! bw of tg64 direct full, threads 1 (120%), tg64 direct full, threads 2 (121%), tg64 direct full, "
-	       "threads 3 (122%) and 1 more: more than");
+	expect_remark(
+		"\n! bw of tg64 direct full, threads 1 (120%), tg64 direct full, threads 2 (121%), tg64 direct full, "
+		"threads 3 (122%) and 1 more: more than");
 }
 
 /* ---- text ---- */
@@ -385,6 +457,8 @@ int main(void)
 		TEST(test_no_noise_of_one_run),
 		TEST(test_credible),
 		TEST(test_incredible),
+		TEST(test_causes),
+		TEST(test_wrapped),
 		TEST(test_incredible_everywhere),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_interval),
