@@ -121,7 +121,7 @@ static void test_sections(void **state)
 	report_said_expect(
 		"- &#33; 4 cells: more than the memory gives; the model fits in the host's cache, so that this is "
 		"no share of the memory's bandwidth: take a larger model to measure that.");
-	ROW("| tg8 |", "125.0 % !");
+	ROW("| tg16 | graph-device |", "125.0 % !");
 	report_said_expect("clock held back in 4 of 4 runs");
 	ROW("SM clock, MHz", "1980", "| 4 |");
 	/* 16 tokens around the median of the run, of the smallest and the largest depth. */
