@@ -339,7 +339,7 @@ static void test_resume(void **state)
 
 	char *alone[] = {"bench", "--resume", path, NULL};
 	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "were there already"));
+	assert_true(holds("out", "there already"));
 	struct csv_rows runs;
 	assert_int_equal(csv_read(&runs, runs_path), 0);
 	assert_int_equal(runs.n_rows - 1, 2 * 3 * 4);
