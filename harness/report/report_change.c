@@ -63,9 +63,8 @@ static const char *outcome_text(struct report *r, const struct compare_cell *k)
 			      : compare_outcome_name(k->outcome);
 }
 
-/* Columns of which one is of intervals, which are named by what they hold. columns: (n). */
-static struct document_table *change_table(struct report *r, struct document_section *to,
-					   const struct document_column *columns, int n)
+/* The columns, of which one is of intervals, with that named by what they hold. columns: (n). */
+static const struct document_column *with_interval(struct report *r, const struct document_column *columns, int n)
 {
 	struct document_column *own = document_take(r->d, (size_t)n * sizeof *own);
 	for (int i = 0; own && i < n; i++) {
@@ -73,7 +72,7 @@ static struct document_table *change_table(struct report *r, struct document_sec
 		if (!strcmp(own[i].title, "interval"))
 			own[i].title = compare_interval_head(r->in->comparison);
 	}
-	return document_table(r->d, to, DOCUMENT_BOTH, own ? own : columns, n);
+	return own ? own : columns;
 }
 
 /* The cells of both sides as rows that a table is made from. */
@@ -100,7 +99,7 @@ static void add_changed(struct report *r, struct document_section *to, const str
 	static const struct document_column columns[] = {{"cell", 0},     {"verdict", 0},  {"change", 1},
 							 {"interval", 1}, {"base, us", 1}, {"head, us", 1}};
 	const struct comparison *c = r->in->comparison;
-	struct document_table *t = change_table(r, to, columns, 6);
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, with_interval(r, columns, 6), 6);
 	int changed = 0;
 	for (int i = 0; i < c->n; i++) {
 		add_change_row(r, t, cells[i]);
@@ -227,7 +226,7 @@ static void add_all(struct report *r, struct document_section *to, const struct 
 							 {"units for 2 delta", 1},
 							 {"reason", 0}};
 	const struct comparison *c = r->in->comparison;
-	struct document_table *t = change_table(r, to, columns, 11);
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, with_interval(r, columns, 11), 11);
 	for (int i = 0; i < c->n; i++) {
 		const struct compare_cell *k = cells[i];
 		const struct compare_value *v = &k->values[METRIC_TIME];
@@ -261,8 +260,11 @@ static void add_metrics(struct report *r, struct document_section *to, const str
 	const struct comparison *c = r->in->comparison;
 	struct document_block *b = document_block(r->d, to, DOCUMENT_TABLE, DOCUMENT_BOTH);
 	struct document_table *t = &b->table;
-	*t = (struct document_table){
-		.columns = columns, .n_columns = 8, .open = REPORT_OPEN, .title = "", .source = ""};
+	*t = (struct document_table){.columns = with_interval(r, columns, 8),
+				     .n_columns = 8,
+				     .open = REPORT_OPEN,
+				     .title = "",
+				     .source = ""};
 	for (int m = METRIC_P90; m < METRIC_COUNT; m++) {
 		for (int i = 0; i < c->n; i++) {
 			const struct compare_value *v = &cells[i]->values[m];

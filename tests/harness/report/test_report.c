@@ -255,6 +255,8 @@ static void test_change(void **state)
 	assert_non_null(fold);
 	assert_true(row < fold);
 	ROW("driver calls a token", "tg8 &#64; d64 graph-device", "| 100 | 107 |");
+	/* Of eight units an interval is what it is called. */
+	report_said_expect("\n| cell | verdict | change | 95 % interval |");
 	expect_sources();
 	compare_free(&c);
 }
@@ -396,6 +398,9 @@ static void test_too_few(void **state)
 		"2 repetitions a side at most: too few to call any of 6 cells different, whatever they say; 11 "
 		"would do.");
 	report_said_expect("One process a side");
+	report_said_expect("\n| cell | verdict | change | interval |");
+	report_said_expect("95 % bootstrap interval (of 2 units a side it holds the true change less often)");
+	report_said_expect_not("| 95 % interval |");
 	compare_free(&c);
 }
 
