@@ -287,10 +287,10 @@ static void add_certainty(struct report *r, struct document_section *to)
 {
 	if (r->compared)
 		document_say(r->d, to,
-			     "A cell counts as faster or slower where an exact sign-flip test of its pairs of runs, "
-			     "%sleaves chance less than 5 times in 100, and its "
+			     "A cell counts as faster or slower where an exact sign-flip test of its pairs of runs%s "
+			     "leaves chance less than 5 times in 100, and its "
 			     "interval (%s) does not hold 0. That takes %d pairs a cell.",
-			     r->compared > 1 ? document_text(r->d, "with Holm's correction over all %d comparisons, ",
+			     r->compared > 1 ? document_text(r->d, ", with Holm's correction over all %d comparisons,",
 							     r->compared)
 					     : "",
 			     report_interval_name(r), r->least_pairs);

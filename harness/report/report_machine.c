@@ -154,7 +154,8 @@ static int spreads_of(struct report *r, const char *mode, double *out, const str
 	*most = -1;
 	for (int i = 0; i < s->n_cells; i++) {
 		struct side_value v = report_value(r, s, &s->cells[i], "itl_median_us");
-		if (s->cells[i].panel < 0 || v.n < 2 || !(v.median > 0) || (mode && strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), mode)))
+		if (s->cells[i].panel < 0 || v.n < 2 || !(v.median > 0) ||
+		    (mode && strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), mode)))
 			continue;
 		double spread = out[n++] = v.mad / v.median;
 		*noisiest = spread > *most ? &s->cells[i] : *noisiest;

@@ -74,6 +74,27 @@ static void test_processes(void **state)
 	report_said_expect_not("processs");
 }
 
+/* Directories of one name in several folders, as a script of processes makes them. */
+static void test_one_name(void **state)
+{
+	(void)state;
+	const struct report_case c = {
+		.modes = two_modes, .fusions = full, .depths = depths, .n_depths = 1, .repetitions = 1};
+	static const char *const outer[] = {"1", "2", "3"};
+	struct result_set *head[3];
+	for (int i = 0; i < 3; i++) {
+		char inner[16];
+		snprintf(inner, sizeof inner, "%s/base", outer[i]);
+		report_said_add(&c, outer[i]);
+		head[i] = *report_said_add(&c, inner);
+	}
+	report_said_make(head, 3, NULL, 0, NULL);
+	report_said_expect("3 directories named base: 6 rows 20260101T000000Z-00000 to -00001, commit abc1234");
+	/* And of one comparison there is no family. */
+	report_said_expect("sign-flip test of its pairs of runs leaves chance");
+	report_said_expect_not("all 1 ");
+}
+
 static void with_snapkv(void *ctx, struct run_row *row)
 {
 	(void)ctx;
@@ -440,6 +461,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_processes, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_one_name, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_sections, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_ok, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_sources, report_said_set_up, report_said_tear_down),
