@@ -19,7 +19,8 @@
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
 #   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   compare   10 comparisons of equal things, which must raise no alarm; graph-params against graph-device as if they were
-#             commits; and, where the build has a base/gemmark, of another commit, that one against this: with reports
+#             commits: with reports
+#   commits   where the build has a base/gemmark, of another commit: that one against this, ten processes a side, reports
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
@@ -27,7 +28,7 @@ set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare snapsweep)
+stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits snapsweep)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -288,19 +289,18 @@ against() {
     case $word in --* | absolute | none | mode) words+=("$word") ;; *) [ "$last" = --base ] || words+=(--head); words+=("$word") ;; esac
     last=$word
   done
-  "$gemmark" compare "${words[@]}" --all >"$out/compare/$name.txt" 2>&1 || code=$?
-  words=()
-  for word; do
-    case $word in --gate | --gate-exact) ;; absolute | none) ;; *) words+=("$word") ;; esac
-  done
-  "$gemmark" report "${words[@]}" -o "$out/compare/$name.md" || true
-  "$gemmark" report "${words[@]}" -o "$out/compare/$name.html" || true
-  echo "$name: exit code $code: $(head -n 1 "$out/compare/$name.txt")"
+  "$gemmark" compare "${words[@]}" --all >"$out/$name.txt" 2>&1 || code=$?
+  "$gemmark" report "$@" -o "$out/$name.md" || true
+  "$gemmark" report "$@" -o "$out/$name.html" || true
+  echo "${name##*/}: exit code $code: $(head -n 1 "$out/$name.txt")"
   return $code
 }
 
+# pack FOLDER: of $out, into one file to bring back
+pack() { tar -C "$out" -czf "$out/$1.tar.gz" "$1" && rm -rf "${out:?}/$1"; }
+
 stage_compare() {
-  local rc=0 i side code quiet=0 raw=0 small=$work/e4b-6.gguf sides=() order
+  local rc=0 i side code quiet=0 raw=0 small=$work/e4b-6.gguf
   export XDG_STATE_HOME=$out/compare/state
   mkdir -p "$out/compare"
   "$gemmark" model make --arch gemma4-e4b --layers 6 --seed 1 -o "$small" || return
@@ -322,23 +322,31 @@ stage_compare() {
   for side in graph-params graph-device; do
     bench -p 0 -n 32 -d 0,1024,4096 --mode $side -r 14 --out "$out/compare/$side" >/dev/null || return
   done
-  against modes "$out/compare/graph-device" --base "$out/compare/graph-params" --across mode --gate absolute --gate-exact none
+  against compare/modes "$out/compare/graph-device" --base "$out/compare/graph-params" --across mode --gate absolute \
+    --gate-exact none
   [ $? -le 3 ] || rc=1
-  if [ -x "$build/base/gemmark" ]; then
-    # Ten pairs, in blocks of ABBA.
-    for i in 0 1 2 3 4 5 6 7 8 9; do
-      order='base head'
-      [ $(((i + 1) / 2 % 2)) -eq 0 ] || order='head base'
-      for side in $order; do
-        XDG_CACHE_HOME=$work/cache-$side "$build/$([ $side = base ] && echo base || echo bin)/gemmark" bench -m "$model" \
-          -ngl 9999 -p 0 -n 32 -d 0 --mode direct,graph-device -r 2 --out "$out/compare/$side-$i" >/dev/null || return
-      done
-      sides+=("$out/compare/head-$i" --base "$out/compare/base-$i")
+  pack compare
+  return $rc
+}
+
+# Ten pairs of processes, in blocks of ABBA.
+stage_commits() {
+  [ -x "$build/base/gemmark" ] || { echo "$build/base/gemmark is not here: no other commit to compare with"; return 0; }
+  need_model || return
+  local rc=0 i side sides=() order
+  mkdir -p "$out/commits"
+  for i in 0 1 2 3 4 5 6 7 8 9; do
+    order='base head'
+    [ $(((i + 1) / 2 % 2)) -eq 0 ] || order='head base'
+    for side in $order; do
+      XDG_CACHE_HOME=$work/cache-$side "$build/$([ "$side" = base ] && echo base || echo bin)/gemmark" bench -m "$model" \
+        -ngl 9999 -p 0 -n 32 -d 0,1024,4096 --mode direct,graph-device -r 2 --out "$out/commits/$side-$i" >/dev/null || return
     done
-    against commits "${sides[@]}" --paired --allow-env-diff
-    [ $? -le 3 ] || rc=1
-  fi
-  tar -C "$out" -czf "$out/compare.tar.gz" compare && rm -rf "$out/compare"
+    sides+=("$out/commits/head-$i" --base "$out/commits/base-$i")
+  done
+  against commits/commits "${sides[@]}" --paired --allow-env-diff --gate-exact none
+  [ $? -le 3 ] || rc=1
+  pack commits
   return $rc
 }
 
@@ -365,7 +373,7 @@ for stage in "${stages[@]}"; do
     snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
     quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
-    compare) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
+    compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac
