@@ -14,8 +14,8 @@ enum {
 	AXIS_TOKENS_MAX = 1 << 20, /* of a prompt, a generation or a depth */
 	AXIS_LAYERS_MAX = 10000,
 	AXIS_THREADS_MAX = 4096,
-	AXIS_UBATCH_MAX = 1 << 16,
-	AXIS_TEXT_SIZE = 32, /* an integer's text */
+	AXIS_UBATCH_MAX = 1 << 15, /* rows are a grid's y, which ends at 65535; 2^15 rows of 2^15 values an int */
+	AXIS_TEXT_SIZE = 32,       /* an integer's text */
 	CELL_HASH_SIZE = 24,
 };
 

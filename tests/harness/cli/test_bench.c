@@ -566,7 +566,7 @@ static void test_ubatch(void **state)
 	csv_rows_free(&runs);
 	char *bad[] = {"-m", MODEL, "-ub", "0", NULL};
 	assert_int_equal(bench_in("ubatch-0", bad), 2);
-	assert_true(holds("errors", "-ub: '0' is outside 1 to 65536"));
+	assert_true(holds("errors", "-ub: '0' is outside 1 to 32768"));
 }
 
 static void test_layers_without_gpu(void **state)
