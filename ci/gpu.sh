@@ -15,7 +15,8 @@
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
 #   host      the host alone, E4B with half to all threads: what a loop costs, read rates, products, tokens kernel by kernel
-#   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
+#   prefill   attention's kernels by layer and depth; prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of
+#             cuBLASLt's products alone
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
 #   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   compare   10 comparisons of equal things, which must raise no alarm; graph-params against graph-device as if they were
@@ -92,7 +93,7 @@ stage_info() {
 
 stage_kernels() {
   local test rc=0
-  for test in planted cuda_vectors cuda_products cuda_attention cuda_snapkv; do
+  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_snapkv; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
   done
   return $rc
@@ -135,8 +136,8 @@ sanitized_runs() {
   for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
     vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
     products:norm_matmul products:norm_gated products:matmul_gated products:matmul_experts products:experts_gated \
-    attention:attention attention:attention_combine attention:attention_prefill snapkv:snapkv_softmax snapkv:snapkv_vote \
-    snapkv:snapkv_select snapkv:snapkv_compact; do
+    attention:attention attention:attention_combine attention:attention_prefill prefill:prefill_f16 prefill:prefill_bf16 \
+    snapkv:snapkv_softmax snapkv:snapkv_vote snapkv:snapkv_select snapkv:snapkv_compact; do
     IFS=: read -r part test <<<"$test"
     echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"
   done
@@ -248,7 +249,11 @@ stage_snapkv() {
 }
 
 stage_prefill() {
-  need_model && bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill"
+  local rc=0
+  (cd tests && "$build/tests/test_kernels_cuda_prefill" --time) || rc=1
+  need_model || return
+  bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill" || rc=1
+  return $rc
 }
 
 # About 340 s on an H100: 5760 runs of 12 tokens, 10 of them measured. 12 runs a side are the fewest that can tell 12
@@ -369,10 +374,10 @@ for stage in "${stages[@]}"; do
     hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
     host) grep -E '^[0-9]+ threads|^  [a-z]|^(pp|tg)[0-9]' "$out/$stage.log" >>"$summary" ;;
-    kernels | device) grep -E '^WRONG|FAILED|failed|^golden |ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
+    kernels | device) grep -E '^WRONG|FAILED|failed|^golden |worst row of float64|ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
     snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
-    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
+    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^attention|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;

@@ -171,7 +171,8 @@ struct attention_combine_params {
 	int reserved;
 };
 
-/* Causal attention of n_tokens query rows whose own K/V are already appended. */
+/* Causal attention of n_tokens query rows whose own K/V are already appended. A device may round queries and
+ * probabilities to the types of k and v where these have 16 bits, if it was opened for that. */
 struct attention_prefill_params {
 	struct at at;   /* position of row 0 */
 	const float *q; /* (n_tokens, n_heads, head_dim) */
@@ -355,9 +356,9 @@ struct experts_gated_params {
 /*
  * ---- SnapKV, once at the end of a prompt; engine/infer/snapkv.h says what it is for ----
  *
- * Scores are float32 products of the scaled query and the key, as attention_prefill has them on that device, and their
- * softmax is float32. Devices add in different orders: votes agree to about 1e-6 of themselves, and selections where no
- * vote that wins is so close to one that loses. On one device they are the same bits, every time.
+ * Scores are float32 products of the scaled query and the key, as float32's attention_prefill has them on that device,
+ * and their softmax is float32. Devices add in different orders: votes agree to about 1e-6 of themselves, and
+ * selections where no vote that wins is so close to one that loses. On one device they are the same bits, every time.
  */
 
 /*

@@ -13,8 +13,10 @@
 #include "kernels/cuda/cuda_kernels.h"
 
 enum prefill_precision {
-	PREFILL_BF16, /* weights and activations of a prompt's products rounded to bfloat16 */
-	PREFILL_F32,  /* float32 throughout, no TF32 */
+	/* Weights and activations of a prompt's products rounded to bfloat16; attention's queries and probabilities to
+	 * the types of a 16-bit cache. */
+	PREFILL_BF16,
+	PREFILL_F32, /* float32 throughout, no TF32 */
 };
 
 /* "bf16", "f32"; -1 for neither */

@@ -141,7 +141,12 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		if (m->n_tokens >= GEMM_MIN_TOKENS)
 			return cuda_prefill_matmul(c, m, err);
 	}
-	switch (cuda_geometry(k, params, &c->card, &l)) {
+	int geometry = CUDA_GEOMETRY_UNSUPPORTED;
+	if (k == KERNEL_attention_prefill && c->prefill.precision == PREFILL_BF16)
+		geometry = cuda_geometry_attention_mma(params, &c->card, &l);
+	if (geometry == CUDA_GEOMETRY_UNSUPPORTED)
+		geometry = cuda_geometry(k, params, &c->card, &l);
+	switch (geometry) {
 	case CUDA_GEOMETRY_OK:
 		break;
 	case CUDA_GEOMETRY_NOTHING:

@@ -82,6 +82,13 @@ enum cuda_geometry_result {
 /* params: the kernel's struct. Depends on shapes, types and alignment only, never on the position. */
 int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *card, struct cuda_launch *out);
 
+/*
+ * KERNEL_attention_prefill with operands rounded to the caches' 16-bit types, on tensor cores; unsupported for other
+ * caches, and then cuda_geometry's entry has float32 throughout.
+ */
+int cuda_geometry_attention_mma(const struct attention_prefill_params *p, const struct cuda_card *card,
+				struct cuda_launch *out);
+
 /* ---- conversions around cuBLASLt: no kernels of the forward pass, so not in enum kernel; params in cuda_params.h ----
  */
 

@@ -22,7 +22,9 @@ const struct cuda_entry cuda_entries[] = {
 #undef PREFILL
 #define SPLIT(hd, k, v) {"k_attention_split_" #hd "_" #k "_" #v, SOURCE("attention")},
 #define FUSED(hd, k, v) {"k_attention_" #hd "_" #k "_" #v, SOURCE("attention")},
-				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS)};
+#define MMA(hd, k, v) {"k_attention_mma_" #hd "_" #k "_" #v, SOURCE("prefill_mma")},
+#define MMA_HALF(hd, k, v) {"k_attention_mma_half_" #hd "_" #k "_" #v, SOURCE("prefill_mma")},
+				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS) HEAD_DIMS(MMAS) HEAD_DIMS(MMA_HALFS)};
 const int cuda_n_entries = ENTRY_COUNT;
 static_assert(sizeof cuda_entries / sizeof *cuda_entries == ENTRY_COUNT, "every entry has its name");
 
@@ -81,6 +83,23 @@ int cuda_cache_entry(int first, int head_dim, int k_type, int v_type)
 {
 	return first + cuda_head_dim_index(head_dim) * PAIRS + cuda_cache_type_index(k_type) * CUDA_N_CACHE_TYPES +
 	       cuda_cache_type_index(v_type);
+}
+
+enum { MMA_TYPES = 2, MMA_PAIRS = MMA_TYPES * MMA_TYPES };
+static_assert(CUDA_TYPE_f16 == 1 && CUDA_TYPE_bf16 == 2 && CUDA_N_CACHE_TYPES == 1 + MMA_TYPES, "all caches but f32");
+#define X(hd, k, v)                                                                                                 \
+	static_assert(ENTRY_attention_mma_##hd##_##k##_##v == ENTRY_attention_mma_32_f16_f16 +                      \
+								      (CUDA_TYPE_##k - CUDA_TYPE_f16) * MMA_TYPES + \
+								      CUDA_TYPE_##v - CUDA_TYPE_f16,                \
+		      "pairs are in the order of the types, and all there are");
+MMA_CACHE_TYPES(X, 32)
+#undef X
+static_assert(ENTRY_attention_mma_64_f16_f16 == ENTRY_attention_mma_32_f16_f16 + MMA_PAIRS, "and no others");
+
+int cuda_mma_entry(int first, int head_dim, int k_type, int v_type)
+{
+	int k = cuda_cache_type_index(k_type) - CUDA_TYPE_f16, v = cuda_cache_type_index(v_type) - CUDA_TYPE_f16;
+	return k < 0 || v < 0 ? -1 : first + cuda_head_dim_index(head_dim) * MMA_PAIRS + k * MMA_TYPES + v;
 }
 
 int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES])

@@ -59,6 +59,13 @@
 	X(hd, bf16, f16)   \
 	X(hd, bf16, bf16)
 
+/* The same for those that tensor cores multiply. */
+#define MMA_CACHE_TYPES(X, hd) \
+	X(hd, f16, f16)        \
+	X(hd, f16, bf16)       \
+	X(hd, bf16, f16)       \
+	X(hd, bf16, bf16)
+
 enum entry {
 #define X(name, source) ENTRY_##name,
 	PLAIN_ENTRIES(X)
@@ -75,9 +82,15 @@ enum entry {
 #define FUSED(hd, k, v) ENTRY_attention_##hd##_##k##_##v,
 #define SPLITS(hd) CACHE_TYPES(SPLIT, hd)
 #define FUSEDS(hd) CACHE_TYPES(FUSED, hd)
-				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS)
+#define MMA(hd, k, v) ENTRY_attention_mma_##hd##_##k##_##v,
+#define MMA_HALF(hd, k, v) ENTRY_attention_mma_half_##hd##_##k##_##v,
+#define MMAS(hd) MMA_CACHE_TYPES(MMA, hd)
+#define MMA_HALFS(hd) MMA_CACHE_TYPES(MMA_HALF, hd)
+				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS) HEAD_DIMS(MMAS) HEAD_DIMS(MMA_HALFS)
 #undef SPLIT
 #undef FUSED
+#undef MMA
+#undef MMA_HALF
 					ENTRY_COUNT
 };
 
@@ -99,5 +112,7 @@ int cuda_cache_type_index(int type);
 int cuda_head_dim_index(int head_dim);
 /* Of an attention's entries, the first of which is `first`; the types and the head dim are known. */
 int cuda_cache_entry(int first, int head_dim, int k_type, int v_type);
+/* The same of those of MMA_CACHE_TYPES; -1 for other types. */
+int cuda_mma_entry(int first, int head_dim, int k_type, int v_type);
 
 #endif

@@ -203,6 +203,7 @@ static void all_attention(void (*test)(struct pair *, const struct attention_cas
 			continue;
 		p = pair_open(&(struct cuda_open_options){
 			.dims = {.n_head_dims = 2, .head_dims = {64, 256}, .k_type = type, .v_type = v_type},
+			.prefill = PREFILL_F32, /* test_kernels_cuda_prefill.c has the other one's */
 			.pdl = true,
 			.batch = 1,
 			.n_in_max = 32,

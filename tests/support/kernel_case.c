@@ -18,6 +18,7 @@ struct pair *kernel_case_open(void)
 {
 	return pair_open(&(struct cuda_open_options){
 		.dims = {.n_head_dims = 7, .head_dims = {32, 64, 96, 128, 192, 256, 512}, .k_type = -1, .v_type = -1},
+		.prefill = PREFILL_F32,
 		.pdl = true,
 		.batch = 1,
 		.n_in_max = 32,

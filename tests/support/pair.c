@@ -123,6 +123,13 @@ void pair_mark_partial(struct pair *p, const float *partial, size_t rows, int he
 	b->partial_head_dim = head_dim;
 }
 
+const void *pair_got(struct pair *p, const void *output)
+{
+	const struct buffer *b = buffer_of(p, output);
+	assert_non_null(b->got);
+	return b->got + (b->elements - b->block);
+}
+
 double *pair_magnitude(struct pair *p, const void *output)
 {
 	struct buffer *b = buffer_of(p, output);

@@ -54,6 +54,8 @@ void pair_check(struct pair *p, double relative);
 /* The same for a case with a fault planted: it must be found wrong. */
 void pair_check_wrong(struct pair *p, double relative);
 
+/* What the GPU computed of an output, valid from the run until the check. */
+const void *pair_got(struct pair *p, const void *output);
 /* (n), of an output, zeros at first; valid until the check. */
 double *pair_magnitude(struct pair *p, const void *output);
 /* After the run, from what the host computed: of each row its root mean square; of each element its rotary pair's. */
