@@ -10,6 +10,21 @@
 
 #include "kernels/cuda/device.cuh"
 
+/* threadIdx.x and blockIdx.x, read anew: what is derived from them is computed again, and takes no registers meanwhile. */
+INLINE unsigned thread_anew()
+{
+	unsigned i;
+	asm volatile("mov.u32 %0, %%tid.x;" : "=r"(i));
+	return i;
+}
+
+INLINE unsigned block_anew()
+{
+	unsigned i;
+	asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(i));
+	return i;
+}
+
 /* An address for the functions below. */
 INLINE unsigned shared_address(const void *p)
 {

@@ -52,6 +52,22 @@ template <int HD, int KEY_PARTS> struct shape {
 		      "the sums of half the warps fit where the tiles were");
 };
 
+/* What a thread's warp works on: warps are column parts side by side, then rows, then key parts. */
+struct role {
+	int lane;
+	int warp;
+	int column_part;
+	int row; /* of the block, the warp's first */
+	int key_part;
+};
+
+template <class S> INLINE struct role role_of(unsigned thread)
+{
+	const unsigned warp = thread / WARP, rest = warp / S::COLUMN_PARTS;
+	return {(int)(thread % WARP), (int)warp, (int)(warp % S::COLUMN_PARTS),
+		(int)(rest % S::ROW_WARPS * PREFILL_MMA_ROWS), (int)(rest / S::ROW_WARPS)};
+}
+
 /* Starts the copies of a tile of keys, and of values behind them; zeros from key_end on. */
 template <int HD, int KEYS>
 INLINE void copy_tile(const struct kv &kv, int head_row, int first, int key_end, unsigned to)
@@ -59,9 +75,10 @@ INLINE void copy_tile(const struct kv &kv, int head_row, int first, int key_end,
 	enum { CHUNKS = HD / 8, STRIDE = prefill_mma_stride(HD), EACH = KEYS * CHUNKS / PREFILL_MMA_THREADS };
 	static_assert(KEYS * CHUNKS % PREFILL_MMA_THREADS == 0, "every thread has as many");
 	const int slot0 = kv.ring > 0 ? first % kv.ring : first;
+	const unsigned thread = thread_anew();
 #pragma unroll
 	for (int n = 0; n < EACH; n++) {
-		const int i = threadIdx.x + n * PREFILL_MMA_THREADS;
+		const unsigned i = thread + n * PREFILL_MMA_THREADS;
 		const int key = i / CHUNKS, chunk = i % CHUNKS;
 		const bool valid = first + key < key_end;
 		int slot = slot0 + key;
@@ -97,10 +114,10 @@ INLINE float quad_max(float v)
  * tell: room for (PREFILL_MMA_WARPS, 16) floats, where column parts find each other's greatest element.
  */
 template <class S, int KT>
-INLINE void load_queries(const float *q0, const float *q1, int warp, int partner, float *tell,
+INLINE void load_queries(const float *q0, const float *q1, const struct role &role, float *tell,
 			 unsigned (&a)[S::STEPS][4], float (&scale)[2])
 {
-	const int lane = threadIdx.x % WARP;
+	const int lane = role.lane;
 	float2 q[S::STEPS][4];
 	float most[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -115,12 +132,12 @@ INLINE void load_queries(const float *q0, const float *q1, int warp, int partner
 	most[1] = quad_max(most[1]);
 	if (S::COLUMN_PARTS > 1) {
 		if (lane % 4 == 0) {
-			tell[warp * 16 + lane / 4] = most[0];
-			tell[warp * 16 + lane / 4 + 8] = most[1];
+			tell[role.warp * 16 + lane / 4] = most[0];
+			tell[role.warp * 16 + lane / 4 + 8] = most[1];
 		}
 		__syncthreads();
-		most[0] = fmaxf(most[0], tell[partner * 16 + lane / 4]);
-		most[1] = fmaxf(most[1], tell[partner * 16 + lane / 4 + 8]);
+		most[0] = fmaxf(most[0], tell[(role.warp ^ 1) * 16 + lane / 4]);
+		most[1] = fmaxf(most[1], tell[(role.warp ^ 1) * 16 + lane / 4 + 8]);
 	}
 	scale[0] = power_below(most[0]);
 	scale[1] = power_below(most[1]);
@@ -132,17 +149,23 @@ INLINE void load_queries(const float *q0, const float *q1, int warp, int partner
 			a[k][j] = pair_from_f32<KT>(q[k][j].x * inverse[j % 2], q[k][j].y * inverse[j % 2]);
 }
 
+/* A warp's part of a tile of keys or values: its first key, its columns. */
+template <class S> INLINE unsigned part_of(unsigned tile)
+{
+	const struct role role = role_of<S>(thread_anew());
+	return tile + role.key_part * S::OWN * S::STRIDE + role.column_part * S::COLS * 2;
+}
+
 /*
- * s = queries times the warp's keys of a tile: (16, OWN), of which a thread has row lane / 4 (s[n][0], s[n][1]) and 8
- * rows on (s[n][2], s[n][3]), keys 8 n + lane % 4 * 2 and the next. keys: the address of the warp's first key, its
- * columns.
+ * s = queries times the warp's part of a tile of keys: (16, OWN), of which a thread has row lane / 4 (s[n][0], s[n][1])
+ * and 8 rows on (s[n][2], s[n][3]), keys 8 n + lane % 4 * 2 and the next.
  */
 template <class S, int KT>
-INLINE void multiply_keys(unsigned keys, const unsigned (&a)[S::STEPS][4], float (&s)[S::OWN / 8][4])
+INLINE void multiply_keys(unsigned tile, const unsigned (&a)[S::STEPS][4], float (&s)[S::OWN / 8][4])
 {
 	enum { CHAINS = S::OWN <= 16 ? 2 : 1 }; /* so few products do not hide each other's latency */
-	const int lane = threadIdx.x % WARP;
-	const unsigned from = keys + (lane / 16 * 8 + lane % 8) * S::STRIDE + lane / 8 % 2 * 16;
+	const unsigned lane = thread_anew() % WARP;
+	const unsigned from = part_of<S>(tile) + (lane / 16 * 8 + lane % 8) * S::STRIDE + lane / 8 % 2 * 16;
 	float sums[CHAINS][S::OWN / 8][4];
 #pragma unroll
 	for (int c = 0; c < CHAINS; c++)
@@ -169,16 +192,16 @@ INLINE void multiply_keys(unsigned keys, const unsigned (&a)[S::STEPS][4], float
 }
 
 /* Two column parts' scores added, in the same order on either side. exchange: (PREFILL_MMA_WARPS, N, 32) float4. */
-template <int N> INLINE void add_partners(float4 *exchange, int warp, int partner, int pair, float (&s)[N][4])
+template <int N> INLINE void add_partners(float4 *exchange, float (&s)[N][4])
 {
-	const int lane = threadIdx.x % WARP;
+	const unsigned thread = thread_anew(), lane = thread % WARP, warp = thread / WARP;
 #pragma unroll
 	for (int n = 0; n < N; n++)
 		exchange[(warp * N + n) * WARP + lane] = make_float4(s[n][0], s[n][1], s[n][2], s[n][3]);
-	barrier_of(1 + pair, 2 * WARP);
+	barrier_of(1 + warp / 2, 2 * WARP);
 #pragma unroll
 	for (int n = 0; n < N; n++) {
-		const float4 other = exchange[(partner * N + n) * WARP + lane];
+		const float4 other = exchange[((warp ^ 1) * N + n) * WARP + lane];
 		s[n][0] += other.x, s[n][1] += other.y, s[n][2] += other.z, s[n][3] += other.w;
 	}
 }
@@ -189,9 +212,10 @@ INLINE int first_of(int end, int window)
 	return window > 0 ? max(end - window, 0) : 0;
 }
 
-/* Scores of keys that a row does not attend to minus infinity; key: that of s[0][0]. */
+/* Scores of keys that a row does not attend to minus infinity; key: the first of s. */
 template <int N> INLINE void mask(const struct pair_of_rows &rows, int window, int key, float (&s)[N][4])
 {
+	key += (int)(thread_anew() % 4 * 2);
 #pragma unroll
 	for (int r = 0; r < 2; r++) {
 		const int end = rows.end[r] - key, first = first_of(rows.end[r], window) - key;
@@ -245,14 +269,14 @@ INLINE void exponentiate(struct pair_of_rows &rows, float (&s)[N][4], float (&su
 			s[n][i] = power_of_two(fmaf(s[n][i], rows.scale[i / 2], -base[i / 2]));
 }
 
-/* sums += probabilities times the warp's values of a tile, its columns; count += the probabilities' sums. */
+/* sums += probabilities times the warp's part of a tile of values; count += the probabilities' sums. */
 template <class S, int VT>
-INLINE void multiply_values(unsigned values, const float (&s)[S::OWN / 8][4], float (&sums)[S::COLS / 8][4],
+INLINE void multiply_values(unsigned tile, const float (&s)[S::OWN / 8][4], float (&sums)[S::COLS / 8][4],
 			    float (&count)[4])
 {
 	const unsigned ones = VT == TENSOR_F16 ? 0x3c003c00u : 0x3f803f80u;
-	const int lane = threadIdx.x % WARP;
-	const unsigned from = values + lane % 16 * S::STRIDE + lane / 16 * 16;
+	const unsigned lane = thread_anew() % WARP;
+	const unsigned from = part_of<S>(tile) + lane % 16 * S::STRIDE + lane / 16 * 16;
 #pragma unroll
 	for (int k = 0; k < S::OWN / 16; k++) {
 		const float(&low)[4] = s[2 * k], (&high)[4] = s[2 * k + 1];
@@ -271,20 +295,20 @@ INLINE void multiply_values(unsigned values, const float (&s)[S::OWN / 8][4], fl
 
 /* The second key part's sums to the first one's. room: where the tiles were, for half of the warps. */
 template <class S>
-INLINE void merge(float4 *room, int place, int key_part, struct pair_of_rows &rows, float (&sums)[S::COLS / 8][4],
+INLINE void merge(float4 *room, const struct role &role, const struct pair_of_rows &rows, float (&sums)[S::COLS / 8][4],
 		  float (&count)[4])
 {
 	enum { N = S::COLS / 8 };
-	float4 *const mine = room + place * (N + 1) * WARP + threadIdx.x % WARP;
+	float4 *const mine = room + role.warp % (PREFILL_MMA_WARPS / 2) * (N + 1) * WARP + role.lane;
 	__syncthreads(); /* all have left the tiles */
-	if (key_part) {
+	if (role.key_part) {
 #pragma unroll
 		for (int c = 0; c < N; c++)
 			mine[c * WARP] = make_float4(sums[c][0], sums[c][1], sums[c][2], sums[c][3]);
 		mine[N * WARP] = make_float4(rows.reference[0], rows.reference[1], count[0], count[2]);
 	}
 	__syncthreads();
-	if (key_part)
+	if (role.key_part)
 		return;
 	const float4 state = mine[N * WARP];
 	const float reference[2] = {state.x, state.y};
@@ -307,53 +331,66 @@ INLINE void merge(float4 *room, int place, int key_part, struct pair_of_rows &ro
 	}
 }
 
-/* Where a row of a KV head is in q and y, from a column part on. */
-template <class S>
-INLINE long long place_of(const struct attention_prefill_params &p, int kv_head, int group, int row, int column_part)
+/* A CTA's query rows: of the sequence of a KV head's. */
+struct block {
+	int kv_head;
+	int group; /* query heads of a KV head */
+	int first;
+	int n;
+};
+
+template <class S> INLINE struct block block_of(const struct attention_prefill_params &p, unsigned index)
 {
-	return ((long long)(row / group) * p.n_heads + kv_head * group + row % group) * p.kv.head_dim +
-	       column_part * S::COLS;
+	const int n_kv_heads = p.kv.n_kv_heads, group = p.n_heads / n_kv_heads;
+	/* The last tokens attend the most keys: first, so that none is left running alone. */
+	const int first = (int)(gridDim.x - 1 - index) / n_kv_heads * S::ROWS;
+	return {(int)index % n_kv_heads, group, first, min((int)S::ROWS, p.n_tokens * group - first)};
+}
+
+/* Where a row of the block is in q and y, from a column part on. */
+template <class S>
+INLINE long long place_of(const struct attention_prefill_params &p, const struct block &block, int row, int column_part)
+{
+	const int i = block.first + row, head = block.kv_head * block.group + i % block.group;
+	return ((long long)(i / block.group) * p.n_heads + head) * p.kv.head_dim + column_part * S::COLS;
+}
+
+/* What a row of the block attends. */
+INLINE struct span attended_by(const struct attention_prefill_params &p, const struct step &step,
+			       const struct block &block, int row)
+{
+	return attended(p.kv, p.window, step.pos + (block.first + row) / block.group, step.evicted);
 }
 
 template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const struct attention_prefill_params &p)
 {
 	typedef shape<HD, KEY_PARTS> S;
 	const struct kv &kv = p.kv;
-	const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-	/* Warps: column parts side by side, then the rows, then the key parts. */
-	const int column_part = warp % S::COLUMN_PARTS, partner = warp ^ (S::COLUMN_PARTS - 1);
-	const int row_warp = warp / S::COLUMN_PARTS % S::ROW_WARPS;
-	const int key_part = warp / S::COLUMN_PARTS / S::ROW_WARPS;
-	const int group = p.n_heads / kv.n_kv_heads;
-	/* The last tokens attend the most keys: first, so that none is left running alone. */
-	const int kv_head = blockIdx.x % kv.n_kv_heads;
-	const int row0 = ((int)gridDim.x - 1 - (int)blockIdx.x) / kv.n_kv_heads * S::ROWS;
-	const int n_rows = min((int)S::ROWS, p.n_tokens * group - row0);
-	const int head_row = kv_head * kv.capacity;
+	const struct block block = block_of<S>(p, blockIdx.x);
+	const int head_row = block.kv_head * kv.capacity;
 	const unsigned tiles = shared_address(shared_memory);
 	float4 *const exchange = (float4 *)(shared_memory + 4 * S::TILE);
 
 	let_next_start();
 	wait_for_earlier();
 	const struct step step = step_of(p.at);
-	const int token0 = row0 / group, token1 = (row0 + n_rows - 1) / group;
-	const int key0 = attended(kv, p.window, step.pos + token0, step.evicted).first;
-	const int key_end = attended(kv, p.window, step.pos + token1, step.evicted).end;
+	const int key0 = attended_by(p, step, block, 0).first;
+	const int key_end = attended_by(p, step, block, block.n - 1).end;
 	copy_tile<HD, S::KEYS>(kv, head_row, key0, key_end, tiles);
 
 	/* Rows behind the last one are it again, and not stored; warps of such rows alone rest. */
+	const struct role at_first = role_of<S>(threadIdx.x);
 	struct pair_of_rows rows;
 	const float *q[2];
 #pragma unroll
 	for (int r = 0; r < 2; r++) {
-		const int row = row0 + min(row_warp * 16 + lane / 4 + 8 * r, n_rows - 1);
-		const bool rests = row_warp * 16 >= n_rows;
-		rows.end[r] = rests ? 0 : attended(kv, p.window, step.pos + row / group, step.evicted).end;
+		const int row = min(at_first.row + at_first.lane / 4 + 8 * r, block.n - 1);
+		rows.end[r] = at_first.row < block.n ? attended_by(p, step, block, row).end : 0;
 		rows.reference[r] = NEGATIVE_INFINITY;
-		q[r] = p.q + place_of<S>(p, kv_head, group, row, column_part);
+		q[r] = p.q + place_of<S>(p, block, row, at_first.column_part);
 	}
 	unsigned a[S::STEPS][4];
-	load_queries<S, KT>(q[0], q[1], warp, partner, (float *)exchange, a, rows.scale);
+	load_queries<S, KT>(q[0], q[1], at_first, (float *)exchange, a, rows.scale);
 	rows.scale[0] *= p.scale * 1.4426950408889634f; /* log2 e */
 	rows.scale[1] *= p.scale * 1.4426950408889634f;
 
@@ -371,36 +408,37 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 		__syncthreads();
 		if (first + S::KEYS < key_end)
 			copy_tile<HD, S::KEYS>(kv, head_row, first + S::KEYS, key_end, tiles + (now ^ 2 * S::TILE));
-		const int own = first + key_part * S::OWN;
+		const int own = first + role_of<S>(thread_anew()).key_part * S::OWN;
 		const int own0 = first_of(rows.end[0], p.window), own1 = first_of(rows.end[1], p.window);
 		const bool any =
 			(own < rows.end[0] && own + S::OWN > own0) || (own < rows.end[1] && own + S::OWN > own1);
 		const bool all = own >= max(own0, own1) && own + S::OWN <= min(rows.end[0], rows.end[1]);
 		if (!__any_sync(ALL_LANES, any))
 			continue;
-		const unsigned keys = tiles + now + key_part * S::OWN * S::STRIDE + column_part * S::COLS * 2;
 		float s[S::OWN / 8][4];
-		multiply_keys<S, KT>(keys, a, s);
+		multiply_keys<S, KT>(tiles + now, a, s);
 		if (S::COLUMN_PARTS > 1)
-			add_partners(exchange, warp, partner, warp / 2, s);
+			add_partners(exchange, s);
 		if (!__all_sync(ALL_LANES, all))
-			mask(rows, p.window, own + lane % 4 * 2, s);
+			mask(rows, p.window, own, s);
 		exponentiate(rows, s, sums, count);
-		multiply_values<S, VT>(keys + S::TILE, s, sums, count);
+		multiply_values<S, VT>(tiles + now + S::TILE, s, sums, count);
 	}
 
+	const struct role role = role_of<S>(thread_anew());
 	if (KEY_PARTS > 1) {
-		merge<S>((float4 *)shared_memory, warp % (PREFILL_MMA_WARPS / 2), key_part, rows, sums, count);
-		if (key_part)
+		merge<S>((float4 *)shared_memory, role, rows, sums, count);
+		if (role.key_part)
 			return;
 	}
+	const struct block again = block_of<S>(p, block_anew());
 #pragma unroll
 	for (int r = 0; r < 2; r++) {
-		const int row = row_warp * 16 + lane / 4 + 8 * r;
-		if (row >= n_rows)
+		const int row = role.row + role.lane / 4 + 8 * r;
+		if (row >= again.n)
 			continue;
 		const float inverse = 1.0f / count[2 * r];
-		float *to = p.y + place_of<S>(p, kv_head, group, row0 + row, column_part) + lane % 4 * 2;
+		float *to = p.y + place_of<S>(p, again, row, role.column_part) + role.lane % 4 * 2;
 #pragma unroll
 		for (int c = 0; c < S::COLS / 8; c++)
 			*(float2 *)(to + c * 8) = make_float2(sums[c][2 * r] * inverse, sums[c][2 * r + 1] * inverse);
