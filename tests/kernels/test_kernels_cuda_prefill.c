@@ -157,6 +157,17 @@ static double distance(const float *got, const double *want, int n)
 
 /* ---- a case ---- */
 
+/* Of two rows in three one half is smaller: halves of long rows are multiplied apart, over one power of two. */
+static float *queries(struct pair *p, const struct prefill_case *c)
+{
+	size_t hd = (size_t)c->head_dim, n = (size_t)c->n_tokens * (size_t)c->n_heads * hd;
+	float *q = pair_floats(p, "q", n, c->q_scale, 0);
+	for (size_t i = 0; i < n; i++)
+		if (i / hd % 3 == 1 + i % hd / (hd / 2))
+			q[i] *= 0.2f;
+	return q;
+}
+
 /* Slots that no row attends keep their NaNs. */
 static struct attention_prefill_params inputs(struct pair *p, const struct prefill_case *c, bool on_device)
 {
@@ -172,7 +183,7 @@ static struct attention_prefill_params inputs(struct pair *p, const struct prefi
 	}
 	return (struct attention_prefill_params){
 		.at = pair_at(p, (struct step){.pos = c->pos, .evicted = c->evicted}, on_device),
-		.q = pair_floats(p, "q", n, c->q_scale, 0),
+		.q = queries(p, c),
 		.kv = kv,
 		.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, n, 0),
 		.n_tokens = c->n_tokens,
