@@ -144,9 +144,9 @@ struct kv_append_params {
 /*
  * Decode attention of one query row over the cache, split along the keys. Global
  * layers (window 0) attend slots 0 .. pos - evicted; sliding ones the positions
- * pos - window < p <= pos, through the ring. Split s of a head takes keys
- * [s * split_len, (s + 1) * split_len) counted from the first attended one; a
- * split beyond the end writes l = 0 and is ignored by the combine.
+ * pos - window < p <= pos, through the ring. A split is the least multiple of split_len long of which
+ * n_splits take all keys: split s takes keys [s * length, (s + 1) * length) counted from the first
+ * attended one; a split beyond the end writes l = 0 and is ignored by the combine.
  */
 struct attention_split_params {
 	struct at at;
@@ -155,7 +155,7 @@ struct attention_split_params {
 	float *partial; /* (n_heads, n_splits, head_dim + 2): sum of p * v, then m = max score, l = sum of p */
 	int n_heads;    /* head h reads KV head h / (n_heads / n_kv_heads) */
 	int window;
-	int split_len;
+	int split_len; /* keys; what a split's length is a multiple of */
 	int n_splits;
 	float scale;
 	int reserved;

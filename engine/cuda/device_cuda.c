@@ -115,6 +115,7 @@ static void cuda_close(struct device *d)
 
 static const struct device_ops cuda_ops = {
 	.name = "cuda",
+	.splits = cuda_splits,
 	.graph_bytes = sizeof(struct cuda_graph),
 	.close = cuda_close,
 	.alloc = cuda_alloc,

@@ -1,12 +1,14 @@
 /*
  * The CUDA device's kernels: compiled or fetched from the cache, loaded, launched.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "engine/cuda/cuda_compile.h"
 #include "engine/cuda/device_cuda_internal.h"
+#include "kernels/cuda/attention_geometry.h"
 
 /* A cubin that loads: a cached one that does not (another driver's, damaged and not noticed) is made again. */
 static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
@@ -130,6 +132,18 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 		c->base.counters.kernels++;
 	}
 	return 0;
+}
+
+static_assert((int)ATTENTION_MAX_SPLITS <= (int)DEVICE_SPLITS_MAX, "partial sums of all have a place");
+
+struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim)
+{
+	return (struct device_splits){
+		.unit = ATTENTION_UNIT,
+		.keys = ATTENTION_SPLIT_KEYS,
+		.most = cuda_attention_splits(n_heads, n_kv_heads, head_dim, &((const struct cuda_device *)d)->card),
+		.fused = ATTENTION_FUSED_SPLITS,
+	};
 }
 
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err)

@@ -74,6 +74,11 @@ bool device_has_host_memory(const struct device *d)
 	return d->ops->host_memory;
 }
 
+struct device_splits device_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim)
+{
+	return d->ops->splits(d, n_heads, n_kv_heads, head_dim);
+}
+
 struct device_counters device_counters(const struct device *d)
 {
 	return d->counters;

@@ -62,6 +62,16 @@ const char *device_name(const struct device *d);
 /* Kernels read ordinary host memory at full speed: weights are used where the file is mapped. */
 bool device_has_host_memory(const struct device *d);
 
+/* How decode attention's keys are best shared out among splits, for a layer with these heads. */
+struct device_splits {
+	int unit;  /* a split's length is a multiple of this: the kernel's split_len */
+	int keys;  /* fewer than this are not worth a split, where that can be chosen */
+	int most;  /* splits; at most DEVICE_SPLITS_MAX where keys is less than DEVICE_SPLIT_KEYS */
+	int fused; /* more than this are combined faster by a kernel of its own */
+};
+enum { DEVICE_SPLITS_MAX = 256, DEVICE_SPLIT_KEYS = 128 };
+struct device_splits device_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
+
 struct device_counters device_counters(const struct device *d);
 
 /* Ends an open capture and waits for what is enqueued. What was allocated through d is gone with it. */

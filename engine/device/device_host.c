@@ -1,6 +1,7 @@
 /* The host device's execution, its stream and events, and its vtable. Memory and graphs are in device_host_*.c. */
 #include "engine/device/device_host.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,6 +183,14 @@ static void host_event_destroy(struct device *d, struct device_event *e)
 
 /* ---- opening ---- */
 
+/* Long enough to amortise the combine, short enough to spread a window of 512 over several cores. */
+static struct device_splits host_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim)
+{
+	(void)d, (void)n_heads, (void)n_kv_heads, (void)head_dim;
+	return (struct device_splits){
+		.unit = DEVICE_SPLIT_KEYS, .keys = DEVICE_SPLIT_KEYS, .most = INT_MAX, .fused = INT_MAX};
+}
+
 static void host_close(struct device *d)
 {
 	struct host_device *h = host_of(d);
@@ -195,6 +204,7 @@ static void host_close(struct device *d)
 static const struct device_ops host_ops = {
 	.name = "host",
 	.host_memory = true,
+	.splits = host_splits,
 	.graph_bytes = sizeof(struct device_graph),
 	.close = host_close,
 	.alloc = host_alloc,

@@ -42,6 +42,7 @@ struct device {
 struct device_ops {
 	const char *name;
 	bool host_memory;
+	struct device_splits (*splits)(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
 	size_t graph_bytes; /* of what holds this device's struct device_graph */
 
 	void (*close)(struct device *d);

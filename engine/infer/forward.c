@@ -8,8 +8,6 @@
 #include "engine/infer/forward_pass.h"
 
 enum {
-	SPLIT_LEN = 128, /* keys a split of decode attention reads: long enough to amortise the combine,
-			    short enough to spread a 512 window over several cores */
 	LOGIT_ROWS = 16, /* bounds the logits of a chunk: a row of Gemma 4 is 1 MB */
 };
 
@@ -30,17 +28,45 @@ int fusion_parse(const char *name)
 
 /* ---- scratch ---- */
 
-static int splits_for(int n_keys)
+static int ceil_div(int n, int by)
 {
-	return (n_keys + SPLIT_LEN - 1) / SPLIT_LEN;
+	return (n + by - 1) / by;
 }
 
-static int power_of_two(int n)
+static int bucket_of(int n_keys)
 {
 	int p = 1;
-	while (p < n)
+	while (p * DEVICE_SPLIT_KEYS < n_keys)
 		p *= 2;
 	return p;
+}
+
+/* How many splits of the layer's keys attend a token of that bucket. */
+static int splits_of(const struct forward *f, const struct model_layer *l, const struct device_splits *d, int bucket)
+{
+	int keys = bucket * DEVICE_SPLIT_KEYS;
+	if (l->sliding && f->model->window > 0 && f->model->window < keys)
+		keys = f->model->window;
+	int n = ceil_div(keys, d->keys);
+	return n < d->most ? n : d->most;
+}
+
+static struct device_splits splits_for(const struct forward *f, const struct model_layer *l)
+{
+	return device_splits(f->device, l->n_head, l->n_head_kv, l->head_dim);
+}
+
+/* The least bucket in which each layer of the range has as many splits as in that of n_keys. */
+static int last_bucket(const struct forward *f, int n_keys)
+{
+	int last = bucket_of(n_keys), least = 1;
+	for (int i = f->range.begin; i < f->range.end; i++) {
+		const struct model_layer *l = &f->model->layers[i];
+		struct device_splits d = splits_for(f, l);
+		while (splits_of(f, l, &d, least) < splits_of(f, l, &d, last))
+			least *= 2;
+	}
+	return least;
 }
 
 /* Counts when base is null, else hands out; the same calls in the same order both times. */
@@ -71,7 +97,9 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 		heads = (size_t)l->n_head > heads ? (size_t)l->n_head : heads;
 		head_dim = (size_t)l->head_dim > head_dim ? (size_t)l->head_dim : head_dim;
 	}
-	size_t splits = (size_t)power_of_two(splits_for(context));
+	size_t splits = (size_t)bucket_of(context);
+	if (splits < DEVICE_SPLITS_MAX)
+		splits = DEVICE_SPLITS_MAX;
 	size_t ple = (size_t)(m->n_layer - f->ple_first) * (size_t)m->n_ple;
 	struct forward_scratch *s = &f->scratch;
 	s->tokens = take(a, t, sizeof(int));
@@ -144,6 +172,7 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 		return error_prefix(err, rc, "activations of chunks of %d tokens", batch);
 	struct arena a = {.base = f->arena};
 	lay_out(f, cache->capacity, &a);
+	f->bucket_most = last_bucket(f, cache->capacity);
 	return 0;
 }
 
@@ -324,19 +353,18 @@ static void attend(struct pass *p, int i)
 									      .scale = l->attention_scale});
 		return;
 	}
-	int n_splits = p->f->bucket;
-	if (window && splits_for(window) < n_splits)
-		n_splits = splits_for(window);
+	struct device_splits d = splits_for(p->f, l);
+	int n_splits = splits_of(p->f, l, &d, p->f->bucket);
 	struct attention_split_params split = {.at = p->at,
 					       .q = s->q,
 					       .kv = p->f->cache->layers[i],
 					       .partial = s->partial,
 					       .n_heads = l->n_head,
 					       .window = window,
-					       .split_len = SPLIT_LEN,
+					       .split_len = d.unit,
 					       .n_splits = n_splits,
 					       .scale = l->attention_scale};
-	if (p->fused) {
+	if (p->fused && n_splits <= d.fused) {
 		op_attention(&p->e, (struct attention_params){.split = split, .y = s->attn});
 		return;
 	}
@@ -556,6 +584,6 @@ int forward_bucket(const struct forward *f, const struct step *step)
 {
 	int n_keys = step->pos - step->evicted + 1;
 	assert(n_keys <= f->cache->capacity);
-	(void)f;
-	return power_of_two(splits_for(n_keys));
+	int bucket = bucket_of(n_keys);
+	return bucket < f->bucket_most ? bucket : f->bucket_most;
 }

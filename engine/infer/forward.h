@@ -36,7 +36,7 @@ struct forward_scratch {
 	float *k;              /* (T, max n_head_kv * head_dim) */
 	float *v;              /* as k */
 	float *attn;           /* as q */
-	float *partial;        /* (max n_head, max splits, max head_dim + 2) */
+	float *partial;        /* (max n_head, max splits of any device, max head_dim + 2) */
 	float *gate;           /* (T, max n_ff) */
 	float *up;             /* as gate */
 	float *ple;            /* (T, n_layer - ple_first, n_ple) */
@@ -66,8 +66,9 @@ struct forward {
 	int logit_rows; /* rows of logits computed at once; 0 without the head */
 	int ple_first;  /* the first layer that scratch.ple has rows of */
 	enum fusion fusion;
-	bool trace; /* copy each layer's input (last row) and the final norm to scratch.trace */
-	int bucket; /* of the token that is about to be emitted; see forward_bucket */
+	bool trace;      /* copy each layer's input (last row) and the final norm to scratch.trace */
+	int bucket;      /* of the token that is about to be emitted; see forward_bucket */
+	int bucket_most; /* no layer has more splits in a larger one */
 	struct forward_scratch scratch;
 	void *arena; /* what scratch points into */
 	size_t arena_bytes;
@@ -107,7 +108,10 @@ int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_o
 /* Enqueues the head for rows [first, first + n) of scratch.h, n <= logit_rows, into scratch.logits. */
 int forward_head(struct forward *f, int first, int n, struct error *err);
 
-/* The attention bucket of a token: how many splits its global layers are launched with, a power of two. */
+/*
+ * The attention bucket of a token, from which the number of splits of every layer follows: how many times
+ * DEVICE_SPLIT_KEYS keys its global layers have at most, a power of two; no more than make a difference.
+ */
 int forward_bucket(const struct forward *f, const struct step *step);
 /* A graph_emit: ctx is the stage, whose forward's bucket must be that of the token. Logits land in scratch.logits. */
 int forward_token(void *ctx, const struct at *at, struct error *err);

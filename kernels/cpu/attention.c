@@ -171,6 +171,7 @@ static struct span attended(const struct kv *kv, int window, int pos, int evicte
 struct split_loop {
 	const struct attention_split_params *p;
 	struct span all;
+	int split_keys;
 	int group;
 	size_t each;   /* bytes of scratch of a thread */
 	char *scratch; /* of all threads */
@@ -186,14 +187,14 @@ static void split_task(const struct split_loop *l, int task, int thread)
 	const size_t hd = (size_t)kv->head_dim;
 	const int kv_head = task % kv->n_kv_heads;
 	const int split = task / kv->n_kv_heads;
-	const size_t before = (size_t)split * (size_t)p->split_len;
+	const size_t before = (size_t)split * (size_t)l->split_keys;
 	struct span keys = l->all;
 	struct block b;
 
 	if (before < (size_t)n_keys) {
 		keys.first = l->all.first + (int)before;
-		if (keys.end - keys.first > p->split_len)
-			keys.end = keys.first + p->split_len;
+		if (keys.end - keys.first > l->split_keys)
+			keys.end = keys.first + l->split_keys;
 		block_init(&b, l->scratch + l->each * (size_t)thread, kv, kv_head, l->group);
 		for (int g = 0; g < l->group; g++)
 			block_set_row(inner, &b, g, p->q + (size_t)(kv_head * l->group + g) * hd, p->scale, keys);
@@ -232,7 +233,9 @@ void k_attention_split(const struct attention_split_params *p)
 	const int n_tasks = kv->n_kv_heads * p->n_splits;
 	const size_t products = (size_t)(l.all.end - l.all.first) * (size_t)kv->head_dim * (size_t)p->n_heads;
 	const int parallel = products > PARALLEL_PRODUCTS;
+	const size_t unit = (size_t)p->split_len * (size_t)p->n_splits;
 
+	l.split_keys = p->split_len * (int)(((size_t)(l.all.end - l.all.first) + unit - 1) / unit);
 	l.scratch = cpu_scratch(l.each * (size_t)(parallel ? cpu_threads() : 1));
 	cpu_parallel(n_tasks, parallel ? 1 : n_tasks, split_part, &l);
 }

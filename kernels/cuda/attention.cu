@@ -2,157 +2,229 @@
  * Decode attention: one query row a head over the cache, split along the keys.
  *
  * A CTA takes up to ATTENTION_HEADS query heads of one KV head (so that a key is read
- * once for them) and one split. Each warp takes batches of keys on its own, lanes across
- * head_dim, with a running maximum and sum; keys and values of the next batch are in flight while
- * one is worked on. The warps meet once at the end.
+ * once for them) and one split, tile by tile with a running maximum and sum: scores, softmax, values
+ * (attention_tile.cuh). A warp has the keys and the values of the next tile in flight while it works on one.
  *
- * Fused, the CTA of a KV head's splits that finishes last combines them, in the order of
- * the splits whoever it is: the result does not depend on it.
+ * How long a split is follows from the position, so that whatever the grid was made for, its CTAs have about as many
+ * keys each. Sums of the splits are combined in the order of the splits, whoever does it: by the CTA of a KV head's
+ * splits that finishes last, or by a kernel of their own, which many splits are worth.
  */
-#include "kernels/cuda/attention_geometry.h"
-#include "kernels/cuda/device.cuh"
-
-enum { WARPS = ATTENTION_THREADS / WARP, HEADS = ATTENTION_HEADS };
-
-extern __shared__ __align__(16) char shared_memory[];
+#include "kernels/cuda/attention_tile.cuh"
 
 /* Splits of a (KV head, group of query heads) that have arrived; zero between launches. */
 static __device__ unsigned tickets[ATTENTION_MAX_GROUPS];
 
-/* What a lane holds of a row: VECS vectors of WIDTH consecutive elements, WARP * WIDTH apart. */
-template <int HD, int T> struct lane_row {
-	enum {
-		SIZE = T == TENSOR_F32 ? 4 : 2,
-		EACH = HD / WARP,
-		LARGEST = 16 / SIZE,
-		WIDTH = EACH % LARGEST == 0 ? (int)LARGEST
-			: EACH % 4 == 0     ? 4
-			: EACH % 2 == 0     ? 2
-					    : 1,
-		VECS = EACH / WIDTH,
-		VEC_BYTES = WIDTH * SIZE,
-		VEC_WORDS = (VEC_BYTES + 3) / 4,
-		WORDS = VECS * VEC_WORDS,
-	};
-	unsigned w[WORDS];
+INLINE int ceil_div(int n, int by)
+{
+	return (n + by - 1) / by;
+}
 
-	static __device__ __forceinline__ int index(int vec, int lane)
-	{
-		return (vec * WARP + lane) * WIDTH;
-	}
+/* ---- combining ---- */
 
-	__device__ __forceinline__ void load(const void *cache, long long row)
-	{
-		const char *p = (const char *)cache + row * HD * SIZE + (int)(threadIdx.x % WARP) * VEC_BYTES;
-#pragma unroll
-		for (int v = 0; v < VECS; v++, p += WARP * VEC_BYTES) {
-			unsigned *to = w + v * VEC_WORDS;
-			if (VEC_BYTES == 16) {
-				const uint4 u = *(const uint4 *)p;
-				to[0] = u.x;
-				to[1 % VEC_WORDS] = u.y;
-				to[2 % VEC_WORDS] = u.z;
-				to[3 % VEC_WORDS] = u.w;
-			} else if (VEC_BYTES == 8) {
-				const uint2 u = *(const uint2 *)p;
-				to[0] = u.x;
-				to[1 % VEC_WORDS] = u.y;
-			} else {
-				to[0] = VEC_BYTES == 4 ? *(const unsigned *)p : *(const unsigned short *)p;
-			}
-		}
-	}
-
-	__device__ __forceinline__ float at(int vec, int k) const
-	{
-		if (T == TENSOR_F32)
-			return __uint_as_float(w[vec * VEC_WORDS + k]);
-		const float2 f = pair_to_f32<T>(w[vec * VEC_WORDS + k / 2]);
-		return k % 2 ? f.y : f.x;
-	}
+/* What a warp has of a head: greatest score, sum of probabilities, and a lane's WIDTH columns of the sums. */
+template <int WIDTH> struct partial_sum {
+	float m, l;
+	float sum[WIDTH];
 };
 
 /*
- * Sums N (8 or 16) values over the warp; lane l gets the sum of v[l * N / 32]. Each step
- * gives away the half of the values that belongs to the other half of the lanes.
+ * Sums up splits first, first + stride .. of a head. row: floats of a split, head_dim sums, m and l. The lane's columns
+ * are `column` or, in pairs 2 * WARP apart, those that start with it. ALL: every split has keys, so its sums are loaded
+ * before that is known. A split without keys has written neither sums nor m.
  */
-template <int N> INLINE float sum_and_spread(float *v)
+template <int WIDTH, bool ALL>
+INLINE partial_sum<WIDTH> add_splits(const float *from, int row, int first, int stride, int n_splits, int column,
+				     bool active)
 {
+	enum { AHEAD = 16 };
 	const int lane = threadIdx.x % WARP;
+	partial_sum<WIDTH> r;
+	r.m = NEGATIVE_INFINITY;
+	r.l = 0.0f;
 #pragma unroll
-	for (int n = N / 2, d = WARP / 2; n; n /= 2, d /= 2) {
-		const bool upper = lane & d;
+	for (int w = 0; w < WIDTH; w++)
+		r.sum[w] = 0.0f;
+	for (int begin = first; begin < n_splits; begin += WARP * stride) {
+		const int n = min((int)WARP, ceil_div(n_splits - begin, stride));
+		float x[AHEAD][WIDTH], factor = 0.0f;
+		const auto factor_of = [&](int i) { return __shfl_sync(ALL_LANES, factor, i % WARP); };
+		const auto load = [&](int i) {
 #pragma unroll
-		for (int i = 0; i < n; i++) {
-			const float give = upper ? v[i] : v[i + n];
-			v[i] = (upper ? v[i + n] : v[i]) + __shfl_xor_sync(ALL_LANES, give, d);
+			for (int k = 0; k < AHEAD; k++) {
+				const float *p = from + (long long)(begin + (i + k) * stride) * row + column;
+#pragma unroll
+				for (int w = 0; w < WIDTH; w++)
+					x[k][w] = 0.0f;
+				const bool empty = !ALL && factor_of(i + k) == 0.0f;
+				if (i + k >= n || !active || empty)
+					continue;
+				if (WIDTH == 1)
+					x[k][0] = __ldcg(p);
+#pragma unroll
+				for (int w = 0; w + 1 < WIDTH; w += 2) {
+					const float2 v = __ldcg((const float2 *)(p + w * WARP));
+					x[k][w] = v.x;
+					x[k][w + 1] = v.y;
+				}
+			}
+		};
+		if (ALL)
+			load(0);
+		const int own = begin + lane * stride;
+		float m = NEGATIVE_INFINITY, l = 0.0f;
+		if (own < n_splits) {
+			m = __ldcg(from + (long long)own * row + row - 2);
+			l = __ldcg(from + (long long)own * row + row - 1);
+		}
+		if (l == 0.0f)
+			m = NEGATIVE_INFINITY;
+		const float top = fmaxf(r.m, warp_max(m));
+		if (top == NEGATIVE_INFINITY)
+			continue;
+		factor = l == 0.0f ? 0.0f : expf(m - top);
+		const float shrink = expf(r.m - top);
+		r.m = top;
+		r.l = r.l * shrink + warp_sum(l * factor);
+#pragma unroll
+		for (int w = 0; w < WIDTH; w++)
+			r.sum[w] *= shrink;
+		for (int i = 0; i < n; i += AHEAD) {
+			if (!ALL || i > 0)
+				load(i);
+#pragma unroll
+			for (int k = 0; k < AHEAD; k++) {
+				const float f = factor_of(i + k);
+#pragma unroll
+				for (int w = 0; w < WIDTH; w++)
+					r.sum[w] = fmaf(f, x[k][w], r.sum[w]); /* behind the last: 0 */
+			}
 		}
 	}
-#pragma unroll
-	for (int d = WARP / N / 2; d; d /= 2)
-		v[0] += __shfl_xor_sync(ALL_LANES, v[0], d);
-	return v[0];
+	return r;
 }
 
-/* Sums up splits 0 .. n_splits of heads head0 .. head0 + n_heads. */
-INLINE void combine(const float *partial, float *y, int head0, int n_heads, int head_dim, int row_splits, int n_splits,
-		    float *factors, float *total)
+/* All splits of heads head0 .. head0 + n_heads, by one CTA: a warp a head and columns. */
+template <int HD>
+INLINE void combine_heads(const float *partial, float *y, int head0, int n_heads, int row_splits, int n_splits)
 {
+	enum { WIDTH = HD % 128 == 0 ? 4 : HD % 64 == 0 ? 2 : 1, BLOCKS = HD / (WARP * WIDTH) };
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-	const int row = head_dim + 2;
-
-	for (int g = warp; g < n_heads; g += WARPS) {
-		const float *from = partial + (long long)(head0 + g) * row_splits * row + head_dim;
-		float m = NEGATIVE_INFINITY, l = 0.0f;
-		for (int s = lane; s < n_splits; s += WARP)
-			if (__ldcg(from + (long long)s * row + 1) != 0.0f)
-				m = fmaxf(m, __ldcg(from + (long long)s * row));
-		m = warp_max(m);
-		for (int s = lane; s < n_splits; s += WARP) {
-			const float part = __ldcg(from + (long long)s * row + 1);
-			const float f = part != 0.0f ? expf(__ldcg(from + (long long)s * row) - m) : 0.0f;
-			factors[g * n_splits + s] = f;
-			l += part * f;
-		}
-		l = warp_sum(l);
-		if (lane == 0)
-			total[g] = l;
+	for (int i = warp; i < n_heads * BLOCKS; i += WARPS) {
+		const int head = head0 + i / BLOCKS;
+		const int column = i % BLOCKS * WARP * WIDTH + lane * (WIDTH > 1 ? 2 : 1);
+		const partial_sum<WIDTH> r = add_splits<WIDTH, true>(partial + (long long)head * row_splits * (HD + 2),
+								     HD + 2, 0, 1, n_splits, column, true);
+		float *to = y + (long long)head * HD + column;
+		if (WIDTH == 1)
+			to[0] = r.sum[0] / r.l;
+#pragma unroll
+		for (int w = 0; w + 1 < WIDTH; w += 2)
+			*(float2 *)(to + w * WARP) = make_float2(r.sum[w] / r.l, r.sum[w + 1] / r.l);
 	}
+}
+
+/* Grid: (columns, heads). The warps share the splits. */
+KERNEL(ATTENTION_THREADS) k_attention_combine(const __grid_constant__ struct attention_combine_params p)
+{
+	__shared__ float2 stats[WARPS];
+	__shared__ float sums[WARPS][ATTENTION_COLUMNS];
+	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+	const int column = (int)blockIdx.x * ATTENTION_COLUMNS + lane;
+	const int head = blockIdx.y;
+	const int row = p.head_dim + 2;
+	static_assert(ATTENTION_COLUMNS == WARP, "a lane a column");
+
+	let_next_start();
+	wait_for_earlier();
+	const partial_sum<1> r = add_splits<1, false>(p.partial + (long long)head * p.n_splits * row, row, warp, WARPS,
+						      p.n_splits, column, column < p.head_dim);
+	if (lane == 0)
+		stats[warp] = make_float2(r.m, r.l);
+	sums[warp][lane] = r.sum[0];
 	__syncthreads();
-	for (int i = threadIdx.x; i < n_heads * head_dim; i += ATTENTION_THREADS) {
-		const int g = i / head_dim, d = i % head_dim;
-		const float *from = partial + (long long)(head0 + g) * row_splits * row + d;
-		float sum = 0.0f;
-#pragma unroll 8
-		for (int s = 0; s < n_splits; s++) {
-			const float f = factors[g * n_splits + s];
-			if (f != 0.0f) /* a split without keys has written no sums */
-				sum = fmaf(f, __ldcg(from + (long long)s * row), sum);
-		}
-		y[(long long)(head0 + g) * head_dim + d] = sum / total[g];
+	if (warp > 0 || column >= p.head_dim)
+		return;
+	float m = NEGATIVE_INFINITY, l = 0.0f, sum = 0.0f;
+#pragma unroll
+	for (int w = 0; w < WARPS; w++)
+		m = fmaxf(m, stats[w].x);
+#pragma unroll
+	for (int w = 0; w < WARPS; w++) {
+		const float f = expf(stats[w].x - m);
+		l = fmaf(stats[w].y, f, l);
+		sum = fmaf(sums[w][lane], f, sum);
+	}
+	p.y[(long long)head * p.head_dim + column] = sum / l;
+}
+
+/* ---- splits ---- */
+
+/* Where a split's keys are in the cache of a KV head. */
+struct split_keys {
+	int n;       /* 0: it has none */
+	int slot;    /* of the first */
+	int n_valid; /* splits that have keys */
+};
+
+INLINE struct split_keys keys_of(const struct attention_split_params &p, const struct step &step, int split)
+{
+	const struct span all = attended(p.kv, p.window, step.pos, step.evicted);
+	const int n_keys = all.end - all.first;
+	const int length = p.split_len * ceil_div(n_keys, p.split_len * p.n_splits);
+	const int before = split * length;
+	struct split_keys s;
+	s.n = max(min(length, n_keys - before), 0);
+	s.slot = all.first + before;
+	if (p.kv.ring > 0)
+		s.slot %= p.kv.ring;
+	s.n_valid = ceil_div(n_keys, length);
+	return s;
+}
+
+/* The first tile comes to the L2 while earlier kernels still run. A step that is older than the token does no harm. */
+template <int HD, int KT, int VT> INLINE void prefetch(const struct attention_split_params &p, int kv_head, int split)
+{
+	enum {
+		KEY_BYTES = HD * (KT == TENSOR_F32 ? 4 : 2),
+		VALUE_BYTES = HD * (VT == TENSOR_F32 ? 4 : 2),
+		LINE = 128,
+		KEY_LINES = (KEY_BYTES + LINE - 1) / LINE,
+		LINES = KEY_LINES + (VALUE_BYTES + LINE - 1) / LINE,
+	};
+	const struct split_keys s = keys_of(p, step_of(p.at), split);
+	for (int i = threadIdx.x; i < min(s.n, (int)TILE) * LINES; i += ATTENTION_THREADS) {
+		const int line = i % LINES;
+		int slot = s.slot + i / LINES;
+		if (slot >= p.kv.capacity)
+			slot -= p.kv.capacity;
+		if ((unsigned)slot >= (unsigned)p.kv.capacity)
+			break;
+		const long long row = (long long)kv_head * p.kv.capacity + slot;
+		prefetch_l2(line < KEY_LINES ? (const char *)p.kv.k + row * KEY_BYTES + line * LINE
+					     : (const char *)p.kv.v + row * VALUE_BYTES + (line - KEY_LINES) * LINE);
 	}
 }
 
 /* Grid: (splits, groups of heads). y null: partial sums only. */
 template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct attention_split_params &p, float *y)
 {
-	typedef lane_row<HD, KT> key_row;
-	typedef lane_row<HD, VT> value_row;
-	enum {
-		EACH = HD / WARP,
-		BATCH = EACH * 4 * (KT == TENSOR_F32 || VT == TENSOR_F32) > 32 || EACH * 2 > 32 ? 2 : 4,
-		VALUES = BATCH * HEADS,
-		PER_VALUE = WARP / VALUES, /* lanes that hold the same score */
-	};
-	float *const q = (float *)shared_memory;        /* (HEADS, HD) */
-	float *const stats = q + HEADS * HD;            /* (2, WARPS, HEADS): maxima, sums */
-	float *const merge = stats + 2 * WARPS * HEADS; /* (WARPS, HEADS, HD); then combine's factors */
+	typedef key_tile<HD, KT> keys;
+	typedef value_tile<HD, VT> values;
+	typedef value_part<HD> part;
+	__shared__ typename keys::queries queries;
+	__shared__ typename values::probabilities probabilities;
+	__shared__ float scores[SLICES][HEADS][SCORE_ROW];
+	__shared__ __align__(8) float shrinks[HEADS];
+	__shared__ float sums[HEADS];
 	__shared__ bool last;
-	__shared__ float total[HEADS];
 	const struct kv &kv = p.kv;
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+	const int g = lane / 4, t = lane % 4;
+	const int slice = warp % SLICES, half = warp / SLICES;
+	const int element = warp * part::WARP_DIMS + g * part::DIMS;
+	const bool has_values = part::WARPS_BUSY == WARPS || warp < part::WARPS_BUSY;
 	const int group = p.n_heads / kv.n_kv_heads;
-	const int parts = (group + HEADS - 1) / HEADS;
+	const int parts = ceil_div(group, HEADS);
 	const int kv_head = (int)blockIdx.y / parts;
 	const int first_of_group = (int)blockIdx.y % parts * HEADS;
 	const int head0 = kv_head * group + first_of_group;
@@ -160,191 +232,113 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	const int split = blockIdx.x;
 
 	let_next_start();
+	prefetch<HD, KT, VT>(p, kv_head, split);
 	wait_for_earlier();
-	const struct step step = step_of(p.at);
-	const struct span all = attended(kv, p.window, step.pos, step.evicted);
-	const int n_keys = all.end - all.first;
-	const int before = split * p.split_len; /* n_splits * split_len is at most the cache's capacity, rounded up */
-	if (before >= n_keys) {
+	const struct split_keys at = keys_of(p, step_of(p.at), split);
+	float *const partial = p.partial + ((long long)head0 * p.n_splits + split) * (HD + 2);
+	if (at.n == 0) {
 		if (!FUSED && (int)threadIdx.x < n_heads)
-			p.partial[((long long)(head0 + (int)threadIdx.x) * p.n_splits + split) * (HD + 2) + HD + 1] =
-				0.0f;
+			partial[(long long)threadIdx.x * p.n_splits * (HD + 2) + HD + 1] = 0.0f;
 		return;
 	}
-	const int n = min(p.split_len, n_keys - before);
-	const int ring = kv.ring > 0 ? kv.ring : 0x7fffffff;
-	const int slot0 = kv.ring > 0 ? (all.first + before) % kv.ring : all.first + before;
-	const long long head_row = (long long)kv_head * kv.capacity;
 
-	key_row keys[BATCH];
-	value_row values[BATCH];
-	const auto row_of_key = [&](int key) { /* keys beyond the split repeat its last */
-					       int slot = slot0 + min(key, n - 1);
-					       while (slot >= ring)
-						       slot -= ring;
-					       return head_row + slot;
+	const long long head_at = (long long)kv_head * kv.capacity * HD;
+	const char *const head_keys = (const char *)kv.k + head_at * (KT == TENSOR_F32 ? 4 : 2);
+	const char *const head_values = (const char *)kv.v + head_at * (VT == TENSOR_F32 ? 4 : 2);
+	const int ring = kv.ring > 0 ? kv.ring : 0x7fffffff;
+	const auto slot_of = [&](int key) { /* keys beyond the split repeat its last */
+					    const int slot = at.slot + min(key, at.n - 1);
+					    return slot >= ring ? slot - ring : slot;
 	};
-	int base = warp * BATCH;
-	if (base < n) {
+	keys k;
+	values v;
+	const auto load_keys = [&](int base) {
+		const int key = base + half * 16 + g;
+		const int slots[2] = {slot_of(key), slot_of(key + 8)};
+		k.load(head_keys, slots, slice);
+	};
+	const auto load_values = [&](int base) {
+		if (has_values)
 #pragma unroll
-		for (int j = 0; j < BATCH; j++)
-			keys[j].load(kv.k, row_of_key(base + j));
-#pragma unroll
-		for (int j = 0; j < BATCH; j++)
-			values[j].load(kv.v, row_of_key(base + j));
-	}
-	for (int i = threadIdx.x; i < HEADS * HD; i += ATTENTION_THREADS)
-		q[i] = i / HD < n_heads ? p.q[(long long)head0 * HD + i] * p.scale : 0.0f;
+			for (int i = 0; i < LANE_KEYS; i++)
+				v.load(head_values, i, slot_of(base + t * LANE_KEYS + i), element);
+	};
+	load_keys(0);
+	load_values(0);
+	keys::store_query(queries, warp < n_heads ? p.q + (long long)(head0 + warp) * HD : nullptr, p.scale);
+	v.clear();
 	__syncthreads();
 
-	/* A lane keeps m and l of one (key of the batch, head); acc is over its part of head_dim. */
-	const int mine = lane / PER_VALUE;
+	/* The warp's head; the sum is over the lane's keys. */
 	float m = NEGATIVE_INFINITY, l = 0.0f;
-	float acc[HEADS][EACH];
+	for (int base = 0; base < at.n; base += TILE) {
+		float s[4];
+		k.score(queries, slice, s);
+		if (base + TILE < at.n)
+			load_keys(base + TILE);
 #pragma unroll
-	for (int g = 0; g < HEADS; g++)
-#pragma unroll
-		for (int e = 0; e < EACH; e++)
-			acc[g][e] = 0.0f;
+		for (int i = 0; i < 4; i++)
+			scores[slice][2 * t + i % 2][half * 16 + g + i / 2 * 8] = s[i];
+		__syncthreads();
 
-	for (; base < n; base += WARPS * BATCH) {
-		const int next = base + WARPS * BATCH;
-		float s[VALUES];
+		float score = 0.0f;
 #pragma unroll
-		for (int i = 0; i < VALUES; i++)
-			s[i] = 0.0f;
-#pragma unroll
-		for (int v = 0; v < key_row::VECS; v++) {
-#pragma unroll
-			for (int g = 0; g < HEADS; g++) {
-				const float *qv = q + g * HD + key_row::index(v, lane);
-#pragma unroll
-				for (int k = 0; k < key_row::WIDTH; k++) {
-#pragma unroll
-					for (int j = 0; j < BATCH; j++)
-						s[j * HEADS + g] = fmaf(keys[j].at(v, k), qv[k], s[j * HEADS + g]);
-				}
-			}
-		}
-		if (next < n) {
-#pragma unroll
-			for (int j = 0; j < BATCH; j++)
-				keys[j].load(kv.k, row_of_key(next + j));
-		}
-		float score = sum_and_spread<VALUES>(s);
-		if (base + mine / HEADS >= n)
-			score = NEGATIVE_INFINITY;
-		float greatest = score;
-#pragma unroll
-		for (int d = WARP / 2; d >= PER_VALUE * HEADS; d /= 2)
-			greatest = fmaxf(greatest, __shfl_xor_sync(ALL_LANES, greatest, d));
-		greatest = fmaxf(greatest, m);
+		for (int i = 0; i < SLICES; i++)
+			score += scores[i][warp][lane];
+		score = base + lane < at.n ? score * queries.unit[warp] : NEGATIVE_INFINITY;
+		const float greatest = fmaxf(m, warp_max(score));
 		const float shrink = expf(m - greatest);
 		const float prob = expf(score - greatest);
 		l = l * shrink + prob;
 		m = greatest;
-#pragma unroll
-		for (int g = 0; g < HEADS; g++) {
-			const float c = __shfl_sync(ALL_LANES, shrink, g * PER_VALUE);
-#pragma unroll
-			for (int e = 0; e < EACH; e++)
-				acc[g][e] *= c;
-		}
-#pragma unroll
-		for (int j = 0; j < BATCH; j++) {
-			float pj[HEADS];
-#pragma unroll
-			for (int g = 0; g < HEADS; g++)
-				pj[g] = __shfl_sync(ALL_LANES, prob, (j * HEADS + g) * PER_VALUE);
-#pragma unroll
-			for (int v = 0; v < value_row::VECS; v++)
-#pragma unroll
-				for (int k = 0; k < value_row::WIDTH; k++) {
-					const float x = values[j].at(v, k);
-#pragma unroll
-					for (int g = 0; g < HEADS; g++)
-						acc[g][v * value_row::WIDTH + k] =
-							fmaf(pj[g], x, acc[g][v * value_row::WIDTH + k]);
-				}
-		}
-		if (next < n) {
-#pragma unroll
-			for (int j = 0; j < BATCH; j++)
-				values[j].load(kv.v, row_of_key(next + j));
-		}
+		values::store_probability(probabilities, warp, lane, prob);
+		if (lane == 0)
+			shrinks[warp] = shrink;
+		__syncthreads();
+
+		if (has_values)
+			v.add(probabilities, shrinks);
+		if (base + TILE < at.n)
+			load_values(base + TILE);
 	}
 
-	/* The warps meet. */
-#pragma unroll
-	for (int d = WARP / 2; d >= PER_VALUE * HEADS; d /= 2)
-		l += __shfl_xor_sync(ALL_LANES, l, d);
-	if (lane % PER_VALUE == 0 && mine < HEADS) {
-		stats[warp * HEADS + mine] = m;
-		stats[(WARPS + warp) * HEADS + mine] = l;
+	const bool alone = FUSED && at.n_valid == 1;
+	l = warp_sum(l);
+	if (lane == 0) {
+		sums[warp] = l;
+		if (!alone && warp < n_heads)
+			*(float2 *)(partial + (long long)warp * p.n_splits * (HD + 2) + HD) = make_float2(m, l);
 	}
-	__syncthreads();
+	if (alone)
+		__syncthreads();
+	if (has_values) {
+		float out[2][part::DIMS];
+		v.finish(out);
 #pragma unroll
-	for (int g = 0; g < HEADS; g++) {
-		float top = NEGATIVE_INFINITY;
+		for (int i = 0; i < 2; i++) {
+			const int head = 2 * t + i;
+			if (head >= n_heads)
+				break;
+			float *to = alone ? y + (long long)(head0 + head) * HD
+					  : partial + (long long)head * p.n_splits * (HD + 2);
+			const float by = alone ? sums[head] : 1.0f;
 #pragma unroll
-		for (int w = 0; w < WARPS; w++)
-			top = fmaxf(top, stats[w * HEADS + g]);
-		const float factor = expf(stats[warp * HEADS + g] - top);
-#pragma unroll
-		for (int v = 0; v < value_row::VECS; v++)
-#pragma unroll
-			for (int k = 0; k < value_row::WIDTH; k++)
-				merge[(warp * HEADS + g) * HD + value_row::index(v, lane) + k] =
-					acc[g][v * value_row::WIDTH + k] * factor;
-	}
-	__syncthreads();
-	const int n_valid = (n_keys + p.split_len - 1) / p.split_len;
-	const bool alone = FUSED && n_valid == 1;
-	for (int i = threadIdx.x; i < n_heads * HD; i += ATTENTION_THREADS) {
-		const int g = i / HD, d = i % HD;
-		float top = NEGATIVE_INFINITY, sum_l = 0.0f, sum = 0.0f;
-#pragma unroll
-		for (int w = 0; w < WARPS; w++)
-			top = fmaxf(top, stats[w * HEADS + g]);
-#pragma unroll
-		for (int w = 0; w < WARPS; w++) {
-			sum_l += stats[(WARPS + w) * HEADS + g] * expf(stats[w * HEADS + g] - top);
-			sum += merge[(w * HEADS + g) * HD + d];
-		}
-		if (alone) {
-			y[(long long)(head0 + g) * HD + d] = sum / sum_l;
-			continue;
-		}
-		float *to = p.partial + ((long long)(head0 + g) * p.n_splits + split) * (HD + 2);
-		to[d] = sum;
-		if (d == 0) {
-			to[HD] = top;
-			to[HD + 1] = sum_l;
+			for (int d = 0; d < part::DIMS; d += 2)
+				*(float2 *)(to + element + d) = make_float2(out[i][d] / by, out[i][d + 1] / by);
 		}
 	}
 	if (!FUSED || alone)
 		return;
 
-	__threadfence();
 	__syncthreads();
 	if (threadIdx.x == 0) {
-		last = atomicAdd(&tickets[blockIdx.y], 1u) == (unsigned)n_valid - 1;
+		last = arrive(&tickets[blockIdx.y]) == (unsigned)at.n_valid - 1;
 		if (last)
 			tickets[blockIdx.y] = 0;
-		__threadfence();
 	}
 	__syncthreads();
 	if (last)
-		combine(p.partial, y, head0, n_heads, HD, p.n_splits, n_valid, merge, total);
-}
-
-/* A CTA per head. */
-KERNEL(ATTENTION_THREADS) k_attention_combine(const __grid_constant__ struct attention_combine_params p)
-{
-	__shared__ float total;
-	let_next_start();
-	wait_for_earlier();
-	combine(p.partial, p.y, (int)blockIdx.x, 1, p.head_dim, p.n_splits, p.n_splits, (float *)shared_memory, &total);
+		combine_heads<HD>(p.partial, y, head0, n_heads, p.n_splits, at.n_valid);
 }
 
 #define ENTRY(hd, k, kt, v, vt)                                                                     \

@@ -89,6 +89,9 @@ int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *car
 int cuda_geometry_attention_mma(const struct attention_prefill_params *p, const struct cuda_card *card,
 				struct cuda_launch *out);
 
+/* How many splits of a global layer's keys fill the card, one token's attention. */
+int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card);
+
 /* ---- conversions around cuBLASLt: no kernels of the forward pass, so not in enum kernel; params in cuda_params.h ----
  */
 
