@@ -6,6 +6,7 @@
  *   test_kernels_cuda_attention              each test in a process of its own
  *   test_kernels_cuda_attention NAME         one of them, here
  *   test_kernels_cuda_attention --few [...]  a fraction of the shapes, for compute-sanitizer
+ *   test_kernels_cuda_attention --time       how long a call takes, by depth and number of splits; no test
  *
  * Exit code 77 without a GPU.
  */
@@ -21,6 +22,7 @@
 
 #include "engine/model/gguf.h"
 #include "tests/support/kernel_case.h"
+#include "tests/support/no_gpu.h"
 
 static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
 
@@ -117,7 +119,8 @@ static void decode_case(struct pair *p, const struct attention_case *c, bool on_
 	pair_mark_partial(p, split.partial, (size_t)(c->n_heads * c->n_splits), c->head_dim);
 	pair_run(p, KERNEL_attention_split, &split, NULL, "%s", describe(c));
 	partial_magnitude(p, c, split.partial);
-	pair_check(p, kernel_case_attention(split.q, c->head_dim, c->n_heads, c->split_len, SCALE));
+	int longest = n_keys / c->n_splits + c->split_len;
+	pair_check(p, kernel_case_attention(split.q, c->head_dim, c->n_heads, longest, SCALE));
 	struct attention_params m = {.split = split_params(p, c, PAIR_SCRATCH, on_device)};
 	m.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, n, 0);
 	pair_run(p, KERNEL_attention, &m, NULL, "%s", describe(c));
@@ -169,25 +172,53 @@ static struct attention_case random_case(struct pair *p, int type, int v_type, i
 	}
 	int last = c.pos + c.n_tokens - 1, n_keys = last + 1 - first_of(&c, last);
 	c.split_len = splits[pair_between(p, 0, (int)COUNT(splits) - 1)];
+	/* As many as split_len makes, some without keys behind them; or fewer, which are longer. */
 	c.n_splits = (n_keys + c.split_len - 1) / c.split_len + pair_between(p, 0, 3);
+	if (pair_between(p, 0, 1))
+		c.n_splits = pair_between(p, 1, c.n_splits);
 	return c;
 }
 
-/* E4B at depth 4000 and 512, global and sliding, through its bucket's splits. */
-static const struct attention_case e4b_cases[] = {
+/*
+ * E4B at depth 4000 and 512, global and sliding, through its bucket's splits. Then single keys; windows before they are
+ * full, at their edge and behind it; lengths around tiles of 32 keys and splits of 16; one split, as many as the last
+ * CTA combines, one more, those of whole cards; groups of 8, 3, 1 and 16 query heads.
+ */
+static const struct attention_case fixed_cases[] = {
 	{TENSOR_F16, TENSOR_F16, 8, 2, 512, 4200, 0, 0, 4000, 0, 1, 128, 32, 1},
 	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 1023, 1023, 512, 4000, 0, 1, 128, 4, 1},
 	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 1023, 1023, 512, 100, 0, 1, 128, 1, 1},
 	{TENSOR_F32, TENSOR_F32, 8, 2, 512, 520, 0, 0, 511, 0, 1, 128, 4, 1},
 	{TENSOR_BF16, TENSOR_BF16, 32, 4, 512, 2100, 0, 0, 2050, 0, 1, 128, 32, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 512, 4200, 0, 0, 4000, 0, 1, 16, 66, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 1023, 1023, 512, 4000, 0, 1, 16, 16, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 1023, 1023, 512, 0, 0, 1, 16, 4, 1},
+	{TENSOR_BF16, TENSOR_BF16, 8, 2, 512, 16, 0, 0, 0, 0, 1, 16, 4, 4},
+	{TENSOR_F32, TENSOR_F32, 8, 1, 256, 16, 0, 0, 9, 9, 1, 16, 1, 4},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 530, 530, 512, 510, 0, 1, 16, 16, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 530, 530, 512, 511, 0, 1, 16, 16, 1},
+	{TENSOR_BF16, TENSOR_BF16, 8, 2, 256, 530, 530, 512, 512, 0, 1, 16, 16, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 512, 512, 512, 1023, 0, 1, 16, 16, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 1, 128, 40, 0, 0, 30, 0, 1, 32, 2, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 1, 128, 40, 0, 0, 31, 0, 1, 32, 2, 1},
+	{TENSOR_BF16, TENSOR_BF16, 8, 1, 128, 40, 0, 0, 32, 0, 1, 32, 1, 1},
+	{TENSOR_F16, TENSOR_F16, 6, 2, 192, 300, 0, 0, 270, 0, 1, 16, 17, 1},
+	{TENSOR_F16, TENSOR_F16, 6, 2, 96, 300, 0, 0, 271, 0, 1, 16, 17, 1},
+	{TENSOR_BF16, TENSOR_BF16, 3, 3, 64, 700, 0, 0, 650, 20, 1, 16, 33, 1},
+	{TENSOR_F16, TENSOR_F16, 16, 1, 512, 2200, 0, 0, 2170, 0, 1, 16, 132, 1},
+	{TENSOR_F32, TENSOR_F32, 16, 1, 512, 600, 0, 0, 520, 0, 1, 16, 33, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 8, 32, 5000, 0, 0, 4900, 0, 1, 16, 256, 1},
+	{TENSOR_F16, TENSOR_F16, 16, 8, 256, 1100, 1100, 1024, 5000, 0, 1, 16, 32, 1},
+	{TENSOR_F16, TENSOR_F16, 8, 2, 512, 3000, 0, 0, 2900, 0, 1, 16, 1, 1},
 };
 
 static void all_attention(void (*test)(struct pair *, const struct attention_case *, bool))
 {
 	static const int head_dims[] = {32, 64, 96, 128, 192, 256, 512};
 	struct pair *p = kernel_case_open();
-	for (size_t i = 0; i < COUNT(e4b_cases) && !kernel_case_few; i++)
-		test(p, &e4b_cases[i], i % 2);
+	for (size_t i = 0; i < COUNT(fixed_cases); i++)
+		if (!left_out(i) || fixed_cases[i].capacity < 100)
+			test(p, &fixed_cases[i], i % 2);
 	for (size_t i = 0; i < COUNT(head_dims) * 3; i++) {
 		for (int k = 0; k < (kernel_case_few ? 1 : 12); k++) {
 			struct attention_case c =
@@ -231,8 +262,8 @@ static void test_attention_prefill(void **state)
 static void test_attention_combine(void **state)
 {
 	(void)state;
-	static const int cases[][3] = {{1, 64, 1}, {8, 256, 4},   {8, 512, 128},
-				       {5, 96, 7}, {32, 512, 33}, {4, 20, 1024}};
+	static const int cases[][3] = {{1, 64, 1},    {8, 256, 4},  {8, 512, 128},  {5, 96, 7},   {32, 512, 33},
+				       {4, 20, 1024}, {3, 32, 257}, {16, 512, 132}, {2, 192, 16}, {2, 64, 17}};
 	struct pair *p = kernel_case_open();
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		size_t heads = (size_t)cases[i][0], hd = (size_t)cases[i][1], splits = (size_t)cases[i][2],
@@ -261,8 +292,172 @@ static void test_attention_combine(void **state)
 	pair_close(p);
 }
 
+/* ---- time ---- */
+
+enum {
+	CACHE_BYTES = 544 << 20, /* of layers that take turns, so that nothing read is in the L2 */
+	CALLS = 128,             /* of a graph, one for each layer's cache */
+	REPLAYS = 5,
+};
+
+/* What the calls share. */
+struct timed {
+	struct device *device;
+	struct device_event *begin, *end;
+	char *caches;
+	float *q, *y, *partial;
+};
+
+static void ok(int rc, const struct error *err)
+{
+	if (!rc)
+		return;
+	printf("%s\n", err->text);
+	exit(1);
+}
+
+static void enqueue(const struct timed *t, struct attention_split_params split, bool fused)
+{
+	struct error err;
+	struct attention_params both = {.split = split, .y = t->y};
+	struct attention_combine_params combine = {.partial = split.partial,
+						   .y = t->y,
+						   .n_heads = split.n_heads,
+						   .head_dim = split.kv.head_dim,
+						   .n_splits = split.n_splits};
+	if (fused) {
+		ok(device_launch(t->device, KERNEL_attention, &both, &err), &err);
+		return;
+	}
+	ok(device_launch(t->device, KERNEL_attention_split, &split, &err), &err);
+	ok(device_launch(t->device, KERNEL_attention_combine, &combine, &err), &err);
+}
+
+/* Microseconds a call: calls on one cache after the other in a graph, the best replay. */
+static double time_calls(const struct timed *t, struct attention_split_params split, bool fused)
+{
+	const struct kv *kv = &split.kv;
+	size_t half = (size_t)kv->n_kv_heads * (size_t)kv->capacity * (size_t)kv->head_dim * 2;
+	size_t n_caches = CACHE_BYTES / (2 * half);
+	struct device_graph *g;
+	struct device_exec *x;
+	struct error err;
+	double best = INFINITY;
+	ok(device_capture_begin(t->device, &err), &err);
+	for (size_t i = 0; i < CALLS; i++) {
+		split.kv.k = t->caches + i % n_caches * 2 * half;
+		split.kv.v = t->caches + (i % n_caches * 2 + 1) * half;
+		enqueue(t, split, fused);
+	}
+	ok(device_capture_end(t->device, &g, &err), &err);
+	ok(device_instantiate(t->device, g, &x, &err), &err);
+	ok(device_exec_upload(t->device, x, &err), &err);
+	for (int i = 0; i < REPLAYS; i++) {
+		double us;
+		ok(device_event_record(t->device, t->begin, &err), &err);
+		ok(device_replay(t->device, x, &err), &err);
+		ok(device_event_record(t->device, t->end, &err), &err);
+		ok(device_synchronize(t->device, &err), &err);
+		ok(device_event_elapsed(t->device, t->begin, t->end, &us, &err), &err);
+		best = us < best ? us : best;
+	}
+	device_exec_destroy(t->device, x);
+	device_graph_destroy(t->device, g);
+	return best / CALLS;
+}
+
+/* E4B's two kinds of layer with a cache of float16: a row a depth, a column a number of splits. */
+static void time_layer(const struct timed *t, int head_dim, int window)
+{
+	static const int depths[] = {0, 128, 512, 1024, 4096, 16384, 65536};
+	static const int splits[] = {1, 4, 8, 16, 32, 66, 132, 256};
+	enum { HEADS = 8, KV_HEADS = 2 };
+	struct device_splits d = device_splits(t->device, HEADS, KV_HEADS, head_dim);
+	printf("head_dim %d, window %d; the device's most splits: %d, fused up to %d\n", head_dim, window, d.most,
+	       d.fused);
+	printf("  us a call, fused / split and combine\n  depth  MB read");
+	for (size_t s = 0; s < COUNT(splits); s++)
+		printf("  %3d splits   ", splits[s]);
+	printf("\n");
+	for (size_t i = 0; i < COUNT(depths); i++) {
+		int n_keys = window && depths[i] >= window ? window : depths[i] + 1;
+		int capacity = window ? 2 * window - 1 : depths[i] + 64;
+		struct attention_split_params p = {
+			.at.host.pos = depths[i],
+			.q = t->q,
+			.kv = {.type = TENSOR_F16,
+			       .v_type = TENSOR_F16,
+			       .n_kv_heads = KV_HEADS,
+			       .head_dim = head_dim,
+			       .capacity = capacity,
+			       .ring = window ? capacity : 0},
+			.partial = t->partial,
+			.n_heads = HEADS,
+			.window = window,
+			.split_len = d.unit,
+			.scale = SCALE,
+		};
+		printf("%7d %8.3f", depths[i], (double)n_keys * KV_HEADS * head_dim * 4e-6);
+		for (size_t s = 0; s < COUNT(splits); s++) {
+			p.n_splits = splits[s];
+			if (splits[s] > 4 && (splits[s] / 2 + 1) * d.unit > n_keys)
+				break; /* half of them have no keys */
+			double fused = time_calls(t, p, true);
+			printf("  %6.2f/%6.2f", fused, time_calls(t, p, false));
+		}
+		printf("\n");
+	}
+}
+
+static void time_attention(void)
+{
+	enum { PARTIALS = 8 * 256 * (512 + 2), QUERIES = 8 * 512, BLOCK = 1 << 20 };
+	struct timed t;
+	struct error err;
+	void *memory;
+	float *block = malloc(BLOCK * sizeof *block);
+	ok(device_cuda_open(&t.device,
+			    &(struct cuda_open_options){.dims = {.n_head_dims = 2,
+								 .head_dims = {256, 512},
+								 .k_type = TENSOR_F16,
+								 .v_type = TENSOR_F16},
+							.pdl = true,
+							.batch = 1,
+							.n_in_max = 32},
+			    &err),
+	   &err);
+	ok(device_event_create(t.device, &t.begin, &err), &err);
+	ok(device_event_create(t.device, &t.end, &err), &err);
+	ok(device_alloc(t.device, CACHE_BYTES, &memory, &err), &err);
+	t.caches = memory;
+	ok(device_alloc(t.device, (2 * QUERIES + PARTIALS) * sizeof(float), &memory, &err), &err);
+	t.q = memory;
+	t.y = t.q + QUERIES;
+	t.partial = t.y + QUERIES;
+	/* 1.0 in float16, and about 0.008 in float32. */
+	for (int i = 0; i < BLOCK; i++)
+		((uint32_t *)block)[i] = 0x3c003c00;
+	for (size_t at = 0; at < CACHE_BYTES; at += BLOCK * sizeof *block)
+		ok(device_upload(t.device, t.caches + at, block, BLOCK * sizeof *block, &err), &err);
+	ok(device_upload(t.device, t.q, block, QUERIES * sizeof *block, &err), &err);
+	time_layer(&t, 256, 512);
+	time_layer(&t, 512, 0);
+	device_event_destroy(t.device, t.begin);
+	device_event_destroy(t.device, t.end);
+	device_free(t.device, t.caches);
+	device_free(t.device, t.q);
+	device_close(t.device);
+	free(block);
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 2 && !strcmp(argv[1], "--time")) {
+		if (no_gpu())
+			return 77;
+		time_attention();
+		return 0;
+	}
 	const struct CMUnitTest tests[] = {
 		{"attention", test_attention, NULL, NULL, NULL},
 		{"attention_combine", test_attention_combine, NULL, NULL, NULL},
