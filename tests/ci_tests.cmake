@@ -48,6 +48,7 @@ set(no_valgrind
   results_directory
   selftest
   snapkv
+  splits
   terminal
   token_queue
   trained_context

@@ -181,8 +181,9 @@ INLINE struct split_keys keys_of(const struct attention_split_params &p, const s
 	return s;
 }
 
-/* The first tile comes to the L2 while earlier kernels still run. A step that is older than the token does no harm. */
-template <int HD, int KT, int VT> INLINE void prefetch(const struct attention_split_params &p, int kv_head, int split)
+/* The split's first tile comes to the L2. */
+template <int HD, int KT, int VT>
+INLINE void prefetch(const struct attention_split_params &p, const struct split_keys &s, int kv_head)
 {
 	enum {
 		KEY_BYTES = HD * (KT == TENSOR_F32 ? 4 : 2),
@@ -191,7 +192,6 @@ template <int HD, int KT, int VT> INLINE void prefetch(const struct attention_sp
 		KEY_LINES = (KEY_BYTES + LINE - 1) / LINE,
 		LINES = KEY_LINES + (VALUE_BYTES + LINE - 1) / LINE,
 	};
-	const struct split_keys s = keys_of(p, step_of(p.at), split);
 	for (int i = threadIdx.x; i < min(s.n, (int)TILE) * LINES; i += ATTENTION_THREADS) {
 		const int line = i % LINES;
 		int slot = s.slot + i / LINES;
@@ -232,16 +232,16 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	const int split = blockIdx.x;
 
 	let_next_start();
-	prefetch<HD, KT, VT>(p, kv_head, split);
+	/*
+	 * The step is read while earlier kernels still run, which no kernel writes today, and once more behind the
+	 * wait, beside the first keys: should it be another then, they are loaded again.
+	 */
+	struct step soon = step_of(p.at);
+	struct split_keys at = keys_of(p, soon, split);
+	prefetch<HD, KT, VT>(p, at, kv_head);
 	wait_for_earlier();
-	const struct split_keys at = keys_of(p, step_of(p.at), split);
+	const struct step step = step_of(p.at);
 	float *const partial = p.partial + ((long long)head0 * p.n_splits + split) * (HD + 2);
-	if (at.n == 0) {
-		if (!FUSED && (int)threadIdx.x < n_heads)
-			partial[(long long)threadIdx.x * p.n_splits * (HD + 2) + HD + 1] = 0.0f;
-		return;
-	}
-
 	const long long head_at = (long long)kv_head * kv.capacity * HD;
 	const char *const head_keys = (const char *)kv.k + head_at * (KT == TENSOR_F32 ? 4 : 2);
 	const char *const head_values = (const char *)kv.v + head_at * (VT == TENSOR_F32 ? 4 : 2);
@@ -263,8 +263,21 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 			for (int i = 0; i < LANE_KEYS; i++)
 				v.load(head_values, i, slot_of(base + t * LANE_KEYS + i), element);
 	};
-	load_keys(0);
-	load_values(0);
+	for (;;) {
+		if (at.n > 0) {
+			load_keys(0);
+			load_values(0);
+		}
+		if (step.pos == soon.pos && step.evicted == soon.evicted)
+			break;
+		soon = step;
+		at = keys_of(p, soon, split);
+	}
+	if (at.n == 0) {
+		if (!FUSED && (int)threadIdx.x < n_heads)
+			partial[(long long)threadIdx.x * p.n_splits * (HD + 2) + HD + 1] = 0.0f;
+		return;
+	}
 	keys::store_query(queries, warp < n_heads ? p.q + (long long)(head0 + warp) * HD : nullptr, p.scale);
 	v.clear();
 	__syncthreads();
@@ -341,13 +354,16 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 		combine_heads<HD>(p.partial, y, head0, n_heads, p.n_splits, at.n_valid);
 }
 
+/* Two CTAs a multiprocessor, so that one works while another waits; of the widest rows one has as much in flight. */
+#define SPLIT_KERNEL(hd) extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, hd > 256 ? 1 : 2)
+
 #define ENTRY(hd, k, kt, v, vt)                                                                     \
-	KERNEL(ATTENTION_THREADS)                                                                   \
+	SPLIT_KERNEL(hd)                                                                            \
 	k_attention_split_##hd##_##k##_##v(const __grid_constant__ struct attention_split_params p) \
 	{                                                                                           \
 		attention<hd, kt, vt, false>(p, nullptr);                                           \
 	}                                                                                           \
-	KERNEL(ATTENTION_THREADS)                                                                   \
+	SPLIT_KERNEL(hd)                                                                            \
 	k_attention_##hd##_##k##_##v(const __grid_constant__ struct attention_params p)             \
 	{                                                                                           \
 		attention<hd, kt, vt, true>(p.split, p.y);                                          \

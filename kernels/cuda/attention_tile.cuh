@@ -24,7 +24,7 @@ enum {
 	SCORE_ROW = TILE + 4, /* floats: 8 keys of 4 heads are in 32 banks */
 	LANE_KEYS = TILE / 4, /* keys whose values a lane has */
 };
-static_assert(TILE == WARP && HEADS == 8 && WARPS == HEADS, "a lane a key, a warp a head, eight columns");
+static_assert((int)TILE == (int)WARP && HEADS == 8 && (int)WARPS == (int)HEADS, "a lane a key, a warp a head, eight columns");
 
 /* ---- a float32 in 16-bit parts ---- */
 

@@ -1,4 +1,5 @@
-/* What is beside the kernels: conversions, the choice of an instruction set, the bandwidth. */
+/* What is beside the kernels: conversions, the choice of an instruction set, the bandwidth, splits of a GPU. */
+#include "kernels/cuda/cuda_kernels.h"
 #include "tests/support/kernels_reference.h"
 
 static void test_repack(void **state)
@@ -68,6 +69,32 @@ static void test_bandwidth(void **state)
 	assert_true(cpu_read_bandwidth(1 << 24, 0, 1) == 0.0);
 }
 
+/* CTAs that fill the card once, whatever the heads: as many as their tiles need, over a split's own. */
+static void test_attention_splits(void **state)
+{
+	static const struct {
+		int n_sm, n_heads, n_kv_heads, head_dim, splits;
+	} cases[] = {
+		{132, 8, 2, 512, 66},  /* E4B, global */
+		{132, 8, 2, 256, 132}, /* sliding */
+		{132, 8, 1, 512, 132}, /* E2B */
+		{132, 16, 1, 512, 66}, /* 12B: two CTAs for the 16 heads of one KV head */
+		{132, 16, 8, 256, 33}, /* sliding */
+		{132, 32, 4, 512, 33}, /* 31B */
+		{132, 32, 8, 128, 49}, /* Qwen3 8B */
+		{20, 64, 64, 512, 1},  /* never none */
+		{400, 8, 1, 64, 256},  /* nor more than have a place */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct cuda_card card = {.n_sm = cases[i].n_sm};
+
+		assert_int_equal(cuda_attention_splits(cases[i].n_heads, cases[i].n_kv_heads, cases[i].head_dim, &card),
+				 cases[i].splits);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -75,6 +102,7 @@ int main(void)
 		EACH_ISA(test_to_f32),
 		cmocka_unit_test(test_isa),
 		cmocka_unit_test(test_bandwidth),
+		cmocka_unit_test(test_attention_splits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
