@@ -6,7 +6,7 @@
 #
 # Stages, in this order; all of them without --only:
 #   info      the machine and the driver
-#   kernels   every kernel against the host's
+#   kernels   every kernel against the host's; what attention takes, of a token by depth and splits, of prompts by depth
 #   device    the device, the graphs, the golden models in every mode, the launch accounting against CUPTI
 #   sanitize  compute-sanitizer on the tiny models and the kernels: memcheck, racecheck, initcheck, synccheck
 #   quick     the full-size E4B, made on the spot: each mode once, and a prompt
@@ -15,8 +15,7 @@
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
 #   host      the host alone, E4B with half to all threads: what a loop costs, read rates, products, tokens kernel by kernel
-#   prefill   attention's kernels by layer and depth; prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of
-#             cuBLASLt's products alone
+#   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
 #   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   compare   10 comparisons of equal things, which must raise no alarm; graph-params against graph-device as if they were
@@ -95,6 +94,9 @@ stage_kernels() {
   local test rc=0
   for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_snapkv; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
+  done
+  for test in attention prefill; do
+    (cd tests && "$build/tests/test_kernels_cuda_$test" --time) || rc=1
   done
   return $rc
 }
@@ -249,11 +251,7 @@ stage_snapkv() {
 }
 
 stage_prefill() {
-  local rc=0
-  (cd tests && "$build/tests/test_kernels_cuda_prefill" --time) || rc=1
-  need_model || return
-  bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill" || rc=1
-  return $rc
+  need_model && bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill"
 }
 
 # About 340 s on an H100: 5760 runs of 12 tokens, 10 of them measured. 12 runs a side are the fewest that can tell 12
@@ -374,10 +372,11 @@ for stage in "${stages[@]}"; do
     hybrid) grep -E '^hybrid|FAILED|failed|ended by signal|^(pp|tg)[0-9]| GPU layers, |runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
     host) grep -E '^[0-9]+ threads|^  [a-z]|^(pp|tg)[0-9]' "$out/$stage.log" >>"$summary" ;;
-    kernels | device) grep -E '^WRONG|FAILED|failed|^golden |worst row of float64|ended by signal' "$out/$stage.log" | head -60 >>"$summary" ;;
+    kernels | device) grep -E '^WRONG|FAILED|failed|^golden |worst row of float64|^(decode|prompt) attention|ended by signal' \
+      "$out/$stage.log" | head -90 >>"$summary" ;;
     snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
-    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^attention|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
+    quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;

@@ -373,9 +373,11 @@ static void time_layer(const struct timed *t, int head_dim, int window)
 	static const int splits[] = {1, 4, 8, 16, 32, 66, 132, 256};
 	enum { HEADS = 8, KV_HEADS = 2 };
 	struct device_splits d = device_splits(t->device, HEADS, KV_HEADS, head_dim);
-	printf("head_dim %d, window %d; the device's most splits: %d, fused up to %d\n", head_dim, window, d.most,
-	       d.fused);
-	printf("  us a call, fused / split and combine\n  depth  MB read");
+	printf("decode attention, head_dim %d, window %d; us a call, fused / split and combine; the device's most "
+	       "splits: "
+	       "%d, fused up to %d\n",
+	       head_dim, window, d.most, d.fused);
+	printf("decode attention  depth  MB read");
 	for (size_t s = 0; s < COUNT(splits); s++)
 		printf("  %3d splits   ", splits[s]);
 	printf("\n");
@@ -397,7 +399,7 @@ static void time_layer(const struct timed *t, int head_dim, int window)
 			.split_len = d.unit,
 			.scale = SCALE,
 		};
-		printf("%7d %8.3f", depths[i], (double)n_keys * KV_HEADS * head_dim * 4e-6);
+		printf("decode attention %6d %8.3f", depths[i], (double)n_keys * KV_HEADS * head_dim * 4e-6);
 		for (size_t s = 0; s < COUNT(splits); s++) {
 			p.n_splits = splits[s];
 			if (splits[s] > 4 && (splits[s] / 2 + 1) * d.unit > n_keys)

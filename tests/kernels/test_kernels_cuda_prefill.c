@@ -508,7 +508,7 @@ static int time_layers(void)
 	static const struct timed layers[] = {{"window", 256, 512}, {"global", 512, 0}};
 	if (no_gpu())
 		return 77;
-	printf("attention  chunk  depth    f32 us  TFLOP/s   bf16 us  TFLOP/s   faster\n");
+	printf("prompt attention  chunk  depth    f32 us  TFLOP/s   bf16 us  TFLOP/s   faster\n");
 	for (int i = 0; i < 8; i++) {
 		const struct timed *layer = &layers[i / 4];
 		int n_tokens = i / 2 % 2 ? 2048 : 512, depth = i % 2 ? 8192 : 0;
@@ -518,8 +518,8 @@ static int time_layers(void)
 		double flops = 4 * 8 * keys * layer->head_dim;
 		double exact = time_layer(layer, n_tokens, depth, PREFILL_F32);
 		double rounded = time_layer(layer, n_tokens, depth, PREFILL_BF16);
-		printf("attention %s %6d %6d %9.1f %8.1f %9.1f %8.1f %7.1fx\n", layer->name, n_tokens, depth, exact,
-		       flops / exact * 1e-6, rounded, flops / rounded * 1e-6, exact / rounded);
+		printf("prompt attention %s %6d %6d %9.1f %8.1f %9.1f %8.1f %7.1fx\n", layer->name, n_tokens, depth,
+		       exact, flops / exact * 1e-6, rounded, flops / rounded * 1e-6, exact / rounded);
 	}
 	return 0;
 }
