@@ -22,7 +22,7 @@ int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struc
 static int split(const struct attention_split_params *p, int fused, struct cuda_launch *out)
 {
 	const struct kv *kv = &p->kv;
-	if (!geometry_cache_fits(kv, p->n_heads))
+	if (!geometry_cache_fits(kv, p->n_heads) || !aligned16(p->q) || !aligned16(p->partial))
 		return CUDA_GEOMETRY_UNSUPPORTED;
 	int groups = groups_of(p->n_heads, kv->n_kv_heads);
 	if (groups > ATTENTION_MAX_GROUPS || p->split_len < 1)
@@ -50,5 +50,5 @@ int geometry_attention_split(const struct attention_split_params *p, const struc
 int geometry_attention(const struct attention_params *p, const struct cuda_card *card, struct cuda_launch *out)
 {
 	(void)card;
-	return split(&p->split, 1, out);
+	return aligned16(p->y) ? split(&p->split, 1, out) : CUDA_GEOMETRY_UNSUPPORTED;
 }

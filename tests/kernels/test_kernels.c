@@ -95,6 +95,57 @@ static void test_attention_splits(void **state)
 	}
 }
 
+/* A graph is replayed at every position: the launch is the shapes' alone. What the kernel loads in pairs is aligned. */
+static void test_attention_launch(void **state)
+{
+	static const struct cuda_card card = {.n_sm = 132, .compute_capability = 90};
+	static _Alignas(16) float memory[4];
+	static struct step on_device;
+	const struct attention_params good = {
+		.split =
+			{
+				.q = memory,
+				.kv = {.k = memory,
+				       .v = memory,
+				       .type = TENSOR_F16,
+				       .v_type = TENSOR_F16,
+				       .n_kv_heads = 2,
+				       .head_dim = 256,
+				       .capacity = 1 << 20},
+				.partial = memory,
+				.n_heads = 20,
+				.split_len = 16,
+				.n_splits = 66,
+			},
+		.y = memory,
+	};
+	struct attention_params p = good;
+	struct cuda_launch first;
+	struct cuda_launch l;
+
+	(void)state;
+	assert_int_equal(cuda_geometry(KERNEL_attention, &good, &card, &first), CUDA_GEOMETRY_OK);
+	assert_string_equal(first.entry, "k_attention_256_f16_f16");
+	assert_int_equal(first.grid[0], 66);
+	assert_int_equal(first.grid[1], 4); /* 10 heads of a KV head: 8 and 2 */
+	for (int pos = 0; pos < 1 << 20; pos = 3 * pos + 1) {
+		p.split.at.host = (struct step){.pos = pos, .evicted = pos / 2};
+		p.split.at.device = pos % 2 ? &on_device : NULL;
+		assert_int_equal(cuda_geometry(KERNEL_attention, &p, &card, &l), CUDA_GEOMETRY_OK);
+		assert_memory_equal(l.grid, first.grid, sizeof l.grid);
+		assert_memory_equal(l.block, first.block, sizeof l.block);
+		assert_int_equal(l.shared_bytes, first.shared_bytes);
+		assert_int_equal(l.entry_id, first.entry_id);
+	}
+	p = good, p.y++;
+	assert_int_equal(cuda_geometry(KERNEL_attention, &p, &card, &l), CUDA_GEOMETRY_UNSUPPORTED);
+	p = good, p.split.q++;
+	assert_int_equal(cuda_geometry(KERNEL_attention, &p, &card, &l), CUDA_GEOMETRY_UNSUPPORTED);
+	assert_int_equal(cuda_geometry(KERNEL_attention_split, &p.split, &card, &l), CUDA_GEOMETRY_UNSUPPORTED);
+	p = good, p.split.partial++;
+	assert_int_equal(cuda_geometry(KERNEL_attention_split, &p.split, &card, &l), CUDA_GEOMETRY_UNSUPPORTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,6 +154,7 @@ int main(void)
 		cmocka_unit_test(test_isa),
 		cmocka_unit_test(test_bandwidth),
 		cmocka_unit_test(test_attention_splits),
+		cmocka_unit_test(test_attention_launch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
