@@ -257,11 +257,14 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 		const int slots[2] = {slot_of(key), slot_of(key + 8)};
 		k.load(head_keys, slots, slice);
 	};
+	const auto load_value = [&](int base, int i) {
+		v.load(head_values, i, slot_of(base + t * LANE_KEYS + i), element);
+	};
 	const auto load_values = [&](int base) {
 		if (has_values)
 #pragma unroll
-			for (int i = 0; i < LANE_KEYS; i++)
-				v.load(head_values, i, slot_of(base + t * LANE_KEYS + i), element);
+			for (int i = 0; i < values::AHEAD; i++)
+				load_value(base, i);
 	};
 	for (;;) {
 		if (at.n > 0) {
@@ -310,7 +313,7 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 		__syncthreads();
 
 		if (has_values)
-			v.add(probabilities, shrinks);
+			v.add(probabilities, shrinks, [&](int i) { load_value(base, i); });
 		if (base + TILE < at.n)
 			load_values(base + TILE);
 	}
@@ -354,16 +357,24 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 		combine_heads<HD>(p.partial, y, head0, n_heads, p.n_splits, at.n_valid);
 }
 
-/* Two CTAs a multiprocessor, so that one works while another waits; of the widest rows one has as much in flight. */
-#define SPLIT_KERNEL(hd) extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, hd > 256 ? 1 : 2)
+/*
+ * Two CTAs a multiprocessor, so that one works while another waits; of the widest rows, or of float32's half as wide,
+ * one has as much in flight, and has no registers left for a second.
+ */
+static constexpr int ctas_of(int hd, int kt, int vt)
+{
+	return hd > 256 || (hd > 128 && (kt == TENSOR_F32 || vt == TENSOR_F32)) ? 1 : 2;
+}
+
+#define SPLIT_KERNEL(hd, kt, vt) extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, ctas_of(hd, kt, vt))
 
 #define ENTRY(hd, k, kt, v, vt)                                                                     \
-	SPLIT_KERNEL(hd)                                                                            \
+	SPLIT_KERNEL(hd, kt, vt)                                                                    \
 	k_attention_split_##hd##_##k##_##v(const __grid_constant__ struct attention_split_params p) \
 	{                                                                                           \
 		attention<hd, kt, vt, false>(p, nullptr);                                           \
 	}                                                                                           \
-	SPLIT_KERNEL(hd)                                                                            \
+	SPLIT_KERNEL(hd, kt, vt)                                                                    \
 	k_attention_##hd##_##k##_##v(const __grid_constant__ struct attention_params p)             \
 	{                                                                                           \
 		attention<hd, kt, vt, true>(p.split, p.y);                                          \

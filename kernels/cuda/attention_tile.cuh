@@ -246,7 +246,7 @@ template <int HD> struct value_part {
 };
 
 template <int HD, int T> struct value_tile {
-	enum { DIMS = value_part<HD>::DIMS, PARTS = parts_of<T>::N, WORDS = DIMS / 2 };
+	enum { DIMS = value_part<HD>::DIMS, PARTS = parts_of<T>::N, WORDS = DIMS / 2, AHEAD = LANE_KEYS };
 	static constexpr float UNIT = T == TENSOR_F16 ? 16384.0f : 1.0f; /* uses float16's exponents above 1, too */
 	/* (PARTS, HEADS, TILE) */
 	struct probabilities {
@@ -293,7 +293,7 @@ template <int HD, int T> struct value_tile {
 	}
 
 	/* Sums so far times shrink, plus the tile's. */
-	__device__ __forceinline__ void add(const probabilities &p, const float *shrink)
+	template <class Load> __device__ __forceinline__ void add(const probabilities &p, const float *shrink, Load)
 	{
 		const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
 		const float2 c = *(const float2 *)(shrink + 2 * t);
@@ -335,12 +335,12 @@ template <int HD, int T> struct value_tile {
 };
 
 template <int HD> struct value_tile<HD, TENSOR_F32> {
-	enum { DIMS = value_part<HD>::DIMS };
+	enum { DIMS = value_part<HD>::DIMS, AHEAD = LANE_KEYS / 2 };
 	/* (TILE, HEADS) */
 	struct probabilities {
 		float4 keys[TILE * HEADS / 4];
 	};
-	float w[LANE_KEYS][DIMS];
+	float w[AHEAD][DIMS];
 	float acc[HEADS][DIMS]; /* of the lane's own keys */
 
 	static __device__ __forceinline__ void store_probability(probabilities &to, int head, int key, float p)
@@ -363,12 +363,13 @@ template <int HD> struct value_tile<HD, TENSOR_F32> {
 #pragma unroll
 		for (int d = 0; d < DIMS; d += 2) {
 			const float2 f = *(const float2 *)(p + d);
-			w[i][d] = f.x;
-			w[i][d + 1] = f.y;
+			w[i % AHEAD][d] = f.x;
+			w[i % AHEAD][d + 1] = f.y;
 		}
 	}
 
-	__device__ __forceinline__ void add(const probabilities &p, const float *shrink)
+	/* load(i): of the keys behind AHEAD, as many as the registers do not hold meanwhile. */
+	template <class Load> __device__ __forceinline__ void add(const probabilities &p, const float *shrink, Load load)
 	{
 		const int t = threadIdx.x % 4;
 #pragma unroll
@@ -378,13 +379,17 @@ template <int HD> struct value_tile<HD, TENSOR_F32> {
 				acc[h][d] *= shrink[h];
 #pragma unroll
 		for (int i = 0; i < LANE_KEYS; i++) {
+			if (i == AHEAD)
+#pragma unroll
+				for (int k = AHEAD; k < LANE_KEYS; k++)
+					load(k);
 			const float4 a = p.keys[(t * LANE_KEYS + i) * 2], b = p.keys[(t * LANE_KEYS + i) * 2 + 1];
 			const float of_head[HEADS] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 #pragma unroll
 			for (int h = 0; h < HEADS; h++)
 #pragma unroll
 				for (int d = 0; d < DIMS; d++)
-					acc[h][d] = fmaf(of_head[h], w[i][d], acc[h][d]);
+					acc[h][d] = fmaf(of_head[h], w[i % AHEAD][d], acc[h][d]);
 		}
 	}
 

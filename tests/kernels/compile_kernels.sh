@@ -5,7 +5,8 @@
 #   tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,...
 #
 # ci/setup.sh fetches NVRTC into build/nvrtc/MAJOR; without one there, the one that the program finds is used.
-# Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are.
+# Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are. Then for
+# an f32 cache, whose tiles are twice as many registers.
 set -euo pipefail
 [ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
 gemmark=$1 major=$2 archs=$3
@@ -37,7 +38,8 @@ fi
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 code=0
-report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 2>"$said") || code=$?
+report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 2>"$said" &&
+  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 192,256,512 --cache-type f32 2>"$said") || code=$?
 if grep -q 'no NVRTC' "$said"; then
   echo "skipped: $(cat "$said")"
   exit 77
