@@ -166,6 +166,7 @@ struct split_keys {
 	int n_valid; /* splits that have keys */
 };
 
+/* Of a step from before the wait, which may be any: no keys where the cache has not all of them. */
 INLINE struct split_keys keys_of(const struct attention_split_params &p, const struct step &step, int split)
 {
 	const struct span all = attended(p.kv, p.window, step.pos, step.evicted);
@@ -178,6 +179,8 @@ INLINE struct split_keys keys_of(const struct attention_split_params &p, const s
 	if (p.kv.ring > 0)
 		s.slot %= p.kv.ring;
 	s.n_valid = ceil_div(n_keys, length);
+	if (s.slot < 0 || s.n > p.kv.capacity - (p.kv.ring > 0 ? 0 : s.slot))
+		s.n = 0;
 	return s;
 }
 
@@ -197,8 +200,6 @@ INLINE void prefetch(const struct attention_split_params &p, const struct split_
 		int slot = s.slot + i / LINES;
 		if (slot >= p.kv.capacity)
 			slot -= p.kv.capacity;
-		if ((unsigned)slot >= (unsigned)p.kv.capacity)
-			break;
 		const long long row = (long long)kv_head * p.kv.capacity + slot;
 		prefetch_l2(line < KEY_LINES ? (const char *)p.kv.k + row * KEY_BYTES + line * LINE
 					     : (const char *)p.kv.v + row * VALUE_BYTES + (line - KEY_LINES) * LINE);
