@@ -10,7 +10,7 @@
 struct load_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
 	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
-	int batch;               /* longest prefill chunk; <= 0: 512 */
+	int batch;               /* longest prefill chunk; <= 0: as placement_plan_batch has it */
 	enum tensor_type k_type; /* of the caches: one that caches may have */
 	enum tensor_type v_type;
 	/* Of the GPU; without one they change nothing. */
@@ -20,7 +20,7 @@ struct load_options {
 	enum prefill_precision prefill;
 };
 
-/* f16 cache, all layers where they can go, batch 512; PLE on the device, PDL, bf16 prefill. */
+/* f16 cache, all layers where they can go, the batch that suits; PLE on the device, PDL, bf16 prefill. */
 void load_options_default(struct load_options *o);
 
 #endif

@@ -9,8 +9,7 @@
 #include "base/text.h"
 #include "engine/device/device_host.h"
 #include "engine/device/nvtx.h"
-
-enum { DEFAULT_BATCH = 512 };
+#include "engine/infer/placement_plan.h"
 
 void load_options_default(struct load_options *o)
 {
@@ -25,7 +24,7 @@ void load_options_default(struct load_options *o)
 
 static int batch_of(const struct load_options *o)
 {
-	return o->batch > 0 ? o->batch : DEFAULT_BATCH;
+	return o->batch > 0 ? o->batch : LOADED_MODEL_BATCH;
 }
 
 int loaded_model_batch(const struct load_options *o, int context)
@@ -110,6 +109,16 @@ static int resolve_layers(struct loaded_model *m, struct error *err)
 	return 0;
 }
 
+/* A device that somebody else opened stands for a GPU of unknown memory. */
+static void settle_batch(struct loaded_model *m, const struct device *first)
+{
+	struct load_options *o = &m->options;
+	size_t memory = 0;
+	if (o->batch <= 0 && m->n_gpu_layers && !first && device_cuda_free_memory(&memory, NULL))
+		memory = 0;
+	o->batch = placement_plan_batch(&m->model, o, m->n_gpu_layers, memory);
+}
+
 static int open_devices(struct loaded_model *m, struct error *err)
 {
 	const struct load_options *o = &m->options;
@@ -155,11 +164,11 @@ int loaded_model_open_on(struct loaded_model **out, const char *path, const stru
 		return error_set(err, ERROR_MEMORY, "no memory for a model");
 	int64_t t0 = clock_ns();
 	m->options = *o;
-	m->options.batch = batch_of(o);
 	nvtx_push("load", 0);
 	int rc;
 	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)))
 		goto fail;
+	settle_batch(m, first);
 	m->parts[0].device = m->n_gpu_layers ? first : host;
 	m->parts[1].device = host;
 	if ((rc = open_devices(m, err)) || (rc = load_weights(m, err)))

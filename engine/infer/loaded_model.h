@@ -23,7 +23,10 @@ struct loaded_part {
 	struct weights weights;
 };
 
-enum { LOADED_PARTS_MAX = 2 };
+enum {
+	LOADED_PARTS_MAX = 2,
+	LOADED_MODEL_BATCH = 512, /* longest chunk where nothing else is asked for: what suits the host */
+};
 
 struct loaded_model {
 	struct model model;
@@ -61,7 +64,7 @@ struct weights_on_host loaded_model_on_host(const struct load_options *o, int n_
 /* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
 int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
 			      struct cuda_open_options *out, struct error *err);
-/* Longest chunk of a session with this context. */
+/* Longest chunk of a session with this context; o->batch <= 0: LOADED_MODEL_BATCH at most. */
 int loaded_model_batch(const struct load_options *o, int context);
 
 /* Threads of the host device; 1 where the model has no part there. */

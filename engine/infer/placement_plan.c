@@ -9,6 +9,8 @@
 #include "engine/infer/pipeline.h"
 #include "engine/infer/weights.h"
 
+enum { GPU_BATCH = 2048 };
+
 static void merge(struct byte_count *to, const struct byte_count *from)
 {
 	to->bytes += from->bytes;
@@ -111,6 +113,28 @@ size_t placement_plan_gpu_need(const struct placement_plan *p)
 	return p->n_gpu_layers ? p->sum.gpu.taken + PLACEMENT_RESERVE_BYTES : 0;
 }
 
+int placement_plan_batch(const struct model *m, const struct load_options *o, int n_gpu_layers, size_t gpu_bytes)
+{
+	struct load_options longer = *o;
+	struct placement_plan p;
+	longer.batch = GPU_BATCH;
+	if (o->batch > 0)
+		return o->batch;
+	if (!gpu_bytes || n_gpu_layers < m->n_layer || o->head_on_host ||
+	    placement_plan(&p, m, &longer, m->n_layer, 0, NULL))
+		return LOADED_MODEL_BATCH;
+	return placement_plan_gpu_need(&p) <= gpu_bytes ? GPU_BATCH : LOADED_MODEL_BATCH;
+}
+
+/* Of n layers, with the chunks that suit them. */
+static int plan_suited(struct placement_plan *p, const struct model *m, const struct load_options *o, int n,
+		       int context, size_t gpu_bytes, struct error *err)
+{
+	struct load_options suited = *o;
+	suited.batch = placement_plan_batch(m, o, n, gpu_bytes);
+	return placement_plan(p, m, &suited, n, context, err);
+}
+
 int placement_plan_most(struct placement_plan *p, const struct model *m, const struct load_options *o, int context,
 			size_t gpu_bytes, struct error *err)
 {
@@ -118,13 +142,13 @@ int placement_plan_most(struct placement_plan *p, const struct model *m, const s
 	int fits = 0, fails = m->n_layer + 1, rc = 0;
 	while (fails - fits > 1 && !rc) {
 		int n = fails == m->n_layer + 1 ? m->n_layer : fits + (fails - fits) / 2;
-		rc = placement_plan(p, m, o, n, context, err);
+		rc = plan_suited(p, m, o, n, context, gpu_bytes, err);
 		if (placement_plan_gpu_need(p) <= gpu_bytes)
 			fits = n;
 		else
 			fails = n;
 	}
-	return rc ? rc : placement_plan(p, m, o, fits, context, err);
+	return rc ? rc : plan_suited(p, m, o, fits, context, gpu_bytes, err);
 }
 
 int placement_plan_check_host(const struct placement_plan *p, size_t host_bytes, struct error *err)

@@ -54,13 +54,21 @@ struct placement_plan {
 };
 
 /*
+ * The longest chunk of prompts for o->batch <= 0: 2048 where the whole model is on a GPU and what it was trained for
+ * fits gpu_bytes (0: unknown, it does not) beside the reserve with that; else LOADED_MODEL_BATCH. A GPU's products are
+ * far below their rate with fewer rows; the host's are not.
+ */
+int placement_plan_batch(const struct model *m, const struct load_options *o, int n_gpu_layers, size_t gpu_bytes);
+
+/*
  * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill.
  * context <= 0: what the model was trained for. ERROR_UNSUPPORTED where the CUDA kernels cannot run the layers.
  */
 int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,
 		   int context, struct error *err);
 
-/* The most layers that leave PLACEMENT_RESERVE_BYTES of gpu_bytes free; 0 where not even one does. Fills *p for it. */
+/* The most layers, with the chunks that suit them, that leave PLACEMENT_RESERVE_BYTES of gpu_bytes free; 0 where not
+ * even one does. Fills *p for it. */
 int placement_plan_most(struct placement_plan *p, const struct model *m, const struct load_options *o, int context,
 			size_t gpu_bytes, struct error *err);
 

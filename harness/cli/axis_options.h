@@ -31,14 +31,17 @@ enum { AXIS_OPTIONS_MAX = 96 }; /* of a command, the axes' among them */
  */
 void axis_options_join(const struct option_spec *own, unsigned without, struct option_spec out[AXIS_OPTIONS_MAX]);
 
-/* What the axes' values stand for on this machine; its user sets the first two. */
+/* What the axes' values stand for on this machine; its user sets all but the models. */
 struct axis_resolution {
 	int hash;                      /* read each model, for its identity */
 	int head_on_host;              /* the output head needs the host's threads, wherever the layers are */
+	int chunk_most;                /* of a prompt's chunks that -ub does not name; 0: no limit */
+	size_t gpu_memory;             /* bytes that such chunks are planned for; 0: what the GPU has free */
 	struct model_identity *models; /* (n_models): what was found */
 	int n_models;
 };
-/* For matrix_cells: threads and layers in force, and models by their content. r is used until the cells are made. */
+/* For matrix_cells: threads, layers and chunks in force, and models by their content. r is used until the cells are
+ * made. */
 struct cell_resolver axis_resolver(struct axis_resolution *r);
 /* The content's hash of a path that was resolved; 0: it was not, or not read. */
 uint64_t axis_resolution_hash(const struct axis_resolution *r, const char *path);

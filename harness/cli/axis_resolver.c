@@ -1,4 +1,4 @@
-/* What a placement's axes stand for here: threads and layers in force, and which file a path means. */
+/* What a placement's axes stand for here: threads, layers and chunks in force, and which file a path means. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,9 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "engine/cuda/device_cuda.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/placement_plan.h"
 #include "engine/model/model.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_machine.h"
@@ -20,6 +23,7 @@ struct model_identity {
 	uint64_t hash;   /* 0: not read yet */
 	int n_layer;     /* 0: not looked at yet */
 	int n_context;   /* trained */
+	int chunk;       /* of prompts where a GPU has all layers */
 };
 
 void axis_resolution_free(struct axis_resolution *r)
@@ -104,6 +108,18 @@ static int hash_parts(const struct gguf *g, uint64_t *hash, struct error *err)
 	return 0;
 }
 
+/* Planned with the largest caches, for all that a sweep may ask of the model: a model has one such chunk. */
+static int whole_chunk(struct axis_resolution *r, const struct model *m)
+{
+	struct load_options o;
+	load_options_default(&o);
+	o.k_type = o.v_type = TENSOR_F32;
+	o.head_on_host = r->head_on_host;
+	if (!r->gpu_memory && device_cuda_free_memory(&r->gpu_memory, NULL))
+		r->gpu_memory = 0;
+	return placement_plan_batch(m, &o, m->n_layer, r->gpu_memory);
+}
+
 static int settle(void *ctx, struct cell *c, struct error *err)
 {
 	struct axis_resolution *r = ctx;
@@ -117,6 +133,7 @@ static int settle(void *ctx, struct cell *c, struct error *err)
 		of->n_layer = model.n_layer;
 		of->n_context = model.n_context;
 		of->opened = gguf_identity(&model.file);
+		of->chunk = gpu ? whole_chunk(r, &model) : LOADED_MODEL_BATCH;
 		if (r->hash && model.file.n_parts > 1)
 			rc = hash_parts(&model.file, &of->hash, err);
 		model_close(&model);
@@ -132,6 +149,13 @@ static int settle(void *ctx, struct cell *c, struct error *err)
 		c->n_gpu_layers = gpu ? of->n_layer : 0;
 	else if (gpu && c->n_gpu_layers > of->n_layer)
 		c->n_gpu_layers = of->n_layer;
+	if (!c->n_ubatch) {
+		/* "auto" comes to all layers where the chunk was found to fit beside them. */
+		bool whole = c->n_gpu_layers == of->n_layer || c->n_gpu_layers == AXIS_LAYERS_AUTO;
+		c->n_ubatch = gpu && whole ? of->chunk : LOADED_MODEL_BATCH;
+		if (r->chunk_most && c->n_ubatch > r->chunk_most)
+			c->n_ubatch = r->chunk_most;
+	}
 	/* Where the host has nothing to do, one number of threads is as good as another. */
 	if (c->n_gpu_layers == of->n_layer && gpu && !r->head_on_host)
 		c->n_threads = 1;

@@ -233,7 +233,8 @@ static const struct option_spec options[] = {
 	 apply_until},
 	{"--delay", "S", "seconds without work before each run, for machines that get hot (default 0)", apply_delay},
 	{"-b, --batch-size", "N",
-	 "as llama-bench's scripts give it: not below -ub, which says how many tokens are computed at once",
+	 "as llama-bench's scripts give it: not below -ub, which says how many tokens are computed at once; where that "
+	 "is not given, the most",
 	 apply_batch},
 	{"--warmup", "N",
 	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
@@ -302,8 +303,8 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 	with_axes.options = all;
 	int rc = options_parse(&with_axes, argc, argv, b, err);
 	const struct axis_values *chunks = &b->axes.matrix.of[AXIS_UBATCH];
-	for (int i = 0; !rc && b->batch && i < (chunks->n ? chunks->n : 1); i++) {
-		int chunk = chunks->n ? chunks->ints[i] : atoi(axes[AXIS_UBATCH].defaults);
+	for (int i = 0; !rc && b->batch && i < chunks->n; i++) {
+		int chunk = chunks->ints[i];
 		if (b->batch < chunk)
 			rc = error_set(
 				err, ERROR_INPUT,

@@ -283,7 +283,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	b->runner.stop = &interrupt_noted;
 
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
-					     .head_on_host = b->engine.head_on_host};
+					     .head_on_host = b->engine.head_on_host,
+					     .chunk_most = b->batch,
+					     .gpu_memory = b->engine.device_memory};
 	struct cell_resolver resolver = axis_resolver(&resolution);
 	b->engine.resolution = &resolution;
 	int rc = b->resume || b->dry_run || !output ? 0 : run_directory_check_new(output, err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/logits_sink.h"
@@ -262,7 +263,7 @@ static int read_tokens(struct eval *ev, struct error *err)
 static int prefill(struct session *s, const struct eval *ev, int n, struct logits_sink *k, struct error *err)
 {
 	size_t vocab = (size_t)k->n_vocab;
-	int chunk = ev->session.load.batch > 0 ? ev->session.load.batch : 512, rc = 0;
+	int chunk = ev->session.load.batch, rc = 0;
 	if (chunk > n)
 		chunk = n;
 	float *rows = n > 0 ? malloc((size_t)chunk * vocab * sizeof *rows) : NULL;
@@ -402,6 +403,7 @@ int cmd_eval(int argc, char **argv)
 	struct error err = {0};
 	struct eval ev = {.prefill = -1};
 	session_options_default(&ev.session);
+	ev.session.load.batch = LOADED_MODEL_BATCH; /* every row has logits, a megabyte of them */
 	int rc = options_parse(&eval_command, argc, argv, &ev, &err);
 	if (rc > 0)
 		return 0;

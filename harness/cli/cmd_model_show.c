@@ -137,7 +137,7 @@ static const struct option_spec options[] = {
 	 apply_gpu_layers},
 	{"--head", "gpu|cpu", "--device: where the output head runs; default gpu", apply_head},
 	{"--ple", "device|host", "--device: where the per-layer embedding table is; default device", apply_ple},
-	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default 512", apply_batch},
+	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default: as for bench", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",
 	 apply_tensors},
 	{NULL, NULL, NULL, NULL},
@@ -349,7 +349,10 @@ static int show_device(const struct model *m, const struct show *s, struct error
 			rc = gpu_layers_choose(m, &s->load, context, bytes, stdout, &plan, err);
 			continue;
 		}
-		rc = placement_plan(&plan, m, &s->load, n < 0 || n > m->n_layer ? m->n_layer : n, context, err);
+		int layers = n < 0 || n > m->n_layer ? m->n_layer : n;
+		struct load_options o = s->load;
+		o.batch = placement_plan_batch(m, &o, layers, bytes);
+		rc = placement_plan(&plan, m, &o, layers, context, err);
 		if (!rc)
 			gpu_layers_print(&plan, m, bytes, stdout);
 		if (!rc)

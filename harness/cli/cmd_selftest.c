@@ -424,7 +424,8 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	struct sim *sim = NULL;
 	struct matrix *m = &c->axes.matrix;
 	int n, trusted = 1, simulated = m->of[AXIS_MODEL].n == 0;
-	struct axis_resolution resolution = {.hash = 1, .head_on_host = c->engine.head_on_host};
+	struct axis_resolution resolution = {
+		.hash = 1, .head_on_host = c->engine.head_on_host, .gpu_memory = c->engine.device_memory};
 	struct cell_resolver resolver = axis_resolver(&resolution);
 	c->engine.resolution = &resolution;
 	int rc = check_output(c, err);

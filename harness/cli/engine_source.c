@@ -1,6 +1,5 @@
 #include "harness/cli/engine_source.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +107,7 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	const struct load_options *was = s->model.loaded ? &s->model.loaded->options : NULL;
 	if (was && !s->model.broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
 	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type &&
-	    was->batch == loaded_model_batch(&o, INT_MAX))
+	    (o.batch <= 0 || was->batch == o.batch))
 		return 0;
 	unload(s);
 	if (!(s->path = strdup(p->cell->model)))

@@ -76,7 +76,10 @@ const char *cell_text(const struct cell *c, enum axis_id a, char number[AXIS_TEX
 int cell_is_default(const struct cell *c, enum axis_id a)
 {
 	char number[AXIS_TEXT_SIZE];
-	return axes[a].defaults && !strcmp(cell_text(c, a, number), axes[a].defaults);
+	const char *text = cell_text(c, a, number);
+	/* What a default was resolved to is one where it is what there was before the choice. */
+	return axes[a].defaults && (!strcmp(text, axes[a].defaults) ||
+				    (axes[a].resolved && axes[a].absent && !strcmp(text, axes[a].absent)));
 }
 
 int cell_same_value(const struct cell *a, const struct cell *b, enum axis_id axis)

@@ -71,8 +71,9 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .defaults = "0", .max = AXIS_THREADS_MAX, .resolved = 1, .spoken = "threads", .slug = "t") \
 	X(UBATCH, INT, n_ubatch, n_ubatch, .level = AXIS_LEVEL_PLACEMENT, .option = "-ub, --ubatch-size", \
 	  .argument = "N", \
-	  .help = "tokens of a prompt that are computed at once, a chunk (default 512)", \
-	  .defaults = "512", .absent = "512", .min = 1, .max = AXIS_UBATCH_MAX, .spoken = "chunks of", .slug = "ub") \
+	  .help = "tokens of a prompt that are computed at once, a chunk\n" \
+		  "0: 2048 where a GPU has the whole model and memory for that, else 512 (default 0)", \
+	  .defaults = "0", .absent = "512", .max = AXIS_UBATCH_MAX, .resolved = 1, .spoken = "chunks of", .slug = "ub") \
 	X(SNAPKV, WORD, snapkv, snapkv, .level = AXIS_LEVEL_GROUP, .option = "--snapkv", \
 	  .argument = "off|BUDGET[,window=W][,pool=P]", \
 	  .help = "at the depth keep BUDGET entries, the last W among them; scores pooled over P keys (default off; 64, 7)", \
@@ -156,7 +157,7 @@ const char *cell_word(const struct cell *c, enum axis_id a);
 void cell_set_int(struct cell *c, enum axis_id a, int value);
 void cell_set_word(struct cell *c, enum axis_id a, const char *value);
 
-/* Whether the value is the only one that is swept where no option names the axis. */
+/* Whether the value is the only one that is swept where no option names the axis, or all that older files have. */
 int cell_is_default(const struct cell *c, enum axis_id a);
 
 /* Equal values; of models, equal contents. */

@@ -216,12 +216,49 @@ static void test_context(void **state)
 	golden_free(&g);
 }
 
+/* Long chunks where the whole model fits the GPU with them, to the byte; else those of the host. */
+static void test_batch(void **state)
+{
+	(void)state;
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct golden g;
+		struct model m;
+		struct placement_plan p;
+		struct load_options o;
+		golden_load(&g, golden_names[i]);
+		OK(model_open(&m, g.path, e));
+		load_options_default(&o);
+		o.batch = 2048;
+		OK(placement_plan(&p, &m, &o, m.n_layer, m.n_context, e));
+		size_t need = placement_plan_gpu_need(&p);
+		assert_int_equal(placement_plan_batch(&m, &o, 0, 0), 2048);
+		o.batch = 0;
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, need), 2048);
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, need - 1), 512);
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, 0), 512);
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer - 1, SIZE_MAX), 512);
+		assert_int_equal(placement_plan_batch(&m, &o, 0, SIZE_MAX), 512);
+		OK(placement_plan_most(&p, &m, &o, m.n_context, need, e));
+		assert_int_equal(p.n_gpu_layers, m.n_layer);
+		assert_int_equal(p.batch, m.n_context < 2048 ? m.n_context : 2048);
+		/* Layers count for more than long chunks. */
+		OK(placement_plan_most(&p, &m, &o, m.n_context, need - 1, e));
+		assert_int_equal(p.n_gpu_layers, m.n_layer);
+		assert_int_equal(p.batch, m.n_context < 512 ? m.n_context : 512);
+		o.head_on_host = true;
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, SIZE_MAX), 512);
+		model_close(&m);
+		golden_free(&g);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GOLDEN_TEST(test_golden, 0),     GOLDEN_TEST(test_golden, 3), GOLDEN_TEST(test_golden, 4),
 		GOLDEN_TEST(test_golden, 5),     GOLDEN_TEST(test_golden, 6), GOLDEN_TEST(test_golden, 7),
 		cmocka_unit_test(test_narrowed), cmocka_unit_test(test_most), cmocka_unit_test(test_context),
+		cmocka_unit_test(test_batch),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -564,9 +564,34 @@ static void test_ubatch(void **state)
 	/* Fewer rows of activations are held at once. */
 	assert_true(memory[1] > 0 && memory[1] < memory[0] / 2);
 	csv_rows_free(&runs);
-	char *bad[] = {"-m", MODEL, "-ub", "0", NULL};
-	assert_int_equal(bench_in("ubatch-0", bad), 2);
-	assert_true(holds("errors", "-ub: '0' is outside 1 to 32768"));
+	char *bad[] = {"-m", MODEL, "-ub", "32769", NULL};
+	assert_int_equal(bench_in("ubatch-bad", bad), 2);
+	assert_true(holds("errors", "-ub: '32769' is outside 0 to 32768"));
+}
+
+/* Chunks that nobody named are what suits the host, at most what -b allows, and recorded as the number that they are.
+ */
+static void test_ubatch_chosen(void **state)
+{
+	(void)state;
+	static const struct {
+		char *option, *value;
+		const char *chunk;
+	} cases[] = {{"-ub", "0", "512"}, {"-b", "24", "24"}, {"-ub", "0,512", "512"}};
+	for (int i = 0; i < 3; i++) {
+		char path[128], name[16], file[32];
+		struct csv_rows runs;
+		char *words[] = {"-m", MODEL, "-ngl", "0", cases[i].option, cases[i].value, "-p", "30", "-n",
+				 "0",  "-r",  "1",    NULL};
+		snprintf(name, sizeof name, "chosen-%d", i);
+		assert_int_equal(bench_in(name, words), 0);
+		snprintf(file, sizeof file, "%s/runs.csv", name);
+		in_folder(file, path);
+		assert_int_equal(csv_read(&runs, path), 0);
+		assert_int_equal(runs.n_rows - 1, 1);
+		assert_string_equal(csv_at(&runs, 1, "n_ubatch"), cases[i].chunk);
+		csv_rows_free(&runs);
+	}
 }
 
 static void test_layers_without_gpu(void **state)
@@ -588,6 +613,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_one_cell, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ubatch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ubatch_chosen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_layers_without_gpu, set_up, tear_down),
 		TEST(test_sweep),
 		TEST(test_dry_run),

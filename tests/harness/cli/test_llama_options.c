@@ -35,7 +35,7 @@ static const struct {
 	{{"-n", "--n-gen"}, "16,32", NULL},
 	{{"-d", "--n-depth"}, "0-1024+512", NULL},
 	{{"-b", "--batch-size"}, "512,2048", NULL},
-	{{"-b", "--batch-size"}, "2048,128", "-b 512 or more"},
+	{{"-b", "--batch-size"}, "2048,128", NULL},
 	{{"-ub", "--ubatch-size"}, "128-512*2", NULL},
 	{{"-ctk", "--cache-type-k"}, "f16,bf16", NULL},
 	{{"-ctv", "--cache-type-v"}, "f16", NULL},
@@ -193,8 +193,10 @@ static void test_taken(void **state)
 	assert_int_equal(b.error_format, LLAMA_FORMAT_JSONL);
 	assert_int_equal(b.runner.delay_s, 2);
 	assert_int_equal(b.progress, 1);
-	const char *const none[] = {"-b", "0", NULL};
+	const char *const none[] = {"-b", "0", NULL}, *const less[] = {"-ub", "64,512", "-b", "2048,128", NULL};
 	assert_int_equal(parse(&b, &err, none), ERROR_INPUT);
+	assert_int_equal(parse(&b, &err, less), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "-b 512 or more"));
 	matrix_free(&b.axes.matrix);
 }
 
