@@ -92,7 +92,7 @@ stage_info() {
 
 stage_kernels() {
   local test rc=0
-  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_snapkv; do
+  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_prompt cuda_snapkv; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
   done
   for test in attention prefill; do
@@ -138,7 +138,9 @@ sanitized_runs() {
   for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
     vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
     products:norm_matmul products:norm_gated products:matmul_gated products:matmul_experts products:experts_gated \
-    attention:attention attention:attention_combine attention:attention_prefill prefill:prefill_f16 prefill:prefill_bf16 \
+    prompt:dequant prompt:to_bf16 prompt:prompt_norm prompt:prompt_residual prompt:prompt_gated prompt:prompt_qkv \
+    prompt:moe_sort prompt:prompt_experts_gated prompt:prompt_experts_matmul attention:attention \
+    attention:attention_combine attention:attention_prefill prefill:prefill_f16 prefill:prefill_bf16 \
     snapkv:snapkv_softmax snapkv:snapkv_vote snapkv:snapkv_select snapkv:snapkv_compact; do
     IFS=: read -r part test <<<"$test"
     echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"

@@ -354,6 +354,139 @@ struct experts_gated_params {
 };
 
 /*
+ * ---- prompts whose products take bfloat16: weights and activations rounded to it, to nearest, sums in float32 ----
+ * Rows of bfloat16 are dense where no stride is named, their widths multiples of 8, addresses aligned to 16 bytes.
+ */
+
+/* y = rows first_row .. first_row + n_rows of w, all experts' counted through, (n_rows, w.n_in) of y_type */
+struct dequant_params {
+	struct weight w;
+	void *y;
+	int first_row;
+	int n_rows;
+	int y_type; /* TENSOR_F32 or TENSOR_BF16 */
+	int reserved;
+};
+
+/* y = x */
+struct to_bf16_params {
+	const float *x; /* (n_rows, n), rows x_stride apart */
+	void *y;        /* (n_rows, n) bf16 */
+	int n_rows;
+	int n;
+	int x_stride;
+	int reserved;
+};
+
+/* y = x / sqrt(mean(x^2) + eps) * weight * scale */
+struct prompt_norm_params {
+	const float *x;      /* (n_rows, n) */
+	const float *weight; /* (n) or null for 1 */
+	void *y;             /* (n_rows, n) bf16 */
+	int n_rows;
+	int n;
+	float eps;
+	float scale;
+};
+
+/*
+ * The end of a sublayer and the start of the next: h = (h + rms_norm(b) * weight) * scale, in place; then
+ * y = rms_norm(h) * next. weight null: b is added as it is. next null: y = h. y null: no y.
+ */
+struct prompt_residual_params {
+	float *h;            /* (n_rows, n) */
+	const float *b;      /* (n_rows, n) */
+	const float *weight; /* (n) or null */
+	const float *next;   /* (n) or null */
+	void *y;             /* (n_rows, n) bf16 or null */
+	int n_rows;
+	int n;
+	float eps;
+	float scale;
+};
+
+/* y = act(gate) * up */
+struct prompt_gated_params {
+	const void *gate; /* (n_rows, n) bf16, rows gate_stride elements apart */
+	const void *up;   /* (n_rows, n) of up_type, rows up_stride elements apart */
+	void *y;          /* (n_rows, n) bf16 */
+	int n_rows;
+	int n;
+	int gate_stride;
+	int up_stride;
+	int up_type; /* TENSOR_F32 or TENSOR_BF16 */
+	int act;
+};
+
+/* y[t] = w . x[t] */
+struct prompt_matmul_params {
+	struct weight w;
+	const void *x; /* (n_tokens, w.n_in) bf16 */
+	void *y;       /* (n_tokens, w.n_out) of y_type, rows y_stride elements apart */
+	int n_tokens;
+	int y_stride;
+	int y_type; /* TENSOR_F32 or TENSOR_BF16: the sum rounded once more */
+	int reserved;
+};
+
+/*
+ * As qkv_prepare, from one product's rows [q | k | v]: q is written apart, k and v to the cache alone unless k_out
+ * and v_out, (n_tokens, n_kv_heads, head_dim), are not null. owns 0: the rows are q's; v_is_k: they are [q | k].
+ */
+struct prompt_qkv_params {
+	struct at at;
+	const float *rows; /* (n_tokens, stride) */
+	float *q;          /* (n_tokens, n_heads, head_dim) */
+	float *k_out;
+	float *v_out;
+	const float *q_norm; /* (head_dim) */
+	const float *k_norm; /* (head_dim) */
+	const float *inv_freq;
+	struct kv kv;
+	int n_tokens;
+	int n_heads;
+	int head_dim;
+	int stride;
+	int owns;
+	int v_is_k;
+	int v_norm;
+	float eps;
+};
+
+/* Pairs of a token and an expert, by expert: order[starts[e] .. starts[e + 1]) are the i with ids[i] = e, ascending. */
+struct moe_sort_params {
+	const int *ids; /* (n_pairs) */
+	int *order;     /* (n_pairs) */
+	int *starts;    /* (n_expert + 1) */
+	int n_pairs;
+	int n_expert;
+};
+
+/* y[i] = act(gate . x[t]) * (up . x[t]), t = order[i] / n_used, by the pair's expert; Q8_0 in planes or BF16 */
+struct prompt_experts_gated_params {
+	struct weight w;   /* (n_expert, 2 * n_ff, n_in), gate rows first */
+	const int *order;  /* as moe_sort leaves them */
+	const int *starts; /* likewise */
+	const void *x;     /* (n_tokens, n_in) bf16 */
+	void *y;           /* (n_pairs, n_ff) bf16 */
+	int n_tokens;
+	int n_used;
+	int act;
+	int reserved;
+};
+
+/* y[order[i]] = w . x[i], likewise */
+struct prompt_experts_matmul_params {
+	struct weight w; /* (n_expert, n_out, n_in) */
+	const int *order;
+	const int *starts;
+	const void *x; /* (n_pairs, n_in) bf16 */
+	float *y;      /* (n_pairs, n_out) */
+	int n_pairs;
+	int reserved;
+};
+
+/*
  * ---- SnapKV, once at the end of a prompt; engine/infer/snapkv.h says what it is for ----
  *
  * Scores are float32 products of the scaled query and the key, as float32's attention_prefill has them on that device,
@@ -422,31 +555,41 @@ struct snapkv_compact_params {
 };
 
 /* X(name, depends on position): struct name_params, k_name, KERNEL_name */
-#define KERNEL_LIST(X)          \
-	X(embed, 1)             \
-	X(rms_norm, 0)          \
-	X(matmul, 0)            \
-	X(rope, 1)              \
-	X(kv_append, 1)         \
-	X(attention_split, 1)   \
-	X(attention_combine, 0) \
-	X(attention_prefill, 1) \
-	X(add, 0)               \
-	X(gated, 0)             \
-	X(softcap, 0)           \
-	X(moe_route, 0)         \
-	X(matmul_experts, 0)    \
-	X(moe_sum, 0)           \
-	X(norm_matmul, 0)       \
-	X(qkv_prepare, 1)       \
-	X(attention, 1)         \
-	X(norm_add, 0)          \
-	X(norm_gated, 0)        \
-	X(matmul_gated, 0)      \
-	X(experts_gated, 0)     \
-	X(snapkv_softmax, 0)    \
-	X(snapkv_vote, 0)       \
-	X(snapkv_select, 0)     \
+#define KERNEL_LIST(X)              \
+	X(embed, 1)                 \
+	X(rms_norm, 0)              \
+	X(matmul, 0)                \
+	X(rope, 1)                  \
+	X(kv_append, 1)             \
+	X(attention_split, 1)       \
+	X(attention_combine, 0)     \
+	X(attention_prefill, 1)     \
+	X(add, 0)                   \
+	X(gated, 0)                 \
+	X(softcap, 0)               \
+	X(moe_route, 0)             \
+	X(matmul_experts, 0)        \
+	X(moe_sum, 0)               \
+	X(norm_matmul, 0)           \
+	X(qkv_prepare, 1)           \
+	X(attention, 1)             \
+	X(norm_add, 0)              \
+	X(norm_gated, 0)            \
+	X(matmul_gated, 0)          \
+	X(experts_gated, 0)         \
+	X(dequant, 0)               \
+	X(to_bf16, 0)               \
+	X(prompt_norm, 0)           \
+	X(prompt_residual, 0)       \
+	X(prompt_gated, 0)          \
+	X(prompt_matmul, 0)         \
+	X(prompt_qkv, 1)            \
+	X(moe_sort, 0)              \
+	X(prompt_experts_gated, 0)  \
+	X(prompt_experts_matmul, 0) \
+	X(snapkv_softmax, 0)        \
+	X(snapkv_vote, 0)           \
+	X(snapkv_select, 0)         \
 	X(snapkv_compact, 0)
 
 enum kernel {

@@ -59,7 +59,7 @@ struct preference;
 
 /* Everything that a shape needs; the key is the first part. */
 struct plan {
-	int type, n_in, n_out, n_tokens, x_stride, y_stride;
+	int type, y_type, n_in, n_out, n_tokens, x_stride, y_stride;
 	size_t workspace_bytes;
 	struct layout *w, *x, *y;
 	struct algorithm algorithm;
@@ -182,20 +182,26 @@ static int choose(struct cublaslt *b, struct plan *p, struct error *err)
 	return 0;
 }
 
+static int layout_type(enum gemm_type t)
+{
+	return t == GEMM_F32 ? TYPE_32F : TYPE_16BF;
+}
+
 /* Seen from cuBLASLt, which is column-major: y (n_out x n_tokens) = w^T (n_in x n_out) * x (n_in x n_tokens). */
 static int plan(struct cublaslt *b, const struct gemm *g, struct plan **out, struct error *err)
 {
 	for (int i = 0; i < b->n_plans; i++) {
 		struct plan *p = &b->plans[i];
-		if (p->type == (int)g->type && p->n_in == g->n_in && p->n_out == g->n_out &&
-		    p->n_tokens == g->n_tokens && p->x_stride == g->x_stride && p->y_stride == g->y_stride &&
-		    p->workspace_bytes == g->workspace_bytes) {
+		if (p->type == (int)g->type && p->y_type == (int)g->y_type && p->n_in == g->n_in &&
+		    p->n_out == g->n_out && p->n_tokens == g->n_tokens && p->x_stride == g->x_stride &&
+		    p->y_stride == g->y_stride && p->workspace_bytes == g->workspace_bytes) {
 			*out = p;
 			return 0;
 		}
 	}
 	struct plan p = {
 		.type = (int)g->type,
+		.y_type = (int)g->y_type,
 		.n_in = g->n_in,
 		.n_out = g->n_out,
 		.n_tokens = g->n_tokens,
@@ -203,12 +209,12 @@ static int plan(struct cublaslt *b, const struct gemm *g, struct plan **out, str
 		.y_stride = g->y_stride,
 		.workspace_bytes = g->workspace_bytes,
 	};
-	int type = g->type == GEMM_F32 ? TYPE_32F : TYPE_16BF, status;
+	int type = layout_type(g->type), status;
 	uint64_t in = (uint64_t)g->n_in, rows = (uint64_t)g->n_out, tokens = (uint64_t)g->n_tokens;
 	int rc = 0;
 	if ((status = b->MatrixLayoutCreate(&p.w, type, in, rows, g->n_in)) ||
 	    (status = b->MatrixLayoutCreate(&p.x, type, in, tokens, g->x_stride)) ||
-	    (status = b->MatrixLayoutCreate(&p.y, TYPE_32F, rows, tokens, g->y_stride)))
+	    (status = b->MatrixLayoutCreate(&p.y, layout_type(g->y_type), rows, tokens, g->y_stride)))
 		rc = failed(b, "MatrixLayoutCreate", status, err);
 	if (!rc)
 		rc = choose(b, &p, err);

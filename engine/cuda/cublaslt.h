@@ -2,7 +2,7 @@
  * Matrix products for prefill through cuBLASLt, loaded at run time.
  *
  * One form only, the one that a transformer needs: y[t] = w . x[t], all row-major, accumulated in
- * float32, written as float32. The plan for a shape is searched once and kept.
+ * float32, written as float32 or rounded to bfloat16. The plan for a shape is searched once and kept.
  */
 #ifndef GEMMARK_ENGINE_CUDA_CUBLASLT_H
 #define GEMMARK_ENGINE_CUDA_CUBLASLT_H
@@ -23,7 +23,8 @@ struct gemm {
 	enum gemm_type type; /* of w and x */
 	const void *w;       /* (n_out, n_in) */
 	const void *x;       /* (n_tokens, n_in), rows x_stride apart */
-	float *y;            /* (n_tokens, n_out), rows y_stride apart; 16-byte aligned */
+	void *y;             /* (n_tokens, n_out), rows y_stride apart; 16-byte aligned */
+	enum gemm_type y_type;
 	int n_in, n_out, n_tokens;
 	int x_stride, y_stride;
 	void *workspace; /* on the device, 256-byte aligned */

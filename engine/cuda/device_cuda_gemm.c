@@ -93,6 +93,7 @@ double device_cuda_gemm_rate(struct device *d, int n_in, int n_out, int n_tokens
 			.w = p->weights,
 			.x = x,
 			.y = y,
+			.y_type = GEMM_F32,
 			.n_in = n_in,
 			.n_out = (int)rows,
 			.n_tokens = n_tokens,

@@ -122,6 +122,7 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, struct error *err);
 void cuda_prefill_close(struct cuda_device *c);
 int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *p, struct error *err);
+int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_params *p, struct error *err);
 
 /* device_cuda_graph.c */
 /* A node of the open capture; the stream's own capture gets its own from the launch or copy behind it. */

@@ -155,6 +155,8 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		if (m->n_tokens >= GEMM_MIN_TOKENS)
 			return cuda_prefill_matmul(c, m, err);
 	}
+	if (k == KERNEL_prompt_matmul)
+		return cuda_prefill_product(c, params, err);
 	int geometry = CUDA_GEOMETRY_UNSUPPORTED;
 	if (k == KERNEL_attention_prefill && c->prefill.precision == PREFILL_BF16)
 		geometry = cuda_geometry_attention_mma(params, &c->card, &l);

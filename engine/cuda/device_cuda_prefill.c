@@ -1,7 +1,7 @@
 /*
  * Matrix products of a prompt's chunk: cuBLASLt over weights and activations brought to
  * one type. Weights that have another type are converted a block of rows at a time, so
- * that the scratch is small beside the model.
+ * that the scratch is small beside the model; activations are, where their kernel did not write them so.
  */
 #include <string.h>
 
@@ -58,7 +58,7 @@ static int geometry_failed(const char *what, struct error *err)
 
 static int to_bf16(struct cuda_device *c, const struct matmul_params *m, struct error *err)
 {
-	const struct convert_params p = {
+	const struct to_bf16_params p = {
 		.x = m->x,
 		.y = c->prefill.activations,
 		.n_rows = m->n_tokens,
@@ -70,59 +70,93 @@ static int to_bf16(struct cuda_device *c, const struct matmul_params *m, struct 
 		return error_set(err, ERROR_DEVICE,
 				 "cuda device: a product of %d rows of %d is larger than was announced", m->n_tokens,
 				 m->w.n_in);
-	if (cuda_geometry_convert(&p, &c->card, &l))
+	if (cuda_geometry(KERNEL_to_bf16, &p, &c->card, &l))
 		return geometry_failed("the conversion of activations", err);
-	return cuda_enqueue(c, &l, &p, "convert_f32_to_bf16", err);
+	return cuda_enqueue(c, &l, &p, "to_bf16", err);
 }
 
-static int dequantise(struct cuda_device *c, const struct weight *w, int first, int rows, struct error *err)
+static int dequantise(struct cuda_device *c, const struct weight *w, int first, int rows, enum gemm_type type,
+		      struct error *err)
 {
-	const struct dequant_params p = {.w = *w, .y = c->prefill.weights, .first_row = first, .n_rows = rows};
-	bool bf16 = c->prefill.precision == PREFILL_BF16;
+	const struct dequant_params p = {
+		.w = *w,
+		.y = c->prefill.weights,
+		.first_row = first,
+		.n_rows = rows,
+		.y_type = type == GEMM_BF16 ? TENSOR_BF16 : TENSOR_F32,
+	};
 	struct cuda_launch l;
-	if (cuda_geometry_dequant(&p, bf16, &c->card, &l))
+	if (cuda_geometry(KERNEL_dequant, &p, &c->card, &l))
 		return geometry_failed("the conversion of weights", err);
-	return cuda_enqueue(c, &l, &p, bf16 ? "dequant_to_bf16" : "dequant_to_f32", err);
+	return cuda_enqueue(c, &l, &p, "dequant", err);
 }
 
-int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, struct error *err)
+/* g: all but the weights, of which w is converted unless it has the operands' type. */
+static int multiply(struct cuda_device *c, const struct weight *w, struct gemm g, struct error *err)
 {
 	struct cuda_prefill *p = &c->prefill;
-	bool f32 = p->precision == PREFILL_F32;
-	if (c->base.capturing)
-		return device_refuse(&c->base, "a product of many rows", err);
-	int rc = f32 ? 0 : to_bf16(c, m, err);
-	if (rc)
-		return rc;
-	bool in_place = m->w.type == (f32 ? TENSOR_F32 : TENSOR_BF16);
-	int rows = m->w.n_out;
-	if (!in_place && (size_t)rows * (size_t)m->w.n_in > p->weight_elements) {
-		rows = (int)(p->weight_elements / (size_t)m->w.n_in) / ROW_ALIGNMENT * ROW_ALIGNMENT;
+	bool in_place = w->type == (g.type == GEMM_F32 ? TENSOR_F32 : TENSOR_BF16);
+	size_t y_size = g.y_type == GEMM_F32 ? 4 : 2;
+	int rows = w->n_out, rc = 0;
+	if (!in_place && (size_t)rows * (size_t)w->n_in > p->weight_elements) {
+		rows = (int)(p->weight_elements / (size_t)w->n_in) / ROW_ALIGNMENT * ROW_ALIGNMENT;
 		if (rows < 1)
 			return error_set(err, ERROR_UNSUPPORTED, "cuda device: matmul of rows of %d is too wide",
-					 m->w.n_in);
+					 w->n_in);
 	}
-	for (int first = 0; first < m->w.n_out && !rc; first += rows) {
-		int n = m->w.n_out - first < rows ? m->w.n_out - first : rows;
-		if (!in_place && (rc = dequantise(c, &m->w, first, n, err)))
+	g.n_in = w->n_in;
+	g.w = in_place ? w->data : p->weights;
+	g.workspace = p->workspace;
+	g.workspace_bytes = p->workspace_bytes;
+	char *y = g.y;
+	for (int first = 0; first < w->n_out && !rc; first += rows) {
+		g.n_out = w->n_out - first < rows ? w->n_out - first : rows;
+		g.y = y + (size_t)first * y_size;
+		if (!in_place && (rc = dequantise(c, w, first, g.n_out, g.type, err)))
 			return rc;
-		const struct gemm g = {
-			.type = f32 ? GEMM_F32 : GEMM_BF16,
-			.w = in_place ? m->w.data : p->weights,
-			.x = f32 ? (const void *)m->x : p->activations,
-			.y = m->y + first,
-			.n_in = m->w.n_in,
-			.n_out = n,
-			.n_tokens = m->n_tokens,
-			.x_stride = f32 ? m->x_stride : m->w.n_in,
-			.y_stride = m->y_stride,
-			.workspace = p->workspace,
-			.workspace_bytes = p->workspace_bytes,
-		};
 		c->after_kernel = false;
 		rc = cublaslt_gemm(p->blas, c->stream, &g, err);
 		c->base.counters.api_launches++;
 		c->base.counters.kernels++; /* at least: a split product has a second one */
 	}
-	return rc ? error_prefix(err, rc, "matmul of %d tokens", m->n_tokens) : 0;
+	return rc ? error_prefix(err, rc, "matmul of %d tokens", g.n_tokens) : 0;
+}
+
+int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, struct error *err)
+{
+	bool f32 = c->prefill.precision == PREFILL_F32;
+	if (c->base.capturing)
+		return device_refuse(&c->base, "a product of many rows", err);
+	int rc = f32 ? 0 : to_bf16(c, m, err);
+	if (rc)
+		return rc;
+	const struct gemm g = {
+		.type = f32 ? GEMM_F32 : GEMM_BF16,
+		.x = f32 ? (const void *)m->x : c->prefill.activations,
+		.y = m->y,
+		.y_type = GEMM_F32,
+		.n_tokens = m->n_tokens,
+		.x_stride = f32 ? m->x_stride : m->w.n_in,
+		.y_stride = m->y_stride,
+	};
+	return multiply(c, &m->w, g, err);
+}
+
+int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_params *m, struct error *err)
+{
+	if (c->base.capturing)
+		return device_refuse(&c->base, "a product of many rows", err);
+	if (!c->prefill.blas || c->prefill.precision != PREFILL_BF16)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "cuda device: a product in bf16 on a device that was opened without them");
+	const struct gemm g = {
+		.type = GEMM_BF16,
+		.x = m->x,
+		.y = m->y,
+		.y_type = m->y_type == TENSOR_BF16 ? GEMM_BF16 : GEMM_F32,
+		.n_tokens = m->n_tokens,
+		.x_stride = m->w.n_in,
+		.y_stride = m->y_stride,
+	};
+	return multiply(c, &m->w, g, err);
 }

@@ -87,13 +87,14 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 {
 	const struct model *m = f->model;
 	size_t t = (size_t)f->batch, e = (size_t)m->n_embd, used = (size_t)m->n_expert_used;
-	size_t q = 0, kv = 0, ff = 0, heads = 0, head_dim = 0;
+	size_t q = 0, kv = 0, ff = 0, heads = 0, head_dim = 0, rows = 0;
 	for (int i = f->range.begin; i < f->range.end; i++) {
 		const struct model_layer *l = &m->layers[i];
 		size_t lq = (size_t)l->n_head * (size_t)l->head_dim, lkv = (size_t)l->n_head_kv * (size_t)l->head_dim;
 		q = lq > q ? lq : q;
 		kv = lkv > kv ? lkv : kv;
 		ff = (size_t)l->n_ff > ff ? (size_t)l->n_ff : ff;
+		rows = lq + 2 * lkv > rows ? lq + 2 * lkv : rows;
 		heads = (size_t)l->n_head > heads ? (size_t)l->n_head : heads;
 		head_dim = (size_t)l->head_dim > head_dim ? (size_t)l->head_dim : head_dim;
 	}
@@ -101,6 +102,8 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 	if (splits < DEVICE_SPLITS_MAX)
 		splits = DEVICE_SPLITS_MAX;
 	size_t ple = (size_t)(m->n_layer - f->ple_first) * (size_t)m->n_ple;
+	/* What only float32 takes: a chunk of few rows, too. */
+	size_t few = f->narrow && t >= PROMPT_ROWS_LEAST ? PROMPT_ROWS_LEAST - 1 : t;
 	struct forward_scratch *s = &f->scratch;
 	s->tokens = take(a, t, sizeof(int));
 	s->h = take(a, t * e, sizeof(float));
@@ -108,32 +111,45 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 	s->sub = take(a, t * e, sizeof(float));
 	s->sub_norm = take(a, t * e, sizeof(float));
 	s->q = take(a, t * q, sizeof(float));
-	s->k = take(a, t * kv, sizeof(float));
-	s->v = take(a, t * kv, sizeof(float));
+	s->k = take(a, few * kv, sizeof(float));
+	s->v = take(a, few * kv, sizeof(float));
 	s->attn = take(a, t * q, sizeof(float));
 	s->partial = take(a, heads * splits * (head_dim + 2), sizeof(float));
-	s->gate = take(a, t * ff, sizeof(float));
-	s->up = take(a, t * ff, sizeof(float));
+	s->gate = take(a, few * ff, sizeof(float));
+	s->up = take(a, few * ff, sizeof(float));
 	s->ple = take(a, t * ple, sizeof(float));
 	s->ple_proj = take(a, f->range.embed ? t * ple : 0, sizeof(float));
-	s->ple_gate = take(a, t * (size_t)m->n_ple, sizeof(float));
+	s->ple_gate = take(a, few * (size_t)m->n_ple, sizeof(float));
+	if (f->narrow) {
+		size_t widest = e > ff ? e : ff, two_ff = ff * sizeof(uint16_t) * 2;
+		widest = q > widest ? q : widest;
+		widest = (size_t)m->n_ple > widest ? (size_t)m->n_ple : widest;
+		s->products = take(a, t, rows * sizeof(float) > two_ff ? rows * sizeof(float) : two_ff);
+		s->rows = take(a, t * widest, sizeof(uint16_t));
+	}
+	if (f->narrow_experts) {
+		s->order = take(a, t * used, sizeof(int));
+		s->starts = take(a, (size_t)m->n_expert + 1, sizeof(int));
+		s->experts = take(a, t * used * (size_t)m->n_ff_expert, sizeof(uint16_t));
+	}
 	if (m->n_expert) {
-		size_t n_ff = (size_t)m->n_ff_expert;
+		size_t n_ff = (size_t)m->n_ff_expert, rest = f->narrow_experts ? few : t;
 		s->router = take(a, t * (size_t)m->n_expert, sizeof(float));
 		s->routed = take(a, t * e, sizeof(float));
 		s->dense = take(a, t * e, sizeof(float));
 		s->ids = take(a, t * used, sizeof(int));
 		s->expert_weights = take(a, t * used, sizeof(float));
-		s->expert_gate_up = take(a, t * used * 2 * n_ff, sizeof(float));
-		s->expert_act = take(a, t * used * n_ff, sizeof(float));
+		s->expert_gate_up = take(a, rest * used * 2 * n_ff, sizeof(float));
+		s->expert_act = take(a, rest * used * n_ff, sizeof(float));
 		s->expert_out = take(a, t * used * e, sizeof(float));
 	}
 	s->logits = take(a, (size_t)f->logit_rows * (size_t)m->n_vocab, sizeof(float));
 	s->trace = take(a, ((size_t)m->n_layer + 1) * e, sizeof(float));
 }
 
-static struct forward describe(const struct model *m, const struct model_range *r, int batch)
+static struct forward describe(const struct model *m, const struct model_range *r, int batch, bool narrow)
 {
+	narrow = narrow && batch >= PROMPT_ROWS_LEAST && pass_prompt_fits(m, r);
 	return (struct forward){
 		.model = m,
 		.range = *r,
@@ -143,6 +159,8 @@ static struct forward describe(const struct model *m, const struct model_range *
 						   : LOGIT_ROWS,
 		.ple_first = r->embed ? 0 : r->begin,
 		.fusion = FUSION_FULL,
+		.narrow = narrow,
+		.narrow_experts = narrow && pass_prompt_experts_fit(m, r),
 	};
 }
 
@@ -153,16 +171,16 @@ static size_t count_scratch(struct forward *f, int context)
 	return a.used;
 }
 
-size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch)
+size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch, bool narrow)
 {
-	struct forward f = describe(m, r, batch);
+	struct forward f = describe(m, r, batch, narrow);
 	return count_scratch(&f, context);
 }
 
 int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
-		 struct kv_cache *cache, struct device *d, int batch, struct error *err)
+		 struct kv_cache *cache, struct device *d, int batch, bool narrow, struct error *err)
 {
-	*f = describe(m, r, batch);
+	*f = describe(m, r, batch, narrow);
 	f->weights = w;
 	f->cache = cache;
 	f->device = d;
@@ -198,12 +216,12 @@ static void norm_rows(struct pass *p, const float *x, const float *weight, float
 						    .scale = scale});
 }
 
-static void norm(struct pass *p, const float *x, const float *weight, float *y)
+void pass_norm(struct pass *p, const float *x, const float *weight, float *y)
 {
 	norm_rows(p, x, weight, y, p->n, p->f->model->n_embd, 1);
 }
 
-static void linear(struct pass *p, const struct weight *w, const float *x, float *y)
+void pass_linear(struct pass *p, const struct weight *w, const float *x, float *y)
 {
 	op_matmul(&p->e, (struct matmul_params){
 				 .w = *w, .x = x, .y = y, .n_tokens = p->n, .x_stride = w->n_in, .y_stride = w->n_out});
@@ -239,8 +257,8 @@ static void rope(struct pass *p, float *x, const float *inv_freq, int n_heads, i
 }
 
 /* y = (a + rms_norm(b) * weight) * scale */
-static void add_normed(struct pass *p, const float *a, const float *b, const float *weight, float *y, int rows, int n,
-		       float eps, float scale)
+void pass_add_normed(struct pass *p, const float *a, const float *b, const float *weight, float *y, int rows, int n,
+		     float eps, float scale)
 {
 	float *normed = n == p->f->model->n_embd ? p->f->scratch.sub_norm : p->f->scratch.ple_proj;
 	if (p->fused) {
@@ -307,12 +325,12 @@ static void qkv(struct pass *p, int i)
 								  .eps = m->eps});
 		return;
 	}
-	norm(p, s->h, w->attn_norm, s->normed);
-	linear(p, &w->q, s->normed, s->q);
+	pass_norm(p, s->h, w->attn_norm, s->normed);
+	pass_linear(p, &w->q, s->normed, s->q);
 	if (owns) {
-		linear(p, &w->k, s->normed, s->k);
+		pass_linear(p, &w->k, s->normed, s->k);
 		if (!l->v_is_k)
-			linear(p, &w->v, s->normed, s->v);
+			pass_linear(p, &w->v, s->normed, s->v);
 	}
 	norm_rows(p, s->q, w->q_norm, s->q, p->n * l->n_head, hd, 1);
 	rope(p, s->q, w->inv_freq, l->n_head, hd);
@@ -334,7 +352,7 @@ static void leave_kv(struct pass *p, int i)
 	op_copy(&p->e, p->out->v[i], p->f->scratch.v, bytes);
 }
 
-static void attend(struct pass *p, int i)
+void pass_attend(struct pass *p, int i)
 {
 	const struct model *m = p->f->model;
 	const struct model_layer *l = &m->layers[i];
@@ -397,23 +415,23 @@ static void dense_ffn(struct pass *p, int i)
 								.act = m->activation,
 								.eps = m->eps});
 	} else {
-		norm(p, s->h, w->ffn_norm, s->normed);
-		linear(p, &w->gate, s->normed, s->gate);
-		linear(p, &w->up, s->normed, s->up);
+		pass_norm(p, s->h, w->ffn_norm, s->normed);
+		pass_linear(p, &w->gate, s->normed, s->gate);
+		pass_linear(p, &w->up, s->normed, s->up);
 		gated(p, s->gate, s->up, n_ff, s->gate, p->n, n_ff, n_ff);
 	}
-	linear(p, &w->down, s->gate, s->sub);
+	pass_linear(p, &w->down, s->gate, s->sub);
 }
 
 /* routed = the experts' weighted sum for h */
-static void experts(struct pass *p, int i)
+void pass_experts(struct pass *p, int i)
 {
 	const struct model *m = p->f->model;
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	int used = m->n_expert_used, n_ff = m->n_ff_expert;
 	norm_rows(p, s->h, w->router_scale, s->normed, p->n, m->n_embd, 1.0f / sqrtf((float)m->n_embd));
-	linear(p, &w->router, s->normed, s->router);
+	pass_linear(p, &w->router, s->normed, s->router);
 	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
 						      .expert_scale = w->down_exps_scale,
 						      .ids = s->ids,
@@ -421,7 +439,7 @@ static void experts(struct pass *p, int i)
 						      .n_tokens = p->n,
 						      .n_expert = m->n_expert,
 						      .n_used = used});
-	norm(p, s->h, w->pre_ffw_norm_2, s->normed);
+	pass_norm(p, s->h, w->pre_ffw_norm_2, s->normed);
 	if (p->fused) {
 		op_experts_gated(&p->e, (struct experts_gated_params){.w = w->gate_up_exps,
 								      .ids = s->ids,
@@ -474,14 +492,14 @@ static void per_layer_embedding(struct pass *p, int i, float scale)
 								    .up_stride = stride,
 								    .act = m->activation});
 	} else {
-		linear(p, &w->inp_gate, s->h, s->ple_gate);
+		pass_linear(p, &w->inp_gate, s->h, s->ple_gate);
 		gated(p, s->ple_gate, ple, stride, s->ple_gate, p->n, m->n_ple, m->n_ple);
 	}
-	linear(p, &w->proj, s->ple_gate, s->sub);
-	add_normed(p, s->h, s->sub, w->post_norm, s->h, p->n, m->n_embd, m->eps, scale);
+	pass_linear(p, &w->proj, s->ple_gate, s->sub);
+	pass_add_normed(p, s->h, s->sub, w->post_norm, s->h, p->n, m->n_embd, m->eps, scale);
 }
 
-static void trace_row(struct pass *p, int row_of_trace, const float *from)
+void pass_trace(struct pass *p, int row_of_trace, const float *from)
 {
 	const struct forward *f = p->f;
 	size_t e = (size_t)f->model->n_embd;
@@ -496,12 +514,12 @@ static void layer(struct pass *p, int i)
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	int e = m->n_embd, all = p->n * e;
-	trace_row(p, i, s->h);
+	pass_trace(p, i, s->h);
 	qkv(p, i);
 	if (p->out && p->out->k[i])
 		leave_kv(p, i);
-	attend(p, i);
-	linear(p, &w->o, s->attn, s->sub);
+	pass_attend(p, i);
+	pass_linear(p, &w->o, s->attn, s->sub);
 	if (!m->post_norms) {
 		assert(!m->n_expert && !m->n_ple && !m->layers[i].layer_output_scale); /* come with them */
 		add(p, s->h, s->sub, s->h, all, 1);
@@ -509,15 +527,15 @@ static void layer(struct pass *p, int i)
 		add(p, s->h, s->sub, s->h, all, 1);
 		return;
 	}
-	add_normed(p, s->h, s->sub, w->post_attention_norm, s->h, p->n, e, m->eps, 1);
+	pass_add_normed(p, s->h, s->sub, w->post_attention_norm, s->h, p->n, e, m->eps, 1);
 	dense_ffn(p, i);
 	if (m->n_expert) {
-		norm(p, s->sub, w->post_ffw_norm_1, s->dense);
-		experts(p, i);
-		add_normed(p, s->dense, s->routed, w->post_ffw_norm_2, s->sub, p->n, e, m->eps, 1);
+		pass_norm(p, s->sub, w->post_ffw_norm_1, s->dense);
+		pass_experts(p, i);
+		pass_add_normed(p, s->dense, s->routed, w->post_ffw_norm_2, s->sub, p->n, e, m->eps, 1);
 	}
 	float scale = w->output_scale;
-	add_normed(p, s->h, s->sub, w->post_ffw_norm, s->h, p->n, e, m->eps, m->n_ple ? 1 : scale);
+	pass_add_normed(p, s->h, s->sub, w->post_ffw_norm, s->h, p->n, e, m->eps, m->n_ple ? 1 : scale);
 	if (m->n_ple)
 		per_layer_embedding(p, i, scale);
 }
@@ -525,7 +543,10 @@ static void layer(struct pass *p, int i)
 void pass_layer(struct pass *p, int i)
 {
 	nvtx_push("layer", i);
-	layer(p, i);
+	if (p->f->narrow && p->n >= PROMPT_ROWS_LEAST)
+		pass_prompt_layer(p, i);
+	else
+		layer(p, i);
 	nvtx_pop();
 }
 
@@ -548,10 +569,10 @@ void pass_embed(struct pass *p)
 					      .y = s->ple,
 					      .n_tokens = p->n,
 					      .scale = sqrtf((float)m->n_ple)});
-	linear(p, &w->per_layer_model_proj, s->h, s->ple_proj);
+	pass_linear(p, &w->per_layer_model_proj, s->h, s->ple_proj);
 	/* norm(x / sqrt(n_embd)) is norm(x) with eps * n_embd: one pass less over x. */
-	add_normed(p, s->ple, s->ple_proj, w->per_layer_proj_norm, s->ple, p->n * m->n_layer, m->n_ple,
-		   m->eps * (float)m->n_embd, 0.70710678f);
+	pass_add_normed(p, s->ple, s->ple_proj, w->per_layer_proj_norm, s->ple, p->n * m->n_layer, m->n_ple,
+			m->eps * (float)m->n_embd, 0.70710678f);
 }
 
 void pass_head(struct pass *p, const float *h)
@@ -571,13 +592,13 @@ void pass_head(struct pass *p, const float *h)
 								  .eps = m->eps,
 								  .cap = m->softcap});
 	} else {
-		norm(p, h, w->output_norm, s->normed);
-		linear(p, &w->output, s->normed, s->logits);
+		pass_norm(p, h, w->output_norm, s->normed);
+		pass_linear(p, &w->output, s->normed, s->logits);
 		if (m->softcap > 0)
 			op_softcap(&p->e,
 				   (struct softcap_params){.x = s->logits, .n = p->n * m->n_vocab, .cap = m->softcap});
 	}
-	trace_row(p, m->n_layer, s->normed);
+	pass_trace(p, m->n_layer, s->normed);
 }
 
 int forward_bucket(const struct forward *f, const struct step *step)

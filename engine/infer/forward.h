@@ -1,8 +1,8 @@
 /*
- * The forward pass: which kernels, in which order, over which buffers. forward.c alone
- * knows the models' mathematics; nothing here names a backend.
+ * The forward pass: which kernels, in which order, over which buffers. forward.c, and
+ * forward_prompt.c for prompts in bfloat16, know the models' mathematics; nothing here names a backend.
  *
- * A chunk of prefill runs the primitives over up to `batch` rows. A decoded token is
+ * A chunk of prefill runs the primitives over up to `batch` rows, or forward_prompt.c's kernels. A decoded token is
  * emitted as a graph_emit function, so that graph.c can launch it, capture it, or emit it
  * again. Both go stage by stage: a stage is what one device does in a row. A model on one
  * device is one stage, from the embedding gather to the logits.
@@ -24,6 +24,8 @@ enum fusion { FUSION_NONE, FUSION_FULL };
 /* "none", "full"; -1 for neither */
 const char *fusion_name(enum fusion f);
 int fusion_parse(const char *name);
+
+enum { PROMPT_ROWS_LEAST = 9 }; /* of prompts in bfloat16: the device's products of fewer rows are float32 */
 
 /* Activations, on the device. T = batch rows. */
 struct forward_scratch {
@@ -52,6 +54,12 @@ struct forward_scratch {
 	float *expert_out;     /* (T, n_expert_used, n_embd) */
 	float *logits;         /* (logit_rows, n_vocab); where the device has the head */
 	float *trace;          /* (n_layer + 1, n_embd) */
+	/* Of prompts in bfloat16 alone. k, v, gate, up, ple_gate and what experts leave then have fewer rows. */
+	void *products; /* (T, q + 2 kv) float32, or (T, 2 * max n_ff) bf16 */
+	void *rows;     /* (T, max n_embd, n_ff, q, n_ple) bf16: what a product takes */
+	int *order;     /* (T, n_expert_used): pairs by expert */
+	int *starts;    /* (n_expert + 1) */
+	void *experts;  /* (T, n_expert_used, n_ff_expert) bf16 */
 };
 
 /* What a device needs for its part of the model. */
@@ -66,21 +74,23 @@ struct forward {
 	int logit_rows; /* rows of logits computed at once; 0 without the head */
 	int ple_first;  /* the first layer that scratch.ple has rows of */
 	enum fusion fusion;
-	bool trace;      /* copy each layer's input (last row) and the final norm to scratch.trace */
-	int bucket;      /* of the token that is about to be emitted; see forward_bucket */
-	int bucket_most; /* no layer has more splits in a larger one */
+	bool narrow;         /* prompts' products take bfloat16 */
+	bool narrow_experts; /* those of their experts too */
+	bool trace;          /* copy each layer's input (last row) and the final norm to scratch.trace */
+	int bucket;          /* of the token that is about to be emitted; see forward_bucket */
+	int bucket_most;     /* no layer has more splits in a larger one */
 	struct forward_scratch scratch;
 	void *arena; /* what scratch points into */
 	size_t arena_bytes;
 };
 
-/* Allocates all scratch. Everything pointed to outlives f. */
+/* Allocates all scratch. Everything pointed to outlives f. narrow: prompts in bfloat16, where the shapes allow it. */
 int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
-		 struct kv_cache *cache, struct device *d, int batch, struct error *err);
+		 struct kv_cache *cache, struct device *d, int batch, bool narrow, struct error *err);
 /* Also valid on a zeroed struct. */
 void forward_close(struct forward *f);
 /* Bytes of that scratch, for a cache of so many positions. */
-size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch);
+size_t forward_scratch_bytes(const struct model *m, const struct model_range *r, int context, int batch, bool narrow);
 
 /* A part of the forward's range that runs in a row, and what it takes from and leaves for other devices. */
 struct forward_stage {

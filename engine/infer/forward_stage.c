@@ -72,11 +72,19 @@ static void trim(struct pass *p, int n)
 	p->n = n;
 }
 
+/* A prompt's last row goes through the layers that are left as a decoded token does: they are shaped for one row. */
+static void as_token(struct pass *p)
+{
+	p->tokens = NULL;
+	p->fused = p->f->fusion == FUSION_FULL;
+	p->f->bucket = forward_bucket(p->f, &p->at.host);
+}
+
 int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err)
 {
 	struct forward *f = g->forward;
 	assert(r->n > 0 && r->n <= f->batch && n_out >= 0 && n_out <= r->kept && r->kept <= r->n);
-	/* Primitives only: fused kernels are shaped for one row. */
+	/* Primitives, or what forward_prompt.c has: fused kernels are shaped for one row. */
 	struct pass p = {.f = f,
 			 .e = {.device = f->device, .err = err},
 			 .at = {.host = {.pos = r->pos, .evicted = f->cache->evicted}},
@@ -93,11 +101,16 @@ int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_o
 		pass_embed(&p);
 	else if (p.n)
 		arrive_rows(&p, g->in);
-	for (; i < g->range.end && i < reader; i++)
+	p.end = g->range.end < reader ? g->range.end : reader;
+	for (; i < p.end; i++)
 		pass_layer(&p, i);
 	if (i >= reader)
 		keep_last(&p, n_out > observed ? n_out : observed);
-	for (; i < g->range.end && p.n; i++)
+	p.end = g->range.end;
+	p.normed = false;
+	if (f->narrow && p.n == 1 && !observed)
+		as_token(&p);
+	for (; i < p.end && p.n; i++)
 		pass_layer(&p, i);
 	if (f->snapkv && i == g->range.end && g->range.begin < i)
 		snapkv_advance(f->snapkv, r->pos, r->n);

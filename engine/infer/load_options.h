@@ -7,6 +7,18 @@
 #include "engine/cuda/device_cuda.h"
 #include "kernels/params.h"
 
+/* Where the products of prompts, in bfloat16, have the layers' weights from. */
+enum prefill_weights {
+	PREFILL_WEIGHTS_AUTO,     /* as placement_plan_weights has it */
+	PREFILL_WEIGHTS_CONVERT,  /* from those that decoding reads, converted for each chunk of a prompt */
+	PREFILL_WEIGHTS_RESIDENT, /* from a second copy, made at load */
+	PREFILL_WEIGHTS_COUNT,
+};
+
+/* "auto", "convert", "resident"; -1 for none of them */
+const char *prefill_weights_name(enum prefill_weights w);
+int prefill_weights_parse(const char *name);
+
 struct load_options {
 	int n_threads;           /* host device threads; 0: one a physical core */
 	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
@@ -18,9 +30,14 @@ struct load_options {
 	bool ple_on_host;  /* the per-layer embedding table stays in host memory, read by the GPU */
 	bool pdl;          /* programmatic dependent launch, where the card has it */
 	enum prefill_precision prefill;
+	enum prefill_weights prefill_weights;
+	/* What choices that are left open plan for. */
+	int context;       /* positions that a session will hold at most; fewer than the model was trained for: those */
+	size_t gpu_memory; /* bytes of the GPU; 0: what it has free */
 };
 
-/* f16 cache, all layers where they can go, the batch that suits; PLE on the device, PDL, bf16 prefill. */
+/* f16 cache, all layers where they can go, the batch that suits; PLE on the device, PDL, bf16 prefill with the weights
+ * that suit. */
 void load_options_default(struct load_options *o);
 
 #endif

@@ -11,6 +11,21 @@
 #include "engine/device/nvtx.h"
 #include "engine/infer/placement_plan.h"
 
+static const char *const weights_names[PREFILL_WEIGHTS_COUNT] = {"auto", "convert", "resident"};
+
+const char *prefill_weights_name(enum prefill_weights w)
+{
+	return weights_names[w];
+}
+
+int prefill_weights_parse(const char *name)
+{
+	for (int w = 0; w < PREFILL_WEIGHTS_COUNT; w++)
+		if (!strcmp(name, weights_names[w]))
+			return w;
+	return -1;
+}
+
 void load_options_default(struct load_options *o)
 {
 	*o = (struct load_options){
@@ -81,12 +96,18 @@ int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_ho
 	return 2;
 }
 
-/* A table that is only gathered from is not worth the memory of a device that lacks some already. */
-struct weights_on_host loaded_model_on_host(const struct load_options *o, int n_gpu_layers, int n_parts)
+bool loaded_model_narrow(const struct load_options *o, bool gpu)
 {
-	return (struct weights_on_host){
+	return gpu && o->prefill == PREFILL_BF16;
+}
+
+/* A table that is only gathered from is not worth the memory of a device that lacks some already. */
+struct weights_places loaded_model_places(const struct load_options *o, int n_gpu_layers, int n_parts)
+{
+	return (struct weights_places){
 		.token_embd = n_parts > 1,
 		.per_layer_token_embd = o->ple_on_host && n_gpu_layers,
+		.prompts = o->prefill_weights == PREFILL_WEIGHTS_RESIDENT && n_gpu_layers,
 	};
 }
 
@@ -110,13 +131,21 @@ static int resolve_layers(struct loaded_model *m, struct error *err)
 }
 
 /* A device that somebody else opened stands for a GPU of unknown memory. */
-static void settle_batch(struct loaded_model *m, const struct device *first)
+static int settle_prompts(struct loaded_model *m, const struct device *first, struct error *err)
 {
 	struct load_options *o = &m->options;
-	size_t memory = 0;
-	if (o->batch <= 0 && m->n_gpu_layers && !first && device_cuda_free_memory(&memory, NULL))
+	bool open = o->batch <= 0 || o->prefill_weights == PREFILL_WEIGHTS_AUTO;
+	size_t memory = o->gpu_memory;
+	if (o->prefill_weights == PREFILL_WEIGHTS_RESIDENT && o->prefill != PREFILL_BF16)
+		return error_set(err, ERROR_INPUT,
+				 "prompts in %s take no resident weights; use them in bf16, or convert the weights",
+				 prefill_precision_name(o->prefill));
+	if (open && m->n_gpu_layers && !first && !memory && device_cuda_free_memory(&memory, NULL))
 		memory = 0;
 	o->batch = placement_plan_batch(&m->model, o, m->n_gpu_layers, memory);
+	o->prefill_weights = placement_plan_weights(&m->model, o, m->n_gpu_layers, memory);
+	o->context = o->context > m->model.n_context ? o->context : m->model.n_context;
+	return 0;
 }
 
 static int open_devices(struct loaded_model *m, struct error *err)
@@ -146,11 +175,11 @@ static int open_devices(struct loaded_model *m, struct error *err)
 
 static int load_weights(struct loaded_model *m, struct error *err)
 {
-	const struct weights_on_host on_host = loaded_model_on_host(&m->options, m->n_gpu_layers, m->n_parts);
+	const struct weights_places places = loaded_model_places(&m->options, m->n_gpu_layers, m->n_parts);
 	int rc = 0;
 	for (int i = 0; i < m->n_parts && !rc; i++) {
 		struct loaded_part *part = &m->parts[i];
-		rc = weights_open(&part->weights, &m->model, &part->range, part->device, &on_host, err);
+		rc = weights_open(&part->weights, &m->model, &part->range, part->device, &places, err);
 	}
 	return rc;
 }
@@ -166,9 +195,9 @@ int loaded_model_open_on(struct loaded_model **out, const char *path, const stru
 	m->options = *o;
 	nvtx_push("load", 0);
 	int rc;
-	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)))
+	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)) ||
+	    (rc = settle_prompts(m, first, err)))
 		goto fail;
-	settle_batch(m, first);
 	m->parts[0].device = m->n_gpu_layers ? first : host;
 	m->parts[1].device = host;
 	if ((rc = open_devices(m, err)) || (rc = load_weights(m, err)))

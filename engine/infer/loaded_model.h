@@ -33,7 +33,7 @@ struct loaded_model {
 	struct loaded_part parts[LOADED_PARTS_MAX];
 	int n_parts;
 	int head_part;
-	struct load_options options; /* as given; batch resolved */
+	struct load_options options; /* as given; batch, prefill_weights and their context resolved */
 	int n_gpu_layers;
 	char device_name[32]; /* "host", "cuda", "cuda+host" */
 	char gpu_reason[256]; /* why -1 chose the host; empty where it did not */
@@ -59,8 +59,10 @@ void loaded_model_close(struct loaded_model *m);
 /* Which part has what, n_gpu_layers (0 to all) being on the first. Returns how many parts there are. */
 int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_host,
 			struct model_range out[LOADED_PARTS_MAX], int *head_part);
-/* The tables that stay in host memory. */
-struct weights_on_host loaded_model_on_host(const struct load_options *o, int n_gpu_layers, int n_parts);
+/* Whether prompts' products take bfloat16 on a GPU, or on the host. */
+bool loaded_model_narrow(const struct load_options *o, bool gpu);
+/* The tables that stay in host memory, and whether prompts have weights of their own. */
+struct weights_places loaded_model_places(const struct load_options *o, int n_gpu_layers, int n_parts);
 /* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
 int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
 			      struct cuda_open_options *out, struct error *err);

@@ -19,7 +19,8 @@ static int open_part(struct pipeline_part *p, const struct loaded_model *m, cons
 	int batch = loaded_model_batch(o, context), rc;
 	if ((rc = kv_cache_open(&p->cache, &m->model, &l->range, l->device, context, batch, o->k_type, o->v_type,
 				err)) ||
-	    (rc = forward_open(&p->forward, &m->model, &l->range, &l->weights, &p->cache, l->device, batch, err)))
+	    (rc = forward_open(&p->forward, &m->model, &l->range, &l->weights, &p->cache, l->device, batch,
+			       loaded_model_narrow(o, !device_has_host_memory(l->device)), err)))
 		return rc;
 	return 0;
 }

@@ -24,15 +24,15 @@ static struct byte_count *side(struct placement_plan *p, enum placement_item ite
 }
 
 static int add_weights(struct placement_plan *p, const struct model *m, const struct model_range *r, bool gpu,
-		       const struct weights_on_host *on_host, struct error *err)
+		       const struct weights_places *places, struct error *err)
 {
 	static const enum placement_item items[WEIGHTS_GROUP_COUNT] = {
 		[WEIGHTS_LAYERS] = PLACEMENT_LAYERS,       [WEIGHTS_EMBEDDING] = PLACEMENT_EMBEDDING,
 		[WEIGHTS_PLE_TABLE] = PLACEMENT_PLE_TABLE, [WEIGHTS_PLE_PROJECTION] = PLACEMENT_PLE_PROJECTION,
-		[WEIGHTS_HEAD] = PLACEMENT_HEAD,
+		[WEIGHTS_HEAD] = PLACEMENT_HEAD,           [WEIGHTS_PROMPTS] = PLACEMENT_PROMPT_WEIGHTS,
 	};
 	struct weights_bytes w;
-	int rc = weights_measure(&w, m, r, !gpu, on_host, err);
+	int rc = weights_measure(&w, m, r, !gpu, places, err);
 	for (int g = 0; g < WEIGHTS_GROUP_COUNT && !rc; g++) {
 		merge(side(p, items[g], gpu), &w.device[g]);
 		p->items[items[g]].pinned += w.mapped[g];
@@ -42,16 +42,17 @@ static int add_weights(struct placement_plan *p, const struct model *m, const st
 }
 
 /* One device's part, as open_part of pipeline.c opens it. */
-static int add_part(struct placement_plan *p, const struct model *m, const struct model_range *r, bool gpu,
-		    const struct weights_on_host *on_host, struct error *err)
+static int add_part(struct placement_plan *p, const struct model *m, const struct load_options *o,
+		    const struct model_range *r, bool gpu, const struct weights_places *places, struct error *err)
 {
 	struct kv_cache_bytes kv;
-	int rc = add_weights(p, m, r, gpu, on_host, err);
+	int rc = add_weights(p, m, r, gpu, places, err);
 	kv_cache_measure(&kv, m, r, p->context, p->batch, p->k_type, p->v_type);
 	merge(side(p, PLACEMENT_KV, gpu), &kv.own);
 	merge(side(p, PLACEMENT_KV_MIRRORED, gpu), &kv.mirrored);
 	merge(side(p, PLACEMENT_KV_CHECKPOINT, gpu), &kv.checkpoint);
-	byte_count_add(side(p, PLACEMENT_ACTIVATIONS, gpu), forward_scratch_bytes(m, r, p->context, p->batch));
+	byte_count_add(side(p, PLACEMENT_ACTIVATIONS, gpu),
+		       forward_scratch_bytes(m, r, p->context, p->batch, loaded_model_narrow(o, gpu)));
 	*(gpu ? &p->n_kv_gpu : &p->n_kv_host) += kv.n_own;
 	p->n_kv_mirrored += kv.n_mirrored;
 	return rc;
@@ -88,9 +89,10 @@ int placement_plan(struct placement_plan *p, const struct model *m, const struct
 	struct pipeline_route route[PIPELINE_STAGES_MAX];
 	int head_part, n_parts = loaded_model_divide(m, n_gpu_layers, o->head_on_host, ranges, &head_part);
 	int n_stages = pipeline_route(m, ranges, n_parts, head_part, route), rc = 0;
-	const struct weights_on_host on_host = loaded_model_on_host(o, n_gpu_layers, n_parts);
+	const struct weights_places places = loaded_model_places(o, n_gpu_layers, n_parts);
+	p->prefill_weights = places.prompts ? PREFILL_WEIGHTS_RESIDENT : PREFILL_WEIGHTS_CONVERT;
 	for (int i = 0; i < n_parts && !rc; i++)
-		rc = add_part(p, m, &ranges[i], i == 0 && n_gpu_layers > 0, &on_host, err);
+		rc = add_part(p, m, o, &ranges[i], i == 0 && n_gpu_layers > 0, &places, err);
 	for (int i = 0; i < n_stages; i++) {
 		bool gpu = route[i].part == 0 && n_gpu_layers > 0;
 		byte_count_add(side(p, PLACEMENT_ACTIVATIONS, gpu), graph_cache_device_bytes());
@@ -126,12 +128,30 @@ int placement_plan_batch(const struct model *m, const struct load_options *o, in
 	return placement_plan_gpu_need(&p) <= gpu_bytes ? GPU_BATCH : LOADED_MODEL_BATCH;
 }
 
+enum prefill_weights placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers,
+					    size_t gpu_bytes)
+{
+	struct load_options resident = *o;
+	struct placement_plan p;
+	int context = o->context > m->n_context ? o->context : m->n_context;
+	resident.prefill_weights = PREFILL_WEIGHTS_RESIDENT;
+	if (o->prefill_weights != PREFILL_WEIGHTS_AUTO)
+		return o->prefill_weights;
+	if (!n_gpu_layers || o->prefill != PREFILL_BF16 || gpu_bytes < PLACEMENT_AMPLE_BYTES ||
+	    placement_plan(&p, m, &resident, n_gpu_layers, context, NULL) ||
+	    placement_plan_gpu_need(&p) > gpu_bytes - PLACEMENT_AMPLE_BYTES)
+		return PREFILL_WEIGHTS_CONVERT;
+	return PREFILL_WEIGHTS_RESIDENT;
+}
+
 /* Of n layers, with the chunks that suit them. */
 static int plan_suited(struct placement_plan *p, const struct model *m, const struct load_options *o, int n,
 		       int context, size_t gpu_bytes, struct error *err)
 {
 	struct load_options suited = *o;
 	suited.batch = placement_plan_batch(m, o, n, gpu_bytes);
+	suited.context = context;
+	suited.prefill_weights = placement_plan_weights(m, &suited, n, gpu_bytes);
 	return placement_plan(p, m, &suited, n, context, err);
 }
 

@@ -25,6 +25,7 @@ enum placement_item {
 	PLACEMENT_PLE_TABLE,
 	PLACEMENT_PLE_PROJECTION,
 	PLACEMENT_HEAD,
+	PLACEMENT_PROMPT_WEIGHTS, /* in bfloat16, beside those that decoding reads */
 	PLACEMENT_KV,
 	PLACEMENT_KV_MIRRORED,   /* of GPU layers that host layers read */
 	PLACEMENT_KV_CHECKPOINT, /* copies of the rings */
@@ -48,6 +49,7 @@ struct placement_plan {
 	int batch;
 	enum tensor_type k_type, v_type;
 	bool head_on_host;
+	enum prefill_weights prefill_weights;
 	int n_kv_gpu, n_kv_host, n_kv_mirrored; /* caches */
 	struct placement_bytes items[PLACEMENT_ITEM_COUNT];
 	struct placement_bytes sum;
@@ -60,15 +62,26 @@ struct placement_plan {
  */
 int placement_plan_batch(const struct model *m, const struct load_options *o, int n_gpu_layers, size_t gpu_bytes);
 
+/* What is kept free where weights for prompts are made though nobody asked for them: for what else a GPU is used for.
+ */
+#define PLACEMENT_AMPLE_BYTES ((size_t)2 << 30)
 /*
- * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill.
+ * What PREFILL_WEIGHTS_AUTO stands for: RESIDENT where they, and what o->context and o->batch need, leave
+ * PLACEMENT_AMPLE_BYTES of gpu_bytes free beside the reserve, and prompts are in bfloat16; else CONVERT.
+ */
+enum prefill_weights placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers,
+					    size_t gpu_bytes);
+
+/*
+ * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill,
+ * prefill_weights (AUTO: CONVERT).
  * context <= 0: what the model was trained for. ERROR_UNSUPPORTED where the CUDA kernels cannot run the layers.
  */
 int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,
 		   int context, struct error *err);
 
-/* The most layers, with the chunks that suit them, that leave PLACEMENT_RESERVE_BYTES of gpu_bytes free; 0 where not
- * even one does. Fills *p for it. */
+/* The most layers, with the chunks and the weights for prompts that suit them, that leave PLACEMENT_RESERVE_BYTES of
+ * gpu_bytes free; 0 where not even one does. Fills *p for it. */
 int placement_plan_most(struct placement_plan *p, const struct model *m, const struct load_options *o, int context,
 			size_t gpu_bytes, struct error *err);
 

@@ -192,6 +192,7 @@ static void place_narrowed(struct loader *l, const struct source *s, bool on_hos
 	enum { CHUNK = CHUNK_BYTES / 2 }; /* values */
 	size_t n_values = source_bytes(s) / sizeof(float), part_values = s->part_bytes / sizeof(float);
 	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
+	to->type = TENSOR_BF16;
 	if (l->counts)
 		return;
 	uint16_t *part = malloc(CHUNK * sizeof *part);
@@ -207,7 +208,6 @@ static void place_narrowed(struct loader *l, const struct source *s, bool on_hos
 		}
 	}
 	free(part);
-	to->type = TENSOR_BF16;
 	to->data = at.device;
 	l->w->n_narrowed++;
 	l->w->narrowed_bytes += n_values * (sizeof(float) - sizeof *part);
@@ -323,7 +323,50 @@ static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
 	to->post_ffw_norm_2 = vector(l, from->post_ffw_norm_2);
 }
 
-static void load_tables(struct loader *l, const struct model_range *r, const struct weights_on_host *on_host)
+/* The matrices' rows behind each other, in bfloat16; those that are not there have none. */
+static struct weight for_prompts(struct loader *l, const struct weight *first, const struct weight *second,
+				 const struct weight *third)
+{
+	const struct weight *const from[] = {first, second, third};
+	struct weight to = {.type = TENSOR_BF16, .n_in = first->n_in, .n_expert = 1};
+	int n = 0;
+	for (int i = 0; i < 3; i++) {
+		to.n_out += from[i] ? from[i]->n_out : 0;
+		n += from[i] && from[i]->n_out;
+	}
+	if (l->rc || !n)
+		return (struct weight){0};
+	if (n == 1 && first->type == TENSOR_BF16)
+		return *first;
+	size_t row = (size_t)to.n_in * sizeof(uint16_t);
+	char *at = allocate(l, (size_t)to.n_out * row);
+	to.data = at;
+	for (int i = 0; i < 3 && !l->rc && !l->counts; i++) {
+		if (!from[i] || !from[i]->n_out)
+			continue;
+		const struct dequant_params p = {
+			.w = *from[i], .y = at, .n_rows = from[i]->n_out, .y_type = TENSOR_BF16};
+		l->rc = device_launch(l->w->device, KERNEL_dequant, &p, l->err);
+		at += (size_t)from[i]->n_out * row;
+	}
+	l->w->prompt_bytes += (size_t)to.n_out * row;
+	return to;
+}
+
+static void load_prompts(struct loader *l, int i)
+{
+	struct layer_weights *w = &l->w->layers[i];
+	l->group = WEIGHTS_PROMPTS;
+	w->prompt_qkv = for_prompts(l, &w->q, &w->k, &w->v);
+	w->prompt_o = for_prompts(l, &w->o, NULL, NULL);
+	w->prompt_gate_up = for_prompts(l, &w->gate, &w->up, NULL);
+	w->prompt_down = for_prompts(l, &w->down, NULL, NULL);
+	w->prompt_inp_gate = for_prompts(l, &w->inp_gate, NULL, NULL);
+	w->prompt_proj = for_prompts(l, &w->proj, NULL, NULL);
+	l->group = WEIGHTS_LAYERS;
+}
+
+static void load_tables(struct loader *l, const struct model_range *r, const struct weights_places *places)
 {
 	const struct model *m = l->m;
 	struct weights *w = l->w;
@@ -335,16 +378,16 @@ static void load_tables(struct loader *l, const struct model_range *r, const str
 	}
 	if (r->embed) {
 		l->group = WEIGHTS_EMBEDDING;
-		w->token_embd = tied && r->head ? w->output : matrix_at(l, m->token_embd, on_host->token_embd);
+		w->token_embd = tied && r->head ? w->output : matrix_at(l, m->token_embd, places->token_embd);
 		l->group = WEIGHTS_PLE_TABLE;
-		w->per_layer_token_embd = matrix_at(l, m->per_layer_token_embd, on_host->per_layer_token_embd);
+		w->per_layer_token_embd = matrix_at(l, m->per_layer_token_embd, places->per_layer_token_embd);
 		l->group = WEIGHTS_PLE_PROJECTION;
 		w->per_layer_model_proj = matrix(l, m->per_layer_model_proj);
 		w->per_layer_proj_norm = vector(l, m->per_layer_proj_norm);
 	}
 }
 
-static void load(struct loader *l, const struct model_range *r, const struct weights_on_host *on_host)
+static void load(struct loader *l, const struct model_range *r, const struct weights_places *places)
 {
 	const struct model *m = l->m;
 	l->w->layers = calloc((size_t)m->n_layer, sizeof *l->w->layers);
@@ -352,7 +395,7 @@ static void load(struct loader *l, const struct model_range *r, const struct wei
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for %d layers", m->n_layer);
 		return;
 	}
-	load_tables(l, r, on_host);
+	load_tables(l, r, places);
 
 	const float *inv_freq[2] = {NULL, NULL}; /* global, sliding */
 	bool known[2] = {false, false};
@@ -363,15 +406,20 @@ static void load(struct loader *l, const struct model_range *r, const struct wei
 			inv_freq[layer->sliding] = inverse_frequencies(l, layer);
 		known[layer->sliding] = true;
 		load_layer(l, i, inv_freq);
+		if (places->prompts && !l->host_memory && i < model_first_reader(m))
+			load_prompts(l, i);
 	}
+	/* Weights are read before a kernel waits for those in front of it: see cuda_kernels.h. */
+	if (places->prompts && !l->host_memory && !l->rc && !l->counts)
+		l->rc = device_synchronize(l->w->device, l->err);
 }
 
 int weights_open(struct weights *w, const struct model *m, const struct model_range *r, struct device *d,
-		 const struct weights_on_host *on_host, struct error *err)
+		 const struct weights_places *places, struct error *err)
 {
 	*w = (struct weights){.device = d};
 	struct loader l = {.w = w, .m = m, .err = err, .host_memory = device_has_host_memory(d)};
-	load(&l, r, on_host);
+	load(&l, r, places);
 	if (l.rc) {
 		error_prefix(err, l.rc, "loading %s", m->file.path);
 		weights_close(w);
@@ -380,12 +428,12 @@ int weights_open(struct weights *w, const struct model *m, const struct model_ra
 }
 
 int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
-		    const struct weights_on_host *on_host, struct error *err)
+		    const struct weights_places *places, struct error *err)
 {
 	struct weights w = {0};
 	*out = (struct weights_bytes){0};
 	struct loader l = {.w = &w, .m = m, .err = err, .host_memory = host_memory, .counts = out};
-	load(&l, r, on_host);
+	load(&l, r, places);
 	weights_close(&w);
 	return l.rc;
 }

@@ -30,6 +30,11 @@ struct layer_weights {
 	struct weight q, k, v, o;
 	struct weight gate, up, down;
 	struct weight inp_gate, proj;
+	/*
+	 * For prompts' products, where weights_places asks for them: BF16, q's rows in front of k's and v's and gate's
+	 * in front of up's. Data null where there is none.
+	 */
+	struct weight prompt_qkv, prompt_o, prompt_gate_up, prompt_down, prompt_inp_gate, prompt_proj;
 	float output_scale; /* 1 where the layer has none */
 	/* MoE */
 	struct weight router; /* (n_expert, n_embd) */
@@ -48,7 +53,8 @@ struct weights {
 	const float *output_norm;
 	const float *per_layer_proj_norm;
 	struct layer_weights *layers; /* (n_layer); zero outside the range */
-	size_t bytes;                 /* that the device's kernels read weights from, in place or copied */
+	size_t bytes;                 /* that the device's kernels read weights from, in place or copied; once */
+	size_t prompt_bytes;          /* of those for prompts beside them */
 	size_t mapped_bytes;          /* the part of it in host memory that the device reads across the bus */
 	int n_narrowed;               /* float32 matrices kept as bfloat16 */
 	size_t narrowed_bytes;        /* that this saved */
@@ -57,15 +63,19 @@ struct weights {
 	int cap_allocations;
 };
 
-/* Tables that stay in host memory which the device reads: a token needs one row of them. */
-struct weights_on_host {
+/* Where what goes that has a choice. */
+struct weights_places {
+	/* Tables that stay in host memory which the device reads: a token needs one row of them. */
 	bool token_embd; /* no effect where the head is in the range too and tied to it */
 	bool per_layer_token_embd;
+	/* Matrices of layers that compute all of a prompt's rows also in bfloat16, on a device with memory of its own.
+	 */
+	bool prompts;
 };
 
 /* Those of the range; the others' stay zero. The model and the device outlive the weights. */
 int weights_open(struct weights *w, const struct model *m, const struct model_range *r, struct device *d,
-		 const struct weights_on_host *on_host, struct error *err);
+		 const struct weights_places *places, struct error *err);
 /* Also valid on a zeroed struct. */
 void weights_close(struct weights *w);
 
@@ -75,6 +85,7 @@ enum weights_group {
 	WEIGHTS_PLE_TABLE,
 	WEIGHTS_PLE_PROJECTION,
 	WEIGHTS_HEAD,
+	WEIGHTS_PROMPTS,
 	WEIGHTS_GROUP_COUNT,
 };
 
@@ -90,6 +101,6 @@ struct weights_bytes {
  * it. Reads the float32 matrices that bfloat16 can hold, to know that.
  */
 int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
-		    const struct weights_on_host *on_host, struct error *err);
+		    const struct weights_places *places, struct error *err);
 
 #endif

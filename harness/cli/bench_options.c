@@ -33,6 +33,11 @@ static int apply_prefill_precision(void *ctx, const char *value, struct error *e
 	return options_prefill_precision(value, &bench(ctx)->engine.prefill, err);
 }
 
+static int apply_prefill_weights(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_weights(value, &bench(ctx)->engine.prefill_weights, err);
+}
+
 static int apply_head(void *ctx, const char *value, struct error *err)
 {
 	return options_head(value, &bench(ctx)->engine.head_on_host, err);
@@ -223,6 +228,11 @@ static const struct option_spec options[] = {
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
 	 apply_prefill_precision},
+	{"--prefill-weights", "auto|resident|convert",
+	 "GPU: these products' weights, beside those that decoding reads: a copy in bf16 that stays, or one made for "
+	 "each\n"
+	 "chunk; auto: resident where memory is ample (default auto)",
+	 apply_prefill_weights},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
 	{"-r, --repetitions", "N", "times that each test is run (default 5; with --until: at most, default 50)",

@@ -137,6 +137,11 @@ static int set_prefill_precision(void *ctx, const char *value, struct error *err
 	return options_prefill_precision(value, &((struct eval *)ctx)->session.load.prefill, err);
 }
 
+static int set_prefill_weights(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_weights(value, &((struct eval *)ctx)->session.load.prefill_weights, err);
+}
+
 static const struct option_spec eval_options[] = {
 	{"-m, --model", "FILE", "the GGUF file", set_model},
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
@@ -163,6 +168,10 @@ static const struct option_spec eval_options[] = {
 	{"-t, --threads", "N", "host threads; 0: one a physical core, within the CPU quota (default: 0)", set_threads},
 	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: bf16)",
 	 set_prefill_precision},
+	{"--prefill-weights", "auto|resident|convert",
+	 "GPU: these products' weights: a copy in bf16 that stays, or one made for each chunk; auto: resident where\n"
+	 "memory is ample (default: auto)",
+	 set_prefill_weights},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default: on)", set_pdl},
 	{0},

@@ -98,6 +98,12 @@ static int apply_ple(void *ctx, const char *value, struct error *err)
 	return options_ple(value, &s->load.ple_on_host, err);
 }
 
+static int apply_prefill_weights(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return options_prefill_weights(value, &s->load.prefill_weights, err);
+}
+
 static int apply_batch(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
@@ -137,6 +143,9 @@ static const struct option_spec options[] = {
 	 apply_gpu_layers},
 	{"--head", "gpu|cpu", "--device: where the output head runs; default gpu", apply_head},
 	{"--ple", "device|host", "--device: where the per-layer embedding table is; default device", apply_ple},
+	{"--prefill-weights", "auto|resident|convert",
+	 "--device: whether prompts have a copy of the layers' weights in bf16; default auto, where memory is ample",
+	 apply_prefill_weights},
 	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default: as for bench", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",
 	 apply_tensors},
@@ -352,6 +361,8 @@ static int show_device(const struct model *m, const struct show *s, struct error
 		int layers = n < 0 || n > m->n_layer ? m->n_layer : n;
 		struct load_options o = s->load;
 		o.batch = placement_plan_batch(m, &o, layers, bytes);
+		o.context = context;
+		o.prefill_weights = placement_plan_weights(m, &o, layers, bytes);
 		rc = placement_plan(&plan, m, &o, layers, context, err);
 		if (!rc)
 			gpu_layers_print(&plan, m, bytes, stdout);

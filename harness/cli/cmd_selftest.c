@@ -71,6 +71,11 @@ static int apply_prefill_precision(void *ctx, const char *value, struct error *e
 	return options_prefill_precision(value, &selftest(ctx)->engine.prefill, err);
 }
 
+static int apply_prefill_weights(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_weights(value, &selftest(ctx)->engine.prefill_weights, err);
+}
+
 static int apply_head(void *ctx, const char *value, struct error *err)
 {
 	return options_head(value, &selftest(ctx)->engine.head_on_host, err);
@@ -219,6 +224,7 @@ static const struct option_spec options[] = {
 	 "tokens in the cache before a run (default 0-4608+512: 40 cells with four modes; with -m 0)",
 	 axis_apply_DEPTH},
 	{"--prefill-precision", "bf16|f32", "GPU, as for bench (default bf16)", apply_prefill_precision},
+	{"--prefill-weights", "auto|resident|convert", "GPU, as for bench (default auto)", apply_prefill_weights},
 	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
 	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU, as for bench (default on)", apply_pdl},

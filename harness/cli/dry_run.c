@@ -146,6 +146,7 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 	o.head_on_host = e->head_on_host;
 	o.ple_on_host = e->ple_on_host;
 	o.prefill = e->prefill;
+	o.prefill_weights = e->prefill_weights;
 	o.batch = c->n_ubatch;
 	rc = options_cache_type(c->type_k, &o.k_type, &p->skipped);
 	if (!rc)

@@ -97,6 +97,9 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	o.ple_on_host = s->settings.ple_on_host;
 	o.pdl = s->settings.pdl;
 	o.prefill = s->settings.prefill;
+	o.prefill_weights = s->settings.prefill_weights;
+	o.context = p->context;
+	o.gpu_memory = s->settings.device_memory;
 	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
 	if (!rc)
 		rc = cache_type_parse(p->cell->type_v, &o.v_type, err);
@@ -105,7 +108,9 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	if (rc)
 		return rc;
 	const struct load_options *was = s->model.loaded ? &s->model.loaded->options : NULL;
-	if (was && !s->model.broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
+	/* Weights for prompts were chosen beside the context that was known then. */
+	bool fits = was && (o.prefill_weights != PREFILL_WEIGHTS_AUTO || p->context <= was->context);
+	if (fits && !s->model.broken && !strcmp(s->path, p->cell->model) && was->n_threads == o.n_threads &&
 	    was->n_gpu_layers == o.n_gpu_layers && was->k_type == o.k_type && was->v_type == o.v_type &&
 	    (o.batch <= 0 || was->batch == o.batch))
 		return 0;
@@ -142,18 +147,23 @@ void engine_settings_default(struct engine_settings *e)
 {
 	struct load_options o;
 	load_options_default(&o);
-	*e = (struct engine_settings){
-		.head_on_host = o.head_on_host, .ple_on_host = o.ple_on_host, .pdl = o.pdl, .prefill = o.prefill};
+	*e = (struct engine_settings){.head_on_host = o.head_on_host,
+				      .ple_on_host = o.ple_on_host,
+				      .pdl = o.pdl,
+				      .prefill = o.prefill,
+				      .prefill_weights = o.prefill_weights};
 }
 
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT])
 {
 	struct engine_settings d;
 	engine_settings_default(&d);
-	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
+	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
 		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
 		 e->prefill != d.prefill ? " prefill-" : "",
-		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "");
+		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "",
+		 e->prefill_weights != d.prefill_weights ? " weights-" : "",
+		 e->prefill_weights != d.prefill_weights ? prefill_weights_name(e->prefill_weights) : "");
 	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
 }
 

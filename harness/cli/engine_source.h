@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "engine/cuda/device_cuda.h"
+#include "engine/infer/load_options.h"
 #include "harness/measure/workload.h"
 #include "harness/record/environment.h"
 
@@ -20,14 +21,16 @@ struct engine_settings {
 	bool ple_on_host;
 	bool pdl;
 	enum prefill_precision prefill;
-	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free when that is first asked */
+	enum prefill_weights prefill_weights;
+	size_t device_memory; /* that -ngl auto, and choices that are left open, plan for; 0: what the GPU has free when
+				 that is first asked */
 	const struct axis_resolution
 		*resolution; /* a model that is loaded is the file that was resolved; null: any is */
 	bool gemm_ceiling;   /* measured for each model that is loaded: prompts are among the tests */
 };
 void engine_settings_default(struct engine_settings *e);
 
-/* What is not the default, "head-cpu ple-host pdl-off prefill-f32"; empty where all is. */
+/* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert"; empty where all is. */
 enum { ENGINE_SETTINGS_TEXT = 64 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
 

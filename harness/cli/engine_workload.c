@@ -115,6 +115,8 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model_parameters = model_parameters(m),
 		.device = device_label(session_device_name(s), e->device, sizeof e->device),
 		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
+		.prefill_weights =
+			session_gpu_layers(s) ? prefill_weights_name(e->model->loaded->options.prefill_weights) : NULL,
 		.n_vocab = m->n_vocab,
 		.n_context_trained = m->n_context,
 		.n_threads = session_threads(s),

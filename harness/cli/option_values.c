@@ -95,3 +95,15 @@ int options_prefill_precision(const char *value, enum prefill_precision *out, st
 	*out = (enum prefill_precision)i;
 	return 0;
 }
+
+int options_prefill_weights(const char *value, enum prefill_weights *out, struct error *err)
+{
+	const char *names[PREFILL_WEIGHTS_COUNT];
+	for (int w = 0; w < PREFILL_WEIGHTS_COUNT; w++)
+		names[w] = prefill_weights_name((enum prefill_weights)w);
+	int i = choose(value, "choice", names, PREFILL_WEIGHTS_COUNT, err);
+	if (i < 0)
+		return i;
+	*out = (enum prefill_weights)i;
+	return 0;
+}

@@ -43,6 +43,7 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->n_threads = known(f->n_threads);
 	r->weight_bytes_per_token = known(f->weight_bytes_per_token);
 	r->head_device = f->head_device;
+	r->prefill_weights = f->prefill_weights;
 	r->host_weight_bytes_per_token = known(f->host_weight_bytes_per_token);
 	r->gpu_weight_bytes_per_token = known(f->gpu_weight_bytes_per_token);
 	r->crossing_bytes_per_token = known(f->crossing_bytes_per_token);

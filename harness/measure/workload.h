@@ -32,8 +32,9 @@ struct workload_facts {
 	const char *weight_type; /* of most weight bytes */
 	int64_t model_bytes;     /* of all tensors of the file */
 	int64_t model_parameters;
-	const char *device;      /* "A+B": the model's first layers on A, the rest on B */
-	const char *head_device; /* where the output head runs */
+	const char *device;          /* "A+B": the model's first layers on A, the rest on B */
+	const char *head_device;     /* where the output head runs */
+	const char *prefill_weights; /* of a GPU: "resident" or "convert"; null elsewhere */
 	int n_vocab;
 	int n_context_trained; /* positions that the model was trained for; 0: unknown, too */
 	int n_threads;

@@ -134,6 +134,7 @@ const struct column row_columns[] = {
 	TEXT(launch_hash),
 	INT(launches_differ),
 	INT(beyond_context),
+	TEXT(prefill_weights),
 };
 #undef AXIS_COLUMN
 #undef TEXT

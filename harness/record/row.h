@@ -126,6 +126,7 @@ struct run_row {
 	const char *launch_hash; /* of what each measured token launched */
 	int64_t launches_differ; /* 1: from the cell's first run */
 	int64_t beyond_context;  /* 1: positions that the model was not trained for */
+	const char *prefill_weights;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

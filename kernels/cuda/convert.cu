@@ -1,5 +1,4 @@
 /* Weights and activations to what cuBLASLt multiplies. A thread per group of a row. */
-#include "kernels/cuda/cuda_params.h"
 #include "kernels/cuda/load8.cuh"
 
 INLINE unsigned pack_bf16(float lo, float hi)
@@ -47,7 +46,7 @@ KERNEL(256) k_dequant_to_f32(const __grid_constant__ struct dequant_params p)
 	dequant<false>(p);
 }
 
-KERNEL(256) k_convert_f32_to_bf16(const __grid_constant__ struct convert_params p)
+KERNEL(256) k_to_bf16(const __grid_constant__ struct to_bf16_params p)
 {
 	const int groups = (p.n + 3) / 4;
 	const long long i = (long long)blockIdx.x * 256 + threadIdx.x;

@@ -16,7 +16,6 @@
 
 #include <stddef.h>
 
-#include "kernels/cuda/cuda_params.h"
 #include "kernels/params.h"
 
 /* ---- compiling ---- */
@@ -91,14 +90,5 @@ int cuda_geometry_attention_mma(const struct attention_prefill_params *p, const 
 
 /* How many splits of a global layer's keys fill the card, one token's attention. */
 int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card);
-
-/* ---- conversions around cuBLASLt: no kernels of the forward pass, so not in enum kernel; params in cuda_params.h ----
- */
-
-/* Entries k_dequant_to_bf16, k_dequant_to_f32 (struct dequant_params), k_convert_f32_to_bf16 (struct convert_params).
- */
-int cuda_geometry_dequant(const struct dequant_params *p, int to_bf16, const struct cuda_card *card,
-			  struct cuda_launch *out);
-int cuda_geometry_convert(const struct convert_params *p, const struct cuda_card *card, struct cuda_launch *out);
 
 #endif

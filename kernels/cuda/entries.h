@@ -8,33 +8,42 @@
 #include "kernels/params.h"
 
 /* X(name, source): one entry. */
-#define PLAIN_ENTRIES(X)                  \
-	X(embed, "elementwise")           \
-	X(kv_append, "elementwise")       \
-	X(add, "elementwise")             \
-	X(gated, "elementwise")           \
-	X(softcap, "elementwise")         \
-	X(rms_norm, "norm")               \
-	X(norm_add, "norm")               \
-	X(rope, "rope")                   \
-	X(qkv_prepare, "rope")            \
-	X(moe_route, "experts")           \
-	X(moe_sum, "experts")             \
-	X(matmul_tiled, "matmul")         \
-	X(matmul_any, "matmul")           \
-	X(norm_matmul_any, "matmul")      \
-	X(norm_gated_any, "matmul")       \
-	X(matmul_gated_any, "matmul")     \
-	X(matmul_experts_any, "matmul")   \
-	X(experts_gated_any, "matmul")    \
-	X(attention_combine, "attention") \
-	X(snapkv_softmax, "snapkv")       \
-	X(snapkv_vote, "snapkv")          \
-	X(snapkv_select, "snapkv")        \
-	X(snapkv_compact, "snapkv")       \
-	X(dequant_to_bf16, "convert")     \
-	X(dequant_to_f32, "convert")      \
-	X(convert_f32_to_bf16, "convert")
+#define PLAIN_ENTRIES(X)                             \
+	X(embed, "elementwise")                      \
+	X(kv_append, "elementwise")                  \
+	X(add, "elementwise")                        \
+	X(gated, "elementwise")                      \
+	X(softcap, "elementwise")                    \
+	X(rms_norm, "norm")                          \
+	X(norm_add, "norm")                          \
+	X(rope, "rope")                              \
+	X(qkv_prepare, "rope")                       \
+	X(moe_route, "experts")                      \
+	X(moe_sum, "experts")                        \
+	X(matmul_tiled, "matmul")                    \
+	X(matmul_any, "matmul")                      \
+	X(norm_matmul_any, "matmul")                 \
+	X(norm_gated_any, "matmul")                  \
+	X(matmul_gated_any, "matmul")                \
+	X(matmul_experts_any, "matmul")              \
+	X(experts_gated_any, "matmul")               \
+	X(attention_combine, "attention")            \
+	X(snapkv_softmax, "snapkv")                  \
+	X(snapkv_vote, "snapkv")                     \
+	X(snapkv_select, "snapkv")                   \
+	X(snapkv_compact, "snapkv")                  \
+	X(prompt_norm, "prompt")                     \
+	X(prompt_residual, "prompt")                 \
+	X(prompt_gated, "prompt")                    \
+	X(prompt_qkv, "prompt")                      \
+	X(moe_sort, "prompt")                        \
+	X(prompt_experts_gated_q8_0, "experts_mma")  \
+	X(prompt_experts_gated_bf16, "experts_mma")  \
+	X(prompt_experts_matmul_q8_0, "experts_mma") \
+	X(prompt_experts_matmul_bf16, "experts_mma") \
+	X(dequant_to_bf16, "convert")                \
+	X(dequant_to_f32, "convert")                 \
+	X(to_bf16, "convert")
 
 /* X(name, source): an entry per weight type. */
 #define TYPED_ENTRIES(X)             \

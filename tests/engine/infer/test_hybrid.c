@@ -56,6 +56,7 @@ static void rig_open(struct rig *r, const char *path, int n, bool head_on_host, 
 	o.head_on_host = head_on_host;
 	o.n_threads = 1;
 	o.batch = v->batch;
+	o.prefill = PREFILL_F32; /* the far device stands for a GPU */
 	o.k_type = v->k_type;
 	o.v_type = v->v_type;
 	*r = (struct rig){0};

@@ -58,7 +58,7 @@ struct loaded {
 
 static void load(struct loaded *l, const char *path)
 {
-	static const struct weights_on_host nothing;
+	static const struct weights_places nothing;
 	struct weights_bytes measured;
 	*l = (struct loaded){.device.base.ops = &keeper_ops};
 	OK(model_open(&l->model, path, e));

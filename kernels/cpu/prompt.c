@@ -1,0 +1,348 @@
+/*
+ * Prompts in bfloat16: what a GPU's kernels of that name are compared with, and what stands for them where a test has
+ * no GPU. The host's own prompts are float32 and take none of these. No claim to speed.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/cpu/half.h"
+#include "kernels/cpu/inner.h"
+
+static void round_row(const float *x, uint16_t *y, int n)
+{
+	cpu_inner()->from_f32(x, TENSOR_BF16, y, (size_t)n);
+}
+
+/* Row `row` of w, experts' counted through, to float32 as it is. */
+static void weight_row(const struct weight *w, size_t row, float *to)
+{
+	cpu_inner()->to_f32(cpu_weight_row(w, row), cpu_weight_scales(w, row), w->type, to, (size_t)w->n_in);
+}
+
+/* What each thread of a loop over rows has for itself. */
+struct row_loop {
+	const void *p;
+	float *scratch; /* (threads, each) */
+	size_t each;
+};
+
+static struct row_loop row_loop(const void *p, size_t each)
+{
+	struct row_loop l = {.p = p, .each = cpu_pad(each)};
+
+	l.scratch = cpu_scratch(l.each * (size_t)cpu_threads() * sizeof(float));
+	return l;
+}
+
+static void dequant_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct dequant_params *p = l->p;
+	float *row = l->scratch + l->each * (size_t)thread;
+	const size_t n = (size_t)p->w.n_in;
+
+	for (int r = begin; r < end; r++) {
+		weight_row(&p->w, (size_t)p->first_row + (size_t)r, row);
+		cpu_inner()->from_f32(row, p->y_type, (char *)p->y + (size_t)r * n * (p->y_type == TENSOR_F32 ? 4 : 2),
+				      n);
+	}
+}
+
+void k_dequant(const struct dequant_params *p)
+{
+	struct row_loop l = row_loop(p, (size_t)p->w.n_in);
+
+	cpu_parallel(p->n_rows, 1, dequant_part, &l);
+}
+
+static void to_bf16_part(void *ctx, int begin, int end, int thread)
+{
+	const struct to_bf16_params *p = ctx;
+
+	(void)thread;
+	for (int r = begin; r < end; r++)
+		round_row(p->x + (size_t)r * (size_t)p->x_stride, (uint16_t *)p->y + (size_t)r * (size_t)p->n, p->n);
+}
+
+void k_to_bf16(const struct to_bf16_params *p)
+{
+	cpu_parallel(p->n_rows, 1, to_bf16_part, (void *)p);
+}
+
+/* ---- norms ---- */
+
+static void norm(const float *x, const float *weight, float *y, int n, float eps, float scale)
+{
+	const float mean = cpu_inner()->sum_squares(x, n) / (float)n;
+
+	cpu_inner()->scale(x, weight, scale / sqrtf(mean + eps), y, n);
+}
+
+static void norm_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_norm_params *p = l->p;
+	float *row = l->scratch + l->each * (size_t)thread;
+
+	for (int r = begin; r < end; r++) {
+		const size_t at = (size_t)r * (size_t)p->n;
+
+		norm(p->x + at, p->weight, row, p->n, p->eps, p->scale);
+		round_row(row, (uint16_t *)p->y + at, p->n);
+	}
+}
+
+void k_prompt_norm(const struct prompt_norm_params *p)
+{
+	struct row_loop l = row_loop(p, (size_t)p->n);
+
+	cpu_parallel(p->n_rows, 1, norm_part, &l);
+}
+
+static void residual_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_residual_params *p = l->p;
+	float *row = l->scratch + l->each * (size_t)thread;
+
+	for (int r = begin; r < end; r++) {
+		const size_t at = (size_t)r * (size_t)p->n;
+		float *h = p->h + at;
+		const float *b = p->b + at;
+
+		if (p->weight) {
+			norm(b, p->weight, row, p->n, p->eps, 1.0f);
+			b = row;
+		}
+		cpu_inner()->add(h, b, p->scale, h, (size_t)p->n);
+		if (!p->y)
+			continue;
+		if (p->next)
+			norm(h, p->next, row, p->n, p->eps, 1.0f);
+		round_row(p->next ? row : h, (uint16_t *)p->y + at, p->n);
+	}
+}
+
+void k_prompt_residual(const struct prompt_residual_params *p)
+{
+	struct row_loop l = row_loop(p, (size_t)p->n);
+
+	cpu_parallel(p->n_rows, 1, residual_part, &l);
+}
+
+/* ---- gates ---- */
+
+/* y = act(gate) * up over n elements; both scratch rows are n wide. */
+static void gate_row(const uint16_t *gate, const void *up, int up_type, int act, uint16_t *y, int n, float *g, float *u)
+{
+	cpu_inner()->to_f32(gate, NULL, TENSOR_BF16, g, (size_t)n);
+	cpu_inner()->to_f32(up, NULL, up_type, u, (size_t)n);
+	cpu_inner()->gated(g, u, act, g, n);
+	round_row(g, y, n);
+}
+
+static void gated_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_gated_params *p = l->p;
+	float *g = l->scratch + l->each * (size_t)thread, *u = g + l->each / 2;
+
+	for (int r = begin; r < end; r++)
+		gate_row((const uint16_t *)p->gate + (size_t)r * (size_t)p->gate_stride,
+			 (const char *)p->up + (size_t)r * (size_t)p->up_stride * (p->up_type == TENSOR_F32 ? 4 : 2),
+			 p->up_type, p->act, (uint16_t *)p->y + (size_t)r * (size_t)p->n, p->n, g, u);
+}
+
+void k_prompt_gated(const struct prompt_gated_params *p)
+{
+	struct row_loop l = row_loop(p, 2 * cpu_pad((size_t)p->n));
+
+	cpu_parallel(p->n_rows, 1, gated_part, &l);
+}
+
+/* ---- products ---- */
+
+/* Sums in double: what float32 sums in any order are near. */
+static float dot(const float *w, const uint16_t *x, int n)
+{
+	double sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += (double)w[i] * (double)half_bf16_to_f32(x[i]);
+	return (float)sum;
+}
+
+/* The row as products take it. */
+static void rounded_row(const struct weight *w, size_t row, float *to)
+{
+	weight_row(w, row, to);
+	for (int i = 0; i < w->n_in; i++)
+		to[i] = half_bf16_to_f32(half_f32_to_bf16(to[i]));
+}
+
+static void matmul_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_matmul_params *p = l->p;
+	float *row = l->scratch + l->each * (size_t)thread;
+
+	for (int r = begin; r < end; r++) {
+		rounded_row(&p->w, (size_t)r, row);
+		for (int t = 0; t < p->n_tokens; t++) {
+			const size_t at = (size_t)t * (size_t)p->y_stride + (size_t)r;
+			const float y = dot(row, (const uint16_t *)p->x + (size_t)t * (size_t)p->w.n_in, p->w.n_in);
+
+			if (p->y_type == TENSOR_F32)
+				((float *)p->y)[at] = y;
+			else
+				((uint16_t *)p->y)[at] = half_f32_to_bf16(y);
+		}
+	}
+}
+
+void k_prompt_matmul(const struct prompt_matmul_params *p)
+{
+	struct row_loop l = row_loop(p, (size_t)p->w.n_in);
+
+	cpu_parallel(p->w.n_out, 1, matmul_part, &l);
+}
+
+/* ---- q, k and v ---- */
+
+static void prepare_head(const struct prompt_qkv_params *p, int pos, const float *x, const float *weight, float *y)
+{
+	const int half = p->head_dim / 2;
+
+	norm(x, weight, y, p->head_dim, p->eps, 1.0f);
+	for (int j = 0; j < half; j++) {
+		const float angle = (float)pos * p->inv_freq[j], c = cosf(angle), s = sinf(angle);
+		const float a = y[j], b = y[j + half];
+
+		y[j] = a * c - b * s;
+		y[j + half] = a * s + b * c;
+	}
+}
+
+static void store_head(const struct kv *kv, int head, int slot, const float *k, const float *v)
+{
+	const size_t n = (size_t)kv->head_dim, at = ((size_t)head * (size_t)kv->capacity + (size_t)slot) * n;
+
+	cpu_inner()->from_f32(k, kv->type, (char *)kv->k + cpu_row_bytes(kv->type, at, 0), n);
+	cpu_inner()->from_f32(v, kv->v_type, (char *)kv->v + cpu_row_bytes(kv->v_type, at, 0), n);
+}
+
+static void rows_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_qkv_params *p = l->p;
+	const struct step step = cpu_step(&p->at);
+	const size_t hd = (size_t)p->head_dim, n_heads = (size_t)p->n_heads, n_kv = (size_t)p->kv.n_kv_heads;
+	float *k = l->scratch + l->each * (size_t)thread, *v = k + l->each / 2;
+
+	for (int t = begin; t < end; t++) {
+		const float *row = p->rows + (size_t)t * (size_t)p->stride;
+		const int pos = step.pos + t, slot = p->kv.ring > 0 ? pos % p->kv.ring : pos - step.evicted;
+
+		for (size_t h = 0; h < n_heads; h++)
+			prepare_head(p, pos, row + h * hd, p->q_norm, p->q + ((size_t)t * n_heads + h) * hd);
+		for (size_t h = 0; p->owns && h < n_kv; h++) {
+			const float *k_raw = row + (n_heads + h) * hd, *v_raw = p->v_is_k ? k_raw : k_raw + n_kv * hd;
+			const size_t at = ((size_t)t * n_kv + h) * hd;
+
+			prepare_head(p, pos, k_raw, p->k_norm, k);
+			if (p->v_norm)
+				norm(v_raw, NULL, v, p->head_dim, p->eps, 1.0f);
+			else
+				memcpy(v, v_raw, hd * sizeof(*v));
+			if (p->k_out) {
+				memcpy(p->k_out + at, k, hd * sizeof(*k));
+				memcpy(p->v_out + at, v, hd * sizeof(*v));
+			}
+			/* Of tokens that share a slot of the ring only the last writes. */
+			if (!p->kv.ring || t >= p->n_tokens - p->kv.ring)
+				store_head(&p->kv, (int)h, slot, k, v);
+		}
+	}
+}
+
+void k_prompt_qkv(const struct prompt_qkv_params *p)
+{
+	struct row_loop l = row_loop(p, 2 * cpu_pad((size_t)p->head_dim));
+
+	cpu_parallel(p->n_tokens, 1, rows_part, &l);
+}
+
+/* ---- experts ---- */
+
+void k_moe_sort(const struct moe_sort_params *p)
+{
+	int n = 0;
+
+	for (int e = 0; e < p->n_expert; e++) {
+		p->starts[e] = n;
+		for (int i = 0; i < p->n_pairs; i++)
+			if (p->ids[i] == e)
+				p->order[n++] = i;
+	}
+	p->starts[p->n_expert] = n;
+}
+
+static void experts_gated_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_experts_gated_params *p = l->p;
+	const int n_ff = p->w.n_out / 2;
+	float *gate = l->scratch + l->each * (size_t)thread, *up = gate + l->each / 2;
+
+	for (int r = begin; r < end; r++) {
+		const int e = r / n_ff, j = r % n_ff;
+		const size_t first = (size_t)e * (size_t)p->w.n_out + (size_t)j;
+
+		if (p->starts[e] == p->starts[e + 1])
+			continue;
+		rounded_row(&p->w, first, gate);
+		rounded_row(&p->w, first + (size_t)n_ff, up);
+		for (int i = p->starts[e]; i < p->starts[e + 1]; i++) {
+			const uint16_t *x =
+				(const uint16_t *)p->x + (size_t)(p->order[i] / p->n_used) * (size_t)p->w.n_in;
+			float g = dot(gate, x, p->w.n_in);
+			const float u = dot(up, x, p->w.n_in);
+
+			cpu_inner()->gated(&g, &u, p->act, &g, 1);
+			((uint16_t *)p->y)[(size_t)i * (size_t)n_ff + (size_t)j] = half_f32_to_bf16(g);
+		}
+	}
+}
+
+void k_prompt_experts_gated(const struct prompt_experts_gated_params *p)
+{
+	struct row_loop l = row_loop(p, 2 * cpu_pad((size_t)p->w.n_in));
+
+	cpu_parallel(p->w.n_expert * (p->w.n_out / 2), 1, experts_gated_part, &l);
+}
+
+static void experts_matmul_part(void *ctx, int begin, int end, int thread)
+{
+	const struct row_loop *l = ctx;
+	const struct prompt_experts_matmul_params *p = l->p;
+	const int n_out = p->w.n_out;
+	float *row = l->scratch + l->each * (size_t)thread;
+
+	for (int r = begin; r < end; r++) {
+		const int e = r / n_out;
+
+		if (p->starts[e] == p->starts[e + 1])
+			continue;
+		rounded_row(&p->w, (size_t)r, row);
+		for (int i = p->starts[e]; i < p->starts[e + 1]; i++)
+			p->y[(size_t)p->order[i] * (size_t)n_out + (size_t)(r % n_out)] =
+				dot(row, (const uint16_t *)p->x + (size_t)i * (size_t)p->w.n_in, p->w.n_in);
+	}
+}
+
+void k_prompt_experts_matmul(const struct prompt_experts_matmul_params *p)
+{
+	struct row_loop l = row_loop(p, (size_t)p->w.n_in);
+
+	cpu_parallel(p->w.n_expert * p->w.n_out, 1, experts_matmul_part, &l);
+}
