@@ -389,10 +389,8 @@ struct prompt_norm_params {
 	float scale;
 };
 
-/*
- * The end of a sublayer and the start of the next: h = (h + rms_norm(b) * weight) * scale, in place; then
- * y = rms_norm(h) * next. weight null: b is added as it is. next null: y = h. y null: no y.
- */
+/* A sublayer's end and the next one's start: h = (h + rms_norm(b) * weight) * scale, then y = rms_norm(h) * next.
+ * weight null: b is added as it is. next null: y = h. y null: no y. */
 struct prompt_residual_params {
 	float *h;            /* (n_rows, n) */
 	const float *b;      /* (n_rows, n) */

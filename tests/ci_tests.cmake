@@ -43,6 +43,7 @@ set(no_valgrind
   no_allocation
   overhead
   placement_plan
+  prompt_bf16
   redraw
   report_budget
   results_directory

@@ -321,6 +321,8 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 				"-b %d: a prompt is processed in chunks of %d tokens; -b %d or more, or a smaller -ub",
 				b->batch, chunk, chunk);
 	}
+	if (!rc)
+		rc = engine_settings_check(&b->engine, err);
 	if (b->repetitions)
 		b->runner.repetitions = b->repetitions;
 	else if (b->runner.until > 0)

@@ -435,6 +435,8 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	struct cell_resolver resolver = axis_resolver(&resolution);
 	c->engine.resolution = &resolution;
 	int rc = check_output(c, err);
+	if (!rc)
+		rc = engine_settings_check(&c->engine, err);
 	if (!rc && simulated)
 		rc = matrix_add(m, AXIS_MODEL, "simulated", err);
 	if (!rc && !m->of[AXIS_DEPTH].n)

@@ -154,6 +154,15 @@ void engine_settings_default(struct engine_settings *e)
 				      .prefill_weights = o.prefill_weights};
 }
 
+int engine_settings_check(const struct engine_settings *e, struct error *err)
+{
+	if (e->prefill_weights != PREFILL_WEIGHTS_RESIDENT || e->prefill == PREFILL_BF16)
+		return 0;
+	return error_set(err, ERROR_INPUT,
+			 "--prefill-weights resident: they are in bf16; leave --prefill-precision %s or this out",
+			 prefill_precision_name(e->prefill));
+}
+
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT])
 {
 	struct engine_settings d;

@@ -30,6 +30,9 @@ struct engine_settings {
 };
 void engine_settings_default(struct engine_settings *e);
 
+/* ERROR_INPUT for settings that exclude each other. */
+int engine_settings_check(const struct engine_settings *e, struct error *err);
+
 /* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert"; empty where all is. */
 enum { ENGINE_SETTINGS_TEXT = 64 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);

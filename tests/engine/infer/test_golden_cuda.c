@@ -259,6 +259,40 @@ static void test_settings_change_no_bit(void **state)
 	golden_free(&g);
 }
 
+/*
+ * Prompts in bfloat16, with weights of either kind and in chunks of several lengths, within what test_prompt_bf16.c
+ * allows and derives; and the same bits every time.
+ */
+static void test_prompt_bf16(void **state)
+{
+	struct golden g;
+	golden_load(&g, golden_names[*(int *)*state]);
+	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
+	float *logits = malloc(n * sizeof *logits), *again = malloc(n * sizeof *again);
+	for (int resident = 0; resident < 2; resident++)
+		for (int batch = 20; batch <= g.n_tokens; batch += g.n_tokens - 20) {
+			struct session_options o;
+			struct session *s;
+			session_options_default(&o);
+			o.context = g.n_tokens;
+			o.load.batch = batch;
+			o.load.k_type = o.load.v_type = TENSOR_F32;
+			o.load.prefill_weights = resident ? PREFILL_WEIGHTS_RESIDENT : PREFILL_WEIGHTS_CONVERT;
+			OK(session_open(&s, g.path, &o, e));
+			teacher_force(s, &g, g.n_tokens, g.n_tokens, logits);
+			teacher_force(s, &g, g.n_tokens, g.n_tokens, again);
+			assert_memory_equal(again, logits, n * sizeof *logits);
+			double off = relative_l2(logits, g.logits, n);
+			print_message("golden %-26s bf16 prompt, %s weights, chunks of %d: %.2g\n",
+				      golden_names[*(int *)*state], resident ? "resident" : "converted", batch, off);
+			assert_true(off <= 0.15);
+			session_close(s);
+		}
+	free(again);
+	free(logits);
+	golden_free(&g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +304,13 @@ int main(int argc, char **argv)
 		GOLDEN_TEST(test_golden, 5),
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
+		GOLDEN_TEST(test_prompt_bf16, 0),
+		GOLDEN_TEST(test_prompt_bf16, 1),
+		GOLDEN_TEST(test_prompt_bf16, 3),
+		GOLDEN_TEST(test_prompt_bf16, 4),
+		GOLDEN_TEST(test_prompt_bf16, 5),
+		GOLDEN_TEST(test_prompt_bf16, 6),
+		GOLDEN_TEST(test_prompt_bf16, 7),
 		cmocka_unit_test(test_rope_scaling),
 		cmocka_unit_test(test_no_expert_scale),
 		cmocka_unit_test(test_separate_experts),

@@ -45,6 +45,7 @@ static struct load_options options(int n, const struct variant *v)
 	o.v_type = v->v_type;
 	o.head_on_host = v->head_on_host;
 	o.ple_on_host = v->ple_on_host;
+	o.prefill_weights = n % 2 ? PREFILL_WEIGHTS_RESIDENT : PREFILL_WEIGHTS_CONVERT;
 	return o;
 }
 
@@ -252,13 +253,67 @@ static void test_batch(void **state)
 	}
 }
 
+/* Weights for prompts, where nobody asked for them, only where memory is ample; asked for, they are planned. */
+static void test_prefill_weights(void **state)
+{
+	(void)state;
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct golden g;
+		struct model m;
+		struct placement_plan p, q;
+		struct load_options o;
+		golden_load(&g, golden_names[i]);
+		OK(model_open(&m, g.path, e));
+		load_options_default(&o);
+		o.batch = 100;
+		OK(placement_plan(&q, &m, &o, m.n_layer, m.n_context, e));
+		assert_int_equal(q.items[PLACEMENT_PROMPT_WEIGHTS].gpu.bytes, 0);
+		o.prefill_weights = PREFILL_WEIGHTS_RESIDENT;
+		OK(placement_plan(&p, &m, &o, m.n_layer, m.n_context, e));
+		assert_int_equal(p.sum.gpu.bytes - q.sum.gpu.bytes, p.items[PLACEMENT_PROMPT_WEIGHTS].gpu.bytes);
+		/* Layers that run for a prompt's last row alone need none: two bytes an element of the others. */
+		size_t elements = 0;
+		for (int k = 0; k < model_first_reader(&m); k++) {
+			const struct gguf_tensor *of[] = {
+				m.layers[k].attn_q,      m.layers[k].attn_k,   m.layers[k].attn_v,
+				m.layers[k].attn_output, m.layers[k].ffn_gate, m.layers[k].ffn_up,
+				m.layers[k].ffn_down,    m.layers[k].inp_gate, m.layers[k].proj};
+			for (size_t t = 0; t < sizeof of / sizeof *of; t++)
+				if (of[t] && of[t]->type == TENSOR_Q8_0)
+					elements += (size_t)(of[t]->ne[0] * of[t]->ne[1]);
+		}
+		if (strstr(g.path, "q8_0"))
+			assert_true(p.items[PLACEMENT_PROMPT_WEIGHTS].gpu.bytes == 2 * elements ||
+				    (m.n_ple && p.items[PLACEMENT_PROMPT_WEIGHTS].gpu.bytes > 2 * elements));
+		assert_int_equal(placement_plan_weights(&m, &o, m.n_layer, 0), PREFILL_WEIGHTS_RESIDENT);
+		o.prefill_weights = PREFILL_WEIGHTS_AUTO;
+		size_t need = placement_plan_gpu_need(&p) + PLACEMENT_AMPLE_BYTES;
+		assert_int_equal(placement_plan_weights(&m, &o, m.n_layer, need), PREFILL_WEIGHTS_RESIDENT);
+		assert_int_equal(placement_plan_weights(&m, &o, m.n_layer, need - 1), PREFILL_WEIGHTS_CONVERT);
+		assert_int_equal(placement_plan_weights(&m, &o, 0, SIZE_MAX), PREFILL_WEIGHTS_CONVERT);
+		o.context = m.n_context + 100000;
+		assert_int_equal(placement_plan_weights(&m, &o, m.n_layer, need), PREFILL_WEIGHTS_CONVERT);
+		o.prefill = PREFILL_F32;
+		assert_int_equal(placement_plan_weights(&m, &o, m.n_layer, SIZE_MAX), PREFILL_WEIGHTS_CONVERT);
+		model_close(&m);
+		golden_free(&g);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		GOLDEN_TEST(test_golden, 0),     GOLDEN_TEST(test_golden, 3), GOLDEN_TEST(test_golden, 4),
-		GOLDEN_TEST(test_golden, 5),     GOLDEN_TEST(test_golden, 6), GOLDEN_TEST(test_golden, 7),
-		cmocka_unit_test(test_narrowed), cmocka_unit_test(test_most), cmocka_unit_test(test_context),
+		GOLDEN_TEST(test_golden, 0),
+		GOLDEN_TEST(test_golden, 3),
+		GOLDEN_TEST(test_golden, 4),
+		GOLDEN_TEST(test_golden, 5),
+		GOLDEN_TEST(test_golden, 6),
+		GOLDEN_TEST(test_golden, 7),
+		cmocka_unit_test(test_narrowed),
+		cmocka_unit_test(test_most),
+		cmocka_unit_test(test_context),
 		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_prefill_weights),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -590,8 +590,12 @@ static void test_ubatch_chosen(void **state)
 		assert_int_equal(csv_read(&runs, path), 0);
 		assert_int_equal(runs.n_rows - 1, 1);
 		assert_string_equal(csv_at(&runs, 1, "n_ubatch"), cases[i].chunk);
+		assert_string_equal(csv_at(&runs, 1, "prefill_weights"), ""); /* a GPU's */
 		csv_rows_free(&runs);
 	}
+	char *exact[] = {"-m", MODEL, "--prefill-precision", "f32", "--prefill-weights", "resident", NULL};
+	assert_int_equal(bench_in("exact", exact), 2);
+	assert_true(holds("errors", "--prefill-weights resident"));
 }
 
 static void test_layers_without_gpu(void **state)
