@@ -73,7 +73,7 @@ source "$parts/conclude.sh"
 # What the parts share.
 declare -A program=([base]='' [head]='') build_of=([base]='' [head]='') commit_of=([base]='' [head]='')
 work='' settled=''
-check_prefill=8 # prompts of 9 tokens and more are multiplied in bf16 on a GPU
+check_prefill=8 # prompts of 9 tokens and more are multiplied in f16 on a GPU
 
 trap on_exit EXIT
 trap 'on_signal 2' INT

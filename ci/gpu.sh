@@ -138,8 +138,8 @@ sanitized_runs() {
   for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
     vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
     products:norm_matmul products:norm_gated products:matmul_gated products:matmul_experts products:experts_gated \
-    prompt:dequant prompt:to_bf16 prompt:prompt_norm prompt:prompt_residual prompt:prompt_gated prompt:prompt_qkv \
-    prompt:moe_sort prompt:prompt_experts_gated prompt:prompt_experts_matmul attention:attention \
+    prompt:dequant prompt:to_f16 prompt:scale_rows prompt:prompt_norm prompt:prompt_residual prompt:prompt_gated \
+    prompt:prompt_qkv prompt:moe_sort prompt:prompt_experts_gated prompt:prompt_experts_matmul attention:attention \
     attention:attention_combine attention:attention_prefill prefill:prefill_f16 prefill:prefill_bf16 \
     snapkv:snapkv_softmax snapkv:snapkv_vote snapkv:snapkv_select snapkv:snapkv_compact; do
     IFS=: read -r part test <<<"$test"

@@ -4,7 +4,8 @@
  * A kernel is an id and one POD struct of parameters, passed by value. The CUDA
  * device launches `k_NAME(const struct NAME_params p)`, the host device calls
  * `void k_NAME(const struct NAME_params *p)`; both read the same bytes, so this
- * header is compiled by the C compiler and by NVRTC and may include nothing.
+ * header is compiled by the C compiler and by NVRTC and may include nothing but its
+ * parts, params_NAME.h.
  *
  * Pointers are addresses on the device that runs the kernel, and are never owned.
  * Activations are float32. Shapes are written (outer, ..., inner), strides are in
@@ -18,71 +19,8 @@
 #ifndef GEMMARK_KERNELS_PARAMS_H
 #define GEMMARK_KERNELS_PARAMS_H
 
-/*
- * Element types, a row each: what lists types anywhere takes them from here, in this order. X(NAME, word on command
- * lines and in entries, number in GGUF, elements of a block, its bytes, number of a file that is mostly of it in
- * general.file_type, a, b); a and b are the caller's. A block of Q8_0: one fp16 scale, then 32 int8.
- */
-#define TENSOR_CACHE_TYPES(X, a, b)   \
-	X(F32, f32, 0, 1, 4, 0, a, b) \
-	X(F16, f16, 1, 1, 2, 1, a, b) \
-	X(BF16, bf16, 30, 1, 2, 32, a, b)
-#define TENSOR_TYPES(X, a, b)       \
-	TENSOR_CACHE_TYPES(X, a, b) \
-	X(Q8_0, q8_0, 8, 32, 34, 7, a, b)
-
-enum tensor_type {
-#define X(NAME, word, number, block, block_bytes, file_type, a, b) TENSOR_##NAME = (number),
-	TENSOR_TYPES(X, , )
-#undef X
-};
-
-enum activation {
-	ACTIVATION_GELU_TANH = 0,
-	ACTIVATION_SILU = 1,
-};
-
-/* All that changes from token to token. */
-struct step {
-	int token;
-	int pos;     /* logical position, from 0; what RoPE sees */
-	int evicted; /* entries that SnapKV removed in front of pos on global layers */
-	int reserved;
-};
-
-struct at {
-	const struct step *device; /* null: use host */
-	struct step host;
-};
-
-/*
- * A weight matrix, (n_expert, n_out, n_in) row-major; n_expert is 1 outside MoE.
- * Q8_0 comes in two layouts: file blocks of 34 bytes (scales null), or planes:
- * data int8 (n_expert, n_out, n_in), scales fp16 (n_expert, n_out, n_in / 32).
- */
-struct weight {
-	const void *data;
-	const void *scales;
-	int type; /* enum tensor_type */
-	int n_in;
-	int n_out;
-	int n_expert;
-};
-
-/*
- * One layer's K/V cache, each of k and v (n_kv_heads, capacity, head_dim).
- * ring == 0: slot = pos - evicted. ring > 0 (== capacity): slot = pos % ring.
- */
-struct kv {
-	void *k;
-	void *v;
-	int type; /* of TENSOR_CACHE_TYPES; the same for k and v unless v_type differs */
-	int v_type;
-	int n_kv_heads;
-	int head_dim;
-	int capacity;
-	int ring;
-};
+#include "kernels/params_operands.h"
+#include "kernels/params_prompt.h"
 
 /* ---- primitives: --fusion none launches these one by one ---- */
 
@@ -354,137 +292,6 @@ struct experts_gated_params {
 };
 
 /*
- * ---- prompts whose products take bfloat16: weights and activations rounded to it, to nearest, sums in float32 ----
- * Rows of bfloat16 are dense where no stride is named, their widths multiples of 8, addresses aligned to 16 bytes.
- */
-
-/* y = rows first_row .. first_row + n_rows of w, all experts' counted through, (n_rows, w.n_in) of y_type */
-struct dequant_params {
-	struct weight w;
-	void *y;
-	int first_row;
-	int n_rows;
-	int y_type; /* TENSOR_F32 or TENSOR_BF16 */
-	int reserved;
-};
-
-/* y = x */
-struct to_bf16_params {
-	const float *x; /* (n_rows, n), rows x_stride apart */
-	void *y;        /* (n_rows, n) bf16 */
-	int n_rows;
-	int n;
-	int x_stride;
-	int reserved;
-};
-
-/* y = x / sqrt(mean(x^2) + eps) * weight * scale */
-struct prompt_norm_params {
-	const float *x;      /* (n_rows, n) */
-	const float *weight; /* (n) or null for 1 */
-	void *y;             /* (n_rows, n) bf16 */
-	int n_rows;
-	int n;
-	float eps;
-	float scale;
-};
-
-/* A sublayer's end and the next one's start: h = (h + rms_norm(b) * weight) * scale, then y = rms_norm(h) * next.
- * weight null: b is added as it is. next null: y = h. y null: no y. */
-struct prompt_residual_params {
-	float *h;            /* (n_rows, n) */
-	const float *b;      /* (n_rows, n) */
-	const float *weight; /* (n) or null */
-	const float *next;   /* (n) or null */
-	void *y;             /* (n_rows, n) bf16 or null */
-	int n_rows;
-	int n;
-	float eps;
-	float scale;
-};
-
-/* y = act(gate) * up */
-struct prompt_gated_params {
-	const void *gate; /* (n_rows, n) bf16, rows gate_stride elements apart */
-	const void *up;   /* (n_rows, n) of up_type, rows up_stride elements apart */
-	void *y;          /* (n_rows, n) bf16 */
-	int n_rows;
-	int n;
-	int gate_stride;
-	int up_stride;
-	int up_type; /* TENSOR_F32 or TENSOR_BF16 */
-	int act;
-};
-
-/* y[t] = w . x[t] */
-struct prompt_matmul_params {
-	struct weight w;
-	const void *x; /* (n_tokens, w.n_in) bf16 */
-	void *y;       /* (n_tokens, w.n_out) of y_type, rows y_stride elements apart */
-	int n_tokens;
-	int y_stride;
-	int y_type; /* TENSOR_F32 or TENSOR_BF16: the sum rounded once more */
-	int reserved;
-};
-
-/*
- * As qkv_prepare, from one product's rows [q | k | v]: q is written apart, k and v to the cache alone unless k_out
- * and v_out, (n_tokens, n_kv_heads, head_dim), are not null. owns 0: the rows are q's; v_is_k: they are [q | k].
- */
-struct prompt_qkv_params {
-	struct at at;
-	const float *rows; /* (n_tokens, stride) */
-	float *q;          /* (n_tokens, n_heads, head_dim) */
-	float *k_out;
-	float *v_out;
-	const float *q_norm; /* (head_dim) */
-	const float *k_norm; /* (head_dim) */
-	const float *inv_freq;
-	struct kv kv;
-	int n_tokens;
-	int n_heads;
-	int head_dim;
-	int stride;
-	int owns;
-	int v_is_k;
-	int v_norm;
-	float eps;
-};
-
-/* Pairs of a token and an expert, by expert: order[starts[e] .. starts[e + 1]) are the i with ids[i] = e, ascending. */
-struct moe_sort_params {
-	const int *ids; /* (n_pairs) */
-	int *order;     /* (n_pairs) */
-	int *starts;    /* (n_expert + 1) */
-	int n_pairs;
-	int n_expert;
-};
-
-/* y[i] = act(gate . x[t]) * (up . x[t]), t = order[i] / n_used, by the pair's expert; Q8_0 in planes or BF16 */
-struct prompt_experts_gated_params {
-	struct weight w;   /* (n_expert, 2 * n_ff, n_in), gate rows first */
-	const int *order;  /* as moe_sort leaves them */
-	const int *starts; /* likewise */
-	const void *x;     /* (n_tokens, n_in) bf16 */
-	void *y;           /* (n_pairs, n_ff) bf16 */
-	int n_tokens;
-	int n_used;
-	int act;
-	int reserved;
-};
-
-/* y[order[i]] = w . x[i], likewise */
-struct prompt_experts_matmul_params {
-	struct weight w; /* (n_expert, n_out, n_in) */
-	const int *order;
-	const int *starts;
-	const void *x; /* (n_pairs, n_in) bf16 */
-	float *y;      /* (n_pairs, n_out) */
-	int n_pairs;
-	int reserved;
-};
-
-/*
  * ---- SnapKV, once at the end of a prompt; engine/infer/snapkv.h says what it is for ----
  *
  * Scores are float32 products of the scaled query and the key, as float32's attention_prefill has them on that device,
@@ -576,7 +383,8 @@ struct snapkv_compact_params {
 	X(matmul_gated, 0)          \
 	X(experts_gated, 0)         \
 	X(dequant, 0)               \
-	X(to_bf16, 0)               \
+	X(to_f16, 0)                \
+	X(scale_rows, 0)            \
 	X(prompt_norm, 0)           \
 	X(prompt_residual, 0)       \
 	X(prompt_gated, 0)          \

@@ -43,7 +43,7 @@ set(no_valgrind
   no_allocation
   overhead
   placement_plan
-  prompt_bf16
+  prompt_f16
   redraw
   report_budget
   results_directory

@@ -11,7 +11,7 @@
 enum {
 	COMPUTE_32F = 68,
 	TYPE_32F = 0,
-	TYPE_16BF = 14,
+	TYPE_16F = 2,
 	OP_T = 1,
 	DESC_TRANSA = 3,
 	PREF_WORKSPACE_BYTES = 1,
@@ -184,7 +184,7 @@ static int choose(struct cublaslt *b, struct plan *p, struct error *err)
 
 static int layout_type(enum gemm_type t)
 {
-	return t == GEMM_F32 ? TYPE_32F : TYPE_16BF;
+	return t == GEMM_F32 ? TYPE_32F : TYPE_16F;
 }
 
 /* Seen from cuBLASLt, which is column-major: y (n_out x n_tokens) = w^T (n_in x n_out) * x (n_in x n_tokens). */

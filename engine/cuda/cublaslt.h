@@ -2,7 +2,7 @@
  * Matrix products for prefill through cuBLASLt, loaded at run time.
  *
  * One form only, the one that a transformer needs: y[t] = w . x[t], all row-major, accumulated in
- * float32, written as float32 or rounded to bfloat16. The plan for a shape is searched once and kept.
+ * float32, written as float32 or rounded to float16. The plan for a shape is searched once and kept.
  */
 #ifndef GEMMARK_ENGINE_CUDA_CUBLASLT_H
 #define GEMMARK_ENGINE_CUDA_CUBLASLT_H
@@ -15,8 +15,8 @@
 struct cublaslt; /* opaque */
 
 enum gemm_type {
-	GEMM_F32,  /* float32 arithmetic throughout: no TF32 */
-	GEMM_BF16, /* bfloat16 inputs */
+	GEMM_F32, /* float32 arithmetic throughout: no TF32 */
+	GEMM_F16, /* float16 inputs */
 };
 
 struct gemm {

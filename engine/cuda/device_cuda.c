@@ -15,7 +15,7 @@
 
 enum { OLDEST_CC = 80, PDL_CC = 90 };
 
-static const char *const precision_names[] = {"bf16", "f32"};
+static const char *const precision_names[] = {"f16", "f32"};
 
 const char *prefill_precision_name(enum prefill_precision p)
 {

@@ -13,13 +13,13 @@
 #include "kernels/cuda/cuda_kernels.h"
 
 enum prefill_precision {
-	/* Weights and activations of a prompt's products rounded to bfloat16; attention's queries and probabilities to
-	 * the types of a 16-bit cache. */
-	PREFILL_BF16,
+	/* Weights and activations of a prompt's products rounded to float16; attention's queries and probabilities to the
+	 * types of a 16-bit cache. */
+	PREFILL_F16,
 	PREFILL_F32, /* float32 throughout, no TF32 */
 };
 
-/* "bf16", "f32"; -1 for neither */
+/* "f16", "f32"; -1 for neither */
 const char *prefill_precision_name(enum prefill_precision p);
 int prefill_precision_parse(const char *name);
 
@@ -60,6 +60,7 @@ struct cuda_prefill_bytes {
 	size_t workspace;
 	size_t weights; /* dequantised rows */
 	size_t activations;
+	size_t scales; /* of their rows */
 };
 struct cuda_prefill_bytes device_cuda_prefill_bytes(const struct cuda_open_options *o);
 

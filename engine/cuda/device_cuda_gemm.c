@@ -21,9 +21,10 @@ static void *make_pattern(bool f32)
 	for (size_t i = 0; p && i < PATTERN; i += f32 ? 4 : 2) {
 		state = state * 1664525u + 1013904223u;
 		/* An exponent just below that of 1, a random sign and mantissa. */
-		uint32_t bits = (state & 0x807fffffu) | (0x7du + (state >> 23 & 1)) << 23;
+		uint32_t bits = f32 ? (state & 0x807fffffu) | (0x7du + (state >> 23 & 1)) << 23
+				    : (state >> 16 & 0x83ffu) | (0xdu + (state >> 26 & 1)) << 10;
 		for (int b = 0; b < (f32 ? 4 : 2); b++)
-			p[i + (size_t)b] = (unsigned char)(bits >> (8 * (f32 ? b : b + 2)));
+			p[i + (size_t)b] = (unsigned char)(bits >> (8 * b));
 	}
 	return p;
 }
@@ -89,7 +90,7 @@ double device_cuda_gemm_rate(struct device *d, int n_in, int n_out, int n_tokens
 	if (!rc && (pattern = make_pattern(f32)) && !fill(d, p->weights, rows * (size_t)n_in * size, pattern, NULL) &&
 	    !fill(d, x, (size_t)n_tokens * (size_t)n_in * size, pattern, NULL)) {
 		const struct gemm g = {
-			.type = f32 ? GEMM_F32 : GEMM_BF16,
+			.type = f32 ? GEMM_F32 : GEMM_F16,
 			.w = p->weights,
 			.x = x,
 			.y = y,

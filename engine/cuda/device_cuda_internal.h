@@ -61,8 +61,9 @@ struct cuda_prefill {
 	struct cublaslt *blas; /* null: no matmul of this session is that wide */
 	void *weights;         /* dequantised rows */
 	size_t weight_elements;
-	void *activations; /* (batch, n_in_max) bf16; null at float32 */
+	void *activations; /* (batch, n_in_max) f16; null at float32 */
 	size_t activation_elements;
+	float *scales; /* (batch), of activations */
 	void *workspace;
 	size_t workspace_bytes;
 };

@@ -8,7 +8,7 @@
 #include "engine/cuda/device_cuda_internal.h"
 
 enum {
-	WEIGHT_ELEMENTS = 32 << 20, /* of a block of rows: 64 MiB of bf16 */
+	WEIGHT_ELEMENTS = 32 << 20, /* of a block of rows: 64 MiB of f16 */
 	WORKSPACE_BYTES = 32 << 20, /* what cuBLASLt recommends for Hopper */
 	ROW_ALIGNMENT = 64,         /* rows of a block: keeps its part of y aligned */
 };
@@ -22,6 +22,7 @@ struct cuda_prefill_bytes device_cuda_prefill_bytes(const struct cuda_open_optio
 		.workspace = WORKSPACE_BYTES,
 		.weights = (size_t)WEIGHT_ELEMENTS * (f32 ? 4 : 2),
 		.activations = f32 ? 0 : (size_t)o->batch * (size_t)o->n_in_max * 2,
+		.scales = f32 ? 0 : (size_t)o->batch * sizeof(float),
 	};
 }
 
@@ -43,6 +44,10 @@ int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, 
 		rc = device_alloc(&c->base, bytes.weights, &p->weights, err);
 	if (!rc && bytes.activations)
 		rc = device_alloc(&c->base, bytes.activations, &p->activations, err);
+	void *scales = NULL;
+	if (!rc && bytes.scales)
+		rc = device_alloc(&c->base, bytes.scales, &scales, err);
+	p->scales = scales;
 	return rc ? error_prefix(err, rc, "scratch of prompts in chunks of %d tokens", o->batch) : 0;
 }
 
@@ -56,11 +61,12 @@ static int geometry_failed(const char *what, struct error *err)
 	return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types", what);
 }
 
-static int to_bf16(struct cuda_device *c, const struct matmul_params *m, struct error *err)
+static int to_f16(struct cuda_device *c, const struct matmul_params *m, struct error *err)
 {
-	const struct to_bf16_params p = {
+	const struct to_f16_params p = {
 		.x = m->x,
 		.y = c->prefill.activations,
+		.y_scale = c->prefill.scales,
 		.n_rows = m->n_tokens,
 		.n = m->w.n_in,
 		.x_stride = m->x_stride,
@@ -70,9 +76,17 @@ static int to_bf16(struct cuda_device *c, const struct matmul_params *m, struct 
 		return error_set(err, ERROR_DEVICE,
 				 "cuda device: a product of %d rows of %d is larger than was announced", m->n_tokens,
 				 m->w.n_in);
-	if (cuda_geometry(KERNEL_to_bf16, &p, &c->card, &l))
+	if (cuda_geometry(KERNEL_to_f16, &p, &c->card, &l))
 		return geometry_failed("the conversion of activations", err);
-	return cuda_enqueue(c, &l, &p, "to_bf16", err);
+	return cuda_enqueue(c, &l, &p, "to_f16", err);
+}
+
+static int scale_rows(struct cuda_device *c, const struct scale_rows_params *p, struct error *err)
+{
+	struct cuda_launch l;
+	if (cuda_geometry(KERNEL_scale_rows, p, &c->card, &l))
+		return geometry_failed("the scaling of rows", err);
+	return cuda_enqueue(c, &l, p, "scale_rows", err);
 }
 
 static int dequantise(struct cuda_device *c, const struct weight *w, int first, int rows, enum gemm_type type,
@@ -83,7 +97,7 @@ static int dequantise(struct cuda_device *c, const struct weight *w, int first, 
 		.y = c->prefill.weights,
 		.first_row = first,
 		.n_rows = rows,
-		.y_type = type == GEMM_BF16 ? TENSOR_BF16 : TENSOR_F32,
+		.y_type = type == GEMM_F16 ? TENSOR_F16 : TENSOR_F32,
 	};
 	struct cuda_launch l;
 	if (cuda_geometry(KERNEL_dequant, &p, &c->card, &l))
@@ -95,7 +109,7 @@ static int dequantise(struct cuda_device *c, const struct weight *w, int first, 
 static int multiply(struct cuda_device *c, const struct weight *w, struct gemm g, struct error *err)
 {
 	struct cuda_prefill *p = &c->prefill;
-	bool in_place = w->type == (g.type == GEMM_F32 ? TENSOR_F32 : TENSOR_BF16);
+	bool in_place = w->type == (g.type == GEMM_F32 ? TENSOR_F32 : TENSOR_F16);
 	size_t y_size = g.y_type == GEMM_F32 ? 4 : 2;
 	int rows = w->n_out, rc = 0;
 	if (!in_place && (size_t)rows * (size_t)w->n_in > p->weight_elements) {
@@ -127,11 +141,11 @@ int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, st
 	bool f32 = c->prefill.precision == PREFILL_F32;
 	if (c->base.capturing)
 		return device_refuse(&c->base, "a product of many rows", err);
-	int rc = f32 ? 0 : to_bf16(c, m, err);
+	int rc = f32 ? 0 : to_f16(c, m, err);
 	if (rc)
 		return rc;
 	const struct gemm g = {
-		.type = f32 ? GEMM_F32 : GEMM_BF16,
+		.type = f32 ? GEMM_F32 : GEMM_F16,
 		.x = f32 ? (const void *)m->x : c->prefill.activations,
 		.y = m->y,
 		.y_type = GEMM_F32,
@@ -139,24 +153,40 @@ int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, st
 		.x_stride = f32 ? m->x_stride : m->w.n_in,
 		.y_stride = m->y_stride,
 	};
-	return multiply(c, &m->w, g, err);
+	rc = multiply(c, &m->w, g, err);
+	if (rc || f32)
+		return rc;
+	return scale_rows(c,
+			  &(struct scale_rows_params){.y = m->y,
+						      .scale = c->prefill.scales,
+						      .n_rows = m->n_tokens,
+						      .n = m->w.n_out,
+						      .y_stride = m->y_stride},
+			  err);
 }
 
 int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_params *m, struct error *err)
 {
 	if (c->base.capturing)
 		return device_refuse(&c->base, "a product of many rows", err);
-	if (!c->prefill.blas || c->prefill.precision != PREFILL_BF16)
+	if (!c->prefill.blas || c->prefill.precision != PREFILL_F16)
 		return error_set(err, ERROR_UNSUPPORTED,
-				 "cuda device: a product in bf16 on a device that was opened without them");
+				 "cuda device: a product in f16 on a device that was opened without them");
 	const struct gemm g = {
-		.type = GEMM_BF16,
+		.type = GEMM_F16,
 		.x = m->x,
 		.y = m->y,
-		.y_type = m->y_type == TENSOR_BF16 ? GEMM_BF16 : GEMM_F32,
+		.y_type = m->y_type == TENSOR_F16 ? GEMM_F16 : GEMM_F32,
 		.n_tokens = m->n_tokens,
 		.x_stride = m->w.n_in,
 		.y_stride = m->y_stride,
 	};
-	return multiply(c, &m->w, g, err);
+	int rc = multiply(c, &m->w, g, err);
+	if (rc || !m->scale)
+		return rc;
+	return scale_rows(
+		c,
+		&(struct scale_rows_params){
+			.y = m->y, .scale = m->scale, .n_rows = m->n_tokens, .n = m->w.n_out, .y_stride = m->y_stride},
+		err);
 }

@@ -126,6 +126,8 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 		widest = (size_t)m->n_ple > widest ? (size_t)m->n_ple : widest;
 		s->products = take(a, t, rows * sizeof(float) > two_ff ? rows * sizeof(float) : two_ff);
 		s->rows = take(a, t * widest, sizeof(uint16_t));
+		s->rows_scale = take(a, t, sizeof(float));
+		s->gated_scale = take(a, t, sizeof(float));
 	}
 	if (f->narrow_experts) {
 		s->order = take(a, t * used, sizeof(int));

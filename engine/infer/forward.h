@@ -1,6 +1,6 @@
 /*
  * The forward pass: which kernels, in which order, over which buffers. forward.c, and
- * forward_prompt.c for prompts in bfloat16, know the models' mathematics; nothing here names a backend.
+ * forward_prompt.c for prompts in float16, know the models' mathematics; nothing here names a backend.
  *
  * A chunk of prefill runs the primitives over up to `batch` rows, or forward_prompt.c's kernels. A decoded token is
  * emitted as a graph_emit function, so that graph.c can launch it, capture it, or emit it
@@ -25,7 +25,7 @@ enum fusion { FUSION_NONE, FUSION_FULL };
 const char *fusion_name(enum fusion f);
 int fusion_parse(const char *name);
 
-enum { PROMPT_ROWS_LEAST = 9 }; /* of prompts in bfloat16: the device's products of fewer rows are float32 */
+enum { PROMPT_ROWS_LEAST = 9 }; /* of prompts in float16: the device's products of fewer rows are float32 */
 
 /* Activations, on the device. T = batch rows. */
 struct forward_scratch {
@@ -54,12 +54,14 @@ struct forward_scratch {
 	float *expert_out;     /* (T, n_expert_used, n_embd) */
 	float *logits;         /* (logit_rows, n_vocab); where the device has the head */
 	float *trace;          /* (n_layer + 1, n_embd) */
-	/* Of prompts in bfloat16 alone. k, v, gate, up, ple_gate and what experts leave then have fewer rows. */
-	void *products; /* (T, q + 2 kv) float32, or (T, 2 * max n_ff) bf16 */
-	void *rows;     /* (T, max n_embd, n_ff, q, n_ple) bf16: what a product takes */
-	int *order;     /* (T, n_expert_used): pairs by expert */
-	int *starts;    /* (n_expert + 1) */
-	void *experts;  /* (T, n_expert_used, n_ff_expert) bf16 */
+	/* Of prompts in float16 alone. k, v, gate, up, ple_gate and what experts leave then have fewer rows. */
+	void *products;     /* (T, q + 2 kv) float32, or (T, 2 * max n_ff) f16 */
+	void *rows;         /* (T, max n_embd, n_ff, q, n_ple) f16: what a product takes */
+	float *rows_scale;  /* (T) */
+	float *gated_scale; /* (T): of rows that a gate left in rows */
+	int *order;         /* (T, n_expert_used): pairs by expert */
+	int *starts;        /* (n_expert + 1) */
+	void *experts;      /* (T, n_expert_used, n_ff_expert) f16 */
 };
 
 /* What a device needs for its part of the model. */
@@ -74,7 +76,7 @@ struct forward {
 	int logit_rows; /* rows of logits computed at once; 0 without the head */
 	int ple_first;  /* the first layer that scratch.ple has rows of */
 	enum fusion fusion;
-	bool narrow;         /* prompts' products take bfloat16 */
+	bool narrow;         /* prompts' products take float16 */
 	bool narrow_experts; /* those of their experts too */
 	bool trace;          /* copy each layer's input (last row) and the final norm to scratch.trace */
 	int bucket;          /* of the token that is about to be emitted; see forward_bucket */
@@ -84,7 +86,7 @@ struct forward {
 	size_t arena_bytes;
 };
 
-/* Allocates all scratch. Everything pointed to outlives f. narrow: prompts in bfloat16, where the shapes allow it. */
+/* Allocates all scratch. Everything pointed to outlives f. narrow: prompts in float16, where the shapes allow it. */
 int forward_open(struct forward *f, const struct model *m, const struct model_range *r, const struct weights *w,
 		 struct kv_cache *cache, struct device *d, int batch, bool narrow, struct error *err);
 /* Also valid on a zeroed struct. */

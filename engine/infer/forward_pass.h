@@ -22,7 +22,7 @@ struct pass {
 void pass_embed(struct pass *p);
 /* scratch.h through layer i */
 void pass_layer(struct pass *p, int i);
-/* The same for a prompt's rows, PROMPT_ROWS_LEAST and more, in bfloat16 (forward_prompt.c). */
+/* The same for a prompt's rows, PROMPT_ROWS_LEAST and more, in float16 (forward_prompt.c). */
 void pass_prompt_layer(struct pass *p, int i);
 /* Whether the shapes of the range allow it, and those of its experts, where it has some. */
 bool pass_prompt_fits(const struct model *m, const struct model_range *r);

@@ -1,7 +1,8 @@
 /*
- * A layer over a prompt's rows in bfloat16: forward.c's mathematics in fewer, wider kernels. Products take rows that
- * the kernel before them wrote in bfloat16, and where the weights for prompts are resident, q, k and v are one product,
- * and gate and up; the end of a sublayer is one kernel with the norm of the next. The residual stream stays float32.
+ * A layer over a prompt's rows in float16: forward.c's mathematics in fewer, wider kernels. Products take rows that the
+ * kernel before them wrote in float16, each with a scale (kernels/params_prompt.h), and where the weights for prompts
+ * are resident, q, k and v are one product, and gate and up; the end of a sublayer is one kernel with the norm of the
+ * next. The residual stream stays float32.
  */
 #include <math.h>
 
@@ -33,12 +34,14 @@ bool pass_prompt_experts_fit(const struct model *m, const struct model_range *r)
 	return fits;
 }
 
-/* y: rows y_stride elements apart, of scratch.rows unless the rows say otherwise */
-static void product(struct pass *p, const struct weight *w, void *y, int y_stride, enum tensor_type y_type)
+/* y: rows y_stride elements apart, of scratch.rows; scale: these rows', where nothing behind it applies that */
+static void product(struct pass *p, const struct weight *w, const float *scale, void *y, int y_stride,
+		    enum tensor_type y_type)
 {
 	op_prompt_matmul(&p->e, (struct prompt_matmul_params){.w = *w,
 							      .x = p->f->scratch.rows,
 							      .y = y,
+							      .scale = scale,
 							      .n_tokens = p->n,
 							      .y_stride = y_stride,
 							      .y_type = (int)y_type});
@@ -57,21 +60,26 @@ static void norm_rows(struct pass *p, const float *weight, float scale)
 	op_prompt_norm(&p->e, (struct prompt_norm_params){.x = p->f->scratch.h,
 							  .weight = weight,
 							  .y = p->f->scratch.rows,
+							  .y_scale = p->f->scratch.rows_scale,
 							  .n_rows = p->n,
 							  .n = m->n_embd,
 							  .eps = m->eps,
 							  .scale = scale});
 }
 
-/* h = (h + rms_norm(sub) * weight) * scale; scratch.rows = rms_norm(h) * next where `rows`, h itself without next */
-static void residual(struct pass *p, const float *weight, float scale, bool rows, const float *next)
+/* h = (h + rms_norm(sub * sub_scale) * weight) * scale; scratch.rows = rms_norm(h) * next where `rows`, h itself
+ * without next */
+static void residual(struct pass *p, const float *sub_scale, const float *weight, float scale, bool rows,
+		     const float *next)
 {
 	const struct model *m = p->f->model;
 	op_prompt_residual(&p->e, (struct prompt_residual_params){.h = p->f->scratch.h,
 								  .b = p->f->scratch.sub,
+								  .b_scale = sub_scale,
 								  .weight = weight,
 								  .next = next,
 								  .y = rows ? p->f->scratch.rows : NULL,
+								  .y_scale = p->f->scratch.rows_scale,
 								  .n_rows = p->n,
 								  .n = m->n_embd,
 								  .eps = m->eps,
@@ -83,7 +91,9 @@ static void gate_rows(struct pass *p, int gate_stride, const void *up, int up_st
 {
 	op_prompt_gated(&p->e, (struct prompt_gated_params){.gate = p->f->scratch.products,
 							    .up = up,
+							    .x_scale = p->f->scratch.rows_scale,
 							    .y = p->f->scratch.rows,
+							    .y_scale = p->f->scratch.gated_scale,
 							    .n_rows = p->n,
 							    .n = n,
 							    .gate_stride = gate_stride,
@@ -104,16 +114,17 @@ static void qkv(struct pass *p, int i)
 	int stride = n_q + n_kv * (l->v_is_k ? 1 : 2);
 	float *rows = s->products;
 	if (w->prompt_qkv.data) {
-		product(p, &w->prompt_qkv, rows, stride, TENSOR_F32);
+		product(p, &w->prompt_qkv, NULL, rows, stride, TENSOR_F32);
 	} else {
-		product(p, &w->q, rows, stride, TENSOR_F32);
+		product(p, &w->q, NULL, rows, stride, TENSOR_F32);
 		if (owns)
-			product(p, &w->k, rows + n_q, stride, TENSOR_F32);
+			product(p, &w->k, NULL, rows + n_q, stride, TENSOR_F32);
 		if (owns && !l->v_is_k)
-			product(p, &w->v, rows + n_q + n_kv, stride, TENSOR_F32);
+			product(p, &w->v, NULL, rows + n_q + n_kv, stride, TENSOR_F32);
 	}
 	op_prompt_qkv(&p->e, (struct prompt_qkv_params){.at = p->at,
 							.rows = rows,
+							.scale = s->rows_scale,
 							.q = s->q,
 							.k_out = leaves ? p->out->k[i] : NULL,
 							.v_out = leaves ? p->out->v[i] : NULL,
@@ -139,13 +150,14 @@ static void dense_ffn(struct pass *p, int i)
 	int n_ff = p->f->model->layers[i].n_ff;
 	uint16_t *up = (uint16_t *)s->products + n_ff;
 	if (w->prompt_gate_up.data) {
-		product(p, &w->prompt_gate_up, s->products, 2 * n_ff, TENSOR_BF16);
+		product(p, &w->prompt_gate_up, NULL, s->products, 2 * n_ff, TENSOR_F16);
 	} else {
-		product(p, &w->gate, s->products, 2 * n_ff, TENSOR_BF16);
-		product(p, &w->up, up, 2 * n_ff, TENSOR_BF16);
+		product(p, &w->gate, NULL, s->products, 2 * n_ff, TENSOR_F16);
+		product(p, &w->up, NULL, up, 2 * n_ff, TENSOR_F16);
 	}
-	gate_rows(p, 2 * n_ff, up, 2 * n_ff, TENSOR_BF16, n_ff);
-	product(p, of_two(&w->prompt_down, &w->down), s->sub, p->f->model->n_embd, TENSOR_F32);
+	gate_rows(p, 2 * n_ff, up, 2 * n_ff, TENSOR_F16, n_ff);
+	product(p, of_two(&w->prompt_down, &w->down), p->f->model->n_expert ? s->gated_scale : NULL, s->sub,
+		p->f->model->n_embd, TENSOR_F32);
 }
 
 /* routed = the experts' weighted sum for h */
@@ -156,7 +168,7 @@ static void experts(struct pass *p, int i)
 	const struct forward_scratch *s = &p->f->scratch;
 	int used = m->n_expert_used;
 	norm_rows(p, w->router_scale, 1.0f / sqrtf((float)m->n_embd));
-	product(p, &w->router, s->router, m->n_expert, TENSOR_F32);
+	product(p, &w->router, s->rows_scale, s->router, m->n_expert, TENSOR_F32);
 	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
 						      .expert_scale = w->down_exps_scale,
 						      .ids = s->ids,
@@ -174,6 +186,7 @@ static void experts(struct pass *p, int i)
 									    .order = s->order,
 									    .starts = s->starts,
 									    .x = s->rows,
+									    .scale = s->rows_scale,
 									    .y = s->experts,
 									    .n_tokens = p->n,
 									    .n_used = used,
@@ -182,8 +195,10 @@ static void experts(struct pass *p, int i)
 									      .order = s->order,
 									      .starts = s->starts,
 									      .x = s->experts,
+									      .scale = s->rows_scale,
 									      .y = s->expert_out,
-									      .n_pairs = p->n * used});
+									      .n_pairs = p->n * used,
+									      .n_used = used});
 	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
 						  .weights = s->expert_weights,
 						  .y = s->routed,
@@ -199,9 +214,9 @@ static void per_layer_embedding(struct pass *p, int i)
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	const float *ple = s->ple + (size_t)(i - p->f->ple_first) * (size_t)m->n_ple;
-	product(p, of_two(&w->prompt_inp_gate, &w->inp_gate), s->products, m->n_ple, TENSOR_BF16);
+	product(p, of_two(&w->prompt_inp_gate, &w->inp_gate), NULL, s->products, m->n_ple, TENSOR_F16);
 	gate_rows(p, m->n_ple, ple, (m->n_layer - p->f->ple_first) * m->n_ple, TENSOR_F32, m->n_ple);
-	product(p, of_two(&w->prompt_proj, &w->proj), s->sub, m->n_embd, TENSOR_F32);
+	product(p, of_two(&w->prompt_proj, &w->proj), NULL, s->sub, m->n_embd, TENSOR_F32);
 }
 
 void pass_prompt_layer(struct pass *p, int i)
@@ -217,10 +232,14 @@ void pass_prompt_layer(struct pass *p, int i)
 		norm_rows(p, w->attn_norm, 1);
 	qkv(p, i);
 	pass_attend(p, i);
-	op_to_bf16(&p->e, (struct to_bf16_params){
-				  .x = s->attn, .y = s->rows, .n_rows = p->n, .n = w->o.n_in, .x_stride = w->o.n_in});
-	product(p, of_two(&w->prompt_o, &w->o), s->sub, m->n_embd, TENSOR_F32);
-	residual(p, m->post_norms ? w->post_attention_norm : NULL, 1, true, w->ffn_norm);
+	op_to_f16(&p->e, (struct to_f16_params){.x = s->attn,
+						.y = s->rows,
+						.y_scale = s->rows_scale,
+						.n_rows = p->n,
+						.n = w->o.n_in,
+						.x_stride = w->o.n_in});
+	product(p, of_two(&w->prompt_o, &w->o), NULL, s->sub, m->n_embd, TENSOR_F32);
+	residual(p, s->rows_scale, m->post_norms ? w->post_attention_norm : NULL, 1, true, w->ffn_norm);
 	dense_ffn(p, i);
 	if (m->n_expert) {
 		pass_norm(p, s->sub, w->post_ffw_norm_1, s->dense);
@@ -231,11 +250,13 @@ void pass_prompt_layer(struct pass *p, int i)
 		pass_add_normed(p, s->dense, s->routed, w->post_ffw_norm_2, s->sub, p->n, m->n_embd, m->eps, 1);
 	}
 	const float *post = m->post_norms ? w->post_ffw_norm : NULL;
+	const float *sub_scale = m->n_expert ? NULL : s->gated_scale;
 	if (m->n_ple) {
-		residual(p, post, 1, true, NULL);
+		residual(p, sub_scale, post, 1, true, NULL);
 		per_layer_embedding(p, i);
 		post = w->post_norm;
+		sub_scale = s->gated_scale;
 	}
-	residual(p, post, m->post_norms ? scale : 1, next, next);
+	residual(p, sub_scale, post, m->post_norms ? scale : 1, next, next);
 	p->normed = next;
 }

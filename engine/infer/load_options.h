@@ -7,7 +7,7 @@
 #include "engine/cuda/device_cuda.h"
 #include "kernels/params.h"
 
-/* Where the products of prompts, in bfloat16, have the layers' weights from. */
+/* Where the products of prompts, in float16, have the layers' weights from. */
 enum prefill_weights {
 	PREFILL_WEIGHTS_AUTO,     /* as placement_plan_weights has it */
 	PREFILL_WEIGHTS_CONVERT,  /* from those that decoding reads, converted for each chunk of a prompt */
@@ -36,7 +36,7 @@ struct load_options {
 	size_t gpu_memory; /* bytes of the GPU; 0: what it has free */
 };
 
-/* f16 cache, all layers where they can go, the batch that suits; PLE on the device, PDL, bf16 prefill with the weights
+/* f16 cache, all layers where they can go, the batch that suits; PLE on the device, PDL, f16 prefill with the weights
  * that suit. */
 void load_options_default(struct load_options *o);
 

@@ -33,7 +33,7 @@ void load_options_default(struct load_options *o)
 		.k_type = TENSOR_F16,
 		.v_type = TENSOR_F16,
 		.pdl = true,
-		.prefill = PREFILL_BF16,
+		.prefill = PREFILL_F16,
 	};
 }
 
@@ -98,7 +98,7 @@ int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_ho
 
 bool loaded_model_narrow(const struct load_options *o, bool gpu)
 {
-	return gpu && o->prefill == PREFILL_BF16;
+	return gpu && o->prefill == PREFILL_F16;
 }
 
 /* A table that is only gathered from is not worth the memory of a device that lacks some already. */
@@ -136,9 +136,9 @@ static int settle_prompts(struct loaded_model *m, const struct device *first, st
 	struct load_options *o = &m->options;
 	bool open = o->batch <= 0 || o->prefill_weights == PREFILL_WEIGHTS_AUTO;
 	size_t memory = o->gpu_memory;
-	if (o->prefill_weights == PREFILL_WEIGHTS_RESIDENT && o->prefill != PREFILL_BF16)
+	if (o->prefill_weights == PREFILL_WEIGHTS_RESIDENT && o->prefill != PREFILL_F16)
 		return error_set(err, ERROR_INPUT,
-				 "prompts in %s take no resident weights; use them in bf16, or convert the weights",
+				 "prompts in %s take no resident weights; use them in f16, or convert the weights",
 				 prefill_precision_name(o->prefill));
 	if (open && m->n_gpu_layers && !first && !memory && device_cuda_free_memory(&memory, NULL))
 		memory = 0;

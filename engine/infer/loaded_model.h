@@ -59,7 +59,7 @@ void loaded_model_close(struct loaded_model *m);
 /* Which part has what, n_gpu_layers (0 to all) being on the first. Returns how many parts there are. */
 int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_host,
 			struct model_range out[LOADED_PARTS_MAX], int *head_part);
-/* Whether prompts' products take bfloat16 on a GPU, or on the host. */
+/* Whether prompts' products take float16 on a GPU, or on the host. */
 bool loaded_model_narrow(const struct load_options *o, bool gpu);
 /* The tables that stay in host memory, and whether prompts have weights of their own. */
 struct weights_places loaded_model_places(const struct load_options *o, int n_gpu_layers, int n_parts);

@@ -69,6 +69,7 @@ static int add_prompts(struct placement_plan *p, const struct model *m, const st
 	byte_count_add(to, bytes.workspace);
 	byte_count_add(to, bytes.weights);
 	byte_count_add(to, bytes.activations);
+	byte_count_add(to, bytes.scales);
 	return 0;
 }
 
@@ -137,7 +138,7 @@ enum prefill_weights placement_plan_weights(const struct model *m, const struct 
 	resident.prefill_weights = PREFILL_WEIGHTS_RESIDENT;
 	if (o->prefill_weights != PREFILL_WEIGHTS_AUTO)
 		return o->prefill_weights;
-	if (!n_gpu_layers || o->prefill != PREFILL_BF16 || gpu_bytes < PLACEMENT_AMPLE_BYTES ||
+	if (!n_gpu_layers || o->prefill != PREFILL_F16 || gpu_bytes < PLACEMENT_AMPLE_BYTES ||
 	    placement_plan(&p, m, &resident, n_gpu_layers, context, NULL) ||
 	    placement_plan_gpu_need(&p) > gpu_bytes - PLACEMENT_AMPLE_BYTES)
 		return PREFILL_WEIGHTS_CONVERT;

@@ -25,7 +25,7 @@ enum placement_item {
 	PLACEMENT_PLE_TABLE,
 	PLACEMENT_PLE_PROJECTION,
 	PLACEMENT_HEAD,
-	PLACEMENT_PROMPT_WEIGHTS, /* in bfloat16, beside those that decoding reads */
+	PLACEMENT_PROMPT_WEIGHTS, /* in float16, beside those that decoding reads */
 	PLACEMENT_KV,
 	PLACEMENT_KV_MIRRORED,   /* of GPU layers that host layers read */
 	PLACEMENT_KV_CHECKPOINT, /* copies of the rings */
@@ -67,7 +67,7 @@ int placement_plan_batch(const struct model *m, const struct load_options *o, in
 #define PLACEMENT_AMPLE_BYTES ((size_t)2 << 30)
 /*
  * What PREFILL_WEIGHTS_AUTO stands for: RESIDENT where they, and what o->context and o->batch need, leave
- * PLACEMENT_AMPLE_BYTES of gpu_bytes free beside the reserve, and prompts are in bfloat16; else CONVERT.
+ * PLACEMENT_AMPLE_BYTES of gpu_bytes free beside the reserve, and prompts are in float16; else CONVERT.
  */
 enum prefill_weights placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers,
 					    size_t gpu_bytes);

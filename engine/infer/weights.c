@@ -323,12 +323,12 @@ static void load_layer(struct loader *l, int i, const float *const inv_freq[2])
 	to->post_ffw_norm_2 = vector(l, from->post_ffw_norm_2);
 }
 
-/* The matrices' rows behind each other, in bfloat16; those that are not there have none. */
+/* The matrices' rows behind each other, in float16; those that are not there have none. */
 static struct weight for_prompts(struct loader *l, const struct weight *first, const struct weight *second,
 				 const struct weight *third)
 {
 	const struct weight *const from[] = {first, second, third};
-	struct weight to = {.type = TENSOR_BF16, .n_in = first->n_in, .n_expert = 1};
+	struct weight to = {.type = TENSOR_F16, .n_in = first->n_in, .n_expert = 1};
 	int n = 0;
 	for (int i = 0; i < 3; i++) {
 		to.n_out += from[i] ? from[i]->n_out : 0;
@@ -336,7 +336,7 @@ static struct weight for_prompts(struct loader *l, const struct weight *first, c
 	}
 	if (l->rc || !n)
 		return (struct weight){0};
-	if (n == 1 && first->type == TENSOR_BF16)
+	if (n == 1 && first->type == TENSOR_F16)
 		return *first;
 	size_t row = (size_t)to.n_in * sizeof(uint16_t);
 	char *at = allocate(l, (size_t)to.n_out * row);
@@ -345,7 +345,7 @@ static struct weight for_prompts(struct loader *l, const struct weight *first, c
 		if (!from[i] || !from[i]->n_out)
 			continue;
 		const struct dequant_params p = {
-			.w = *from[i], .y = at, .n_rows = from[i]->n_out, .y_type = TENSOR_BF16};
+			.w = *from[i], .y = at, .n_rows = from[i]->n_out, .y_type = TENSOR_F16};
 		l->rc = device_launch(l->w->device, KERNEL_dequant, &p, l->err);
 		at += (size_t)from[i]->n_out * row;
 	}

@@ -31,7 +31,7 @@ struct layer_weights {
 	struct weight gate, up, down;
 	struct weight inp_gate, proj;
 	/*
-	 * For prompts' products, where weights_places asks for them: BF16, q's rows in front of k's and v's and gate's
+	 * For prompts' products, where weights_places asks for them: F16, q's rows in front of k's and v's and gate's
 	 * in front of up's. Data null where there is none.
 	 */
 	struct weight prompt_qkv, prompt_o, prompt_gate_up, prompt_down, prompt_inp_gate, prompt_proj;
@@ -68,7 +68,7 @@ struct weights_places {
 	/* Tables that stay in host memory which the device reads: a token needs one row of them. */
 	bool token_embd; /* no effect where the head is in the range too and tied to it */
 	bool per_layer_token_embd;
-	/* Matrices of layers that compute all of a prompt's rows also in bfloat16, on a device with memory of its own.
+	/* Matrices of layers that compute all of a prompt's rows also in float16, on a device with memory of its own.
 	 */
 	bool prompts;
 };

@@ -226,10 +226,10 @@ static const struct option_spec options[] = {
 	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
 	 apply_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
-	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default bf16)",
+	{"--prefill-precision", "f16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default f16)",
 	 apply_prefill_precision},
 	{"--prefill-weights", "auto|resident|convert",
-	 "GPU: these products' weights, beside those that decoding reads: a copy in bf16 that stays, or one made for "
+	 "GPU: these products' weights, beside those that decoding reads: a copy in f16 that stays, or one made for "
 	 "each\n"
 	 "chunk; auto: resident where memory is ample (default auto)",
 	 apply_prefill_weights},

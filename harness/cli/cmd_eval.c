@@ -166,10 +166,10 @@ static const struct option_spec eval_options[] = {
 	{"-ctk, --cache-type-k", "TYPE", "K cache, one of" TENSOR_CACHE_TYPE_WORDS " (default: f16)", set_k_type},
 	{"-ctv, --cache-type-v", "TYPE", "V cache, one of" TENSOR_CACHE_TYPE_WORDS " (default: f16)", set_v_type},
 	{"-t, --threads", "N", "host threads; 0: one a physical core, within the CPU quota (default: 0)", set_threads},
-	{"--prefill-precision", "bf16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: bf16)",
+	{"--prefill-precision", "f16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: f16)",
 	 set_prefill_precision},
 	{"--prefill-weights", "auto|resident|convert",
-	 "GPU: these products' weights: a copy in bf16 that stays, or one made for each chunk; auto: resident where\n"
+	 "GPU: these products' weights: a copy in f16 that stays, or one made for each chunk; auto: resident where\n"
 	 "memory is ample (default: auto)",
 	 set_prefill_weights},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},

@@ -144,7 +144,7 @@ static const struct option_spec options[] = {
 	{"--head", "gpu|cpu", "--device: where the output head runs; default gpu", apply_head},
 	{"--ple", "device|host", "--device: where the per-layer embedding table is; default device", apply_ple},
 	{"--prefill-weights", "auto|resident|convert",
-	 "--device: whether prompts have a copy of the layers' weights in bf16; default auto, where memory is ample",
+	 "--device: whether prompts have a copy of the layers' weights in f16; default auto, where memory is ample",
 	 apply_prefill_weights},
 	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default: as for bench", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",

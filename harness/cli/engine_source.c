@@ -156,10 +156,10 @@ void engine_settings_default(struct engine_settings *e)
 
 int engine_settings_check(const struct engine_settings *e, struct error *err)
 {
-	if (e->prefill_weights != PREFILL_WEIGHTS_RESIDENT || e->prefill == PREFILL_BF16)
+	if (e->prefill_weights != PREFILL_WEIGHTS_RESIDENT || e->prefill == PREFILL_F16)
 		return 0;
 	return error_set(err, ERROR_INPUT,
-			 "--prefill-weights resident: they are in bf16; leave --prefill-precision %s or this out",
+			 "--prefill-weights resident: they are in f16; leave --prefill-precision %s or this out",
 			 prefill_precision_name(e->prefill));
 }
 

@@ -96,7 +96,7 @@ void gpu_layers_print(const struct placement_plan *p, const struct model *m, siz
 		[PLACEMENT_PLE_PROJECTION] = "PLE projection",
 		[PLACEMENT_HEAD] =
 			is_empty(&p->items[PLACEMENT_EMBEDDING]) ? "output head, and embedding table" : "output head",
-		[PLACEMENT_PROMPT_WEIGHTS] = "layers' weights for prompts, bf16",
+		[PLACEMENT_PROMPT_WEIGHTS] = "layers' weights for prompts, f16",
 		[PLACEMENT_KV] = kv,
 		[PLACEMENT_KV_MIRRORED] = mirrored,
 		[PLACEMENT_KV_CHECKPOINT] = "checkpoint of sliding K/V",

@@ -88,7 +88,7 @@ int options_pdl(const char *value, bool *on, struct error *err)
 
 int options_prefill_precision(const char *value, enum prefill_precision *out, struct error *err)
 {
-	const char *const names[] = {prefill_precision_name(PREFILL_BF16), prefill_precision_name(PREFILL_F32)};
+	const char *const names[] = {prefill_precision_name(PREFILL_F16), prefill_precision_name(PREFILL_F32)};
 	int i = choose(value, "precision", names, 2, err);
 	if (i < 0)
 		return i;

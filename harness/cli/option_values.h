@@ -14,7 +14,7 @@ int options_mode(const char *value, enum graph_mode *out, struct error *err);
 int options_fusion(const char *value, enum fusion *out, struct error *err);
 /* f32, f16, bf16 */
 int options_cache_type(const char *value, enum tensor_type *out, struct error *err);
-/* --head gpu|cpu, --ple host|device, --pdl on|off, --prefill-precision bf16|f32, --prefill-weights auto|... */
+/* --head gpu|cpu, --ple host|device, --pdl on|off, --prefill-precision f16|f32, --prefill-weights auto|... */
 int options_head(const char *value, bool *on_host, struct error *err);
 int options_ple(const char *value, bool *on_host, struct error *err);
 int options_pdl(const char *value, bool *on, struct error *err);

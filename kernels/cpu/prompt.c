@@ -1,5 +1,5 @@
 /*
- * Prompts in bfloat16: what a GPU's kernels of that name are compared with, and what stands for them where a test has
+ * Prompts in float16: what a GPU's kernels of that name are compared with, and what stands for them where a test has
  * no GPU. The host's own prompts are float32 and take none of these. No claim to speed.
  */
 #include <math.h>
@@ -8,9 +8,30 @@
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/inner.h"
 
-static void round_row(const float *x, uint16_t *y, int n)
+static const float F16_MAX = 65504.0f;
+
+/* The scale of a row whose largest magnitude that is. */
+static float scale_of(float largest)
 {
-	cpu_inner()->from_f32(x, TENSOR_BF16, y, (size_t)n);
+	return half_from_bits(half_to_bits(fmaxf(largest, 0x1p-60f)) & 0x7f800000) * 0.25f;
+}
+
+/* y * *scale = x */
+static void round_row(const float *x, uint16_t *y, float *scale, int n)
+{
+	float largest = 0;
+
+	for (int i = 0; i < n; i++)
+		largest = fmaxf(largest, fabsf(x[i]));
+	*scale = scale_of(largest);
+	for (int i = 0; i < n; i++)
+		y[i] = half_f32_to_f16(x[i] / *scale);
+}
+
+/* What two sums over scaled rows make: not beyond what float16 holds. */
+static uint16_t round_product(float y)
+{
+	return half_f32_to_f16(y > F16_MAX ? F16_MAX : y < -F16_MAX ? -F16_MAX : y);
 }
 
 /* Row `row` of w, experts' counted through, to float32 as it is. */
@@ -55,18 +76,34 @@ void k_dequant(const struct dequant_params *p)
 	cpu_parallel(p->n_rows, 1, dequant_part, &l);
 }
 
-static void to_bf16_part(void *ctx, int begin, int end, int thread)
+static void to_f16_part(void *ctx, int begin, int end, int thread)
 {
-	const struct to_bf16_params *p = ctx;
+	const struct to_f16_params *p = ctx;
 
 	(void)thread;
 	for (int r = begin; r < end; r++)
-		round_row(p->x + (size_t)r * (size_t)p->x_stride, (uint16_t *)p->y + (size_t)r * (size_t)p->n, p->n);
+		round_row(p->x + (size_t)r * (size_t)p->x_stride, (uint16_t *)p->y + (size_t)r * (size_t)p->n,
+			  p->y_scale + r, p->n);
 }
 
-void k_to_bf16(const struct to_bf16_params *p)
+void k_to_f16(const struct to_f16_params *p)
 {
-	cpu_parallel(p->n_rows, 1, to_bf16_part, (void *)p);
+	cpu_parallel(p->n_rows, 1, to_f16_part, (void *)p);
+}
+
+static void scale_rows_part(void *ctx, int begin, int end, int thread)
+{
+	const struct scale_rows_params *p = ctx;
+
+	(void)thread;
+	for (int r = begin; r < end; r++)
+		for (int i = 0; i < p->n; i++)
+			p->y[(size_t)r * (size_t)p->y_stride + (size_t)i] *= p->scale[r];
+}
+
+void k_scale_rows(const struct scale_rows_params *p)
+{
+	cpu_parallel(p->n_rows, 1, scale_rows_part, (void *)p);
 }
 
 /* ---- norms ---- */
@@ -88,7 +125,7 @@ static void norm_part(void *ctx, int begin, int end, int thread)
 		const size_t at = (size_t)r * (size_t)p->n;
 
 		norm(p->x + at, p->weight, row, p->n, p->eps, p->scale);
-		round_row(row, (uint16_t *)p->y + at, p->n);
+		round_row(row, (uint16_t *)p->y + at, p->y_scale + r, p->n);
 	}
 }
 
@@ -108,18 +145,18 @@ static void residual_part(void *ctx, int begin, int end, int thread)
 	for (int r = begin; r < end; r++) {
 		const size_t at = (size_t)r * (size_t)p->n;
 		float *h = p->h + at;
-		const float *b = p->b + at;
+		const float b_scale = p->b_scale ? p->b_scale[r] : 1.0f;
 
-		if (p->weight) {
-			norm(b, p->weight, row, p->n, p->eps, 1.0f);
-			b = row;
-		}
-		cpu_inner()->add(h, b, p->scale, h, (size_t)p->n);
+		for (int i = 0; i < p->n; i++)
+			row[i] = p->b[at + (size_t)i] * b_scale;
+		if (p->weight)
+			norm(row, p->weight, row, p->n, p->eps, 1.0f);
+		cpu_inner()->add(h, row, p->scale, h, (size_t)p->n);
 		if (!p->y)
 			continue;
 		if (p->next)
 			norm(h, p->next, row, p->n, p->eps, 1.0f);
-		round_row(p->next ? row : h, (uint16_t *)p->y + at, p->n);
+		round_row(p->next ? row : h, (uint16_t *)p->y + at, p->y_scale + r, p->n);
 	}
 }
 
@@ -132,25 +169,28 @@ void k_prompt_residual(const struct prompt_residual_params *p)
 
 /* ---- gates ---- */
 
-/* y = act(gate) * up over n elements; both scratch rows are n wide. */
-static void gate_row(const uint16_t *gate, const void *up, int up_type, int act, uint16_t *y, int n, float *g, float *u)
-{
-	cpu_inner()->to_f32(gate, NULL, TENSOR_BF16, g, (size_t)n);
-	cpu_inner()->to_f32(up, NULL, up_type, u, (size_t)n);
-	cpu_inner()->gated(g, u, act, g, n);
-	round_row(g, y, n);
-}
-
 static void gated_part(void *ctx, int begin, int end, int thread)
 {
 	const struct row_loop *l = ctx;
 	const struct prompt_gated_params *p = l->p;
 	float *g = l->scratch + l->each * (size_t)thread, *u = g + l->each / 2;
 
-	for (int r = begin; r < end; r++)
-		gate_row((const uint16_t *)p->gate + (size_t)r * (size_t)p->gate_stride,
-			 (const char *)p->up + (size_t)r * (size_t)p->up_stride * (p->up_type == TENSOR_F32 ? 4 : 2),
-			 p->up_type, p->act, (uint16_t *)p->y + (size_t)r * (size_t)p->n, p->n, g, u);
+	for (int r = begin; r < end; r++) {
+		const float scale = p->x_scale[r];
+		uint16_t *y = (uint16_t *)p->y + (size_t)r * (size_t)p->n;
+
+		cpu_inner()->to_f32((const uint16_t *)p->gate + (size_t)r * (size_t)p->gate_stride, NULL, TENSOR_F16, g,
+				    (size_t)p->n);
+		cpu_inner()->to_f32((const char *)p->up +
+					    (size_t)r * (size_t)p->up_stride * (p->up_type == TENSOR_F32 ? 4 : 2),
+				    NULL, p->up_type, u, (size_t)p->n);
+		for (int i = 0; i < p->n; i++)
+			g[i] *= scale;
+		cpu_inner()->gated(g, u, p->act, g, p->n);
+		for (int i = 0; i < p->n; i++)
+			y[i] = round_product(g[i] / scale);
+		p->y_scale[r] = p->up_type == TENSOR_F32 ? scale : scale * scale;
+	}
 }
 
 void k_prompt_gated(const struct prompt_gated_params *p)
@@ -168,7 +208,7 @@ static float dot(const float *w, const uint16_t *x, int n)
 	double sum = 0;
 
 	for (int i = 0; i < n; i++)
-		sum += (double)w[i] * (double)half_bf16_to_f32(x[i]);
+		sum += (double)w[i] * (double)half_f16_to_f32(x[i]);
 	return (float)sum;
 }
 
@@ -177,7 +217,7 @@ static void rounded_row(const struct weight *w, size_t row, float *to)
 {
 	weight_row(w, row, to);
 	for (int i = 0; i < w->n_in; i++)
-		to[i] = half_bf16_to_f32(half_f32_to_bf16(to[i]));
+		to[i] = half_f16_to_f32(half_f32_to_f16(to[i]));
 }
 
 static void matmul_part(void *ctx, int begin, int end, int thread)
@@ -193,9 +233,9 @@ static void matmul_part(void *ctx, int begin, int end, int thread)
 			const float y = dot(row, (const uint16_t *)p->x + (size_t)t * (size_t)p->w.n_in, p->w.n_in);
 
 			if (p->y_type == TENSOR_F32)
-				((float *)p->y)[at] = y;
+				((float *)p->y)[at] = p->scale ? y * p->scale[t] : y;
 			else
-				((uint16_t *)p->y)[at] = half_f32_to_bf16(y);
+				((uint16_t *)p->y)[at] = half_f32_to_f16(y);
 		}
 	}
 }
@@ -209,11 +249,19 @@ void k_prompt_matmul(const struct prompt_matmul_params *p)
 
 /* ---- q, k and v ---- */
 
-static void prepare_head(const struct prompt_qkv_params *p, int pos, const float *x, const float *weight, float *y)
+static void scaled(const float *x, float scale, float *y, int n)
+{
+	for (int i = 0; i < n; i++)
+		y[i] = x[i] * scale;
+}
+
+static void prepare_head(const struct prompt_qkv_params *p, int pos, const float *x, float scale, const float *weight,
+			 float *y)
 {
 	const int half = p->head_dim / 2;
 
-	norm(x, weight, y, p->head_dim, p->eps, 1.0f);
+	scaled(x, scale, y, p->head_dim);
+	norm(y, weight, y, p->head_dim, p->eps, 1.0f);
 	for (int j = 0; j < half; j++) {
 		const float angle = (float)pos * p->inv_freq[j], c = cosf(angle), s = sinf(angle);
 		const float a = y[j], b = y[j + half];
@@ -241,19 +289,19 @@ static void rows_part(void *ctx, int begin, int end, int thread)
 
 	for (int t = begin; t < end; t++) {
 		const float *row = p->rows + (size_t)t * (size_t)p->stride;
+		const float scale = p->scale ? p->scale[t] : 1.0f;
 		const int pos = step.pos + t, slot = p->kv.ring > 0 ? pos % p->kv.ring : pos - step.evicted;
 
 		for (size_t h = 0; h < n_heads; h++)
-			prepare_head(p, pos, row + h * hd, p->q_norm, p->q + ((size_t)t * n_heads + h) * hd);
+			prepare_head(p, pos, row + h * hd, scale, p->q_norm, p->q + ((size_t)t * n_heads + h) * hd);
 		for (size_t h = 0; p->owns && h < n_kv; h++) {
 			const float *k_raw = row + (n_heads + h) * hd, *v_raw = p->v_is_k ? k_raw : k_raw + n_kv * hd;
 			const size_t at = ((size_t)t * n_kv + h) * hd;
 
-			prepare_head(p, pos, k_raw, p->k_norm, k);
+			prepare_head(p, pos, k_raw, scale, p->k_norm, k);
+			scaled(v_raw, scale, v, p->head_dim);
 			if (p->v_norm)
-				norm(v_raw, NULL, v, p->head_dim, p->eps, 1.0f);
-			else
-				memcpy(v, v_raw, hd * sizeof(*v));
+				norm(v, NULL, v, p->head_dim, p->eps, 1.0f);
 			if (p->k_out) {
 				memcpy(p->k_out + at, k, hd * sizeof(*k));
 				memcpy(p->v_out + at, v, hd * sizeof(*v));
@@ -303,13 +351,13 @@ static void experts_gated_part(void *ctx, int begin, int end, int thread)
 		rounded_row(&p->w, first, gate);
 		rounded_row(&p->w, first + (size_t)n_ff, up);
 		for (int i = p->starts[e]; i < p->starts[e + 1]; i++) {
-			const uint16_t *x =
-				(const uint16_t *)p->x + (size_t)(p->order[i] / p->n_used) * (size_t)p->w.n_in;
-			float g = dot(gate, x, p->w.n_in);
+			const int t = p->order[i] / p->n_used;
+			const uint16_t *x = (const uint16_t *)p->x + (size_t)t * (size_t)p->w.n_in;
+			float g = dot(gate, x, p->w.n_in) * p->scale[t];
 			const float u = dot(up, x, p->w.n_in);
 
 			cpu_inner()->gated(&g, &u, p->act, &g, 1);
-			((uint16_t *)p->y)[(size_t)i * (size_t)n_ff + (size_t)j] = half_f32_to_bf16(g);
+			((uint16_t *)p->y)[(size_t)i * (size_t)n_ff + (size_t)j] = round_product(g / p->scale[t]);
 		}
 	}
 }
@@ -334,9 +382,13 @@ static void experts_matmul_part(void *ctx, int begin, int end, int thread)
 		if (p->starts[e] == p->starts[e + 1])
 			continue;
 		rounded_row(&p->w, (size_t)r, row);
-		for (int i = p->starts[e]; i < p->starts[e + 1]; i++)
+		for (int i = p->starts[e]; i < p->starts[e + 1]; i++) {
+			const float scale = p->scale[p->order[i] / p->n_used];
+
 			p->y[(size_t)p->order[i] * (size_t)n_out + (size_t)(r % n_out)] =
-				dot(row, (const uint16_t *)p->x + (size_t)i * (size_t)p->w.n_in, p->w.n_in);
+				dot(row, (const uint16_t *)p->x + (size_t)i * (size_t)p->w.n_in, p->w.n_in) *
+				(scale * scale);
+		}
 	}
 }
 

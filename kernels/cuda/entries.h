@@ -41,9 +41,10 @@
 	X(prompt_experts_gated_bf16, "experts_mma")  \
 	X(prompt_experts_matmul_q8_0, "experts_mma") \
 	X(prompt_experts_matmul_bf16, "experts_mma") \
-	X(dequant_to_bf16, "convert")                \
+	X(dequant_to_f16, "convert")                 \
 	X(dequant_to_f32, "convert")                 \
-	X(to_bf16, "convert")
+	X(to_f16, "convert")                         \
+	X(scale_rows, "convert")
 
 /* X(name, source): an entry per weight type. */
 #define TYPED_ENTRIES(X)             \

@@ -7,12 +7,13 @@
  * ahead.
  *
  * The order of the elements within a sum is free, as long as both operands have the same: of every 32 a lane takes
- * eight that lie together, in one load of 16 bytes of bfloat16 or of 8 bytes of int8, where the instruction's own
+ * eight that lie together, in one load of 16 bytes of float16 or of 8 bytes of int8, where the instruction's own
  * order would take four pairs of two.
  */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/experts_mma_geometry.h"
-#include "kernels/cuda/mma_bf16.cuh"
+#include "kernels/cuda/mma_f16.cuh"
+#include "kernels/cuda/rows_f16.cuh"
 
 extern __shared__ __align__(16) char shared_memory[];
 
@@ -57,7 +58,7 @@ INLINE struct tile find_tile(const int *starts, int n_expert, int index)
 	return none;
 }
 
-/* Where a 16-byte piece of a row of MMA_DEPTH bfloat16 lies in a stage: so that eight lanes that read two rows find
+/* Where a 16-byte piece of a row of MMA_DEPTH float16 lies in a stage: so that eight lanes that read two rows find
  * them in different banks. */
 INLINE int piece_of_128(int row, int piece)
 {
@@ -104,7 +105,7 @@ template <bool Q8> struct copies {
 	}
 };
 
-/* Four int8, lowest first, times the scale as two words of bfloat16. */
+/* Four int8, lowest first, times the scale as two words of float16. */
 INLINE void widen(unsigned q, float scale, unsigned *lo, unsigned *hi)
 {
 	const unsigned u = q ^ 0x80808080u;
@@ -112,8 +113,14 @@ INLINE void widen(unsigned q, float scale, unsigned *lo, unsigned *hi)
 #pragma unroll
 	for (int i = 0; i < 4; i++) /* 2^23 + 128 + q, and q is left exactly */
 		f[i] = (__uint_as_float(__byte_perm(u, 0x4b000000u, 0x7540u + i)) - 8388736.0f) * scale;
-	*lo = pack_bf16(f[0], f[1]);
-	*hi = pack_bf16(f[2], f[3]);
+	*lo = pack_f16(f[0], f[1]);
+	*hi = pack_f16(f[2], f[3]);
+}
+
+/* Two bfloat16 as float16. */
+INLINE unsigned narrow(unsigned w)
+{
+	return pack_f16(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));
 }
 
 /* b[ni][0, 1] for the first product of 32 elements, [2, 3] for the second. */
@@ -132,10 +139,10 @@ template <bool Q8> INLINE void load_columns(const char *stage, int part, int col
 			widen(q.y, scale, &b[ni][2], &b[ni][3]);
 		} else {
 			const uint4 v = *(const uint4 *)(stage + mma_weights_at() + piece_of_128(row, part * 4 + quad));
-			b[ni][0] = v.x;
-			b[ni][1] = v.y;
-			b[ni][2] = v.z;
-			b[ni][3] = v.w;
+			b[ni][0] = narrow(v.x);
+			b[ni][1] = narrow(v.y);
+			b[ni][2] = narrow(v.z);
+			b[ni][3] = narrow(v.w);
 		}
 	}
 }
@@ -172,8 +179,8 @@ template <bool Q8> INLINE void multiply(const copies<Q8> &c, int n_in, sums acc)
 				const uint4 hi = *(const uint4 *)(stage + piece_of_128(row + 8, part * 4 + quad));
 #pragma unroll
 				for (int ni = 0; ni < COLUMN_TILES; ni++) {
-					mma_bf16(acc[mi][ni], lo.x, hi.x, lo.y, hi.y, b[ni][0], b[ni][1]);
-					mma_bf16(acc[mi][ni], lo.z, hi.z, lo.w, hi.w, b[ni][2], b[ni][3]);
+					mma_f16(acc[mi][ni], lo.x, hi.x, lo.y, hi.y, b[ni][0], b[ni][1]);
+					mma_f16(acc[mi][ni], lo.z, hi.z, lo.w, hi.w, b[ni][2], b[ni][3]);
 				}
 			}
 		}
@@ -242,6 +249,7 @@ template <bool Q8> INLINE void experts_gated(const struct prompt_experts_gated_p
 			const int pair = t.first + mi * 16 + group + half * 8;
 			if (pair >= t.end)
 				continue;
+			const float scale = p.scale[p.order[pair] / p.n_used], by = 1.0f / scale;
 #pragma unroll
 			for (int ni = 0; ni < COLUMN_TILES / 2; ni++) {
 				const float *gate = acc[mi][ni] + half * 2,
@@ -249,8 +257,8 @@ template <bool Q8> INLINE void experts_gated(const struct prompt_experts_gated_p
 				const int column = column0 + (int)threadIdx.x / WARP * 16 + ni * 8 + quad * 2;
 				if (column < n_ff)
 					*(unsigned *)((unsigned short *)p.y + (long long)pair * n_ff + column) =
-						pack_bf16(activate(gate[0], p.act) * up[0],
-							  activate(gate[1], p.act) * up[1]);
+						pack_f16(within_f16(activate(gate[0] * scale, p.act) * by * up[0]),
+							 within_f16(activate(gate[1] * scale, p.act) * by * up[1]));
 			}
 		}
 }
@@ -274,13 +282,15 @@ template <bool Q8> INLINE void experts_matmul(const struct prompt_experts_matmul
 			const int i = t.first + mi * 16 + group + half * 8;
 			if (i >= t.end)
 				continue;
-			float *y = p.y + (long long)p.order[i] * p.w.n_out;
+			const int pair = p.order[i];
+			const float once = p.scale[pair / p.n_used], scale = once * once;
+			float *y = p.y + (long long)pair * p.w.n_out;
 #pragma unroll
 			for (int ni = 0; ni < COLUMN_TILES; ni++) {
 				const int column = column0 + (int)threadIdx.x / WARP * WARP_COLUMNS + ni * 8 + quad * 2;
 				if (column < p.w.n_out)
-					*(float2 *)(y + column) =
-						make_float2(acc[mi][ni][half * 2], acc[mi][ni][half * 2 + 1]);
+					*(float2 *)(y + column) = make_float2(acc[mi][ni][half * 2] * scale,
+									      acc[mi][ni][half * 2 + 1] * scale);
 			}
 		}
 }

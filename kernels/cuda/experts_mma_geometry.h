@@ -12,7 +12,7 @@ enum {
 	MMA_THREADS = 128, /* a warp for every 32 columns */
 };
 
-/* Bytes of a stage: the pairs' rows in bfloat16, then the weights', then, of Q8_0, two scales a row. */
+/* Bytes of a stage: the pairs' rows in float16, then the weights', then, of Q8_0, two scales a row. */
 SHARED_INLINE int mma_weights_at(void)
 {
 	return MMA_ROWS * MMA_DEPTH * 2;

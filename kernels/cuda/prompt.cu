@@ -1,10 +1,11 @@
 /*
- * What lies between the products of a prompt in bfloat16: norms with the residual addition, gates, what follows q, k
- * and v, and the order of tokens by expert. Each reads what a product left in float32 or bfloat16 and writes what the
+ * What lies between the products of a prompt in float16: norms with the residual addition, gates, what follows q, k
+ * and v, and the order of tokens by expert. Each reads what a product left in float32 or float16 and writes what the
  * next one takes.
  */
 #include "kernels/cuda/load8.cuh"
 #include "kernels/cuda/prompt_geometry.h"
+#include "kernels/cuda/rows_f16.cuh"
 
 INLINE float4 load4(const float *x, int i)
 {
@@ -21,10 +22,14 @@ INLINE float4 scaled(float4 v, float s, float4 w)
 	return make_float4(v.x * s * w.x, v.y * s * w.y, v.z * s * w.z, v.w * s * w.w);
 }
 
-INLINE void store4_bf16(void *y, int i, float4 v)
+INLINE float largest_of(float4 v)
 {
-	((uint2 *)y)[i] = make_uint2(f32_to_bf16(v.x) | (unsigned)f32_to_bf16(v.y) << 16,
-				     f32_to_bf16(v.z) | (unsigned)f32_to_bf16(v.w) << 16);
+	return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+}
+
+INLINE void store4_f16(void *y, int i, float4 v, float by)
+{
+	((uint2 *)y)[i] = make_uint2(pack_f16(v.x * by, v.y * by), pack_f16(v.z * by, v.w * by));
 }
 
 /* A CTA per row, which its threads hold: i is the thread's j-th vector of four, where it has one. */
@@ -32,9 +37,22 @@ INLINE void store4_bf16(void *y, int i, float4 v)
 	_Pragma("unroll") for (int j = 0, i = (int)threadIdx.x; j < PROMPT_NORM_HELD; \
 			       j++, i += (int)blockDim.x) if (i < (n_vecs))
 
+/* y, y_scale = the row that the threads hold. */
+INLINE void store_held(unsigned short *y, float *y_scale, int n_vecs, const float4 v[PROMPT_NORM_HELD], float *scratch)
+{
+	float largest = 0.0f;
+	FOR_HELD(j, i, n_vecs)
+	largest = fmaxf(largest, largest_of(v[j]));
+	const float scale = scale_of(block_max(largest, scratch)), by = 1.0f / scale;
+	if (threadIdx.x == 0)
+		*y_scale = scale;
+	FOR_HELD(j, i, n_vecs)
+	store4_f16(y, i, v[j], by);
+}
+
 KERNEL(1024) k_prompt_norm(const __grid_constant__ struct prompt_norm_params p)
 {
-	__shared__ float scratch[WARP];
+	__shared__ float scratch[2][WARP];
 	const int n_vecs = p.n / 4;
 	const long long at = (long long)blockIdx.x * p.n;
 	const float *x = p.x + at;
@@ -49,14 +67,15 @@ KERNEL(1024) k_prompt_norm(const __grid_constant__ struct prompt_norm_params p)
 		v[j] = load4(x, i);
 		sum += squares(v[j]);
 	}
-	const float factor = p.scale / sqrtf(block_sum(sum, scratch) / (float)p.n + p.eps);
+	const float factor = p.scale / sqrtf(block_sum(sum, scratch[0]) / (float)p.n + p.eps);
 	FOR_HELD(j, i, n_vecs)
-	store4_bf16(y, i, scaled(v[j], factor, p.weight ? load4(p.weight, i) : make_float4(1, 1, 1, 1)));
+	v[j] = scaled(v[j], factor, p.weight ? load4(p.weight, i) : make_float4(1, 1, 1, 1));
+	store_held(y, p.y_scale + blockIdx.x, n_vecs, v, scratch[1]);
 }
 
 KERNEL(1024) k_prompt_residual(const __grid_constant__ struct prompt_residual_params p)
 {
-	__shared__ float scratch[2][WARP];
+	__shared__ float scratch[3][WARP];
 	const int n_vecs = p.n / 4;
 	const long long at = (long long)blockIdx.x * p.n;
 	const float *b = p.b + at;
@@ -67,9 +86,10 @@ KERNEL(1024) k_prompt_residual(const __grid_constant__ struct prompt_residual_pa
 
 	let_next_start();
 	wait_for_earlier();
+	const float b_scale = p.b_scale ? p.b_scale[blockIdx.x] : 1.0f;
 	FOR_HELD(j, i, n_vecs)
 	{
-		v[j] = load4(b, i);
+		v[j] = scaled(load4(b, i), b_scale, make_float4(1, 1, 1, 1));
 		r[j] = load4(h, i);
 		sum += squares(v[j]);
 	}
@@ -89,7 +109,8 @@ KERNEL(1024) k_prompt_residual(const __grid_constant__ struct prompt_residual_pa
 	if (p.next)
 		factor = 1.0f / sqrtf(block_sum(sum, scratch[1]) / (float)p.n + p.eps);
 	FOR_HELD(j, i, n_vecs)
-	store4_bf16(y, i, p.next ? scaled(r[j], factor, load4(p.next, i)) : r[j]);
+	r[j] = p.next ? scaled(r[j], factor, load4(p.next, i)) : r[j];
+	store_held(y, p.y_scale + blockIdx.x, n_vecs, r, scratch[2]);
 }
 
 /* A thread per eight elements of a row. */
@@ -102,14 +123,19 @@ KERNEL(256) k_prompt_gated(const __grid_constant__ struct prompt_gated_params p)
 	if (k >= p.n)
 		return;
 	for (long long row = blockIdx.y; row < p.n_rows; row += gridDim.y) {
+		const float scale = p.x_scale[row], by = 1.0f / scale;
 		float gate[8], up[8];
 		unsigned words[4];
-		load8(p.gate, TENSOR_BF16, row * p.gate_stride + k, gate);
+		if (k == 0)
+			p.y_scale[row] = p.up_type == TENSOR_F32 ? scale : scale * scale;
+		load8(p.gate, TENSOR_F16, row * p.gate_stride + k, gate);
 		load8(p.up, p.up_type, row * p.up_stride + k, up);
 #pragma unroll
+		for (int j = 0; j < 8; j++)
+			gate[j] = within_f16(activate(gate[j] * scale, p.act) * by * up[j]);
+#pragma unroll
 		for (int j = 0; j < 4; j++)
-			words[j] = f32_to_bf16(activate(gate[2 * j], p.act) * up[2 * j]) |
-				   (unsigned)f32_to_bf16(activate(gate[2 * j + 1], p.act) * up[2 * j + 1]) << 16;
+			words[j] = pack_f16(gate[2 * j], gate[2 * j + 1]);
 		*(uint4 *)((unsigned short *)p.y + row * p.n + k) = make_uint4(words[0], words[1], words[2], words[3]);
 	}
 }
@@ -127,14 +153,14 @@ INLINE float2 cos_sin(int pos, float inv_freq)
 	return cs;
 }
 
-/* 1 / rms of a head. */
-INLINE float load_head(const float *x, int half, float eps, float2 v[LANE_PAIRS])
+/* v = x * scale, and 1 / rms of that. */
+INLINE float load_head(const float *x, float scale, int half, float eps, float2 v[LANE_PAIRS])
 {
 	float sum = 0.0f;
 #pragma unroll
 	for (int i = 0; i < LANE_PAIRS; i++) {
 		const int j = (int)threadIdx.x % WARP + i * WARP;
-		v[i] = j < half ? make_float2(x[j], x[j + half]) : make_float2(0, 0);
+		v[i] = j < half ? make_float2(x[j] * scale, x[j + half] * scale) : make_float2(0, 0);
 		sum += v[i].x * v[i].x + v[i].y * v[i].y;
 	}
 	return 1.0f / sqrtf(warp_sum(sum) / (float)(2 * half) + eps);
@@ -166,6 +192,7 @@ KERNEL(PROMPT_ROWS_THREADS) k_prompt_qkv(const __grid_constant__ struct prompt_q
 		turn[j] = cos_sin(pos, p.inv_freq[j]);
 	__syncthreads();
 	const float *rows = p.rows + (long long)t * p.stride;
+	const float row_scale = p.scale ? p.scale[t] : 1.0f;
 	/* Of tokens that share a slot of the ring only the last writes. */
 	const bool cached = p.kv.ring <= 0 || t >= p.n_tokens - p.kv.ring;
 	for (int head = (int)threadIdx.x / WARP; head < p.n_heads + 2 * n_kv; head += PROMPT_ROWS_THREADS / WARP) {
@@ -173,7 +200,7 @@ KERNEL(PROMPT_ROWS_THREADS) k_prompt_qkv(const __grid_constant__ struct prompt_q
 		const int kv_head = head - p.n_heads - (is_v ? n_kv : 0);
 		const float *x = rows + (long long)(is_v && p.v_is_k ? head - n_kv : head) * p.head_dim;
 		float2 v[LANE_PAIRS];
-		const float scale = load_head(x, half, p.eps, v);
+		const float scale = load_head(x, row_scale, half, p.eps, v);
 		if (!is_v) {
 			const float *norm = is_q ? p.q_norm : p.k_norm;
 #pragma unroll

@@ -1,4 +1,4 @@
-/* Grids of what lies between a prompt's products in bfloat16. */
+/* Grids of what lies between a prompt's products in float16. */
 #include "kernels/cuda/prompt_geometry.h"
 
 #include "kernels/cuda/geometry.h"

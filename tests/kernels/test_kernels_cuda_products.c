@@ -111,14 +111,14 @@ static void test_matmul_tokens(void **state)
 }
 
 /*
- * Through cuBLASLt, which takes 9 tokens and more. bf16 promises a float32 sum of the products of operands rounded
+ * Through cuBLASLt, which takes 9 tokens and more. f16 promises a float32 sum of the products of operands rounded
  * to nearest: the host gets them rounded. Tensor cores cut off where they add, so each of their
  * roundings is twice as wide.
  */
 static void prefill_case(struct pair *p, struct pair_layout l, struct shape s, int n, enum prefill_precision precision)
 {
 	size_t n_x = (size_t)n * (size_t)s.n_in;
-	bool bf16 = precision == PREFILL_BF16;
+	bool f16 = precision == PREFILL_F16;
 	struct matmul_params m = {
 		.w = pair_weight(p, l, s.n_in, s.n_out, 1, 0),
 		.x = pair_floats(p, "x", n_x, 2, 0),
@@ -128,17 +128,18 @@ static void prefill_case(struct pair *p, struct pair_layout l, struct shape s, i
 		.y_stride = s.n_out,
 	};
 	struct matmul_params rounded = m;
-	if (bf16) {
-		float *x = pair_buffer(p, "x in bf16", PAIR_INPUT, TENSOR_F32, n_x, 0);
-		for (size_t k = 0; k < n_x; k++)
-			x[k] = pair_round_bf16(m.x[k]);
-		rounded.w = pair_weight_as_bf16(p, &m.w);
+	if (f16) {
+		float *x = pair_buffer(p, "x in f16", PAIR_INPUT, TENSOR_F32, n_x, 0);
+		for (int t = 0; t < n; t++)
+			pair_row_as_f16(m.x + (size_t)t * (size_t)s.n_in, x + (size_t)t * (size_t)s.n_in,
+					(size_t)s.n_in);
+		rounded.w = pair_weight_as_f16(p, &m.w);
 		rounded.x = x;
 	}
 	pair_run(p, KERNEL_matmul, &m, &rounded, "%s prefill %s n_in %d n_out %d tokens %d", l.name,
 		 prefill_precision_name(precision), s.n_in, s.n_out, n);
 	kernel_case_matmul(p, &m);
-	pair_check(p, bf16 ? 2 * sum_of(s.n_in) : sum_of(s.n_in));
+	pair_check(p, f16 ? 2 * sum_of(s.n_in) : sum_of(s.n_in));
 }
 
 static void test_matmul_prefill(void **state)
@@ -147,7 +148,7 @@ static void test_matmul_prefill(void **state)
 	static const struct shape wide[] = {{64, 64},    {96, 200},    {2560, 2048},
 					    {2560, 257}, {256, 10752}, {10240, 2560}};
 	static const int tokens[] = {9, 16, 33, 128, 200};
-	for (int precision = PREFILL_BF16; precision <= PREFILL_F32; precision++) {
+	for (int precision = PREFILL_F16; precision <= PREFILL_F32; precision++) {
 		struct pair *p = pair_open(&(struct cuda_open_options){
 			.dims = {.n_head_dims = 1, .head_dims = {64}, .k_type = -1, .v_type = -1},
 			.pdl = true,

@@ -1,7 +1,7 @@
 /*
- * The CUDA kernels of prompts in bfloat16 against the host's, which are compositions of kernels with tests of their own
+ * The CUDA kernels of prompts in float16 against the host's, which are compositions of kernels with tests of their own
  * and sums in double: shapes of models and odd ones, experts with no token and with all. Tolerances are stated, and
- * derived, where a kernel is tested; what is rounded to bfloat16 may be one step off.
+ * derived, where a kernel is tested; what is rounded to float16 may be one step off.
  *
  *   test_kernels_cuda_prompt              each test in a process of its own
  *   test_kernels_cuda_prompt NAME         one of them, here
@@ -24,9 +24,24 @@
 
 static void *halves(struct pair *p, const char *name, size_t n)
 {
-	void *x = pair_buffer(p, name, PAIR_INPUT, TENSOR_BF16, n, 0);
-	pair_fill(p, x, TENSOR_BF16, 0, n);
+	void *x = pair_buffer(p, name, PAIR_INPUT, TENSOR_F16, n, 0);
+	pair_fill(p, x, TENSOR_F16, 0, n);
 	return x;
+}
+
+/* Powers of two. */
+static float *scales(struct pair *p, int n)
+{
+	float *x = pair_buffer(p, "scales", PAIR_INPUT, TENSOR_F32, (size_t)n, 0);
+	for (int i = 0; i < n; i++)
+		x[i] = ldexpf(1, pair_between(p, -6, 8));
+	return x;
+}
+
+/* Scales that a kernel finds: the host's, where no largest is within a rounding of a power of two. */
+static float *scales_found(struct pair *p, int n)
+{
+	return pair_buffer(p, "y's scales", PAIR_EXACT, TENSOR_F32, (size_t)n, 0);
 }
 
 /* ---- conversions ---- */
@@ -40,7 +55,7 @@ static void test_dequant(void **state)
 	for (size_t i = 0; i < COUNT(shapes) * PAIR_LAYOUTS * 2; i++) {
 		struct pair_layout l = pair_layouts[i / 2 % PAIR_LAYOUTS];
 		int n_in = shapes[i / 2 / PAIR_LAYOUTS][0], n_out = shapes[i / 2 / PAIR_LAYOUTS][1], first = n_out / 3;
-		int type = i % 2 ? TENSOR_F32 : TENSOR_BF16;
+		int type = i % 2 ? TENSOR_F32 : TENSOR_F16;
 		if ((l.type == TENSOR_Q8_0 && n_in % 32) || left_out(i))
 			continue;
 		struct dequant_params m = {
@@ -56,21 +71,49 @@ static void test_dequant(void **state)
 	pair_close(p);
 }
 
-static void test_to_bf16(void **state)
+/* Rows far beyond what float16 holds and far below it, and one of zeros. */
+static void test_to_f16(void **state)
 {
 	(void)state;
 	static const int shapes[][3] = {{3, 2048, 2048}, {9, 4096, 4096}, {20, 64, 72}, {5, 13, 17}, {1, 7, 7}};
+	static const int powers[] = {0, 40, -40, -90, 100};
 	struct pair *p = kernel_case_open();
 	for (size_t i = 0; i < COUNT(shapes); i++) {
 		int rows = shapes[i][0], n = shapes[i][1], stride = shapes[i][2];
-		struct to_bf16_params m = {
-			.x = pair_floats(p, "x", (size_t)rows * (size_t)stride, 3, 0),
-			.y = pair_buffer(p, "y", PAIR_EXACT, TENSOR_BF16, (size_t)rows * (size_t)n, 0),
+		float *x = pair_floats(p, "x", (size_t)rows * (size_t)stride, 3, 0);
+		for (int r = 0; r < rows; r++)
+			for (int k = 0; k < stride; k++) {
+				float *at = x + (size_t)r * (size_t)stride + (size_t)k;
+				*at = r == 7 ? 0 : ldexpf(*at, powers[r % (int)COUNT(powers)]);
+			}
+		struct to_f16_params m = {
+			.x = x,
+			.y = pair_buffer(p, "y", PAIR_EXACT, TENSOR_F16, (size_t)rows * (size_t)n, 0),
+			.y_scale = scales_found(p, rows),
 			.n_rows = rows,
 			.n = n,
 			.x_stride = stride,
 		};
-		pair_run(p, KERNEL_to_bf16, &m, NULL, "rows %d n %d stride %d", rows, n, stride);
+		pair_run(p, KERNEL_to_f16, &m, NULL, "rows %d n %d stride %d", rows, n, stride);
+		pair_check(p, 0);
+	}
+	pair_close(p);
+}
+
+static void test_scale_rows(void **state)
+{
+	(void)state;
+	static const int shapes[][3] = {{3, 2048, 2048}, {20, 64, 72}, {70000, 3, 5}, {1, 257, 257}};
+	struct pair *p = kernel_case_open();
+	for (size_t i = 0; i < COUNT(shapes); i++) {
+		int rows = shapes[i][0], n = shapes[i][1], stride = shapes[i][2];
+		size_t all = (size_t)rows * (size_t)stride;
+		float *y = pair_buffer(p, "y", PAIR_EXACT, TENSOR_F32, all, 0);
+		for (size_t k = 0; k < all; k++)
+			y[k] = pair_float(p, 3);
+		struct scale_rows_params m = {
+			.y = y, .scale = scales(p, rows), .n_rows = rows, .n = n, .y_stride = stride};
+		pair_run(p, KERNEL_scale_rows, &m, NULL, "rows %d n %d stride %d", rows, n, stride);
 		pair_check(p, 0);
 	}
 	pair_close(p);
@@ -93,7 +136,8 @@ static void test_prompt_norm(void **state)
 		struct prompt_norm_params m = {
 			.x = pair_floats(p, "x", all, 3, 0),
 			.weight = i % 2 ? pair_floats(p, "weight", (size_t)n, 2, 0) : NULL,
-			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_BF16, all, 0),
+			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, all, 0),
+			.y_scale = scales_found(p, rows),
 			.n_rows = rows,
 			.n = n,
 			.eps = 1e-6f,
@@ -121,9 +165,11 @@ static void test_prompt_residual(void **state)
 		struct prompt_residual_params m = {
 			.h = h,
 			.b = pair_floats(p, "b", all, 3, 0),
+			.b_scale = i % 4 > 1 ? scales(p, rows) : NULL,
 			.weight = weighted ? pair_floats(p, "weight", (size_t)n, 2, 0) : NULL,
 			.next = normed ? pair_floats(p, "next", (size_t)n, 2, 0) : NULL,
-			.y = written ? pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_BF16, all, 0) : NULL,
+			.y = written ? pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, all, 0) : NULL,
+			.y_scale = written ? scales_found(p, rows) : NULL,
 			.n_rows = rows,
 			.n = n,
 			.eps = 1e-6f,
@@ -144,8 +190,8 @@ static void test_prompt_gated(void **state)
 	(void)state;
 	/* rows, n, gate_stride, up_stride, up_type: gate and up of one product, and a per-layer embedding. */
 	static const int shapes[][5] = {
-		{9, 10240, 20480, 20480, TENSOR_BF16}, {17, 256, 256, 10752, TENSOR_F32}, {3, 8, 16, 24, TENSOR_BF16},
-		{70, 2112, 4224, 4224, TENSOR_BF16},   {11, 72, 80, 88, TENSOR_F32},
+		{9, 10240, 20480, 20480, TENSOR_F16}, {17, 256, 256, 10752, TENSOR_F32}, {3, 8, 16, 24, TENSOR_F16},
+		{70, 2112, 4224, 4224, TENSOR_F16},   {11, 72, 80, 88, TENSOR_F32},
 	};
 	struct pair *p = kernel_case_open();
 	for (size_t i = 0; i < COUNT(shapes) * 2; i++) {
@@ -153,11 +199,15 @@ static void test_prompt_gated(void **state)
 		size_t rows = (size_t)s[0], all = rows * (size_t)s[1];
 		if (left_out(i))
 			continue;
+		float *up = s[4] == TENSOR_F32 ? pair_floats(p, "up", rows * (size_t)s[3], 2, 0) : NULL;
+		for (size_t k = 0; up && s[1] == 72 && k < rows * (size_t)s[3]; k++)
+			up[k] *= 1e5f; /* beyond what float16 holds */
 		struct prompt_gated_params m = {
 			.gate = halves(p, "gate", rows * (size_t)s[2]),
-			.up = s[4] == TENSOR_F32 ? (void *)pair_floats(p, "up", rows * (size_t)s[3], 2, 0)
-						 : halves(p, "up", rows * (size_t)s[3]),
-			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_BF16, all, 0),
+			.up = up ? (void *)up : halves(p, "up", rows * (size_t)s[3]),
+			.x_scale = scales(p, s[0]),
+			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, all, 0),
+			.y_scale = scales_found(p, s[0]),
 			.n_rows = s[0],
 			.n = s[1],
 			.gate_stride = s[2],
@@ -175,7 +225,7 @@ static void test_prompt_gated(void **state)
 /* ---- products ---- */
 
 /*
- * Through cuBLASLt: float32 sums of products of operands of eight bits, which are exact. Tensor cores cut off where
+ * Through cuBLASLt: float32 sums of products of operands of 11 bits, which are exact. Tensor cores cut off where
  * they add, so each of their roundings is twice as wide; as in test_kernels_cuda_products.c.
  */
 static void test_prompt_matmul(void **state)
@@ -186,7 +236,7 @@ static void test_prompt_matmul(void **state)
 	struct pair *p = pair_open(&(struct cuda_open_options){
 		.dims = {.n_head_dims = 1, .head_dims = {64}, .k_type = -1, .v_type = -1},
 		.pdl = true,
-		.prefill = PREFILL_BF16,
+		.prefill = PREFILL_F16,
 		.batch = 200,
 		.n_in_max = 10240,
 	});
@@ -194,19 +244,21 @@ static void test_prompt_matmul(void **state)
 		struct pair_layout l = pair_layouts[i / 2 % PAIR_LAYOUTS];
 		const int *s = shapes[i / 2 / PAIR_LAYOUTS];
 		int n_in = s[0], n_out = s[1], n = s[2], stride = n_out + 8 * (int)(i % 3);
-		int type = i % 2 ? TENSOR_F32 : TENSOR_BF16;
+		int type = i % 2 ? TENSOR_F32 : TENSOR_F16;
 		if (left_out(i) || (kernel_case_few && (int64_t)n_in * n_out > 300000))
 			continue;
 		struct prompt_matmul_params m = {
 			.w = pair_weight(p, l, n_in, n_out, 1, 0),
 			.x = halves(p, "x", (size_t)n * (size_t)n_in),
 			.y = pair_buffer(p, "y", PAIR_OUTPUT, type, (size_t)n * (size_t)stride, 0),
+			.scale = i % 4 == 1 ? scales(p, n) : NULL,
 			.n_tokens = n,
 			.y_stride = stride,
 			.y_type = type,
 		};
 		pair_run(p, KERNEL_prompt_matmul, &m, NULL, "%s n_in %d n_out %d tokens %d stride %d to %d", l.name,
 			 n_in, n_out, n, stride, type);
+		pair_magnitude_rows(p, m.y, (size_t)stride);
 		pair_check(p, 2 * sum_of(n_in));
 	}
 	pair_close(p);
@@ -231,6 +283,7 @@ static void rows_case(struct pair *p, const struct rows_case *c)
 	struct prompt_qkv_params m = {
 		.at = pair_at(p, (struct step){.pos = 1029, .evicted = c->ring ? 0 : 1000}, c->on_device),
 		.rows = pair_floats(p, "rows", tokens * (size_t)stride, 2, 0),
+		.scale = c->v_is_k ? NULL : scales(p, c->tokens),
 		.q = pair_buffer(p, "q", PAIR_OUTPUT, TENSOR_F32, tokens * (size_t)c->heads * hd, 0),
 		.q_norm = pair_floats(p, "q norm", hd, 2, 0),
 		.k_norm = pair_floats(p, "k norm", hd, 2, 0),
@@ -368,7 +421,8 @@ static void test_prompt_experts_gated(void **state)
 			.order = order,
 			.starts = starts,
 			.x = halves(p, "x", (size_t)c->tokens * (size_t)c->n_in),
-			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_BF16, (size_t)n_pairs * (size_t)c->n_out, 0),
+			.scale = scales(p, c->tokens),
+			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, (size_t)n_pairs * (size_t)c->n_out, 0),
 			.n_tokens = c->tokens,
 			.n_used = c->used,
 			.act = i % 2 ? ACTIVATION_SILU : ACTIVATION_GELU_TANH,
@@ -398,11 +452,14 @@ static void test_prompt_experts_matmul(void **state)
 			.order = order,
 			.starts = starts,
 			.x = halves(p, "x", (size_t)n_pairs * (size_t)c->n_in),
+			.scale = scales(p, c->tokens),
 			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, (size_t)n_pairs * (size_t)c->n_out, 0),
 			.n_pairs = n_pairs,
+			.n_used = c->used,
 		};
 		pair_run(p, KERNEL_prompt_experts_matmul, &m, NULL, "%s pairs %d of %d n_in %d n_out %d ids %d", l.name,
 			 n_pairs, c->experts, c->n_in, c->n_out, (int)c->ids);
+		pair_magnitude_rows(p, m.y, (size_t)c->n_out);
 		pair_check(p, 2 * sum_of(c->n_in));
 	}
 	pair_close(p);
@@ -412,7 +469,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dequant),
-		cmocka_unit_test(test_to_bf16),
+		cmocka_unit_test(test_to_f16),
+		cmocka_unit_test(test_scale_rows),
 		cmocka_unit_test(test_prompt_norm),
 		cmocka_unit_test(test_prompt_residual),
 		cmocka_unit_test(test_prompt_gated),

@@ -81,7 +81,7 @@ static void products(struct pair *p)
 }
 
 /*
- * Prompts on the GPU: bfloat16 operands that the host gets unrounded, float32 ones that it gets as TF32 would
+ * Prompts on the GPU: float16 operands that the host gets unrounded, float32 ones that it gets as TF32 would
  * have them.
  */
 static void prefill(enum prefill_precision precision)
@@ -344,7 +344,7 @@ static void test_products(void **state)
 	on_both(products);
 	if (device_cuda_probe(NULL))
 		return;
-	prefill(PREFILL_BF16);
+	prefill(PREFILL_F16);
 	prefill(PREFILL_F32);
 }
 

@@ -90,9 +90,10 @@ float *pair_floats(struct pair *p, const char *name, size_t n, float scale, size
 void pair_fill(struct pair *p, void *to, int type, size_t from, size_t n);
 /* A matrix as input. offset: of its data. */
 struct weight pair_weight(struct pair *p, struct pair_layout l, int n_in, int n_out, int n_expert, size_t offset);
-/* Its values (one expert's) rounded to bfloat16, to nearest with ties to even; and one float so. */
-struct weight pair_weight_as_bf16(struct pair *p, const struct weight *w);
-float pair_round_bf16(float f);
+/* Its values (one expert's) rounded to float16, to nearest with ties to even; and a row of activations so, which has
+ * a scale (kernels/params_prompt.h). Both as float32. */
+struct weight pair_weight_as_f16(struct pair *p, const struct weight *w);
+void pair_row_as_f16(const float *x, float *y, size_t n);
 /* (n_expert * n_out), the caller frees it: the Euclidean norms of a matrix's rows. */
 double *pair_row_norms(const struct weight *w);
 /* A step; in memory of the device where on_device is set, with another one as the host's. */

@@ -156,34 +156,36 @@ double *pair_row_norms(const struct weight *w)
 	return norms;
 }
 
-/* The upper half of a float32, rounded to nearest, ties to even. */
-static uint16_t bf16_bits(float f)
+/* To 11 significant bits, or multiples of 2^-24. */
+static float round_f16(float f)
 {
-	uint32_t word;
-	memcpy(&word, &f, sizeof word);
-	return (uint16_t)((word + 0x7fff + (word >> 16 & 1)) >> 16);
+	int exponent;
+	frexpf(f, &exponent);
+	double step = ldexp(1, exponent < -13 ? -24 : exponent - 11);
+	return (float)(rint((double)f / step) * step);
 }
 
-struct weight pair_weight_as_bf16(struct pair *p, const struct weight *w)
+struct weight pair_weight_as_f16(struct pair *p, const struct weight *w)
 {
 	size_t n = (size_t)w->n_in;
-	uint16_t *to = pair_buffer(p, "weights in bf16", PAIR_INPUT, TENSOR_BF16, n * (size_t)w->n_out, 0);
-	float *v = malloc(n * sizeof *v);
-	assert_non_null(v);
+	float *to = pair_buffer(p, "weights in f16", PAIR_INPUT, TENSOR_F32, n * (size_t)w->n_out, 0);
 	for (int r = 0; r < w->n_out; r++) {
-		row_values(w, (size_t)r, v);
+		float *row = to + (size_t)r * n;
+		row_values(w, (size_t)r, row);
 		for (size_t i = 0; i < n; i++)
-			to[(size_t)r * n + i] = bf16_bits(v[i]);
+			row[i] = round_f16(row[i]);
 	}
-	free(v);
-	return (struct weight){.data = to, .type = TENSOR_BF16, .n_in = w->n_in, .n_out = w->n_out, .n_expert = 1};
+	return (struct weight){.data = to, .type = TENSOR_F32, .n_in = w->n_in, .n_out = w->n_out, .n_expert = 1};
 }
 
-float pair_round_bf16(float f)
+void pair_row_as_f16(const float *x, float *y, size_t n)
 {
-	uint32_t word = (uint32_t)bf16_bits(f) << 16;
-	memcpy(&f, &word, sizeof f);
-	return f;
+	float largest = 0;
+	for (size_t i = 0; i < n; i++)
+		largest = fmaxf(largest, fabsf(x[i]));
+	int power = largest > 0 ? ilogbf(largest) - 2 : 0;
+	for (size_t i = 0; i < n; i++)
+		y[i] = ldexpf(round_f16(ldexpf(x[i], -power)), power);
 }
 
 struct at pair_at(struct pair *p, struct step s, bool on_device)

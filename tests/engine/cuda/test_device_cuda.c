@@ -346,7 +346,7 @@ static void test_gemm_rate(void **state)
 	for (int p = 0; p < 2; p++) {
 		const struct cuda_open_options o = {
 			.dims = {.head_dims = {64}, .n_head_dims = 1, .n_embd = 64},
-			.prefill = p ? PREFILL_F32 : PREFILL_BF16,
+			.prefill = p ? PREFILL_F32 : PREFILL_F16,
 			.batch = 512,
 			.n_in_max = 4096,
 		};
@@ -358,7 +358,7 @@ static void test_gemm_rate(void **state)
 		assert_true(device_cuda_gemm_rate(d, 4096, 20000, 512) > 0.2 * rates[p]);
 		assert_int_equal(device_memory(d).used, before.used);
 		device_close(d);
-		print_message("products in %s: %.1f TFLOP/s\n", prefill_precision_name(p ? PREFILL_F32 : PREFILL_BF16),
+		print_message("products in %s: %.1f TFLOP/s\n", prefill_precision_name(p ? PREFILL_F32 : PREFILL_F16),
 			      rates[p] / 1e12);
 	}
 	assert_true(rates[0] > 5e12 && rates[0] < 5e15);

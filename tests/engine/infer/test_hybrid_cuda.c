@@ -204,7 +204,7 @@ static void test_planned_bytes(void **state)
 			struct placement_plan p;
 			struct session *s;
 			o.context = 100;
-			o.load.prefill = layers % 2 ? PREFILL_F32 : PREFILL_BF16;
+			o.load.prefill = layers % 2 ? PREFILL_F32 : PREFILL_F16;
 			o.load.prefill_weights =
 				layers % 2 || layers % 4 ? PREFILL_WEIGHTS_CONVERT : PREFILL_WEIGHTS_RESIDENT;
 			o.load.ple_on_host = layers % 3 == 0;
