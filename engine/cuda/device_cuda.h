@@ -13,8 +13,8 @@
 #include "kernels/cuda/cuda_kernels.h"
 
 enum prefill_precision {
-	/* Weights and activations of a prompt's products rounded to float16; attention's queries and probabilities to the
-	 * types of a 16-bit cache. */
+	/* Weights and activations of a prompt's products rounded to float16; attention's queries and probabilities to
+	 * the types of a 16-bit cache. */
 	PREFILL_F16,
 	PREFILL_F32, /* float32 throughout, no TF32 */
 };

@@ -158,7 +158,7 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 	if (k == KERNEL_prompt_matmul)
 		return cuda_prefill_product(c, params, err);
 	int geometry = CUDA_GEOMETRY_UNSUPPORTED;
-	if (k == KERNEL_attention_prefill && c->prefill.precision == PREFILL_BF16)
+	if (k == KERNEL_attention_prefill && c->prefill.precision == PREFILL_F16)
 		geometry = cuda_geometry_attention_mma(params, &c->card, &l);
 	if (geometry == CUDA_GEOMETRY_UNSUPPORTED)
 		geometry = cuda_geometry(k, params, &c->card, &l);

@@ -344,7 +344,7 @@ static struct pair *open_pair(int type, int v_type, int n_head_dims)
 			 .head_dims = {32, 64, 96, 128, 192, 256, 512},
 			 .k_type = type,
 			 .v_type = v_type},
-		.prefill = PREFILL_BF16,
+		.prefill = PREFILL_F16,
 		.pdl = true,
 		.batch = 1,
 		.n_in_max = 32,
@@ -517,7 +517,7 @@ static int time_layers(void)
 			keys += layer->window && depth + t >= layer->window ? layer->window : depth + t + 1;
 		double flops = 4 * 8 * keys * layer->head_dim;
 		double exact = time_layer(layer, n_tokens, depth, PREFILL_F32);
-		double rounded = time_layer(layer, n_tokens, depth, PREFILL_BF16);
+		double rounded = time_layer(layer, n_tokens, depth, PREFILL_F16);
 		printf("prompt attention %s %6d %6d %9.1f %8.1f %9.1f %8.1f %7.1fx\n", layer->name, n_tokens, depth,
 		       exact, flops / exact * 1e-6, rounded, flops / rounded * 1e-6, exact / rounded);
 	}
