@@ -35,6 +35,7 @@ set(no_valgrind
   kernels_attention
   kernels_products
   kernels_snapkv
+  kv_snapshot
   loaded_model
   lost_device
   model_flops

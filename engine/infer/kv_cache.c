@@ -305,6 +305,19 @@ int kv_cache_restore(struct kv_cache *const *c, int n, struct error *err)
 	return rc;
 }
 
+int kv_cache_resume(struct kv_cache *const *c, int n, int pos, int evicted, int floor, struct error *err)
+{
+	assert(!c[0]->pos && !c[0]->evicted && evicted < c[0]->capacity);
+	int rc = evicted ? replace_global(c, n, c[0]->capacity - evicted, NULL, NULL, err) : 0;
+	for (int i = 0; i < n && !rc; i++) {
+		c[i]->pos = c[i]->high = pos;
+		c[i]->evicted = evicted;
+		c[i]->floor = floor;
+		c[i]->checkpoint = -1;
+	}
+	return rc;
+}
+
 /* Whether going back to pos needs the rings as they were saved. */
 static bool needs_saved(const struct kv_cache *c, int pos)
 {

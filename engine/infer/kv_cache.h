@@ -97,6 +97,12 @@ int kv_cache_evict(struct kv_cache *const *c, int n, int kept, int window, kv_ca
  */
 int kv_cache_restore(struct kv_cache *const *c, int n, struct error *err);
 
+/*
+ * n caches at 0 with nothing evicted stand at pos, whose entries the caller writes behind this: global layers lack
+ * `evicted` of them, and their memory, as behind kv_cache_evict; floor as there. ERROR_MEMORY, and nothing changed.
+ */
+int kv_cache_resume(struct kv_cache *const *c, int n, int pos, int evicted, int floor, struct error *err);
+
 /* K and V bytes that decoding one token at position pos reads, all of the range, shared ones as often as they read. */
 size_t kv_cache_bytes_read(const struct kv_cache *c, int pos);
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "engine/device/nvtx.h"
 #include "engine/infer/kv_fault.h"
+#include "engine/infer/kv_snapshot.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/pipeline.h"
 #include "engine/infer/token_queue.h"
@@ -413,6 +414,45 @@ int session_evict(struct session *s, struct session_eviction *out, struct error 
 int session_evicted(const struct session *s)
 {
 	return s->pipeline.parts[0].cache.evicted;
+}
+
+int session_observed(const struct session *s)
+{
+	return snapkv_observes(s->snapkv) ? s->snapkv[0].options.window : 0;
+}
+
+static struct kv_snapshot_state state_of(struct session *s)
+{
+	struct kv_snapshot_state state = {.snapkv = s->snapkv};
+	state.n = pipeline_caches(&s->pipeline, state.caches);
+	return state;
+}
+
+size_t session_snapshot_bytes(struct session *s)
+{
+	struct kv_snapshot_state state = state_of(s);
+	return kv_snapshot_bytes(&state);
+}
+
+int session_snapshot_observed(struct session *s)
+{
+	struct kv_snapshot_state state = state_of(s);
+	return kv_snapshot_window(&state);
+}
+
+int session_snapshot(struct session *s, void *out, struct error *err)
+{
+	struct kv_snapshot_state state = state_of(s);
+	return kv_snapshot_save(&state, out, err);
+}
+
+int session_restore(struct session *s, const void *in, size_t bytes, struct error *err)
+{
+	struct kv_snapshot_state state = state_of(s);
+	int rc;
+	if ((rc = kv_snapshot_check(&state, in, bytes, err)) || (rc = session_rewind(s, 0, err)))
+		return rc;
+	return kv_snapshot_restore(&state, in, bytes, err);
 }
 
 void session_trace(struct session *s, float *hidden)

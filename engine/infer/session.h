@@ -138,6 +138,21 @@ int session_evict(struct session *s, struct session_eviction *out, struct error 
 /* Entries that an eviction removed in front of the position. */
 int session_evicted(const struct session *s);
 
+/* Tokens of the window that session_observe asked for, while it is observed; 0: none. */
+int session_observed(const struct session *s);
+
+/* The caches' contents at the position as bytes that any session of the same model can go on from: kv_snapshot.h. */
+size_t session_snapshot_bytes(struct session *s);
+/* Observed tokens that an eviction behind session_restore needs, as far as they would be among them: all, or 0. */
+int session_snapshot_observed(struct session *s);
+/* out: (session_snapshot_bytes). */
+int session_snapshot(struct session *s, void *out, struct error *err);
+/*
+ * To the position of a snapshot, from any. ERROR_INPUT where it does not fit this session, and nothing is changed;
+ * after another failure the position is 0.
+ */
+int session_restore(struct session *s, const void *in, size_t bytes, struct error *err);
+
 /* Hidden states for tests: (n_layer + 1, n_embd) of the last token of the next prefill or decode; null stops it. */
 void session_trace(struct session *s, float *hidden);
 
