@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "base/error.h"
 #include "harness/record/token_record.h"
 #include "harness/sweep/axis.h"
@@ -72,6 +74,28 @@ struct eviction {
 struct agreement; /* harness/measure/quality.h */
 struct workload;
 
+/* What a filled context's bits depend on, beside its tokens. */
+struct context_facts {
+	json_t *identity; /* names to texts; the caller's; null: unknown, and no snapshot may be taken or given */
+	int chunk;        /* tokens are prefilled so many at a time: longer contexts go on from whole chunks */
+	int observed;     /* of the prompt's last tokens more is kept than their entries, for an eviction; 0: none */
+};
+
+/*
+ * The context at the position as bytes, that a workload of equal facts, whatever its placement's context, goes on from
+ * with the same bits; harness/measure/context_store.h keeps them.
+ */
+struct context_ops {
+	void (*facts)(struct workload *w, struct context_facts *out);
+	/* What of `observed` a snapshot taken now would have: all of them, or 0. */
+	int (*observed)(struct workload *w);
+	size_t (*bytes)(struct workload *w);
+	/* out: (bytes) */
+	int (*save)(struct workload *w, void *out, struct error *err);
+	/* ERROR_INPUT where they are none of this workload's: nothing has changed. After another failure: at 0. */
+	int (*restore)(struct workload *w, const void *in, size_t bytes, struct error *err);
+};
+
 struct workload_ops {
 	void (*close)(struct workload *w);
 	void (*facts)(struct workload *w, struct workload_facts *out);
@@ -114,6 +138,7 @@ struct workload_ops {
 	int64_t (*kv_bytes_read)(struct workload *w, int pos);
 	/* Why the last fallback happened; empty if there was none. */
 	const char *(*fallback_reason)(struct workload *w);
+	const struct context_ops *context; /* null: every context is prefilled */
 };
 
 /* Implementations put this first. */

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 static const char *const statuses[] = {"ok", "skipped", "failed", "wrong", "interrupted"};
+static const char *const context_sources[] = {"prefill", "memory", "disk"};
 static_assert(sizeof(enum run_status) == sizeof(int), "as COLUMN_NAME has it");
 
 #define TEXT(column)                                                                             \
@@ -135,6 +136,8 @@ const struct column row_columns[] = {
 	INT(launches_differ),
 	INT(beyond_context),
 	TEXT(prefill_weights),
+	NAME(context_source, context_sources),
+	INT(context_prefilled_tokens),
 };
 #undef AXIS_COLUMN
 #undef TEXT

@@ -15,6 +15,9 @@ enum { SCHEMA_VERSION = 1 };
 
 enum run_status { RUN_STATUS_OK, RUN_STATUS_SKIPPED, RUN_STATUS_FAILED, RUN_STATUS_WRONG, RUN_STATUS_INTERRUPTED };
 
+/* Where the tokens before the test came from: computed in this process and for this group, or kept ones. */
+enum context_source { CONTEXT_SOURCE_PREFILL, CONTEXT_SOURCE_MEMORY, CONTEXT_SOURCE_DISK };
+
 /* "ok", "skipped", "failed", "wrong", "interrupted"; "" where unknown */
 const char *run_status_name(enum run_status s);
 
@@ -127,6 +130,8 @@ struct run_row {
 	int64_t launches_differ; /* 1: from the cell's first run */
 	int64_t beyond_context;  /* 1: positions that the model was not trained for */
 	const char *prefill_weights;
+	int context_source;               /* enum context_source; of the tokens at the depth */
+	int64_t context_prefilled_tokens; /* of them: computed for the row's group */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

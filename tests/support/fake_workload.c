@@ -69,9 +69,75 @@ static int fake_prefill(struct workload *w, const int *tokens, int n, struct err
 	for (int i = 0; i < n; i++)
 		fake_append(f, tokens[i]);
 	f->prefilled += n;
+	if (f->observed && f->pos == f->prompt_end)
+		f->seen = n < f->observed ? n : f->observed;
 	f->now_ns += (int64_t)n * f->prefill_us * 1000;
 	return 0;
 }
+
+/* ---- contexts ---- */
+
+struct fake_context {
+	int pos, seen;
+	uint64_t content;
+};
+
+static void fake_context_facts(struct workload *w, struct context_facts *out)
+{
+	const struct fake *f = fake_of(w);
+	*out = (struct context_facts){.identity = f->identity ? json_loads(f->identity, 0, NULL) : NULL,
+				      .chunk = f->chunk,
+				      .observed = f->observed};
+}
+
+static int fake_context_observed(struct workload *w)
+{
+	const struct fake *f = fake_of(w);
+	return f->observed && f->pos == f->prompt_end && f->seen == f->observed ? f->observed : 0;
+}
+
+static size_t fake_context_bytes(struct workload *w)
+{
+	size_t least = sizeof(struct fake_context), asked = (size_t)fake_of(w)->context_bytes;
+	return asked > least ? asked : least;
+}
+
+static int fake_context_save(struct workload *w, void *out, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	const struct fake_context c = {f->pos, fake_context_observed(w), f->content};
+	(void)err;
+	memset(out, 0x5a, fake_context_bytes(w));
+	memcpy(out, &c, sizeof c);
+	f->context_saves++;
+	return 0;
+}
+
+static int fake_context_restore(struct workload *w, const void *in, size_t bytes, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	struct fake_context c;
+	if (f->restore_code)
+		return error_set(err, f->restore_code, "it does not fit");
+	if (bytes < sizeof c)
+		return error_set(err, ERROR_INPUT, "%zu bytes", bytes);
+	memcpy(&c, in, sizeof c);
+	if (c.pos == f->prompt_end && f->observed && c.seen != f->observed)
+		return error_set(err, ERROR_INPUT, "not observed");
+	f->pos = f->saved = c.pos;
+	f->content = c.content;
+	f->seen = c.seen;
+	f->context_restores++;
+	return 0;
+}
+
+static const struct context_ops fake_contexts = {
+	.facts = fake_context_facts,
+	.observed = fake_context_observed,
+	.bytes = fake_context_bytes,
+	.save = fake_context_save,
+	.restore = fake_context_restore,
+};
 
 static int fake_checkpoint(struct workload *w, struct error *err)
 {
@@ -264,30 +330,20 @@ static const char *fake_fallback_reason(struct workload *w)
 	return fake_of(w)->fallback_mode ? "instantiate said no" : "";
 }
 
+#define FAKE_OPS                                                                                                      \
+	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,                   \
+	.checkpoint = fake_checkpoint, .rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, \
+	.enqueue = fake_enqueue, .queue_end = fake_queue_end, .queue_hash = fake_queue_hash, .hash = fake_hash,       \
+	.totals = fake_totals, .prefill_flops = fake_prefill_flops, .kv_bytes_read = fake_kv_bytes_read,              \
+	.fallback_reason = fake_fallback_reason
+
 int fake_open(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err)
 {
-	static const struct workload_ops ops = {
-		.close = fake_close,
-		.facts = fake_facts,
-		.set_arm = fake_set_arm,
-		.prefill = fake_prefill,
-		.checkpoint = fake_checkpoint,
-		.rewind = fake_rewind,
-		.decode = fake_decode,
-		.queue_begin = fake_queue_begin,
-		.enqueue = fake_enqueue,
-		.queue_end = fake_queue_end,
-		.queue_hash = fake_queue_hash,
-		.hash = fake_hash,
-		.totals = fake_totals,
-		.prefill_flops = fake_prefill_flops,
-		.kv_bytes_read = fake_kv_bytes_read,
-		.fallback_reason = fake_fallback_reason,
-	};
+	static const struct workload_ops ops = {FAKE_OPS}, keeping = {FAKE_OPS, .context = &fake_contexts};
 	struct fake *f = (struct fake *)s;
 	if (f->oom_open_depth && p->context > f->oom_open_depth)
 		return error_set(err, ERROR_MEMORY, "%d positions do not fit", p->context);
-	f->workload.ops = &ops;
+	f->workload.ops = f->chunk ? &keeping : &ops;
 	/* Gone once: what was decoded goes on counting. */
 	f->lose_after = f->is_lost ? 0 : f->lose_after;
 	f->is_lost = 0;
@@ -295,6 +351,8 @@ int fake_open(struct workload_source *s, const struct placement *p, struct workl
 	f->opened++;
 	f->pos = f->saved = f->n_arms = 0;
 	f->content = 0;
+	f->seen = 0;
+	f->prompt_end = p->prompt;
 	f->context = p->context;
 	f->totals = (struct workload_totals){.memory_peak_bytes = 12345};
 	*f->first_arm = '\0';

@@ -43,6 +43,11 @@ struct fake {
 	const char *silent_mode;   /* that launches directly and does not say so */
 	int oom_open_depth;        /* opening for a context above this fails; 0: never */
 	long lose_after;           /* decoded tokens after which the device is gone until it is opened anew; 0: never */
+	int chunk;                 /* above 0: contexts can be saved and restored, of whole chunks */
+	int observed;              /* of the prompt's last tokens, at prompt_end */
+	const char *identity;      /* of its contexts, a JSON object; null: none is known */
+	int context_bytes;         /* of a context, at least */
+	int restore_code;          /* that restoring fails with; 0: it does not */
 	int sleep_us;              /* really sleeps, a token */
 	volatile sig_atomic_t *stop;
 	long stop_after; /* decoded tokens after which *stop is set */
@@ -52,6 +57,8 @@ struct fake {
 	int is_open, is_lost;
 	int pos;
 	int saved;
+	int prompt_end;
+	int seen;         /* of the observed tokens */
 	uint64_t content; /* of the cache: depends on every token */
 	uint64_t contents[1 << 14];
 	int64_t device_ns; /* when the device is done with what is queued */
@@ -66,6 +73,7 @@ struct fake {
 
 	/* What happened. */
 	long decoded, prefilled, hashed, queued;
+	int context_saves, context_restores;
 	int opened, closed;
 	int context;
 	char first_arm[64]; /* that decoded first since opening */
