@@ -20,6 +20,7 @@ set_tests_properties(asan.golden_derive PROPERTIES FIXTURES_SETUP asan_golden)
 # the engine in the short runs of valgrind.eval and valgrind.sweep.
 set(no_valgrind
   bench
+  bench_contexts
   bench_output
   bench_pair
   clock_check

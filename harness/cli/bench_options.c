@@ -202,6 +202,20 @@ static int apply_output(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_kv_cache(void *ctx, const char *value, struct error *err)
+{
+	if (!*value)
+		return error_set(err, ERROR_INPUT, "--kv-cache: an empty name; name a directory, memory or off");
+	bench(ctx)->contexts.place = strcmp(value, "memory") ? value : NULL;
+	return 0;
+}
+
+static int apply_kv_cache_limit(void *ctx, const char *value, struct error *err)
+{
+	int rc = gpu_layers_bytes(value, &bench(ctx)->contexts.limit, err);
+	return rc ? error_prefix(err, rc, "--kv-cache-limit") : 0;
+}
+
 static int apply_dry_run(void *ctx, const char *value, struct error *err)
 {
 	(void)value;
@@ -274,6 +288,15 @@ static const struct option_spec options[] = {
 	 "where the results go; new or empty (default results/<UTC time>-<commit>, with -2 and so on behind it where "
 	 "that is there)",
 	 apply_output},
+	{"--kv-cache", "memory|off|DIR",
+	 "where the filled caches of depths are kept, for the sweep's other depths to go on from; in a directory also "
+	 "for other sweeps, of the same model, options and build (default memory)\n"
+	 "No bit of any result depends on it, and prompts that are measured are never taken from there.",
+	 apply_kv_cache},
+	{"--kv-cache-limit", "BYTES",
+	 "of that: 8G, 512M; the least recently used ones go (default 16G; at most half of what the disk has free, a "
+	 "quarter of the memory)",
+	 apply_kv_cache_limit},
 	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
 	 apply_dry_run},
 	{"--resume", "DIR",

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "harness/cli/axis_options.h"
+#include "harness/cli/engine_context.h"
 #include "harness/cli/engine_source.h"
 #include "harness/measure/runner.h"
 
@@ -20,6 +21,7 @@ struct bench {
 	const char *output; /* null: a new folder under results/ */
 	int format;         /* of standard output: an enum llama_format or one of the above */
 	int error_format;   /* of what standard error has besides; likewise */
+	struct engine_context_options contexts;
 	const char *resume; /* null: a new sweep */
 	int dry_run;
 	int list_devices;

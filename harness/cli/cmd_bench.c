@@ -309,6 +309,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = engine_source_open(&source, &b->engine, err);
 	s.source = source;
+	if (!rc)
+		rc = engine_context_open(&b->runner.contexts, &b->contexts, err);
 	if (!rc && has_auto(b))
 		settle_device_memory(b, source, output);
 	if (!rc)
@@ -355,6 +357,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	past_free(&s.past);
 	llama_bench_close(s.llama);
 	table_close(s.table);
+	context_store_close(b->runner.contexts);
 	engine_source_close(source);
 	axis_resolution_free(&resolution);
 	free(cells);

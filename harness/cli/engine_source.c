@@ -8,6 +8,7 @@
 #include "engine/infer/gemm_ceiling.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/changed_file.h"
+#include "harness/cli/engine_context.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/gpu_layers.h"
@@ -183,6 +184,7 @@ int engine_source_open(struct workload_source **out, const struct engine_setting
 	if (!s)
 		return error_set(err, ERROR_MEMORY, "no memory for a workload");
 	s->base.open = engine_open;
+	s->model.program = engine_context_program();
 	s->settings = *settings;
 	return 0;
 }

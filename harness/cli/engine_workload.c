@@ -10,6 +10,7 @@
 #include "engine/infer/session.h"
 #include "engine/infer/token_queue.h"
 #include "engine/model/model_flops.h"
+#include "harness/cli/engine_context.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/measure/quality.h"
 
@@ -20,7 +21,8 @@ struct engine_workload {
 	char device[160];
 	char head_device[160];
 	struct snapkv_options snapkv;
-	float *remembered; /* (rows, n_vocab): logits of the full cache */
+	char weights[CELL_HASH_SIZE]; /* hash of the model's content; empty: unknown */
+	float *remembered;            /* (rows, n_vocab): logits of the full cache */
 };
 
 static struct engine_workload *engine(struct workload *w)
@@ -333,6 +335,47 @@ static const char *engine_fallback_reason(struct workload *w)
 	return session_fallback_reason(engine(w)->session);
 }
 
+static void engine_context_facts(struct workload *w, struct context_facts *out)
+{
+	struct engine_workload *e = engine(w);
+	char label[sizeof e->device];
+	*out = (struct context_facts){
+		.identity = engine_context_identity(e->model->loaded, e->weights,
+						    device_label(session_device_name(e->session), label, sizeof label),
+						    e->model->program),
+		.chunk = e->model->loaded->options.batch,
+		.observed = session_observed(e->session),
+	};
+}
+
+static int engine_context_observed(struct workload *w)
+{
+	return session_snapshot_observed(engine(w)->session);
+}
+
+static size_t engine_context_bytes(struct workload *w)
+{
+	return session_snapshot_bytes(engine(w)->session);
+}
+
+static int engine_context_save(struct workload *w, void *out, struct error *err)
+{
+	return noted(w, session_snapshot(engine(w)->session, out, err));
+}
+
+static int engine_context_restore(struct workload *w, const void *in, size_t bytes, struct error *err)
+{
+	return noted(w, session_restore(engine(w)->session, in, bytes, err));
+}
+
+static const struct context_ops engine_contexts = {
+	.facts = engine_context_facts,
+	.observed = engine_context_observed,
+	.bytes = engine_context_bytes,
+	.save = engine_context_save,
+	.restore = engine_context_restore,
+};
+
 static const struct workload_ops engine_ops = {
 	.close = engine_close,
 	.facts = engine_facts,
@@ -353,6 +396,7 @@ static const struct workload_ops engine_ops = {
 	.prefill_flops = engine_prefill_flops,
 	.kv_bytes_read = engine_kv_bytes_read,
 	.fallback_reason = engine_fallback_reason,
+	.context = &engine_contexts,
 };
 
 int engine_workload_open(struct workload **out, struct engine_model *m, const struct placement *p, struct error *err)
@@ -363,6 +407,7 @@ int engine_workload_open(struct workload **out, struct engine_model *m, const st
 		return error_set(err, ERROR_MEMORY, "no memory for a workload");
 	w->base.ops = &engine_ops;
 	w->model = m;
+	memcpy(w->weights, p->cell->model_hash, sizeof w->weights);
 	int rc = 0;
 	if ((p->cell->snapkv && (rc = snapkv_parse(p->cell->snapkv, &w->snapkv, err))) ||
 	    (rc = noted(&w->base, session_open_on(&w->session, m->loaded, p->context, err))) ||

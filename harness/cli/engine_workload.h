@@ -16,6 +16,7 @@ struct engine_model {
 	struct loaded_model *loaded; /* null: none */
 	double bandwidth;            /* of its device's memory, bytes/s; 0: unknown */
 	double gemm;                 /* FLOP/s of its device's products; not positive: unknown */
+	uint64_t program;            /* engine_context_program */
 	bool broken; /* set by a workload: its device has failed, and may fail every call from then on */
 };
 

@@ -39,20 +39,12 @@ static int group_context(const struct runner *r, const struct plan_group *g)
 	return r->cells[g->sequence[0]].n_depth + need;
 }
 
-/* Tokens of the depth's prefill between two looks at `stop`: whole chunks of the workload's. */
-static int prefill_step(const struct runner *r, const struct cell *c)
-{
-	int chunk = r->setup.o->chunk;
-	return c->n_ubatch > chunk ? c->n_ubatch : chunk - chunk % (c->n_ubatch > 0 ? c->n_ubatch : 1);
-}
-
 /* Opens the workload and prefills to the depth. */
 static int group_open(struct runner *r, const struct plan_group *g, struct workload_source *source, struct error *err)
 {
 	const struct cell *first = &r->cells[g->sequence[0]];
 	r->context = group_context(r, g);
 	r->lost = 0;
-	r->prefill_us = NAN;
 	r->setup.n_remembered = 0;
 	struct placement where = {.cell = first, .context = r->context, .prompt = first->n_depth};
 	int rc = source->open(source, &where, &r->setup.w, err);
@@ -65,27 +57,12 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	r->setup.clock_peak = 0;
 	token_stream_init(&r->setup.stream, r->setup.o->seed, r->facts.n_vocab);
 	rc = r->setup.w->ops->set_arm(r->setup.w, MODE_REFERENCE, r->setup.o->prefill_fusion, err);
-	double us = 0;
-	const int step = prefill_step(r, first);
-	for (int at = 0; !rc && at < first->n_depth && !runner_stopped(r->setup.o);) {
-		int n = first->n_depth - at < step ? first->n_depth - at : step;
-		token_fill(&r->setup.stream, at, n, r->setup.tokens);
-		int64_t from = runner_now_ns(r->setup.o);
-		rc = r->setup.w->ops->prefill(r->setup.w, r->setup.tokens, n, err);
-		double took = (double)(runner_now_ns(r->setup.o) - from) / 1e3;
-		us += took;
-		at += n;
-		r->progress.prefill_done += n;
-		r->progress.prefill_timed += n;
-		r->progress.prefill_s += took / 1e6;
-		runner_report(r, first);
-	}
+	if (!rc)
+		rc = runner_fill_context(r, g, err);
 	if (!rc && !runner_stopped(r->setup.o))
 		rc = r->setup.w->ops->checkpoint(r->setup.w, err);
 	if (!rc && first->snapkv && !runner_stopped(r->setup.o))
 		rc = group_evict(r, g, err);
-	if (first->n_depth)
-		r->prefill_us = us;
 	return rc ? error_prefix(err, rc, "depth %d", first->n_depth) : 0;
 }
 
@@ -282,7 +259,7 @@ static int runner_prepare(struct runner *r, struct error *err)
 		if (new_group && any_left(r, i, cell_same_group))
 			r->progress.prefill_total += c->n_depth;
 		r->progress.runs += (int)runs;
-		size_t step = (size_t)prefill_step(r, c);
+		size_t step = (size_t)runner_prefill_step(r, c);
 		n_tokens = step > n_tokens ? step : n_tokens;
 		size_t records = (size_t)r->setup.o->warmup_max + (size_t)c->n_gen;
 		size_t tokens = records + (size_t)c->n_prompt;
@@ -328,6 +305,7 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 		rc = runner_prepare(&r, err);
 	if (!rc)
 		rc = plan_build(cells, n, o->seed, &plan, err);
+	r.plan = &plan;
 	for (int g = 0; !rc && g < plan.n_groups && !runner_stopped(o); g++)
 		rc = run_group(&r, &plan.groups[g], source, err);
 	summary->interrupted = runner_stopped(o);

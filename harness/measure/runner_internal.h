@@ -3,6 +3,7 @@
 #define GEMMARK_HARNESS_MEASURE_RUNNER_INTERNAL_H
 
 #include "harness/measure/clock_check.h"
+#include "harness/measure/context_store.h"
 #include "harness/measure/pass.h"
 #include "harness/measure/runner.h"
 #include "harness/measure/stability.h"
@@ -43,6 +44,7 @@ struct runner {
 	struct clock_check clocks;
 	struct stability stability;
 	struct runner_progress progress;
+	const struct plan *plan;
 	int order;
 	int attempt; /* of the run at hand */
 
@@ -57,7 +59,9 @@ struct runner {
 	int lost; /* its workload's device failed */
 	struct workload_facts facts;
 	int context;
-	double prefill_us;        /* of the depth; NAN at depth 0 */
+	enum context_source context_source; /* of the depth */
+	int context_prefilled;              /* tokens of it that the group computed */
+	double prefill_us;        /* of the depth, where the group computed all of it; NAN where not, and at depth 0 */
 	struct eviction eviction; /* of SnapKV's groups */
 };
 
@@ -78,6 +82,15 @@ int runner_is_done(const struct runner *r, int cell, int repetition);
 int runner_runs_left(const struct runner *r, int cell);
 /* A cell that is not measured any further: its runs to come count as done, so that the time left stays right. */
 void runner_drop_rest(struct runner *r, int cell, int repetition);
+
+/* Tokens of the depth's prefill between two looks at `stop`: whole chunks of the workload's. */
+int runner_prefill_step(const struct runner *r, const struct cell *c);
+/*
+ * The workload that was opened for the group, in the arm of its prefill, to the group's depth, and what of the row's
+ * columns comes of that: kept contexts of the same tokens serve, and what later groups can go on from is kept. Stops
+ * where the sweep does.
+ */
+int runner_fill_context(struct runner *r, const struct plan_group *g, struct error *err);
 
 /* One run, and its unit's reference before it where there is none yet; hands out the row. */
 int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err);

@@ -20,6 +20,8 @@ struct runner_past {
 	const double *values;          /* (n, repetitions): what stability.h wants of the runs; null: all unknown */
 };
 
+struct context_store; /* harness/measure/context_store.h */
+
 struct runner_options {
 	int repetitions;
 	int steady;     /* consecutive steady tokens that end a warm-up */
@@ -38,6 +40,7 @@ struct runner_options {
 	struct monitor *monitor;              /* null: nobody looks at the machine */
 	double clock_fraction;                /* of its peers' SM clock, below which a run is low; 0: not checked */
 	int clock_retries;                    /* times that a low block is repeated at most */
+	struct context_store *contexts;       /* the caller's; null: each group prefills its context */
 	double until; /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
 };
 

@@ -259,6 +259,10 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row.n_context = r->context;
 		row.warmup_tokens = c->n_gen ? p->n_warmup : ROW_UNKNOWN;
 		row.fallbacks = c->n_gen ? p->fallbacks : ROW_UNKNOWN;
+		if (c->n_depth) {
+			row.context_source = r->context_source;
+			row.context_prefilled_tokens = r->context_prefilled;
+		}
 		row.prefill_us = c->n_prompt ? p->prefill_us : r->prefill_us;
 		row.prefill_tokens_per_s = (c->n_prompt ? c->n_prompt : c->n_depth) / row.prefill_us * 1e6;
 		if (cell_is_prompt(c))
