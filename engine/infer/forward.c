@@ -198,8 +198,10 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 
 void forward_close(struct forward *f)
 {
-	if (f->device)
+	if (f->device) {
+		device_free(f->device, f->all_logits);
 		device_free(f->device, f->arena);
+	}
 	*f = (struct forward){0};
 }
 
@@ -577,7 +579,7 @@ void pass_embed(struct pass *p)
 			m->eps * (float)m->n_embd, 0.70710678f);
 }
 
-void pass_head(struct pass *p, const float *h)
+void pass_head(struct pass *p, const float *h, float *logits)
 {
 	const struct model *m = p->f->model;
 	const struct weights *w = p->f->weights;
@@ -587,7 +589,7 @@ void pass_head(struct pass *p, const float *h)
 								  .weight = w->output_norm,
 								  .normed = s->normed,
 								  .w = {w->output},
-								  .y = {s->logits},
+								  .y = {logits},
 								  .n_matmuls = 1,
 								  .n_tokens = p->n,
 								  .n = m->n_embd,
@@ -595,10 +597,10 @@ void pass_head(struct pass *p, const float *h)
 								  .cap = m->softcap});
 	} else {
 		pass_norm(p, h, w->output_norm, s->normed);
-		pass_linear(p, &w->output, s->normed, s->logits);
+		pass_linear(p, &w->output, s->normed, logits);
 		if (m->softcap > 0)
 			op_softcap(&p->e,
-				   (struct softcap_params){.x = s->logits, .n = p->n * m->n_vocab, .cap = m->softcap});
+				   (struct softcap_params){.x = logits, .n = p->n * m->n_vocab, .cap = m->softcap});
 	}
 	pass_trace(p, m->n_layer, s->normed);
 }

@@ -84,6 +84,8 @@ struct forward {
 	struct forward_scratch scratch;
 	void *arena; /* what scratch points into */
 	size_t arena_bytes;
+	float *all_logits; /* (all_rows, n_vocab): of forward_head_all; null before forward_head_reserve */
+	int all_rows;
 };
 
 /* Allocates all scratch. Everything pointed to outlives f. narrow: prompts in float16, where the shapes allow it. */
@@ -117,6 +119,13 @@ struct forward_rows {
  * The caller advances the cache, and waits for a stage before it enqueues the next.
  */
 int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err);
+/* Memory for forward_head_all, once; a captured token knows nothing of it. ERROR_MEMORY. */
+int forward_head_reserve(struct forward *f, struct error *err);
+/*
+ * Enqueues the head for rows [0, n) of scratch.h, in as few products as that memory lets it: what they say is kept of
+ * the last row alone, in the first one of scratch.logits.
+ */
+int forward_head_all(struct forward *f, int n, struct error *err);
 /* Enqueues the head for rows [first, first + n) of scratch.h, n <= logit_rows, into scratch.logits. */
 int forward_head(struct forward *f, int first, int n, struct error *err);
 

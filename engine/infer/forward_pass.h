@@ -40,7 +40,7 @@ void pass_linear(struct pass *p, const struct weight *w, const float *x, float *
 void pass_add_normed(struct pass *p, const float *a, const float *b, const float *weight, float *y, int rows, int n,
 		     float eps, float scale);
 
-/* h: (n, n_embd), to scratch.logits */
-void pass_head(struct pass *p, const float *h);
+/* h: (n, n_embd), to logits: (n, n_vocab) */
+void pass_head(struct pass *p, const float *h, float *logits);
 
 #endif

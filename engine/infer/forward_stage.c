@@ -6,6 +6,8 @@
 
 #include "engine/infer/forward_pass.h"
 
+enum { ALL_ROWS = 512 }; /* of the head at once: enough to be bound by arithmetic; 512 MiB for Gemma 4 */
+
 /* ---- crossings ---- */
 
 /* K and V of n rows at p->at, for the layers of this device that attend them. */
@@ -126,7 +128,34 @@ int forward_head(struct forward *f, int first, int n, struct error *err)
 {
 	assert(n > 0 && n <= f->logit_rows && first + n <= f->batch);
 	struct pass p = {.f = f, .e = {.device = f->device, .err = err}, .n = n};
-	pass_head(&p, f->scratch.h + (size_t)first * (size_t)f->model->n_embd);
+	pass_head(&p, f->scratch.h + (size_t)first * (size_t)f->model->n_embd, f->scratch.logits);
+	return p.e.rc;
+}
+
+int forward_head_reserve(struct forward *f, struct error *err)
+{
+	if (f->all_logits)
+		return 0;
+	int rows = f->batch < ALL_ROWS ? f->batch : ALL_ROWS;
+	void *logits;
+	int rc = device_alloc(f->device, (size_t)rows * (size_t)f->model->n_vocab * sizeof(float), &logits, err);
+	if (rc)
+		return error_prefix(err, rc, "logits of %d rows of a prompt", rows);
+	f->all_logits = logits;
+	f->all_rows = rows;
+	return 0;
+}
+
+int forward_head_all(struct forward *f, int n, struct error *err)
+{
+	struct pass p = {.f = f, .e = {.device = f->device, .err = err}};
+	size_t vocab = (size_t)f->model->n_vocab;
+	assert(n > 0 && n <= f->batch && f->all_logits);
+	for (int first = 0; first < n; first += p.n) {
+		p.n = n - first < f->all_rows ? n - first : f->all_rows;
+		pass_head(&p, f->scratch.h + (size_t)first * (size_t)f->model->n_embd, f->all_logits);
+	}
+	op_copy(&p.e, f->scratch.logits, f->all_logits + (size_t)(p.n - 1) * vocab, vocab * sizeof(float));
 	return p.e.rc;
 }
 
@@ -151,7 +180,7 @@ int forward_token(void *ctx, const struct at *at, struct error *err)
 	for (int i = g->range.begin; i < g->range.end; i++)
 		pass_layer(&p, i);
 	if (g->range.head)
-		pass_head(&p, f->scratch.h);
+		pass_head(&p, f->scratch.h, f->scratch.logits);
 	if (g->out)
 		leave_rows(&p, g->range.end);
 	return p.e.rc;

@@ -21,6 +21,7 @@ struct session {
 	struct snapkv snapkv[LOADED_PARTS_MAX];
 	struct token_queue queue;
 	enum graph_mode mode;
+	enum prefill_rows rows;
 	float *logits;       /* host, (logit_rows, n_vocab) */
 	bool logits_on_host; /* row logits_row of it is the last token's */
 	int logits_row;      /* of scratch.logits, or of logits once downloaded */
@@ -157,6 +158,34 @@ void session_set_fusion(struct session *s, enum fusion fusion)
 	pipeline_set_fusion(&s->pipeline, fusion);
 }
 
+static const char *const prefill_rows_names[] = {"last", "all"};
+
+const char *prefill_rows_name(enum prefill_rows r)
+{
+	return prefill_rows_names[r];
+}
+
+int prefill_rows_parse(const char *name)
+{
+	for (int r = 0; r < 2; r++)
+		if (!strcmp(name, prefill_rows_names[r]))
+			return r;
+	return -1;
+}
+
+int session_set_prefill_rows(struct session *s, enum prefill_rows rows, struct error *err)
+{
+	int rc = rows == PREFILL_ROWS_ALL ? forward_head_reserve(pipeline_head(&s->pipeline), err) : 0;
+	if (!rc)
+		s->rows = rows;
+	return rc;
+}
+
+enum prefill_rows session_prefill_rows(const struct session *s)
+{
+	return s->rows;
+}
+
 static int check_tokens(const struct session *s, const int *tokens, int n, struct error *err)
 {
 	for (int i = 0; i < n; i++)
@@ -171,7 +200,8 @@ static int download_trace(struct session *s, struct error *err)
 	return s->trace ? pipeline_download_trace(&s->pipeline, s->trace, err) : 0;
 }
 
-/* The head over all rows of the chunk into out (host), or over its last row, which the chunk left first. */
+/* The head over all rows of the chunk, into out (host) or for nobody, or over its last row, which the chunk left first.
+ */
 static int chunk_logits(struct session *s, int n, float *out, bool last, struct error *err)
 {
 	struct forward *f = pipeline_head(&s->pipeline);
@@ -186,7 +216,11 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 			return rc;
 		s->logits_row = rows - 1;
 	}
-	if (!out && last) {
+	if (!out && s->rows == PREFILL_ROWS_ALL) {
+		if ((rc = forward_head_all(f, n, err)))
+			return rc;
+		s->logits_row = 0;
+	} else if (!out && last) {
 		if ((rc = forward_head(f, 0, 1, err)))
 			return rc;
 		s->logits_row = 0;
@@ -203,7 +237,8 @@ static int prefill(struct session *s, const int *tokens, int n, float *logits, s
 		bool last = done + chunk == n;
 		float *rows = logits ? logits + (size_t)done * (size_t)s->model->n_vocab : NULL;
 		pipeline_set_trace(p, s->trace && last);
-		if ((rc = pipeline_chunk(p, tokens + done, chunk, logits ? chunk : last, err)) ||
+		bool all = logits || s->rows == PREFILL_ROWS_ALL;
+		if ((rc = pipeline_chunk(p, tokens + done, chunk, all ? chunk : last, err)) ||
 		    (rc = chunk_logits(s, chunk, rows, last, err)))
 			return rc;
 		done += chunk;

@@ -74,9 +74,24 @@ int session_position(const struct session *s);
 void session_set_mode(struct session *s, enum graph_mode mode);
 void session_set_fusion(struct session *s, enum fusion fusion);
 
+/* Which rows of a prefill whose logits nobody asked for are computed. */
+enum prefill_rows {
+	PREFILL_ROWS_LAST, /* all that later tokens read, and the last row's logits */
+	PREFILL_ROWS_ALL,  /* every row through every layer and the head, as for a perplexity */
+};
+/* "last", "all"; -1 for neither */
+const char *prefill_rows_name(enum prefill_rows r);
+int prefill_rows_parse(const char *name);
+/*
+ * Of the prefills to come; at opening: the last. The cache gets the same bits. ERROR_MEMORY where the logits have no
+ * room: nothing has changed.
+ */
+int session_set_prefill_rows(struct session *s, enum prefill_rows rows, struct error *err);
+enum prefill_rows session_prefill_rows(const struct session *s);
+
 /*
  * Appends n tokens in chunks of at most `batch`. logits, where not null, receives
- * (n, n_vocab): the row after each token; null computes only the last row.
+ * (n, n_vocab): the row after each token; null: what session_set_prefill_rows says is computed.
  */
 int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err);
 

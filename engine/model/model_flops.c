@@ -35,12 +35,12 @@ static double layer_attention(const struct model *m, int i, int pos, int n)
 	return 4.0 * l->n_head * l->head_dim * attended(l->sliding ? m->window : 0, pos, n);
 }
 
-double model_prefill_flops(const struct model *m, int pos, int n, int batch)
+double model_prefill_flops(const struct model *m, int pos, int n, int batch, int all_rows)
 {
 	int reader = model_first_reader(m);
 	double sum = 0;
 	for (int done = 0; done < n; done += batch) {
-		int rows = n - done < batch ? n - done : batch, last = done + rows == n;
+		int rows = n - done < batch ? n - done : batch, last = all_rows ? rows : done + rows == n;
 		sum += rows * product(m->per_layer_model_proj) + last * product(m->output);
 		for (int i = 0; i < m->n_layer; i++) {
 			/* What comes out of the readers is seen by nobody but the head. */

@@ -7,14 +7,14 @@
  * activations, additions and gathers are left out, and so is the conversion of weights.
  *
  * Executed means: the layers at a model's end that write no cache run for a prompt's last row only, the output matrix
- * for it alone, and of a mixture the experts used.
+ * for it alone, unless all rows are asked for; and of a mixture the experts used.
  */
 #ifndef GEMMARK_ENGINE_MODEL_MODEL_FLOPS_H
 #define GEMMARK_ENGINE_MODEL_MODEL_FLOPS_H
 
 #include "engine/model/model.h"
 
-/* Of n tokens from position pos on, in chunks of `batch` rows, without eviction. */
-double model_prefill_flops(const struct model *m, int pos, int n, int batch);
+/* Of n tokens from position pos on, in chunks of `batch` rows, without eviction. all_rows: nothing is left out. */
+double model_prefill_flops(const struct model *m, int pos, int n, int batch, int all_rows);
 
 #endif

@@ -29,6 +29,7 @@ struct eval {
 	const char *output;
 	bool force;
 	int prefill; /* -1: not given */
+	enum prefill_rows rows;
 	struct snapkv_options snapkv;
 	struct session_options session;
 	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free */
@@ -70,6 +71,11 @@ static int set_force(void *ctx, const char *value, struct error *err)
 static int set_prefill(void *ctx, const char *value, struct error *err)
 {
 	return options_int(value, "--prefill", 0, MAX_TOKENS, &((struct eval *)ctx)->prefill, err);
+}
+
+static int set_prefill_rows(void *ctx, const char *value, struct error *err)
+{
+	return options_prefill_rows(value, &((struct eval *)ctx)->rows, err);
 }
 
 static int set_snapkv(void *ctx, const char *value, struct error *err)
@@ -148,6 +154,10 @@ static const struct option_spec eval_options[] = {
 	{"-o, --output", "FILE", "write the logits: raw little-endian float32 [n_tokens][n_vocab]", set_output},
 	{"--force", NULL, "-o: replace a file that exists; never one that is read", set_force},
 	{"--prefill", "N", "prefill the first N tokens, decode the rest (default: all)", set_prefill},
+	{"--prefill-rows", "all|last",
+	 "of the prefilled tokens: all: every row's logits; last: only the last row's, as a prompt of gemmark bench\n"
+	 "computes them; -o and the perplexity then begin with it (default: all)",
+	 set_prefill_rows},
 	{"--snapkv", "off|BUDGET[,window=W][,pool=P]",
 	 "of the prefilled tokens keep BUDGET entries, the last W among them; scores pooled over P keys "
 	 "(default: off; 64, 7)",
@@ -272,6 +282,13 @@ static int read_tokens(struct eval *ev, struct error *err)
 static int prefill(struct session *s, const struct eval *ev, int n, struct logits_sink *k, struct error *err)
 {
 	size_t vocab = (size_t)k->n_vocab;
+	const float *last;
+	if (n > 0 && ev->rows == PREFILL_ROWS_LAST) {
+		int rc = session_prefill(s, ev->tokens, n, NULL, err);
+		if (!rc)
+			rc = session_logits(s, &last, err);
+		return rc ? rc : logits_sink_row(k, s, last, err);
+	}
 	int chunk = ev->session.load.batch, rc = 0;
 	if (chunk > n)
 		chunk = n;
@@ -288,6 +305,17 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct logit
 	return rc;
 }
 
+static int prefilled(const struct eval *ev)
+{
+	return ev->prefill < 0 ? ev->n_tokens : ev->prefill;
+}
+
+/* Of the logits. */
+static int first_row(const struct eval *ev)
+{
+	return ev->rows == PREFILL_ROWS_LAST && prefilled(ev) ? prefilled(ev) - 1 : 0;
+}
+
 /* What a run did beside its logits. */
 struct remarks {
 	int fallbacks;
@@ -297,7 +325,7 @@ struct remarks {
 static int evaluate(struct session *s, const struct eval *ev, struct logits_sink *k, struct remarks *r,
 		    struct error *err)
 {
-	int n = ev->prefill < 0 ? ev->n_tokens : ev->prefill;
+	int n = prefilled(ev);
 	int rc = session_observe(s, &ev->snapkv, n, err);
 	if (!rc)
 		rc = prefill(s, ev, n, k, err);
@@ -381,6 +409,7 @@ static int run(struct eval *ev, struct error *err)
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
 		k.tokens = ev->tokens;
 		k.n_tokens = ev->n_tokens;
+		k.first = first_row(ev);
 		k.model = &session_model(s)->file;
 		k.n_vocab = session_model(s)->n_vocab;
 		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->n_tokens, "");
@@ -389,15 +418,16 @@ static int run(struct eval *ev, struct error *err)
 	uint64_t hash = rc ? 0 : logits_sink_hash(&k);
 	rc = logits_sink_close(&k, rc, err);
 	if (!rc) {
-		printf("tokens      %d (%d prefilled)\n", ev->n_tokens, ev->prefill < 0 ? ev->n_tokens : ev->prefill);
+		printf("tokens      %d (%d prefilled%s)\n", ev->n_tokens, prefilled(ev),
+		       ev->rows == PREFILL_ROWS_LAST ? ", of which the last row's logits" : "");
 		if (ev->snapkv.budget)
 			print_eviction(&remarks.eviction);
-		if (ev->n_tokens > 1)
+		if (ev->n_tokens - first_row(ev) > 1)
 			printf("perplexity  %.6g\n", logits_sink_perplexity(&k));
 		printf("hash        %016llx\n", (unsigned long long)hash);
 		if (ev->output)
-			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text, ev->n_tokens,
-			       k.n_vocab);
+			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
+			       ev->n_tokens - first_row(ev), k.n_vocab);
 	}
 	if (remarks.fallbacks)
 		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", remarks.fallbacks,
@@ -410,7 +440,7 @@ static int run(struct eval *ev, struct error *err)
 int cmd_eval(int argc, char **argv)
 {
 	struct error err = {0};
-	struct eval ev = {.prefill = -1};
+	struct eval ev = {.prefill = -1, .rows = PREFILL_ROWS_ALL};
 	session_options_default(&ev.session);
 	ev.session.load.batch = LOADED_MODEL_BATCH; /* every row has logits, a megabyte of them */
 	int rc = options_parse(&eval_command, argc, argv, &ev, &err);

@@ -74,11 +74,11 @@ static double token_seconds(const struct preview *p, const struct rates *r, int 
 	return decode_rate(p->gpu_bytes + on_gpu, gpu) + decode_rate(p->host_bytes + kv - on_gpu, r->host_bytes_s);
 }
 
-static double prefill_seconds(const struct preview *p, const struct rates *r, int pos, int n)
+static double prefill_seconds(const struct preview *p, const struct rates *r, int pos, int n, int all_rows)
 {
 	if (!n)
 		return 0;
-	double flops = model_prefill_flops(&p->model, pos, n, p->cell->n_ubatch);
+	double flops = model_prefill_flops(&p->model, pos, n, p->cell->n_ubatch, all_rows);
 	double share = (double)p->gpu_layers / p->model.n_layer;
 	double gpu = r->gpu.bf16_rate > 0 ? GPU_PREFILL_SHARE * r->gpu.bf16_rate : NAN;
 	return decode_rate(flops * share, gpu) + decode_rate(flops * (1 - share), r->host_flop_s);
@@ -88,7 +88,7 @@ static double prefill_seconds(const struct preview *p, const struct rates *r, in
 static double pass_seconds(const struct preview *p, const struct rates *r, const struct runner_options *o,
 			   const struct cell *c)
 {
-	double prompt = prefill_seconds(p, r, c->n_depth, c->n_prompt);
+	double prompt = prefill_seconds(p, r, c->n_depth, c->n_prompt, cell_computes_all_rows(c));
 	if (!c->n_gen)
 		return prompt;
 	double token = token_seconds(p, r, c->n_depth + c->n_prompt + c->n_gen / 2);
@@ -231,7 +231,7 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 			const struct cell *cells, const struct plan_group *g, struct total *t)
 {
 	const struct cell *last = NULL;
-	double others = prefill_seconds(p, r, 0, cells[g->sequence[0]].n_depth);
+	double others = prefill_seconds(p, r, 0, cells[g->sequence[0]].n_depth, 0);
 	print_heading(f, p, r, &cells[g->sequence[0]]);
 	for (int i = 0; i < g->n; i++) {
 		const struct cell *c = &cells[g->sequence[i]];

@@ -144,6 +144,14 @@ static int engine_set_arm(struct workload *w, const char *mode, const char *fusi
 	return 0;
 }
 
+static int engine_set_prefill_rows(struct workload *w, const char *rows, struct error *err)
+{
+	int r = prefill_rows_parse(rows);
+	if (r < 0)
+		return error_set(err, ERROR_UNSUPPORTED, "prefill rows %s are not in this build", rows);
+	return noted(w, session_set_prefill_rows(engine(w)->session, (enum prefill_rows)r, err));
+}
+
 static int engine_prefill(struct workload *w, const int *tokens, int n, struct error *err)
 {
 	return noted(w, session_prefill(engine(w)->session, tokens, n, NULL, err));
@@ -322,7 +330,8 @@ static double engine_prefill_flops(struct workload *w, int pos, int n)
 	const struct engine_workload *e = engine(w);
 	if (e->snapkv.budget)
 		return NAN;
-	return model_prefill_flops(session_model(e->session), pos, n, e->model->loaded->options.batch);
+	return model_prefill_flops(session_model(e->session), pos, n, e->model->loaded->options.batch,
+				   session_prefill_rows(e->session) == PREFILL_ROWS_ALL);
 }
 
 static int64_t engine_kv_bytes_read(struct workload *w, int pos)
@@ -380,6 +389,7 @@ static const struct workload_ops engine_ops = {
 	.close = engine_close,
 	.facts = engine_facts,
 	.set_arm = engine_set_arm,
+	.set_prefill_rows = engine_set_prefill_rows,
 	.prefill = engine_prefill,
 	.checkpoint = engine_checkpoint,
 	.rewind = engine_rewind,

@@ -46,7 +46,7 @@ uint64_t logits_sink_hash(const struct logits_sink *k)
 
 double logits_sink_perplexity(const struct logits_sink *k)
 {
-	return exp(k->log_loss / (k->row - 1));
+	return exp(k->log_loss / (k->row - 1 - k->first));
 }
 
 static double log_softmax(const float *row, int n, int id)
@@ -63,6 +63,8 @@ static double log_softmax(const float *row, int n, int id)
 int logits_sink_row(struct logits_sink *k, struct session *s, const float *row, struct error *err)
 {
 	size_t n = (size_t)k->n_vocab;
+	if (k->row < k->first)
+		k->row = k->first;
 	int rc = gguf_check(k->model, changed_file_remedy(), err);
 	if (rc || (rc = session_check_logits(s, row, k->row, err)))
 		return rc;

@@ -19,10 +19,11 @@ struct logits_sink {
 	FILE *stream;
 	struct hash_stream *hash;
 	double log_loss;
-	int row;
+	int row; /* of the next token's; from `first` on */
 	/* Set before the first row; the caller's. */
 	const int *tokens; /* (n_tokens) */
 	int n_tokens;
+	int first; /* row that the first call brings */
 	int n_vocab;
 	const struct gguf *model; /* which must not change meanwhile */
 };
@@ -33,7 +34,7 @@ int logits_sink_open(struct logits_sink *k, const char *path, bool force, struct
  * has changed. */
 int logits_sink_row(struct logits_sink *k, struct session *s, const float *row, struct error *err);
 uint64_t logits_sink_hash(const struct logits_sink *k);
-/* exp of the mean of -log p(next token); two rows at least. */
+/* exp of the mean of -log p(next token) over the rows that have one; there is one. */
 double logits_sink_perplexity(const struct logits_sink *k);
 /* rc: what became of it; the file appears where that is 0. Returns rc, or why it does not. */
 int logits_sink_close(struct logits_sink *k, int rc, struct error *err);

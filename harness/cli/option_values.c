@@ -86,6 +86,16 @@ int options_pdl(const char *value, bool *on, struct error *err)
 	return 0;
 }
 
+int options_prefill_rows(const char *value, enum prefill_rows *out, struct error *err)
+{
+	const char *const names[] = {prefill_rows_name(PREFILL_ROWS_LAST), prefill_rows_name(PREFILL_ROWS_ALL)};
+	int i = choose(value, "rows", names, 2, err);
+	if (i < 0)
+		return i;
+	*out = (enum prefill_rows)i;
+	return 0;
+}
+
 int options_prefill_precision(const char *value, enum prefill_precision *out, struct error *err)
 {
 	const char *const names[] = {prefill_precision_name(PREFILL_F16), prefill_precision_name(PREFILL_F32)};

@@ -7,6 +7,7 @@
 #include "engine/device/graph.h"
 #include "engine/infer/forward.h"
 #include "engine/infer/load_options.h"
+#include "engine/infer/session.h"
 #include "engine/model/gguf.h"
 
 /* Each returns 0 or ERROR_INPUT that names the value, the choices and, where one is near, the likely one. */
@@ -14,10 +15,12 @@ int options_mode(const char *value, enum graph_mode *out, struct error *err);
 int options_fusion(const char *value, enum fusion *out, struct error *err);
 /* f32, f16, bf16 */
 int options_cache_type(const char *value, enum tensor_type *out, struct error *err);
-/* --head gpu|cpu, --ple host|device, --pdl on|off, --prefill-precision f16|f32, --prefill-weights auto|... */
+/* --head gpu|cpu, --ple host|device, --pdl on|off, --prefill-rows all|last, --prefill-precision f16|f32,
+ * --prefill-weights auto|... */
 int options_head(const char *value, bool *on_host, struct error *err);
 int options_ple(const char *value, bool *on_host, struct error *err);
 int options_pdl(const char *value, bool *on, struct error *err);
+int options_prefill_rows(const char *value, enum prefill_rows *out, struct error *err);
 int options_prefill_precision(const char *value, enum prefill_precision *out, struct error *err);
 int options_prefill_weights(const char *value, enum prefill_weights *out, struct error *err);
 

@@ -280,6 +280,17 @@ static int pass_generate(struct pass_setup *s, const struct cell *c, struct pass
 	return rc;
 }
 
+/* Behind a group whose other cells' prompts may have asked for others. */
+static int set_rows(struct pass_setup *s, const struct cell *c, struct error *err)
+{
+	const struct workload_ops *ops = s->w->ops;
+	if (ops->set_prefill_rows)
+		return ops->set_prefill_rows(s->w, cell_word(c, AXIS_PREFILL_ROWS), err);
+	return cell_computes_all_rows(c)
+		       ? error_set(err, ERROR_UNSUPPORTED, "this workload computes a prompt's last row alone")
+		       : 0;
+}
+
 int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
 	*p = (struct pass){.first_diff = -1, .prefill_us = NAN};
@@ -289,6 +300,8 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 	if (s->o->monitor)
 		s->o->monitor->begin(s->o->monitor, s->on_gpu);
 	int rc = w->ops->set_arm(w, c->mode, c->fusion, err);
+	if (!rc)
+		rc = set_rows(s, c, err);
 	if (!rc)
 		rc = w->ops->rewind(w, c->n_depth, err);
 	if (!rc)

@@ -101,6 +101,8 @@ struct workload_ops {
 	void (*facts)(struct workload *w, struct workload_facts *out);
 	/* The mode ("direct", "graph-device", ...) and fusion of the tokens to come. */
 	int (*set_arm)(struct workload *w, const char *mode, const char *fusion, struct error *err);
+	/* Rows of the prefills to come, "last" as at opening or "all"; null: the last alone. */
+	int (*set_prefill_rows)(struct workload *w, const char *rows, struct error *err);
 	/* Appends n tokens at the position. Returns when they are done. */
 	int (*prefill)(struct workload *w, const int *tokens, int n, struct error *err);
 	/* Marks the position for rewind, which comes back to it from anywhere behind it; both return when done. */

@@ -241,6 +241,13 @@ static bool is_credible(const struct line *l)
 	return share_is_credible(MEDIAN(l, share));
 }
 
+/* Behind the label of a prompt whose every row was computed. */
+#define ALL_ROWS ", all rows"
+static const char *all_rows(const struct cell *c)
+{
+	return cell_computes_all_rows(c) ? ALL_ROWS : "";
+}
+
 /* At least three significant digits, no exponent; "-" where unknown. */
 static void number(char *out, size_t size, double x)
 {
@@ -260,7 +267,7 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	double change;
 	const char *column;
 	cell_label(c, label);
-	snprintf(f[0], FIELD_SIZE, "%.*s", FIELD_SIZE - 1, label);
+	snprintf(f[0], FIELD_SIZE, "%.*s%s", FIELD_SIZE - 1 - (int)sizeof ALL_ROWS, label, all_rows(c));
 	snprintf(f[1], FIELD_SIZE, "%s", c->mode);
 	snprintf(f[2], FIELD_SIZE, "%s", c->fusion);
 	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_word(c, AXIS_SYNC));
@@ -307,7 +314,7 @@ static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_S
 	char label[CELL_LABEL_SIZE], number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
 	cell_label(c, label);
 	cell_model_name(c, t->cells, t->n, model);
-	int used = snprintf(out, CELL_NAME_SIZE, "%s %s %s%s", label, short_name(c->mode, 40).text,
+	int used = snprintf(out, CELL_NAME_SIZE, "%s%s %s %s%s", label, all_rows(c), short_name(c->mode, 40).text,
 			    short_name(c->fusion, 40).text, cell_is_queued(c) ? " " SYNC_NONE : "");
 	for (int a = 0; a < AXIS_COUNT && used < CELL_NAME_SIZE; a++) {
 		bool varies = false;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 const char *const axis_syncs[] = {SYNC_TOKEN, SYNC_NONE, NULL};
+const char *const axis_prefill_rows[] = {PREFILL_ROWS_OF_LAST, PREFILL_ROWS_OF_ALL, NULL};
 
 #define AXIS(ID, kind_of, member, column_of, ...)               \
 	[AXIS_##ID] = {.name = #member,                         \
@@ -133,6 +134,16 @@ int cell_is_direct(const struct cell *c)
 int cell_is_queued(const struct cell *c)
 {
 	return !strcmp(cell_word(c, AXIS_SYNC), SYNC_NONE);
+}
+
+int cell_computes_all_rows(const struct cell *c)
+{
+	return !strcmp(cell_word(c, AXIS_PREFILL_ROWS), PREFILL_ROWS_OF_ALL);
+}
+
+int cell_has_axis(const struct cell *c, enum axis_id a)
+{
+	return cell_is_prompt(c) ? !axes[a].decode_only : c->n_prompt || !axes[a].prompt_only;
 }
 
 int cell_snapkv_budget(const struct cell *c)

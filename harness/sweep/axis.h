@@ -38,6 +38,9 @@ enum { AXIS_LAYERS_AUTO = -2 };
 #define SYNC_NONE "none"
 /* The mode that every other one is checked against, and the only one of prompt tests: prefill is never captured. */
 #define MODE_REFERENCE "direct"
+/* What of a prompt is computed: what is needed to go on from it, or every row of everything. */
+#define PREFILL_ROWS_OF_LAST "last"
+#define PREFILL_ROWS_OF_ALL "all"
 /* A full cache. */
 #define SNAPKV_OFF "off"
 
@@ -88,6 +91,12 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	X(GEN, INT, n_gen, n_gen, .level = AXIS_LEVEL_TEST, .option = "-n, --n-gen", .argument = "N", \
 	  .help = "tokens of a generation test: decoded one by one; 0: none (default 128)", \
 	  .defaults = "128", .max = AXIS_TOKENS_MAX, .spoken = "generated tokens", .slug = "n") \
+	X(PREFILL_ROWS, WORD, prefill_rows, prefill_rows, .level = AXIS_LEVEL_UNIT, .option = "--prefill-rows", \
+	  .argument = "R", \
+	  .help = "of a measured prompt: last: what later tokens read, and the last row's logits; all: every row through " \
+		  "every layer and the output head, as for a perplexity (default last)", \
+	  .defaults = PREFILL_ROWS_OF_LAST, .absent = PREFILL_ROWS_OF_LAST, .words = axis_prefill_rows, .prompt_only = 1, \
+	  .spoken = "prefill rows", .slug = "rows-") \
 	X(FUSION, WORD, fusion, fusion, .level = AXIS_LEVEL_UNIT, .option = "--fusion", .argument = "F", \
 	  .help = "none (one kernel a primitive) or full (default full)", \
 	  .defaults = "full", .spoken = "fusion", .slug = "fusion-") \
@@ -135,14 +144,16 @@ struct axis {
 	int min;                  /* of an integer */
 	int max;
 	int decode_only;    /* prompt tests have the absent value */
+	int prompt_only;    /* so have tests without a prompt */
 	int resolved;       /* values stand for others on this machine ("all layers"), and are one where those are */
 	const char *spoken; /* in prose: "GPU layers" */
 	const char *slug;   /* before its value in file names: "ngl" */
 };
 
 extern const struct axis axes[AXIS_COUNT];
-/* What --sync takes. */
+/* What --sync and --prefill-rows take. */
 extern const char *const axis_syncs[];
+extern const char *const axis_prefill_rows[];
 
 /* The axis of that name, or -1. */
 int axis_find(const char *name);
@@ -177,6 +188,9 @@ int cell_same(const struct cell *a, const struct cell *b);
 int cell_is_prompt(const struct cell *c);
 int cell_is_direct(const struct cell *c);
 int cell_is_queued(const struct cell *c);
+int cell_computes_all_rows(const struct cell *c);
+/* Whether the axis means something to the cell's test; else its value is the absent one. */
+int cell_has_axis(const struct cell *c, enum axis_id a);
 /* Entries that SnapKV keeps of a prompt; 0: it is off. */
 int cell_snapkv_budget(const struct cell *c);
 

@@ -93,12 +93,13 @@ struct counter {
 	int n;
 };
 
-/* Over the axes of these levels; of prompt tests where decode_only ones are left out. */
-static struct counter counter_over(const struct matrix *m, enum axis_level from, enum axis_level to, int prompts)
+/* Over the axes of these levels; of a test, those that it has. */
+static struct counter counter_over(const struct matrix *m, enum axis_level from, enum axis_level to,
+				   const struct cell *test)
 {
 	struct counter k = {.m = m};
 	for (int a = 0; a < AXIS_COUNT; a++)
-		if (axes[a].level >= from && axes[a].level <= to && !(prompts && axes[a].decode_only))
+		if (axes[a].level >= from && axes[a].level <= to && (!test || cell_has_axis(test, (enum axis_id)a)))
 			k.axes[k.n++] = (enum axis_id)a;
 	return k;
 }
@@ -131,11 +132,10 @@ struct cell_list {
 /* One test with all units and modes. */
 static void emit_test(const struct matrix *m, struct cell c, struct cell_list *l)
 {
-	struct counter k = counter_over(m, AXIS_LEVEL_UNIT, AXIS_LEVEL_MODE, cell_is_prompt(&c));
-	if (cell_is_prompt(&c))
-		for (int a = 0; a < AXIS_COUNT; a++)
-			if (axes[a].decode_only)
-				set_absent(&c, (enum axis_id)a);
+	struct counter k = counter_over(m, AXIS_LEVEL_UNIT, AXIS_LEVEL_MODE, &c);
+	for (int a = 0; a < AXIS_COUNT; a++)
+		if (!cell_has_axis(&c, (enum axis_id)a))
+			set_absent(&c, (enum axis_id)a);
 	/* Prompt tests run in the reference's mode, and say so. */
 	c.mode = MODE_REFERENCE;
 	do {
@@ -169,7 +169,7 @@ static void emit_all(const struct matrix *m, const struct cell *placements, int 
 {
 	for (int p = 0; p < n; p++) {
 		struct cell c = placements[p];
-		struct counter k = counter_over(m, AXIS_LEVEL_GROUP, AXIS_LEVEL_GROUP, 0);
+		struct counter k = counter_over(m, AXIS_LEVEL_GROUP, AXIS_LEVEL_GROUP, NULL);
 		do {
 			counter_set(&k, &c);
 			emit_group(m, c, l);
@@ -181,7 +181,7 @@ static void emit_all(const struct matrix *m, const struct cell *placements, int 
 static int find_placements(const struct matrix *m, const struct cell_resolver *resolver, struct cell *out, int *n,
 			   struct error *err)
 {
-	struct counter k = counter_over(m, AXIS_LEVEL_PLACEMENT, AXIS_LEVEL_PLACEMENT, 0);
+	struct counter k = counter_over(m, AXIS_LEVEL_PLACEMENT, AXIS_LEVEL_PLACEMENT, NULL);
 	*n = 0;
 	do {
 		struct cell c = {0};

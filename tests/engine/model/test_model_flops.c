@@ -43,7 +43,7 @@ static int launch(struct device *d, enum kernel k, const void *params, struct er
 	return real->launch(d, k, params, err);
 }
 
-static void check(const char *model, int batch, const int *prompts, int n_prompts)
+static void check(const char *model, int batch, enum prefill_rows rows, const int *prompts, int n_prompts)
 {
 	struct device *host;
 	struct loaded_model *m;
@@ -63,11 +63,12 @@ static void check(const char *model, int batch, const int *prompts, int n_prompt
 	host->ops = &counting;
 	if (loaded_model_open_on(&m, model, &o, NULL, host, &err) || session_open_on(&s, m, 500, &err))
 		fail_msg("%s", err.text);
+	assert_int_equal(session_set_prefill_rows(s, rows, &err), 0);
 	for (int i = 0, pos = 0; i < n_prompts; pos += prompts[i++]) {
 		counted = 0;
 		if (session_prefill(s, tokens, prompts[i], NULL, &err))
 			fail_msg("%s", err.text);
-		double expected = model_prefill_flops(&m->model, pos, prompts[i], batch);
+		double expected = model_prefill_flops(&m->model, pos, prompts[i], batch, rows == PREFILL_ROWS_ALL);
 		if (counted != expected)
 			fail_msg("%s: %d tokens from %d on, chunks of %d: %.0f are launched, %.0f foretold", model,
 				 prompts[i], pos, batch, counted, expected);
@@ -89,8 +90,10 @@ static void test_launched(void **state)
 	/* Across windows, and with one row alone in a chunk. */
 	static const int prompts[] = {1, 2, 37, 129, 64};
 	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-		check(models[i], 64, prompts, 5);
-		check(models[i], 512, prompts, 5);
+		for (int rows = PREFILL_ROWS_LAST; rows <= PREFILL_ROWS_ALL; rows++) {
+			check(models[i], 64, (enum prefill_rows)rows, prompts, 5);
+			check(models[i], 512, (enum prefill_rows)rows, prompts, 5);
+		}
 	}
 }
 

@@ -46,7 +46,8 @@ static char *in_folder(const char *name)
 static const char runs_columns[] =
 	"schema_version,run_id,status,reason,order,repetition,model,arch,weight_type,"
 	"model_bytes,model_parameters,test,"
-	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,n_ubatch,snapkv,n_depth,n_prompt,n_gen,fusion,sync,mode,"
+	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,n_ubatch,snapkv,n_depth,n_prompt,n_gen,prefill_rows,"
+	"fusion,sync,mode,"
 	"model_"
 	"hash,"
 	"device,commit,tokens_per_s,prefill_us,"
