@@ -45,6 +45,7 @@ set(no_valgrind
   no_allocation
   overhead
   placement_plan
+  prefill_rows
   prompt_f16
   redraw
   report_budget

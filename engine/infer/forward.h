@@ -119,6 +119,8 @@ struct forward_rows {
  * The caller advances the cache, and waits for a stage before it enqueues the next.
  */
 int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err);
+/* Bytes that forward_head_reserve allocates. */
+size_t forward_all_rows_bytes(const struct model *m, int batch);
 /* Memory for forward_head_all, once; a captured token knows nothing of it. ERROR_MEMORY. */
 int forward_head_reserve(struct forward *f, struct error *err);
 /*

@@ -132,17 +132,26 @@ int forward_head(struct forward *f, int first, int n, struct error *err)
 	return p.e.rc;
 }
 
+static int rows_at_once(int batch)
+{
+	return batch < ALL_ROWS ? batch : ALL_ROWS;
+}
+
+size_t forward_all_rows_bytes(const struct model *m, int batch)
+{
+	return (size_t)rows_at_once(batch) * (size_t)m->n_vocab * sizeof(float);
+}
+
 int forward_head_reserve(struct forward *f, struct error *err)
 {
 	if (f->all_logits)
 		return 0;
-	int rows = f->batch < ALL_ROWS ? f->batch : ALL_ROWS;
 	void *logits;
-	int rc = device_alloc(f->device, (size_t)rows * (size_t)f->model->n_vocab * sizeof(float), &logits, err);
+	int rc = device_alloc(f->device, forward_all_rows_bytes(f->model, f->batch), &logits, err);
 	if (rc)
-		return error_prefix(err, rc, "logits of %d rows of a prompt", rows);
+		return error_prefix(err, rc, "logits of %d rows of a prompt", rows_at_once(f->batch));
 	f->all_logits = logits;
-	f->all_rows = rows;
+	f->all_rows = rows_at_once(f->batch);
 	return 0;
 }
 

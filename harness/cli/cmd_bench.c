@@ -294,8 +294,10 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = matrix_defaults(&b->axes.matrix, err);
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
-	for (int i = 0; i < n && !rc; i++)
+	for (int i = 0; i < n && !rc; i++) {
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
+		b->engine.all_rows |= cell_computes_all_rows(&cells[i]);
+	}
 	if (!rc)
 		trained_context_warn_cells("bench", &resolution, cells, n,
 					   "; beyond_context marks these runs in runs.csv");

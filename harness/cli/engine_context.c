@@ -1,7 +1,10 @@
 #include "harness/cli/engine_context.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <link.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -23,20 +26,43 @@ uint64_t engine_context_program(void)
 	return hash_file("/proc/self/exe", &hash, NULL, NULL) ? 0 : hash;
 }
 
+/* Files of the library that a prompt's products on the GPU come from; their names have the version. */
+struct libraries {
+	char text[512];
+	size_t used;
+};
+
+static int add_library(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+	struct libraries *l = ctx;
+	char file[PATH_MAX];
+	(void)size;
+	if (!strstr(info->dlpi_name, "libcublasLt") || !realpath(info->dlpi_name, file))
+		return 0;
+	int n = snprintf(l->text + l->used, sizeof l->text - l->used, ", %s", strrchr(file, '/') + 1);
+	l->used += (size_t)n < sizeof l->text - l->used ? (size_t)n : sizeof l->text - l->used - 1;
+	return 0;
+}
+
 json_t *engine_context_identity(const struct loaded_model *m, const char *weights, const char *device, uint64_t program)
 {
 	const struct load_options *o = &m->options;
 	const char *reason;
 	const struct environment_gpu *gpu = m->n_gpu_layers ? engine_gpu(&reason) : NULL;
-	char chunk[32], layers[64], compilers[128], engine[128];
+	struct libraries libraries = {.used = 0};
+	char chunk[32], layers[64], compilers[128 + sizeof libraries.text], engine[128];
 	if (!*weights || !program)
 		return NULL;
 	snprintf(chunk, sizeof chunk, "%d tokens", o->batch);
 	snprintf(layers, sizeof layers, "%d of %d on the GPU", m->n_gpu_layers, m->model.n_layer);
 	/* The host's kernels are part of the program, and chosen by what the CPU can do. */
-	snprintf(compilers, sizeof compilers, "%s%s, driver %d, sm_%d, NVRTC %s", gpu ? "" : "host ", engine_isa(),
-		 gpu ? gpu->cuda_version : 0, gpu ? gpu->compute_capability : 0,
-		 gpu && gpu->nvrtc_version ? gpu->nvrtc_version : "-");
+	if (gpu)
+		dl_iterate_phdr(add_library, &libraries);
+	snprintf(compilers, sizeof compilers, "host %s", engine_isa());
+	if (gpu)
+		snprintf(compilers, sizeof compilers, "host %s, sm_%d, driver %d, NVRTC %s%s", engine_isa(),
+			 gpu->compute_capability, gpu->cuda_version, gpu->nvrtc_version ? gpu->nvrtc_version : "-",
+			 libraries.text);
 	snprintf(engine, sizeof engine, "%s, program %016" PRIx64, build_info()->label, program);
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", weights, "K cache type",
 			 tensor_type_name(o->k_type), "V cache type", tensor_type_name(o->v_type), "prefill precision",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/device/device_host.h"
+#include "engine/infer/forward.h"
 #include "engine/infer/gemm_ceiling.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/changed_file.h"
@@ -79,7 +80,8 @@ static int settle_layers(struct engine_source *s, const struct placement *p, str
 	if (!memory) {
 		fprintf(stderr, "-ngl auto: no GPU: all layers on the host\n");
 	} else if (!(rc = model_open(&m, p->cell->model, err))) {
-		rc = gpu_layers_choose(&m, o, p->context, memory, stderr, &plan, err);
+		size_t logits = s->settings.all_rows && !o->head_on_host ? forward_all_rows_bytes(&m, o->batch) : 0;
+		rc = gpu_layers_choose(&m, o, p->context, memory > logits ? memory - logits : 0, stderr, &plan, err);
 		model_close(&m);
 	}
 	o->n_gpu_layers = plan.n_gpu_layers;

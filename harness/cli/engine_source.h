@@ -26,6 +26,7 @@ struct engine_settings {
 				 that is first asked */
 	const struct axis_resolution
 		*resolution; /* a model that is loaded is the file that was resolved; null: any is */
+	bool all_rows;       /* prompts among the tests have their logits on the head's device: -ngl auto leaves room */
 	bool gemm_ceiling;   /* measured for each model that is loaded: prompts are among the tests */
 };
 void engine_settings_default(struct engine_settings *e);

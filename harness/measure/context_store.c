@@ -47,14 +47,21 @@ int context_store_open(struct context_store **out, const struct context_store_op
 	return 0;
 }
 
-void context_store_close(struct context_store *s)
+void context_store_forget(struct context_store *s)
 {
-	if (!s)
-		return;
 	for (struct kept *next, *k = s->kept; k; k = next) {
 		next = k->next;
 		free(k);
 	}
+	s->kept = NULL;
+	s->kept_bytes = 0;
+}
+
+void context_store_close(struct context_store *s)
+{
+	if (!s)
+		return;
+	context_store_forget(s);
 	context_directory_close(&s->directory);
 	free(s);
 }

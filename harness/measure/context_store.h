@@ -34,6 +34,9 @@ int context_store_open(struct context_store **out, const struct context_store_op
 /* s may be null. */
 void context_store_close(struct context_store *s);
 
+/* What is in memory goes: no group to come has use for it. */
+void context_store_forget(struct context_store *s);
+
 /*
  * Takes w, at position 0, as far into the stream's first n tokens as anything kept goes: *reached, 0 where there is
  * nothing, and where it came from. An error is w's own, ERROR_DEVICE or ERROR_MEMORY: its context is lost.

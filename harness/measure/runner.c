@@ -306,8 +306,10 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	if (!rc)
 		rc = plan_build(cells, n, o->seed, &plan, err);
 	r.plan = &plan;
-	for (int g = 0; !rc && g < plan.n_groups && !runner_stopped(o); g++)
+	for (int g = 0; !rc && g < plan.n_groups && !runner_stopped(o); g++) {
 		rc = run_group(&r, &plan.groups[g], source, err);
+		runner_forget_contexts(&r, &plan.groups[g]);
+	}
 	summary->interrupted = runner_stopped(o);
 	plan_free(&plan);
 	clock_check_free(&r.clocks);

@@ -85,6 +85,14 @@ static int prefill(struct runner *r, const struct cell *c, int at, int n, double
 	return rc;
 }
 
+void runner_forget_contexts(const struct runner *r, const struct plan_group *g)
+{
+	const struct plan_group *next = g + 1;
+	if (r->setup.o->contexts && (next == r->plan->groups + r->plan->n_groups ||
+				     !cell_same_placement(&r->cells[g->sequence[0]], &r->cells[next->sequence[0]])))
+		context_store_forget(r->setup.o->contexts);
+}
+
 int runner_fill_context(struct runner *r, const struct plan_group *g, struct error *err)
 {
 	const struct cell *c = &r->cells[g->sequence[0]];

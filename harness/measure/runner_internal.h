@@ -92,6 +92,9 @@ int runner_prefill_step(const struct runner *r, const struct cell *c);
  */
 int runner_fill_context(struct runner *r, const struct plan_group *g, struct error *err);
 
+/* Behind a group: the last one of a placement leaves none in memory. */
+void runner_forget_contexts(const struct runner *r, const struct plan_group *g);
+
 /* One run, and its unit's reference before it where there is none yet; hands out the row. */
 int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err);
 /* Drops the cell with a row that says why it never ran. */
