@@ -13,7 +13,7 @@
 #   measure   tokens queued and waited for, what telemetry says and costs, the harness's own cost
 #   identical all modes' bits against direct launches, 700 tokens from depths 0 and 4000, two seeds
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
-#   snapkv    SnapKV: against masking, all modes' bits, memory given back; the full-size E4B once
+#   snapkv    SnapKV: against masking, all modes' bits, memory given back; snapshots of caches; the full-size E4B once
 #   host      the host alone, E4B with half to all threads: what a loop costs, read rates, products, tokens kernel by kernel
 #   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
@@ -244,6 +244,7 @@ stage_host() {
 
 stage_snapkv() {
   local rc=0
+  (cd tests && "$build/tests/test_kv_snapshot_cuda") || rc=1
   (cd tests && "$build/tests/test_snapkv_cuda") || rc=1
   (cd tests && "$build/tests/test_snapkv_cuda" driver) || rc=1
   need_model || return
@@ -376,7 +377,7 @@ for stage in "${stages[@]}"; do
     host) grep -E '^[0-9]+ threads|^  [a-z]|^(pp|tg)[0-9]' "$out/$stage.log" >>"$summary" ;;
     kernels | device) grep -E '^WRONG|FAILED|failed|^golden |worst row of float64|^(decode|prompt) attention|ended by signal' \
       "$out/$stage.log" | head -90 >>"$summary" ;;
-    snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs? ok' \
+    snapkv) grep -E '^E2B|^E4B|^31B|^26B|^Qwen3|^SnapKV on|^snapshots on|^evicted|FAILED|failed|ended by signal|^(pp|tg)[0-9]|runs? ok' \
       "$out/$stage.log" >>"$summary" ;;
     quick | measure | identical | prefill | sweep | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|, KV |runs? ok' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
