@@ -116,6 +116,32 @@ static void test_observed_window(void **state)
 	golden_free(&g);
 }
 
+/* From a ring that is no longer than its short context to a whole one: the same position, another slot. */
+static void test_short_context(void **state)
+{
+	(void)state;
+	enum { SHORT = 14 };
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	struct snapshot_rig r = snapshot_on_host(g.path, 0, TENSOR_F16, TENSOR_F16);
+	static uint64_t wanted[SNAPSHOT_DECODE], hashes[SNAPSHOT_DECODE];
+	struct session *a = snapshot_session(&r, SHORT), *b = snapshot_session(&r, SNAPSHOT_CONTEXT);
+	snapshot_prefill(b, SHORT - 1);
+	OK(session_decode(b, 5, NULL, e));
+	snapshot_decode(b, wanted);
+	snapshot_prefill(a, SHORT - 1);
+	OK(session_decode(a, 5, NULL, e));
+	struct snapshot_bytes x = snapshot_save(a);
+	snapshot_restore(b, x);
+	snapshot_decode(b, hashes);
+	snapshot_expect(hashes, wanted, "from a short context");
+	free(x.at);
+	session_close(a);
+	session_close(b);
+	snapshot_close(&r);
+	golden_free(&g);
+}
+
 /* ---- rewinding behind it ---- */
 
 /* As far back as where it came from could: what the ring does not hold is refused, not wrong. */
@@ -251,7 +277,8 @@ int main(void)
 		cmocka_unit_test(test_every_model),     cmocka_unit_test(test_every_cache_type),
 		cmocka_unit_test(test_two_devices),     cmocka_unit_test(test_snapkv),
 		cmocka_unit_test(test_observed_window), cmocka_unit_test(test_rewind),
-		cmocka_unit_test(test_bytes_of_others), cmocka_unit_test(test_damaged_bytes),
+		cmocka_unit_test(test_short_context),   cmocka_unit_test(test_bytes_of_others),
+		cmocka_unit_test(test_damaged_bytes),
 	};
 	return cmocka_run_group_tests_name("snapshots of caches", tests, NULL, NULL);
 }
