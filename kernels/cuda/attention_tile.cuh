@@ -15,6 +15,7 @@
 
 #include "kernels/cuda/attention_geometry.h"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/mma.cuh"
 
 enum {
 	WARPS = ATTENTION_THREADS / WARP,
@@ -24,7 +25,8 @@ enum {
 	SCORE_ROW = TILE + 4, /* floats: 8 keys of 4 heads are in 32 banks */
 	LANE_KEYS = TILE / 4, /* keys whose values a lane has */
 };
-static_assert((int)TILE == (int)WARP && HEADS == 8 && (int)WARPS == (int)HEADS, "a lane a key, a warp a head, eight columns");
+static_assert((int)TILE == (int)WARP && HEADS == 8 && (int)WARPS == (int)HEADS,
+	      "a lane a key, a warp a head, eight columns");
 
 /* ---- a float32 in 16-bit parts ---- */
 
@@ -51,15 +53,6 @@ template <int T> INLINE void split_in_parts(float f, unsigned short (&part)[part
 		part[i] = narrow<T>(f);
 		f -= widen<T>(part[i]);
 	}
-}
-
-template <int T>
-INLINE void mma(float (&d)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1)
-{
-	if (T == TENSOR_F16)
-		mma_f16(d, a0, a1, a2, a3, b0, b1);
-	else
-		mma_bf16(d, a0, a1, a2, a3, b0, b1);
 }
 
 /* float16 has few exponents: factors that bring the greatest magnitude to 2^14 .. 2^15, and back. */
@@ -128,8 +121,8 @@ template <int HD, int T> struct key_tile {
 #pragma unroll
 			for (int r = 0; r < 2; r++)
 				if (HD % (CHUNK * SLICES) == 0 || chunk < HD / CHUNK)
-					w[c][r] = *(const uint4 *)((const unsigned short *)head + (long long)slots[r] * HD +
-								   chunk * CHUNK + t * 8);
+					w[c][r] = *(const uint4 *)((const unsigned short *)head +
+								   (long long)slots[r] * HD + chunk * CHUNK + t * 8);
 		}
 	}
 
@@ -151,8 +144,8 @@ template <int HD, int T> struct key_tile {
 #pragma unroll
 			for (int part = 0; part < PARTS; part++) {
 				const uint4 b = q.parts[((part * HEADS + g) * ROW + chunk * CHUNK + t * 8) / 8];
-				mma<T>(d[part], w[c][0].x, w[c][1].x, w[c][0].y, w[c][1].y, b.x, b.y);
-				mma<T>(d[part], w[c][0].z, w[c][1].z, w[c][0].w, w[c][1].w, b.z, b.w);
+				multiply_add<T>(d[part], w[c][0].x, w[c][1].x, w[c][0].y, w[c][1].y, b.x, b.y);
+				multiply_add<T>(d[part], w[c][0].z, w[c][1].z, w[c][0].w, w[c][1].w, b.z, b.w);
 			}
 		}
 #pragma unroll
@@ -313,8 +306,8 @@ template <int HD, int T> struct value_tile {
 							      i % 2 ? 0x7632 : 0x5410);
 #pragma unroll
 			for (int part = PARTS - 1; part >= 0; part--) {
-				mma<T>(d, a[0][0], a[0][1], a[0][2], a[0][3], b[part].x, b[part].y);
-				mma<T>(d, a[1][0], a[1][1], a[1][2], a[1][3], b[part].z, b[part].w);
+				multiply_add<T>(d, a[0][0], a[0][1], a[0][2], a[0][3], b[part].x, b[part].y);
+				multiply_add<T>(d, a[1][0], a[1][1], a[1][2], a[1][3], b[part].z, b[part].w);
 			}
 			acc[j][0] = fmaf(acc[j][0], c.x, d[0]);
 			acc[j][1] = fmaf(acc[j][1], c.y, d[1]);
@@ -369,7 +362,8 @@ template <int HD> struct value_tile<HD, TENSOR_F32> {
 	}
 
 	/* load(i): of the keys behind AHEAD, as many as the registers do not hold meanwhile. */
-	template <class Load> __device__ __forceinline__ void add(const probabilities &p, const float *shrink, Load load)
+	template <class Load>
+	__device__ __forceinline__ void add(const probabilities &p, const float *shrink, Load load)
 	{
 		const int t = threadIdx.x % 4;
 #pragma unroll

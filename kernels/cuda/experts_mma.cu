@@ -12,7 +12,7 @@
  */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/experts_mma_geometry.h"
-#include "kernels/cuda/mma_f16.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/rows_f16.cuh"
 
 extern __shared__ __align__(16) char shared_memory[];
@@ -85,20 +85,20 @@ template <bool Q8> struct copies {
 	bool scales_there;
 	unsigned shared;
 
-	INLINE_MEMBER void stage(int k, int slot) const
+	__device__ __forceinline__ void stage(int k, int slot) const
 	{
 		const unsigned to = shared + (unsigned)(slot * mma_stage_bytes(Q8));
 		const int piece = (int)threadIdx.x % 8, row = (int)threadIdx.x / 8;
 #pragma unroll
 		for (int i = 0; i < ROW_PIECES; i++)
-			copy_async_16(to + piece_of_128(row + i * (MMA_THREADS / 8), piece), rows[i] + k * 2,
-				      rows_there >> i & 1);
+			copy_async(to + piece_of_128(row + i * (MMA_THREADS / 8), piece), rows[i] + k * 2,
+				   rows_there >> i & 1);
 		const int w_piece = (int)threadIdx.x % PIECES_A_ROW, w_row = (int)threadIdx.x / PIECES_A_ROW;
 #pragma unroll
 		for (int i = 0; i < WEIGHT_PIECES; i++) {
 			const int r = w_row + i * (MMA_THREADS / PIECES_A_ROW);
-			copy_async_16(to + mma_weights_at() + (Q8 ? piece_of_64(r, w_piece) : piece_of_128(r, w_piece)),
-				      weights[i] + k * (Q8 ? 1 : 2), weights_there >> i & 1);
+			copy_async(to + mma_weights_at() + (Q8 ? piece_of_64(r, w_piece) : piece_of_128(r, w_piece)),
+				   weights[i] + k * (Q8 ? 1 : 2), weights_there >> i & 1);
 		}
 		if (Q8)
 			copy_async_4(to + mma_scales_at(1) + threadIdx.x * 4, scales + k / 16, scales_there);
@@ -162,7 +162,7 @@ template <bool Q8> INLINE void multiply(const copies<Q8> &c, int n_in, sums acc)
 		commit_copies();
 	}
 	for (int s = 0; s < n_stages; s++) {
-		wait_for_copies<MMA_STAGES - 2>();
+		wait_for_copies_but<MMA_STAGES - 2>();
 		__syncthreads(); /* everybody's, and nobody reads the slot any more that is filled next */
 		if (s + MMA_STAGES - 1 < n_stages)
 			c.stage((s + MMA_STAGES - 1) * MMA_DEPTH, (s + MMA_STAGES - 1) % MMA_STAGES);
@@ -179,13 +179,15 @@ template <bool Q8> INLINE void multiply(const copies<Q8> &c, int n_in, sums acc)
 				const uint4 hi = *(const uint4 *)(stage + piece_of_128(row + 8, part * 4 + quad));
 #pragma unroll
 				for (int ni = 0; ni < COLUMN_TILES; ni++) {
-					mma_f16(acc[mi][ni], lo.x, hi.x, lo.y, hi.y, b[ni][0], b[ni][1]);
-					mma_f16(acc[mi][ni], lo.z, hi.z, lo.w, hi.w, b[ni][2], b[ni][3]);
+					multiply_add<TENSOR_F16>(acc[mi][ni], lo.x, hi.x, lo.y, hi.y, b[ni][0],
+								 b[ni][1]);
+					multiply_add<TENSOR_F16>(acc[mi][ni], lo.z, hi.z, lo.w, hi.w, b[ni][2],
+								 b[ni][3]);
 				}
 			}
 		}
 	}
-	wait_for_copies<0>();
+	wait_for_copies();
 }
 
 /*

@@ -2,15 +2,16 @@
  * Tensor cores and what feeds them, compute capability 8.0 and up: products of 16-bit matrices, loads of their 8 by 8
  * parts from shared memory, copies into it. Apart, so that kernels can also be compiled for a machine without them.
  *
- * Fragments are PTX's for m16n8k16. Lane l has, of the rows (or columns) l / 4 and l / 4 + 8, elements 2 (l % 4) and the
- * next, two to a register, lower first.
+ * Fragments are PTX's for m16n8k16. Lane l has, of the rows (or columns) l / 4 and l / 4 + 8, elements 2 (l % 4) and
+ * the next, two to a register, lower first.
  */
 #ifndef GEMMARK_KERNELS_CUDA_MMA_CUH
 #define GEMMARK_KERNELS_CUDA_MMA_CUH
 
 #include "kernels/cuda/device.cuh"
 
-/* threadIdx.x and blockIdx.x, read anew: what is derived from them is computed again, and takes no registers meanwhile. */
+/* threadIdx.x and blockIdx.x, read anew: what is derived from them is computed again, and takes no registers meanwhile.
+ */
 INLINE unsigned thread_anew()
 {
 	unsigned i;
@@ -36,7 +37,26 @@ INLINE unsigned shared_address(const void *p)
 /* 16 bytes, or as many zeros where there is nothing to copy. */
 INLINE void copy_async(unsigned to, const void *from, bool valid)
 {
-	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)
+		     : "memory");
+}
+
+INLINE void copy_async_4(unsigned to, const void *from, bool valid)
+{
+	asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid ? 4 : 0)
+		     : "memory");
+}
+
+/* What this thread has asked for since the last such call is a group. */
+INLINE void commit_copies()
+{
+	asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/* Until at most the N latest groups of this thread are on their way. */
+template <int N> INLINE void wait_for_copies_but()
+{
+	asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
 /* Until all copies of this thread have landed: others see them behind the next barrier. */
@@ -69,19 +89,25 @@ INLINE void load_matrices_transposed(unsigned from, unsigned (&m)[4])
 		     : "memory");
 }
 
-/* c += a b; a: (16, 16), b: (16, 8), of type T, c: (16, 8) float32. */
-template <int T> INLINE void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
+/* c += a b; a: (16, 16), b: (16, 8), of type T, c: (16, 8) float32: sums of the exact products. */
+template <int T>
+INLINE void multiply_add(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1)
 {
 	if (T == TENSOR_F16)
 		asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
 		    "{%0, %1, %2, %3};"
 		    : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-		    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+		    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 	else
 		asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
 		    "{%0, %1, %2, %3};"
 		    : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-		    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+		    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+template <int T> INLINE void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
+{
+	multiply_add<T>(c, a[0], a[1], a[2], a[3], b0, b1);
 }
 
 /* Two floats rounded to type T, the first one lower. */

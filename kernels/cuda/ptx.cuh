@@ -50,29 +50,6 @@ INLINE void prefetch_l2(const void *p)
 	asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 }
 
-/* ---- tensor cores ---- */
-
-/*
- * d (16, 8) += a (16, 16) b (16, 8), float32 sums of the exact products of 16-bit floats. Lane l = 4 g + t holds, two
- * elements a word: of a rows g, g + 8, g, g + 8, columns 2 t and one more, in the last two 8 behind; of b
- * rows 2 t and one more, then 8 behind, column g; of d rows g, g, g + 8, g + 8, columns 2 t, 2 t + 1.
- */
-INLINE void mma_f16(float (&d)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1)
-{
-	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-	    "{%0, %1, %2, %3};"
-	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-	    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-
-INLINE void mma_bf16(float (&d)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1)
-{
-	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-	    "{%0, %1, %2, %3};"
-	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-	    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-
 /* ---- counters ---- */
 
 /*
