@@ -20,7 +20,7 @@
 #   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   compare   10 comparisons of equal things, which must raise no alarm; graph-params against graph-device as if they were
 #             commits: with reports
-#   commits   where the build has a base/gemmark, of another commit: that one against this, ten processes a side, reports
+#   commits   where the build has a base/gemmark, of another commit: that one against this, twelve processes a side, reports
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
@@ -134,16 +134,19 @@ sanitized_runs() {
     echo "snapkv.$mode.$fusion.$name.$layers $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl $layers --prefill-precision f32"
   done
+  # Prompts in float16, their weights converted for each chunk and kept.
+  local weights
+  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:resident qwen3:convert; do
+    IFS=: read -r name weights <<<"$run"
+    echo "prompt.$name.$weights $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill 16 -ngl 9999" \
+      "--mode direct --prefill-precision f16 --prefill-weights $weights"
+  done
   local test part
-  for test in vectors:embed vectors:rms_norm vectors:norm_add vectors:add vectors:gated vectors:softcap vectors:rope \
-    vectors:kv_append vectors:qkv_prepare vectors:moe_route vectors:moe_sum products:matmul products:matmul_tokens \
-    products:norm_matmul products:norm_gated products:matmul_gated products:matmul_experts products:experts_gated \
-    prompt:dequant prompt:to_f16 prompt:scale_rows prompt:prompt_norm prompt:prompt_residual prompt:prompt_gated \
-    prompt:prompt_qkv prompt:moe_sort prompt:prompt_experts_gated prompt:prompt_experts_matmul attention:attention \
-    attention:attention_combine attention:attention_prefill prefill:prefill_f16 prefill:prefill_bf16 \
-    snapkv:snapkv_softmax snapkv:snapkv_vote snapkv:snapkv_select snapkv:snapkv_compact; do
-    IFS=: read -r part test <<<"$test"
-    echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"
+  for part in vectors products prompt attention prefill snapkv; do
+    for test in $("$build/tests/test_kernels_cuda_$part" --list); do
+      case $test in matmul_head | matmul_prefill) continue ;; esac # as matmul, but large; cuBLASLt's kernels
+      echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"
+    done
   done
 }
 
@@ -335,18 +338,18 @@ stage_compare() {
   return $rc
 }
 
-# Ten pairs of processes, in blocks of ABBA.
+# Twelve pairs of processes, in blocks of ABBA: of four cells, the fewest that can be told at 1 % are ten.
 stage_commits() {
   [ -x "$build/base/gemmark" ] || { echo "$build/base/gemmark is not here: no other commit to compare with"; return 0; }
   need_model || return
   local rc=0 i side sides=() order
   mkdir -p "$out/commits"
-  for i in 0 1 2 3 4 5 6 7 8 9; do
+  for i in {0..11}; do
     order='base head'
     [ $(((i + 1) / 2 % 2)) -eq 0 ] || order='head base'
     for side in $order; do
       XDG_CACHE_HOME=$work/cache-$side "$build/$([ "$side" = base ] && echo base || echo bin)/gemmark" bench -m "$model" \
-        -ngl 9999 -p 0 -n 32 -d 0,1024,4096 --mode direct,graph-device -r 2 --out "$out/commits/$side-$i" >/dev/null || return
+        -ngl 9999 -p 0 -n 32 -d 0,4096 --mode direct,graph-device -r 2 --out "$out/commits/$side-$i" >/dev/null || return
     done
     sides+=("$out/commits/head-$i" --base "$out/commits/base-$i")
   done

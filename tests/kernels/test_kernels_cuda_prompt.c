@@ -468,17 +468,17 @@ static void test_prompt_experts_matmul(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dequant),
-		cmocka_unit_test(test_to_f16),
-		cmocka_unit_test(test_scale_rows),
-		cmocka_unit_test(test_prompt_norm),
-		cmocka_unit_test(test_prompt_residual),
-		cmocka_unit_test(test_prompt_gated),
-		cmocka_unit_test(test_prompt_matmul),
-		cmocka_unit_test(test_prompt_qkv),
-		cmocka_unit_test(test_moe_sort),
-		cmocka_unit_test(test_prompt_experts_gated),
-		cmocka_unit_test(test_prompt_experts_matmul),
+		{"dequant", test_dequant, NULL, NULL, NULL},
+		{"to_f16", test_to_f16, NULL, NULL, NULL},
+		{"scale_rows", test_scale_rows, NULL, NULL, NULL},
+		{"prompt_norm", test_prompt_norm, NULL, NULL, NULL},
+		{"prompt_residual", test_prompt_residual, NULL, NULL, NULL},
+		{"prompt_gated", test_prompt_gated, NULL, NULL, NULL},
+		{"prompt_matmul", test_prompt_matmul, NULL, NULL, NULL},
+		{"prompt_qkv", test_prompt_qkv, NULL, NULL, NULL},
+		{"moe_sort", test_moe_sort, NULL, NULL, NULL},
+		{"prompt_experts_gated", test_prompt_experts_gated, NULL, NULL, NULL},
+		{"prompt_experts_matmul", test_prompt_experts_matmul, NULL, NULL, NULL},
 	};
 	return kernel_case_main(argc, argv, "prompt kernels on the GPU", tests, COUNT(tests));
 }

@@ -112,6 +112,11 @@ static int run_all(const struct apart *a, bool few)
 int apart_main(int argc, char **argv, const struct apart *a, bool *few)
 {
 	int at = 1;
+	if (argc == 2 && !strcmp(argv[1], "--list")) {
+		for (size_t i = 0; i < a->n; i++)
+			puts(a->tests[i].name);
+		return 0;
+	}
 	bool asked = argc > 1 && !strcmp(argv[1], "--few");
 	assert_true(a->jobs <= JOBS_MAX && a->n <= TESTS_MAX);
 	at += asked;

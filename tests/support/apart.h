@@ -20,9 +20,9 @@ struct apart {
 };
 
 /*
- * main's body. argv: [--few] [NAME]. Without a name it runs every test in a process of its own and prints
- * what each printed; with one, that test here. *few, where few is not null, is set before a test runs.
- * Returns the exit code: 77 where the tests cannot run.
+ * main's body. argv: [--few] [NAME], or --list, which prints their names. Without a name it runs every test in a
+ * process of its own and prints what each printed; with one, that test here. *few, where few is not null, is set before
+ * a test runs. Returns the exit code: 77 where the tests cannot run.
  */
 int apart_main(int argc, char **argv, const struct apart *a, bool *few);
 

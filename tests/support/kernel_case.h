@@ -45,7 +45,8 @@ static inline bool left_out(size_t i)
 
 struct CMUnitTest;
 /*
- * main's body: each test in a process of its own, or the one that argv names, here; --few before it.
+ * main's body: each test in a process of its own, or the one that argv names, here; --few before it;
+ * or --list.
  * Returns 77 without a GPU.
  */
 int kernel_case_main(int argc, char **argv, const char *what, const struct CMUnitTest *tests, size_t n);
