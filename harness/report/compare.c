@@ -486,7 +486,7 @@ static void settle_outcomes(struct comparison *c)
 			k->outcome = of[kind];
 		c->common_explains += k->outcome == COMPARE_COMMON;
 		c->count[k->outcome]++;
-		c->exact_gated += k->exact_gates;
+		c->exact_gated += k->exact_gates != 0;
 	}
 }
 

@@ -62,12 +62,20 @@ struct compare_value {
 	int tiny;               /* the medians differ by less than the metric's floor: kind is then VERDICT_SAME */
 };
 
-enum exact_change { EXACT_UNKNOWN, EXACT_SAME, EXACT_DIFFERENT, EXACT_VARIES };
+enum exact_change {
+	EXACT_UNKNOWN, /* base does not say */
+	EXACT_SAME,
+	EXACT_DIFFERENT,
+	EXACT_VARIES,  /* a side is not one with itself */
+	EXACT_MISSING, /* base says it, and head, which ran, does not */
+};
 
 struct compare_exact {
-	enum exact_change change;    /* VARIES: a side is not one with itself */
+	enum exact_change change;
 	char base[COLUMN_TEXT_SIZE]; /* of the first run that says it; "" */
 	char head[COLUMN_TEXT_SIZE];
+	double least; /* of base's runs, and */
+	double most;  /* of head's; of numbers */
 };
 
 /* What became of a cell. */
@@ -94,7 +102,7 @@ struct compare_cell {
 	struct compare_value values[METRIC_COUNT];
 	struct verdict relative; /* of METRIC_TIME, to what is common; kind INCONCLUSIVE where nothing is */
 	struct compare_exact exact[EXACT_COUNT];
-	int exact_gates; /* one of gate_exact is worse */
+	unsigned exact_gates; /* of gate_exact, those that are worse */
 	enum compare_outcome outcome;
 };
 
@@ -128,6 +136,14 @@ void compare_free(struct comparison *c);
 
 /* 0 same or better, 1 regression, 3 inconclusive, 4 wrong results. */
 int compare_exit_code(const struct comparison *c);
+
+/* Whether it is not what it was, better or worse. */
+int compare_exact_changed(const struct compare_exact *e);
+/* Whether a cell's exact_gates say that it launches more, and nothing else. */
+int compare_launches_more(const struct compare_cell *k);
+enum { COMPARE_GATES_SIZE = 320 };
+/* What the bits of exact_gates are of: "driver calls a token, bits of the logits". */
+void compare_gates_text(unsigned gates, char out[COMPARE_GATES_SIZE]);
 
 /* "slower", "cannot tell", "moved with all", ... */
 const char *compare_outcome_name(enum compare_outcome o);

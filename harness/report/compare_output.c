@@ -222,6 +222,26 @@ static void write_reasons(const struct comparison *c, FILE *f)
 	}
 }
 
+/* Where none changed: those that are the same, and those of which that is not known. */
+static void write_exact_same(const struct comparison *c, FILE *f)
+{
+	unsigned known = 0, all = (1u << EXACT_COUNT) - 1;
+	char text[COMPARE_GATES_SIZE];
+	for (int i = 0; i < c->n; i++)
+		for (int q = 0; q < EXACT_COUNT; q++)
+			known |= (unsigned)(c->cells[i].exact[q].change == EXACT_SAME) << q;
+	fputs("\nexact quantities", f);
+	if (known) {
+		compare_gates_text(known, text);
+		fprintf(f, " (%s): the same", text);
+	}
+	if (known != all) {
+		compare_gates_text(all & ~known, text);
+		fprintf(f, "%s not known of both sides: %s", known ? ";" : "", text);
+	}
+	fputc('\n', f);
+}
+
 /* Counts and hashes that are not what they were: a line a quantity and change, with its cells counted. */
 static void write_exact(const struct comparison *c, FILE *f)
 {
@@ -230,7 +250,7 @@ static void write_exact(const struct comparison *c, FILE *f)
 		for (int i = 0; i < c->n; i++) {
 			const struct compare_exact *e = &c->cells[i].exact[q];
 			int cells = 0, first = 1;
-			if (e->change != EXACT_DIFFERENT && e->change != EXACT_VARIES)
+			if (!compare_exact_changed(e))
 				continue;
 			/* Of cells that changed alike the first speaks for all; a hash has no alike. */
 			for (int k = 0; k < c->n; k++) {
@@ -246,15 +266,16 @@ static void write_exact(const struct comparison *c, FILE *f)
 			char label[CELL_LABEL_SIZE], a[64], b[64];
 			cell_label(&c->cells[i].cell, label);
 			text_escape(a, sizeof a, e->base);
-			text_escape(b, sizeof b, e->head);
+			text_escape(b, sizeof b, e->change == EXACT_MISSING ? "not known in head" : e->head);
 			if (!changed++)
 				fputs("\nexact quantities that changed:\n", f);
 			if (e->change == EXACT_VARIES)
 				fprintf(f, "- %s: not the same in all runs of a side, in %d cell%s\n",
 					exact_quantities[q].means, cells, cells == 1 ? "" : "s");
 			else if (q == EXACT_LOGITS)
-				fprintf(f, "- %s: other ones in %d of %d cell%s\n", exact_quantities[q].means, cells,
-					c->n, c->n == 1 ? "" : "s");
+				fprintf(f, "- %s: %s in %d of %d cell%s\n", exact_quantities[q].means,
+					e->change == EXACT_MISSING ? "not known in head any more," : "other ones",
+					cells, c->n, c->n == 1 ? "" : "s");
 			else
 				fprintf(f, "- %s: %s -> %s in %d cell%s (%s %s %s%s)\n", exact_quantities[q].means, a,
 					b, cells, cells == 1 ? "" : "s", label, cell_word(&c->cells[i].cell, AXIS_MODE),
@@ -262,8 +283,7 @@ static void write_exact(const struct comparison *c, FILE *f)
 		}
 	}
 	if (!changed)
-		fputs("\nexact quantities (launches, node updates, kernels, copies, nodes, bytes, logits): the same\n",
-		      f);
+		write_exact_same(c, f);
 }
 
 /* The other metrics, where they changed. */
@@ -414,7 +434,7 @@ static json_t *cell_json(const struct comparison *c, const struct compare_cell *
 					      verdict_json(&v->verdict)));
 	}
 	for (int q = 0; q < EXACT_COUNT; q++) {
-		static const char *const names[] = {"unknown", "same", "different", "varies"};
+		static const char *const names[] = {"unknown", "same", "different", "varies", "missing"};
 		const struct compare_exact *e = &k->exact[q];
 		if (e->change != EXACT_UNKNOWN)
 			json_object_set_new(exact, exact_quantities[q].name,
@@ -424,7 +444,7 @@ static json_t *cell_json(const struct comparison *c, const struct compare_cell *
 	text_escape(safe, sizeof safe, k->reason ? k->reason : "");
 	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b}", "test", label, "cell", key, "outcome",
 			 compare_outcome_name(k->outcome), "reason", safe, "metrics", values, "relative",
-			 verdict_json(&k->relative), "exact", exact, "exact_gates", k->exact_gates);
+			 verdict_json(&k->relative), "exact", exact, "exact_gates", k->exact_gates != 0);
 }
 
 static int write_json(const struct comparison *c, const struct compare_output *o, FILE *f)

@@ -158,9 +158,22 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 		}
 	}
 	if (c->exact_gated) {
-		snprintf(part, sizeof part, "%s%d cell%s launch%s more than before", said ? "; " : "", c->exact_gated,
-			 c->exact_gated == 1 ? "" : "s", c->exact_gated == 1 ? "es" : "");
+		unsigned gates = 0;
+		int launches = 0, one = c->exact_gated == 1;
+		for (int i = 0; i < c->n; i++) {
+			gates |= c->cells[i].exact_gates;
+			launches += compare_launches_more(&c->cells[i]);
+		}
+		snprintf(part, sizeof part, "%s%d cell%s ", said ? "; " : "", c->exact_gated, one ? "" : "s");
 		say(out, part);
+		if (launches == c->exact_gated) {
+			say(out, one ? "launches more than before" : "launch more than before");
+		} else {
+			char what[COMPARE_GATES_SIZE];
+			compare_gates_text(gates, what);
+			say(out, one ? "differs in " : "differ in ");
+			say(out, what);
+		}
 		said = 1;
 	}
 	say(out, said ? "." : "No cell ran on either side.");

@@ -81,12 +81,14 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 	row.itl_p90_us = 1.1 * x;
 	row.itl_p99_us = 1.3 * x * (1 + m->tail);
 	row.submit_median_us = 50 * exp(m->noise * noise(state));
-	row.api_launches_per_token = 100 + m->launches;
+	int odd = process % 2;
+	row.api_launches_per_token = m->silent ? NAN : 100 + m->launches + odd * m->launches_odd;
 	row.kernels_per_token = 100;
 	row.node_updates_per_token = 0;
 	row.weight_bytes_per_token = 12345;
 	row.memory_peak_bytes = 1 << 20;
 	row.logits_hash = m->hash ? m->hash : "0123456789abcdef";
+	row.logits_hash = m->silent ? "" : odd && m->hash_odd ? m->hash_odd : row.logits_hash;
 	put_record(f, &row, row_columns, row_n_columns);
 }
 

@@ -20,12 +20,15 @@ struct made {
 	double drift;         /* of a process's number, of both sides alike */
 	double noise;         /* standard deviation from process to process */
 	double launches;      /* a token, more */
+	double launches_odd;  /* the same, in every second process alone */
 	int repetitions;
 	enum run_status status; /* of the last cell */
 	const char *until;
 	const char *model;
-	const char *hash; /* of the logits */
-	const char *gpu;  /* env.json's */
+	const char *hash;     /* of the logits */
+	const char *hash_odd; /* in every second process; null: hash */
+	int silent;           /* its rows have no driver calls and no hash */
+	const char *gpu;      /* env.json's */
 	const char *flags;
 	int cells;
 	uint64_t seed;

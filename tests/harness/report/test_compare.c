@@ -154,6 +154,124 @@ static void test_exact(void **state)
 	done();
 }
 
+/* The text of the comparison; the test's to free. */
+static char *printed(enum compare_format format)
+{
+	struct compare_output of = {.base_name = "base", .head_name = "head"};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	assert_non_null(f);
+	OK(compare_output_write(&pair.c, &of, format, f, e));
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+/* What is not one thing in all runs of a side, or is said no more, is not the same. */
+static void test_exact_unequal(void **state)
+{
+	(void)state;
+	static const struct {
+		struct made base, head; /* what differs from plain */
+		unsigned gates;
+		enum exact_id of;
+		enum exact_change change;
+		int code;
+		const char *says, *sentence;
+	} cases[] = {
+		{{.seed = 1},
+		 {.launches_odd = 1},
+		 1u << EXACT_LAUNCHES,
+		 EXACT_LAUNCHES,
+		 EXACT_VARIES,
+		 1,
+		 "- driver calls a token: not the same in all runs of a side, in 4 cells",
+		 "; 4 cells launch more than before."},
+		{{.launches_odd = 1},
+		 {.launches_odd = 1},
+		 1u << EXACT_LAUNCHES,
+		 EXACT_LAUNCHES,
+		 EXACT_VARIES,
+		 1,
+		 "- driver calls a token: not the same in all runs of a side, in 4 cells",
+		 "; 4 cells launch more than before."},
+		/* Never more than base is no regression, and yet a change. */
+		{{.launches_odd = 1},
+		 {.seed = 2},
+		 1u << EXACT_LAUNCHES,
+		 EXACT_LAUNCHES,
+		 EXACT_VARIES,
+		 0,
+		 "- driver calls a token: not the same in all runs of a side, in 4 cells",
+		 "All 4 cells are the same within 1 %."},
+		{{.seed = 1},
+		 {.hash_odd = "ffffffffffffffff"},
+		 1u << EXACT_LOGITS,
+		 EXACT_LOGITS,
+		 EXACT_VARIES,
+		 1,
+		 "- bits of the logits: not the same in all runs of a side, in 4 cells",
+		 "; 4 cells differ in bits of the logits."},
+		{{.seed = 1},
+		 {.silent = 1},
+		 1u << EXACT_LAUNCHES,
+		 EXACT_LAUNCHES,
+		 EXACT_MISSING,
+		 1,
+		 "- driver calls a token: 100 -> not known in head in 4 cells",
+		 "; 4 cells differ in driver calls a token."},
+		{{.seed = 1},
+		 {.silent = 1},
+		 1u << EXACT_LOGITS | 1u << EXACT_LAUNCHES,
+		 EXACT_LOGITS,
+		 EXACT_MISSING,
+		 1,
+		 "- bits of the logits: not known in head any more, in 4 of 4 cells",
+		 "; 4 cells differ in driver calls a token, bits of the logits."},
+		{{.seed = 1},
+		 {.hash = "ffffffffffffffff"},
+		 1u << EXACT_LOGITS | 1u << EXACT_LAUNCHES,
+		 EXACT_LOGITS,
+		 EXACT_DIFFERENT,
+		 1,
+		 "- bits of the logits: other ones in 4 of 4 cells",
+		 "; 4 cells differ in bits of the logits."},
+		/* An older base that does not say cannot be told from. */
+		{{.silent = 1},
+		 {.seed = 2},
+		 1u << EXACT_LAUNCHES,
+		 EXACT_LAUNCHES,
+		 EXACT_UNKNOWN,
+		 0,
+		 "exact quantities (graph nodes set a token, kernels a token, weight bytes read a token): the same; "
+		 "not known of both sides: driver calls a token,",
+		 "All 4 cells are the same within 1 %."},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct compare_options o = paired();
+		struct made base = cases[i].base, head = cases[i].head;
+		char sentence[COMPARE_SENTENCE_SIZE];
+		base.noise = head.noise = plain.noise;
+		base.repetitions = head.repetitions = 1;
+		base.cells = head.cells = CELLS;
+		base.seed = 1;
+		head.seed = 2;
+		o.gate_exact = cases[i].gates;
+		OK(compare(&base, &head, PROCESSES, &o, e));
+		assert_int_equal(pair.c.cells[0].exact[cases[i].of].change, cases[i].change);
+		assert_int_equal(compare_exit_code(&pair.c), cases[i].code);
+		assert_int_equal(pair.c.exact_gated, cases[i].code ? CELLS : 0);
+		compare_sentence(&pair.c, sentence);
+		if (!strstr(sentence, cases[i].sentence))
+			fail_msg("%zu: %s", i, sentence);
+		char *text = printed(COMPARE_FORMAT_TABLE);
+		if (!strstr(text, cases[i].says))
+			fail_msg("%zu: %s", i, text);
+		free(text);
+		done();
+	}
+}
+
 static void test_statuses(void **state)
 {
 	(void)state;
@@ -380,6 +498,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_common, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_tail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_exact, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_exact_unequal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_statuses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
