@@ -43,6 +43,7 @@ enum {
 struct sweep {
 	struct workload_source *source;
 	struct recorder *recorder;
+	json_t *description;         /* sweep.json's */
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
 	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
@@ -157,10 +158,10 @@ static int make_directory(struct sweep *s, struct error *err)
 /* The run directory: a new one with its two descriptions, or one that agrees with them. */
 static int open_directory(struct bench *b, struct sweep *s, const char *directory, const json_t *env, struct error *err)
 {
-	json_t *description;
-	int rc = sweep_describe(&b->axes.matrix, &description, err);
+	int rc = sweep_describe(&b->axes.matrix, &s->description, err);
+	const json_t *description = s->description;
 	if (!rc)
-		rc = add_settings(description, b, err);
+		rc = add_settings(s->description, b, err);
 	if (!rc && b->resume) {
 		struct run_directory d;
 		struct resume_dropped dropped;
@@ -181,7 +182,18 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 		if (!rc)
 			rc = run_directory_save_json(recorder_directory(s->recorder), "env.json", env, err);
 	}
-	json_decref(description);
+	return rc;
+}
+
+/* Rows without the two descriptions cannot be resumed, or compared: gone while the sweep ran, they are written again.
+ */
+static int keep_descriptions(const struct sweep *s, const json_t *env, const char *directory, struct error *err)
+{
+	int written, rc = sweep_keep(recorder_directory(s->recorder), s->description, env, &written, err);
+	if (!rc && written)
+		fprintf(stderr, "gemmark bench: %s: %s while the sweep ran; written again\n",
+			text_show_path(directory).text,
+			written == 2 ? "sweep.json and env.json were removed" : "sweep.json or env.json was removed");
 	return rc;
 }
 
@@ -345,15 +357,21 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	}
 	/* Of a directory that was moved the rows are elsewhere, and there they are; of one that was removed none are.
 	 */
-	struct error closing = {""};
+	struct error closing = {""}, keeping = {""};
 	char place[RUN_DIRECTORY_PATH];
-	int moved = s.recorder && recorder_moved(s.recorder, place), closed = recorder_close(s.recorder, &closing);
+	int moved = s.recorder && recorder_moved(s.recorder, place), kept = 0;
+	if (!rc && !recorder_check(s.recorder, &closing))
+		kept = keep_descriptions(&s, env, moved ? place : output, &keeping);
+	int closed = recorder_close(s.recorder, &closing);
 	if (!rc && (!closed || moved))
 		rc = print_results(b, &s, &summary, moved ? place : output, err);
 	if (!rc && closed)
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
+	if (!rc && kept)
+		rc = error_set(err, kept, "while the sweep ran, and its rows are kept: %s", keeping.text);
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
+	json_decref(s.description);
 	json_decref(env);
 	telemetry_close(s.telemetry);
 	past_free(&s.past);
