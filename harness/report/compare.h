@@ -110,6 +110,8 @@ struct comparison {
 	struct compare_options options;
 	struct compare_cell *cells; /* (n), in the axes' order */
 	int n;
+	int *slots; /* (n_slots) the cells' places by their hash, from 1 on; 0: none */
+	size_t n_slots;
 	int n_base, n_head;            /* directories */
 	int single_process;            /* the units are runs of one process a side */
 	struct verdict common;         /* of all cells; effect NAN where there are too few */

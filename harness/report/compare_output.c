@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/report/compare_exact.h"
 #include "harness/stats/stats_distribution.h"
 
 enum { SAFE = 512 };
@@ -106,25 +107,42 @@ static void percent(char out[64], double x)
 		snprintf(out, 64, "-");
 }
 
-/* What tells a cell from its neighbours: the axes in which any two cells differ, beside test, mode and fusion. */
-static void describe(const struct comparison *c, const struct compare_cell *k, char out[256])
+/* What tells cells apart beside test, mode and fusion. */
+struct differing {
+	unsigned axes;             /* bits 1 << AXIS_...: those in which any two differ */
+	const struct cell *models; /* the first cell, and */
+	const struct cell *other;  /* the first of another model; the same: there is none */
+};
+
+static struct differing find_differing(const struct comparison *c)
 {
 	static const unsigned shown =
 		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
+	struct differing d = {.models = &c->cells[0].cell, .other = &c->cells[0].cell};
+	for (int i = 1; i < c->n; i++)
+		for (int a = 0; a < AXIS_COUNT; a++) {
+			const struct cell *cell = &c->cells[i].cell;
+			if (((d.axes | shown) >> a & 1) || cell_same_value(d.models, cell, (enum axis_id)a))
+				continue;
+			d.axes |= 1u << a;
+			if (a == AXIS_MODEL)
+				d.other = cell;
+		}
+	return d;
+}
+
+static void describe(const struct differing *d, const struct compare_cell *k, char out[256])
+{
 	size_t used = 0;
 	out[0] = '\0';
 	for (int a = 0; a < AXIS_COUNT; a++) {
 		char number_text[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
-		int differs = 0;
-		for (int i = 1; i < c->n && !differs && !(shown >> a & 1); i++)
-			differs = !cell_same_value(&c->cells[0].cell, &c->cells[i].cell, (enum axis_id)a);
-		if (!differs || used >= 200)
+		if (!(d->axes >> a & 1) || used >= 200)
 			continue;
 		const char *value = cell_text(&k->cell, (enum axis_id)a, number_text);
 		if (a == AXIS_MODEL) {
-			struct cell two[2] = {k->cell, c->cells[0].cell};
-			for (int i = 0; i < c->n && cell_same_value(&two[0], &two[1], AXIS_MODEL); i++)
-				two[1] = c->cells[i].cell;
+			int first = cell_same_value(&k->cell, d->models, AXIS_MODEL);
+			struct cell two[2] = {k->cell, first ? *d->other : *d->models};
 			cell_model_name(&k->cell, two, 2, model);
 			value = model;
 		}
@@ -133,14 +151,14 @@ static void describe(const struct comparison *c, const struct compare_cell *k, c
 	}
 }
 
-static int add_cell(struct grid *g, const struct comparison *c, const struct compare_cell *k)
+static int add_cell(struct grid *g, const struct comparison *c, const struct differing *d, const struct compare_cell *k)
 {
 	char label[CELL_LABEL_SIZE], which[256], base[64], head[64], effect[64], interval[64], p[64], relative[64],
 		needs[64];
 	const struct compare_value *t = &k->values[METRIC_TIME];
 	const struct verdict *v = &t->verdict;
 	cell_label(&k->cell, label);
-	describe(c, k, which);
+	describe(d, k, which);
 	number(base, t->base);
 	number(head, t->head);
 	percent(effect, v->effect);
@@ -190,11 +208,12 @@ static int write_cells(const struct comparison *c, FILE *f, int markdown, const 
 				      "detectable; units",
 				      "verdict"};
 	struct grid g = {.markdown = markdown, .columns = 12, .left = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 11};
+	struct differing d = find_differing(c);
 	int rc = grid_add(&g, header), rows = 0;
 	for (int o = 0; o < n; o++)
 		for (int i = 0; i < c->n && !rc; i++)
 			if (c->cells[i].outcome == outcomes[o]) {
-				rc = add_cell(&g, c, &c->cells[i]);
+				rc = add_cell(&g, c, &d, &c->cells[i]);
 				rows++;
 			}
 	if (!rc && rows) {
@@ -220,70 +239,6 @@ static void write_reasons(const struct comparison *c, FILE *f)
 		fprintf(f, "%s %s %s: %s\n", label, cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION),
 			safe);
 	}
-}
-
-/* Where none changed: those that are the same, and those of which that is not known. */
-static void write_exact_same(const struct comparison *c, FILE *f)
-{
-	unsigned known = 0, all = (1u << EXACT_COUNT) - 1;
-	char text[COMPARE_GATES_SIZE];
-	for (int i = 0; i < c->n; i++)
-		for (int q = 0; q < EXACT_COUNT; q++)
-			known |= (unsigned)(c->cells[i].exact[q].change == EXACT_SAME) << q;
-	fputs("\nexact quantities", f);
-	if (known) {
-		compare_gates_text(known, text);
-		fprintf(f, " (%s): the same", text);
-	}
-	if (known != all) {
-		compare_gates_text(all & ~known, text);
-		fprintf(f, "%s not known of both sides: %s", known ? ";" : "", text);
-	}
-	fputc('\n', f);
-}
-
-/* Counts and hashes that are not what they were: a line a quantity and change, with its cells counted. */
-static void write_exact(const struct comparison *c, FILE *f)
-{
-	int changed = 0;
-	for (int q = 0; q < EXACT_COUNT; q++) {
-		for (int i = 0; i < c->n; i++) {
-			const struct compare_exact *e = &c->cells[i].exact[q];
-			int cells = 0, first = 1;
-			if (!compare_exact_changed(e))
-				continue;
-			/* Of cells that changed alike the first speaks for all; a hash has no alike. */
-			for (int k = 0; k < c->n; k++) {
-				const struct compare_exact *other = &c->cells[k].exact[q];
-				int alike = other->change == e->change &&
-					    (q == EXACT_LOGITS || e->change == EXACT_VARIES ||
-					     (!strcmp(other->base, e->base) && !strcmp(other->head, e->head)));
-				first &= !(alike && k < i);
-				cells += alike;
-			}
-			if (!first)
-				continue;
-			char label[CELL_LABEL_SIZE], a[64], b[64];
-			cell_label(&c->cells[i].cell, label);
-			text_escape(a, sizeof a, e->base);
-			text_escape(b, sizeof b, e->change == EXACT_MISSING ? "not known in head" : e->head);
-			if (!changed++)
-				fputs("\nexact quantities that changed:\n", f);
-			if (e->change == EXACT_VARIES)
-				fprintf(f, "- %s: not the same in all runs of a side, in %d cell%s\n",
-					exact_quantities[q].means, cells, cells == 1 ? "" : "s");
-			else if (q == EXACT_LOGITS)
-				fprintf(f, "- %s: %s in %d of %d cell%s\n", exact_quantities[q].means,
-					e->change == EXACT_MISSING ? "not known in head any more," : "other ones",
-					cells, c->n, c->n == 1 ? "" : "s");
-			else
-				fprintf(f, "- %s: %s -> %s in %d cell%s (%s %s %s%s)\n", exact_quantities[q].means, a,
-					b, cells, cells == 1 ? "" : "s", label, cell_word(&c->cells[i].cell, AXIS_MODE),
-					cell_word(&c->cells[i].cell, AXIS_FUSION), cells > 1 ? ", ..." : "");
-		}
-	}
-	if (!changed)
-		write_exact_same(c, f);
 }
 
 /* The other metrics, where they changed. */
@@ -367,7 +322,8 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	else if (c->count[COMPARE_SAME])
 		fprintf(f, "\n%d cell%s the same (--all lists %s)\n", c->count[COMPARE_SAME],
 			c->count[COMPARE_SAME] == 1 ? " is" : "s are", c->count[COMPARE_SAME] == 1 ? "it" : "them");
-	write_exact(c, f);
+	if (!rc)
+		rc = compare_exact_write(c, f);
 	if (!rc)
 		rc = write_metrics(c, f, markdown);
 	fputc('\n', f);

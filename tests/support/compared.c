@@ -45,7 +45,7 @@ void path_of(char out[160], const char *side, int process)
 	snprintf(out, 160, "%s/%s-%d", folder, side, process);
 }
 
-static void write_row(FILE *f, const struct made *m, int cell, int repetition, int process, uint64_t *state)
+static void write_row(FILE *f, const struct made *m, int cell, int depth, int repetition, int process, uint64_t *state)
 {
 	struct run_row row;
 	char id[32], label[CELL_LABEL_SIZE];
@@ -54,7 +54,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 			 .type_v = "f16",
 			 .n_threads = 2,
 			 .n_ubatch = 512,
-			 .n_depth = 64,
+			 .n_depth = 64 + depth,
 			 .n_gen = TOKENS,
 			 .fusion = "full",
 			 .mode = modes[(cell + m->first_mode) % CELLS]};
@@ -62,11 +62,11 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 	row_init(&row);
 	row_set_axes(&row, &c);
 	cell_label(&c, label);
-	snprintf(id, sizeof id, "r-%d-%d", cell, repetition);
+	snprintf(id, sizeof id, "r-%d-%d-%d", cell, depth, repetition);
 	row.run_id = id;
 	row.test = label;
 	row.order = repetition * CELLS + cell;
-	row.repetition = repetition + m->first_repetition;
+	row.repetition = repetition * (m->step ? m->step : 1) + m->first_repetition + (m->diagonal ? depth : 0);
 	row.status = cell == m->cells - 1 ? m->status : RUN_STATUS_OK;
 	row.reason = row.status == RUN_STATUS_OK ? ""
 						 : "out of \xe2\x80\xae"
@@ -112,7 +112,8 @@ void make(const char *side, int process, const struct made *m)
 	put_record(f, NULL, row_columns, row_n_columns);
 	for (int i = 0; i < m->repetitions; i++)
 		for (int c = 0; c < m->cells; c++)
-			write_row(f, m, c, i, process, &state);
+			for (int d = 0; d <= m->more_depths; d++)
+				write_row(f, m, c, d, i, process, &state);
 	assert_int_equal(fclose(f), 0);
 }
 

@@ -34,6 +34,9 @@ struct made {
 	uint64_t seed;
 	int first_mode;
 	int first_repetition;
+	int step;        /* from one repetition's number to the next; 0: one */
+	int diagonal;    /* a depth's repetition has its number */
+	int more_depths; /* each cell is at so many depths more, a token apart */
 };
 
 static const struct made plain = {.noise = 0.002, .repetitions = 1, .cells = CELLS, .seed = 1};

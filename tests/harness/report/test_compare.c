@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -414,6 +415,64 @@ static void test_single(void **state)
 	done();
 }
 
+/* Seconds of the processor for a comparison of 4 (more + 1) cells, with its text. */
+static double seconds_of(int more)
+{
+	struct compare_options o = paired();
+	struct made base = plain, head = other(plain);
+	struct comparison c;
+	struct timespec start, end;
+	base.more_depths = head.more_depths = more;
+	OK(compare(&base, &head, 1, &o, e));
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
+	OK(compare_run(pair.base, 1, pair.head, 1, &o, &c, e));
+	free(printed(COMPARE_FORMAT_TABLE));
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+	assert_int_equal(c.n, 4 * (more + 1));
+	for (int i = 0; i < c.n; i++) {
+		assert_int_equal(c.cells[i].ok_base, 1);
+		assert_int_equal(c.cells[i].ok_head, 1);
+		assert_int_equal(c.cells[i].base_row->n_depth, c.cells[i].head_row->n_depth);
+	}
+	compare_free(&c);
+	done();
+	return (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+}
+
+/* Four times the cells take four times as long, and not sixteen times. */
+static void test_many_cells(void **state)
+{
+	(void)state;
+	double few = seconds_of(249), many = seconds_of(999);
+	if (many > 8 * few)
+		fail_msg("%.3f s for 1000 cells, %.3f s for 4000", few, many);
+}
+
+/* Numbers of repetitions are somebody's text: they size nothing, and pair what has the same. */
+static void test_repetition_numbers(void **state)
+{
+	(void)state;
+	struct compare_options o = paired();
+	struct made base = plain, head = other(plain);
+	struct error err = {""};
+	base.repetitions = head.repetitions = 12;
+	base.step = head.step = 9000;
+	head.slower[0] = 0.08;
+	OK(compare(&base, &head, 1, &o, e));
+	assert_int_equal(pair.c.cells[0].values[METRIC_TIME].n, 12);
+	assert_int_equal(pair.c.cells[0].outcome, COMPARE_SLOWER);
+	done();
+	/* As many cells as repetitions, and a row of each. */
+	base.step = 1;
+	head.step = 1;
+	base.repetitions = head.repetitions = 1;
+	base.more_depths = head.more_depths = 600;
+	base.diagonal = head.diagonal = 1;
+	assert_int_equal(compare(&base, &head, 1, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "2404 cells and up to 601 repetitions, and only 4808 rows"));
+	done();
+}
+
 /* What an interval of few units holds is not what its level says. */
 static void test_intervals(void **state)
 {
@@ -503,6 +562,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_across, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_single, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_cells, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_repetition_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_intervals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_named_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_false_alarms, set_up, tear_down),
