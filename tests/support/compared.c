@@ -67,7 +67,9 @@ static void write_row(FILE *f, const struct made *m, int cell, int depth, int re
 	row.test = label;
 	row.order = repetition * CELLS + cell;
 	row.repetition = repetition * (m->step ? m->step : 1) + m->first_repetition + (m->diagonal ? depth : 0);
-	row.status = cell == m->cells - 1 ? m->status : RUN_STATUS_OK;
+	int there = (!m->status_process || m->status_process == process + 1) &&
+		    (!m->status_repetition || m->status_repetition == repetition + 1);
+	row.status = cell == m->cells - 1 && there ? m->status : RUN_STATUS_OK;
 	row.reason = row.status == RUN_STATUS_OK ? ""
 						 : "out of \xe2\x80\xae"
 						   "memory|`<b>";
@@ -76,7 +78,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int depth, int re
 	row.attempt = 0;
 	row.warmup_tokens = 0;
 	double x = 1000 * (cell + 1) * (1 + m->slower[cell]) * (1 + m->all) * (1 + m->drift * process) *
-		   exp(m->noise * noise(state));
+		   (1 + m->run_drift * repetition) * exp(m->noise * noise(state));
 	row.itl_median_us = x;
 	row.itl_p90_us = 1.1 * x;
 	row.itl_p99_us = 1.3 * x * (1 + m->tail);

@@ -18,11 +18,14 @@ struct made {
 	double all;           /* of all cells */
 	double tail;          /* of the 99th percentile alone */
 	double drift;         /* of a process's number, of both sides alike */
+	double run_drift;     /* of a repetition's number */
 	double noise;         /* standard deviation from process to process */
 	double launches;      /* a token, more */
 	double launches_odd;  /* the same, in every second process alone */
 	int repetitions;
 	enum run_status status; /* of the last cell */
+	int status_process;     /* there alone, counted from 1; 0: in all */
+	int status_repetition;  /* likewise */
 	const char *until;
 	const char *model;
 	const char *hash;     /* of the logits */
