@@ -524,10 +524,10 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 		const int *index = j.index + (size_t)i * (size_t)(n_base + n_head);
 		for (int k = 0; k < n_base + n_head; k++)
 			if (index[k] >= 0 && k < n_base)
-				compare_rows_look(&out->cells[i], base[k], &j.base.rows[k], index[k], 0);
+				compare_rows_look(&out->cells[i], base[k], &j.base.rows[k], index[k], 0, &out->runs[0]);
 			else if (index[k] >= 0)
 				compare_rows_look(&out->cells[i], head[k - n_base], &j.head.rows[k - n_base], index[k],
-						  1);
+						  1, &out->runs[1]);
 		compare_rows_settle(&out->cells[i], o->gate_exact);
 	}
 	if (!rc) {

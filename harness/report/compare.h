@@ -106,6 +106,13 @@ struct compare_cell {
 	enum compare_outcome outcome;
 };
 
+/* The runs of a side over all cells that are compared. */
+struct compare_runs {
+	int n;
+	int of[RUN_STATUS_INTERRUPTED + 1]; /* by their status */
+	const struct run_row *first;        /* that is not ok; null: all are */
+};
+
 struct comparison {
 	struct compare_options options;
 	struct compare_cell *cells; /* (n), in the axes' order */
@@ -117,6 +124,7 @@ struct comparison {
 	struct verdict common;         /* of all cells; effect NAN where there are too few */
 	int common_cells;              /* that it is of */
 	int common_explains;           /* unpaired: cells that moved with it are COMPARE_COMMON */
+	struct compare_runs runs[2];   /* of base, of head */
 	int count[COMPARE_GAINED + 1]; /* of outcomes */
 	int exact_gated;               /* cells with exact_gates */
 	char **differences;            /* (n_differences) of the environments, "gpu name: A there, B here" */

@@ -55,8 +55,10 @@ static void write_exact_change(const struct comparison *c, enum exact_id q, cons
 			       FILE *f)
 {
 	const struct compare_exact *e = &k->exact[q];
-	char label[CELL_LABEL_SIZE], a[64], b[64];
+	char label[CELL_LABEL_SIZE], a[64], b[64], mode[64], fusion[64];
 	cell_label(&k->cell, label);
+	text_escape(mode, sizeof mode, cell_word(&k->cell, AXIS_MODE));
+	text_escape(fusion, sizeof fusion, cell_word(&k->cell, AXIS_FUSION));
 	text_escape(a, sizeof a, e->base);
 	text_escape(b, sizeof b, e->change == EXACT_MISSING ? "not known in head" : e->head);
 	if (e->change == EXACT_VARIES)
@@ -68,8 +70,7 @@ static void write_exact_change(const struct comparison *c, enum exact_id q, cons
 			c->n == 1 ? "" : "s");
 	else
 		fprintf(f, "- %s: %s -> %s in %d cell%s (%s %s %s%s)\n", exact_quantities[q].means, a, b, cells,
-			cells == 1 ? "" : "s", label, cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION),
-			cells > 1 ? ", ..." : "");
+			cells == 1 ? "" : "s", label, mode, fusion, cells > 1 ? ", ..." : "");
 }
 
 int compare_exact_write(const struct comparison *c, FILE *f)

@@ -10,6 +10,8 @@
 
 enum { SAFE = 512 };
 
+static const double LARGE = 1e6; /* what is larger than anything measured is shown with an exponent */
+
 void calibration_text(const struct calibration *k, char out[CALIBRATION_TEXT_SIZE])
 {
 	double low, high;
@@ -95,6 +97,8 @@ static void number(char out[64], double x)
 {
 	if (!isfinite(x))
 		snprintf(out, 64, "-");
+	else if (fabs(x) >= LARGE)
+		snprintf(out, 64, "%.3e", x);
 	else
 		snprintf(out, 64, "%.*f", fabs(x) >= 1000 ? 0 : fabs(x) >= 100 ? 1 : fabs(x) >= 1 ? 2 : 4, x);
 }
@@ -102,7 +106,16 @@ static void number(char out[64], double x)
 static void percent(char out[64], double x)
 {
 	if (isfinite(x))
-		snprintf(out, 64, "%+.2f %%", 100 * x);
+		snprintf(out, 64, fabs(x) >= LARGE ? "%+.3e %%" : "%+.2f %%", 100 * x);
+	else
+		snprintf(out, 64, "-");
+}
+
+static void percent_interval(char out[64], const struct verdict *v)
+{
+	double most = fmax(fabs(v->low), fabs(v->high));
+	if (isfinite(most))
+		snprintf(out, 64, most >= LARGE ? "%+.3e to %+.3e" : "%+.2f to %+.2f", 100 * v->low, 100 * v->high);
 	else
 		snprintf(out, 64, "-");
 }
@@ -162,10 +175,7 @@ static int add_cell(struct grid *g, const struct comparison *c, const struct dif
 	number(base, t->base);
 	number(head, t->head);
 	percent(effect, v->effect);
-	if (isfinite(v->low))
-		snprintf(interval, sizeof interval, "%+.2f to %+.2f", 100 * v->low, 100 * v->high);
-	else
-		snprintf(interval, sizeof interval, "-");
+	percent_interval(interval, v);
 	snprintf(p, sizeof p, v->p_holm < 0.0001 ? "<0.0001" : "%.4f", v->p_holm);
 	percent(relative, k->relative.effect);
 	if (isinf(v->detectable))
@@ -236,8 +246,11 @@ static void write_reasons(const struct comparison *c, FILE *f)
 			continue;
 		cell_label(&k->cell, label);
 		text_escape(safe, sizeof safe, k->reason);
-		fprintf(f, "%s %s %s: %s\n", label, cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION),
-			safe);
+		fprintf(f, "%s ", label);
+		text_print(f, cell_word(&k->cell, AXIS_MODE));
+		fputc(' ', f);
+		text_print(f, cell_word(&k->cell, AXIS_FUSION));
+		fprintf(f, ": %s\n", safe);
 	}
 }
 
@@ -259,8 +272,7 @@ static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 			number(base, v->base);
 			number(head, v->head);
 			percent(effect, v->verdict.effect);
-			snprintf(interval, sizeof interval, "%+.2f to %+.2f", 100 * v->verdict.low,
-				 100 * v->verdict.high);
+			percent_interval(interval, &v->verdict);
 			snprintf(p, sizeof p, v->verdict.p_holm < 0.0001 ? "<0.0001" : "%.4f", v->verdict.p_holm);
 			const char *row[] = {metrics[m].name,
 					     label,
@@ -283,7 +295,34 @@ static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 	return rc;
 }
 
-static void write_side(FILE *f, const char *what, const char *name, const char *commit, int n, int markdown)
+/* ", 3 of 56 runs not ok: 2 failed, 1 wrong (the first: tg4 @ d64 direct full: out of memory)" */
+static void write_not_ok(FILE *f, const struct compare_runs *runs, int markdown)
+{
+	char label[CELL_LABEL_SIZE], words[2][64], reason[SAFE];
+	const char *between = "";
+	if (!runs->first)
+		return;
+	fprintf(f, ", %d of %d runs not ok: ", runs->n - runs->of[RUN_STATUS_OK], runs->n);
+	for (int i = RUN_STATUS_OK + 1; i <= RUN_STATUS_INTERRUPTED; i++) {
+		if (runs->of[i]) {
+			fprintf(f, "%s%d %s", between, runs->of[i], run_status_name((enum run_status)i));
+			between = ", ";
+		}
+	}
+	struct cell cell;
+	row_cell(runs->first, &cell);
+	cell_label(&cell, label);
+	text_escape(words[0], sizeof words[0], cell_word(&cell, AXIS_MODE));
+	text_escape(words[1], sizeof words[1], cell_word(&cell, AXIS_FUSION));
+	text_escape(reason, sizeof reason,
+		    runs->first->reason && *runs->first->reason ? runs->first->reason : "no reason");
+	for (char *p = reason; markdown && *p; p++)
+		*p = strchr("`|<>*_[]", *p) ? '\'' : *p;
+	fprintf(f, " (the first: %s %s %s: %s)", label, words[0], words[1], reason);
+}
+
+static void write_side(FILE *f, const char *what, const char *name, const char *commit, int n,
+		       const struct compare_runs *runs, int markdown)
 {
 	char safe[SAFE], safe_commit[64];
 	text_escape(safe, sizeof safe, name);
@@ -293,6 +332,7 @@ static void write_side(FILE *f, const char *what, const char *name, const char *
 	fprintf(f, "%s: %s%s%s, commit %s", what, markdown ? "`" : "", safe, markdown ? "`" : "", safe_commit);
 	if (n > 1)
 		fprintf(f, ", and %d more", n - 1);
+	write_not_ok(f, runs, markdown);
 	fputc('\n', f);
 }
 
@@ -310,9 +350,9 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	compare_interval_text(c, intervals);
 	calibration_text(o->calibration, calibrated);
 	fprintf(f, "%s%s%s\n%s%s\n%s", markdown ? "**" : "", sentence, markdown ? "**" : "", gap, common, gap);
-	write_side(f, "base", o->base_name, o->base_commit, c->n_base, markdown);
+	write_side(f, "base", o->base_name, o->base_commit, c->n_base, &c->runs[0], markdown);
 	fputs(gap, f);
-	write_side(f, "head", o->head_name, o->head_commit, c->n_head, markdown);
+	write_side(f, "head", o->head_name, o->head_commit, c->n_head, &c->runs[1], markdown);
 	int rc = write_cells(c, f, markdown, changed, 6, markdown ? "changed**" : "changed:");
 	write_reasons(c, f);
 	if (!rc)
@@ -354,6 +394,14 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 
 /* ---- for programs ---- */
 
+/* The text as it may be printed anywhere: a file's may be of any bytes. */
+static json_t *safe_text(const char *s)
+{
+	char safe[SAFE];
+	text_escape(safe, sizeof safe, s);
+	return json_string(safe);
+}
+
 static json_t *real(double x)
 {
 	return isfinite(x) ? json_real(x) : json_null();
@@ -394,8 +442,8 @@ static json_t *cell_json(const struct comparison *c, const struct compare_cell *
 		const struct compare_exact *e = &k->exact[q];
 		if (e->change != EXACT_UNKNOWN)
 			json_object_set_new(exact, exact_quantities[q].name,
-					    json_pack("{s:s, s:s, s:s}", "change", names[e->change], "base", e->base,
-						      "head", e->head));
+					    json_pack("{s:s, s:o, s:o}", "change", names[e->change], "base",
+						      safe_text(e->base), "head", safe_text(e->head)));
 	}
 	text_escape(safe, sizeof safe, k->reason ? k->reason : "");
 	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b}", "test", label, "cell", key, "outcome",
@@ -416,17 +464,19 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 	for (int i = 0; i <= COMPARE_GAINED; i++)
 		json_object_set_new(counts, compare_outcome_name((enum compare_outcome)i), json_integer(c->count[i]));
 	for (int i = 0; i < c->n_differences; i++)
-		json_array_append_new(differences, json_string(c->differences[i]));
+		json_array_append_new(differences, safe_text(c->differences[i]));
 	json_t *all = json_pack(
-		"{s:i, s:s, s:i, s:{s:s, s:s, s:i}, s:{s:s, s:s, s:i}, s:b, s:b, s:f, s:f, s:i, s:o, s:i, s:o, s:o, "
+		"{s:i, s:s, s:i, s:{s:s, s:o, s:i, s:i, s:i}, s:{s:s, s:o, s:i, s:i, s:i}, s:b, s:b, s:f, s:f, s:i, "
+		"s:o, s:i, s:o, s:o, "
 		"s:o, s:o}",
 		"schema_version", 1, "sentence", sentence, "exit_code", compare_exit_code(c), "base", "directory",
-		safe[0], "commit", o->base_commit ? o->base_commit : "", "directories", c->n_base, "head", "directory",
-		safe[1], "commit", o->head_commit ? o->head_commit : "", "directories", c->n_head, "paired",
-		c->options.paired, "single_process", c->single_process, "alpha", c->options.verdict.alpha, "delta",
-		c->options.verdict.delta, "least_units", c->least_units, "common", verdict_json(&c->common),
-		"common_cells", c->common_cells, "outcomes", counts, "environment_differences", differences,
-		"calibration",
+		safe[0], "commit", safe_text(o->base_commit ? o->base_commit : ""), "directories", c->n_base, "runs",
+		c->runs[0].n, "runs_ok", c->runs[0].of[RUN_STATUS_OK], "head", "directory", safe[1], "commit",
+		safe_text(o->head_commit ? o->head_commit : ""), "directories", c->n_head, "runs", c->runs[1].n,
+		"runs_ok", c->runs[1].of[RUN_STATUS_OK], "paired", c->options.paired, "single_process",
+		c->single_process, "alpha", c->options.verdict.alpha, "delta", c->options.verdict.delta, "least_units",
+		c->least_units, "common", verdict_json(&c->common), "common_cells", c->common_cells, "outcomes", counts,
+		"environment_differences", differences, "calibration",
 		k && k->entries ? json_pack("{s:i, s:i, s:f, s:f, s:s}", "sweeps", k->sweeps, "alarms", k->alarms,
 					    "variation", k->variation, "variation_max", k->variation_max, "utc", k->utc)
 				: json_null(),

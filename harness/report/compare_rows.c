@@ -22,12 +22,16 @@ static void note_exact(struct compare_exact *e, const struct run_row *row, enum 
 }
 
 void compare_rows_look(struct compare_cell *k, const struct result_set *s, const struct set_rows *of, int cell,
-		       int head)
+		       int head, struct compare_runs *runs)
 {
 	const struct run_row **first = head ? &k->head_row : &k->base_row;
 	for (int i = of->first[cell]; i < of->first[cell + 1]; i++) {
 		const struct run_row *row = &s->rows[of->rows[i]];
 		int ok = row->status == RUN_STATUS_OK;
+		runs->n++;
+		runs->of[row->status]++;
+		if (!ok && !runs->first)
+			runs->first = row;
 		if (!*first || (ok && (*first)->status != RUN_STATUS_OK))
 			*first = row;
 		*(head ? &k->ok_head : &k->ok_base) += ok;

@@ -56,7 +56,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int depth, int re
 			 .n_ubatch = 512,
 			 .n_depth = 64 + depth,
 			 .n_gen = TOKENS,
-			 .fusion = "full",
+			 .fusion = m->fusion ? m->fusion : "full",
 			 .mode = modes[(cell + m->first_mode) % CELLS]};
 	snprintf(c.model_hash, sizeof c.model_hash, "%016x", 7);
 	row_init(&row);
@@ -71,14 +71,16 @@ static void write_row(FILE *f, const struct made *m, int cell, int depth, int re
 		    (!m->status_repetition || m->status_repetition == repetition + 1);
 	row.status = cell == m->cells - 1 && there ? m->status : RUN_STATUS_OK;
 	row.reason = row.status == RUN_STATUS_OK ? ""
+		     : m->reason                 ? m->reason
 						 : "out of \xe2\x80\xae"
 						   "memory|`<b>";
 	row.until = m->until ? m->until : "fixed";
-	row.commit = "abc";
+	row.commit = m->commit ? m->commit : "abc";
 	row.attempt = 0;
 	row.warmup_tokens = 0;
 	double x = 1000 * (cell + 1) * (1 + m->slower[cell]) * (1 + m->all) * (1 + m->drift * process) *
 		   (1 + m->run_drift * repetition) * exp(m->noise * noise(state));
+	x *= m->scale > 0 ? m->scale : 1;
 	row.itl_median_us = x;
 	row.itl_p90_us = 1.1 * x;
 	row.itl_p99_us = 1.3 * x * (1 + m->tail);

@@ -30,8 +30,12 @@ struct made {
 	const char *model;
 	const char *hash;     /* of the logits */
 	const char *hash_odd; /* in every second process; null: hash */
-	int silent;           /* its rows have no driver calls and no hash */
-	const char *gpu;      /* env.json's */
+	const char *reason;   /* of what is not ok */
+	const char *fusion;   /* null: full */
+	const char *commit;
+	double scale;    /* of all times; 0: one */
+	int silent;      /* its rows have no driver calls and no hash */
+	const char *gpu; /* env.json's */
 	const char *flags;
 	int cells;
 	uint64_t seed;
