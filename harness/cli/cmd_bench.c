@@ -2,9 +2,11 @@
  * gemmark bench: cells, and the sweep's records to a run directory.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -102,6 +104,17 @@ static int load_json(const char *directory, const char *name, json_t **out, stru
 		rc = run_directory_load_json(&d, name, out, err);
 	run_directory_close(&d);
 	return rc;
+}
+
+static bool is_in(const char *directory, const char *name)
+{
+	struct run_directory d;
+	struct stat s;
+	if (run_directory_open(&d, directory, NULL))
+		return false;
+	bool is = !fstatat(d.fd, name, &s, AT_SYMLINK_NOFOLLOW);
+	run_directory_close(&d);
+	return is;
 }
 
 static bool has_auto(const struct bench *b)
@@ -397,6 +410,13 @@ static int recall_options(struct bench *b, int *argc, char ***argv, struct error
 	const char *directory = b->resume;
 	json_t *env;
 	int rc = load_json(directory, "env.json", &env, err);
+	/* Files are made in this order: without env.json no run began. */
+	if (rc && is_in(directory, "runs.csv") && !is_in(directory, "env.json"))
+		return error_set(err, ERROR_INPUT,
+				 "--resume: %s: has no env.json: a sweep that ended before its first run has none, and "
+				 "nothing to go on with: remove the folder and measure again; where runs.csv has rows, "
+				 "restore env.json",
+				 directory);
 	if (rc)
 		return error_prefix(err, rc, "--resume");
 	const json_t *line = json_object_get(env, "command_line");
@@ -433,6 +453,11 @@ int cmd_bench(int argc, char **argv)
 		rc = error_set(&err, ERROR_INPUT,
 			       "--dry-run: prints a new sweep's plan; leave --resume, -o and -oe out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
+	if (!rc && b.resume && !alone && !b.axes.matrix.of[AXIS_MODEL].n)
+		rc = error_set(&err, ERROR_INPUT,
+			       "--resume: beside it stands nothing, or all options of the sweep, -m among them; how "
+			       "results are printed (-o) cannot be changed alone: go on with gemmark bench --resume %s",
+			       b.resume);
 	if (!rc && alone)
 		rc = recall_options(&b, &argc, &argv, &err);
 	if (!rc && b.list_devices)

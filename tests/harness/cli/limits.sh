@@ -121,7 +121,7 @@ said 'gemmark model make: made.gguf: *: File too large; raise the file size limi
 said 'gemmark bench: limited/*.csv: File too large; *(ulimit -f)*' $? "bench, ulimit"
 check_rows limited "bench, ulimit"
 (ulimit -f 1; exec "$gemmark" model show m.gguf --tensors) >shown 2>errors
-said 'gemmark: cannot write to standard output: File too large' $? "show, ulimit"
+said 'gemmark: cannot write to standard output: File too large; *(ulimit -f)*' $? "show, ulimit"
 # Pictures are whole or not there, whoever reached the limit, this program or gnuplot.
 if command -v gnuplot >/dev/null; then
   "$gemmark" bench -m m.gguf -ngl 0 -t 1 -p 0 -n 2 -r 1 --mode direct --telemetry 0 --out small >/dev/null 2>errors
