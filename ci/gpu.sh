@@ -46,7 +46,7 @@ done
 [ -d "$build" ] || fail "$build: no such folder; ci/carry.sh makes it"
 build=$(cd "$build" && pwd) || exit 2
 [ -x "$build/bin/gemmark" ] || fail "$build/bin/gemmark is missing; ci/carry.sh makes it"
-mkdir -p "$out" || fail "$out: cannot be made"
+mkdir -p "$out" 2>/dev/null || fail "$out: cannot be made; name another folder"
 out=$(cd "$out" && pwd) || exit 2
 for stage in ${only//,/ }; do
   [[ " ${stages[*]} " == *" $stage "* ]] || fail "there is no stage $stage; there are: ${stages[*]}"
