@@ -35,7 +35,7 @@ static char *printed(enum compare_format format, const char *commit)
 	size_t n = 0;
 	FILE *f = open_memstream(&text, &n);
 	assert_non_null(f);
-	OK(compare_output_write(&pair.c, &of, format, f, e));
+	OK(compare_output_write(&compared.c, &of, format, f, e));
 	assert_int_equal(fclose(f), 0);
 	return text;
 }
@@ -43,8 +43,8 @@ static char *printed(enum compare_format format, const char *commit)
 static void test_controls(void **state)
 {
 	(void)state;
-	struct compare_options o = paired();
-	struct made base = plain, head = other(plain);
+	struct compare_options o = compared_options();
+	struct compared_side base = compared_plain, head = compared_other(compared_plain);
 	base.fusion = head.fusion = HOSTILE;
 	base.hash = HOSTILE;
 	head.flags = HOSTILE;
@@ -53,8 +53,8 @@ static void test_controls(void **state)
 	head.slower[0] = 0.05;
 	head.launches = 1;
 	o.allow_env_diff = 1;
-	OK(compare(&base, &head, PROCESSES, &o, e));
-	assert_true(pair.c.n_differences > 0);
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	assert_true(compared.c.n_differences > 0);
 	for (int i = COMPARE_FORMAT_TABLE; i <= COMPARE_FORMAT_JSON; i++) {
 		char *text = printed((enum compare_format)i, HOSTILE);
 		for (const char *p = text; *p; p++)
@@ -65,24 +65,24 @@ static void test_controls(void **state)
 			assert_non_null(j);
 			assert_non_null(json_string_value(json_object_get(json_object_get(j, "head"), "commit")));
 			assert_int_equal(json_array_size(json_object_get(j, "environment_differences")),
-					 pair.c.n_differences);
+					 compared.c.n_differences);
 			json_decref(j);
 		}
 		free(text);
 	}
-	done();
+	compared_free();
 }
 
 /* A number of somebody's file has as many digits as one that was measured. */
 static void test_large_numbers(void **state)
 {
 	(void)state;
-	struct compare_options o = paired();
-	struct made base = plain, head = other(plain);
+	struct compare_options o = compared_options();
+	struct compared_side base = compared_plain, head = compared_other(compared_plain);
 	char sentence[COMPARE_SENTENCE_SIZE];
 	head.scale = 1e300;
-	OK(compare(&base, &head, PROCESSES, &o, e));
-	compare_sentence(&pair.c, sentence);
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	compare_sentence(&compared.c, sentence);
 	assert_non_null(strstr(sentence, "All 4 cells are slower"));
 	for (int i = COMPARE_FORMAT_TABLE; i <= COMPARE_FORMAT_MD; i++) {
 		char *text = printed((enum compare_format)i, "abc");
@@ -95,23 +95,23 @@ static void test_large_numbers(void **state)
 		}
 		free(text);
 	}
-	done();
+	compared_free();
 }
 
 /* Runs that are not ok are in no time: they are counted. */
 static void test_runs_not_ok(void **state)
 {
 	(void)state;
-	struct compare_options o = paired();
-	struct made base = plain, head = other(plain);
+	struct compare_options o = compared_options();
+	struct compared_side base = compared_plain, head = compared_other(compared_plain);
 	head.status = RUN_STATUS_FAILED;
 	head.status_process = 3;
 	head.reason = "out of memory";
 	base.status = RUN_STATUS_WRONG;
 	base.reason = "other logits";
 	base.status_process = 5;
-	OK(compare(&base, &head, PROCESSES, &o, e));
-	assert_int_equal(pair.c.runs[0].n, PROCESSES * CELLS);
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	assert_int_equal(compared.c.runs[0].n, COMPARED_PROCESSES * COMPARED_CELLS);
 	char *text = printed(COMPARE_FORMAT_TABLE, "abc");
 	assert_non_null(
 		strstr(text, ", 1 of 56 runs not ok: 1 wrong (the first: tg4 @ d64 graph-device full: other logits)"));
@@ -124,22 +124,22 @@ static void test_runs_not_ok(void **state)
 	assert_int_equal(json_integer_value(json_object_get(side, "runs_ok")), 55);
 	json_decref(j);
 	free(text);
-	done();
+	compared_free();
 	/* Where all are, nothing is said. */
 	head.status = base.status = RUN_STATUS_OK;
-	OK(compare(&base, &head, PROCESSES, &o, e));
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
 	text = printed(COMPARE_FORMAT_TABLE, "abc");
 	assert_null(strstr(text, "not ok"));
 	free(text);
-	done();
+	compared_free();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_controls, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_large_numbers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_runs_not_ok, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_controls, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_large_numbers, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_runs_not_ok, compared_set_up, compared_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
