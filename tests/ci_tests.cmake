@@ -23,10 +23,13 @@ set(no_valgrind
   bench_contexts
   bench_output
   bench_pair
+  bench_resume
   clock_check
   cmd_compare
   cmd_eval
   compare
+  compare_output
+  compare_units
   far_positions
   golden
   graph
