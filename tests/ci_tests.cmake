@@ -28,8 +28,6 @@ set(no_valgrind
   cmd_compare
   cmd_eval
   compare
-  compare_output
-  compare_units
   far_positions
   golden
   graph
