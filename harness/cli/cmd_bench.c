@@ -143,10 +143,11 @@ static void settle_device_memory(struct bench *b, struct workload_source *source
 static int add_settings(json_t *description, const struct bench *b, struct error *err)
 {
 	const struct engine_settings *e = &b->engine;
-	json_t *settings = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill), "prefill_weights",
-		prefill_weights_name(e->prefill_weights), "ple", e->ple_on_host ? "host" : "device", "pdl",
-		e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
+	json_t *settings =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill),
+			  "prefill_weights", prefill_weights_name(e->prefill_weights), "host_products",
+			  host_products_name(e->host_products), "ple", e->ple_on_host ? "host" : "device", "pdl",
+			  e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
 	if (has_auto(b))
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
 	if (json_object_update_new(description, settings) ||
