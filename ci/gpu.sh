@@ -241,6 +241,7 @@ stage_host() {
   local rc=0 most
   most=$(nproc)
   "$build/bin/gemmark_host_decode" "$model" -t "$((most / 2)),$((most * 3 / 4)),$((most * 7 / 8)),$most" -n 24 --gib 8 || rc=1
+  "$build/bin/gemmark_host_prefill" "$model" -t "$most" -r 3 || rc=1
   "$gemmark" bench -m "$model" -ngl 0 -p 0 -n 32 --mode direct,graph-device -r 5 --out "$out/host" || rc=1
   return $rc
 }

@@ -53,6 +53,9 @@ struct cpu_inner {
 	void (*softcap)(float *x, size_t n, float cap);
 	/* Reads the bytes (a multiple of 1024) as fast as it can; the result keeps the reads alive. */
 	float (*read)(const void *p, size_t bytes);
+	/* Multiplies and adds what is in registers, `steps` times; the operations that this took. *kept keeps them
+	 * alive. */
+	double (*multiply)(int steps, float *kept);
 };
 
 /* Of processors that multiply bfloat16. */
