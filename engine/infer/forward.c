@@ -387,6 +387,31 @@ static void dense_ffn(struct pass *p, int i)
 	pass_linear(p, &w->down, s->gate, s->sub);
 }
 
+void pass_route(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
+						      .expert_scale = p->f->weights->layers[i].down_exps_scale,
+						      .ids = s->ids,
+						      .weights = s->expert_weights,
+						      .n_tokens = p->n,
+						      .n_expert = m->n_expert,
+						      .n_used = m->n_expert_used});
+}
+
+void pass_sum_experts(struct pass *p)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
+						  .weights = s->expert_weights,
+						  .y = s->routed,
+						  .n_tokens = p->n,
+						  .n_used = m->n_expert_used,
+						  .n = m->n_embd});
+}
+
 /* routed = the experts' weighted sum for h */
 void pass_experts(struct pass *p, int i)
 {
@@ -396,13 +421,7 @@ void pass_experts(struct pass *p, int i)
 	int used = m->n_expert_used, n_ff = m->n_ff_expert;
 	norm_rows(p, s->h, w->router_scale, s->normed, p->n, m->n_embd, 1.0f / sqrtf((float)m->n_embd));
 	pass_linear(p, &w->router, s->normed, s->router);
-	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
-						      .expert_scale = w->down_exps_scale,
-						      .ids = s->ids,
-						      .weights = s->expert_weights,
-						      .n_tokens = p->n,
-						      .n_expert = m->n_expert,
-						      .n_used = used});
+	pass_route(p, i);
 	pass_norm(p, s->h, w->pre_ffw_norm_2, s->normed);
 	if (p->fused) {
 		op_experts_gated(&p->e, (struct experts_gated_params){.w = w->gate_up_exps,
@@ -430,12 +449,7 @@ void pass_experts(struct pass *p, int i)
 								.n_tokens = p->n,
 								.n_used = used,
 								.x_per_expert = 1});
-	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
-						  .weights = s->expert_weights,
-						  .y = s->routed,
-						  .n_tokens = p->n,
-						  .n_used = used,
-						  .n = m->n_embd});
+	pass_sum_experts(p);
 }
 
 /* h += rms_norm(proj . (gelu(inp_gate . h) * ple[i])), then the layer's scale */
