@@ -13,18 +13,18 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "bench/thread_list.h"
 #include "engine/device/device_host.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
 #include "engine/model/model_flops.h"
 #include "kernels/cpu/cpu.h"
 
-enum { MAX_COUNTS = 32, MAX_TOKENS = 1 << 17, MAX_RUNS = 1000, PEAK_PASSES = 100 };
+enum { MAX_TOKENS = 1 << 17, MAX_RUNS = 1000, PEAK_PASSES = 100 };
 
 struct run {
 	const char *path;
-	int threads[MAX_COUNTS];
-	int n_threads;
+	struct thread_list threads;
 	int n_tokens;
 	int n_runs;
 	enum host_products products;
@@ -149,15 +149,9 @@ static int parse(struct run *r, int argc, char **argv)
 			products = host_products_parse(value);
 		else if (!strcmp(argv[i - 1], "--rows"))
 			rows = prefill_rows_parse(value);
-		else if (strcmp(argv[i - 1], "-t"))
+		else if (strcmp(argv[i - 1], "-t") || thread_list_add(&r->threads, value))
 			return -1;
-		for (const char *at = value; !strcmp(argv[i - 1], "-t") && at && r->n_threads < MAX_COUNTS;
-		     at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-			r->threads[r->n_threads++] = atoi(at);
 	}
-	for (int i = 0; i < r->n_threads; i++)
-		if (r->threads[i] < 1)
-			return -1;
 	if (products < 0 || rows < 0)
 		return -1;
 	r->products = (enum host_products)products;
@@ -173,16 +167,11 @@ int main(int argc, char **argv)
 	if (parse(&r, argc, argv))
 		return fail("usage: gemmark_host_prefill MODEL.gguf [-t N,N,...] [-p TOKENS] [-r RUNS] "
 			    "[--products f32|bf16] [--rows last|all]");
-	if (!r.n_threads) {
-		struct device *d;
-		if (device_host_open(&d, 0, &err))
-			return fail(err.text);
-		r.threads[r.n_threads++] = device_host_threads(d);
-		device_close(d);
-	}
+	if (thread_list_settle(&r.threads, &err))
+		return fail(err.text);
 	printf("%s, kernels for %s, products in %s\n", r.path, device_host_isa(), host_products_name(r.products));
-	for (int i = 0; i < r.n_threads; i++)
-		if (one(&r, r.threads[i], &err))
+	for (int i = 0; i < r.threads.n; i++)
+		if (one(&r, r.threads.threads[i], &err))
 			return fail(err.text);
 	return 0;
 }
