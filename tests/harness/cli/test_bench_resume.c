@@ -11,45 +11,12 @@
 #include <cmocka.h>
 
 #include "harness/cli/options.h"
+#include "tests/support/bench_folder.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
 #define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
-
-static char folder[FOLDER_BYTES];
-
-static int set_up(void **state)
-{
-	(void)state;
-	return folder_make(folder, "bench");
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return folder_remove(folder);
-}
-
-static void in_folder(const char *name, char out[128])
-{
-	snprintf(out, 128, "%s/%s", folder, name);
-}
-
-static int call(int (*command)(int, char **), char **words)
-{
-	return command_run(folder, command, words);
-}
-
-static int holds(const char *name, const char *text)
-{
-	return command_said(folder, name, text);
-}
-
-static int bench_in(const char *output, char **more)
-{
-	return command_out(folder, cmd_bench, "bench", output, more);
-}
 
 /* Ctrl-C, or SIGTERM: what is finished is kept and whole, the run at hand says what became of it. */
 static void test_interrupted(void **state)
@@ -57,11 +24,11 @@ static void test_interrupted(void **state)
 	int sent = *(int *)*state;
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "200", "-r", "1000", NULL};
 	char path[128];
-	in_folder("run/runs.csv", path);
+	bench_folder_path("run/runs.csv", path);
 	pid_t child = fork();
 	assert_true(child >= 0);
 	if (child == 0)
-		_exit(bench_in("run", words));
+		_exit(bench_folder_run("run", words));
 	while (csv_lines(path) < 2)
 		usleep(1000);
 	/* Twice at once, as timeout(1) sends it: that is one interruption. */
@@ -82,7 +49,7 @@ static void test_interrupted(void **state)
 	const char *reason = csv_at(&runs, runs.n_rows - 1, "reason");
 	assert_true(!*reason || strstr(reason, "interrupted"));
 	csv_rows_free(&runs);
-	assert_true(holds("out", "interrupted"));
+	assert_true(bench_folder_said("out", "interrupted"));
 }
 
 /*
@@ -94,14 +61,14 @@ static void test_taken_away(void **state)
 	(void)state;
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "16", "-r", "40", "--mode", "direct", NULL};
 	char path[128], runs_path[128], elsewhere[128], claim[160];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
-	in_folder("elsewhere", elsewhere);
+	bench_folder_path("run", path);
+	bench_folder_path("run/runs.csv", runs_path);
+	bench_folder_path("elsewhere", elsewhere);
 	for (int moved = 0; moved < 2; moved++) {
 		pid_t child = fork();
 		assert_true(child >= 0);
 		if (child == 0)
-			_exit(bench_in("run", words));
+			_exit(bench_folder_run("run", words));
 		while (csv_lines(runs_path) < 2)
 			usleep(1000);
 		assert_int_equal(moved ? rename(path, elsewhere) : folder_remove(path), 0);
@@ -110,13 +77,14 @@ static void test_taken_away(void **state)
 		assert_true(WIFEXITED(status));
 		assert_int_equal(WEXITSTATUS(status), 2);
 		snprintf(claim, sizeof claim, "results: %s", path);
-		assert_false(holds("out", claim));
-		assert_true(holds("errors", moved ? "was moved while the sweep ran; all rows are in " : "was removed"));
+		assert_false(bench_folder_said("out", claim));
+		assert_true(bench_folder_said("errors", moved ? "was moved while the sweep ran; all rows are in "
+							      : "was removed"));
 		snprintf(claim, sizeof claim, "results: %s/runs.csv", elsewhere);
-		assert_int_equal(holds("out", claim), moved);
+		assert_int_equal(bench_folder_said("out", claim), moved);
 		assert_int_equal(access(path, F_OK), -1);
 	}
-	in_folder("elsewhere/runs.csv", path);
+	bench_folder_path("elsewhere/runs.csv", path);
 	assert_int_equal(csv_lines(path), 41);
 }
 
@@ -125,23 +93,23 @@ static void test_resume(void **state)
 {
 	(void)state;
 	char path[128], runs_path[128];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
+	bench_folder_path("run", path);
+	bench_folder_path("run/runs.csv", runs_path);
 	char *words[] = {"-m",    MODEL,  "-p", "4", "-n",     "24",
 			 "-d",    "0,8",  "-r", "4", "--mode", "direct,graph-device",
 			 "--ple", "host", NULL};
 	pid_t child = fork();
 	assert_true(child >= 0);
 	if (child == 0)
-		_exit(bench_in("run", words));
+		_exit(bench_folder_run("run", words));
 	while (csv_lines(runs_path) < 2)
 		usleep(1000);
 	assert_int_equal(kill(child, SIGKILL), 0);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 
 	char *other[] = {"bench", "--resume", path, "-m", MODEL, "-p", "4", "-d", "0,16", NULL};
-	assert_int_equal(call(cmd_bench, other), 2);
-	assert_true(holds("errors", "n_depth: [0,8] there, [0,16] here"));
+	assert_int_equal(bench_folder_call(cmd_bench, other), 2);
+	assert_true(bench_folder_said("errors", "n_depth: [0,8] there, [0,16] here"));
 	char *settings[] = {"bench", "--resume", path,
 			    "-m",    MODEL,      "-p",
 			    "4",     "-n",       "24",
@@ -150,22 +118,22 @@ static void test_resume(void **state)
 			    "-t",    "1",        "--prefill-precision",
 			    "f32",   "--pdl",    "off",
 			    NULL};
-	assert_int_equal(call(cmd_bench, settings), 2);
-	assert_true(holds("errors", "ple: \"host\" there, \"device\" here"));
-	assert_true(holds("errors", "pdl: \"on\" there, \"off\" here"));
-	assert_true(holds("errors", "prefill_precision: \"f16\" there, \"f32\" here"));
+	assert_int_equal(bench_folder_call(cmd_bench, settings), 2);
+	assert_true(bench_folder_said("errors", "ple: \"host\" there, \"device\" here"));
+	assert_true(bench_folder_said("errors", "pdl: \"on\" there, \"off\" here"));
+	assert_true(bench_folder_said("errors", "prefill_precision: \"f16\" there, \"f32\" here"));
 	char *elsewhere[] = {"bench", "--resume", path, "--out", path, NULL};
-	assert_int_equal(call(cmd_bench, elsewhere), 2);
+	assert_int_equal(bench_folder_call(cmd_bench, elsewhere), 2);
 	/* An option beside it is not dropped silently. */
 	char *more[] = {"bench", "--resume", path, "-r", "3", NULL};
-	assert_int_equal(call(cmd_bench, more), 2);
-	char *nowhere[] = {"bench", "--resume", folder, NULL};
-	assert_int_equal(call(cmd_bench, nowhere), 2);
-	assert_true(holds("errors", "env.json"));
+	assert_int_equal(bench_folder_call(cmd_bench, more), 2);
+	char *nowhere[] = {"bench", "--resume", bench_folder, NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, nowhere), 2);
+	assert_true(bench_folder_said("errors", "env.json"));
 
 	char *alone[] = {"bench", "--resume", path, NULL};
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "there already"));
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_true(bench_folder_said("out", "there already"));
 	struct csv_rows runs;
 	assert_int_equal(csv_read(&runs, runs_path), 0);
 	assert_int_equal(runs.n_rows - 1, 2 * 3 * 4);
@@ -174,8 +142,8 @@ static void test_resume(void **state)
 		assert_int_equal(atoi(csv_at(&runs, r, "order")), r - 1);
 	}
 	csv_rows_free(&runs);
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "0 runs ok; 24 were there already"));
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_true(bench_folder_said("out", "0 runs ok; 24 were there already"));
 }
 
 /* Of a file's rows the first `keep` stay, header and all. */
@@ -198,16 +166,16 @@ static void test_resume_snapkv(void **state)
 {
 	(void)state;
 	char path[128], runs_path[128];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
+	bench_folder_path("run", path);
+	bench_folder_path("run/runs.csv", runs_path);
 	char *words[] = {"-m",       MODEL,       "-p", "0", "-n",     "4",      "-d", "100",
 			 "--snapkv", "off,80,96", "-r", "3", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("run", words), 0);
+	assert_int_equal(bench_folder_run("run", words), 0);
 	struct csv_rows runs;
 	cut_rows(runs_path, 4);
 	char *alone[] = {"bench", "--resume", path, NULL};
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "5 runs ok; 4 were there already"));
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_true(bench_folder_said("out", "5 runs ok; 4 were there already"));
 	assert_int_equal(csv_read(&runs, runs_path), 0);
 	assert_int_equal(runs.n_rows - 1, 9);
 	static const char *const names[] = {"off", "80,window=64,pool=7", "96,window=64,pool=7"};
@@ -226,8 +194,8 @@ static void test_resume_snapkv(void **state)
 		assert_int_equal(seen[i / 3][i % 3], 1);
 	char *other[] = {"bench", "--resume", path,     "-m", MODEL, "-p",     "0",      "-n", "4", "-d",
 			 "100",   "--snapkv", "off,80", "-r", "3",   "--mode", "direct", "-t", "1", NULL};
-	assert_int_equal(call(cmd_bench, other), 2);
-	assert_true(holds("errors", "snapkv"));
+	assert_int_equal(bench_folder_call(cmd_bench, other), 2);
+	assert_true(bench_folder_said("errors", "snapkv"));
 }
 
 /* -ngl auto beside numbers: rows say what was asked, and going on finds them. */
@@ -235,10 +203,10 @@ static void test_auto_layers(void **state)
 {
 	(void)state;
 	char path[128], runs_path[128];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
+	bench_folder_path("run", path);
+	bench_folder_path("run/runs.csv", runs_path);
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "auto,0", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("run", words), 0);
+	assert_int_equal(bench_folder_run("run", words), 0);
 	struct csv_rows runs;
 	assert_int_equal(csv_read(&runs, runs_path), 0);
 	assert_int_equal(runs.n_rows - 1, 2);
@@ -250,19 +218,20 @@ static void test_auto_layers(void **state)
 	}
 	assert_int_equal(n_auto, 1);
 	csv_rows_free(&runs);
-	assert_true(holds("run/sweep.json", "\"device_memory\""));
+	assert_true(bench_folder_said("run/sweep.json", "\"device_memory\""));
 	char *alone[] = {"bench", "--resume", path, NULL};
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "0 runs ok; 2 were there already"));
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_true(bench_folder_said("out", "0 runs ok; 2 were there already"));
 	char *bad[] = {"-m", MODEL, "-ngl", "0,all", NULL};
-	assert_int_equal(bench_in("other", bad), 2);
-	assert_true(holds("errors", "'all' is not a number"));
+	assert_int_equal(bench_folder_run("other", bad), 2);
+	assert_true(bench_folder_said("errors", "'all' is not a number"));
 	char *hidden[] = {"-m", MODEL, "-ngl", "-2", NULL};
-	assert_int_equal(bench_in("other", hidden), 2);
+	assert_int_equal(bench_folder_run("other", hidden), 2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-#define STOPPED(signal) cmocka_unit_test_prestate_setup_teardown(test_interrupted, set_up, tear_down, signal)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bench_folder_set_up, bench_folder_tear_down)
+#define STOPPED(signal) \
+	cmocka_unit_test_prestate_setup_teardown(test_interrupted, bench_folder_set_up, bench_folder_tear_down, signal)
 
 static int interrupt = SIGINT, terminate = SIGTERM;
 
