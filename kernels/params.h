@@ -20,6 +20,7 @@
 #define GEMMARK_KERNELS_PARAMS_H
 
 #include "kernels/params_operands.h"
+#include "kernels/params_persistent.h"
 #include "kernels/params_prompt.h"
 
 /* ---- primitives: --fusion none launches these one by one ---- */
@@ -396,7 +397,8 @@ struct snapkv_compact_params {
 	X(snapkv_softmax, 0)        \
 	X(snapkv_vote, 0)           \
 	X(snapkv_select, 0)         \
-	X(snapkv_compact, 0)
+	X(snapkv_compact, 0)        \
+	X(persistent, 1)
 
 enum kernel {
 #define X(name, positional) KERNEL_##name,

@@ -48,6 +48,7 @@ enum {
 	CU_EVENT_FLAG_DISABLE_TIMING = 2,
 	CU_NODE_KERNEL = 0,
 	CU_NODE_MEMCPY = 1,
+	CU_LAUNCH_COOPERATIVE = 2,
 	CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6,
 };
 
@@ -77,6 +78,7 @@ struct cu_launch_attribute {
 	char pad[4];
 	union {
 		char pad[64];
+		int cooperative;
 		int programmatic_serialization;
 	} value;
 };
@@ -135,6 +137,8 @@ struct cu_update_result {
 	X(ModuleGetFunction, 2000, (struct cu_function * *f, struct cu_module * module, const char *name)) \
 	X(FuncGetAttribute, 2020, (int *value, int attribute, struct cu_function *f))                      \
 	X(FuncSetAttribute, 9000, (struct cu_function * f, int attribute, int value))                      \
+	X(OccupancyMaxActiveBlocksPerMultiprocessor, 6050,                                                 \
+	  (int *n_blocks, struct cu_function *f, int block, size_t shared_bytes))                          \
 	X(LaunchKernelEx, 11060,                                                                           \
 	  (const struct cu_launch_config *config, struct cu_function *f, void **params, void **extra))     \
 	X(GraphInstantiateWithFlags, 11040,                                                                \

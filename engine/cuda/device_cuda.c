@@ -116,6 +116,7 @@ static void cuda_close(struct device *d)
 static const struct device_ops cuda_ops = {
 	.name = "cuda",
 	.splits = cuda_splits,
+	.plan_persistent = cuda_plan_persistent,
 	.graph_bytes = sizeof(struct cuda_graph),
 	.close = cuda_close,
 	.alloc = cuda_alloc,

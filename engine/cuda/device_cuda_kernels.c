@@ -107,18 +107,22 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "cuda device: kernel %s: %s was not compiled for this model's dimensions", what,
 				 l->entry);
-	struct cu_launch_attribute serialization = {
-		.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION,
-		.value.programmatic_serialization = 1,
-	};
+	struct cu_launch_attribute attributes[2];
+	unsigned n_attributes = 0;
+	/* Only behind a kernel of ours, which waits for the one before it: elsewhere nothing says so. */
+	if (c->facts.pdl && l->pdl && c->after_kernel)
+		attributes[n_attributes++] = (struct cu_launch_attribute){.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION,
+									  .value.programmatic_serialization = 1};
+	if (l->cooperative)
+		attributes[n_attributes++] =
+			(struct cu_launch_attribute){.id = CU_LAUNCH_COOPERATIVE, .value.cooperative = 1};
 	struct cu_launch_config config = {
 		.grid = {l->grid[0], l->grid[1], l->grid[2]},
 		.block = {l->block[0], l->block[1], l->block[2]},
 		.shared_bytes = l->shared_bytes,
 		.stream = c->stream,
-		.attributes = &serialization,
-		/* Only behind a kernel of ours, which waits for the one before it: elsewhere nothing says so. */
-		.n_attributes = c->facts.pdl && l->pdl && c->after_kernel,
+		.attributes = attributes,
+		.n_attributes = n_attributes,
 	};
 	void *args[] = {(void *)(uintptr_t)params};
 	int result = c->cu.LaunchKernelEx(&config, f, args, NULL);
@@ -144,6 +148,38 @@ struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_h
 		.most = cuda_attention_splits(n_heads, n_kv_heads, head_dim, &((const struct cuda_device *)d)->card),
 		.fused = ATTENTION_FUSED_SPLITS,
 	};
+}
+
+int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
+			 struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	const char *why = cuda_persistent_plan(g, phases, &c->card);
+	if (why)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "fusion persistent on %s (compute capability %d.%d): its kernel %s; "
+				 "use --fusion full",
+				 c->facts.name, c->facts.compute_capability / 10, c->facts.compute_capability % 10,
+				 why);
+	const struct persistent_params p = {
+		.n_blocks = g->n_blocks, .shared_bytes = g->shared_bytes, .k_type = g->k_type, .v_type = g->v_type};
+	struct cuda_launch l;
+	int per_sm = 0, geometry = cuda_geometry(KERNEL_persistent, &p, &c->card, &l);
+	struct cu_function *f = geometry ? NULL : c->functions[l.entry_id];
+	if (!f)
+		return error_set(
+			err, ERROR_UNSUPPORTED,
+			"fusion persistent: its kernel was not compiled for this model's caches; use --fusion full");
+	int result = c->cu.OccupancyMaxActiveBlocksPerMultiprocessor(&per_sm, f, (int)l.block[0], l.shared_bytes);
+	if (result)
+		return cuda_driver_error(&c->cu, result, err, "cuda device: occupancy of %s", l.entry);
+	/* Blocks wait for each other: one that is not resident is waited for in vain. */
+	if (per_sm < 1)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "fusion persistent: %s has no room for a block of %u threads and %u bytes of shared "
+				 "memory on each multiprocessor; use --fusion full",
+				 c->facts.name, l.block[0], l.shared_bytes);
+	return 0;
 }
 
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err)

@@ -79,6 +79,12 @@ struct device_splits device_splits(const struct device *d, int n_heads, int n_kv
 	return d->ops->splits(d, n_heads, n_kv_heads, head_dim);
 }
 
+int device_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
+			   struct error *err)
+{
+	return d->ops->plan_persistent ? d->ops->plan_persistent(d, g, phases, err) : 0;
+}
+
 struct device_counters device_counters(const struct device *d)
 {
 	return d->counters;

@@ -12,7 +12,7 @@ enum {
 	LOGIT_ROWS = 16, /* bounds the logits of a chunk: a row of Gemma 4 is 1 MB */
 };
 
-static const char *const fusion_names[] = {"none", "full"};
+static const char *const fusion_names[FUSION_COUNT] = {"none", "full", "persistent"};
 
 const char *fusion_name(enum fusion f)
 {
@@ -21,7 +21,7 @@ const char *fusion_name(enum fusion f)
 
 int fusion_parse(const char *name)
 {
-	for (int f = 0; f < 2; f++)
+	for (int f = 0; f < FUSION_COUNT; f++)
 		if (!strcmp(name, fusion_names[f]))
 			return f;
 	return -1;
@@ -158,6 +158,7 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 
 void forward_close(struct forward *f)
 {
+	persistent_close(&f->persistent);
 	if (f->device) {
 		device_free(f->device, f->all_logits);
 		device_free(f->device, f->arena);

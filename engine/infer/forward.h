@@ -15,13 +15,15 @@
 #include "engine/device/graph.h"
 #include "engine/infer/crossing.h"
 #include "engine/infer/kv_cache.h"
+#include "engine/infer/persistent.h"
 #include "engine/infer/snapkv.h"
 #include "engine/infer/weights.h"
 #include "engine/model/model.h"
 
-enum fusion { FUSION_NONE, FUSION_FULL };
+/* persistent: as a token's program (persistent.h); prompts, which it does not do, as full. */
+enum fusion { FUSION_NONE, FUSION_FULL, FUSION_PERSISTENT, FUSION_COUNT };
 
-/* "none", "full"; -1 for neither */
+/* "none", "full", "persistent"; -1 for none of them */
 const char *fusion_name(enum fusion f);
 int fusion_parse(const char *name);
 
@@ -82,7 +84,8 @@ struct forward {
 	int bucket;          /* of the token that is about to be emitted; see forward_bucket */
 	int bucket_most;     /* no layer has more splits in a larger one */
 	struct forward_scratch scratch;
-	void *arena; /* what scratch points into */
+	struct persistent persistent; /* of forward_prepare */
+	void *arena;                  /* what scratch points into */
 	size_t arena_bytes;
 	float *all_logits; /* (all_rows, n_vocab): of forward_head_all; null before forward_head_reserve */
 	int all_rows;
@@ -136,6 +139,8 @@ int forward_head(struct forward *f, int first, int n, struct error *err);
  * DEVICE_SPLIT_KEYS keys its global layers have at most, a power of two; no more than make a difference.
  */
 int forward_bucket(const struct forward *f, const struct step *step);
+/* What the tokens to come need beside f, in its fusion: ERROR_UNSUPPORTED says why they cannot be had in it. */
+int forward_prepare(struct forward *f, struct error *err);
 /* A graph_emit: ctx is the stage, whose forward's bucket must be that of the token. Logits land in scratch.logits. */
 int forward_token(void *ctx, const struct at *at, struct error *err);
 

@@ -78,7 +78,7 @@ static void trim(struct pass *p, int n)
 static void as_token(struct pass *p)
 {
 	p->tokens = NULL;
-	p->fused = p->f->fusion == FUSION_FULL;
+	p->fused = p->f->fusion != FUSION_NONE;
 	p->f->bucket = forward_bucket(p->f, &p->at.host);
 }
 
@@ -170,10 +170,27 @@ int forward_head_all(struct forward *f, int n, struct error *err)
 
 /* ---- a token ---- */
 
+int forward_prepare(struct forward *f, struct error *err)
+{
+	return f->fusion == FUSION_PERSISTENT ? persistent_prepare(&f->persistent, f, err) : 0;
+}
+
+static int run_program(struct forward *f, const struct at *at, struct error *err)
+{
+	struct emitter e = {.device = f->device, .err = err};
+	struct persistent_params params = f->persistent.params;
+	params.at = *at;
+	params.trace = f->trace ? f->scratch.trace : NULL;
+	op_persistent(&e, params);
+	return e.rc;
+}
+
 int forward_token(void *ctx, const struct at *at, struct error *err)
 {
 	const struct forward_stage *g = ctx;
 	struct forward *f = g->forward;
+	if (f->fusion == FUSION_PERSISTENT)
+		return run_program(f, at, err);
 	struct pass p = {.f = f,
 			 .e = {.device = f->device, .err = err},
 			 .at = *at,

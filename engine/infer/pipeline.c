@@ -243,6 +243,14 @@ static int add_elapsed(const struct pipeline *p, struct pipeline_timing *t, stru
 	return 0;
 }
 
+int pipeline_prepare(struct pipeline *p, struct error *err)
+{
+	int rc = 0;
+	for (int i = 0; i < p->n_parts && !rc; i++)
+		rc = forward_prepare(&p->parts[i].forward, err);
+	return rc;
+}
+
 static struct step begin_token(struct pipeline *p, int token, struct pipeline_timing *t)
 {
 	const struct kv_cache *cache = &p->parts[0].cache;
@@ -257,8 +265,11 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
 		     struct device_event *end, struct pipeline_timing *t, struct error *err)
 {
 	assert(p->n_stages == 1);
+	int rc = pipeline_prepare(p, err);
+	if (rc)
+		return rc;
 	struct step step = begin_token(p, token, t);
-	int rc = enqueue_stage(&p->stages[0], mode, &step, begin, end, t, err);
+	rc = enqueue_stage(&p->stages[0], mode, &step, begin, end, t, err);
 	if (!rc)
 		advance(p, 1);
 	return rc;
@@ -266,9 +277,11 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
 
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)
 {
+	int rc = pipeline_prepare(p, err);
+	if (rc)
+		return rc;
 	int64_t t0 = clock_ns();
 	struct step step = begin_token(p, token, t);
-	int rc = 0;
 	for (int i = 0; i < p->n_stages && !rc; i++)
 		rc = run_stage(&p->stages[i], mode, &step, t, err);
 	t->done_ns = clock_ns();

@@ -97,6 +97,8 @@ struct forward *pipeline_head(struct pipeline *p);
 int pipeline_synchronize(struct pipeline *p, struct error *err);
 
 void pipeline_set_fusion(struct pipeline *p, enum fusion fusion);
+/* As forward_prepare, of all parts. Every token does it, for nothing where it was done. */
+int pipeline_prepare(struct pipeline *p, struct error *err);
 /* Whether hidden states are kept from now on. */
 void pipeline_set_trace(struct pipeline *p, bool on);
 /* hidden: (n_layer + 1, n_embd), as kept for the last token */

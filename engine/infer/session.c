@@ -158,6 +158,11 @@ void session_set_fusion(struct session *s, enum fusion fusion)
 	pipeline_set_fusion(&s->pipeline, fusion);
 }
 
+int session_prepare(struct session *s, struct error *err)
+{
+	return pipeline_prepare(&s->pipeline, err);
+}
+
 static const char *const prefill_rows_names[] = {"last", "all"};
 
 const char *prefill_rows_name(enum prefill_rows r)

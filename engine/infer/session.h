@@ -73,6 +73,11 @@ int session_position(const struct session *s);
 /* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
 void session_set_mode(struct session *s, enum graph_mode mode);
 void session_set_fusion(struct session *s, enum fusion fusion);
+/*
+ * Allocates what decoding needs in that fusion, which the first token would do otherwise. ERROR_UNSUPPORTED says why
+ * this model cannot be decoded in it on its devices.
+ */
+int session_prepare(struct session *s, struct error *err);
 
 /* Which rows of a prefill whose logits nobody asked for are computed. */
 enum prefill_rows {

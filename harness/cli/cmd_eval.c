@@ -169,7 +169,8 @@ static const struct option_spec eval_options[] = {
 	 set_snapkv},
 	{"--mode", "MODE",
 	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
-	{"--fusion", "none|full", "primitives or fused kernels for decoded tokens (default: full)", set_fusion},
+	{"--fusion", "none|full|persistent",
+	 "primitives, fused kernels or one kernel for a decoded token (default: full)", set_fusion},
 	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
 	{"-ngl, --n-gpu-layers", "N|auto",
 	 "layers on the GPU, the first ones; the others run on the host; -1: all where there is a GPU;\n"

@@ -16,7 +16,7 @@
 #include "harness/measure/progress.h"
 
 const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
-const char *const engine_fusions[] = {"none", "full", NULL};
+const char *const engine_fusions[] = {"none", "full", "persistent", NULL};
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) #word,
 const char *const engine_cache_types[] = {TENSOR_CACHE_TYPES(X, , ) NULL};
 #undef X

@@ -135,13 +135,12 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 
 static int engine_set_arm(struct workload *w, const char *mode, const char *fusion, struct error *err)
 {
-	int m = graph_mode_parse(mode);
-	int full = !strcmp(fusion, "full");
-	if (m < 0 || (!full && strcmp(fusion, "none")))
+	int m = graph_mode_parse(mode), f = fusion_parse(fusion);
+	if (m < 0 || f < 0)
 		return error_set(err, ERROR_UNSUPPORTED, "mode %s with fusion %s is not in this build", mode, fusion);
 	session_set_mode(engine(w)->session, (enum graph_mode)m);
-	session_set_fusion(engine(w)->session, full ? FUSION_FULL : FUSION_NONE);
-	return 0;
+	session_set_fusion(engine(w)->session, (enum fusion)f);
+	return noted(w, session_prepare(engine(w)->session, err));
 }
 
 static int engine_set_prefill_rows(struct workload *w, const char *rows, struct error *err)

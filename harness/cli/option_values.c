@@ -36,8 +36,10 @@ int options_mode(const char *value, enum graph_mode *out, struct error *err)
 
 int options_fusion(const char *value, enum fusion *out, struct error *err)
 {
-	const char *const names[] = {fusion_name(FUSION_NONE), fusion_name(FUSION_FULL)};
-	int i = choose(value, "fusion", names, 2, err);
+	const char *names[FUSION_COUNT];
+	for (int f = 0; f < FUSION_COUNT; f++)
+		names[f] = fusion_name((enum fusion)f);
+	int i = choose(value, "fusion", names, FUSION_COUNT, err);
 	if (i < 0)
 		return i;
 	*out = (enum fusion)i;

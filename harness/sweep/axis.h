@@ -98,7 +98,7 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .defaults = PREFILL_ROWS_OF_LAST, .absent = PREFILL_ROWS_OF_LAST, .words = axis_prefill_rows, .prompt_only = 1, \
 	  .spoken = "prefill rows", .slug = "rows-") \
 	X(FUSION, WORD, fusion, fusion, .level = AXIS_LEVEL_UNIT, .option = "--fusion", .argument = "F", \
-	  .help = "none (one kernel a primitive) or full (default full)", \
+	  .help = "none (one kernel a primitive), full, or persistent (one kernel a token; default full)", \
 	  .defaults = "full", .spoken = "fusion", .slug = "fusion-") \
 	X(SYNC, WORD, sync, sync, .level = AXIS_LEVEL_UNIT, .option = "--sync", .argument = "S", \
 	  .help = "token: the host waits for each token, as real decoding does; none: tokens are queued and timed by the device (default token)", \

@@ -68,8 +68,9 @@ struct cuda_launch {
 	unsigned block[3];
 	unsigned shared_bytes; /* dynamic; beyond 48 KB the function's limit must be raised, once, to the card's */
 	const char *entry;
-	int entry_id; /* index in cuda_entries: for a table of loaded functions */
-	int pdl;      /* 1: may be launched with the programmatic-serialization attribute */
+	int entry_id;    /* index in cuda_entries: for a table of loaded functions */
+	int pdl;         /* 1: may be launched with the programmatic-serialization attribute */
+	int cooperative; /* 1: all of the grid must be resident at once */
 };
 
 enum cuda_geometry_result {
@@ -87,6 +88,13 @@ int cuda_geometry(enum kernel k, const void *params, const struct cuda_card *car
  */
 int cuda_geometry_attention_mma(const struct attention_prefill_params *p, const struct cuda_card *card,
 				struct cuda_launch *out);
+
+/*
+ * Fills the plan of a token's program and of its phases (params_persistent.h). Null, or why its kernel cannot run
+ * there, to follow "its kernel".
+ */
+const char *cuda_persistent_plan(struct persistent_program *g, struct persistent_phase *phases,
+				 const struct cuda_card *card);
 
 /* How many splits of a global layer's keys fill the card, one token's attention. */
 int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card);

@@ -24,7 +24,9 @@ const struct cuda_entry cuda_entries[] = {
 #define FUSED(hd, k, v) {"k_attention_" #hd "_" #k "_" #v, SOURCE("attention")},
 #define MMA(hd, k, v) {"k_attention_mma_" #hd "_" #k "_" #v, SOURCE("prefill_mma")},
 #define MMA_HALF(hd, k, v) {"k_attention_mma_half_" #hd "_" #k "_" #v, SOURCE("prefill_mma")},
-				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS) HEAD_DIMS(MMAS) HEAD_DIMS(MMA_HALFS)};
+#define PERSISTENT(hd, k, v) {"k_persistent_" #k "_" #v, SOURCE("persistent")},
+				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS) HEAD_DIMS(MMAS) HEAD_DIMS(MMA_HALFS)
+					CACHE_TYPES(PERSISTENT, )};
 const int cuda_n_entries = ENTRY_COUNT;
 static_assert(sizeof cuda_entries / sizeof *cuda_entries == ENTRY_COUNT, "every entry has its name");
 

@@ -97,11 +97,14 @@ enum entry {
 #define MMAS(hd) MMA_CACHE_TYPES(MMA, hd)
 #define MMA_HALFS(hd) MMA_CACHE_TYPES(MMA_HALF, hd)
 				HEAD_DIMS(SPLITS) HEAD_DIMS(FUSEDS) HEAD_DIMS(MMAS) HEAD_DIMS(MMA_HALFS)
+#define PERSISTENT(hd, k, v) ENTRY_persistent_##k##_##v,
+					CACHE_TYPES(PERSISTENT, )
+#undef PERSISTENT
 #undef SPLIT
 #undef FUSED
 #undef MMA
 #undef MMA_HALF
-					ENTRY_COUNT
+						ENTRY_COUNT
 };
 
 /* Types in the order of the entries' suffixes, F32 first; those of caches come before the others. */

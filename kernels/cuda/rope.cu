@@ -2,21 +2,7 @@
  * Rotary position embedding, NEOX pairs, alone and in what follows the projections. A
  * CTA per (token, head), a thread per pair; rope_geometry.c rounds up to whole warps.
  */
-#include "kernels/cuda/device.cuh"
-
-/* The angle is a float32 product, as everywhere; its reduction to half turns is exact to float32. */
-INLINE float2 cos_sin(int pos, float inv_freq)
-{
-	const double half_turns = (double)((float)pos * inv_freq) * 0.31830988618379067154;
-	float2 cs;
-	sincospif((float)(half_turns - 2.0 * rint(half_turns * 0.5)), &cs.y, &cs.x);
-	return cs;
-}
-
-INLINE float2 rotate(float2 v, float2 cs)
-{
-	return make_float2(v.x * cs.x - v.y * cs.y, v.x * cs.y + v.y * cs.x);
-}
+#include "kernels/cuda/rope.cuh"
 
 KERNEL(256) k_rope(const __grid_constant__ struct rope_params p)
 {

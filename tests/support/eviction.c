@@ -12,6 +12,7 @@
 
 #include "engine/model/synth.h"
 #include "tests/support/folder.h"
+#include "tests/support/fusions.h"
 #include "tests/support/golden.h"
 #include "tests/support/masked.h"
 #include "tests/support/ok.h"
@@ -240,10 +241,11 @@ void eviction_modes(struct session *s, const char *what, int budget)
 	float *direct = malloc(n * sizeof *direct), *rows = malloc(n * sizeof *rows),
 	      *row = malloc(vocab * sizeof *row);
 	assert_true(direct && rows && row);
-	for (int run = 0; run < 2 * GRAPH_MODE_COUNT; run++) {
+	for (int run = 0; run < FUSION_COUNT * GRAPH_MODE_COUNT; run++) {
 		enum graph_mode mode = (enum graph_mode)(run % GRAPH_MODE_COUNT);
 		float *to = mode == GRAPH_MODE_DIRECT ? direct : rows;
-		session_set_fusion(s, run / GRAPH_MODE_COUNT ? FUSION_FULL : FUSION_NONE);
+		if (!fusion_set(s, (enum fusion)(run / GRAPH_MODE_COUNT)))
+			continue;
 		session_set_mode(s, mode);
 		eviction_prompt(s, &options, NULL);
 		/* A graph of the full cache, which must not be found afterwards. */

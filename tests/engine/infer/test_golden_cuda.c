@@ -16,6 +16,7 @@
 #include "tests/support/apart.h"
 #include "tests/support/edited_model.h"
 #include "tests/support/forced.h"
+#include "tests/support/fusions.h"
 #include "tests/support/kv_fault_case.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
@@ -69,9 +70,12 @@ static void check_golden(const struct golden *golden, const char *name)
 	int wrong = 0;
 	assert_string_equal(session_device_name(s), "cuda");
 	teacher_force(on_host, &g, 7, g.n_tokens, host);
-	for (int fusion = FUSION_NONE; fusion <= FUSION_FULL; fusion++) {
+	for (int fusion = FUSION_NONE; fusion < FUSION_COUNT; fusion++) {
 		double worst = 0, from_host = 0;
-		session_set_fusion(s, (enum fusion)fusion);
+		if (!fusion_set(s, (enum fusion)fusion)) {
+			print_message("golden %-26s has no fusion %s here\n", name, fusion_name((enum fusion)fusion));
+			continue;
+		}
 		for (size_t k = 0; k < sizeof splits / sizeof *splits; k++) {
 			for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
 				session_set_mode(s, (enum graph_mode)mode);
@@ -99,7 +103,7 @@ static void check_golden(const struct golden *golden, const char *name)
 			worst = a > worst || a != a ? a : worst;
 			from_host = b > from_host || b != b ? b : from_host;
 		}
-		print_message("golden %-26s fusion %-4s worst row: %.2g of golden, %.2g of host\n", name,
+		print_message("golden %-26s fusion %-10s worst row: %.2g of golden, %.2g of host\n", name,
 			      fusion_name((enum fusion)fusion), worst, from_host);
 	}
 	session_close(s);

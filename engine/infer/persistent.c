@@ -1,0 +1,330 @@
+#include "engine/infer/persistent.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/infer/forward.h"
+
+/* Where a layer's keys and values come from before they are in its cache. */
+struct source {
+	float *k, *v;
+	const float *v_raw;
+};
+
+/* Counts where base is null; the same calls in the same order both times. */
+struct builder {
+	const struct forward *f;
+	char *base; /* on the device */
+	size_t used;
+	struct persistent_phase *phases;
+	int n_phases;
+	struct source *sources; /* (n_layer) */
+	/* What the stream has not taken yet. */
+	const float *in;
+	const float *post_norm;
+	float scale;
+};
+
+enum { PHASES_A_LAYER = 7, PHASES_ELSEWHERE = 3 };
+
+static void *take(struct builder *b, size_t bytes)
+{
+	void *p = b->base ? b->base + b->used : NULL;
+	b->used += (bytes + 255) / 256 * 256;
+	return p;
+}
+
+static float *vector(struct builder *b, int n)
+{
+	return take(b, (size_t)n * sizeof(float));
+}
+
+static struct persistent_product *add_product(struct builder *b, const float *in, float scale)
+{
+	struct persistent_phase *phase = &b->phases[b->n_phases++];
+	*phase = (struct persistent_phase){.kind = PERSISTENT_PRODUCT};
+	phase->of.product = (struct persistent_product){.in = in, .scale = scale, .trace = -1};
+	return &phase->of.product;
+}
+
+static void add_matrix(struct builder *b, struct persistent_product *p, const struct weight *w, float *y)
+{
+	(void)b;
+	p->w[p->n_w] = *w;
+	p->y[p->n_w++] = y;
+}
+
+/* A product of x alone; what it leaves. */
+static float *plain(struct builder *b, const struct weight *w, const float *x)
+{
+	struct persistent_product *p = add_product(b, x, 1);
+	float *y = vector(b, w->n_out);
+	add_matrix(b, p, w, y);
+	return y;
+}
+
+/* One of the stream, which takes what there is for it first. */
+static struct persistent_product *of_stream(struct builder *b, const float *pre_norm, enum persistent_output output)
+{
+	struct persistent_product *p = add_product(b, b->in, b->scale);
+	p->post_norm = b->post_norm;
+	p->pre_norm = pre_norm;
+	p->output = (int)output;
+	p->stream = 1;
+	b->in = NULL;
+	return p;
+}
+
+static void for_stream(struct builder *b, const float *in, const float *post_norm, float scale)
+{
+	b->in = in;
+	b->post_norm = post_norm;
+	b->scale = scale;
+}
+
+static float *add_qkv(struct builder *b, int i)
+{
+	const struct forward *f = b->f;
+	const struct model_layer *l = &f->model->layers[i];
+	const struct layer_weights *w = &f->weights->layers[i];
+	struct persistent_product *p = of_stream(b, w->attn_norm, PERSISTENT_STORE);
+	struct source *s = &b->sources[i];
+	float *q = vector(b, w->q.n_out);
+	p->trace = i;
+	add_matrix(b, p, &w->q, q);
+	if (l->kv_source != i)
+		return q;
+	s->k = vector(b, w->k.n_out);
+	s->v = vector(b, w->k.n_out);
+	s->v_raw = l->v_is_k ? s->k : s->v;
+	add_matrix(b, p, &w->k, s->k);
+	if (!l->v_is_k)
+		add_matrix(b, p, &w->v, s->v);
+	return q;
+}
+
+static float *add_attention(struct builder *b, int i, float *q)
+{
+	const struct forward *f = b->f;
+	const struct model *m = f->model;
+	const struct model_layer *l = &m->layers[i];
+	const struct source *s = &b->sources[l->kv_source];
+	struct persistent_phase *phase = &b->phases[b->n_phases++];
+	float *y = vector(b, l->n_head * l->head_dim);
+	*phase = (struct persistent_phase){.kind = PERSISTENT_ATTENTION};
+	phase->of.attention = (struct persistent_attention){
+		.q = q,
+		.k = s->k,
+		.v = s->v,
+		.v_raw = s->v_raw,
+		.q_norm = f->weights->layers[i].q_norm,
+		.k_norm = f->weights->layers[l->kv_source].k_norm,
+		.inv_freq = f->weights->layers[i].inv_freq,
+		.y = y,
+		.kv = f->cache->layers[i],
+		.n_heads = l->n_head,
+		.window = l->sliding ? m->window : 0,
+		.scale = l->attention_scale,
+		.owns = l->kv_source == i,
+		.v_norm = m->v_norm,
+	};
+	return y;
+}
+
+static void add_ple(struct builder *b, float *proj, float *ple)
+{
+	const struct model *m = b->f->model;
+	struct persistent_phase *phase = &b->phases[b->n_phases++];
+	*phase = (struct persistent_phase){.kind = PERSISTENT_PLE};
+	/* norm(x / sqrt(n_embd)) is norm(x) with eps * n_embd. */
+	phase->of.ple = (struct persistent_ple){
+		.table = b->f->weights->per_layer_token_embd,
+		.proj = proj,
+		.norm = b->f->weights->per_layer_proj_norm,
+		.y = ple,
+		.table_scale = sqrtf((float)m->n_ple),
+		.scale = 0.70710678f,
+		.eps = m->eps * (float)m->n_embd,
+		.n_layer = m->n_layer,
+		.n_ple = m->n_ple,
+	};
+}
+
+static void add_layer(struct builder *b, int i, float *proj, float *ple)
+{
+	const struct model *m = b->f->model;
+	const struct layer_weights *w = &b->f->weights->layers[i];
+	float *q = add_qkv(b, i);
+	if (i == 0 && m->n_ple)
+		add_ple(b, proj, ple); /* behind a product that does not wait for its projection */
+	float *attended = add_attention(b, i, q);
+	for_stream(b, plain(b, &w->o, attended), w->post_attention_norm, 1);
+
+	struct persistent_product *p = of_stream(b, w->ffn_norm, PERSISTENT_GATED);
+	float *gated = vector(b, w->gate.n_out);
+	add_matrix(b, p, &w->gate, gated);
+	add_matrix(b, p, &w->up, NULL);
+	for_stream(b, plain(b, &w->down, gated), w->post_ffw_norm, m->n_ple ? 1 : w->output_scale);
+	if (!m->n_ple)
+		return;
+	p = of_stream(b, NULL, PERSISTENT_TIMES);
+	p->up = ple ? ple + (size_t)i * (size_t)m->n_ple : NULL;
+	gated = vector(b, m->n_ple);
+	add_matrix(b, p, &w->inp_gate, gated);
+	for_stream(b, plain(b, &w->proj, gated), w->post_norm, w->output_scale);
+}
+
+static void add_phases(struct builder *b)
+{
+	const struct forward *f = b->f;
+	const struct model *m = f->model;
+	float *proj = NULL, *ple = NULL;
+	for_stream(b, NULL, NULL, 1);
+	if (m->n_ple) {
+		struct persistent_product *p = of_stream(b, NULL, PERSISTENT_STORE);
+		proj = vector(b, m->n_layer * m->n_ple);
+		ple = vector(b, m->n_layer * m->n_ple);
+		add_matrix(b, p, &f->weights->per_layer_model_proj, proj);
+	}
+	for (int i = 0; i < m->n_layer; i++)
+		add_layer(b, i, proj, ple);
+	struct persistent_product *head = of_stream(b, f->weights->output_norm, PERSISTENT_LOGITS);
+	head->trace = m->n_layer;
+	add_matrix(b, head, &f->weights->output, f->scratch.logits);
+}
+
+static void describe(struct persistent_program *g, const struct forward *f)
+{
+	const struct model *m = f->model;
+	*g = (struct persistent_program){
+		.token_embd = f->weights->token_embd,
+		.h = f->scratch.h,
+		.normed = f->scratch.normed,
+		.sub_norm = f->scratch.sub_norm,
+		.up = f->scratch.up,
+		.splits = f->scratch.partial,
+		.split_len = DEVICE_SPLIT_KEYS,
+		.n_embd = m->n_embd,
+		.embed_scale = m->embed_scale,
+		.eps = m->eps,
+		.cap = m->softcap,
+		.act = m->activation,
+	};
+}
+
+/* The whole of it as it is at base on the device, or as long as it would be. */
+static int build(struct builder *b, struct persistent_program *g, size_t *upload_bytes, struct error *err)
+{
+	const struct model *m = b->f->model;
+	int most = m->n_layer * PHASES_A_LAYER + PHASES_ELSEWHERE;
+	b->used = 0;
+	b->n_phases = 0;
+	describe(g, b->f);
+	take(b, sizeof *g);
+	g->phases = take(b, (size_t)most * sizeof *g->phases);
+	*upload_bytes = b->used;
+	g->state = take(b, 2 * sizeof *g->state);
+	add_phases(b);
+	assert(b->n_phases <= most);
+	g->n_phases = b->n_phases;
+	int rc = device_plan_persistent(b->f->device, g, b->phases, err);
+	if (!rc)
+		g->partial = take(b, (size_t)g->partial_bytes);
+	return rc;
+}
+
+static int check(const struct forward *f, struct error *err)
+{
+	const struct model *m = f->model;
+	const struct model_range *r = &f->range;
+	if (!r->embed || !r->head || r->begin != 0 || r->end != m->n_layer)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "fusion persistent needs the whole model on one device; use -ngl all or -ngl 0");
+	if (m->n_expert)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "fusion persistent does no mixture of experts, which %s is; use --fusion full",
+				 m->name);
+	return 0;
+}
+
+/* fresh: memory was allocated, and is all zeros but for the program. */
+static int upload(struct persistent *p, const struct builder *b, const struct persistent_program *g, size_t bytes,
+		  bool fresh, struct error *err)
+{
+	size_t n = fresh ? b->used : bytes;
+	char *image = calloc(1, n);
+	if (!image)
+		return error_set(err, ERROR_MEMORY, "no memory for a program of %zu bytes", n);
+	memcpy(image, g, sizeof *g);
+	memcpy(image + ((const char *)g->phases - b->base), b->phases, (size_t)b->n_phases * sizeof *b->phases);
+	if (fresh) { /* the first token is number 1 */
+		const unsigned first = 1;
+		memcpy(image + ((const char *)g->state - b->base), &first, sizeof first);
+	}
+	int rc = device_upload(p->device, p->memory, image, n, err);
+	free(image);
+	return rc;
+}
+
+static int prepare(struct persistent *p, struct builder *b, struct error *err)
+{
+	const struct forward *f = b->f;
+	struct persistent_program g;
+	size_t program_bytes;
+	bool fresh = !p->memory;
+	int rc = 0;
+	if (fresh) {
+		if ((rc = build(b, &g, &program_bytes, err)))
+			return rc;
+		if ((rc = device_alloc(f->device, b->used, &p->memory, err)))
+			return error_prefix(err, rc, "the program of a token");
+		p->device = f->device;
+		p->bytes = b->used;
+	}
+	b->base = p->memory;
+	if (!(rc = build(b, &g, &program_bytes, err)))
+		rc = upload(p, b, &g, program_bytes, fresh, err);
+	if (rc) {
+		persistent_close(p);
+		return rc;
+	}
+	assert(b->used == p->bytes);
+	p->generation = f->cache->generation;
+	p->params = (struct persistent_params){.program = p->memory,
+					       .n_blocks = g.n_blocks,
+					       .shared_bytes = g.shared_bytes,
+					       .k_type = g.k_type,
+					       .v_type = g.v_type};
+	return 0;
+}
+
+int persistent_prepare(struct persistent *p, const struct forward *f, struct error *err)
+{
+	if (p->memory && p->generation == f->cache->generation)
+		return 0;
+	int rc = check(f, err);
+	if (rc)
+		return rc;
+	size_t n_layer = (size_t)f->model->n_layer, most = n_layer * PHASES_A_LAYER + PHASES_ELSEWHERE;
+	struct builder b = {
+		.f = f,
+		.phases = calloc(most, sizeof *b.phases),
+		.sources = calloc(n_layer, sizeof *b.sources),
+	};
+	if (!b.phases || !b.sources)
+		rc = error_set(err, ERROR_MEMORY, "no memory for a program of %zu phases", most);
+	else
+		rc = prepare(p, &b, err);
+	free(b.phases);
+	free(b.sources);
+	return rc;
+}
+
+void persistent_close(struct persistent *p)
+{
+	if (p->device)
+		device_free(p->device, p->memory);
+	*p = (struct persistent){0};
+}

@@ -1,0 +1,32 @@
+/*
+ * The program of --fusion persistent: a token's phases over a model's weights and caches, on the device, for the one
+ * kernel that runs them (kernels/params_persistent.h). forward.c says the same mathematics launch by launch.
+ *
+ * Of dense models that are on one device as a whole.
+ */
+#ifndef GEMMARK_ENGINE_INFER_PERSISTENT_H
+#define GEMMARK_ENGINE_INFER_PERSISTENT_H
+
+#include <stdint.h>
+
+#include "engine/device/device.h"
+
+struct forward;
+
+struct persistent {
+	struct device *device;
+	void *memory; /* program, phases and what they leave; null: not built yet */
+	size_t bytes;
+	uint64_t generation;             /* of the caches that it attends */
+	struct persistent_params params; /* but for position and trace */
+};
+
+/*
+ * Builds it, or brings it to where the caches are now; nothing to do where that was done. ERROR_UNSUPPORTED says why
+ * this model has none on this device.
+ */
+int persistent_prepare(struct persistent *p, const struct forward *f, struct error *err);
+/* Also valid on a zeroed struct. */
+void persistent_close(struct persistent *p);
+
+#endif

@@ -1,0 +1,160 @@
+/* A token's program on the host: each phase is the composition of primitives that params_persistent.h names. */
+#include <assert.h>
+
+#include "kernels/cpu/inner.h"
+
+static void take_in(const struct persistent_program *g, const struct persistent_product *p)
+{
+	if (p->post_norm)
+		k_norm_add(&(struct norm_add_params){
+			.a = g->h,
+			.b = p->in,
+			.weight = p->post_norm,
+			.normed = g->sub_norm,
+			.y = g->h,
+			.n_rows = 1,
+			.n = g->n_embd,
+			.eps = g->eps,
+			.scale = p->scale,
+		});
+	else
+		k_add(&(struct add_params){.a = g->h, .b = p->in, .y = g->h, .n = g->n_embd, .scale = p->scale});
+}
+
+static void matmul(const struct weight *w, const float *x, float *y)
+{
+	k_matmul(&(struct matmul_params){
+		.w = *w, .x = x, .y = y, .n_tokens = 1, .x_stride = w->n_in, .y_stride = w->n_out});
+}
+
+static const float *normed(const struct persistent_program *g, const float *x, const float *weight)
+{
+	k_rms_norm(&(struct rms_norm_params){
+		.x = x,
+		.weight = weight,
+		.y = g->normed,
+		.n_rows = 1,
+		.n = g->n_embd,
+		.x_stride = g->n_embd,
+		.y_stride = g->n_embd,
+		.eps = g->eps,
+		.scale = 1.0f,
+	});
+	return g->normed;
+}
+
+static void trace(const struct persistent_program *g, const struct persistent_product *p, const float *from, float *to)
+{
+	for (int i = 0; to && p->trace >= 0 && i < g->n_embd; i++)
+		to[(size_t)p->trace * (size_t)g->n_embd + (size_t)i] = from[i];
+}
+
+static void product(const struct persistent_program *g, const struct persistent_product *p, float *traced)
+{
+	const float *x = p->in, *up = p->up;
+
+	if (p->stream) {
+		if (p->in)
+			take_in(g, p);
+		x = p->pre_norm ? normed(g, g->h, p->pre_norm) : g->h;
+		trace(g, p, p->output == PERSISTENT_LOGITS ? x : g->h, traced);
+	}
+	for (int i = 0; i < p->n_w; i++)
+		matmul(&p->w[i], x, p->output == PERSISTENT_GATED && i == 1 ? g->up : p->y[i]);
+	if (p->output == PERSISTENT_GATED)
+		up = g->up;
+	if (p->output == PERSISTENT_GATED || p->output == PERSISTENT_TIMES)
+		k_gated(&(struct gated_params){
+			.gate = p->y[0],
+			.up = up,
+			.y = p->y[0],
+			.n_rows = 1,
+			.n = p->w[0].n_out,
+			.gate_stride = p->w[0].n_out,
+			.up_stride = p->w[0].n_out,
+			.y_stride = p->w[0].n_out,
+			.act = g->act,
+		});
+	if (p->output == PERSISTENT_LOGITS && g->cap > 0.0f)
+		k_softcap(&(struct softcap_params){.x = p->y[0], .n = p->w[0].n_out, .cap = g->cap});
+}
+
+static void embed(const struct at *at, const struct weight *table, float scale, float *y)
+{
+	k_embed(&(struct embed_params){.at = *at, .table = *table, .y = y, .n_tokens = 1, .scale = scale});
+}
+
+static void per_layer_embeddings(const struct at *at, const struct persistent_ple *p)
+{
+	embed(at, &p->table, p->table_scale, p->y);
+	k_norm_add(&(struct norm_add_params){
+		.a = p->y,
+		.b = p->proj,
+		.weight = p->norm,
+		.normed = (float *)(uintptr_t)p->proj, /* nobody reads it again */
+		.y = p->y,
+		.n_rows = p->n_layer,
+		.n = p->n_ple,
+		.eps = p->eps,
+		.scale = p->scale,
+	});
+}
+
+static void attention(const struct persistent_program *g, const struct at *at, const struct persistent_attention *p)
+{
+	const struct step step = at->device ? *at->device : at->host;
+	int keys = step.pos - (p->window > 0 ? 0 : step.evicted) + 1;
+
+	if (p->window > 0 && keys > p->window)
+		keys = p->window;
+	k_qkv_prepare(&(struct qkv_prepare_params){
+		.at = *at,
+		.q = p->q,
+		.k = p->owns ? p->k : NULL,
+		.v = p->owns ? p->v : NULL,
+		.v_raw = p->owns ? p->v_raw : NULL,
+		.q_norm = p->q_norm,
+		.k_norm = p->k_norm,
+		.inv_freq = p->inv_freq,
+		.kv = p->kv,
+		.n_tokens = 1,
+		.n_heads = p->n_heads,
+		.head_dim = p->kv.head_dim,
+		.v_norm = p->v_norm,
+		.eps = g->eps,
+	});
+	k_attention(&(struct attention_params){
+		.split = {.at = *at,
+			  .q = p->q,
+			  .kv = p->kv,
+			  .partial = g->splits,
+			  .n_heads = p->n_heads,
+			  .window = p->window,
+			  .split_len = g->split_len,
+			  .n_splits = (keys + g->split_len - 1) / g->split_len,
+			  .scale = p->scale},
+		.y = p->y,
+	});
+}
+
+void k_persistent(const struct persistent_params *p)
+{
+	const struct persistent_program *g = p->program;
+
+	embed(&p->at, &g->token_embd, g->embed_scale, g->h);
+	for (int i = 0; i < g->n_phases; i++) {
+		const struct persistent_phase *phase = &g->phases[i];
+
+		switch ((enum persistent_kind)phase->kind) {
+		case PERSISTENT_PRODUCT:
+			product(g, &phase->of.product, p->trace);
+			break;
+		case PERSISTENT_PLE:
+			per_layer_embeddings(&p->at, &phase->of.ple);
+			break;
+		case PERSISTENT_ATTENTION:
+			attention(g, &p->at, &phase->of.attention);
+			break;
+		}
+	}
+}

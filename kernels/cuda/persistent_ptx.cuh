@@ -1,0 +1,137 @@
+/*
+ * What the kernel of a whole token needs of PTX beside ptx.cuh: barriers in shared memory and bulk copies that
+ * complete on them, loads and stores that other multiprocessors see at once. Apart, as ptx.cuh is. sm_90 and newer.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_PTX_CUH
+#define GEMMARK_KERNELS_CUDA_PERSISTENT_PTX_CUH
+
+#include "kernels/cuda/persistent_geometry.h"
+#include "kernels/cuda/ptx.cuh"
+
+INLINE unsigned shared_address(const void *p)
+{
+	return (unsigned)__cvta_generic_to_shared(p);
+}
+
+/* ---- barriers in shared memory ---- */
+
+INLINE void barrier_init(unsigned long long *b, int arrivals)
+{
+	asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(arrivals) : "memory");
+}
+
+/* Behind the last init, for copies; other threads also need a barrier of the block's. */
+INLINE void barriers_are_ready()
+{
+	asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+	asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* Arrives, and as many bytes of copies must arrive too. */
+INLINE void barrier_expect(unsigned long long *b, unsigned bytes)
+{
+	asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes)
+		     : "memory");
+}
+
+INLINE void barrier_arrive(unsigned long long *b)
+{
+	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
+}
+
+/* Whether the phase of that parity is complete; may wait a while for it. */
+INLINE bool barrier_try(unsigned long long *b, unsigned parity)
+{
+	unsigned done;
+	asm volatile("{\n\t"
+		     ".reg .pred p;\n\t"
+		     "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
+		     "selp.u32 %0, 1, 0, p;\n\t"
+		     "}"
+		     : "=r"(done)
+		     : "r"(shared_address(b)), "r"(parity)
+		     : "memory");
+	return done;
+}
+
+/* Of the threads that compute. */
+INLINE void consumers_sync()
+{
+	asm volatile("bar.sync 1, %0;" ::"r"((int)PERSISTENT_CONSUMERS) : "memory");
+}
+
+/* ---- copies into shared memory ---- */
+
+INLINE unsigned long long evict_first()
+{
+	unsigned long long policy;
+	asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+	return policy;
+}
+
+/* Addresses and bytes are multiples of 16. */
+INLINE void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b, unsigned long long policy)
+{
+	asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+		     "[%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)),
+		     "l"(from), "r"(bytes), "r"(shared_address(b)), "l"(policy)
+		     : "memory");
+}
+
+/* ---- memory that other multiprocessors write and read meanwhile ---- */
+
+INLINE uint4 load_now4(const float *p)
+{
+	uint4 v;
+	asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+		     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+		     : "l"(p)
+		     : "memory");
+	return v;
+}
+
+INLINE unsigned load_now(const void *p)
+{
+	unsigned v;
+	asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+	return v;
+}
+
+INLINE unsigned long long load_now64(const unsigned long long *p)
+{
+	unsigned long long v;
+	asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+	return v;
+}
+
+INLINE void store_now(void *p, unsigned v)
+{
+	asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+
+INLINE void store_now64(unsigned long long *p, unsigned long long v)
+{
+	asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+}
+
+INLINE void prefetch_l1(const void *p)
+{
+	asm volatile("prefetch.global.L1 [%0];" ::"l"(p));
+}
+
+/* ---- a wait that is in vain ---- */
+
+INLINE unsigned long long nanoseconds()
+{
+	unsigned long long t;
+	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+	return t;
+}
+
+/* Ends the kernel; the host gets an error for it and for whatever comes after. */
+INLINE void give_up()
+{
+	asm volatile("trap;");
+}
+
+#endif

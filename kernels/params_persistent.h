@@ -1,0 +1,136 @@
+/*
+ * Part of params.h: a whole decoded token as one kernel, --fusion persistent.
+ *
+ * The kernel runs a program: phases in their order, each of which is by definition the composition of primitives that
+ * is named at it. Between them goes the residual stream h, (n_embd), which starts as the token's embedding; a vector
+ * that a phase leaves is written by no other phase of the program. Program, phases and vectors are in memory of the
+ * device that runs it.
+ */
+#ifndef GEMMARK_KERNELS_PARAMS_PERSISTENT_H
+#define GEMMARK_KERNELS_PARAMS_PERSISTENT_H
+
+#include "kernels/params_operands.h"
+
+enum persistent_kind {
+	PERSISTENT_PRODUCT,
+	PERSISTENT_PLE,
+	PERSISTENT_ATTENTION,
+};
+
+/* What becomes of the products of a phase. */
+enum persistent_output {
+	PERSISTENT_STORE,  /* y[i] = w[i] . x */
+	PERSISTENT_GATED,  /* y[0] = act(w[0] . x) * (w[1] . x) */
+	PERSISTENT_TIMES,  /* y[0] = act(w[0] . x) * up */
+	PERSISTENT_LOGITS, /* y[0] = softcap(w[0] . x) */
+};
+
+/*
+ * stream: h = (h + in) * scale or, with post_norm, (h + rms_norm(in) * post_norm) * scale, where in is not null; then x
+ * is h or, with pre_norm, rms_norm(h) * pre_norm. Else x is in.
+ */
+struct persistent_product {
+	const float *in;        /* (n_embd), or (n_in) */
+	const float *post_norm; /* (n_embd) or null */
+	const float *pre_norm;  /* (n_embd) or null */
+	const float *up;        /* (w[0].n_out) of PERSISTENT_TIMES */
+	struct weight w[3];     /* n_w of them, of one type and one n_in */
+	float *y[3];            /* y[i]: (w[i].n_out) */
+	float scale;
+	int n_w;
+	int output; /* enum persistent_output */
+	int stream;
+	int trace; /* row of the params' trace that gets h or, of the logits, x; -1: none */
+	/* The device's plan: who has which part, and how much of it may be on its way at once. */
+	int n_units;
+	int rotate;
+	int first_pieces; /* of a phase, of which first_limit may be on their way; limit of the others */
+	int first_limit;
+	int limit;
+};
+
+/* y[i] = (table row of the token [i] * table_scale + rms_norm(proj[i]) * norm) * scale, a layer at a time */
+struct persistent_ple {
+	struct weight table; /* (vocab, n_layer * n_ple) */
+	const float *proj;   /* (n_layer, n_ple) */
+	const float *norm;   /* (n_ple) */
+	float *y;            /* (n_layer, n_ple) */
+	float table_scale;
+	float scale;
+	float eps;
+	int n_layer;
+	int n_ple;
+	int reserved;
+};
+
+/* qkv_prepare, where the layer owns the cache; else of q alone. Then attention. */
+struct persistent_attention {
+	float *q;            /* (n_heads, head_dim) */
+	float *k;            /* (n_kv_heads, head_dim): the projection, of the layer whose cache this is */
+	float *v;            /* as k */
+	const float *v_raw;  /* v's projection: v itself, or k */
+	const float *q_norm; /* (head_dim) */
+	const float *k_norm; /* (head_dim), of the layer whose cache this is */
+	const float *inv_freq;
+	float *y; /* (n_heads, head_dim) */
+	struct kv kv;
+	int n_heads;
+	int window;
+	float scale;
+	int owns;
+	int v_norm;
+	int most_splits; /* the device's plan */
+};
+
+struct persistent_phase {
+	int kind; /* enum persistent_kind */
+	int reserved;
+	union {
+		struct persistent_product product;
+		struct persistent_ple ple;
+		struct persistent_attention attention;
+	} of;
+};
+
+struct persistent_program {
+	const struct persistent_phase *phases; /* (n_phases) */
+	unsigned *state;                       /* (2): number of the token from 1 on, blocks that are through with it */
+	void *partial;                         /* partial_bytes, of splits: the device's plan */
+	struct weight token_embd;
+	/* Scratch of a device that runs the primitives. */
+	float *h;
+	float *normed;   /* (n_embd) */
+	float *sub_norm; /* (n_embd) */
+	float *up;       /* as the widest gate */
+	float *splits;   /* as attention_split_params.partial, for splits of split_len keys */
+	int split_len;
+	int n_phases;
+	int n_embd;
+	float embed_scale;
+	float eps;
+	float cap; /* 0: none */
+	int act;
+	/* The device's plan. */
+	int n_blocks;
+	int shared_bytes;
+	int partial_bytes;
+	int x_bytes;
+	int most_units;
+	int n_stages;
+	int k_type; /* of the caches */
+	int v_type;
+	int reserved;
+};
+
+struct persistent_params {
+	struct at at;
+	const struct persistent_program *program;
+	float *trace; /* (n_layer + 1, n_embd) or null */
+	/* Of the program's plan. */
+	int n_blocks;
+	int shared_bytes;
+	int k_type;
+	int v_type;
+};
+
+#endif
