@@ -103,9 +103,15 @@ stage_kernels() {
 
 stage_device() {
   need_derived || return
-  local rc=0 cupti=0
+  local rc=0 cupti=0 persistent=0
   (cd tests && "$build/tests/test_device_cuda") || rc=1
   (cd tests && "$build/tests/test_golden_cuda") || rc=1
+  (cd tests && "$build/tests/test_persistent_cuda") || persistent=$?
+  case $persistent in
+    0) ;;
+    77) note "fusion persistent: not tested, the card is older than compute capability 9.0" ;;
+    *) rc=1 ;;
+  esac
   (cd tests && "$build/tests/test_token_queue") || rc=1
   (cd tests && "$build/tests/test_cupti") || cupti=$?
   case $cupti in
