@@ -424,7 +424,7 @@ APART void combine(const struct persistent_program &g, const struct persistent_a
 }
 
 template <int HD, int KT, int VT>
-INLINE void attention(const struct persistent_program &g, const struct persistent_attention &p, const struct token &t,
+APART void attention(const struct persistent_program &g, const struct persistent_attention &p, const struct token &t,
 		      unsigned number, void *x_shared)
 {
 	enum { BLOCKS = HD / WARP };

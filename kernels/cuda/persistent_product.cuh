@@ -182,6 +182,7 @@ INLINE void fill_product(const struct persistent_product &p, int n_blocks, const
 	const int type = p.w[0].type, n_in = p.w[0].n_in;
 	const int n_chunks = matvec_chunks(type, n_in), row_bytes = n_in * element_bytes(type);
 	const bool scaled = type == TENSOR_Q8_0;
+	const int first_pieces = p.first_pieces, first_limit = p.first_limit, limit = p.limit;
 	struct walk w = walk_of(range.count, n_chunks, lane < PERSISTENT_WARPS ? lane : 0);
 	struct row_pair rows = {};
 	int known = -1, pieces = 0;
@@ -195,7 +196,7 @@ INLINE void fill_product(const struct persistent_product &p, int n_blocks, const
 		for (int pair = 0; pair < PERSISTENT_PAIRS; pair++) {
 			if (!(active >> (2 * pair) & 3))
 				continue;
-			flight.keep_below(pieces < p.first_pieces ? p.first_limit : p.limit, s.full);
+			flight.keep_below(pieces < first_pieces ? first_limit : limit, s.full);
 			pieces++;
 			const int at = __shfl_sync(ALL_LANES, own.at, pair);
 			const unsigned parity = __shfl_sync(ALL_LANES, own.parity, pair);
@@ -249,7 +250,7 @@ INLINE void fill_product(const struct persistent_product &p, int n_blocks, const
 /* p.in, as it is, to where lanes read it. */
 template <int T> INLINE void stage_input(const struct persistent_product &p, const struct token &t, void *x_shared)
 {
-	enum { AT_ONCE = 8 };
+	enum { AT_ONCE = 5 };
 	const int n = p.w[0].n_in, n_chunks = matvec_chunks(T, n), n_padded = matvec_padded(T, n) / 4;
 	for (int base = 0; base < n_padded; base += AT_ONCE * PERSISTENT_CONSUMERS) {
 		float4 v[AT_ONCE];
@@ -275,32 +276,33 @@ INLINE float squares(float4 v)
 }
 
 /* Of the stream and of norms: a thread's vectors, of which number j is at threadIdx.x + j * CONSUMERS. */
-struct held {
-	float4 v[PERSISTENT_VECS];
+template <int VECS> struct held {
+	float4 v[VECS];
 };
 
-INLINE void load_held(struct held &to, const float *from, int n_vecs)
+template <int VECS> INLINE void load_held(held<VECS> &to, const float *from, int n_vecs)
 {
 #pragma unroll
-	for (int j = 0; j < PERSISTENT_VECS; j++) {
+	for (int j = 0; j < VECS; j++) {
 		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
 		to.v[j] = from && i < n_vecs ? ((const float4 *)from)[i] : make_float4(0, 0, 0, 0);
 	}
 }
 
-INLINE float rms_factor(struct token &t, const struct held &x, const struct persistent_program &g)
+template <int VECS>
+INLINE float rms_factor(struct token &t, const held<VECS> &x, const struct persistent_program &g)
 {
 	float sum = 0.0f;
 #pragma unroll
-	for (int j = 0; j < PERSISTENT_VECS; j++)
+	for (int j = 0; j < VECS; j++)
 		sum += squares(x.v[j]);
 	return 1.0f / sqrtf(consumers_sum(t, sum) / (float)g.n_embd + g.eps);
 }
 
-INLINE void store_trace(float *to, const struct held &x, int n_vecs)
+template <int VECS> INLINE void store_trace(float *to, const held<VECS> &x, int n_vecs)
 {
 #pragma unroll
-	for (int j = 0; j < PERSISTENT_VECS; j++) {
+	for (int j = 0; j < VECS; j++) {
 		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
 		if (i < n_vecs)
 			((float4 *)to)[i] = x.v[j];
@@ -308,11 +310,12 @@ INLINE void store_trace(float *to, const struct held &x, int n_vecs)
 }
 
 /* The stream takes p.in; x of the product. Every block has the whole stream, and a thread the same part always. */
-INLINE struct held advance_stream(const struct persistent_program &g, const struct persistent_product &p,
+template <int VECS>
+INLINE held<VECS> advance_stream(const struct persistent_program &g, const struct persistent_product &p,
 				  struct token &t, float *h_shared, float *trace)
 {
 	const int n_vecs = g.n_embd / 4;
-	struct held x, h, post, pre;
+	held<VECS> x, h, post, pre;
 	load_held(post, p.post_norm, n_vecs);
 	load_held(pre, p.pre_norm, n_vecs);
 	if (!p.in)
@@ -321,7 +324,7 @@ INLINE struct held advance_stream(const struct persistent_program &g, const stru
 		await_vecs(p.in, (int)threadIdx.x, PERSISTENT_CONSUMERS, n_vecs, t.parity, x.v);
 		const float factor = p.post_norm ? rms_factor(t, x, g) : 1.0f;
 #pragma unroll
-		for (int j = 0; j < PERSISTENT_VECS; j++) {
+		for (int j = 0; j < VECS; j++) {
 			const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
 			const float4 u = p.post_norm ? times(x.v[j], factor, post.v[j]) : x.v[j];
 			const float4 before = i < n_vecs ? ((const float4 *)h_shared)[i] : make_float4(0, 0, 0, 0);
@@ -335,7 +338,7 @@ INLINE struct held advance_stream(const struct persistent_program &g, const stru
 	if (p.pre_norm) {
 		const float factor = rms_factor(t, h, g);
 #pragma unroll
-		for (int j = 0; j < PERSISTENT_VECS; j++)
+		for (int j = 0; j < VECS; j++)
 			x.v[j] = times(h.v[j], factor, pre.v[j]);
 	}
 	if (trace && p.trace >= 0 && blockIdx.x == 0) {
@@ -348,11 +351,11 @@ INLINE struct held advance_stream(const struct persistent_program &g, const stru
 	return x;
 }
 
-template <int T> INLINE void stage_held(void *x_shared, const struct held &x, int n)
+template <int T, int VECS> INLINE void stage_held(void *x_shared, const held<VECS> &x, int n)
 {
 	const int n_chunks = matvec_chunks(T, n), n_padded = matvec_padded(T, n) / 4;
 #pragma unroll
-	for (int j = 0; j < PERSISTENT_VECS; j++) {
+	for (int j = 0; j < VECS; j++) {
 		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
 		if (i < n_padded) /* whole warps */
 			stage_put<T>(x_shared, n_chunks, i, x.v[j]);
@@ -533,37 +536,45 @@ struct product_memory {
 	float *partial;
 };
 
-/* f(of a struct with the enum value T), for the type of weights. */
-template <int TYPE> struct weight_type {
-	enum { T = TYPE };
+template <int VALUE> struct constant {
+	enum { T = VALUE };
 };
+
+/* f(constant<TENSOR_ of the type of weights>) */
 template <class F> INLINE void for_type(int type, const F &f)
 {
 	switch (type) {
 	case TENSOR_Q8_0:
-		f(weight_type<TENSOR_Q8_0>());
+		f(constant<TENSOR_Q8_0>());
 		break;
 	case TENSOR_BF16:
-		f(weight_type<TENSOR_BF16>());
+		f(constant<TENSOR_BF16>());
 		break;
 	case TENSOR_F16:
-		f(weight_type<TENSOR_F16>());
+		f(constant<TENSOR_F16>());
 		break;
 	case TENSOR_F32:
-		f(weight_type<TENSOR_F32>());
+		f(constant<TENSOR_F32>());
 		break;
 	}
 }
 
-INLINE void product(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
+APART void product(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
 		    const struct product_memory &m, const struct stages &s, struct stage &own, float *trace)
 {
 	const struct unit_range range = product_range(p, g.n_blocks);
 	const int type = p.w[0].type;
-	if (p.stream) {
-		const struct held x = advance_stream(g, p, t, m.h, trace);
+	const auto stage_stream = [&](auto vecs) {
+		const held<vecs.T> x = advance_stream<vecs.T>(g, p, t, m.h, trace);
 		if (range.count)
 			for_type(type, [&](auto w) { stage_held<w.T>(m.x, x, g.n_embd); });
+	};
+	if (p.stream) {
+		/* Of E2B and E4B a thread holds half of what it does of the widest. */
+		if (g.n_embd <= PERSISTENT_VECS / 2 * 4 * PERSISTENT_CONSUMERS)
+			stage_stream(constant<PERSISTENT_VECS / 2>());
+		else
+			stage_stream(constant<PERSISTENT_VECS>());
 	} else if (range.count) {
 		for_type(type, [&](auto w) { stage_input<w.T>(p, t, m.x); });
 	}

@@ -16,11 +16,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # multiprocessor: the limit is what was seen with either NVRTC.
 agreed='
 sm_80  k_attention_prefill_256 36
-sm_90  k_persistent_f16_f16    112
-sm_90  k_persistent_f32_f32    232
+sm_90  k_persistent_f16_f16    24
+sm_90  k_persistent_f32_f32    24
 sm_100 k_matmul_tiled          56
-sm_100 k_persistent_f16_f16    344
-sm_100 k_persistent_f32_f32    504
+sm_100 k_persistent_f16_f16    24
+sm_100 k_persistent_f32_f32    24
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
 sm_120 k_experts_gated_q8_0    44
@@ -30,8 +30,8 @@ sm_120 k_matmul_q8_0           20
 sm_120 k_norm_add              32
 sm_120 k_norm_gated_q8_0       64
 sm_120 k_norm_matmul_q8_0      96
-sm_120 k_persistent_f16_f16    456
-sm_120 k_persistent_f32_f32    664
+sm_120 k_persistent_f16_f16    24
+sm_120 k_persistent_f32_f32    24
 sm_120 k_snapkv_softmax        20
 sm_120 k_snapkv_vote           96
 '
