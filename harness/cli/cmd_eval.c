@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
+#include "engine/model/synth.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/logits_sink.h"
 #include "harness/cli/option_values.h"
@@ -431,8 +432,12 @@ static int run(struct eval *ev, struct error *err)
 		       ev->rows == PREFILL_ROWS_LAST ? ", of which the last row's logits" : "");
 		if (ev->snapkv.budget)
 			print_eviction(&remarks.eviction);
-		if (ev->n_tokens - first_row(ev) > 1)
+		if (ev->n_tokens - first_row(ev) > 1) {
 			printf("perplexity  %.6g\n", logits_sink_perplexity(&k));
+			if (synth_made(&session_model(s)->file))
+				puts("note        the weights are random, as the file says: the perplexity means "
+				     "nothing");
+		}
 		printf("hash        %016llx\n", (unsigned long long)hash);
 		if (ev->output)
 			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
