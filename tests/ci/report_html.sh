@@ -63,9 +63,13 @@ page e4b 1100 --open -- 'sections >= 8' 'tables >= 10' 'points > 1000' 'page == 
 needless='any(0 < x < 20 for x in overhangs)'
 page e4b 1400 --open -- "not $needless" 'overhangs[0] == 0'
 page e4b 1000 --open -- "not $needless" 'overhangs[0] == 0'
-page e4b 390 -- 'answer <= 0'
+# There the first one is stacked: it scrolls neither way, and each entry says what it is.
+for width in 390 500; do
+  page e4b $width -- 'answer <= 0' 'overhangs[0] == 0' 'heights[0] == 0' '"tokens/s" in titles'
+  page mixed $width -- 'answer <= 0' 'overhangs[0] == 0' 'heights[0] == 0'
+  page change $width -- 'overhangs[0] == 0' 'heights[0] == 0'
+done
 page mixed 1000 --open -- "not $needless" 'overhangs[0] == 0'
-page mixed 390 -- 'answer <= 0'
 page e4b 390 --dark --open -- 'page == "rgb(13, 17, 23)"' '"run_id" in tip'
 page snapkv 390 --open -- 'sections >= 9'
 page change 390 --open -- '"base " in tip' 'sections >= 9'
