@@ -297,7 +297,12 @@ static void add_certainty(struct report *r, struct document_section *to)
 	report_say_doubts(r, to);
 	const char *noise = report_noise_text(r);
 	if (*noise)
-		document_say(r->d, to, "Noise: the time per token varied %s.", noise);
+		document_say(r->d, to, "Noise: the median time per token varied %s.", noise);
+	if (r->main_panel >= 0)
+		document_say(
+			r->d, to,
+			"Times per token are medians of a run's tokens; tokens/s are over its whole time, and so of "
+			"its mean token. Both are medians over the runs.");
 }
 
 void report_first_screen(struct report *r)

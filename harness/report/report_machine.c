@@ -425,7 +425,8 @@ void report_method(struct report *r)
 	document_item(r->d, to,
 		      "Times are from completion to completion of a token (itl), host clock CLOCK_MONOTONIC_RAW; a "
 		      "run's is its "
-		      "tokens' median, a cell's the median over its runs. MAD is not scaled.");
+		      "tokens' median, a cell's the median over its runs. Tokens/s are a run's tokens over its whole "
+		      "time, and so of its mean token. MAD is not scaled.");
 	document_item(
 		r->d, to,
 		"Against direct launches: the median over pairs of runs of one repetition, and the 95 %% bootstrap "

@@ -127,7 +127,11 @@ void report_prefill(struct report *r)
 {
 	add_both(r);
 	struct document_section *to = document_section(r->d, "Prefill");
-	double most = report_prompts(r, to);
+	int first_has_them = r->main_panel < 0 && !r->in->comparison;
+	double most = first_has_them ? -INFINITY : report_prompts(r, to);
+	if (most > 0 && !r->in->comparison)
+		document_say(r->d, r->d->sections[0], "Prompts alone: up to %s tokens/s; section Prefill has them.",
+			     report_number(r, most));
 	most = fmax(most, add_fills(r, to));
 	if (most > 0)
 		to->finding = document_text(r->d, "up to %s tokens/s", report_number(r, most));

@@ -473,20 +473,25 @@ static void write_comparisons(const struct table *t, FILE *f)
 			unknown, compared, PAIRED_EFFECT_LEAST);
 }
 
+/* Of what is compared, itl, over the cells that decode alone, as in a report; where none does, of t/s. */
 static void write_noise(const struct table *t, FILE *f)
 {
 	struct noise s;
 	char middle[PAIRED_EFFECT_TEXT], largest[PAIRED_EFFECT_TEXT], name[CELL_NAME_SIZE];
+	bool decodes = false;
 	if (noise_init(&s, t->n))
 		return;
+	for (int c = 0; c < t->n; c++)
+		decodes |= t->lines[c].n && !t->cells[c].n_prompt;
 	for (int c = 0; c < t->n; c++) {
-		struct stats_summary rate = over(&t->lines[c], offsetof(struct sample, rate));
-		noise_add(&s, c, t->lines[c].n, rate.mad, rate.median);
+		size_t of = decodes ? offsetof(struct sample, itl) : offsetof(struct sample, rate);
+		struct stats_summary x = over(&t->lines[c], of);
+		if (!decodes || !t->cells[c].n_prompt)
+			noise_add(&s, c, t->lines[c].n, x.mad, x.median);
 	}
 	if (s.n)
-		fprintf(f,
-			"noise: t/s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
-			paired_effect_number(100 * noise_middle(&s), false, middle),
+		fprintf(f, "noise: %s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
+			decodes ? "median itl" : "t/s", paired_effect_number(100 * noise_middle(&s), false, middle),
 			paired_effect_number(100 * s.most, false, largest), name_of(t, s.noisiest, name));
 	noise_free(&s);
 }
@@ -523,7 +528,8 @@ void table_write(const struct table *t, FILE *f)
 	}
 	if (*heading)
 		fputs("medians over the repetitions; ±: their MAD (median absolute deviation, not scaled)\n"
-		      "itl: from token to token, us; submit: us; bw: of the measured read bandwidth\n",
+		      "t/s: tokens over a run's whole time (its mean); itl: from token to token, its median and p90,\n"
+		      "  us; submit: its median, us; bw: of the measured read bandwidth, at the median itl\n",
 		      f);
 	if (prompts)
 		fputs("pp: TFLOP/s of products and attention, and their share of the measured rate of products alone\n",

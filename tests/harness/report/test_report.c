@@ -124,7 +124,7 @@ static void test_sections(void **state)
 	report_said_expect("clock held back in 4 of 4 runs");
 	ROW("SM clock, MHz", "1980", "| 4 |");
 	/* 16 tokens around the median of the run, of the smallest and the largest depth. */
-	ROW("| d64 | graph-device | SnapKV 1024,window=64,pool=7 | 492 | 500 |", "507", "| 16 |", "█",
+	ROW("| tg16 &#64; d64 | graph-device | SnapKV 1024,window=64,pool=7 | 16 | 492 | 500 |", "507", "█",
 	    "20260101T000000Z-00003");
 	report_said_expect("<b>Environment</b>");
 	ROW("| CPU | C |");
@@ -379,6 +379,7 @@ static void test_prompts(void **state)
 				      .edit = with_prompts};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect("<b>Prefill</b>: up to 4096 tokens/s");
+	report_said_expect("Prompts alone: up to 4096 tokens/s; section Prefill has them.");
 	ROW("| pp512 |", "125", "4096", "100", "50 %");
 	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "200 to 200", "2600", "-20.0 %", "-20.0 to -20.0",
 	    "too few runs to tell: 3 pairs, at least 7");
@@ -386,6 +387,56 @@ static void test_prompts(void **state)
 	ROW("| graph-device | +0.00 % | too few runs: 3 of 7 pairs | 1000 |");
 	report_said_expect("<b>A prompt and the tokens behind it, in one time</b>: up to 2600 tokens/s");
 	report_said_expect_not("prompt tokens");
+}
+
+static void prompts_alone(void *ctx, struct run_row *row)
+{
+	with_prompts(ctx, row);
+	row->n_prompt = 512;
+}
+
+/* Their table is the first screen, and no section has it again. */
+static void test_prompts_alone(void **state)
+{
+	(void)state;
+	static const char *const direct[] = {"direct", NULL};
+	const struct report_case c = {.modes = direct,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 1,
+				      .repetitions = 3,
+				      .edit = prompts_alone};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	const char *once = strstr(report_said_markdown, "**Prompts: medians over runs**");
+	assert_non_null(once);
+	assert_null(strstr(once + 1, "**Prompts: medians over runs**"));
+	report_said_expect_not("section Prefill");
+	report_said_expect_not("Times per token are medians");
+}
+
+/* Layers by repetition; each depth has its rate; what crosses is of the mixed placement alone. */
+static void on_both(void *ctx, struct run_row *row)
+{
+	int device = report_said_is_mode(row, "graph-device");
+	(void)ctx;
+	row->n_gpu_layers = row->repetition ? 42 : 22;
+	row->tokens_per_s = row->repetition ? 300 : (device ? 40 : 60) + (double)row->n_depth / 64;
+	if (!row->repetition)
+		row->crossing_bytes_per_token = 40960;
+}
+
+/* Rates of modes are not one range: that would hide which of them is faster. */
+static void test_modes_on_both(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 2,
+				      .repetitions = 2,
+				      .edit = on_both};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("Layers on GPU and host: on both devices direct 60 to 61, graph-device 40 to 41 tokens/s.");
 }
 
 /* Two runs a side cannot be told apart, and that is said. */
@@ -461,6 +512,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_texts, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_across, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_prompts, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_prompts_alone, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_modes_on_both, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_all_is_well, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_no_time, report_said_set_up, report_said_tear_down),
