@@ -93,6 +93,14 @@ static const char *runs_named(struct report *r, const struct side_run *const *ru
 	return document_text(r->d, "%s, commit %s", out, report_cut(r, commit, 60));
 }
 
+/* A run's id; of one directory, whose ids the source below begins, its last part: "-00013". */
+static const char *short_id(struct report *r, const struct side_run *run)
+{
+	const char *id = run->row->run_id, *dash = strrchr(id, '-'), *first = r->head.sets[0]->rows[0].run_id;
+	int is_short = r->head.n == 1 && dash && dash > id && !strncmp(id, first, (size_t)(dash - id) + 1);
+	return report_cut(r, is_short ? dash : id, 100);
+}
+
 /* A panel's modes at one depth, side by side. Returns how many have tokens. */
 static int add_strip(struct report *r, struct document_section *to, struct document_table *t, int panel, int depth)
 {
@@ -154,7 +162,7 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 		report_put_number(r, &e[8], sum.max);
 		figure_shape(itl[m], (int)n[m], low, high, shape);
 		report_put(&e[9], document_text(r->d, "%s", shape), NAN);
-		report_put(&e[10], report_cut(r, runs[m]->row->run_id, 100), NAN);
+		report_put(&e[10], short_id(r, runs[m]), NAN);
 	}
 	for (int m = 0; m < p->n_modes; m++)
 		free(itl[m]);

@@ -63,6 +63,8 @@ page e4b 1100 --open -- 'sections >= 8' 'tables >= 10' 'points > 1000' 'page == 
 needless='any(0 < x < 20 for x in overhangs)'
 page e4b 1400 --open -- "not $needless" 'overhangs[0] == 0'
 page e4b 1000 --open -- "not $needless" 'overhangs[0] == 0'
+page e4b 1280 --open -- 'not any(overhangs)'
+page snapkv 1280 --open -- 'not any(overhangs)'
 # There the first one is stacked: it scrolls neither way, and each entry says what it is.
 for width in 390 500; do
   page e4b $width -- 'answer <= 0' 'overhangs[0] == 0' 'heights[0] == 0' '"tokens/s" in titles'
