@@ -126,6 +126,7 @@ gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 20)
 gemmark_ci_test(fuzz.results fuzz 10 300 "${ci}/fuzz.sh" 10 results)
 set_tests_properties(fuzz.gguf fuzz.results PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.results_commands check 50 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/results_commands.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.report_markdown check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_markdown.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/demo.sh" $<TARGET_FILE:gemmark>)
 # Both build in build/release.
