@@ -25,7 +25,8 @@ static int add_quantity(struct report *r, struct document_table *t, const char *
 	for (int i = 0; x && i < s->n_cells; i++)
 		for (int k = 0; k < s->cells[i].n; k++) {
 			double value = column_number(s->cells[i].runs[k].row, column);
-			if (isfinite(value))
+			/* A run shorter than the card's counter of energy takes a step has none, not 0. */
+			if (isfinite(value) && (value > 0 || strcmp(name, "energy_per_token_j")))
 				x[n++] = value;
 		}
 	struct stats_summary sum;
@@ -310,6 +311,15 @@ static void add_models(struct report *r, struct document_table *t)
 	}
 }
 
+/* Whether each directory has its env.json. */
+static int described(const struct side *s)
+{
+	int all = 1;
+	for (int i = 0; i < s->n; i++)
+		all = all && s->sets[i]->env;
+	return all;
+}
+
 void report_environment(struct report *r)
 {
 	static const struct document_column columns[] = {{"", 0}, {"here", 0}, {"base", 0}};
@@ -360,7 +370,8 @@ void report_environment(struct report *r)
 	}
 	if (c)
 		to->finding = c->n_differences ? document_text(r->d, "the sides differ in %d facts", c->n_differences)
-					       : "the sides were measured alike";
+			      : described(&r->head) && described(&r->base) ? "the sides were measured alike"
+									   : "not known of both sides";
 }
 
 /* ---- method ---- */

@@ -29,6 +29,7 @@ double report_prompts(struct report *r, struct document_section *to)
 			continue;
 		double share = report_value(r, s, c, "gemm_share").median;
 		double rate = report_value(r, s, c, "prefill_tokens_per_s").median;
+		double joules = report_value(r, s, c, "energy_per_token_j").median;
 		struct document_entry *e = document_row(r->d, t);
 		report_put(&e[0], report_cell_name(r, &c->cell), c->cell.n_prompt);
 		report_put(&e[1], document_text(r->d, "%d", v.n), v.n);
@@ -36,7 +37,8 @@ double report_prompts(struct report *r, struct document_section *to)
 		report_put_number(r, &e[3], rate);
 		report_put_number(r, &e[4], report_value(r, s, c, "prefill_tflop_s").median);
 		report_put(&e[5], share_text(r, share), share);
-		report_put_number(r, &e[6], report_value(r, s, c, "energy_per_token_j").median);
+		/* A prompt may end before the card's counter takes a step. */
+		report_put_number(r, &e[6], joules > 0 ? joules : NAN);
 		most = fmax(most, rate);
 	}
 	t->title = "Prompts: medians over runs";

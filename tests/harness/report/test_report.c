@@ -393,6 +393,7 @@ static void prompts_alone(void *ctx, struct run_row *row)
 {
 	with_prompts(ctx, row);
 	row->n_prompt = 512;
+	row->energy_per_token_j = row->repetition ? 0 : 0.25;
 }
 
 /* Their table is the first screen, and no section has it again. */
@@ -412,6 +413,9 @@ static void test_prompts_alone(void **state)
 	assert_null(strstr(once + 1, "**Prompts: medians over runs**"));
 	report_said_expect_not("section Prefill");
 	report_said_expect_not("Times per token are medians");
+	/* Two prompts of three were too short for the counter: no energy of theirs is told. */
+	report_said_expect_not("energy, J a token |");
+	ROW("| energy a token, J | 0.250 | 0.250 | 0.250 | 1 |");
 }
 
 /* Layers by repetition; each depth has its rate; what crosses is of the mixed placement alone. */
@@ -466,6 +470,39 @@ static void test_too_few(void **state)
 	compare_free(&c);
 }
 
+static void against_itself(const char *env_of_base, const char *expected)
+{
+	struct comparison c;
+	struct compare_options o;
+	struct report_case of = {.modes = report_said_two_modes,
+				 .fusions = report_said_full,
+				 .depths = report_said_depths,
+				 .n_depths = 1,
+				 .repetitions = 2,
+				 .env = "{\"cpu\": {\"model\": \"C\"}}"};
+	report_said_add(&of, "head");
+	of.env = env_of_base;
+	report_said_add(&of, "base");
+	compare_options_default(&o);
+	OK(compare_run(report_said_sets + 1, 1, report_said_sets, 1, &o, &c, e));
+	report_said_make(report_said_sets, 1, report_said_sets + 1, 1, &c);
+	report_said_expect(expected);
+	compare_free(&c);
+}
+
+static void test_environment(void **state)
+{
+	(void)state;
+	against_itself("{\"cpu\": {\"model\": \"C\"}}", "<b>Environment</b>: the sides were measured alike");
+}
+
+/* What a side does not say of its machine is not called alike. */
+static void test_environment_unknown(void **state)
+{
+	(void)state;
+	against_itself(NULL, "<b>Environment</b>: not known of both sides");
+}
+
 static void test_all_is_well(void **state)
 {
 	(void)state;
@@ -515,6 +552,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prompts_alone, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_modes_on_both, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_environment, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_environment_unknown, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_all_is_well, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_no_time, report_said_set_up, report_said_tear_down),
 	};
