@@ -331,6 +331,17 @@ int pipeline_download_trace(struct pipeline *p, float *hidden, struct error *err
 	return rc;
 }
 
+struct device_counters pipeline_counters(const struct pipeline *p)
+{
+	const struct device_counters none = {0};
+	struct device_counters sum = {0};
+	for (int i = 0; i < p->n_parts; i++) {
+		struct device_counters c = device_counters(p->parts[i].forward.device);
+		count(&sum, &none, &c);
+	}
+	return sum;
+}
+
 struct graph_stats pipeline_graph_stats(const struct pipeline *p)
 {
 	struct graph_stats sum = {0};

@@ -102,6 +102,8 @@ void pipeline_set_trace(struct pipeline *p, bool on);
 /* hidden: (n_layer + 1, n_embd), as kept for the last token */
 int pipeline_download_trace(struct pipeline *p, float *hidden, struct error *err);
 
+/* Sums over the parts' devices. */
+struct device_counters pipeline_counters(const struct pipeline *p);
 /* Sums over the stages. */
 struct graph_stats pipeline_graph_stats(const struct pipeline *p);
 const char *pipeline_fallback_reason(const struct pipeline *p);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "engine/device/nvtx.h"
 #include "engine/infer/kv_fault.h"
 #include "engine/infer/kv_snapshot.h"
@@ -27,6 +28,7 @@ struct session {
 	int logits_row;      /* of scratch.logits, or of logits once downloaded */
 	bool has_logits;
 	float *trace; /* the caller's; null: off */
+	struct prefill_counts prefilled;
 };
 
 void session_options_default(struct session_options *o)
@@ -228,6 +230,21 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 	return 0;
 }
 
+/* A chunk that went from `before` on. */
+static void count_chunk(struct prefill_counts *c, const struct device_counters *before,
+			const struct device_counters *after)
+{
+	const int counts[] = {(int)(after->api_launches - before->api_launches),
+			      (int)(after->node_updates - before->node_updates),
+			      (int)(after->kernels - before->kernels), (int)(after->copies - before->copies)};
+	c->chunks++;
+	c->api_launches += counts[0];
+	c->node_updates += counts[1];
+	c->kernels += counts[2];
+	c->copies += counts[3];
+	c->sequence = hash_bytes(counts, sizeof counts, c->sequence);
+}
+
 static int prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
 {
 	struct pipeline *p = &s->pipeline;
@@ -238,9 +255,12 @@ static int prefill(struct session *s, const int *tokens, int n, float *logits, s
 		float *rows = logits ? logits + (size_t)done * (size_t)s->model->n_vocab : NULL;
 		pipeline_set_trace(p, s->trace && last);
 		bool all = logits || s->rows == PREFILL_ROWS_ALL;
+		struct device_counters before = pipeline_counters(p);
 		if ((rc = pipeline_chunk(p, tokens + done, chunk, all ? chunk : last, err)) ||
 		    (rc = chunk_logits(s, chunk, rows, last, err)))
 			return rc;
+		struct device_counters after = pipeline_counters(p);
+		count_chunk(&s->prefilled, &before, &after);
 		done += chunk;
 	}
 	rc = pipeline_synchronize(p, err);
@@ -258,10 +278,16 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 	if ((rc = check_tokens(s, tokens, n, err)) || (rc = pipeline_check(&s->pipeline, n, err)))
 		return rc;
 	s->has_logits = s->logits_on_host = false;
+	s->prefilled = (struct prefill_counts){.sequence = 1};
 	nvtx_push("prefill", n);
 	rc = prefill(s, tokens, n, logits, err);
 	nvtx_pop();
 	return rc;
+}
+
+struct prefill_counts session_prefill_counts(const struct session *s)
+{
+	return s->prefilled;
 }
 
 static struct token_timing timing_of(const struct pipeline_timing *t)
@@ -362,21 +388,26 @@ int session_queue_logits(struct session *s, int i, const float **logits, struct 
 	return rc;
 }
 
-int session_logits(struct session *s, const float **logits, struct error *err)
+int session_fetch_logits(struct session *s, struct error *err)
 {
 	size_t vocab = (size_t)s->model->n_vocab;
-	*logits = NULL;
 	if (!s->has_logits)
 		return error_set(err, ERROR_INPUT, "no token was run yet: there are no logits");
-	if (!s->logits_on_host) {
-		const struct forward *f = pipeline_head(&s->pipeline);
-		int rc = device_download(f->device, s->logits, f->scratch.logits + (size_t)s->logits_row * vocab,
-					 vocab * sizeof(float), err);
-		if (rc)
-			return rc;
-		s->logits_on_host = true;
-	}
-	int rc = session_check_logits(s, s->logits, session_position(s) - 1, err);
+	if (s->logits_on_host)
+		return 0;
+	const struct forward *f = pipeline_head(&s->pipeline);
+	int rc = device_download(f->device, s->logits, f->scratch.logits + (size_t)s->logits_row * vocab,
+				 vocab * sizeof(float), err);
+	s->logits_on_host = !rc;
+	return rc;
+}
+
+int session_logits(struct session *s, const float **logits, struct error *err)
+{
+	*logits = NULL;
+	int rc = session_fetch_logits(s, err);
+	if (!rc)
+		rc = session_check_logits(s, s->logits, session_position(s) - 1, err);
 	if (!rc)
 		*logits = s->logits;
 	return rc;

@@ -95,6 +95,17 @@ enum prefill_rows session_prefill_rows(const struct session *s);
  */
 int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err);
 
+/* What the last session_prefill did, on both devices, its chunks and the output head behind them together. */
+struct prefill_counts {
+	int chunks;
+	int api_launches;
+	int node_updates;
+	int kernels;
+	int copies;
+	uint64_t sequence; /* hash of these counts, chunk by chunk */
+};
+struct prefill_counts session_prefill_counts(const struct session *s);
+
 /* Appends one token in the session's mode. timing may be null. Waits for completion. */
 int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
 
@@ -112,6 +123,8 @@ int session_queue_times(struct session *s, int i, double *device_us, double *itl
 /* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
 int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
 
+/* Brings the last token's logits to the host, where session_logits then finds them. */
+int session_fetch_logits(struct session *s, struct error *err);
 /* The last token's logits, (n_vocab), valid until the next call on s. As session_check_logits. */
 int session_logits(struct session *s, const float **logits, struct error *err);
 /*

@@ -157,6 +157,19 @@ static int engine_prefill(struct workload *w, const int *tokens, int n, struct e
 	return noted(w, session_prefill(engine(w)->session, tokens, n, NULL, err));
 }
 
+static int engine_fetch(struct workload *w, struct prompt_record *out, struct error *err)
+{
+	struct prefill_counts c = session_prefill_counts(engine(w)->session);
+	*out = (struct prompt_record){
+		.api_launches = c.api_launches,
+		.node_updates = c.node_updates,
+		.kernels = c.kernels,
+		.copies = c.copies,
+		.sequence = c.sequence,
+	};
+	return noted(w, session_fetch_logits(engine(w)->session, err));
+}
+
 static int engine_checkpoint(struct workload *w, struct error *err)
 {
 	return noted(w, session_checkpoint(engine(w)->session, err));
@@ -391,6 +404,7 @@ static const struct workload_ops engine_ops = {
 	.set_arm = engine_set_arm,
 	.set_prefill_rows = engine_set_prefill_rows,
 	.prefill = engine_prefill,
+	.fetch = engine_fetch,
 	.checkpoint = engine_checkpoint,
 	.rewind = engine_rewind,
 	.decode = engine_decode,

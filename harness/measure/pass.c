@@ -72,11 +72,24 @@ static int hash_prompt(struct pass_setup *s, struct pass *p, uint64_t *hashes, s
 	return rc ? error_prefix(err, rc, "prompt") : 0;
 }
 
-/* The measured prompt and its hash, where the cell has one. */
+/* The measured prompt, where the cell has one, to the host's having its logits. */
+static int time_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+{
+	int64_t from = runner_now_ns(s->o);
+	int rc = prefill(s, c, p, &p->prefill_us, err);
+	if (rc || !c->n_prompt || !s->w->ops->fetch)
+		return rc;
+	if ((rc = s->w->ops->fetch(s->w, &p->prompt, err)))
+		return error_prefix(err, rc, "prompt");
+	p->ttft_us = (double)(runner_now_ns(s->o) - from) / 1e3;
+	return 0;
+}
+
+/* And its hash. */
 static int measure_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
 			  struct error *err)
 {
-	int rc = prefill(s, c, p, &p->prefill_us, err);
+	int rc = time_prompt(s, c, p, err);
 	return rc || !c->n_prompt ? rc : hash_prompt(s, p, hashes, err);
 }
 
@@ -262,7 +275,7 @@ static int pass_prompt(struct pass_setup *s, const struct cell *c, struct pass *
 {
 	fill_tokens(s, c, 0);
 	watch_begin(s);
-	int rc = prefill(s, c, p, &p->prefill_us, err);
+	int rc = time_prompt(s, c, p, err);
 	if (rc)
 		return rc;
 	watch_end(s, p);
@@ -293,7 +306,7 @@ static int set_rows(struct pass_setup *s, const struct cell *c, struct error *er
 
 int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
-	*p = (struct pass){.first_diff = -1, .prefill_us = NAN};
+	*p = (struct pass){.first_diff = -1, .prefill_us = NAN, .ttft_us = NAN, .prompt = {-1, -1, -1, -1, 0}};
 	conditions_init(&p->conditions);
 	struct workload *w = s->w;
 	int64_t from = runner_now_ns(s->o);

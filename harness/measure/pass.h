@@ -41,6 +41,8 @@ struct pass {
 	uint64_t hash;                /* the chain over the measured prompt and all measured tokens */
 	uint64_t last;                /* of the last measured token's logits alone, in a queued timed pass */
 	double prefill_us;            /* of the measured prompt; NAN: there is none, or it was not reached */
+	double ttft_us;               /* the same until the host has its logits; NAN: unknown, too */
+	struct prompt_record prompt;  /* what it launched */
 	double prefill_seconds;       /* of all prefills */
 	double seconds;               /* all of it */
 	struct conditions conditions; /* of the measured phase */

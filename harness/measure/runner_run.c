@@ -211,12 +211,19 @@ static void row_set_clock(struct runner *r, struct run_row *row, int cell, char 
 			 100 * r->setup.o->clock_fraction, peers);
 }
 
-/* What the run launched, token by token, against the cell's first run: exact counts, so that any difference counts. */
-static void row_set_launches(struct runner *r, struct run_row *row, int cell, const struct token_record *t, int n,
-			     char text[20], char *reason, size_t size)
+/*
+ * What the run launched, chunk by chunk and token by token, against the cell's first run: exact counts, so that any
+ * difference counts.
+ */
+static void row_set_launches(struct runner *r, struct run_row *row, int cell, const struct pass *p, char text[20],
+			     char *reason, size_t size)
 {
+	const struct cell *c = &r->cells[cell];
 	struct cell_state *s = &r->states[cell];
-	uint64_t hash = row_launch_hash(t, n);
+	const struct token_record *t = r->setup.records + p->n_warmup;
+	uint64_t hash = !c->n_prompt ? row_launch_hash(t, p->n_measured)
+			: !c->n_gen  ? p->prompt.sequence
+				     : row_launch_hash_behind(p->prompt.sequence, t, p->n_measured);
 	if (!hash)
 		return;
 	snprintf(text, 20, "%016" PRIx64, hash);
@@ -226,7 +233,7 @@ static void row_set_launches(struct runner *r, struct run_row *row, int cell, co
 	else
 		s->launches = hash;
 	if (row->launches_differ == 1 && !*reason)
-		snprintf(reason, size, "its tokens launched something else than those of the cell's first run");
+		snprintf(reason, size, "it launched something else than the cell's first run");
 }
 
 /* Hands out the row of one run. code: what the run returned; with p null it never started. */
@@ -267,8 +274,10 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row.prefill_tokens_per_s = (c->n_prompt ? c->n_prompt : c->n_depth) / row.prefill_us * 1e6;
 		if (cell_is_prompt(c))
 			row.tokens_per_s = row.prefill_tokens_per_s;
-		if (c->n_prompt)
+		if (c->n_prompt) {
+			row_set_prompt(&row, &p->prompt, p->ttft_us);
 			row_set_prefill(&row, r->setup.w->ops->prefill_flops(r->setup.w, c->n_depth, c->n_prompt));
+		}
 		row_set_kv_read(r, &row, measured, p->n_measured);
 		if (row_set_tokens(&row, measured, p->n_measured))
 			return error_set(err, ERROR_MEMORY, "no memory to summarise %d tokens", p->n_measured);
@@ -293,8 +302,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		describe_pass(r, c, p, &status, reason, sizeof reason);
 	}
 	if (status == RUN_STATUS_OK) {
-		row_set_launches(r, &row, cell, r->setup.records + p->n_warmup, p->n_measured, launches, reason,
-				 sizeof reason);
+		row_set_launches(r, &row, cell, p, launches, reason, sizeof reason);
 		row_set_clock(r, &row, cell, reason, sizeof reason);
 		stability_note(&r->stability, cell, repetition, row_time_us(&row));
 	}

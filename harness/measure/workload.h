@@ -71,6 +71,15 @@ struct eviction {
 	int64_t memory_after_bytes;
 };
 
+/* What a prefill did, its chunks together; negative: unknown. */
+struct prompt_record {
+	int64_t api_launches;
+	int64_t node_updates;
+	int64_t kernels;
+	int64_t copies;
+	uint64_t sequence; /* hash of what each chunk did, one by one; 0: not to be compared with another prefill's */
+};
+
 struct agreement; /* harness/measure/quality.h */
 struct workload;
 
@@ -105,6 +114,11 @@ struct workload_ops {
 	int (*set_prefill_rows)(struct workload *w, const char *rows, struct error *err);
 	/* Appends n tokens at the position. Returns when they are done. */
 	int (*prefill)(struct workload *w, const int *tokens, int n, struct error *err);
+	/*
+	 * Behind a prefill: returns when the host has its last row's logits, where hash finds them, and says what it
+	 * did. Null: neither is known.
+	 */
+	int (*fetch)(struct workload *w, struct prompt_record *out, struct error *err);
 	/* Marks the position for rewind, which comes back to it from anywhere behind it; both return when done. */
 	int (*checkpoint)(struct workload *w, struct error *err);
 	int (*rewind)(struct workload *w, int pos, struct error *err);

@@ -22,7 +22,9 @@ struct side {
 
 void compare_options_default(struct compare_options *o)
 {
-	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES, .process = 0.05};
+	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES |
+						    1u << EXACT_PROMPT_LAUNCHES | 1u << EXACT_PROMPT_NODE_UPDATES,
+				      .process = 0.05};
 	verdict_options_default(&o->verdict);
 }
 

@@ -15,12 +15,15 @@ double report_prompts(struct report *r, struct document_section *to)
 	static const struct document_column columns[] = {{"cell", 0},
 							 {"runs", 1},
 							 {"ms", 1},
+							 {"first token, ms", 1},
 							 {"tokens/s", 1},
 							 {"TFLOP/s", 1},
 							 {"of products alone", 1},
+							 {"driver calls", 1},
+							 {"kernels", 1},
 							 {"energy, J a token", 1}};
 	const struct side *s = &r->head;
-	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 7);
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 10);
 	double most = -INFINITY;
 	for (int i = 0; i < s->n_cells; i++) {
 		const struct side_cell *c = &s->cells[i];
@@ -33,10 +36,13 @@ double report_prompts(struct report *r, struct document_section *to)
 		report_put(&e[0], report_cell_name(r, &c->cell), c->cell.n_prompt);
 		report_put(&e[1], document_text(r->d, "%d", v.n), v.n);
 		report_put_number(r, &e[2], 1e-3 * v.median);
-		report_put_number(r, &e[3], rate);
-		report_put_number(r, &e[4], report_value(r, s, c, "prefill_tflop_s").median);
-		report_put(&e[5], share_text(r, share), share);
-		report_put_number(r, &e[6], report_value(r, s, c, "energy_per_token_j").median);
+		report_put_number(r, &e[3], 1e-3 * report_value(r, s, c, "ttft_us").median);
+		report_put_number(r, &e[4], rate);
+		report_put_number(r, &e[5], report_value(r, s, c, "prefill_tflop_s").median);
+		report_put(&e[6], share_text(r, share), share);
+		report_put_number(r, &e[7], report_value(r, s, c, "api_launches_per_prompt").median);
+		report_put_number(r, &e[8], report_value(r, s, c, "kernels_per_prompt").median);
+		report_put_number(r, &e[9], report_value(r, s, c, "energy_per_token_j").median);
 		most = fmax(most, rate);
 	}
 	t->title = "Prompts: medians over runs";

@@ -82,6 +82,7 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 	row.itl_p99_us = 1.3 * x * (1 + m->tail);
 	row.submit_median_us = 50 * exp(m->noise * noise(state));
 	row.api_launches_per_token = 100 + m->launches;
+	row.api_launches_per_prompt = m->prompt > 0 ? m->prompt : NAN;
 	row.kernels_per_token = 100;
 	row.node_updates_per_token = 0;
 	row.weight_bytes_per_token = 12345;

@@ -20,6 +20,7 @@ struct made {
 	double drift;         /* of a process's number, of both sides alike */
 	double noise;         /* standard deviation from process to process */
 	double launches;      /* a token, more */
+	double prompt;        /* launches of a prompt; 0: unknown */
 	int repetitions;
 	enum run_status status; /* of the last cell */
 	const char *until;

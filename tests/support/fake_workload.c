@@ -69,9 +69,24 @@ static int fake_prefill(struct workload *w, const int *tokens, int n, struct err
 	for (int i = 0; i < n; i++)
 		fake_append(f, tokens[i]);
 	f->prefilled += n;
+	f->prompts++;
 	if (f->observed && f->pos == f->prompt_end)
 		f->seen = n < f->observed ? n : f->observed;
 	f->now_ns += (int64_t)n * f->prefill_us * 1000;
+	return 0;
+}
+
+static int fake_fetch(struct workload *w, struct prompt_record *out, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)err;
+	int odd = f->odd_prompt && f->prompts == f->odd_prompt;
+	f->now_ns += (int64_t)f->fetch_us * 1000;
+	*out = (struct prompt_record){.api_launches = 70,
+				      .node_updates = 3,
+				      .kernels = 60 + odd,
+				      .copies = 10,
+				      .sequence = 99 + (uint64_t)odd};
 	return 0;
 }
 
@@ -332,10 +347,10 @@ static const char *fake_fallback_reason(struct workload *w)
 
 #define FAKE_OPS                                                                                                      \
 	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,                   \
-	.checkpoint = fake_checkpoint, .rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, \
-	.enqueue = fake_enqueue, .queue_end = fake_queue_end, .queue_hash = fake_queue_hash, .hash = fake_hash,       \
-	.totals = fake_totals, .prefill_flops = fake_prefill_flops, .kv_bytes_read = fake_kv_bytes_read,              \
-	.fallback_reason = fake_fallback_reason
+	.fetch = fake_fetch, .checkpoint = fake_checkpoint, .rewind = fake_rewind, .decode = fake_decode,             \
+	.queue_begin = fake_queue_begin, .enqueue = fake_enqueue, .queue_end = fake_queue_end,                        \
+	.queue_hash = fake_queue_hash, .hash = fake_hash, .totals = fake_totals, .prefill_flops = fake_prefill_flops, \
+	.kv_bytes_read = fake_kv_bytes_read, .fallback_reason = fake_fallback_reason
 
 int fake_open(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err)
 {
@@ -375,6 +390,7 @@ void fake_init(struct fake *f)
 	f->submit_us = 20;
 	f->check_us = 5000;
 	f->prefill_us = 10;
+	f->fetch_us = 30;
 	f->capture_us = 100;
 	f->instantiate_us = 50;
 	f->upload_us = 10;

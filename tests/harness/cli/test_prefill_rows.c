@@ -169,11 +169,30 @@ static void test_unsupported(void **state)
 
 /* ---- bench and eval ---- */
 
+static double real_at(const struct csv_rows *r, int row, const char *column)
+{
+	const char *text = csv_at(r, row, column);
+	assert_true(*text);
+	return strtod(text, NULL);
+}
+
+/* A prompt says what all of it launched, and when its first token was there; nothing of it is a token's. */
+static void check_prompt(const struct csv_rows *r, int row)
+{
+	double launches = real_at(r, row, "api_launches_per_prompt"), kernels = real_at(r, row, "kernels_per_prompt");
+	assert_true(real_at(r, row, "ttft_us") >= real_at(r, row, "prefill_us"));
+	assert_true(launches == kernels + real_at(r, row, "copies_per_prompt") && kernels > 100);
+	assert_true(real_at(r, row, "node_updates_per_prompt") == 0);
+	assert_int_equal(!*csv_at(r, row, "api_launches_per_token"), !atoi(csv_at(r, row, "n_gen")));
+	assert_int_equal(!*csv_at(r, row, "kernels_per_token"), !atoi(csv_at(r, row, "n_gen")));
+	assert_int_equal(strlen(csv_at(r, row, "launch_hash")), 16);
+}
+
 static void test_bench(void **state)
 {
 	(void)state;
 	char path[128], hash[2][24];
-	double flops[2] = {0, 0};
+	double flops[2] = {0, 0}, kernels[2][2];
 	struct csv_rows r;
 	struct model m;
 	char *words[] = {"-m", MODEL, "-p",  "100",   "-n", "4",      "-pg",    "100,4",          "-ub",
@@ -191,16 +210,22 @@ static void test_bench(void **state)
 		assert_string_equal(csv_at(&r, i, "status"), "ok");
 		if (!atoi(csv_at(&r, i, "n_prompt"))) {
 			assert_string_equal(csv_at(&r, i, "prefill_rows"), "last");
+			assert_string_equal(csv_at(&r, i, "ttft_us"), "");
+			assert_string_equal(csv_at(&r, i, "api_launches_per_prompt"), "");
 			continue;
 		}
+		check_prompt(&r, i);
 		double expected = model_prefill_flops(&m, 32, 100, 32, all);
 		flops[all] = strtod(csv_at(&r, i, "prefill_flops"), NULL);
 		assert_true(flops[all] > expected * (1 - 1e-8) && flops[all] < expected * (1 + 1e-8));
+		kernels[all][!atoi(csv_at(&r, i, "n_gen"))] = real_at(&r, i, "kernels_per_prompt");
 		if (!atoi(csv_at(&r, i, "n_gen")))
 			snprintf(hash[all], sizeof hash[all], "%s", csv_at(&r, i, "logits_hash"));
 	}
 	/* Half the layers are readers, and the head is one row in a hundred. */
 	assert_true(flops[1] > 1.5 * flops[0]);
+	/* Of one prompt, whatever is behind it; all rows also go through the head, chunk by chunk. */
+	assert_true(kernels[0][0] == kernels[0][1] && kernels[1][0] == kernels[1][1] && kernels[1][0] > kernels[0][0]);
 	/* Rows are independent on the host. */
 	assert_string_equal(hash[0], hash[1]);
 	model_close(&m);

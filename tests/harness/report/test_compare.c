@@ -140,6 +140,22 @@ static void test_exact(void **state)
 	assert_int_equal(pair.c.exact_gated, CELLS);
 	assert_int_equal(compare_exit_code(&pair.c), 1);
 	done();
+	/* A prompt's are its own, and unknown of an older file. */
+	struct made base = other(plain);
+	head = other(plain);
+	base.prompt = 500;
+	head.prompt = 501;
+	for (int known = 1; known >= 0; known--) {
+		OK(compare(known ? &base : &plain, &head, PROCESSES, &o, e));
+		const struct compare_exact *x = &pair.c.cells[0].exact[EXACT_PROMPT_LAUNCHES];
+		assert_int_equal(x->change, known ? EXACT_DIFFERENT : EXACT_UNKNOWN);
+		assert_int_equal(pair.c.cells[0].exact[EXACT_LAUNCHES].change, EXACT_SAME);
+		assert_int_equal(compare_exit_code(&pair.c), known);
+		done();
+	}
+	head = other(plain);
+	head.launches = 1;
+	head.hash = "ffffffffffffffff";
 	/* Fewer are none; and what gates is a choice. */
 	OK(compare(&head, &plain, PROCESSES, &o, e));
 	assert_int_equal(compare_exit_code(&pair.c), 0);

@@ -372,6 +372,9 @@ static void with_prompts(void *ctx, struct run_row *row)
 	row->n_prompt = is_mode(row, "direct") ? 512 : 256; /* prompts are direct */
 	row->mode = "direct";
 	row->prefill_us = 125000;
+	row->ttft_us = 126000;
+	row->api_launches_per_prompt = 777;
+	row->kernels_per_prompt = 770;
 	row->prefill_tokens_per_s = 4096;
 	row->prefill_tflop_s = 100;
 	row->gemm_share = 0.5;
@@ -388,7 +391,7 @@ static void test_prompts(void **state)
 				      .edit = with_prompts};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect("<b>Prefill</b>: up to 4096 tokens/s");
-	ROW("| pp512 |", "125", "4096", "100", "50 %");
+	ROW("| pp512 |", "125", "126", "4096", "100", "50 %", "777", "770");
 	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "200 to 200", "2600", "-20.0 %", "-20.0 to -20.0",
 	    "too few runs to tell: 3 pairs, at least 7");
 	/* Modes, charts and crossovers are of tokens alone. */
