@@ -90,6 +90,13 @@ int session_set_prefill_rows(struct session *s, enum prefill_rows rows, struct e
 enum prefill_rows session_prefill_rows(const struct session *s);
 
 /*
+ * How the chunks of the prefills to come are run; at opening: direct. A graph serves every chunk of its length,
+ * wherever it is. Launched directly all the same: chunks whose rows the caller gets logits of, and those with rows that
+ * SnapKV observes. ERROR_UNSUPPORTED on two devices, unless direct.
+ */
+int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct error *err);
+
+/*
  * Appends n tokens in chunks of at most `batch`. logits, where not null, receives
  * (n, n_vocab): the row after each token; null: what session_set_prefill_rows says is computed.
  */
@@ -102,7 +109,8 @@ struct prefill_counts {
 	int node_updates;
 	int kernels;
 	int copies;
-	uint64_t sequence; /* hash of these counts, chunk by chunk */
+	int n_direct;      /* chunks that were launched directly, those that fell back among them */
+	uint64_t sequence; /* hash of these counts, chunk by chunk; 0 where one was captured or fell back */
 };
 struct prefill_counts session_prefill_counts(const struct session *s);
 
