@@ -15,7 +15,8 @@
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits, memory given back; snapshots of caches; the full-size E4B once
 #   host      the host alone, E4B with half to all threads: what a loop costs, read rates, products, tokens kernel by kernel
-#   prefill   prompts of 512, 2048 and 8192 tokens: TFLOP/s, and their share of cuBLASLt's products alone
+#   prefill   prompts of 512, 2048 and 8192 tokens, launched directly and as graphs: TFLOP/s, and their share of
+#             cuBLASLt's products alone; before it, that every mode of a prompt gives the same bits
 #   selftest  20 sweeps of 12 cells against themselves: false alarms, and what differs from run to run
 #   sweep     ci/full.args: depths 0 to 16384, all modes, both fusions, 5 repetitions
 #   compare   10 comparisons of equal things, which must raise no alarm; graph-params against graph-device as if they were
@@ -257,7 +258,12 @@ stage_snapkv() {
 }
 
 stage_prefill() {
-  need_model && bench -p 512,2048,8192 -n 0 -r 5 --mode direct --out "$out/prefill"
+  local rc=0
+  (cd tests && "$build/tests/test_prompt_modes_cuda") || rc=1
+  need_model || return
+  bench -p 512,2048,8192 -n 0 -r 5 --mode direct --prefill-mode direct,graph-params,graph-update,graph-device \
+    --out "$out/prefill" || rc=1
+  return $rc
 }
 
 # About 340 s on an H100: 5760 runs of 12 tokens, 10 of them measured. 12 runs a side are the fewest that can tell 12

@@ -1,8 +1,9 @@
 /*
  * One pass over a cell: the warm-up, then the tokens that are measured; or the prefill
- * of a prompt test. Where a cell has both, its prompt comes before the warm-up's tokens, unmeasured, and again before
- * the measured ones. Queued tokens (--sync none) are timed without any check but that of the last one's logits, and
- * then run once more, queued likewise, for the hash of each. Rows, references and the order of passes are the runner's.
+ * of a prompt test, in a graph mode behind one that is not measured. Where a cell has both, its prompt comes before the
+ * warm-up's tokens, unmeasured, and again before the measured ones. Queued tokens (--sync none) are timed without any
+ * check but that of the last one's logits, and then run once more, queued likewise, for the hash of each. Rows,
+ * references and the order of passes are the runner's.
  */
 #ifndef GEMMARK_HARNESS_MEASURE_PASS_H
 #define GEMMARK_HARNESS_MEASURE_PASS_H
@@ -34,7 +35,7 @@ struct pass {
 	int n_warmup;
 	int n_measured;
 	int steady;     /* the warm-up ended because the tokens were steady */
-	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
+	int fallbacks;  /* tokens of both phases, or the measured prompt's chunks, launched directly in a graph mode */
 	int n_hashes;   /* that are known */
 	int first_diff; /* first hash that is not the expected one; -1: none, or not compared */
 	int stopped;

@@ -17,7 +17,7 @@ int runner_decode_work(const struct runner *r, const struct cell *c)
 
 int runner_prefill_work(const struct cell *c)
 {
-	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 1);
+	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 2 - cell_is_direct(c));
 }
 
 void runner_report(struct runner *r, const struct cell *c)
@@ -61,6 +61,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	struct cell direct = *c;
 	/* Waits for each token, whatever the unit does. */
 	direct.mode = MODE_REFERENCE;
+	direct.prefill_mode = NULL;
 	direct.sync = SYNC_TOKEN;
 	uint64_t *hashes = calloc((size_t)pass_hashes(c), sizeof *hashes);
 	if (!hashes)
@@ -106,7 +107,7 @@ static void row_set_graphs(struct runner *r, struct run_row *row, int cell, cons
 	r->setup.w->ops->totals(r->setup.w, &now);
 	row->memory_peak_bytes = now.memory_peak_bytes < 0 ? ROW_UNKNOWN : now.memory_peak_bytes;
 	row->memory_bytes = now.memory_bytes < 0 ? ROW_UNKNOWN : now.memory_bytes;
-	if (!c->n_gen)
+	if (!c->n_gen && cell_is_direct(c))
 		return;
 	row->captures = now.captures - before->captures;
 	if (cell_is_direct(c))
@@ -159,8 +160,10 @@ static void describe_pass(struct runner *r, const struct cell *c, const struct p
 		snprintf(reason, size, "interrupted after %d of %d tokens", p->n_measured, c->n_gen);
 	} else if (p->fallbacks) {
 		const char *why = r->setup.w->ops->fallback_reason(r->setup.w);
-		snprintf(reason, size, "%d of %d tokens were launched directly: %s", p->fallbacks,
-			 p->n_warmup + p->n_measured, why && *why ? why : "the workload gives no reason");
+		snprintf(reason, size, "%d of %d %s were launched directly: %s", p->fallbacks,
+			 c->n_gen ? p->n_warmup + p->n_measured : (int)p->prompt.chunks,
+			 c->n_gen ? "tokens" : "chunks of the prompt",
+			 why && *why ? why : "the workload gives no reason");
 	} else if (c->n_gen && !p->steady) {
 		snprintf(reason, size, "the warm-up saw no %d steady tokens in a row in %d", r->setup.o->steady,
 			 p->n_warmup);
@@ -265,7 +268,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		n = p->n_warmup + p->n_measured;
 		row.n_context = r->context;
 		row.warmup_tokens = c->n_gen ? p->n_warmup : ROW_UNKNOWN;
-		row.fallbacks = c->n_gen ? p->fallbacks : ROW_UNKNOWN;
+		row.fallbacks = c->n_gen || !cell_is_direct(c) ? p->fallbacks : ROW_UNKNOWN;
 		if (c->n_depth) {
 			row.context_source = r->context_source;
 			row.context_prefilled_tokens = r->context_prefilled;

@@ -77,6 +77,8 @@ struct prompt_record {
 	int64_t node_updates;
 	int64_t kernels;
 	int64_t copies;
+	int64_t chunks;
+	int64_t n_direct;  /* of them, that were launched directly */
 	uint64_t sequence; /* hash of what each chunk did, one by one; 0: not to be compared with another prefill's */
 };
 
@@ -112,6 +114,11 @@ struct workload_ops {
 	int (*set_arm)(struct workload *w, const char *mode, const char *fusion, struct error *err);
 	/* Rows of the prefills to come, "last" as at opening or "all"; null: the last alone. */
 	int (*set_prefill_rows)(struct workload *w, const char *rows, struct error *err);
+	/*
+	 * How the chunks of the prefills to come are launched, a mode's name, "direct" as at opening; null: directly
+	 * alone. ERROR_UNSUPPORTED where this placement cannot.
+	 */
+	int (*set_prefill_mode)(struct workload *w, const char *mode, struct error *err);
 	/* Appends n tokens at the position. Returns when they are done. */
 	int (*prefill)(struct workload *w, const int *tokens, int n, struct error *err);
 	/*

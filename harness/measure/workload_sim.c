@@ -189,7 +189,7 @@ static int sim_prefill(struct workload *w, const int *tokens, int n, struct erro
 static int sim_fetch(struct workload *w, struct prompt_record *out, struct error *err)
 {
 	(void)w, (void)err;
-	*out = (struct prompt_record){.api_launches = 300, .kernels = 300, .sequence = 300};
+	*out = (struct prompt_record){.api_launches = 300, .kernels = 300, .chunks = 1, .n_direct = 1, .sequence = 300};
 	return 0;
 }
 

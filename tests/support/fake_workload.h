@@ -68,7 +68,9 @@ struct fake {
 	uint64_t queue_contents[1 << 12];
 	int queue_n, queue_at, queue_keep; /* queue_at: position in front of the queue */
 	int token;
-	char mode[32], fusion[16];
+	char mode[32], fusion[16], prefill_mode[32];
+	char prompt_graph[32];    /* mode in which prompts were captured last */
+	int captured;             /* in the last prefill */
 	char arms[FAKE_ARMS][64]; /* that have a graph */
 	int n_arms;
 	struct workload_totals totals;

@@ -47,7 +47,7 @@ static const char runs_columns[] =
 	"schema_version,run_id,status,reason,order,repetition,model,arch,weight_type,"
 	"model_bytes,model_parameters,test,"
 	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,n_ubatch,snapkv,n_depth,n_prompt,n_gen,prefill_rows,"
-	"fusion,sync,mode,"
+	"fusion,sync,prefill_mode,mode,"
 	"model_"
 	"hash,"
 	"device,commit,tokens_per_s,prefill_us,"
