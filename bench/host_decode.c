@@ -14,18 +14,18 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
+#include "bench/thread_list.h"
 #include "engine/device/device_host.h"
 #include "engine/infer/session.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/inner.h"
 #include "kernels/cpu/team.h"
 
-enum { MAX_COUNTS = 32, PASSES = 5, LOOPS = 2000, PART = 1 << 17, CONTEXT = 256, WARMUP = 3 };
+enum { PASSES = 5, LOOPS = 2000, PART = 1 << 17, CONTEXT = 256, WARMUP = 3 };
 
 struct run {
 	const char *path;
-	int threads[MAX_COUNTS];
-	int n_threads;
+	struct thread_list threads;
 	int n_tokens;
 	int gib;
 	enum fusion fusion;
@@ -245,15 +245,9 @@ static int parse(struct run *r, int argc, char **argv)
 			r->gib = atoi(value);
 		else if (!strcmp(argv[i - 1], "--fusion"))
 			r->fusion = (enum fusion)fusion_parse(value);
-		else if (strcmp(argv[i - 1], "-t"))
+		else if (strcmp(argv[i - 1], "-t") || thread_list_add(&r->threads, value))
 			return -1;
-		for (const char *at = value; !strcmp(argv[i - 1], "-t") && at && r->n_threads < MAX_COUNTS;
-		     at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-			r->threads[r->n_threads++] = atoi(at);
 	}
-	for (int i = 0; i < r->n_threads; i++)
-		if (r->threads[i] < 1)
-			return -1;
 	return r->path && r->n_tokens > 0 && r->n_tokens <= CONTEXT - WARMUP && r->gib > 0 && (int)r->fusion >= 0 ? 0
 														  : -1;
 }
@@ -280,20 +274,15 @@ int main(int argc, char **argv)
 	if (parse(&r, argc, argv))
 		return fail("usage: gemmark_host_decode MODEL.gguf [-t N,N,...] [-n TOKENS] [--gib G] [--fusion "
 			    "none|full]");
-	if (!r.n_threads) {
-		struct device *d;
-		if (device_host_open(&d, 0, &err))
-			return fail(err.text);
-		r.threads[r.n_threads++] = device_host_threads(d);
-		device_close(d);
-	}
+	if (thread_list_settle(&r.threads, &err))
+		return fail(err.text);
 	if (gguf_open(&file, r.path, &err))
 		return fail(err.text);
 	char *memory = fill((size_t)r.gib << 30, MADV_NOHUGEPAGE), *huge = fill((size_t)r.gib << 30, MADV_HUGEPAGE);
 	int rc = memory && huge ? 0 : fail("no memory; give a smaller --gib");
 	printf("%s, kernels for %s\n", r.path, device_host_isa());
-	for (int i = 0; i < r.n_threads && !rc; i++)
-		rc = one(&r, r.threads[i], memory, huge, &file);
+	for (int i = 0; i < r.threads.n && !rc; i++)
+		rc = one(&r, r.threads.threads[i], memory, huge, &file);
 	free(memory);
 	free(huge);
 	gguf_close(&file);

@@ -47,7 +47,7 @@ done
 [ -d "$build" ] || fail "$build: no such folder; ci/carry.sh makes it"
 build=$(cd "$build" && pwd) || exit 2
 [ -x "$build/bin/gemmark" ] || fail "$build/bin/gemmark is missing; ci/carry.sh makes it"
-mkdir -p "$out" || fail "$out: cannot be made"
+mkdir -p "$out" 2>/dev/null || fail "$out: cannot be made; name another folder"
 out=$(cd "$out" && pwd) || exit 2
 for stage in ${only//,/ }; do
   [[ " ${stages[*]} " == *" $stage "* ]] || fail "there is no stage $stage; there are: ${stages[*]}"
@@ -242,6 +242,7 @@ stage_host() {
   local rc=0 most
   most=$(nproc)
   "$build/bin/gemmark_host_decode" "$model" -t "$((most / 2)),$((most * 3 / 4)),$((most * 7 / 8)),$most" -n 24 --gib 8 || rc=1
+  "$build/bin/gemmark_host_prefill" "$model" -t "$most" -r 3 || rc=1
   "$gemmark" bench -m "$model" -ngl 0 -p 0 -n 32 --mode direct,graph-device -r 5 --out "$out/host" || rc=1
   return $rc
 }

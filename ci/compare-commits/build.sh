@@ -41,12 +41,19 @@ build() {
   fi
   # The same for both; the rest is the preset's, and CC and CFLAGS of the environment.
   run "$log" env -C "$tree" cmake --preset release -DBUILD_TESTING=OFF -DGEMMARK_BENCH=OFF || code=$?
-  [ $code -eq 0 ] || fail "$side ($commit): cmake --preset release fails: $(first_error "$log") ($log)"
+  [ $code -eq 0 ] || build_failed "$side" "cmake --preset release fails" "$log"
   run "$log.build" env -C "$tree" cmake --build --preset release -j "$jobs" --target gemmark || code=$?
-  [ $code -eq 0 ] || fail "$side ($commit): does not build: $(first_error "$log.build") ($log.build)"
+  [ $code -eq 0 ] || build_failed "$side" "does not build" "$log.build"
   cp "$tree/build/release/gemmark" "$to/gemmark.part" && mv "$to/gemmark.part" "$to/gemmark" ||
     fail "$to: cannot be written"
   [ -n "$keep_trees" ] || remove_tree "$side"
+}
+
+# Its tree goes, as that of a build that succeeds: the log is kept, and git lists no work tree of a folder that is
+# deleted one day.
+build_failed() { # SIDE WHAT LOG
+  [ -n "$keep_trees" ] || remove_tree "$1"
+  fail "$1 (${commit_of[$1]}): $2: $(first_error "$3") ($3)"
 }
 
 remove_tree() { # SIDE

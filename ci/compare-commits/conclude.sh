@@ -8,14 +8,18 @@ need_pairs() { # CELLS
     fail "--pairs $pairs: too few: over $1 cells at alpha $look_alpha % anything but chance needs $least pairs"
 }
 
-# Sets looks and look_alpha. What --pairs asks for is held against the cells that the dry run counted (one, where it
-# could not, or where screening leaves some out), before anything is measured.
+# Sets looks and look_alpha. What --pairs asks for is held against the cells that the dry run counted, less those that
+# it skips (one, where it could not count, or where screening leaves some out), before anything is measured.
 plan_looks() {
-  local least n_cells=''
+  local least n_cells='' skipped log=$work/dry-run-head.log
   [ "${more:-1}" -eq 0 ] && looks=1 || looks=2
   look_alpha=$(awk -v a="$alpha" -v n="$looks" 'BEGIN { printf "%.9g", a / n }')
-  [ -n "$screen" ] || n_cells=$(sed -n 's/^dry run of \([0-9]*\) cell.*/\1/p' "$work/dry-run-head.log" | tail -n 1)
-  need_pairs "${n_cells:-1}"
+  if [ -z "$screen" ]; then
+    n_cells=$(sed -n 's/^dry run of \([0-9]*\) cell.*/\1/p' "$log" | tail -n 1)
+    skipped=$(sed -n 's/^[0-9]* runs\?, about .*; \([0-9]*\) cells\? skipped\.$/\1/p' "$log" | tail -n 1)
+    n_cells=$((${n_cells:-1} - ${skipped:-0}))
+  fi
+  need_pairs $((${n_cells:-1} > 1 ? n_cells : 1))
 }
 
 # Sets n_pairs, n_more. The number of cells is that of the first pair.

@@ -82,7 +82,9 @@ void host_drain(struct host_device *h)
 	if (h->queue.n_nodes == 0)
 		return;
 	cpu_team_use(h->team);
+	cpu_bf16_use(h->products == HOST_PRODUCTS_BF16);
 	run(&h->queue, h->profile);
+	cpu_bf16_use(0);
 	cpu_team_use(NULL);
 	recording_clear(&h->queue);
 }
@@ -253,6 +255,39 @@ int device_host_open(struct device **out, int n_threads, struct error *err)
 int device_host_threads(const struct device *d)
 {
 	return ((const struct host_device *)d)->n_threads;
+}
+
+static const char *const products_names[] = {"f32", "bf16"};
+
+const char *host_products_name(enum host_products p)
+{
+	return products_names[p];
+}
+
+int host_products_parse(const char *name)
+{
+	for (int p = 0; p < 2; p++)
+		if (!strcmp(name, products_names[p]))
+			return p;
+	return -1;
+}
+
+int device_host_can_products(enum host_products p, struct error *err)
+{
+	if (p == HOST_PRODUCTS_BF16 && !cpu_has_bf16())
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "host products in bf16: this processor has no AVX512_BF16; use f32");
+	return 0;
+}
+
+int device_host_set_products(struct device *d, enum host_products p, struct error *err)
+{
+	int rc = device_host_can_products(p, err);
+	if (rc)
+		return rc;
+	host_drain(host_of(d));
+	host_of(d)->products = p;
+	return 0;
 }
 
 void device_host_profile(struct device *d, struct device_host_profile *p)

@@ -17,6 +17,19 @@
 int device_host_open(struct device **out, int n_threads, struct error *err);
 int device_host_threads(const struct device *d);
 
+/* What products of a prompt's rows are computed in, CPU_BF16_TOKENS of them and more (kernels/cpu/cpu.h). */
+enum host_products {
+	HOST_PRODUCTS_F32,
+	HOST_PRODUCTS_BF16, /* with matrices in Q8_0 and BF16: operands rounded to bfloat16, sums in float32 */
+};
+/* "f32", "bf16"; -1 for neither */
+const char *host_products_name(enum host_products p);
+int host_products_parse(const char *name);
+/* ERROR_UNSUPPORTED where this processor has no instructions for them. */
+int device_host_can_products(enum host_products p, struct error *err);
+/* Of what is executed from now on; at opening: float32. As device_host_can_products. */
+int device_host_set_products(struct device *d, enum host_products p, struct error *err);
+
 /* Bytes of memory that this machine could still give, the page cache's included; 0: unknown. */
 size_t device_host_available(void);
 

@@ -32,6 +32,7 @@ struct host_device {
 	int n_threads;
 	struct cpu_team *team;               /* null: one thread */
 	struct device_host_profile *profile; /* the caller's; null: none */
+	enum host_products products;
 	struct recording queue;
 	struct host_allocation *allocations;
 	size_t n_allocations, cap_allocations;

@@ -6,6 +6,7 @@
 
 #include "engine/device/nvtx.h"
 #include "engine/infer/forward_pass.h"
+#include "engine/infer/splits.h"
 
 enum {
 	LOGIT_ROWS = 16, /* bounds the logits of a chunk: a row of Gemma 4 is 1 MB */
@@ -27,47 +28,6 @@ int fusion_parse(const char *name)
 }
 
 /* ---- scratch ---- */
-
-static int ceil_div(int n, int by)
-{
-	return (n + by - 1) / by;
-}
-
-static int bucket_of(int n_keys)
-{
-	int p = 1;
-	while (p * DEVICE_SPLIT_KEYS < n_keys)
-		p *= 2;
-	return p;
-}
-
-/* How many splits of the layer's keys attend a token of that bucket. */
-static int splits_of(const struct forward *f, const struct model_layer *l, const struct device_splits *d, int bucket)
-{
-	int keys = bucket * DEVICE_SPLIT_KEYS;
-	if (l->sliding && f->model->window > 0 && f->model->window < keys)
-		keys = f->model->window;
-	int n = ceil_div(keys, d->keys);
-	return n < d->most ? n : d->most;
-}
-
-static struct device_splits splits_for(const struct forward *f, const struct model_layer *l)
-{
-	return device_splits(f->device, l->n_head, l->n_head_kv, l->head_dim);
-}
-
-/* The least bucket in which each layer of the range has as many splits as in that of n_keys. */
-static int last_bucket(const struct forward *f, int n_keys)
-{
-	int last = bucket_of(n_keys), least = 1;
-	for (int i = f->range.begin; i < f->range.end; i++) {
-		const struct model_layer *l = &f->model->layers[i];
-		struct device_splits d = splits_for(f, l);
-		while (splits_of(f, l, &d, least) < splits_of(f, l, &d, last))
-			least *= 2;
-	}
-	return least;
-}
 
 /* Counts when base is null, else hands out; the same calls in the same order both times. */
 struct arena {
@@ -98,7 +58,7 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 		heads = (size_t)l->n_head > heads ? (size_t)l->n_head : heads;
 		head_dim = (size_t)l->head_dim > head_dim ? (size_t)l->head_dim : head_dim;
 	}
-	size_t splits = (size_t)bucket_of(context);
+	size_t splits = (size_t)splits_bucket(context);
 	if (splits < DEVICE_SPLITS_MAX)
 		splits = DEVICE_SPLITS_MAX;
 	size_t ple = (size_t)(m->n_layer - f->ple_first) * (size_t)m->n_ple;
@@ -192,7 +152,7 @@ int forward_open(struct forward *f, const struct model *m, const struct model_ra
 		return error_prefix(err, rc, "activations of chunks of %d tokens", batch);
 	struct arena a = {.base = f->arena};
 	lay_out(f, cache->capacity, &a);
-	f->bucket_most = last_bucket(f, cache->capacity);
+	f->bucket_most = splits_last_bucket(f, cache->capacity);
 	return 0;
 }
 
@@ -375,7 +335,7 @@ void pass_attend(struct pass *p, int i)
 									      .scale = l->attention_scale});
 		return;
 	}
-	struct device_splits d = splits_for(p->f, l);
+	struct device_splits d = device_splits(p->f->device, l->n_head, l->n_head_kv, l->head_dim);
 	int n_splits = splits_of(p->f, l, &d, p->f->bucket);
 	struct attention_split_params split = {.at = p->at,
 					       .q = s->q,
@@ -427,6 +387,31 @@ static void dense_ffn(struct pass *p, int i)
 	pass_linear(p, &w->down, s->gate, s->sub);
 }
 
+void pass_route(struct pass *p, int i)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
+						      .expert_scale = p->f->weights->layers[i].down_exps_scale,
+						      .ids = s->ids,
+						      .weights = s->expert_weights,
+						      .n_tokens = p->n,
+						      .n_expert = m->n_expert,
+						      .n_used = m->n_expert_used});
+}
+
+void pass_sum_experts(struct pass *p)
+{
+	const struct model *m = p->f->model;
+	const struct forward_scratch *s = &p->f->scratch;
+	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
+						  .weights = s->expert_weights,
+						  .y = s->routed,
+						  .n_tokens = p->n,
+						  .n_used = m->n_expert_used,
+						  .n = m->n_embd});
+}
+
 /* routed = the experts' weighted sum for h */
 void pass_experts(struct pass *p, int i)
 {
@@ -436,13 +421,7 @@ void pass_experts(struct pass *p, int i)
 	int used = m->n_expert_used, n_ff = m->n_ff_expert;
 	norm_rows(p, s->h, w->router_scale, s->normed, p->n, m->n_embd, 1.0f / sqrtf((float)m->n_embd));
 	pass_linear(p, &w->router, s->normed, s->router);
-	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
-						      .expert_scale = w->down_exps_scale,
-						      .ids = s->ids,
-						      .weights = s->expert_weights,
-						      .n_tokens = p->n,
-						      .n_expert = m->n_expert,
-						      .n_used = used});
+	pass_route(p, i);
 	pass_norm(p, s->h, w->pre_ffw_norm_2, s->normed);
 	if (p->fused) {
 		op_experts_gated(&p->e, (struct experts_gated_params){.w = w->gate_up_exps,
@@ -470,12 +449,7 @@ void pass_experts(struct pass *p, int i)
 								.n_tokens = p->n,
 								.n_used = used,
 								.x_per_expert = 1});
-	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
-						  .weights = s->expert_weights,
-						  .y = s->routed,
-						  .n_tokens = p->n,
-						  .n_used = used,
-						  .n = m->n_embd});
+	pass_sum_experts(p);
 }
 
 /* h += rms_norm(proj . (gelu(inp_gate . h) * ple[i])), then the layer's scale */
@@ -603,12 +577,4 @@ void pass_head(struct pass *p, const float *h, float *logits)
 				   (struct softcap_params){.x = logits, .n = p->n * m->n_vocab, .cap = m->softcap});
 	}
 	pass_trace(p, m->n_layer, s->normed);
-}
-
-int forward_bucket(const struct forward *f, const struct step *step)
-{
-	int n_keys = step->pos - step->evicted + 1;
-	assert(n_keys <= f->cache->capacity);
-	int bucket = bucket_of(n_keys);
-	return bucket < f->bucket_most ? bucket : f->bucket_most;
 }

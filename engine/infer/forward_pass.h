@@ -34,6 +34,10 @@ void pass_trace(struct pass *p, int row_of_trace, const float *from);
 void pass_attend(struct pass *p, int i);
 /* scratch.routed = the experts' weighted sum for scratch.h */
 void pass_experts(struct pass *p, int i);
+/* scratch.ids and expert_weights, of scratch.router */
+void pass_route(struct pass *p, int i);
+/* scratch.routed, of scratch.expert_out and expert_weights */
+void pass_sum_experts(struct pass *p);
 void pass_norm(struct pass *p, const float *x, const float *weight, float *y);
 void pass_linear(struct pass *p, const struct weight *w, const float *x, float *y);
 /* y = (a + rms_norm(b) * weight) * scale */

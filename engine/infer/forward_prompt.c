@@ -169,13 +169,7 @@ static void experts(struct pass *p, int i)
 	int used = m->n_expert_used;
 	norm_rows(p, w->router_scale, 1.0f / sqrtf((float)m->n_embd));
 	product(p, &w->router, s->rows_scale, s->router, m->n_expert, TENSOR_F32);
-	op_moe_route(&p->e, (struct moe_route_params){.logits = s->router,
-						      .expert_scale = w->down_exps_scale,
-						      .ids = s->ids,
-						      .weights = s->expert_weights,
-						      .n_tokens = p->n,
-						      .n_expert = m->n_expert,
-						      .n_used = used});
+	pass_route(p, i);
 	op_moe_sort(&p->e, (struct moe_sort_params){.ids = s->ids,
 						    .order = s->order,
 						    .starts = s->starts,
@@ -199,12 +193,7 @@ static void experts(struct pass *p, int i)
 									      .y = s->expert_out,
 									      .n_pairs = p->n * used,
 									      .n_used = used});
-	op_moe_sum(&p->e, (struct moe_sum_params){.x = s->expert_out,
-						  .weights = s->expert_weights,
-						  .y = s->routed,
-						  .n_tokens = p->n,
-						  .n_used = used,
-						  .n = m->n_embd});
+	pass_sum_experts(p);
 }
 
 /* sub = proj . (gelu(inp_gate . h) * ple[i]), h in scratch.rows */

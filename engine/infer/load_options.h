@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "engine/cuda/device_cuda.h"
+#include "engine/device/device_host.h"
 #include "kernels/params.h"
 
 /* Where the products of prompts, in float16, have the layers' weights from. */
@@ -20,7 +21,8 @@ const char *prefill_weights_name(enum prefill_weights w);
 int prefill_weights_parse(const char *name);
 
 struct load_options {
-	int n_threads;           /* host device threads; 0: one a physical core */
+	int n_threads; /* host device threads; 0: one a physical core */
+	enum host_products host_products;
 	int n_gpu_layers;        /* -1: all where there is a GPU; 0: none; N: the first N, or all if there are fewer */
 	int batch;               /* longest prefill chunk; <= 0: as placement_plan_batch has it */
 	enum tensor_type k_type; /* of the caches: one that caches may have */
@@ -36,8 +38,8 @@ struct load_options {
 	size_t gpu_memory; /* bytes of the GPU; 0: what it has free */
 };
 
-/* f16 cache, all layers where they can go, the batch that suits; PLE on the device, PDL, f16 prefill with the weights
- * that suit. */
+/* f16 cache, float32 products on the host, all layers where they can go, the batch that suits; PLE on the device, PDL,
+ * f16 prefill with the weights that suit. */
 void load_options_default(struct load_options *o);
 
 #endif

@@ -148,6 +148,16 @@ static int settle_prompts(struct loaded_model *m, const struct device *first, st
 	return 0;
 }
 
+static int open_host(struct device **out, const struct load_options *o, struct error *err)
+{
+	int rc = device_host_open(out, o->n_threads, err);
+	if (!rc && (rc = device_host_set_products(*out, o->host_products, err))) {
+		device_close(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
 static int open_devices(struct loaded_model *m, struct error *err)
 {
 	const struct load_options *o = &m->options;
@@ -158,7 +168,7 @@ static int open_devices(struct loaded_model *m, struct error *err)
 		if (!part->device) {
 			struct cuda_open_options cuda;
 			if (!gpu)
-				rc = device_host_open(&part->device, o->n_threads, err);
+				rc = open_host(&part->device, o, err);
 			else if (!(rc = loaded_model_cuda_options(&m->model, part->range.end, o, &cuda, err)) &&
 				 (rc = device_cuda_open(&part->device, &cuda, err)))
 				error_prefix(err, rc, "-ngl %d", o->n_gpu_layers);

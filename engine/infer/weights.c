@@ -145,12 +145,12 @@ static void place_planes(struct loader *l, const struct source *s, bool on_host,
 {
 	enum { CHUNK = CHUNK_BYTES / 32 }; /* blocks */
 	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = source_bytes(s) / block;
-	size_t part = s->part_bytes / block;
+	size_t part = s->part_bytes / block, room = part < CHUNK ? part : CHUNK;
 	struct target q = target(l, n_blocks * 32, on_host), d = target(l, n_blocks * sizeof(uint16_t), on_host);
 	if (l->counts)
 		return;
-	int8_t *q_part = malloc((size_t)CHUNK * 32);
-	uint16_t *d_part = malloc(CHUNK * sizeof *d_part);
+	int8_t *q_part = malloc(room * 32);
+	uint16_t *d_part = malloc(room * sizeof *d_part);
 	if ((!q_part || !d_part) && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack weights");
 	for (int i = 0; i < s->n_parts; i++) {
@@ -191,11 +191,12 @@ static void place_narrowed(struct loader *l, const struct source *s, bool on_hos
 {
 	enum { CHUNK = CHUNK_BYTES / 2 }; /* values */
 	size_t n_values = source_bytes(s) / sizeof(float), part_values = s->part_bytes / sizeof(float);
+	size_t room = part_values < CHUNK ? part_values : CHUNK;
 	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
 	to->type = TENSOR_BF16;
 	if (l->counts)
 		return;
-	uint16_t *part = malloc(CHUNK * sizeof *part);
+	uint16_t *part = malloc(room * sizeof *part);
 	if (!part && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to narrow weights");
 	for (int k = 0; k < s->n_parts; k++) {

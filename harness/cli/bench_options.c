@@ -38,6 +38,11 @@ static int apply_prefill_weights(void *ctx, const char *value, struct error *err
 	return options_prefill_weights(value, &bench(ctx)->engine.prefill_weights, err);
 }
 
+static int apply_host_products(void *ctx, const char *value, struct error *err)
+{
+	return options_host_products(value, &bench(ctx)->engine.host_products, err);
+}
+
 static int apply_head(void *ctx, const char *value, struct error *err)
 {
 	return options_head(value, &bench(ctx)->engine.head_on_host, err);
@@ -247,6 +252,10 @@ static const struct option_spec options[] = {
 	 "each\n"
 	 "chunk; auto: resident where memory is ample (default auto)",
 	 apply_prefill_weights},
+	{"--host-products", "f32|bf16",
+	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a CPU with "
+	 "AVX512_BF16 (default f32)",
+	 apply_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
 	{"-r, --repetitions", "N", "times that each test is run (default 5; with --until: at most, default 50)",

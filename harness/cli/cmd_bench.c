@@ -2,9 +2,11 @@
  * gemmark bench: cells, and the sweep's records to a run directory.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -43,6 +45,7 @@ enum {
 struct sweep {
 	struct workload_source *source;
 	struct recorder *recorder;
+	json_t *description;         /* sweep.json's */
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
 	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
@@ -103,6 +106,17 @@ static int load_json(const char *directory, const char *name, json_t **out, stru
 	return rc;
 }
 
+static bool is_in(const char *directory, const char *name)
+{
+	struct run_directory d;
+	struct stat s;
+	if (run_directory_open(&d, directory, NULL))
+		return false;
+	bool is = !fstatat(d.fd, name, &s, AT_SYMLINK_NOFOLLOW);
+	run_directory_close(&d);
+	return is;
+}
+
 static bool has_auto(const struct bench *b)
 {
 	const struct axis_values *a = &b->axes.matrix.of[AXIS_GPU_LAYERS];
@@ -129,10 +143,11 @@ static void settle_device_memory(struct bench *b, struct workload_source *source
 static int add_settings(json_t *description, const struct bench *b, struct error *err)
 {
 	const struct engine_settings *e = &b->engine;
-	json_t *settings = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill), "prefill_weights",
-		prefill_weights_name(e->prefill_weights), "ple", e->ple_on_host ? "host" : "device", "pdl",
-		e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
+	json_t *settings =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill),
+			  "prefill_weights", prefill_weights_name(e->prefill_weights), "host_products",
+			  host_products_name(e->host_products), "ple", e->ple_on_host ? "host" : "device", "pdl",
+			  e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
 	if (has_auto(b))
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
 	if (json_object_update_new(description, settings) ||
@@ -157,10 +172,10 @@ static int make_directory(struct sweep *s, struct error *err)
 /* The run directory: a new one with its two descriptions, or one that agrees with them. */
 static int open_directory(struct bench *b, struct sweep *s, const char *directory, const json_t *env, struct error *err)
 {
-	json_t *description;
-	int rc = sweep_describe(&b->axes.matrix, &description, err);
+	int rc = sweep_describe(&b->axes.matrix, &s->description, err);
+	const json_t *description = s->description;
 	if (!rc)
-		rc = add_settings(description, b, err);
+		rc = add_settings(s->description, b, err);
 	if (!rc && b->resume) {
 		struct run_directory d;
 		struct resume_dropped dropped;
@@ -181,7 +196,18 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 		if (!rc)
 			rc = run_directory_save_json(recorder_directory(s->recorder), "env.json", env, err);
 	}
-	json_decref(description);
+	return rc;
+}
+
+/* Rows without the two descriptions cannot be resumed, or compared: gone while the sweep ran, they are written again.
+ */
+static int keep_descriptions(const struct sweep *s, const json_t *env, const char *directory, struct error *err)
+{
+	int written, rc = sweep_keep(recorder_directory(s->recorder), s->description, env, &written, err);
+	if (!rc && written)
+		fprintf(stderr, "gemmark bench: %s: %s while the sweep ran; written again\n",
+			text_show_path(directory).text,
+			written == 2 ? "sweep.json and env.json were removed" : "sweep.json or env.json was removed");
 	return rc;
 }
 
@@ -345,15 +371,21 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	}
 	/* Of a directory that was moved the rows are elsewhere, and there they are; of one that was removed none are.
 	 */
-	struct error closing = {""};
+	struct error closing = {""}, keeping = {""};
 	char place[RUN_DIRECTORY_PATH];
-	int moved = s.recorder && recorder_moved(s.recorder, place), closed = recorder_close(s.recorder, &closing);
+	int moved = s.recorder && recorder_moved(s.recorder, place), kept = 0;
+	if (!rc && !recorder_check(s.recorder, &closing))
+		kept = keep_descriptions(&s, env, moved ? place : output, &keeping);
+	int closed = recorder_close(s.recorder, &closing);
 	if (!rc && (!closed || moved))
 		rc = print_results(b, &s, &summary, moved ? place : output, err);
 	if (!rc && closed)
 		rc = error_set(err, ERROR_IO, "%s", closing.text);
+	if (!rc && kept)
+		rc = error_set(err, kept, "while the sweep ran, and its rows are kept: %s", keeping.text);
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
+	json_decref(s.description);
 	json_decref(env);
 	telemetry_close(s.telemetry);
 	past_free(&s.past);
@@ -379,6 +411,13 @@ static int recall_options(struct bench *b, int *argc, char ***argv, struct error
 	const char *directory = b->resume;
 	json_t *env;
 	int rc = load_json(directory, "env.json", &env, err);
+	/* Files are made in this order: without env.json no run began. */
+	if (rc && is_in(directory, "runs.csv") && !is_in(directory, "env.json"))
+		return error_set(err, ERROR_INPUT,
+				 "--resume: %s: has no env.json: a sweep that ended before its first run has none, and "
+				 "nothing to go on with: remove the folder and measure again; where runs.csv has rows, "
+				 "restore env.json",
+				 directory);
 	if (rc)
 		return error_prefix(err, rc, "--resume");
 	const json_t *line = json_object_get(env, "command_line");
@@ -415,6 +454,11 @@ int cmd_bench(int argc, char **argv)
 		rc = error_set(&err, ERROR_INPUT,
 			       "--dry-run: prints a new sweep's plan; leave --resume, -o and -oe out");
 	int alone = b.resume && (argc == 2 || (argc == 3 && argv[2] == b.resume));
+	if (!rc && b.resume && !alone && !b.axes.matrix.of[AXIS_MODEL].n)
+		rc = error_set(&err, ERROR_INPUT,
+			       "--resume: beside it stands nothing, or all options of the sweep, -m among them; how "
+			       "results are printed (-o) cannot be changed alone: go on with gemmark bench --resume %s",
+			       b.resume);
 	if (!rc && alone)
 		rc = recall_options(&b, &argc, &argv, &err);
 	if (!rc && b.list_devices)

@@ -148,6 +148,11 @@ static int set_prefill_weights(void *ctx, const char *value, struct error *err)
 	return options_prefill_weights(value, &((struct eval *)ctx)->session.load.prefill_weights, err);
 }
 
+static int set_host_products(void *ctx, const char *value, struct error *err)
+{
+	return options_host_products(value, &((struct eval *)ctx)->session.load.host_products, err);
+}
+
 static const struct option_spec eval_options[] = {
 	{"-m, --model", "FILE", "the GGUF file", set_model},
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
@@ -182,6 +187,10 @@ static const struct option_spec eval_options[] = {
 	 "GPU: these products' weights: a copy in f16 that stays, or one made for each chunk; auto: resident where\n"
 	 "memory is ample (default: auto)",
 	 set_prefill_weights},
+	{"--host-products", "f32|bf16",
+	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a\n"
+	 "CPU with AVX512_BF16 (default: f32)",
+	 set_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default: on)", set_pdl},
 	{0},

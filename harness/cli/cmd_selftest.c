@@ -76,6 +76,11 @@ static int apply_prefill_weights(void *ctx, const char *value, struct error *err
 	return options_prefill_weights(value, &selftest(ctx)->engine.prefill_weights, err);
 }
 
+static int apply_host_products(void *ctx, const char *value, struct error *err)
+{
+	return options_host_products(value, &selftest(ctx)->engine.host_products, err);
+}
+
 static int apply_head(void *ctx, const char *value, struct error *err)
 {
 	return options_head(value, &selftest(ctx)->engine.head_on_host, err);
@@ -225,6 +230,7 @@ static const struct option_spec options[] = {
 	 axis_apply_DEPTH},
 	{"--prefill-precision", "f16|f32", "GPU, as for bench (default f16)", apply_prefill_precision},
 	{"--prefill-weights", "auto|resident|convert", "GPU, as for bench (default auto)", apply_prefill_weights},
+	{"--host-products", "f32|bf16", "host, as for bench (default f32)", apply_host_products},
 	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
 	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU, as for bench (default on)", apply_pdl},

@@ -101,6 +101,7 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	o.pdl = s->settings.pdl;
 	o.prefill = s->settings.prefill;
 	o.prefill_weights = s->settings.prefill_weights;
+	o.host_products = s->settings.host_products;
 	o.context = p->context;
 	o.gpu_memory = s->settings.device_memory;
 	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
@@ -154,7 +155,8 @@ void engine_settings_default(struct engine_settings *e)
 				      .ple_on_host = o.ple_on_host,
 				      .pdl = o.pdl,
 				      .prefill = o.prefill,
-				      .prefill_weights = o.prefill_weights};
+				      .prefill_weights = o.prefill_weights,
+				      .host_products = o.host_products};
 }
 
 int engine_settings_check(const struct engine_settings *e, struct error *err)
@@ -170,12 +172,14 @@ void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTI
 {
 	struct engine_settings d;
 	engine_settings_default(&d);
-	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
+	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
 		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
 		 e->prefill != d.prefill ? " prefill-" : "",
 		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "",
 		 e->prefill_weights != d.prefill_weights ? " weights-" : "",
-		 e->prefill_weights != d.prefill_weights ? prefill_weights_name(e->prefill_weights) : "");
+		 e->prefill_weights != d.prefill_weights ? prefill_weights_name(e->prefill_weights) : "",
+		 e->host_products != d.host_products ? " host-" : "",
+		 e->host_products != d.host_products ? host_products_name(e->host_products) : "");
 	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
 }
 

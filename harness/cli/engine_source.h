@@ -22,6 +22,7 @@ struct engine_settings {
 	bool pdl;
 	enum prefill_precision prefill;
 	enum prefill_weights prefill_weights;
+	enum host_products host_products;
 	size_t device_memory; /* that -ngl auto, and choices that are left open, plan for; 0: what the GPU has free when
 				 that is first asked */
 	const struct axis_resolution
@@ -34,8 +35,8 @@ void engine_settings_default(struct engine_settings *e);
 /* ERROR_INPUT for settings that exclude each other. */
 int engine_settings_check(const struct engine_settings *e, struct error *err);
 
-/* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert"; empty where all is. */
-enum { ENGINE_SETTINGS_TEXT = 64 };
+/* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert host-bf16"; empty where all is. */
+enum { ENGINE_SETTINGS_TEXT = 80 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
 
 /*

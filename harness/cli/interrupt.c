@@ -61,7 +61,8 @@ static void handle(void (*handler)(int))
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		sigaddset(&a.sa_mask, numbers[i]);
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-		if (numbers[i] == SIGHUP && !sigaction(SIGHUP, NULL, &was) && was.sa_handler == SIG_IGN)
+		/* nohup, a job of a script's background: who started it does not want it to end by that. */
+		if (!sigaction(numbers[i], NULL, &was) && was.sa_handler == SIG_IGN)
 			continue;
 		sigaction(numbers[i], &a, NULL);
 	}

@@ -1,5 +1,6 @@
 /*
- * SIGINT, SIGTERM and SIGHUP: what asks the program to end. A hangup that is ignored, as nohup has it, stays so.
+ * SIGINT, SIGTERM and SIGHUP: what asks the program to end. One that is ignored at its start, as by nohup or trap '',
+ * stays so.
  *
  * Until a command has made something that is worth keeping, the program ends at once, with one line and without what
  * is half written. From then on the first signal is noted, and the command ends what it does in good order.

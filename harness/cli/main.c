@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/output_file.h"
 #include "base/text.h"
 #include "harness/cli/changed_file.h"
 #include "harness/cli/interrupt.h"
@@ -147,6 +148,9 @@ int main(int argc, char **argv)
 	failed |= fclose(stdout) != 0;
 	if (!failed || left)
 		return code;
-	fprintf(stderr, "gemmark: cannot write to standard output: %s\n", errno ? strerror(errno) : "a write failed");
-	return code ? code : 2;
+	int reason = errno;
+	fprintf(stderr, "gemmark: cannot write to standard output: %s; %s\n",
+		reason ? strerror(reason) : "a write failed", output_file_remedy(reason));
+	/* Nobody has read a verdict that was not written; an interruption is one with or without it. */
+	return code == EXIT_INTERRUPTED ? code : 2;
 }

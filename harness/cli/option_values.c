@@ -117,3 +117,13 @@ int options_prefill_weights(const char *value, enum prefill_weights *out, struct
 	*out = (enum prefill_weights)i;
 	return 0;
 }
+
+int options_host_products(const char *value, enum host_products *out, struct error *err)
+{
+	const char *const names[] = {host_products_name(HOST_PRODUCTS_F32), host_products_name(HOST_PRODUCTS_BF16)};
+	int i = choose(value, "type", names, 2, err);
+	if (i < 0)
+		return i;
+	*out = (enum host_products)i;
+	return device_host_can_products(*out, err) ? error_prefix(err, ERROR_INPUT, "--host-products %s", value) : 0;
+}

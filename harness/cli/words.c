@@ -48,7 +48,7 @@ static int read_bytes(const char *path, char **bytes, struct error *err)
 {
 	FILE *f = fopen(path, "rb");
 	if (!f)
-		return error_set(err, ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+		return error_set(err, ERROR_IO, "cannot open %s: %s; name a file of arguments", path, strerror(errno));
 	int code = 0;
 	struct word_file *file = malloc(sizeof *file + FILE_MAX + 1);
 	if (!file) {

@@ -2,16 +2,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "harness/record/run_directory.h"
+
+enum {
+	NAME_SIZE = 201,          /* of a file, with the NUL: a temporary one beside it needs a longer name */
+	ENTRY_SWEEPS = 1000000,   /* at most, and so many cells */
+	ENTRY_VARIATION = 1000000 /* likewise */
+};
 
 static const char file_name[] = "calibration.json";
 
@@ -37,26 +45,38 @@ void calibration_machine(const json_t *env, char out[CALIBRATION_MACHINE_SIZE])
 }
 
 /* The folder, which is made where make is set; 1 where it is not there, 0, or a code. */
-static int open_folder(const char *path, int make, struct run_directory *d, char name[256], struct error *err)
+static int open_folder(const char *path, int make, struct run_directory *d, char name[NAME_SIZE], struct error *err)
 {
 	char folder[RUN_DIRECTORY_PATH];
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	snprintf(name, 256, "%s", file_name);
+	int n = 0;
+	snprintf(name, NAME_SIZE, "%s", file_name);
 	if (path) {
-		const char *slash = strrchr(path, '/');
-		snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + (slash == path)) : 1,
-			 slash ? path : ".");
-		snprintf(name, 256, "%s", slash ? slash + 1 : path);
+		const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+		struct stat s;
+		if (!*last || !strcmp(last, ".") || !strcmp(last, "..") || (!stat(path, &s) && S_ISDIR(s.st_mode)))
+			return error_set(err, ERROR_INPUT,
+					 "calibration: %s is a folder; name a file in it, as in %s%s%s", path, path,
+					 *last ? "/" : "", file_name);
+		if (strlen(last) >= NAME_SIZE)
+			return error_set(err, ERROR_INPUT, "calibration: a name of %zu bytes; give one of at most %d",
+					 strlen(last), NAME_SIZE - 1);
+		n = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + (slash == path)) : 1,
+			     slash ? path : ".");
+		snprintf(name, NAME_SIZE, "%s", last);
 	} else if (state && *state == '/') {
-		snprintf(folder, sizeof folder, "%s/gemmark", state);
+		n = snprintf(folder, sizeof folder, "%s/gemmark", state);
 	} else if (home && *home == '/') {
-		snprintf(folder, sizeof folder, "%s/.local/state/gemmark", home);
+		n = snprintf(folder, sizeof folder, "%s/.local/state/gemmark", home);
 	} else {
 		return make ? error_set(err, ERROR_IO,
 					"calibration: neither XDG_STATE_HOME nor HOME names a folder; set "
 					"one, or name a file")
 			    : 1;
 	}
+	if (n >= (int)sizeof folder)
+		return error_set(err, ERROR_INPUT, "calibration: a folder's path of %d bytes; name a file elsewhere",
+				 n);
 	if (make)
 		return run_directory_make(d, folder, err);
 	if (access(folder, F_OK))
@@ -80,10 +100,63 @@ static int load(const struct run_directory *d, const char *name, json_t **list, 
 	return rc;
 }
 
+/* As calibration_add writes it: "2026-05-31T10:00:00Z". */
+static int is_time(const char *s)
+{
+	static const char form[] = "0000-00-00T00:00:00Z";
+	size_t i = 0;
+	while (form[i] && (form[i] == '0' ? s[i] >= '0' && s[i] <= '9' : s[i] == form[i]))
+		i++;
+	return !form[i] && !s[i];
+}
+
+/* Its integer, where it is none -1. */
+static json_int_t count_of(const json_t *entry, const char *key)
+{
+	const json_t *x = json_object_get(entry, key);
+	return json_is_integer(x) ? json_integer_value(x) : -1;
+}
+
+/* Its number, where it is none NAN. */
+static double share_of(const json_t *entry, const char *key)
+{
+	const json_t *x = json_object_get(entry, key);
+	return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
+/* Adds an entry of the machine. Returns what is wrong with it; null: nothing. */
+static const char *add_entry(struct calibration *out, const json_t *entry)
+{
+	const char *utc = json_string_value(json_object_get(entry, "utc"));
+	json_int_t sweeps = count_of(entry, "sweeps"), alarms = count_of(entry, "alarms"),
+		   cells = count_of(entry, "cells");
+	double variation = share_of(entry, "variation"), most = share_of(entry, "variation_max");
+	if (sweeps < 1 || sweeps > ENTRY_SWEEPS)
+		return "sweeps is no number from 1 to 1000000";
+	if (alarms < 0 || alarms > sweeps)
+		return "alarms is no number from 0 to its sweeps";
+	if (cells < 0 || cells > ENTRY_SWEEPS)
+		return "cells is no number from 0 to 1000000";
+	if (!(variation >= 0 && variation <= ENTRY_VARIATION) || !(most >= 0 && most <= ENTRY_VARIATION))
+		return "variation or variation_max is no number from 0 to 1000000";
+	if (!utc || !is_time(utc))
+		return "utc is no time as in 2026-05-31T10:00:00Z";
+	if (out->sweeps > INT_MAX - (int)sweeps)
+		return "the sweeps of all entries are more than can be counted";
+	out->entries++;
+	out->sweeps += (int)sweeps;
+	out->alarms += (int)alarms;
+	out->cells = cells > out->cells ? (int)cells : out->cells;
+	out->variation = variation;
+	out->variation_max = most;
+	snprintf(out->utc, sizeof out->utc, "%s", utc);
+	return NULL;
+}
+
 int calibration_read(const char *path, const char *machine, struct calibration *out, struct error *err)
 {
 	struct run_directory d;
-	char name[256];
+	char name[NAME_SIZE];
 	json_t *list, *e;
 	size_t i;
 	*out = (struct calibration){.variation = NAN, .variation_max = NAN};
@@ -91,35 +164,24 @@ int calibration_read(const char *path, const char *machine, struct calibration *
 	if (rc)
 		return rc > 0 ? 0 : rc;
 	rc = load(&d, name, &list, err);
-	run_directory_close(&d);
-	if (rc)
-		return rc;
 	json_array_foreach(list, i, e)
 	{
 		const char *of = json_string_value(json_object_get(e, "machine"));
-		const char *utc = json_string_value(json_object_get(e, "utc"));
-		json_int_t sweeps = json_integer_value(json_object_get(e, "sweeps"));
-		json_int_t alarms = json_integer_value(json_object_get(e, "alarms"));
-		json_int_t cells = json_integer_value(json_object_get(e, "cells"));
-		if (!of || strcmp(of, machine) || sweeps < 1 || sweeps > 1000000 || alarms < 0 || alarms > sweeps)
-			continue;
-		out->entries++;
-		out->sweeps += (int)sweeps;
-		out->alarms += (int)alarms;
-		out->cells = cells > out->cells && cells < 1000000 ? (int)cells : out->cells;
-		out->variation = json_number_value(json_object_get(e, "variation"));
-		out->variation_max = json_number_value(json_object_get(e, "variation_max"));
-		snprintf(out->utc, sizeof out->utc, "%s", utc ? utc : "");
+		const char *wrong = !rc && of && !strcmp(of, machine) ? add_entry(out, e) : NULL;
+		if (wrong)
+			rc = error_set(err, ERROR_INPUT, "%s/%s: entry %zu: %s; correct or remove the entry", d.path,
+				       name, i + 1, wrong);
 	}
 	json_decref(list);
-	return 0;
+	run_directory_close(&d);
+	return rc;
 }
 
 int calibration_add(const char *path, const struct calibration_entry *e, struct error *err)
 {
 	struct run_directory d;
 	struct run_file f = {0};
-	char name[256], utc[32];
+	char name[NAME_SIZE], utc[32];
 	json_t *list = NULL;
 	time_t now = time(NULL);
 	struct tm tm;

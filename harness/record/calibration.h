@@ -37,7 +37,9 @@ struct calibration {
 /* The machine that env.json describes: CPU, cores, GPU, its driver. "" where it describes none. */
 void calibration_machine(const json_t *env, char out[CALIBRATION_MACHINE_SIZE]);
 
-/* path null: $XDG_STATE_HOME/gemmark/calibration.json, or under ~/.local/state. Without a file nothing is calibrated.
+/*
+ * path null: $XDG_STATE_HOME/gemmark/calibration.json, or under ~/.local/state. Without a file nothing is calibrated.
+ * ERROR_INPUT where it is no calibration, or an entry of this machine is none that calibration_add writes.
  */
 int calibration_read(const char *path, const char *machine, struct calibration *out, struct error *err);
 /* Appends; folders are made. A file that is no calibration is left alone: ERROR_INPUT. ERROR_IO, ERROR_MEMORY. */

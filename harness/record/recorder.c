@@ -207,10 +207,10 @@ int recorder_open(struct recorder **out, const char *path, struct error *err)
 	return rc ? give_up(out, rc) : 0;
 }
 
-/* Whether the files are still those of the directory, which is still somewhere: else rows are written to nowhere. */
-static int check_there(const struct recorder *r, struct error *err)
+int recorder_check(const struct recorder *r, struct error *err)
 {
 	const struct file *files[] = {&r->runs, &r->tokens, &r->telemetry};
+	const off_t written[] = {r->runs.size, r->tokens.size, r->telemetry_end ? r->telemetry_end : r->telemetry.size};
 	struct stat s, named;
 	if (r->directory.fd < 0)
 		return 0;
@@ -223,13 +223,21 @@ static int check_there(const struct recorder *r, struct error *err)
 	for (int i = 0; i < 3; i++) {
 		if (files[i]->fd < 0 || fstat(files[i]->fd, &s))
 			continue;
-		if (s.st_nlink && !fstatat(r->directory.fd, files[i]->name, &named, AT_SYMLINK_NOFOLLOW) &&
-		    named.st_dev == s.st_dev && named.st_ino == s.st_ino)
-			continue;
-		return error_set(err, ERROR_IO,
-				 "%s/%s: was removed or replaced while the sweep ran, and the rows since then with it; "
-				 "restore what it held and go on with --resume, or measure again",
-				 r->directory.path, files[i]->name);
+		if (!s.st_nlink || fstatat(r->directory.fd, files[i]->name, &named, AT_SYMLINK_NOFOLLOW) ||
+		    named.st_dev != s.st_dev || named.st_ino != s.st_ino)
+			return error_set(
+				err, ERROR_IO,
+				"%s/%s: was removed or replaced while the sweep ran, and the rows since then with it; "
+				"restore what it held and go on with --resume, or measure again",
+				r->directory.path, files[i]->name);
+		/* What is not a regular file has no size. */
+		if (S_ISREG(s.st_mode) && s.st_size != written[i])
+			return error_set(
+				err, ERROR_IO,
+				"%s/%s: was changed while the sweep ran: %lld bytes were written and %lld are there; "
+				"runs that are whole are kept: restore its header if that is gone, and go on with "
+				"--resume, which measures the others again",
+				r->directory.path, files[i]->name, (long long)written[i], (long long)s.st_size);
 	}
 	return 0;
 }
@@ -254,7 +262,9 @@ int recorder_telemetry(struct recorder *r, const char *run_id, const struct tele
 		       struct error *err)
 {
 	struct text t;
-	int bad = 0, rc = text_open(&t, r, err);
+	int bad = 0, rc = recorder_check(r, err);
+	if (!rc)
+		rc = text_open(&t, r, err);
 	if (rc)
 		return rc;
 	for (int i = 0; i < n; i++) {
@@ -274,7 +284,10 @@ int recorder_run(struct recorder *r, const struct run_row *row, const struct tok
 {
 	off_t tokens_end, runs_end;
 	struct text t;
-	int bad = 0, rc = text_open(&t, r, err);
+	/* First of all: behind what somebody cut off, a write would leave a hole. */
+	int bad = 0, rc = recorder_check(r, err);
+	if (!rc)
+		rc = text_open(&t, r, err);
 	if (rc)
 		return rc;
 	for (int i = 0; i < n; i++) {
@@ -292,6 +305,7 @@ int recorder_run(struct recorder *r, const struct run_row *row, const struct tok
 		cut_back(&r->runs);
 		cut_back(&r->tokens);
 		cut_back(&r->telemetry);
+		r->telemetry_end = 0;
 		return rc;
 	}
 	if (r->telemetry_end)
@@ -299,7 +313,7 @@ int recorder_run(struct recorder *r, const struct run_row *row, const struct tok
 	r->telemetry_end = 0;
 	r->tokens.size = tokens_end;
 	r->runs.size = runs_end;
-	return check_there(r, err);
+	return recorder_check(r, err);
 }
 
 int recorder_close(struct recorder *r, struct error *err)
@@ -307,7 +321,7 @@ int recorder_close(struct recorder *r, struct error *err)
 	char place[RUN_DIRECTORY_PATH];
 	if (!r)
 		return 0;
-	int rc = check_there(r, err);
+	int rc = recorder_check(r, err);
 	if (!rc && recorder_moved(r, place))
 		rc = error_set(err, ERROR_IO, "%s: was moved while the sweep ran; all rows are in %s",
 			       r->directory.path, place);

@@ -8,9 +8,9 @@
  * is killed while it writes leaves at most one unfinished last line in each; where the
  * system refuses a write, the files are cut back to the last whole run.
  *
- * The directory is locked (flock) until recorder_close or the end of the process. It may be taken away meanwhile: a
- * recorder whose files were removed or replaced fails after the next run, one whose directory was moved goes on where
- * that is now.
+ * The directory is locked (flock) until recorder_close or the end of the process. Not everybody asks for locks: a
+ * recorder whose files were removed, replaced, cut or added to fails with the next run and writes nothing more, one
+ * whose directory was moved goes on where that is now.
  */
 #ifndef GEMMARK_HARNESS_RECORD_RECORDER_H
 #define GEMMARK_HARNESS_RECORD_RECORDER_H
@@ -38,6 +38,11 @@ int recorder_resume(struct recorder **out, const char *path,
 		    int (*keep)(void *ctx, const struct run_row *row, struct error *err), void *ctx,
 		    struct resume_dropped *dropped, struct error *err);
 
+/*
+ * Whether the files are still those of the directory, which is still somewhere, and as long as what was written to
+ * them: ERROR_IO where not, with what is kept.
+ */
+int recorder_check(const struct recorder *r, struct error *err);
 /* Where it writes; r's. */
 const struct run_directory *recorder_directory(const struct recorder *r);
 /* 1: the directory was moved while it was written, to `place`; 0: it is at its path, or nowhere. */
@@ -52,8 +57,8 @@ int recorder_telemetry(struct recorder *r, const char *run_id, const struct tele
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
 		 struct error *err);
 /*
- * ERROR_IO where a file could not be finished, was removed or replaced, or where the directory was moved: then the line
- * says where the rows are. r is freed in any case, and may be null.
+ * ERROR_IO where a file could not be finished, or as recorder_check has it, or where the directory was moved: then the
+ * line says where the rows are. r is freed in any case, and may be null.
  */
 int recorder_close(struct recorder *r, struct error *err);
 

@@ -163,7 +163,9 @@ int run_directory_check_empty(const struct run_directory *d, struct error *err)
 	int rc = each_entry(d, is_there, err);
 	if (rc <= 0)
 		return rc;
-	return error_set(err, ERROR_INPUT, "%s: not empty, and results are never overwritten; name a new directory",
+	return error_set(err, ERROR_INPUT,
+			 "%s: not empty, and results are never overwritten; name a new directory, or go on with a "
+			 "sweep that is there by --resume",
 			 d->path);
 }
 

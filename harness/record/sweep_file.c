@@ -1,8 +1,11 @@
 #include "harness/record/sweep_file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "harness/record/json_word.h"
@@ -147,4 +150,20 @@ int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t
 {
 	int rc = check_file(d, "sweep.json", sweep, "the sweep", complete, err);
 	return rc ? rc : check_file(d, "env.json", env, "the environment", NULL, err);
+}
+
+int sweep_keep(const struct run_directory *d, const json_t *sweep, const json_t *env, int *written, struct error *err)
+{
+	static const char *const names[] = {"sweep.json", "env.json"};
+	const json_t *values[] = {sweep, env};
+	*written = 0;
+	for (int i = 0; i < 2; i++) {
+		if (!faccessat(d->fd, names[i], F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
+			continue;
+		int rc = run_directory_save_json(d, names[i], values[i], err);
+		if (rc)
+			return rc;
+		++*written;
+	}
+	return sweep_check(d, sweep, env, err);
 }

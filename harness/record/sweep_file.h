@@ -22,4 +22,10 @@ int sweep_describe(const struct matrix *m, json_t **out, struct error *err);
  */
 int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t *env, struct error *err);
 
+/*
+ * At a sweep's end: writes what is gone of the two again, and compares what is there as sweep_check does. *written:
+ * how many were gone. ERROR_INPUT, ERROR_IO.
+ */
+int sweep_keep(const struct run_directory *d, const json_t *sweep, const json_t *env, int *written, struct error *err);
+
 #endif

@@ -5,18 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/report/compare_cells.h"
 #include "harness/report/compare_environment.h"
 #include "harness/report/compare_rows.h"
 #include "harness/report/compare_sides.h"
 #include "harness/stats/stats.h"
 
-enum { REPETITIONS_MAX = 100000 }; /* a directory is untrusted: its numbers size arrays */
+enum {
+	REPETITIONS_MAX = 100000,
+	/* A directory is untrusted, and its rows may be of as many cells as repetitions. A sweep's table is full. */
+	UNITS_MAX = 1 << 20, /* of all cells; or */
+	UNITS_A_ROW = 64,
+};
 
 /* The sets of one side. */
 struct side {
 	struct result_set *const *sets;
 	int n;
 	int n_units;           /* at most, of a cell */
+	int64_t *repetitions;  /* (n_units) of one directory: the numbers that its rows have, ascending */
+	int64_t last;          /* of them, the largest number */
+	size_t n_rows;         /* of all sets */
 	struct set_rows *rows; /* (n) */
 };
 
@@ -45,101 +54,16 @@ void compare_free(struct comparison *c)
 	free(c->differences);
 	free(c->units);
 	free(c->kept);
-	free(c->cells);
-	c->cells = NULL;
+	compare_cells_free(c);
 	c->kept = NULL;
 	c->units = NULL;
 	c->differences = NULL;
-	c->n = c->n_differences = 0;
+	c->n_differences = 0;
 }
 
 static int no_memory(struct error *err)
 {
 	return error_set(err, ERROR_MEMORY, "no memory for the comparison");
-}
-
-/* ---- the cells of both sides ---- */
-
-/* A key as the sides share it: of models only the name counts where their contents may differ. */
-static struct cell key_of(const struct cell *c, const struct compare_options *o)
-{
-	struct cell key = *c;
-	if (o->allow_env_diff)
-		key.model_hash[0] = '\0';
-	for (int a = 0; a < AXIS_COUNT; a++)
-		if (o->across >> a & 1)
-			cell_set_word(&key, (enum axis_id)a, COMPARE_ACROSS);
-	return key;
-}
-
-/* The first text wins where the other side has no hash: files that are older than it. */
-static struct compare_cell *find_cell(struct comparison *c, const struct cell *key)
-{
-	for (int i = 0; i < c->n; i++)
-		if (cell_same(&c->cells[i].cell, key))
-			return &c->cells[i];
-	return NULL;
-}
-
-static int collect_cells(struct comparison *c, const struct side *s, int head, struct error *err)
-{
-	for (int i = 0; i < s->n; i++) {
-		for (int k = 0; k < s->sets[i]->n_cells; k++) {
-			struct cell key = key_of(&s->sets[i]->cells[k], &c->options);
-			struct compare_cell *at = find_cell(c, &key);
-			if (!at) {
-				struct compare_cell *grown = realloc(c->cells, ((size_t)c->n + 1) * sizeof *grown);
-				if (!grown)
-					return no_memory(err);
-				c->cells = grown;
-				at = &c->cells[c->n++];
-				*at = (struct compare_cell){.cell = key};
-			}
-			int set = head ? -1 - i : 1 + i;
-			for (int other = 0; at->last_set == set && other < k; other++) {
-				struct cell before = key_of(&s->sets[i]->cells[other], &c->options);
-				if (cell_same(&before, &key))
-					return compare_sides_several_values(s->sets[i], &s->sets[i]->cells[other],
-									    &s->sets[i]->cells[k], c->options.across,
-									    err);
-			}
-			at->last_set = set;
-			*(head ? &at->in_head : &at->in_base) = 1;
-		}
-	}
-	return 0;
-}
-
-/* Cells of one side alone. */
-static int check_matrix(struct comparison *c, struct error *err)
-{
-	int only[2] = {0}, kept = 0;
-	char first[CELL_LABEL_SIZE + 160] = "";
-	for (int i = 0; i < c->n; i++) {
-		const struct compare_cell *k = &c->cells[i];
-		if (k->in_base && k->in_head)
-			continue;
-		only[k->in_head]++;
-		if (!*first) {
-			char label[CELL_LABEL_SIZE];
-			cell_label(&k->cell, label);
-			snprintf(first, sizeof first, "%s %s %s, %d threads, %d GPU layers", label,
-				 cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION), k->cell.n_threads,
-				 k->cell.n_gpu_layers);
-		}
-	}
-	if (*first && !c->options.common_cells)
-		return error_set(
-			err, ERROR_INPUT,
-			"the matrices differ: in base alone %d, in head alone %d of the cells (the first: %s); "
-			"measure the "
-			"same ones, or compare what both have with --common-cells",
-			only[0], only[1], first);
-	for (int i = 0; i < c->n; i++)
-		if (c->cells[i].in_base && c->cells[i].in_head)
-			c->cells[kept++] = c->cells[i];
-	c->n = kept;
-	return kept ? 0 : error_set(err, ERROR_INPUT, "base and head have no cell in common; nothing can be compared");
 }
 
 /* ---- units ---- */
@@ -179,16 +103,10 @@ static double set_value(const struct result_set *s, const struct set_rows *of, i
 	return stats_median(scratch, n);
 }
 
-/* The cell's index in the set, or -1. Sets of one matrix have it at the same place. */
-static int cell_in(const struct result_set *s, const struct cell *key, int place, const struct compare_options *o)
+static int compare_numbers(const void *a, const void *b)
 {
-	for (int i = 0; i < s->n_cells; i++) {
-		int k = (place + i) % s->n_cells;
-		struct cell of = key_of(&s->cells[k], o);
-		if (cell_same(&of, key))
-			return k;
-	}
-	return -1;
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
 }
 
 /*
@@ -207,8 +125,10 @@ static void fill_units(const struct side *s, const int *index, enum metric_id m,
 	const struct set_rows *of = &s->rows[0];
 	for (int i = index[0] < 0 ? 0 : of->first[index[0]]; index[0] >= 0 && i < of->first[index[0] + 1]; i++) {
 		const struct run_row *row = &s->sets[0]->rows[of->rows[i]];
-		if (row->status == RUN_STATUS_OK && row->repetition < s->n_units)
-			out[row->repetition] = metric_of(row, m);
+		const int64_t *unit = bsearch(&row->repetition, s->repetitions, (size_t)s->n_units,
+					      sizeof *s->repetitions, compare_numbers);
+		if (row->status == RUN_STATUS_OK && unit)
+			out[unit - s->repetitions] = metric_of(row, m);
 	}
 }
 
@@ -253,9 +173,10 @@ static int count_units(struct side *s, struct error *err)
 					"%s: run %s: repetition %lld; no sweep has more than %d: restore the line",
 					s->sets[i]->directory.path, row->run_id, (long long)row->repetition,
 					REPETITIONS_MAX);
-			if (s->n == 1 && row->repetition >= s->n_units)
-				s->n_units = (int)row->repetition + 1;
+			if (row->repetition > s->last)
+				s->last = row->repetition;
 		}
+		s->n_rows += s->sets[i]->n_rows;
 		if (!s->sets[i]->n_rows)
 			return error_set(err, ERROR_INPUT, "%s: there is no run in it", s->sets[i]->directory.path);
 	}
@@ -267,8 +188,44 @@ static int count_units(struct side *s, struct error *err)
 	return rc;
 }
 
+/*
+ * The repetitions of two directories as units: as many as rows have, not as far as their numbers go. Of pairs, a number
+ * of either side is a unit of both, so that those with one number are one pair.
+ */
+static int number_units(struct side *side, const struct side *other, int paired, struct error *err)
+{
+	const struct side *from[2] = {side, other};
+	size_t n = 0, kept = 0, room = side->n_rows + (paired ? other->n_rows : 0);
+	if (side->n > 1)
+		return 0;
+	side->repetitions = calloc(room, sizeof *side->repetitions);
+	if (!side->repetitions)
+		return no_memory(err);
+	for (int k = 0; k < 1 + !!paired; k++)
+		for (size_t r = 0; r < from[k]->sets[0]->n_rows; r++)
+			side->repetitions[n++] = from[k]->sets[0]->rows[r].repetition;
+	qsort(side->repetitions, n, sizeof *side->repetitions, compare_numbers);
+	for (size_t i = 0; i < n; i++)
+		if (!kept || side->repetitions[i] != side->repetitions[kept - 1])
+			side->repetitions[kept++] = side->repetitions[i];
+	side->n_units = (int)kept;
+	return 0;
+}
+
+static int check_units(const struct comparison *c, const struct side *base, const struct side *head, struct error *err)
+{
+	size_t units = (size_t)c->n * (size_t)(base->n_units + head->n_units), rows = base->n_rows + head->n_rows;
+	if (units <= UNITS_MAX || units / UNITS_A_ROW <= rows)
+		return 0;
+	return error_set(err, ERROR_INPUT,
+			 "%d cells and up to %d repetitions, and only %zu rows: each cell was repeated otherwise; "
+			 "measure them in one sweep",
+			 c->n, base->n_units > head->n_units ? base->n_units : head->n_units, rows);
+}
+
 static void free_side(struct side *s)
 {
+	free(s->repetitions);
 	for (int i = 0; s->rows && i < s->n; i++) {
 		free(s->rows[i].rows);
 		free(s->rows[i].first);
@@ -297,13 +254,8 @@ static int judge_init(struct judge *j, struct error *err)
 	j->scratch = calloc(rows, sizeof *j->scratch);
 	if (!j->index || !j->scratch)
 		return no_memory(err);
-	for (int i = 0; i < c->n; i++) {
-		int *at = j->index + (size_t)i * sets;
-		for (int k = 0; k < j->base.n; k++)
-			at[k] = cell_in(j->base.sets[k], &c->cells[i].cell, i, &c->options);
-		for (int k = 0; k < j->head.n; k++)
-			at[j->base.n + k] = cell_in(j->head.sets[k], &c->cells[i].cell, i, &c->options);
-	}
+	compare_cells_place(c, j->base.sets, j->base.n, j->index, (int)sets, 0);
+	compare_cells_place(c, j->head.sets, j->head.n, j->index, (int)sets, j->base.n);
 	return 0;
 }
 
@@ -488,7 +440,7 @@ static void settle_outcomes(struct comparison *c)
 			k->outcome = of[kind];
 		c->common_explains += k->outcome == COMPARE_COMMON;
 		c->count[k->outcome]++;
-		c->exact_gated += k->exact_gates;
+		c->exact_gated += k->exact_gates != 0;
 	}
 }
 
@@ -533,15 +485,21 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 			"one side has %d directories and the other one: processes and runs are no equal units; give "
 			"several of each, or one",
 			n_base > n_head ? n_base : n_head);
-	if (!rc && o->paired && j.base.n_units != j.head.n_units)
-		rc = error_set(err, ERROR_INPUT, "--paired: base has %d repetitions and head %d", j.base.n_units,
-			       j.head.n_units);
+	if (!rc && o->paired && n_base == 1 && j.base.last != j.head.last)
+		rc = error_set(err, ERROR_INPUT, "--paired: base has %lld repetitions and head %lld",
+			       (long long)j.base.last + 1, (long long)j.head.last + 1);
 	if (!rc)
-		rc = collect_cells(out, &j.base, 0, err);
+		rc = number_units(&j.base, &j.head, o->paired, err);
 	if (!rc)
-		rc = collect_cells(out, &j.head, 1, err);
+		rc = number_units(&j.head, &j.base, o->paired, err);
 	if (!rc)
-		rc = check_matrix(out, err);
+		rc = compare_cells_collect(out, base, n_base, 0, err);
+	if (!rc)
+		rc = compare_cells_collect(out, head, n_head, 1, err);
+	if (!rc)
+		rc = compare_cells_match(out, err);
+	if (!rc)
+		rc = check_units(out, &j.base, &j.head, err);
 	if (!rc)
 		rc = judge_init(&j, err);
 	if (!rc) {
@@ -568,10 +526,10 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 		const int *index = j.index + (size_t)i * (size_t)(n_base + n_head);
 		for (int k = 0; k < n_base + n_head; k++)
 			if (index[k] >= 0 && k < n_base)
-				compare_rows_look(&out->cells[i], base[k], &j.base.rows[k], index[k], 0);
+				compare_rows_look(&out->cells[i], base[k], &j.base.rows[k], index[k], 0, &out->runs[0]);
 			else if (index[k] >= 0)
 				compare_rows_look(&out->cells[i], head[k - n_base], &j.head.rows[k - n_base], index[k],
-						  1);
+						  1, &out->runs[1]);
 		compare_rows_settle(&out->cells[i], o->gate_exact);
 	}
 	if (!rc) {

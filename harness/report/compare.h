@@ -62,12 +62,20 @@ struct compare_value {
 	int tiny;               /* the medians differ by less than the metric's floor: kind is then VERDICT_SAME */
 };
 
-enum exact_change { EXACT_UNKNOWN, EXACT_SAME, EXACT_DIFFERENT, EXACT_VARIES };
+enum exact_change {
+	EXACT_UNKNOWN, /* base does not say */
+	EXACT_SAME,
+	EXACT_DIFFERENT,
+	EXACT_VARIES,  /* a side is not one with itself */
+	EXACT_MISSING, /* base says it, and head, which ran, does not */
+};
 
 struct compare_exact {
-	enum exact_change change;    /* VARIES: a side is not one with itself */
+	enum exact_change change;
 	char base[COLUMN_TEXT_SIZE]; /* of the first run that says it; "" */
 	char head[COLUMN_TEXT_SIZE];
+	double least; /* of base's runs, and */
+	double most;  /* of head's; of numbers */
 };
 
 /* What became of a cell. */
@@ -94,19 +102,29 @@ struct compare_cell {
 	struct compare_value values[METRIC_COUNT];
 	struct verdict relative; /* of METRIC_TIME, to what is common; kind INCONCLUSIVE where nothing is */
 	struct compare_exact exact[EXACT_COUNT];
-	int exact_gates; /* one of gate_exact is worse */
+	unsigned exact_gates; /* of gate_exact, those that are worse */
 	enum compare_outcome outcome;
+};
+
+/* The runs of a side over all cells that are compared. */
+struct compare_runs {
+	int n;
+	int of[RUN_STATUS_INTERRUPTED + 1]; /* by their status */
+	const struct run_row *first;        /* that is not ok; null: all are */
 };
 
 struct comparison {
 	struct compare_options options;
 	struct compare_cell *cells; /* (n), in the axes' order */
 	int n;
+	int *slots; /* (n_slots) the cells' places by their hash, from 1 on; 0: none */
+	size_t n_slots;
 	int n_base, n_head;            /* directories */
 	int single_process;            /* the units are runs of one process a side */
 	struct verdict common;         /* of all cells; effect NAN where there are too few */
 	int common_cells;              /* that it is of */
 	int common_explains;           /* unpaired: cells that moved with it are COMPARE_COMMON */
+	struct compare_runs runs[2];   /* of base, of head */
 	int count[COMPARE_GAINED + 1]; /* of outcomes */
 	int exact_gated;               /* cells with exact_gates */
 	char **differences;            /* (n_differences) of the environments, "gpu name: A there, B here" */
@@ -128,6 +146,14 @@ void compare_free(struct comparison *c);
 
 /* 0 same or better, 1 regression, 3 inconclusive, 4 wrong results. */
 int compare_exit_code(const struct comparison *c);
+
+/* Whether it is not what it was, better or worse. */
+int compare_exact_changed(const struct compare_exact *e);
+/* Whether a cell's exact_gates say that it launches more, and nothing else. */
+int compare_launches_more(const struct compare_cell *k);
+enum { COMPARE_GATES_SIZE = 320 };
+/* What the bits of exact_gates are of: "driver calls a token, bits of the logits". */
+void compare_gates_text(unsigned gates, char out[COMPARE_GATES_SIZE]);
 
 /* "slower", "cannot tell", "moved with all", ... */
 const char *compare_outcome_name(enum compare_outcome o);

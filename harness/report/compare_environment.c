@@ -45,7 +45,8 @@ static const char *const facts[] = {
 
 /* Of sweep.json: what rows depend on, beside the axes, whose values the cells have. */
 static const char *const settings[] = {
-	"steady", "warmup_max", "prefill_fusion", "seed", "until_error", "prefill_precision", "ple", "pdl", "head",
+	"steady", "warmup_max", "prefill_fusion", "seed", "until_error", "prefill_precision", "host_products",
+	"ple",    "pdl",        "head",
 };
 
 static const json_t *at_path(const json_t *from, const char *path)

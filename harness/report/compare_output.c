@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/report/compare_exact.h"
 #include "harness/stats/stats_distribution.h"
 
 enum { SAFE = 512 };
+
+static const double LARGE = 1e6; /* what is larger than anything measured is shown with an exponent */
 
 void calibration_text(const struct calibration *k, char out[CALIBRATION_TEXT_SIZE])
 {
@@ -94,6 +97,8 @@ static void number(char out[64], double x)
 {
 	if (!isfinite(x))
 		snprintf(out, 64, "-");
+	else if (fabs(x) >= LARGE)
+		snprintf(out, 64, "%.3e", x);
 	else
 		snprintf(out, 64, "%.*f", fabs(x) >= 1000 ? 0 : fabs(x) >= 100 ? 1 : fabs(x) >= 1 ? 2 : 4, x);
 }
@@ -101,30 +106,56 @@ static void number(char out[64], double x)
 static void percent(char out[64], double x)
 {
 	if (isfinite(x))
-		snprintf(out, 64, "%+.2f %%", 100 * x);
+		snprintf(out, 64, fabs(x) >= LARGE ? "%+.3e %%" : "%+.2f %%", 100 * x);
 	else
 		snprintf(out, 64, "-");
 }
 
-/* What tells a cell from its neighbours: the axes in which any two cells differ, beside test, mode and fusion. */
-static void describe(const struct comparison *c, const struct compare_cell *k, char out[256])
+static void percent_interval(char out[64], const struct verdict *v)
+{
+	double most = fmax(fabs(v->low), fabs(v->high));
+	if (isfinite(most))
+		snprintf(out, 64, most >= LARGE ? "%+.3e to %+.3e" : "%+.2f to %+.2f", 100 * v->low, 100 * v->high);
+	else
+		snprintf(out, 64, "-");
+}
+
+/* What tells cells apart beside test, mode and fusion. */
+struct differing {
+	unsigned axes;             /* bits 1 << AXIS_...: those in which any two differ */
+	const struct cell *models; /* the first cell, and */
+	const struct cell *other;  /* the first of another model; the same: there is none */
+};
+
+static struct differing find_differing(const struct comparison *c)
 {
 	static const unsigned shown =
 		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
+	struct differing d = {.models = &c->cells[0].cell, .other = &c->cells[0].cell};
+	for (int i = 1; i < c->n; i++)
+		for (int a = 0; a < AXIS_COUNT; a++) {
+			const struct cell *cell = &c->cells[i].cell;
+			if (((d.axes | shown) >> a & 1) || cell_same_value(d.models, cell, (enum axis_id)a))
+				continue;
+			d.axes |= 1u << a;
+			if (a == AXIS_MODEL)
+				d.other = cell;
+		}
+	return d;
+}
+
+static void describe(const struct differing *d, const struct compare_cell *k, char out[256])
+{
 	size_t used = 0;
 	out[0] = '\0';
 	for (int a = 0; a < AXIS_COUNT; a++) {
 		char number_text[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
-		int differs = 0;
-		for (int i = 1; i < c->n && !differs && !(shown >> a & 1); i++)
-			differs = !cell_same_value(&c->cells[0].cell, &c->cells[i].cell, (enum axis_id)a);
-		if (!differs || used >= 200)
+		if (!(d->axes >> a & 1) || used >= 200)
 			continue;
 		const char *value = cell_text(&k->cell, (enum axis_id)a, number_text);
 		if (a == AXIS_MODEL) {
-			struct cell two[2] = {k->cell, c->cells[0].cell};
-			for (int i = 0; i < c->n && cell_same_value(&two[0], &two[1], AXIS_MODEL); i++)
-				two[1] = c->cells[i].cell;
+			int first = cell_same_value(&k->cell, d->models, AXIS_MODEL);
+			struct cell two[2] = {k->cell, first ? *d->other : *d->models};
 			cell_model_name(&k->cell, two, 2, model);
 			value = model;
 		}
@@ -133,21 +164,18 @@ static void describe(const struct comparison *c, const struct compare_cell *k, c
 	}
 }
 
-static int add_cell(struct grid *g, const struct comparison *c, const struct compare_cell *k)
+static int add_cell(struct grid *g, const struct comparison *c, const struct differing *d, const struct compare_cell *k)
 {
 	char label[CELL_LABEL_SIZE], which[256], base[64], head[64], effect[64], interval[64], p[64], relative[64],
 		needs[64];
 	const struct compare_value *t = &k->values[METRIC_TIME];
 	const struct verdict *v = &t->verdict;
 	cell_label(&k->cell, label);
-	describe(c, k, which);
+	describe(d, k, which);
 	number(base, t->base);
 	number(head, t->head);
 	percent(effect, v->effect);
-	if (isfinite(v->low))
-		snprintf(interval, sizeof interval, "%+.2f to %+.2f", 100 * v->low, 100 * v->high);
-	else
-		snprintf(interval, sizeof interval, "-");
+	percent_interval(interval, v);
 	snprintf(p, sizeof p, v->p_holm < 0.0001 ? "<0.0001" : "%.4f", v->p_holm);
 	percent(relative, k->relative.effect);
 	if (isinf(v->detectable))
@@ -190,11 +218,12 @@ static int write_cells(const struct comparison *c, FILE *f, int markdown, const 
 				      "detectable; units",
 				      "verdict"};
 	struct grid g = {.markdown = markdown, .columns = 12, .left = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 11};
+	struct differing d = find_differing(c);
 	int rc = grid_add(&g, header), rows = 0;
 	for (int o = 0; o < n; o++)
 		for (int i = 0; i < c->n && !rc; i++)
 			if (c->cells[i].outcome == outcomes[o]) {
-				rc = add_cell(&g, c, &c->cells[i]);
+				rc = add_cell(&g, c, &d, &c->cells[i]);
 				rows++;
 			}
 	if (!rc && rows) {
@@ -217,53 +246,12 @@ static void write_reasons(const struct comparison *c, FILE *f)
 			continue;
 		cell_label(&k->cell, label);
 		text_escape(safe, sizeof safe, k->reason);
-		fprintf(f, "%s %s %s: %s\n", label, cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION),
-			safe);
+		fprintf(f, "%s ", label);
+		text_print(f, cell_word(&k->cell, AXIS_MODE));
+		fputc(' ', f);
+		text_print(f, cell_word(&k->cell, AXIS_FUSION));
+		fprintf(f, ": %s\n", safe);
 	}
-}
-
-/* Counts and hashes that are not what they were: a line a quantity and change, with its cells counted. */
-static void write_exact(const struct comparison *c, FILE *f)
-{
-	int changed = 0;
-	for (int q = 0; q < EXACT_COUNT; q++) {
-		for (int i = 0; i < c->n; i++) {
-			const struct compare_exact *e = &c->cells[i].exact[q];
-			int cells = 0, first = 1;
-			if (e->change != EXACT_DIFFERENT && e->change != EXACT_VARIES)
-				continue;
-			/* Of cells that changed alike the first speaks for all; a hash has no alike. */
-			for (int k = 0; k < c->n; k++) {
-				const struct compare_exact *other = &c->cells[k].exact[q];
-				int alike = other->change == e->change &&
-					    (q == EXACT_LOGITS || e->change == EXACT_VARIES ||
-					     (!strcmp(other->base, e->base) && !strcmp(other->head, e->head)));
-				first &= !(alike && k < i);
-				cells += alike;
-			}
-			if (!first)
-				continue;
-			char label[CELL_LABEL_SIZE], a[64], b[64];
-			cell_label(&c->cells[i].cell, label);
-			text_escape(a, sizeof a, e->base);
-			text_escape(b, sizeof b, e->head);
-			if (!changed++)
-				fputs("\nexact quantities that changed:\n", f);
-			if (e->change == EXACT_VARIES)
-				fprintf(f, "- %s: not the same in all runs of a side, in %d cell%s\n",
-					exact_quantities[q].means, cells, cells == 1 ? "" : "s");
-			else if (q == EXACT_LOGITS)
-				fprintf(f, "- %s: other ones in %d of %d cell%s\n", exact_quantities[q].means, cells,
-					c->n, c->n == 1 ? "" : "s");
-			else
-				fprintf(f, "- %s: %s -> %s in %d cell%s (%s %s %s%s)\n", exact_quantities[q].means, a,
-					b, cells, cells == 1 ? "" : "s", label, cell_word(&c->cells[i].cell, AXIS_MODE),
-					cell_word(&c->cells[i].cell, AXIS_FUSION), cells > 1 ? ", ..." : "");
-		}
-	}
-	if (!changed)
-		fputs("\nexact quantities (launches, node updates, kernels, copies, nodes, bytes, logits): the same\n",
-		      f);
 }
 
 /* The other metrics, where they changed. */
@@ -284,8 +272,7 @@ static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 			number(base, v->base);
 			number(head, v->head);
 			percent(effect, v->verdict.effect);
-			snprintf(interval, sizeof interval, "%+.2f to %+.2f", 100 * v->verdict.low,
-				 100 * v->verdict.high);
+			percent_interval(interval, &v->verdict);
 			snprintf(p, sizeof p, v->verdict.p_holm < 0.0001 ? "<0.0001" : "%.4f", v->verdict.p_holm);
 			const char *row[] = {metrics[m].name,
 					     label,
@@ -308,7 +295,34 @@ static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 	return rc;
 }
 
-static void write_side(FILE *f, const char *what, const char *name, const char *commit, int n, int markdown)
+/* ", 3 of 56 runs not ok: 2 failed, 1 wrong (the first: tg4 @ d64 direct full: out of memory)" */
+static void write_not_ok(FILE *f, const struct compare_runs *runs, int markdown)
+{
+	char label[CELL_LABEL_SIZE], words[2][64], reason[SAFE];
+	const char *between = "";
+	if (!runs->first)
+		return;
+	fprintf(f, ", %d of %d runs not ok: ", runs->n - runs->of[RUN_STATUS_OK], runs->n);
+	for (int i = RUN_STATUS_OK + 1; i <= RUN_STATUS_INTERRUPTED; i++) {
+		if (runs->of[i]) {
+			fprintf(f, "%s%d %s", between, runs->of[i], run_status_name((enum run_status)i));
+			between = ", ";
+		}
+	}
+	struct cell cell;
+	row_cell(runs->first, &cell);
+	cell_label(&cell, label);
+	text_escape(words[0], sizeof words[0], cell_word(&cell, AXIS_MODE));
+	text_escape(words[1], sizeof words[1], cell_word(&cell, AXIS_FUSION));
+	text_escape(reason, sizeof reason,
+		    runs->first->reason && *runs->first->reason ? runs->first->reason : "no reason");
+	for (char *p = reason; markdown && *p; p++)
+		*p = strchr("`|<>*_[]", *p) ? '\'' : *p;
+	fprintf(f, " (the first: %s %s %s: %s)", label, words[0], words[1], reason);
+}
+
+static void write_side(FILE *f, const char *what, const char *name, const char *commit, int n,
+		       const struct compare_runs *runs, int markdown)
 {
 	char safe[SAFE], safe_commit[64];
 	text_escape(safe, sizeof safe, name);
@@ -318,6 +332,7 @@ static void write_side(FILE *f, const char *what, const char *name, const char *
 	fprintf(f, "%s: %s%s%s, commit %s", what, markdown ? "`" : "", safe, markdown ? "`" : "", safe_commit);
 	if (n > 1)
 		fprintf(f, ", and %d more", n - 1);
+	write_not_ok(f, runs, markdown);
 	fputc('\n', f);
 }
 
@@ -335,9 +350,9 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	compare_interval_text(c, intervals);
 	calibration_text(o->calibration, calibrated);
 	fprintf(f, "%s%s%s\n%s%s\n%s", markdown ? "**" : "", sentence, markdown ? "**" : "", gap, common, gap);
-	write_side(f, "base", o->base_name, o->base_commit, c->n_base, markdown);
+	write_side(f, "base", o->base_name, o->base_commit, c->n_base, &c->runs[0], markdown);
 	fputs(gap, f);
-	write_side(f, "head", o->head_name, o->head_commit, c->n_head, markdown);
+	write_side(f, "head", o->head_name, o->head_commit, c->n_head, &c->runs[1], markdown);
 	int rc = write_cells(c, f, markdown, changed, 6, markdown ? "changed**" : "changed:");
 	write_reasons(c, f);
 	if (!rc)
@@ -347,7 +362,8 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	else if (c->count[COMPARE_SAME])
 		fprintf(f, "\n%d cell%s the same (--all lists %s)\n", c->count[COMPARE_SAME],
 			c->count[COMPARE_SAME] == 1 ? " is" : "s are", c->count[COMPARE_SAME] == 1 ? "it" : "them");
-	write_exact(c, f);
+	if (!rc)
+		rc = compare_exact_write(c, f);
 	if (!rc)
 		rc = write_metrics(c, f, markdown);
 	fputc('\n', f);
@@ -377,6 +393,14 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 }
 
 /* ---- for programs ---- */
+
+/* The text as it may be printed anywhere: a file's may be of any bytes. */
+static json_t *safe_text(const char *s)
+{
+	char safe[SAFE];
+	text_escape(safe, sizeof safe, s);
+	return json_string(safe);
+}
 
 static json_t *real(double x)
 {
@@ -414,17 +438,17 @@ static json_t *cell_json(const struct comparison *c, const struct compare_cell *
 					      verdict_json(&v->verdict)));
 	}
 	for (int q = 0; q < EXACT_COUNT; q++) {
-		static const char *const names[] = {"unknown", "same", "different", "varies"};
+		static const char *const names[] = {"unknown", "same", "different", "varies", "missing"};
 		const struct compare_exact *e = &k->exact[q];
 		if (e->change != EXACT_UNKNOWN)
 			json_object_set_new(exact, exact_quantities[q].name,
-					    json_pack("{s:s, s:s, s:s}", "change", names[e->change], "base", e->base,
-						      "head", e->head));
+					    json_pack("{s:s, s:o, s:o}", "change", names[e->change], "base",
+						      safe_text(e->base), "head", safe_text(e->head)));
 	}
 	text_escape(safe, sizeof safe, k->reason ? k->reason : "");
 	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b}", "test", label, "cell", key, "outcome",
 			 compare_outcome_name(k->outcome), "reason", safe, "metrics", values, "relative",
-			 verdict_json(&k->relative), "exact", exact, "exact_gates", k->exact_gates);
+			 verdict_json(&k->relative), "exact", exact, "exact_gates", k->exact_gates != 0);
 }
 
 static int write_json(const struct comparison *c, const struct compare_output *o, FILE *f)
@@ -440,17 +464,19 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 	for (int i = 0; i <= COMPARE_GAINED; i++)
 		json_object_set_new(counts, compare_outcome_name((enum compare_outcome)i), json_integer(c->count[i]));
 	for (int i = 0; i < c->n_differences; i++)
-		json_array_append_new(differences, json_string(c->differences[i]));
+		json_array_append_new(differences, safe_text(c->differences[i]));
 	json_t *all = json_pack(
-		"{s:i, s:s, s:i, s:{s:s, s:s, s:i}, s:{s:s, s:s, s:i}, s:b, s:b, s:f, s:f, s:i, s:o, s:i, s:o, s:o, "
+		"{s:i, s:s, s:i, s:{s:s, s:o, s:i, s:i, s:i}, s:{s:s, s:o, s:i, s:i, s:i}, s:b, s:b, s:f, s:f, s:i, "
+		"s:o, s:i, s:o, s:o, "
 		"s:o, s:o}",
 		"schema_version", 1, "sentence", sentence, "exit_code", compare_exit_code(c), "base", "directory",
-		safe[0], "commit", o->base_commit ? o->base_commit : "", "directories", c->n_base, "head", "directory",
-		safe[1], "commit", o->head_commit ? o->head_commit : "", "directories", c->n_head, "paired",
-		c->options.paired, "single_process", c->single_process, "alpha", c->options.verdict.alpha, "delta",
-		c->options.verdict.delta, "least_units", c->least_units, "common", verdict_json(&c->common),
-		"common_cells", c->common_cells, "outcomes", counts, "environment_differences", differences,
-		"calibration",
+		safe[0], "commit", safe_text(o->base_commit ? o->base_commit : ""), "directories", c->n_base, "runs",
+		c->runs[0].n, "runs_ok", c->runs[0].of[RUN_STATUS_OK], "head", "directory", safe[1], "commit",
+		safe_text(o->head_commit ? o->head_commit : ""), "directories", c->n_head, "runs", c->runs[1].n,
+		"runs_ok", c->runs[1].of[RUN_STATUS_OK], "paired", c->options.paired, "single_process",
+		c->single_process, "alpha", c->options.verdict.alpha, "delta", c->options.verdict.delta, "least_units",
+		c->least_units, "common", verdict_json(&c->common), "common_cells", c->common_cells, "outcomes", counts,
+		"environment_differences", differences, "calibration",
 		k && k->entries ? json_pack("{s:i, s:i, s:f, s:f, s:s}", "sweeps", k->sweeps, "alarms", k->alarms,
 					    "variation", k->variation, "variation_max", k->variation_max, "utc", k->utc)
 				: json_null(),

@@ -32,7 +32,8 @@ enum { WORD = 64 };
 static const char *word(const struct cell *c, enum axis_id a, char out[WORD])
 {
 	const char *value = cell_word(c, a);
-	snprintf(out, WORD, " %.*s", (int)text_cut(value, WORD - 2), value);
+	out[0] = ' ';
+	text_escape(out + 1, WORD - 1, value);
 	return strcmp(value, COMPARE_ACROSS) ? out : "";
 }
 
@@ -151,16 +152,30 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 				 word(&k->cell, AXIS_MODE, mode), word(&k->cell, AXIS_FUSION, fusion));
 			say(out, part);
 			if (isfinite(effect) && (o == COMPARE_SLOWER || o == COMPARE_FASTER)) {
-				snprintf(part, sizeof part, ": %+.1f %%", 100 * effect);
+				snprintf(part, sizeof part, fabs(effect) < 1e6 ? ": %+.1f %%" : ": %+.3e %%",
+					 100 * effect);
 				say(out, part);
 			}
 			say(out, ")");
 		}
 	}
 	if (c->exact_gated) {
-		snprintf(part, sizeof part, "%s%d cell%s launch%s more than before", said ? "; " : "", c->exact_gated,
-			 c->exact_gated == 1 ? "" : "s", c->exact_gated == 1 ? "es" : "");
+		unsigned gates = 0;
+		int launches = 0, one = c->exact_gated == 1;
+		for (int i = 0; i < c->n; i++) {
+			gates |= c->cells[i].exact_gates;
+			launches += compare_launches_more(&c->cells[i]);
+		}
+		snprintf(part, sizeof part, "%s%d cell%s ", said ? "; " : "", c->exact_gated, one ? "" : "s");
 		say(out, part);
+		if (launches == c->exact_gated) {
+			say(out, one ? "launches more than before" : "launch more than before");
+		} else {
+			char what[COMPARE_GATES_SIZE];
+			compare_gates_text(gates, what);
+			say(out, one ? "differs in " : "differ in ");
+			say(out, what);
+		}
 		said = 1;
 	}
 	say(out, said ? "." : "No cell ran on either side.");
@@ -183,6 +198,8 @@ void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTEN
 				   ? "all of head's cells moved so far together"
 				   : "all cells moved so far together: head, or the machine between the two "
 				     "measurements; measure side by side to know";
-	snprintf(out, COMPARE_SENTENCE_SIZE, "Common to all %d cells: %+.2f %% [%+.2f, %+.2f]: %s.", c->common_cells,
-		 100 * v->effect, 100 * v->low, 100 * v->high, what);
+	snprintf(out, COMPARE_SENTENCE_SIZE,
+		 fabs(v->effect) + fabs(v->high) < 1e6 ? "Common to all %d cells: %+.2f %% [%+.2f, %+.2f]: %s."
+						       : "Common to all %d cells: %+.3e %% [%+.3e, %+.3e]: %s.",
+		 c->common_cells, 100 * v->effect, 100 * v->low, 100 * v->high, what);
 }

@@ -13,7 +13,7 @@ enum { N_OUTCOMES = sizeof severity / sizeof *severity };
 
 static int is_changed(const struct compare_cell *k)
 {
-	return k->exact_gates ||
+	return k->exact_gates != 0 ||
 	       (k->outcome != COMPARE_SAME && k->outcome != COMPARE_UNCLEAR && k->outcome != COMPARE_NOT_RUN);
 }
 
@@ -59,8 +59,13 @@ static int is_too_few(const struct comparison *c, const struct compare_value *v)
 
 static const char *outcome_text(struct report *r, const struct compare_cell *k)
 {
-	return k->exact_gates ? document_text(r->d, "%s, launches more", compare_outcome_name(k->outcome))
-			      : compare_outcome_name(k->outcome);
+	char what[COMPARE_GATES_SIZE];
+	if (!k->exact_gates)
+		return compare_outcome_name(k->outcome);
+	if (compare_launches_more(k))
+		return document_text(r->d, "%s, launches more", compare_outcome_name(k->outcome));
+	compare_gates_text(k->exact_gates, what);
+	return document_text(r->d, "%s, differs in %s", compare_outcome_name(k->outcome), what);
 }
 
 /* The columns, of which one is of intervals, with that named by what they hold. columns: (n). */
@@ -299,10 +304,12 @@ static void add_exact(struct report *r, struct document_section *to)
 	struct document_table *t = &b->table;
 	*t = (struct document_table){
 		.columns = columns, .n_columns = 4, .open = REPORT_OPEN, .title = "", .source = ""};
+	int logits_known = 0;
 	for (int q = 0; q < EXACT_COUNT; q++) {
 		for (int i = 0; i < c->n; i++) {
 			const struct compare_exact *x = &c->cells[i].exact[q];
-			if (x->change != EXACT_DIFFERENT && x->change != EXACT_VARIES)
+			logits_known |= q == EXACT_LOGITS && x->change == EXACT_SAME;
+			if (!compare_exact_changed(x))
 				continue;
 			struct document_entry *e = document_row(r->d, t);
 			report_put(&e[0], exact_quantities[q].means, NAN);
@@ -311,7 +318,8 @@ static void add_exact(struct report *r, struct document_section *to)
 				   document_text(r->d, "%s%s", x->base, x->change == EXACT_VARIES ? " (varies)" : ""),
 				   strtod(x->base, NULL));
 			report_put(&e[3],
-				   document_text(r->d, "%s%s", x->head, x->change == EXACT_VARIES ? " (varies)" : ""),
+				   document_text(r->d, "%s%s", x->change == EXACT_MISSING ? "not known" : x->head,
+						 x->change == EXACT_VARIES ? " (varies)" : ""),
 				   strtod(x->head, NULL));
 		}
 	}
@@ -319,7 +327,8 @@ static void add_exact(struct report *r, struct document_section *to)
 	t->source = source(r);
 	if (!t->n_rows) {
 		b->formats = 0;
-		document_say(r->d, to, "Counts are equal to the last digit, and so are the logits' bits.");
+		document_say(r->d, to, "Counts are equal to the last digit, and %s.",
+			     logits_known ? "so are the logits' bits" : "the logits' bits are not known of both sides");
 	}
 }
 
@@ -389,7 +398,7 @@ void report_changes(struct report *r)
 	int exact = 0, other = 0;
 	for (int i = 0; i < c->n; i++) {
 		for (int q = 0; q < EXACT_COUNT; q++)
-			exact += c->cells[i].exact[q].change == EXACT_DIFFERENT;
+			exact += compare_exact_changed(&c->cells[i].exact[q]);
 		for (int m = METRIC_P90; m < METRIC_COUNT; m++)
 			other += c->cells[i].values[m].verdict.kind == VERDICT_SLOWER ||
 				 c->cells[i].values[m].verdict.kind == VERDICT_FASTER;

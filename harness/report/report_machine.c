@@ -5,6 +5,7 @@
 
 #include "harness/report/compare_output.h"
 #include "harness/report/crossover.h"
+#include "harness/report/noise.h"
 #include "harness/report/report_internal.h"
 #include "harness/stats/stats.h"
 
@@ -145,38 +146,32 @@ static void add_drift(struct report *r, struct document_section *to)
 	}
 }
 
-/* The cells' spreads, of one mode or, mode null, of all, into out: (n_cells); their number. */
-static int spreads_of(struct report *r, const char *mode, double *out, const struct side_cell **noisiest, double *most)
+/* Of the cells of one mode or, mode null, of all. Free it also where there is no memory: then it is of none. */
+static void noise_of(struct report *r, const char *mode, struct noise *out)
 {
 	const struct side *s = &r->head;
-	int n = 0;
-	*noisiest = NULL;
-	*most = -1;
+	if (noise_init(out, s->n_cells)) {
+		r->rc = r->rc ? r->rc : error_set(r->err, ERROR_MEMORY, "no memory for the noise");
+		return;
+	}
 	for (int i = 0; i < s->n_cells; i++) {
 		struct side_value v = report_value(r, s, &s->cells[i], "itl_median_us");
-		if (s->cells[i].panel < 0 || v.n < 2 || !(v.median > 0) ||
-		    (mode && strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), mode)))
-			continue;
-		double spread = out[n++] = v.mad / v.median;
-		*noisiest = spread > *most ? &s->cells[i] : *noisiest;
-		*most = spread > *most ? spread : *most;
+		if (s->cells[i].panel >= 0 && (!mode || !strcmp(cell_word(&s->cells[i].cell, AXIS_MODE), mode)))
+			noise_add(out, i, v.n, v.mad, v.median);
 	}
-	return n;
 }
 
 const char *report_noise_text(struct report *r)
 {
-	double *spreads = calloc((size_t)r->head.n_cells + 1, sizeof *spreads), most;
-	const struct side_cell *noisiest;
-	int n = spreads ? spreads_of(r, NULL, spreads, &noisiest, &most) : 0;
-	if (!spreads)
-		r->rc = r->rc ? r->rc : error_set(r->err, ERROR_MEMORY, "no memory for the noise");
+	struct noise all;
+	noise_of(r, NULL, &all);
 	const char *what = r->head.n > 1 ? "process to process" : "run to run";
 	const char *out =
-		n ? document_text(r->d, "from %s by %.2g %% (MAD; the middle cell), at most by %.2g %% (%s)", what,
-				  100 * stats_median(spreads, n), 100 * most, report_cell_name(r, &noisiest->cell))
-		  : "";
-	free(spreads);
+		all.n ? document_text(r->d, "from %s by %.2g %% (MAD; the middle cell), at most by %.2g %% (%s)", what,
+				      100 * noise_middle(&all), 100 * all.most,
+				      report_cell_name(r, &r->head.cells[all.noisiest].cell))
+		      : "";
+	noise_free(&all);
 	return out;
 }
 
@@ -187,26 +182,23 @@ void report_noise(struct report *r)
 	const struct side *s = &r->head;
 	struct document_section *to = document_section(r->d, "Noise and calibration");
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 5);
-	double *spreads = calloc((size_t)s->n_cells + 1, sizeof *spreads);
-	if (!spreads)
-		r->rc = r->rc ? r->rc : error_set(r->err, ERROR_MEMORY, "no memory for the noise");
-	for (int m = 0; m < s->n_modes && spreads; m++) {
-		const struct side_cell *noisiest;
-		double most;
-		int n = spreads_of(r, s->modes[m], spreads, &noisiest, &most);
+	for (int m = 0; m < s->n_modes; m++) {
+		struct noise of;
+		noise_of(r, s->modes[m], &of);
+		int n = of.n;
+		double middle = noise_middle(&of);
+		noise_free(&of);
 		if (!n)
 			continue;
 		struct document_entry *e = document_row(r->d, t);
-		double middle = stats_median(spreads, n);
 		report_put(&e[0], s->modes[m], NAN);
 		report_put(&e[1], document_text(r->d, "%d", n), n);
 		report_put(&e[2], document_text(r->d, "%.2g %%", 100 * middle), middle);
-		report_put(&e[3], document_text(r->d, "%.2g %%", 100 * most), most);
-		report_put(&e[4], report_cell_name(r, &noisiest->cell), NAN);
+		report_put(&e[3], document_text(r->d, "%.2g %%", 100 * of.most), of.most);
+		report_put(&e[4], report_cell_name(r, &s->cells[of.noisiest].cell), NAN);
 		to->finding = document_text(r->d, "%s%s%s %.2g %%", to->finding,
 					    *to->finding ? ", " : "from run to run ", s->modes[m], 100 * middle);
 	}
-	free(spreads);
 	t->title = document_text(r->d, "From %s: MAD of the median time per token",
 				 s->n > 1 ? "process to process" : "run to run");
 	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);

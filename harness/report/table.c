@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/report/noise.h"
 #include "harness/report/paired_effect.h"
 #include "harness/report/share.h"
 #include "harness/stats/stats.h"
@@ -476,26 +477,22 @@ static void write_comparisons(const struct table *t, FILE *f)
 			unknown, compared, PAIRED_EFFECT_LEAST);
 }
 
-/* How much runs of one cell differ. */
 static void write_noise(const struct table *t, FILE *f)
 {
-	double *spreads = calloc(t->n ? (size_t)t->n : 1, sizeof *spreads), most = -1;
-	int n = 0, noisiest = 0;
-	for (int c = 0; spreads && c < t->n; c++) {
-		struct stats_summary rate = over(&t->lines[c], offsetof(struct sample, rate));
-		if (t->lines[c].n < 2)
-			continue;
-		double spread = spreads[n++] = rate.mad / rate.median;
-		noisiest = spread > most ? c : noisiest;
-		most = spread > most ? spread : most;
-	}
+	struct noise s;
 	char middle[PAIRED_EFFECT_TEXT], largest[PAIRED_EFFECT_TEXT], name[CELL_NAME_SIZE];
-	if (n)
+	if (noise_init(&s, t->n))
+		return;
+	for (int c = 0; c < t->n; c++) {
+		struct stats_summary rate = over(&t->lines[c], offsetof(struct sample, rate));
+		noise_add(&s, c, t->lines[c].n, rate.mad, rate.median);
+	}
+	if (s.n)
 		fprintf(f,
 			"noise: t/s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
-			paired_effect_number(100 * stats_median(spreads, n), false, middle),
-			paired_effect_number(100 * most, false, largest), name_of(t, noisiest, name));
-	free(spreads);
+			paired_effect_number(100 * noise_middle(&s), false, middle),
+			paired_effect_number(100 * s.most, false, largest), name_of(t, s.noisiest, name));
+	noise_free(&s);
 }
 
 void table_write(const struct table *t, FILE *f)

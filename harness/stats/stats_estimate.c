@@ -81,6 +81,11 @@ static int bootstrap(const double *x, int n, const double *y, int m, double leve
 	*out = (struct stats_interval){NAN, NAN};
 	if ((x && n <= 0) || m <= 0)
 		return 0;
+	/* One value is drawn again and again. */
+	if ((!x || n == 1) && m == 1) {
+		out->low = out->high = y[0] - (x ? x[0] : 0);
+		return 0;
+	}
 	int most = x && n > m ? n : m, rc = -1;
 	double *a = x ? stats_sorted(x, n) : NULL, *b = stats_sorted(y, m);
 	int *counts = malloc((size_t)most * sizeof *counts);

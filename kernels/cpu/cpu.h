@@ -30,6 +30,17 @@ int cpu_isa_force(enum cpu_isa isa);
 const char *cpu_isa_name(enum cpu_isa isa);
 
 /*
+ * Products in bfloat16: of CPU_BF16_TOKENS rows and more with matrices in Q8_0 and BF16, activations and weights
+ * rounded to bfloat16 and summed in float32. Other products, and attention, stay what they are.
+ */
+enum { CPU_BF16_TOKENS = 9 };
+/* Whether this processor and operating system have the instructions: AVX512_BF16. */
+int cpu_has_bf16(void);
+/* Whether the calling thread's products are so from now on, where it has them; at first they are not. Returns what was
+ * before. */
+int cpu_bf16_use(int on);
+
+/*
  * Q8_0 blocks as GGUF stores them to the planes of struct weight, n_blocks of 32.
  * q: int8 (32 * n_blocks), 64-byte aligned; d: fp16 (n_blocks).
  */
@@ -44,6 +55,12 @@ void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n);
  * where memory or threads are out.
  */
 double cpu_read_bandwidth(size_t bytes, int n_threads, int passes);
+
+/*
+ * The float32 peak of n_threads of this machine's cores in FLOP/s: multiplications and additions of registers alone,
+ * best of `passes` of less than a millisecond. Returns 0 where threads are out.
+ */
+double cpu_peak_flops(int n_threads, int passes);
 
 /* Frees the temporary memory that kernels keep for the calling thread (also done when the thread ends). */
 void cpu_scratch_free(void);

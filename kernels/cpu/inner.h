@@ -53,16 +53,29 @@ struct cpu_inner {
 	void (*softcap)(float *x, size_t n, float cap);
 	/* Reads the bytes (a multiple of 1024) as fast as it can; the result keeps the reads alive. */
 	float (*read)(const void *p, size_t bytes);
+	/* Multiplies and adds what is in registers, `steps` times; the operations that this took. *kept keeps them
+	 * alive. */
+	double (*multiply)(int steps, float *kept);
+};
+
+/* Of processors that multiply bfloat16. */
+struct cpu_inner_bf16 {
+	void (*from_f32)(const float *x, uint16_t *y, size_t n);
+	/* As gemm above, of rows of pairs of bfloat16: k, lda and ldb count pairs. */
+	void (*gemm)(const float *a, size_t lda, int m, const float *b, size_t ldb, int n, int k, float *c, size_t ldc);
 };
 
 extern const struct cpu_inner cpu_inner_portable;
 #if defined(__x86_64__)
 extern const struct cpu_inner cpu_inner_avx2;
 extern const struct cpu_inner cpu_inner_avx512;
+extern const struct cpu_inner_bf16 cpu_inner_avx512bf16;
 #endif
 
 /* That of the ISA in use. */
 const struct cpu_inner *cpu_inner(void);
+/* Null where the processor has none. */
+const struct cpu_inner_bf16 *cpu_inner_bf16(void);
 
 /* Rows of a few matrices times the same activations, at most CPU_FEW_TOKENS rows of them: what a decoded token is. */
 enum { CPU_FEW_TOKENS = 2, CPU_PRODUCTS = 3 };

@@ -1,19 +1,18 @@
 /*
- * Inner routines, first half: conversions and products. Included by inner_ISA.c only,
- * after simd.h. The tile sizes fill that instruction set's registers.
+ * Inner routines, first half: conversions and products; those of many rows are in inner_gemm.h. Included by inner_ISA.c
+ * only, after simd.h. The tile sizes fill that instruction set's registers.
  */
 #ifndef GEMMARK_KERNELS_CPU_INNER_DOT_H
 #define GEMMARK_KERNELS_CPU_INNER_DOT_H
 
 #include "kernels/cpu/inner.h"
+#include "kernels/cpu/inner_gemm.h"
 #include "kernels/cpu/simd.h"
 
 #if defined(SIMD_AVX512)
-enum { TILE_M = 6, TILE_N = 4, SUM_M = 6, SUM_N = 4 };
-#elif defined(SIMD_AVX2)
-enum { TILE_M = 4, TILE_N = 3, SUM_M = 4, SUM_N = 2 };
+enum { SUM_M = 6, SUM_N = 4 };
 #else
-enum { TILE_M = 4, TILE_N = 2, SUM_M = 4, SUM_N = 2 };
+enum { SUM_M = 4, SUM_N = 2 };
 #endif
 
 enum { ROWS = 4 }; /* of a matrix, read side by side by matvec */
@@ -212,95 +211,6 @@ static void inner_matvec(const struct weight *w, size_t row, size_t n_rows, cons
 	case ROW_PLANES:
 		matvec(ROW_PLANES, w, row, n_rows, x, y);
 		break;
-	}
-}
-
-/* The sums of a tile's vectors into c, by fours along a row or a column where the tile has that many. */
-SIMD_INLINE void tile_sums(int m, int n, vec (*acc)[TILE_N], float *c, size_t ldc)
-{
-	if (n % 4 == 0) {
-		for (int i = 0; i < m; i++, c += ldc)
-			for (int j = 0; j < n; j += 4)
-				vec_sum4_store(c + j, acc[i][j], acc[i][j + 1], acc[i][j + 2], acc[i][j + 3]);
-		return;
-	}
-	if (m == 4) {
-		for (int j = 0; j < n; j++) {
-			float sums[4];
-
-			vec_sum4_store(sums, acc[0][j], acc[1][j], acc[2][j], acc[3][j]);
-			for (int i = 0; i < 4; i++)
-				c[(size_t)i * ldc + (size_t)j] = sums[i];
-		}
-		return;
-	}
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++)
-			c[(size_t)i * ldc + (size_t)j] = vec_sum(acc[i][j]);
-}
-
-SIMD_INLINE void gemm_tile(int m, int n, const float *a, size_t lda, const float *b, size_t ldb, int k, float *c,
-			   size_t ldc)
-{
-	vec acc[TILE_M][TILE_N];
-
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++)
-			acc[i][j] = vec_zero();
-	for (int l = 0; l < k; l += VEC) {
-		vec bv[TILE_N];
-
-		for (int j = 0; j < n; j++)
-			bv[j] = vec_load(b + (size_t)j * ldb + l);
-		for (int i = 0; i < m; i++) {
-			vec av = vec_load(a + (size_t)i * lda + l);
-
-			VEC_KEEP(av);
-			for (int j = 0; j < n; j++)
-				acc[i][j] = vec_fma(bv[j], av, acc[i][j]);
-		}
-	}
-	tile_sums(m, n, acc, c, ldc);
-}
-
-SIMD_INLINE void gemm_strip(int m, const float *a, size_t lda, const float *b, size_t ldb, int n, int k, float *c,
-			    size_t ldc)
-{
-	int j = 0;
-
-	for (; j + TILE_N <= n; j += TILE_N)
-		gemm_tile(m, TILE_N, a, lda, b + (size_t)j * ldb, ldb, k, c + j, ldc);
-	for (; j < n; j++)
-		gemm_tile(m, 1, a, lda, b + (size_t)j * ldb, ldb, k, c + j, ldc);
-}
-
-static void inner_gemm(const float *a, size_t lda, int m, const float *b, size_t ldb, int n, int k, float *c,
-		       size_t ldc)
-{
-	const int strips = (m + TILE_M - 1) / TILE_M;
-
-	/* Strips of nearly equal height: 9 rows are 5 and 4, not 8 and 1. */
-	for (int s = 0, i = 0; s < strips; s++) {
-		const int height = (m - i + strips - s - 1) / (strips - s);
-		const float *as = a + (size_t)i * lda;
-		float *cs = c + (size_t)i * ldc;
-
-		switch (height) {
-#define STRIP(h)                                               \
-	case h:                                                \
-		gemm_strip(h, as, lda, b, ldb, n, k, cs, ldc); \
-		break;
-			STRIP(1)
-			STRIP(2)
-			STRIP(3)
-			STRIP(4)
-#if defined(SIMD_AVX512)
-			STRIP(5)
-			STRIP(6)
-#endif
-#undef STRIP
-		}
-		i += height;
 	}
 }
 

@@ -202,13 +202,35 @@ static float inner_read(const void *p, size_t bytes)
 	return vec_sum(vec_add(vec_add(acc[0], acc[1]), vec_add(acc[2], acc[3])));
 }
 
+/* gemm's tile without its loads and stores: chain j, in all lanes, is j at first and halved and 1 more in a step. */
+static double inner_multiply(int steps, float *kept)
+{
+	const vec half = vec_set1(0.5f);
+	const vec one = vec_set1(1.0f);
+	vec acc[TILE_M][TILE_N];
+	vec sum = vec_zero();
+
+	for (int i = 0; i < TILE_M; i++)
+		for (int j = 0; j < TILE_N; j++)
+			acc[i][j] = vec_set1((float)(i * TILE_N + j));
+	for (int s = 0; s < steps; s++)
+		for (int i = 0; i < TILE_M; i++)
+			for (int j = 0; j < TILE_N; j++)
+				acc[i][j] = vec_fma(acc[i][j], half, one);
+	for (int i = 0; i < TILE_M; i++)
+		for (int j = 0; j < TILE_N; j++)
+			sum = vec_add(sum, acc[i][j]);
+	*kept = vec_sum(sum);
+	return 2.0 * VEC * TILE_M * TILE_N * steps;
+}
+
 /* The table; the including file says what it is called. */
 #define INNER_TABLE                                                                                             \
 	{                                                                                                       \
 		.to_f32 = inner_to_f32, .from_f32 = inner_from_f32, .matvec = inner_matvec, .gemm = inner_gemm, \
 		.weighted_sum = inner_weighted_sum, .sum_squares = inner_sum_squares, .max = inner_max,         \
 		.exp_sum = inner_exp_sum, .scale = inner_scale, .add = inner_add, .gated = inner_gated,         \
-		.softcap = inner_softcap, .read = inner_read,                                                   \
+		.softcap = inner_softcap, .read = inner_read, .multiply = inner_multiply,                       \
 	}
 
 #endif

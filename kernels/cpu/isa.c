@@ -44,6 +44,31 @@ static int supported(enum cpu_isa isa)
 
 static const struct cpu_inner *const tables[CPU_ISA_COUNT] = {&cpu_inner_portable, &cpu_inner_avx2, &cpu_inner_avx512};
 
+static int supported_bf16(void)
+{
+	const uint32_t avx512_bf16 = 1u << 5;
+	uint32_t a;
+	uint32_t b;
+	uint32_t c;
+	uint32_t d;
+
+	return supported(CPU_ISA_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
+}
+
+/* As current: -1 until the first use. A virtual machine takes microseconds for a CPUID. */
+static atomic_int bf16 = -1;
+
+const struct cpu_inner_bf16 *cpu_inner_bf16(void)
+{
+	int has = atomic_load_explicit(&bf16, memory_order_relaxed);
+
+	if (has < 0) {
+		has = supported_bf16();
+		atomic_store_explicit(&bf16, has, memory_order_relaxed);
+	}
+	return has ? &cpu_inner_avx512bf16 : NULL;
+}
+
 #else
 
 static int supported(enum cpu_isa isa)
@@ -52,6 +77,11 @@ static int supported(enum cpu_isa isa)
 }
 
 static const struct cpu_inner *const tables[CPU_ISA_COUNT] = {&cpu_inner_portable};
+
+const struct cpu_inner_bf16 *cpu_inner_bf16(void)
+{
+	return NULL;
+}
 
 #endif
 
@@ -96,4 +126,9 @@ const char *cpu_isa_name(enum cpu_isa isa)
 const struct cpu_inner *cpu_inner(void)
 {
 	return tables[cpu_isa_current()];
+}
+
+int cpu_has_bf16(void)
+{
+	return cpu_inner_bf16() != NULL;
 }

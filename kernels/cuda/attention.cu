@@ -431,24 +431,4 @@ static constexpr int ctas_of(int hd, int kt, int vt)
 	F32_F32(hd) \
 	F32_F16(hd) F32_BF16(hd) F16_F32(hd) F16_F16(hd) F16_BF16(hd) BF16_F32(hd) BF16_F16(hd) BF16_BF16(hd)
 
-#ifdef HEAD_DIM_32
-ENTRIES(32)
-#endif
-#ifdef HEAD_DIM_64
-ENTRIES(64)
-#endif
-#ifdef HEAD_DIM_96
-ENTRIES(96)
-#endif
-#ifdef HEAD_DIM_128
-ENTRIES(128)
-#endif
-#ifdef HEAD_DIM_192
-ENTRIES(192)
-#endif
-#ifdef HEAD_DIM_256
-ENTRIES(256)
-#endif
-#ifdef HEAD_DIM_512
-ENTRIES(512)
-#endif
+#include "kernels/cuda/head_dims.cuh"

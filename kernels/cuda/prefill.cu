@@ -214,31 +214,11 @@ template <int HD> INLINE void prefill(const struct attention_prefill_params &p)
 	}
 }
 
-#define ENTRY(hd)                                                                                   \
+#define ENTRIES(hd)                                                                                 \
 	extern "C" __global__ void __launch_bounds__(PREFILL_THREADS, 2)                            \
 		k_attention_prefill_##hd(const __grid_constant__ struct attention_prefill_params p) \
 	{                                                                                           \
 		prefill<hd>(p);                                                                     \
 	}
 
-#ifdef HEAD_DIM_32
-ENTRY(32)
-#endif
-#ifdef HEAD_DIM_64
-ENTRY(64)
-#endif
-#ifdef HEAD_DIM_96
-ENTRY(96)
-#endif
-#ifdef HEAD_DIM_128
-ENTRY(128)
-#endif
-#ifdef HEAD_DIM_192
-ENTRY(192)
-#endif
-#ifdef HEAD_DIM_256
-ENTRY(256)
-#endif
-#ifdef HEAD_DIM_512
-ENTRY(512)
-#endif
+#include "kernels/cuda/head_dims.cuh"

@@ -66,6 +66,11 @@ refused 'over 2 cells at alpha 0.5 % anything but chance needs 10 pairs' --base-
   --head-build "real build" --model "$model" --out "too few" --pairs 8 -- -p 0 -n 2 -d 0,4 --mode direct -t 1
 [ ! -e "too few/pairs" ] || fail "too few pairs: measured all the same"
 
+# Of four cells two are skipped: no verdict is over those.
+CUDA_VISIBLE_DEVICES='' refused 'over 2 cells at alpha 0.5 % anything but chance needs 10 pairs' \
+  --base-build "real build" --head-build "real build" --model "$model" --out "two skipped" --pairs 8 -- -p 0 -n 2 \
+  -d 0,4 -ngl 0,5 --mode direct -t 1
+
 # ---- made up ----
 
 export FAKE=$folder/fake
@@ -309,7 +314,8 @@ in_git show "$(sed -n 2p c6/commits):new file" >/dev/null || fail "a new file is
 refused '): \(cmake --preset release fails\|does not build\): .*build-head.log' first broken "${of[@]}" \
   --out c7 "${sweep[@]}"
 refused 'nowhere: no such commit' first nowhere "${of[@]}"
-[ "$(in_git worktree list | wc -l)" -le 2 ] || fail "work trees are left: $(in_git worktree list)"
+[ "$(in_git worktree list | wc -l)" -eq 1 ] || fail "work trees are left: $(in_git worktree list)"
+[ ! -e c7/trees/head ] && [ -s c7/build-head.log ] || fail "of a build that fails: $(ls c7 c7/trees)"
 # Killed while it builds: the same commits as before, though the branch has moved on.
 in_git checkout -q -f main
 sed -i "s/COMMAND/COMMAND sleep 3 COMMAND/" "a repository/CMakeLists.txt"

@@ -1,6 +1,6 @@
 /*
- * The measured bandwidth, of memories that are as fast as the test says: reads and copies advance a clock that nothing
- * else moves. What is counted must be what was moved.
+ * The measured bandwidth and peak, of memories and processors that are as fast as the test says: reads, copies and
+ * multiplications advance a clock that nothing else moves. What is counted must be what was done.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -45,6 +45,17 @@ static float slow_read(const void *p, size_t bytes)
 	return 0;
 }
 
+static _Atomic int64_t steps_done;
+
+/* Ten operations a step, one a nanosecond. */
+static double slow_multiply(int steps, float *kept)
+{
+	*kept = 0;
+	atomic_fetch_add(&steps_done, steps);
+	frozen_clock_advance(10 * (int64_t)steps);
+	return 10.0 * steps;
+}
+
 const struct cpu_inner *__real_cpu_inner(void);
 const struct cpu_inner *__wrap_cpu_inner(void);
 const struct cpu_inner *__wrap_cpu_inner(void)
@@ -52,6 +63,7 @@ const struct cpu_inner *__wrap_cpu_inner(void)
 	static struct cpu_inner slow;
 	slow = *__real_cpu_inner();
 	slow.read = slow_read;
+	slow.multiply = slow_multiply;
 	return &slow;
 }
 
@@ -71,6 +83,42 @@ static void test_host(void **state)
 	check_rate(device_host_read_bandwidth(BUFFER, 1, 1), 0.5e9);
 	assert_true(device_host_read_bandwidth(MIB - 1, 1, 1) == 0);
 	assert_true(device_host_read_bandwidth(BUFFER, 0, 1) == 0);
+}
+
+/* The clock goes on for each of the threads, which compute at once: together as much as one. */
+static void test_peak(void **state)
+{
+	(void)state;
+	for (int threads = 1; threads <= 2; threads++) {
+		steps_done = 0;
+		check_rate(cpu_peak_flops(threads, PASSES), 1e9);
+		assert_true(steps_done > 0 && steps_done % (PASSES * threads) == 0);
+	}
+	assert_true(cpu_peak_flops(0, 1) == 0);
+	assert_true(cpu_peak_flops(1, 0) == 0);
+}
+
+/* Each step is computed, of each chain that is counted. */
+static void test_steps(void **state)
+{
+	(void)state;
+	enum { STEPS = 3 };
+	for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+		double expected = 0;
+		float kept;
+		if (cpu_isa_force((enum cpu_isa)isa))
+			continue;
+		int lanes = 4 << isa, chains = (int)(__real_cpu_inner()->multiply(STEPS, &kept) / (2 * STEPS * lanes));
+		assert_in_range(chains, 8, 32);
+		for (int j = 0; j < chains; j++) {
+			double x = j;
+			for (int s = 0; s < STEPS; s++)
+				x = x / 2 + 1;
+			expected += lanes * x;
+		}
+		assert_true(fabs(kept - expected) <= 1e-5 * expected);
+	}
+	assert_int_equal(cpu_isa_force(cpu_isa_best()), 0);
 }
 
 /* ---- the GPU: a driver whose copies take time ---- */
@@ -166,6 +214,7 @@ static void test_gpu(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_gpu)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_peak),
+					   cmocka_unit_test(test_steps), cmocka_unit_test(test_gpu)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

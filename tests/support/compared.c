@@ -14,21 +14,21 @@
 #include "tests/support/ok.h"
 #include "tests/support/put_record.h"
 
-char folder[FOLDER_BYTES];
-struct pair pair;
+char compared_folder[FOLDER_BYTES];
+struct compared compared;
 
-static const char *const modes[CELLS] = {"direct", "graph-params", "graph-update", "graph-device"};
+static const char *const modes[COMPARED_CELLS] = {"direct", "graph-params", "graph-update", "graph-device"};
 
-int set_up(void **state)
+int compared_set_up(void **state)
 {
 	(void)state;
-	return folder_make(folder, "compare");
+	return folder_make(compared_folder, "compare");
 }
 
-int tear_down(void **state)
+int compared_tear_down(void **state)
 {
 	(void)state;
-	return folder_remove(folder);
+	return folder_remove(compared_folder);
 }
 
 /* About normal: the sum of twelve uniform numbers. */
@@ -40,12 +40,13 @@ static double noise(uint64_t *state)
 	return sum;
 }
 
-void path_of(char out[160], const char *side, int process)
+void compared_path(char out[160], const char *side, int process)
 {
-	snprintf(out, 160, "%s/%s-%d", folder, side, process);
+	snprintf(out, 160, "%s/%s-%d", compared_folder, side, process);
 }
 
-static void write_row(FILE *f, const struct made *m, int cell, int repetition, int process, uint64_t *state)
+static void write_row(FILE *f, const struct compared_side *m, int cell, int depth, int repetition, int process,
+		      uint64_t *state)
 {
 	struct run_row row;
 	char id[32], label[CELL_LABEL_SIZE];
@@ -54,21 +55,24 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 			 .type_v = "f16",
 			 .n_threads = 2,
 			 .n_ubatch = 512,
-			 .n_depth = 64,
-			 .n_gen = TOKENS,
-			 .fusion = "full",
-			 .mode = modes[(cell + m->first_mode) % CELLS]};
+			 .n_depth = 64 + depth,
+			 .n_gen = COMPARED_TOKENS,
+			 .fusion = m->fusion ? m->fusion : "full",
+			 .mode = modes[(cell + m->first_mode) % COMPARED_CELLS]};
 	snprintf(c.model_hash, sizeof c.model_hash, "%016x", 7);
 	row_init(&row);
 	row_set_axes(&row, &c);
 	cell_label(&c, label);
-	snprintf(id, sizeof id, "r-%d-%d", cell, repetition);
+	snprintf(id, sizeof id, "r-%d-%d-%d", cell, depth, repetition);
 	row.run_id = id;
 	row.test = label;
-	row.order = repetition * CELLS + cell;
-	row.repetition = repetition + m->first_repetition;
-	row.status = cell == m->cells - 1 ? m->status : RUN_STATUS_OK;
+	row.order = repetition * COMPARED_CELLS + cell;
+	row.repetition = repetition * (m->step ? m->step : 1) + m->first_repetition + (m->diagonal ? depth : 0);
+	int there = (!m->status_process || m->status_process == process + 1) &&
+		    (!m->status_repetition || m->status_repetition == repetition + 1);
+	row.status = cell == m->cells - 1 && there ? m->status : RUN_STATUS_OK;
 	row.reason = row.status == RUN_STATUS_OK ? ""
+		     : m->reason                 ? m->reason
 						 : "out of \xe2\x80\xae"
 						   "memory|`<b>";
 	row.until = m->until ? m->until : "fixed";
@@ -76,27 +80,30 @@ static void write_row(FILE *f, const struct made *m, int cell, int repetition, i
 	row.attempt = 0;
 	row.warmup_tokens = 0;
 	double x = 1000 * (cell + 1) * (1 + m->slower[cell]) * (1 + m->all) * (1 + m->drift * process) *
-		   exp(m->noise * noise(state));
+		   (1 + m->run_drift * repetition) * exp(m->noise * noise(state));
+	x *= m->scale > 0 ? m->scale : 1;
 	row.itl_median_us = x;
 	row.itl_p90_us = 1.1 * x;
 	row.itl_p99_us = 1.3 * x * (1 + m->tail);
 	row.submit_median_us = 50 * exp(m->noise * noise(state));
-	row.api_launches_per_token = 100 + m->launches;
+	int odd = process % 2;
+	row.api_launches_per_token = m->silent ? NAN : 100 + m->launches + odd * m->launches_odd;
 	row.api_launches_per_prompt = m->prompt > 0 ? m->prompt : NAN;
 	row.kernels_per_token = 100;
 	row.node_updates_per_token = 0;
 	row.weight_bytes_per_token = 12345;
 	row.memory_peak_bytes = 1 << 20;
 	row.logits_hash = m->hash ? m->hash : "0123456789abcdef";
+	row.logits_hash = m->silent ? "" : odd && m->hash_odd ? m->hash_odd : row.logits_hash;
 	put_record(f, &row, row_columns, row_n_columns);
 }
 
-void make(const char *side, int process, const struct made *m)
+void compared_make(const char *side, int process, const struct compared_side *m)
 {
 	char path[160];
 	char file[176];
 	uint64_t state = m->seed * 1000 + (uint64_t)process;
-	path_of(path, side, process);
+	compared_path(path, side, process);
 	assert_int_equal(mkdir(path, 0777), 0);
 	snprintf(file, sizeof file, "%s/env.json", path);
 	json_t *env =
@@ -111,39 +118,41 @@ void make(const char *side, int process, const struct made *m)
 	put_record(f, NULL, row_columns, row_n_columns);
 	for (int i = 0; i < m->repetitions; i++)
 		for (int c = 0; c < m->cells; c++)
-			write_row(f, m, c, i, process, &state);
+			for (int d = 0; d <= m->more_depths; d++)
+				write_row(f, m, c, d, i, process, &state);
 	assert_int_equal(fclose(f), 0);
 }
 
-int compare(const struct made *base, const struct made *head, int n, const struct compare_options *o, struct error *err)
+int compared_run(const struct compared_side *base, const struct compared_side *head, int n,
+		 const struct compare_options *o, struct error *err)
 {
 	char path[160];
-	pair.n = n;
+	compared.n = n;
 	for (int i = 0; i < n; i++) {
-		make("base", i, base);
-		make("head", i, head);
-		pair.base[i] = &pair.sets[i];
-		pair.head[i] = &pair.sets[PROCESSES + i];
-		path_of(path, "base", i);
-		OK(result_set_open(pair.base[i], path, e));
-		path_of(path, "head", i);
-		OK(result_set_open(pair.head[i], path, e));
+		compared_make("base", i, base);
+		compared_make("head", i, head);
+		compared.base[i] = &compared.sets[i];
+		compared.head[i] = &compared.sets[COMPARED_PROCESSES + i];
+		compared_path(path, "base", i);
+		OK(result_set_open(compared.base[i], path, e));
+		compared_path(path, "head", i);
+		OK(result_set_open(compared.head[i], path, e));
 	}
-	return compare_run(pair.base, n, pair.head, n, o, &pair.c, err);
+	return compare_run(compared.base, n, compared.head, n, o, &compared.c, err);
 }
 
-void done(void)
+void compared_free(void)
 {
-	compare_free(&pair.c);
-	for (int i = 0; i < pair.n; i++) {
-		result_set_close(pair.base[i]);
-		result_set_close(pair.head[i]);
+	compare_free(&compared.c);
+	for (int i = 0; i < compared.n; i++) {
+		result_set_close(compared.base[i]);
+		result_set_close(compared.head[i]);
 	}
-	assert_int_equal(folder_remove(folder), 0);
-	assert_int_equal(folder_make(folder, "compare"), 0);
+	assert_int_equal(folder_remove(compared_folder), 0);
+	assert_int_equal(folder_make(compared_folder, "compare"), 0);
 }
 
-struct compare_options paired(void)
+struct compare_options compared_options(void)
 {
 	struct compare_options o;
 	compare_options_default(&o);
@@ -151,7 +160,7 @@ struct compare_options paired(void)
 	return o;
 }
 
-struct made other(struct made m)
+struct compared_side compared_other(struct compared_side m)
 {
 	m.seed = 2;
 	return m;

@@ -13,6 +13,17 @@ extern struct result_set *report_said_sets[REPORT_SAID_SETS]; /* in the order in
 extern struct document report_said_document;
 extern char *report_said_markdown;
 
+/* What most of the sweeps are made of; two_modes are direct and graph-device. */
+extern const char *const report_said_modes[], *const report_said_two_modes[], *const report_said_full[];
+extern const int report_said_depths[3];
+
+int report_said_is_mode(const struct run_row *row, const char *mode);
+/*
+ * graph-device: 10 % faster at 0, 5 % at 64, 5 % slower at 256: of log(0.95) and log(1.05) the line between 2^6 and 2^8
+ * is 0 at 2^7.0248, 130.2. graph-update: 20 % slower everywhere.
+ */
+void report_said_crossing(void *ctx, struct run_row *row);
+
 int report_said_set_up(void **state);
 int report_said_tear_down(void **state);
 

@@ -51,7 +51,7 @@ expect 2 '' 'gemmark bench: snapkv *even*' bench --snapkv off,even
 
 message=$("$gemmark" --help 2>&1 >/dev/full)
 code=$?
-if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "* ]]; then
+if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "*"; free space or write elsewhere"* ]]; then
   echo "a full disk: exit code $code, '$message'"
   failures=$((failures + 1))
 fi
@@ -61,6 +61,32 @@ if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output
   echo "standard output closed: exit code $code, '$message'"
   failures=$((failures + 1))
 fi
+# A verdict that was not written is none: whatever it was, exit code 2.
+small=$(mktemp -d)
+tiny=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/golden/qwen3-tiny.q8_0.gguf
+for side in a b; do
+  "$gemmark" bench -m "$tiny" -ngl 0 -t 1 -p 0 -n 4 -r 3 --mode direct --telemetry 0 --out "$small/$side" \
+    >/dev/null 2>&1
+done
+export XDG_STATE_HOME=$small/state
+expect 3 '*cannot tell*' '' compare "$small/a" "$small/b"
+for format in table md csv json; do
+  message=$("$gemmark" compare "$small/a" "$small/b" -o $format 2>&1 >/dev/full)
+  code=$?
+  if [ $code -ne 2 ] || [[ "$message" != "gemmark: cannot write to standard output: "* ]]; then
+    echo "compare -o $format, a full disk: exit code $code, '$message'"
+    failures=$((failures + 1))
+  fi
+done
+
+# What cannot go on, and why.
+expect 2 '' 'gemmark bench: --resume: beside it stands nothing, or all options of the sweep*' bench --resume "$small/a" -o md
+rm "$small/a/env.json" "$small/a/sweep.json"
+expect 2 '' 'gemmark bench: --resume: *has no env.json: *remove the folder and measure again*' bench --resume "$small/a"
+expect 2 '' 'gemmark bench: --resume: *is this the directory of a sweep?' bench --resume "$small"
+expect 2 '' 'gemmark bench: *not empty*--resume' bench -m "$tiny" -ngl 0 --out "$small/b"
+rm -rf "$small"
+
 # A reader that has gone away is no error. The reader ends before the writer starts.
 message=$( { { sleep 0.2; "$gemmark" --help; echo $? >&3; } | true; } 3>&1 2>&1)
 if [ "$message" != 0 ]; then

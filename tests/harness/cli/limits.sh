@@ -82,6 +82,27 @@ wait $!
 said 'gemmark bench: m.gguf: is not the file that the sweep began with;*' $? renamed
 [ "$(grep -c '"ok"' renamed/runs.csv)" -eq 400 ] || fail "renamed: $(grep -c '"ok"' renamed/runs.csv) rows"
 
+# A file of results cut in place: one line, and what is whole goes on.
+cp "$golden" m.gguf
+"$gemmark" "${sweep[@]}" --out shorter >/dev/null 2>errors &
+until [ "$(grep -c '"ok"' shorter/runs.csv 2>/dev/null || true)" -ge 3 ] 2>/dev/null; do sleep 0.01; done
+truncate -s -20 shorter/tokens.csv
+wait $!
+said 'gemmark bench: shorter/tokens.csv: was changed while the sweep ran: * --resume*' $? shorter
+before=$(grep -c '"ok"' shorter/runs.csv)
+timeout -s INT 2 "$gemmark" bench --resume shorter >/dev/null 2>errors
+[ "$(grep -c '"ok"' shorter/runs.csv)" -gt "$before" ] || fail "shorter, not resumed: $(cat errors)"
+
+# Its descriptions removed: they are there again, and it is said.
+"$gemmark" bench -m m.gguf -ngl 0 -t 1 -p 0 -n 9 -r 300 --mode direct --telemetry 0 --out bare >/dev/null 2>errors &
+until [ "$(grep -c '"ok"' bare/runs.csv 2>/dev/null || true)" -ge 3 ] 2>/dev/null; do sleep 0.01; done
+rm bare/env.json bare/sweep.json
+wait $!
+code=$?
+[ $code -eq 0 ] && [ "$(notes)" = 'gemmark bench: bare: sweep.json and env.json were removed while the sweep ran; written again' ] ||
+  fail "bare: exit code $code, '$(cat errors)'"
+"$gemmark" bench --resume bare >/dev/null 2>errors || fail "bare, not resumed: $(cat errors)"
+
 # SIGBUS that is none of this ends the program as it does.
 cp "$golden" m.gguf
 "$gemmark" "${sweep[@]}" --out sent >/dev/null 2>errors &
@@ -100,7 +121,7 @@ said 'gemmark model make: made.gguf: *: File too large; raise the file size limi
 said 'gemmark bench: limited/*.csv: File too large; *(ulimit -f)*' $? "bench, ulimit"
 check_rows limited "bench, ulimit"
 (ulimit -f 1; exec "$gemmark" model show m.gguf --tensors) >shown 2>errors
-said 'gemmark: cannot write to standard output: File too large' $? "show, ulimit"
+said 'gemmark: cannot write to standard output: File too large; *(ulimit -f)*' $? "show, ulimit"
 # Pictures are whole or not there, whoever reached the limit, this program or gnuplot.
 if command -v gnuplot >/dev/null; then
   "$gemmark" bench -m m.gguf -ngl 0 -t 1 -p 0 -n 2 -r 1 --mode direct --telemetry 0 --out small >/dev/null 2>errors

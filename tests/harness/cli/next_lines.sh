@@ -68,7 +68,7 @@ if command -v gnuplot >/dev/null; then
   cp m.gguf $'m\e\n\xff.gguf'
   bin/gemmark bench "${short[@]/m.gguf/$'m\e\n\xff.gguf'}" -n 50 -r 2000 --out $'stop \e ped' >out 2>errors &
   until [ "$(grep -c '"ok"' $'stop \e ped/runs.csv' 2>/dev/null)" -ge 1 ] 2>/dev/null; do sleep 0.01; done
-  kill -INT $!
+  kill -TERM $!
   wait $!
   follow next interrupted
   sed -n 's/^go on: *//p' out >go

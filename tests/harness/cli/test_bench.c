@@ -2,58 +2,23 @@
 #include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
 #include "harness/cli/options.h"
+#include "tests/support/bench_folder.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
 #define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
-
-static char folder[FOLDER_BYTES];
-
-static int set_up(void **state)
-{
-	(void)state;
-	return folder_make(folder, "bench");
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return folder_remove(folder);
-}
-
-static void in_folder(const char *name, char out[128])
-{
-	snprintf(out, 128, "%s/%s", folder, name);
-}
-
-static int call(int (*command)(int, char **), char **words)
-{
-	return command_run(folder, command, words);
-}
-
-static int holds(const char *name, const char *text)
-{
-	return command_said(folder, name, text);
-}
-
-static int bench_in(const char *output, char **more)
-{
-	return command_out(folder, cmd_bench, "bench", output, more);
-}
 
 static double real_at(const struct csv_rows *r, int row, const char *column)
 {
@@ -88,10 +53,10 @@ static void test_sweep(void **state)
 		"-d",       "0-80+40",   "-r",     "2",      "-ctk",   "f16,f32",
 		"--fusion", "none,full", "--mode", "direct", "--mode", "graph-params,graph-update,graph-device",
 		NULL};
-	assert_int_equal(bench_in("run", words), 0);
+	assert_int_equal(bench_folder_run("run", words), 0);
 	char path[128];
 	struct csv_rows runs, tokens;
-	in_folder("run/runs.csv", path);
+	bench_folder_path("run/runs.csv", path);
 	assert_int_equal(csv_read(&runs, path), 0);
 	/* 2 types x 3 depths x 2 fusions x (1 prompt + 4 modes) x 2 repetitions */
 	assert_int_equal(runs.n_rows - 1, 2 * 3 * 2 * 5 * 2);
@@ -131,12 +96,12 @@ static void test_sweep(void **state)
 		if (!strcmp(csv_at(&runs, r, "mode"), "graph-device"))
 			assert_true(updates == 0);
 	}
-	in_folder("run/tokens.csv", path);
+	bench_folder_path("run/tokens.csv", path);
 	assert_int_equal(csv_read(&tokens, path), 0);
 	assert_int_equal(tokens.n_rows - 1, measured);
 	csv_rows_free(&tokens);
 
-	in_folder("run/env.json", path);
+	bench_folder_path("run/env.json", path);
 	json_t *env = json_load_file(path, 0, NULL);
 	json_t *model = json_array_get(json_object_get(env, "models"), 0);
 	struct stat s;
@@ -146,11 +111,11 @@ static void test_sweep(void **state)
 	csv_rows_free(&runs);
 	json_decref(env);
 
-	assert_true(holds("out", "tg12 @ d80"));
-	assert_true(holds("out", "120 runs ok"));
-	assert_true(holds("out", " plot "));
-	assert_false(holds("out", "\033"));
-	assert_false(holds("errors", "\033"));
+	assert_true(bench_folder_said("out", "tg12 @ d80"));
+	assert_true(bench_folder_said("out", "120 runs ok"));
+	assert_true(bench_folder_said("out", " plot "));
+	assert_false(bench_folder_said("out", "\033"));
+	assert_false(bench_folder_said("errors", "\033"));
 }
 
 /* What the kept sweeps are, in their order, with reasons for what cannot run; nothing is written. */
@@ -159,20 +124,20 @@ static void test_dry_run(void **state)
 	(void)state;
 	char path[128];
 	char *quick[] = {"-m", MODEL, "-ngl", "0,3", "@../ci/quick.args", "--dry-run", NULL};
-	assert_int_equal(bench_in("run", quick), 0);
-	assert_true(holds("out", "dry run of 80 cells")); /* 2 placements, 5 depths, 2 fusions, 4 modes */
-	assert_true(holds("out", "tg16 @ d2048         graph-update none  3 runs, "));
-	assert_true(holds("out", "\n120 runs, about "));
-	assert_true(holds("out", "; 40 cells skipped"));
-	assert_true(holds("out", "skipped: -ngl 3: no GPU"));
+	assert_int_equal(bench_folder_run("run", quick), 0);
+	assert_true(bench_folder_said("out", "dry run of 80 cells")); /* 2 placements, 5 depths, 2 fusions, 4 modes */
+	assert_true(bench_folder_said("out", "tg16 @ d2048         graph-update none  3 runs, "));
+	assert_true(bench_folder_said("out", "\n120 runs, about "));
+	assert_true(bench_folder_said("out", "; 40 cells skipped"));
+	assert_true(bench_folder_said("out", "skipped: -ngl 3: no GPU"));
 	char *full[] = {"-m", MODEL, "-ngl", "0", "@../ci/full.args", "--dry-run", NULL};
-	assert_int_equal(bench_in("run", full), 0);
-	assert_true(holds("out", "dry run of 60 cells")); /* 6 depths, 2 fusions, a prompt and 4 modes */
-	assert_true(holds("out", "pp512 @ d16384       direct       none  5 runs, "));
-	in_folder("run", path);
+	assert_int_equal(bench_folder_run("run", full), 0);
+	assert_true(bench_folder_said("out", "dry run of 60 cells")); /* 6 depths, 2 fusions, a prompt and 4 modes */
+	assert_true(bench_folder_said("out", "pp512 @ d16384       direct       none  5 runs, "));
+	bench_folder_path("run", path);
 	assert_int_equal(access(path, F_OK), -1);
 	char *mixed[] = {"-m", MODEL, "--dry-run", "-o", "json", NULL};
-	assert_int_equal(bench_in("run", mixed), 2);
+	assert_int_equal(bench_folder_run("run", mixed), 2);
 }
 
 static void test_bad_input(void **state)
@@ -182,24 +147,24 @@ static void test_bad_input(void **state)
 	char *no_gguf[] = {"-m", "test_bench.c", NULL}, *bad_range[] = {"-m", MODEL, "-d", "0-10+0", NULL};
 	char *bad_mode[] = {"-m", MODEL, "--mode", "grph", NULL},
 	     *nothing[] = {"-m", MODEL, "-p", "0", "-n", "0", NULL};
-	assert_int_equal(bench_in("run", no_model), 2);
-	assert_true(holds("errors", "-m"));
-	assert_int_equal(bench_in("run", missing), 2);
-	assert_true(holds("errors", "missing.gguf"));
-	assert_int_equal(bench_in("run", no_gguf), 2);
-	assert_int_equal(bench_in("run", bad_range), 2);
-	assert_true(holds("errors", "0-10+0"));
-	assert_int_equal(bench_in("run", bad_mode), 2);
-	assert_true(holds("errors", "'grph'"));
-	assert_int_equal(bench_in("run", nothing), 2);
+	assert_int_equal(bench_folder_run("run", no_model), 2);
+	assert_true(bench_folder_said("errors", "-m"));
+	assert_int_equal(bench_folder_run("run", missing), 2);
+	assert_true(bench_folder_said("errors", "missing.gguf"));
+	assert_int_equal(bench_folder_run("run", no_gguf), 2);
+	assert_int_equal(bench_folder_run("run", bad_range), 2);
+	assert_true(bench_folder_said("errors", "0-10+0"));
+	assert_int_equal(bench_folder_run("run", bad_mode), 2);
+	assert_true(bench_folder_said("errors", "'grph'"));
+	assert_int_equal(bench_folder_run("run", nothing), 2);
 	char path[128];
-	in_folder("run", path);
+	bench_folder_path("run", path);
 	assert_int_equal(access(path, F_OK), -1);
 	/* Results are never written over. */
 	char *good[] = {"-m", MODEL, "-p", "0", "-n", "1", "-r", "1", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("run", good), 0);
-	assert_int_equal(bench_in("run", good), 2);
-	assert_true(holds("errors", "not empty"));
+	assert_int_equal(bench_folder_run("run", good), 0);
+	assert_int_equal(bench_folder_run("run", good), 2);
+	assert_true(bench_folder_said("errors", "not empty"));
 }
 
 /* What this build cannot do is a row with its reason, and the rest of the sweep runs. */
@@ -207,10 +172,10 @@ static void test_skipped(void **state)
 {
 	(void)state;
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3,0", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("run", words), 0);
+	assert_int_equal(bench_folder_run("run", words), 0);
 	char path[128];
 	struct csv_rows runs;
-	in_folder("run/runs.csv", path);
+	bench_folder_path("run/runs.csv", path);
 	assert_int_equal(csv_read(&runs, path), 0);
 	assert_int_equal(runs.n_rows, 3);
 	for (int r = 1; r < 3; r++) {
@@ -219,245 +184,32 @@ static void test_skipped(void **state)
 		assert_true(!gpu || strstr(csv_at(&runs, r, "reason"), "-ngl 3"));
 	}
 	csv_rows_free(&runs);
-	assert_true(holds("out", "1 run ok, 1 skipped"));
+	assert_true(bench_folder_said("out", "1 run ok, 1 skipped"));
 	/* Nothing but skipped rows is no success. */
 	char *only[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("other", only), 2);
-}
-
-/* Ctrl-C, or SIGTERM: what is finished is kept and whole, the run at hand says what became of it. */
-static void test_interrupted(void **state)
-{
-	int sent = *(int *)*state;
-	char *words[] = {"-m", MODEL, "-p", "0", "-n", "200", "-r", "1000", NULL};
-	char path[128];
-	in_folder("run/runs.csv", path);
-	pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0)
-		_exit(bench_in("run", words));
-	while (csv_lines(path) < 2)
-		usleep(1000);
-	/* Twice at once, as timeout(1) sends it: that is one interruption. */
-	assert_int_equal(kill(child, sent), 0);
-	kill(child, sent);
-	int status;
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 130);
-	struct csv_rows runs;
-	assert_int_equal(csv_read(&runs, path), 0);
-	assert_true(runs.n_rows >= 2);
-	for (int r = 1; r < runs.n_rows; r++) {
-		assert_int_equal(csv_width(&runs, r), csv_width(&runs, 0));
-		const char *expected = r + 1 < runs.n_rows ? "ok" : csv_at(&runs, r, "status");
-		assert_string_equal(csv_at(&runs, r, "status"), expected);
-	}
-	const char *reason = csv_at(&runs, runs.n_rows - 1, "reason");
-	assert_true(!*reason || strstr(reason, "interrupted"));
-	csv_rows_free(&runs);
-	assert_true(holds("out", "interrupted"));
-}
-
-/*
- * The results are taken away while the sweep runs: whatever is printed does not claim that they are there, and the exit
- * code is that of a refusal by the system.
- */
-static void test_taken_away(void **state)
-{
-	(void)state;
-	char *words[] = {"-m", MODEL, "-p", "0", "-n", "16", "-r", "40", "--mode", "direct", NULL};
-	char path[128], runs_path[128], elsewhere[128], claim[160];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
-	in_folder("elsewhere", elsewhere);
-	for (int moved = 0; moved < 2; moved++) {
-		pid_t child = fork();
-		assert_true(child >= 0);
-		if (child == 0)
-			_exit(bench_in("run", words));
-		while (csv_lines(runs_path) < 2)
-			usleep(1000);
-		assert_int_equal(moved ? rename(path, elsewhere) : folder_remove(path), 0);
-		int status;
-		assert_int_equal(waitpid(child, &status, 0), child);
-		assert_true(WIFEXITED(status));
-		assert_int_equal(WEXITSTATUS(status), 2);
-		snprintf(claim, sizeof claim, "results: %s", path);
-		assert_false(holds("out", claim));
-		assert_true(holds("errors", moved ? "was moved while the sweep ran; all rows are in " : "was removed"));
-		snprintf(claim, sizeof claim, "results: %s/runs.csv", elsewhere);
-		assert_int_equal(holds("out", claim), moved);
-		assert_int_equal(access(path, F_OK), -1);
-	}
-	in_folder("elsewhere/runs.csv", path);
-	assert_int_equal(csv_lines(path), 41);
-}
-
-/* --resume: alone with the sweep's own options, refused with others, and nothing is done twice. */
-static void test_resume(void **state)
-{
-	(void)state;
-	char path[128], runs_path[128];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
-	char *words[] = {"-m",    MODEL,  "-p", "4", "-n",     "24",
-			 "-d",    "0,8",  "-r", "4", "--mode", "direct,graph-device",
-			 "--ple", "host", NULL};
-	pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0)
-		_exit(bench_in("run", words));
-	while (csv_lines(runs_path) < 2)
-		usleep(1000);
-	assert_int_equal(kill(child, SIGKILL), 0);
-	assert_int_equal(waitpid(child, NULL, 0), child);
-
-	char *other[] = {"bench", "--resume", path, "-m", MODEL, "-p", "4", "-d", "0,16", NULL};
-	assert_int_equal(call(cmd_bench, other), 2);
-	assert_true(holds("errors", "n_depth: [0,8] there, [0,16] here"));
-	char *settings[] = {"bench", "--resume", path,
-			    "-m",    MODEL,      "-p",
-			    "4",     "-n",       "24",
-			    "-d",    "0,8",      "-r",
-			    "4",     "--mode",   "direct,graph-device",
-			    "-t",    "1",        "--prefill-precision",
-			    "f32",   "--pdl",    "off",
-			    NULL};
-	assert_int_equal(call(cmd_bench, settings), 2);
-	assert_true(holds("errors", "ple: \"host\" there, \"device\" here"));
-	assert_true(holds("errors", "pdl: \"on\" there, \"off\" here"));
-	assert_true(holds("errors", "prefill_precision: \"f16\" there, \"f32\" here"));
-	char *elsewhere[] = {"bench", "--resume", path, "--out", path, NULL};
-	assert_int_equal(call(cmd_bench, elsewhere), 2);
-	/* An option beside it is not dropped silently. */
-	char *more[] = {"bench", "--resume", path, "-r", "3", NULL};
-	assert_int_equal(call(cmd_bench, more), 2);
-	char *nowhere[] = {"bench", "--resume", folder, NULL};
-	assert_int_equal(call(cmd_bench, nowhere), 2);
-	assert_true(holds("errors", "env.json"));
-
-	char *alone[] = {"bench", "--resume", path, NULL};
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "there already"));
-	struct csv_rows runs;
-	assert_int_equal(csv_read(&runs, runs_path), 0);
-	assert_int_equal(runs.n_rows - 1, 2 * 3 * 4);
-	for (int r = 1; r < runs.n_rows; r++) {
-		assert_string_equal(csv_at(&runs, r, "status"), "ok");
-		assert_int_equal(atoi(csv_at(&runs, r, "order")), r - 1);
-	}
-	csv_rows_free(&runs);
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "0 runs ok; 24 were there already"));
-}
-
-/* Of a file's rows the first `keep` stay, header and all. */
-static void cut_rows(const char *path, int keep)
-{
-	static char bytes[1 << 18];
-	FILE *f = fopen(path, "r");
-	assert_non_null(f);
-	size_t n = fread(bytes, 1, sizeof bytes, f), end = 0;
-	assert_true(n < sizeof bytes);
-	fclose(f);
-	for (int line = 0; line <= keep && end < n; end++)
-		line += bytes[end] == '\n';
-	assert_true(end < n);
-	assert_int_equal(truncate(path, (off_t)end), 0);
-}
-
-/* Budgets are cells of their own: what is there of one is not taken for the other's. */
-static void test_resume_snapkv(void **state)
-{
-	(void)state;
-	char path[128], runs_path[128];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
-	char *words[] = {"-m",       MODEL,       "-p", "0", "-n",     "4",      "-d", "100",
-			 "--snapkv", "off,80,96", "-r", "3", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("run", words), 0);
-	struct csv_rows runs;
-	cut_rows(runs_path, 4);
-	char *alone[] = {"bench", "--resume", path, NULL};
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "5 runs ok; 4 were there already"));
-	assert_int_equal(csv_read(&runs, runs_path), 0);
-	assert_int_equal(runs.n_rows - 1, 9);
-	static const char *const names[] = {"off", "80,window=64,pool=7", "96,window=64,pool=7"};
-	int seen[3][3] = {{0}};
-	for (int r = 1; r < runs.n_rows; r++) {
-		int cell = 0;
-		while (cell < 3 && strcmp(csv_at(&runs, r, "snapkv"), names[cell]))
-			cell++;
-		assert_true(cell < 3);
-		assert_string_equal(csv_at(&runs, r, "status"), "ok");
-		assert_string_equal(csv_at(&runs, r, "evicted_entries"), cell == 0 ? "" : cell == 1 ? "20" : "4");
-		seen[cell][atoi(csv_at(&runs, r, "repetition"))]++;
-	}
-	csv_rows_free(&runs);
-	for (int i = 0; i < 9; i++)
-		assert_int_equal(seen[i / 3][i % 3], 1);
-	char *other[] = {"bench", "--resume", path,     "-m", MODEL, "-p",     "0",      "-n", "4", "-d",
-			 "100",   "--snapkv", "off,80", "-r", "3",   "--mode", "direct", "-t", "1", NULL};
-	assert_int_equal(call(cmd_bench, other), 2);
-	assert_true(holds("errors", "snapkv"));
-}
-
-/* -ngl auto beside numbers: rows say what was asked, and going on finds them. */
-static void test_auto_layers(void **state)
-{
-	(void)state;
-	char path[128], runs_path[128];
-	in_folder("run", path);
-	in_folder("run/runs.csv", runs_path);
-	char *words[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "auto,0", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("run", words), 0);
-	struct csv_rows runs;
-	assert_int_equal(csv_read(&runs, runs_path), 0);
-	assert_int_equal(runs.n_rows - 1, 2);
-	int n_auto = 0;
-	for (int r = 1; r < runs.n_rows; r++) {
-		assert_string_equal(csv_at(&runs, r, "status"), "ok");
-		n_auto += atoi(csv_at(&runs, r, "n_gpu_layers_asked")) == -2;
-		assert_true(atoi(csv_at(&runs, r, "n_gpu_layers")) >= 0);
-	}
-	assert_int_equal(n_auto, 1);
-	csv_rows_free(&runs);
-	assert_true(holds("run/sweep.json", "\"device_memory\""));
-	char *alone[] = {"bench", "--resume", path, NULL};
-	assert_int_equal(call(cmd_bench, alone), 0);
-	assert_true(holds("out", "0 runs ok; 2 were there already"));
-	char *bad[] = {"-m", MODEL, "-ngl", "0,all", NULL};
-	assert_int_equal(bench_in("other", bad), 2);
-	assert_true(holds("errors", "'all' is not a number"));
-	char *hidden[] = {"-m", MODEL, "-ngl", "-2", NULL};
-	assert_int_equal(bench_in("other", hidden), 2);
+	assert_int_equal(bench_folder_run("other", only), 2);
 }
 
 static void test_env(void **state)
 {
 	(void)state;
 	char *words[] = {"env", "-t", "1", "--json", NULL};
-	assert_int_equal(call(cmd_env, words), 0);
+	assert_int_equal(bench_folder_call(cmd_env, words), 0);
 	char path[128];
-	in_folder("out", path);
+	bench_folder_path("out", path);
 	json_t *env = json_load_file(path, 0, NULL);
 	json_t *bandwidth = json_array_get(json_object_get(env, "bandwidth"), 0);
 	assert_int_equal(json_integer_value(json_object_get(bandwidth, "threads")), 1);
 	assert_true(json_real_value(json_object_get(bandwidth, "read_gb_s")) > 0.1);
 	json_decref(env);
 	words[3] = NULL;
-	assert_int_equal(call(cmd_env, words), 0);
-	assert_true(holds("out", "bandwidth: threads 1, read_gb_s "));
+	assert_int_equal(bench_folder_call(cmd_env, words), 0);
+	assert_true(bench_folder_said("out", "bandwidth: threads 1, read_gb_s "));
 	words[2] = "-5";
-	assert_int_equal(call(cmd_env, words), 2);
+	assert_int_equal(bench_folder_call(cmd_env, words), 2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-#define STOPPED(signal) cmocka_unit_test_prestate_setup_teardown(test_interrupted, set_up, tear_down, signal)
-
-static int interrupt = SIGINT, terminate = SIGTERM;
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bench_folder_set_up, bench_folder_tear_down)
 
 /* A row's value of a column for each run, joined by commas; duplicates of neighbours once. */
 static const char *distinct(const struct csv_rows *runs, const char *column)
@@ -493,34 +245,34 @@ static void test_one_cell(void **state)
 	/* What 0 threads are here. */
 	char *probe[] = {"bench", "-m", MODEL,    "-p",     "0",     "-n", "1",
 			 "-r",    "1",  "--mode", "direct", "--out", NULL, NULL};
-	in_folder("probe", path);
+	bench_folder_path("probe", path);
 	probe[12] = path;
-	assert_int_equal(call(cmd_bench, probe), 0);
-	in_folder("probe/runs.csv", path);
+	assert_int_equal(bench_folder_call(cmd_bench, probe), 0);
+	bench_folder_path("probe/runs.csv", path);
 	assert_int_equal(csv_read(&runs, path), 0);
 	snprintf(default_threads, sizeof default_threads, "%s", csv_at(&runs, 1, "n_threads"));
 	csv_rows_free(&runs);
 
-	in_folder("sub", path);
+	bench_folder_path("sub", path);
 	assert_int_equal(mkdir(path, 0777), 0);
-	in_folder("sub/m.gguf", away);
-	in_folder("m.gguf", here);
-	in_folder("changed.gguf", changed);
-	in_folder("link.gguf", link_path);
+	bench_folder_path("sub/m.gguf", away);
+	bench_folder_path("m.gguf", here);
+	bench_folder_path("changed.gguf", changed);
+	bench_folder_path("link.gguf", link_path);
 	assert_int_equal(same_file(MODEL, here, 0), 0);
 	assert_int_equal(same_file(MODEL, away, 1), 0);    /* the same name, another file */
 	assert_int_equal(same_file(MODEL, changed, 0), 0); /* another name, the same contents */
 	assert_int_equal(link(here, link_path), 0);
 	snprintf(list, sizeof list, "0,%s", default_threads);
 	char both[400];
-	snprintf(both, sizeof both, "%s,%s,%s/./m.gguf,%s,%s", here, away, folder, link_path, changed);
+	snprintf(both, sizeof both, "%s,%s,%s/./m.gguf,%s,%s", here, away, bench_folder, link_path, changed);
 	char *words[] = {"bench", "-m", both,   "-p", "0",      "-n",     "2",     "-r", "1",
 			 "-t",    list, "-ngl", "0",  "--mode", "direct", "--out", NULL, NULL};
 	char out[128];
-	in_folder("one", out);
+	bench_folder_path("one", out);
 	words[16] = out;
-	assert_int_equal(call(cmd_bench, words), 0);
-	in_folder("one/runs.csv", path);
+	assert_int_equal(bench_folder_call(cmd_bench, words), 0);
+	bench_folder_path("one/runs.csv", path);
 	assert_int_equal(csv_read(&runs, path), 0);
 	assert_int_equal(runs.n_rows, 1 + 2);
 	assert_string_equal(distinct(&runs, "model_path_name"), "m.gguf");
@@ -530,13 +282,13 @@ static void test_one_cell(void **state)
 	char shown[64];
 	for (int r = 1; r < runs.n_rows; r++) {
 		snprintf(shown, sizeof shown, "m.gguf#%.8s", csv_at(&runs, r, "model_hash"));
-		assert_true(holds("out", shown));
+		assert_true(bench_folder_said("out", shown));
 	}
 	csv_rows_free(&runs);
 	/* Going on finds each model's rows again. */
 	char *again[] = {"bench", "--resume", out, NULL};
-	assert_int_equal(call(cmd_bench, again), 0);
-	assert_true(holds("out", "2 were there already"));
+	assert_int_equal(bench_folder_call(cmd_bench, again), 0);
+	assert_true(bench_folder_said("out", "2 were there already"));
 }
 
 /* A prompt in other chunks: it is said everywhere, and computed so. */
@@ -547,10 +299,10 @@ static void test_ubatch(void **state)
 	struct csv_rows runs;
 	char *words[] = {"-m", MODEL, "-p",  "48",     "-n",     "2",      "-d", "0,70",
 			 "-r", "1",   "-ub", "16,512", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("ubatch", words), 0);
-	assert_true(holds("out", ", chunks of 16\n"));
-	assert_false(holds("out", ", chunks of 512\n")); /* a remark may name it */
-	in_folder("ubatch/runs.csv", path);
+	assert_int_equal(bench_folder_run("ubatch", words), 0);
+	assert_true(bench_folder_said("out", ", chunks of 16\n"));
+	assert_false(bench_folder_said("out", ", chunks of 512\n")); /* a remark may name it */
+	bench_folder_path("ubatch/runs.csv", path);
 	assert_int_equal(csv_read(&runs, path), 0);
 	assert_int_equal(runs.n_rows - 1, 2 * 2 * 2);
 	int64_t memory[2] = {0};
@@ -565,8 +317,8 @@ static void test_ubatch(void **state)
 	assert_true(memory[1] > 0 && memory[1] < memory[0] / 2);
 	csv_rows_free(&runs);
 	char *bad[] = {"-m", MODEL, "-ub", "32769", NULL};
-	assert_int_equal(bench_in("ubatch-bad", bad), 2);
-	assert_true(holds("errors", "-ub: '32769' is outside 0 to 32768"));
+	assert_int_equal(bench_folder_run("ubatch-bad", bad), 2);
+	assert_true(bench_folder_said("errors", "-ub: '32769' is outside 0 to 32768"));
 }
 
 /* Chunks that nobody named are what suits the host, at most what -b allows, and recorded as the number that they are.
@@ -584,9 +336,9 @@ static void test_ubatch_chosen(void **state)
 		char *words[] = {"-m", MODEL, "-ngl", "0", cases[i].option, cases[i].value, "-p", "30", "-n",
 				 "0",  "-r",  "1",    NULL};
 		snprintf(name, sizeof name, "chosen-%d", i);
-		assert_int_equal(bench_in(name, words), 0);
+		assert_int_equal(bench_folder_run(name, words), 0);
 		snprintf(file, sizeof file, "%s/runs.csv", name);
-		in_folder(file, path);
+		bench_folder_path(file, path);
 		assert_int_equal(csv_read(&runs, path), 0);
 		assert_int_equal(runs.n_rows - 1, 1);
 		assert_string_equal(csv_at(&runs, 1, "n_ubatch"), cases[i].chunk);
@@ -594,8 +346,8 @@ static void test_ubatch_chosen(void **state)
 		csv_rows_free(&runs);
 	}
 	char *exact[] = {"-m", MODEL, "--prefill-precision", "f32", "--prefill-weights", "resident", NULL};
-	assert_int_equal(bench_in("exact", exact), 2);
-	assert_true(holds("errors", "--prefill-weights resident"));
+	assert_int_equal(bench_folder_run("exact", exact), 2);
+	assert_true(bench_folder_said("errors", "--prefill-weights resident"));
 }
 
 static void test_layers_without_gpu(void **state)
@@ -604,8 +356,8 @@ static void test_layers_without_gpu(void **state)
 	char path[128];
 	struct csv_rows runs;
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "1", "-r", "1", "-ngl", "0,-1", "--mode", "direct", NULL};
-	in_folder("layers/runs.csv", path);
-	assert_int_equal(bench_in("layers", words), 0);
+	bench_folder_path("layers/runs.csv", path);
+	assert_int_equal(bench_folder_run("layers", words), 0);
 	assert_int_equal(csv_read(&runs, path), 0);
 	/* One cell on a machine without a GPU, two on one that has it. */
 	assert_int_equal(runs.n_rows - 1, strcmp(distinct(&runs, "n_gpu_layers"), "0") ? 2 : 1);
@@ -615,20 +367,14 @@ static void test_layers_without_gpu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_one_cell, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_ubatch, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_ubatch_chosen, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_layers_without_gpu, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_one_cell, bench_folder_set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_ubatch, bench_folder_set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_ubatch_chosen, bench_folder_set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_layers_without_gpu, bench_folder_set_up, bench_folder_tear_down),
 		TEST(test_sweep),
 		TEST(test_dry_run),
 		TEST(test_bad_input),
 		TEST(test_skipped),
-		STOPPED(&interrupt),
-		STOPPED(&terminate),
-		TEST(test_taken_away),
-		TEST(test_resume),
-		TEST(test_resume_snapkv),
-		TEST(test_auto_layers),
 		TEST(test_env),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,40 +11,12 @@
 #include <jansson.h>
 
 #include "harness/cli/options.h"
+#include "tests/support/bench_folder.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
 #define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
-
-static char folder[FOLDER_BYTES];
-
-static int set_up(void **state)
-{
-	(void)state;
-	return folder_make(folder, "bench");
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return folder_remove(folder);
-}
-
-static void in_folder(const char *name, char out[128])
-{
-	snprintf(out, 128, "%s/%s", folder, name);
-}
-
-static int holds(const char *name, const char *text)
-{
-	return command_said(folder, name, text);
-}
-
-static int bench_in(const char *output, char **more)
-{
-	return command_out(folder, cmd_bench, "bench", output, more);
-}
 
 /* llama-bench's formats on standard output, and nothing else there; the run directory is written all the same. */
 static void test_formats(void **state)
@@ -55,8 +27,8 @@ static void test_formats(void **state)
 			"4",    "-d",  "40", "-r",   "2",
 			"-ngl", "3,0", "-o", "json", "--prefill-precision",
 			"f32",  NULL};
-	assert_int_equal(bench_in("run", json), 0);
-	in_folder("out", path);
+	assert_int_equal(bench_folder_run("run", json), 0);
+	bench_folder_path("out", path);
 	json_t *list = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 	/* Those of -ngl 3 come first, and are there with why they have no rates. */
 	assert_int_equal(json_array_size(list), 10);
@@ -77,22 +49,22 @@ static void test_formats(void **state)
 		assert_true(json_integer_value(json_object_get(r, "model_size")) > 100000);
 	}
 	json_decref(list);
-	assert_true(holds("errors", "5 skipped"));
-	assert_true(holds("errors", "-ngl 3"));
-	in_folder("run/tokens.csv", path);
+	assert_true(bench_folder_said("errors", "5 skipped"));
+	assert_true(bench_folder_said("errors", "-ngl 3"));
+	bench_folder_path("run/tokens.csv", path);
 	assert_int_equal(access(path, F_OK), 0);
 
 	char *csv[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "--output=csv", NULL};
-	assert_int_equal(bench_in("csv", csv), 0);
+	assert_int_equal(bench_folder_run("csv", csv), 0);
 	struct csv_rows rows;
-	in_folder("out", path);
+	bench_folder_path("out", path);
 	assert_int_equal(csv_read(&rows, path), 0);
 	assert_int_equal(rows.n_rows, 5);
 	csv_rows_free(&rows);
 
 	char *bad[] = {"-m", MODEL, "-o", "results/x", NULL};
-	assert_int_equal(bench_in("bad", bad), 2);
-	assert_true(holds("errors", "--out names the directory"));
+	assert_int_equal(bench_folder_run("bad", bad), 2);
+	assert_true(bench_folder_said("errors", "--out names the directory"));
 }
 
 /* One format a stream, and a line a run as it goes. */
@@ -103,27 +75,27 @@ static void test_streams(void **state)
 	struct csv_rows rows;
 	char *both[] = {"-m", MODEL, "-p",  "0",   "-n",    "4",      "-r",     "2",          "-ngl",
 			"0",  "-o",  "csv", "-oe", "jsonl", "--mode", "direct", "--progress", NULL};
-	assert_int_equal(bench_in("both", both), 0);
-	in_folder("out", path);
+	assert_int_equal(bench_folder_run("both", both), 0);
+	bench_folder_path("out", path);
 	assert_int_equal(csv_read(&rows, path), 0);
 	assert_int_equal(rows.n_rows, 2);
 	assert_string_equal(csv_at(&rows, 1, "test"), "tg4");
 	csv_rows_free(&rows);
-	assert_true(holds("errors", "\n{\"build_commit\": "));
-	assert_true(holds("errors", "[1/2] tg4 direct full"));
-	assert_true(holds("errors", "[2/2] tg4 direct full"));
-	assert_true(holds("errors", "2 runs ok"));
+	assert_true(bench_folder_said("errors", "\n{\"build_commit\": "));
+	assert_true(bench_folder_said("errors", "[1/2] tg4 direct full"));
+	assert_true(bench_folder_said("errors", "[2/2] tg4 direct full"));
+	assert_true(bench_folder_said("errors", "2 runs ok"));
 	char *nothing[] = {"-m", MODEL, "-p",   "0",   "-n",    "4",      "-r",     "1", "-ngl",
 			   "0",  "-o",  "none", "-oe", "table", "--mode", "direct", NULL};
-	assert_int_equal(bench_in("nothing", nothing), 0);
-	in_folder("out", path);
+	assert_int_equal(bench_folder_run("nothing", nothing), 0);
+	bench_folder_path("out", path);
 	struct stat printed;
 	assert_int_equal(stat(path, &printed), 0);
 	assert_int_equal(printed.st_size, 0);
-	assert_true(holds("errors", "vs direct"));
+	assert_true(bench_folder_said("errors", "vs direct"));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bench_folder_set_up, bench_folder_tear_down)
 
 int main(void)
 {

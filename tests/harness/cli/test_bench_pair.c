@@ -11,30 +11,12 @@
 #include <jansson.h>
 
 #include "harness/cli/options.h"
+#include "tests/support/bench_folder.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
 
 #define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
-
-static char folder[FOLDER_BYTES];
-
-static int set_up(void **state)
-{
-	(void)state;
-	return folder_make(folder, "pair");
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return folder_remove(folder);
-}
-
-static void in_folder(const char *name, char out[128])
-{
-	snprintf(out, 128, "%s/%s", folder, name);
-}
 
 static double real_at(const struct csv_rows *r, int row, const char *column)
 {
@@ -65,10 +47,10 @@ static void test_pair(void **state)
 			 "-pg",      "8,4",    "-d",     "100",        "-r",     "1",
 			 "--snapkv", "off,80", "--sync", "token,none", "--mode", "direct,graph-params,graph-device",
 			 "-o",       "json",   NULL};
-	assert_int_equal(command_out(folder, cmd_bench, "bench", "run", words), 0);
-	in_folder("run/runs.csv", path);
+	assert_int_equal(command_out(bench_folder, cmd_bench, "bench", "run", words), 0);
+	bench_folder_path("run/runs.csv", path);
 	assert_int_equal(csv_read(&runs, path), 0);
-	in_folder("run/tokens.csv", path);
+	bench_folder_path("run/tokens.csv", path);
 	assert_int_equal(csv_read(&tokens, path), 0);
 	/* 2 budgets x 2 tests x 2 syncs x 3 modes */
 	assert_int_equal(runs.n_rows - 1, 24);
@@ -96,7 +78,7 @@ static void test_pair(void **state)
 	csv_rows_free(&tokens);
 	csv_rows_free(&runs);
 
-	in_folder("out", path);
+	bench_folder_path("out", path);
 	json_t *list = json_load_file(path, 0, NULL);
 	assert_int_equal(json_array_size(list), 24);
 	for (int i = 0; i < 24; i++) {
@@ -118,29 +100,29 @@ static void test_resume(void **state)
 {
 	(void)state;
 	char run[128];
-	in_folder("run", run);
+	bench_folder_path("run", run);
 	char *words[] = {"-m", MODEL, "-p", "0", "-n", "0", "-pg", "8,4", "-r", "1", "--mode", "direct", NULL};
-	assert_int_equal(command_out(folder, cmd_bench, "bench", "run", words), 0);
-	assert_true(command_said(folder, "out", "pp8+tg4"));
-	assert_true(command_said(folder, "run/sweep.json", "\"n_prompt_n_gen\""));
+	assert_int_equal(command_out(bench_folder, cmd_bench, "bench", "run", words), 0);
+	assert_true(command_said(bench_folder, "out", "pp8+tg4"));
+	assert_true(command_said(bench_folder, "run/sweep.json", "\"n_prompt_n_gen\""));
 	char *alone[] = {"bench", "--resume", run, NULL};
-	assert_int_equal(command_run(folder, cmd_bench, alone), 0);
-	assert_true(command_said(folder, "out", "0 runs ok; 1 was there already"));
+	assert_int_equal(command_run(bench_folder, cmd_bench, alone), 0);
+	assert_true(command_said(bench_folder, "out", "0 runs ok; 1 was there already"));
 	char *other[] = {"bench", "--resume", run,  "-m", MODEL,    "-p",     "0",  "-n", "0",
 			 "-pg",   "8,5",      "-r", "1",  "--mode", "direct", "-t", "1",  NULL};
-	assert_int_equal(command_run(folder, cmd_bench, other), 2);
-	assert_true(command_said(folder, "errors", "n_prompt_n_gen: [[8,4]] there, [[8,5]] here"));
+	assert_int_equal(command_run(bench_folder, cmd_bench, other), 2);
+	assert_true(command_said(bench_folder, "errors", "n_prompt_n_gen: [[8,4]] there, [[8,5]] here"));
 	/* Figures are of generations alone. */
 	char *plot[] = {"plot", run, NULL};
-	assert_int_equal(command_run(folder, cmd_plot, plot), 2);
-	assert_true(command_said(folder, "errors", "nothing to plot"));
+	assert_int_equal(command_run(bench_folder, cmd_plot, plot), 2);
+	assert_true(command_said(bench_folder, "errors", "nothing to plot"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_pair, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_resume, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pair, bench_folder_set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_resume, bench_folder_set_up, bench_folder_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

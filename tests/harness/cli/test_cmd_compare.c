@@ -21,83 +21,83 @@
 static void test_command(void **state)
 {
 	(void)state;
-	struct compare_options o = paired();
-	struct made head = other(plain);
+	struct compare_options o = compared_options();
+	struct compared_side head = compared_other(compared_plain);
 	char calibration[160];
 	head.status = RUN_STATUS_FAILED;
 	head.slower[0] = 0.05;
-	OK(compare(&plain, &head, PROCESSES, &o, e));
-	snprintf(calibration, sizeof calibration, "%s/state/c.json", folder);
-	static char all[2 * PROCESSES][160];
+	OK(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, e));
+	snprintf(calibration, sizeof calibration, "%s/state/c.json", compared_folder);
+	static char all[2 * COMPARED_PROCESSES][160];
 	static char base_word[] = "--base", head_word[] = "--head";
-	char *words[4 * PROCESSES + 16] = {"compare", "--paired", "--calibration", calibration, "-o", "json"};
+	char *words[4 * COMPARED_PROCESSES + 16] = {"compare", "--paired", "--calibration", calibration, "-o", "json"};
 	int n = 6;
-	for (int i = 0; i < PROCESSES; i++) {
-		path_of(all[2 * i], "base", i);
-		path_of(all[2 * i + 1], "head", i);
+	for (int i = 0; i < COMPARED_PROCESSES; i++) {
+		compared_path(all[2 * i], "base", i);
+		compared_path(all[2 * i + 1], "head", i);
 		words[n++] = base_word;
 		words[n++] = all[2 * i];
 		words[n++] = head_word;
 		words[n++] = all[2 * i + 1];
 	}
-	assert_int_equal(command_run(folder, cmd_compare, words), 1);
+	assert_int_equal(command_run(compared_folder, cmd_compare, words), 1);
 	char path[160];
-	snprintf(path, sizeof path, "%s/out", folder);
+	snprintf(path, sizeof path, "%s/out", compared_folder);
 	json_t *j = json_load_file(path, 0, NULL);
 	assert_non_null(j);
 	assert_int_equal(json_integer_value(json_object_get(j, "exit_code")), 1);
-	assert_int_equal(json_array_size(json_object_get(j, "cells")), CELLS);
+	assert_int_equal(json_array_size(json_object_get(j, "cells")), COMPARED_CELLS);
 	assert_true(json_is_null(json_object_get(j, "calibration")));
 	json_decref(j);
 	char csv_format[] = "csv", md[] = "md", table[] = "table";
 	words[5] = csv_format;
-	assert_int_equal(command_run(folder, cmd_compare, words), 1);
+	assert_int_equal(command_run(compared_folder, cmd_compare, words), 1);
 	struct csv_rows rows;
 	assert_int_equal(csv_read(&rows, path), 0);
-	assert_true(rows.n_rows > CELLS);
+	assert_true(rows.n_rows > COMPARED_CELLS);
 	assert_string_equal(csv_at(&rows, 1, "metric"), "latency");
 	assert_true(fabs(strtod(csv_at(&rows, 1, "effect"), NULL) - 0.05) < 0.005);
 	csv_rows_free(&rows);
 	/* For people nothing of a file reaches the terminal, or Markdown, as more than text. */
 	words[5] = md;
-	assert_int_equal(command_run(folder, cmd_compare, words), 1);
-	assert_true(command_said(folder, "out", "| tg4 @ d64 | direct"));
-	assert_false(command_said(folder, "out", "\xe2\x80\xae"));
+	assert_int_equal(command_run(compared_folder, cmd_compare, words), 1);
+	assert_true(command_said(compared_folder, "out", "| tg4 @ d64 | direct"));
+	assert_false(command_said(compared_folder, "out", "\xe2\x80\xae"));
 	words[5] = table;
-	assert_int_equal(command_run(folder, cmd_compare, words), 1);
-	assert_true(command_said(folder, "out", "memory|`<b>"));
-	assert_false(command_said(folder, "out", "\xe2\x80\xae"));
-	assert_true(command_said(folder, "out", "not calibrated here"));
-	assert_true(command_said(folder, "out", "fails now"));
-	done();
+	assert_int_equal(command_run(compared_folder, cmd_compare, words), 1);
+	assert_true(command_said(compared_folder, "out", "memory|`<b>"));
+	assert_false(command_said(compared_folder, "out", "\xe2\x80\xae"));
+	assert_true(command_said(compared_folder, "out", "not calibrated here"));
+	assert_true(command_said(compared_folder, "out", "fails now"));
+	compared_free();
 }
 
 static void test_calibrate(void **state)
 {
 	(void)state;
-	struct compare_options o = paired();
-	struct made head = other(plain);
+	struct compare_options o = compared_options();
+	struct compared_side head = compared_other(compared_plain);
 	char path[160], calibration[160], base[160], second[160];
-	struct made base_made = plain;
+	struct compared_side base_made = compared_plain;
 	base_made.repetitions = head.repetitions = 10;
-	OK(compare(&base_made, &head, 1, &o, e));
-	done();
-	make("base", 0, &base_made);
-	make("head", 0, &head);
-	path_of(base, "base", 0);
-	path_of(second, "head", 0);
-	snprintf(calibration, sizeof calibration, "%s/state/c.json", folder);
+	OK(compared_run(&base_made, &head, 1, &o, e));
+	compared_free();
+	compared_make("base", 0, &base_made);
+	compared_make("head", 0, &head);
+	compared_path(base, "base", 0);
+	compared_path(second, "head", 0);
+	snprintf(calibration, sizeof calibration, "%s/state/c.json", compared_folder);
 	char *words[] = {"compare", base, second, "--calibrate", "--calibration", calibration, NULL};
-	assert_int_equal(command_run(folder, cmd_compare, words), 0);
-	assert_true(command_said(folder, "out", "calibrated here: 0 of 1 comparisons"));
-	assert_int_equal(command_run(folder, cmd_compare, words), 0);
-	assert_true(command_said(folder, "out", "calibrated here: 0 of 2 comparisons"));
+	assert_int_equal(command_run(compared_folder, cmd_compare, words), 0);
+	assert_true(command_said(compared_folder, "out", "calibrated here: 0 of 1 comparisons"));
+	assert_int_equal(command_run(compared_folder, cmd_compare, words), 0);
+	assert_true(command_said(compared_folder, "out", "calibrated here: 0 of 2 comparisons"));
 	/* Without asking, nothing is kept; another machine knows nothing of it. */
 	words[3] = words[4];
 	words[4] = words[5];
 	words[5] = NULL;
-	command_run(folder, cmd_compare, words);
-	assert_true(command_said(folder, "out", "calibrated here: 0 of 2 comparisons"));
+	command_run(compared_folder, cmd_compare, words);
+	assert_true(command_said(compared_folder, "out", "calibrated here: 0 of 2 comparisons"));
 	struct calibration k;
 	OK(calibration_read(calibration, "another", &k, e));
 	assert_int_equal(k.entries, 0);
@@ -111,7 +111,7 @@ static void test_calibrate(void **state)
 	assert_int_equal(k.entries, 2);
 	assert_true(k.variation > 0.001 && k.variation < 0.004);
 	/* What is no calibration is left alone. */
-	snprintf(path, sizeof path, "%s/state/other.json", folder);
+	snprintf(path, sizeof path, "%s/state/other.json", compared_folder);
 	FILE *f = fopen(path, "w");
 	fputs("{}\n", f);
 	fclose(f);
@@ -131,18 +131,18 @@ static void test_usage(void **state)
 			    {"compare", "a", "b", "--gate", "yes", NULL},
 			    {"compare", "a", "b", "--gate-exact", "launches,time", NULL}};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		assert_int_equal(command_run(folder, cmd_compare, cases[i]), 2);
-		assert_true(command_said(folder, "errors", "gemmark compare: "));
-		assert_false(command_said(folder, "out", "c"));
+		assert_int_equal(command_run(compared_folder, cmd_compare, cases[i]), 2);
+		assert_true(command_said(compared_folder, "errors", "gemmark compare: "));
+		assert_false(command_said(compared_folder, "out", "c"));
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_command, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_calibrate, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_usage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_command, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_calibrate, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_usage, compared_set_up, compared_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

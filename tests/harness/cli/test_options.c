@@ -342,9 +342,9 @@ static void response_nesting(void **state)
 static void response_errors(void **state)
 {
 	(void)state;
-	assert_error("cannot open nowhere: No such file or directory", "@nowhere");
+	assert_error("cannot open nowhere: No such file or directory; name a file of arguments", "@nowhere");
 	write_text("names", "--quiet\n\n@nowhere\n");
-	assert_error("names:3: cannot open nowhere: No such file or directory", "@names");
+	assert_error("names:3: cannot open nowhere: No such file or directory; name a file of arguments", "@names");
 	assert_error("cannot read .: Is a directory", "@.");
 	write_text("unknown", "--quiet\n--mdoe x\n");
 	assert_error("unknown:2: unknown option --mdoe (did you mean --mode?)", "@unknown");

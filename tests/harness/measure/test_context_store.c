@@ -417,6 +417,7 @@ static void test_two_processes(void **state)
 			if (!find(s, IDENTITY, seed, n))
 				keep(s, IDENTITY, seed, n);
 		}
+		context_store_close(s);
 		/* A file may go between its name and its opening; nothing of the kind is damage. */
 		_exit(notes && !strstr(last_note, "No such file") && !strstr(last_note, "leaves no room"));
 	}

@@ -460,70 +460,6 @@ static void names_are_only_text(void **state)
 	assert_int_not_equal(stat(cwd_file, &st), 0);
 }
 
-/* One line, exit code 2 of the program, and no picture. */
-static void expect_refusal(const char *part)
-{
-	struct seen seen;
-	struct error err = {0};
-	int rc = plot(&seen, PLOT_FORMAT_SVG, "gnuplot", 60, &err);
-	assert_true(rc == ERROR_INPUT || rc == ERROR_IO);
-	if (!strstr(err.text, part))
-		fail_msg("'%s' lacks '%s'", err.text, part);
-	assert_null(strchr(err.text, '\n'));
-	assert_int_equal(seen.n_paths, 0);
-
-	char *argv[] = {"plot", dir, "--format", "svg", NULL};
-	assert_int_equal(cmd_plot(4, argv), 2);
-}
-
-static void hostile_results_are_refused(void **state)
-{
-	(void)state;
-	static const char row[] = "1,1,r0,ok,,0,m,m,a,w,0,4,0,direct,full,0,f16,f16,2,d,c,5,t\n";
-	static const char twin[] = "1,1,r1,ok,,0,m,m,a,w,0,4,0,direct,full,0,f16,f16,2,d,c,5,t\n";
-	static const char failed[] = "1,1,r0,failed,why,0,m,m,a,w,0,4,0,direct,full,0,f16,f16,2,d,c,5,t\n";
-	static const char negative[] = "1,1,r0,ok,,0,m,m,a,w,0,4,0,direct,full,0,f16,f16,2,d,c,-5,t\n";
-	char text[2048];
-
-	expect_refusal("runs.csv: No such file"); /* an empty directory */
-	write_file("runs.csv", "run_id,status\nr0,ok\n", 20);
-	expect_refusal("no column 'repetition'");
-	snprintf(text, sizeof text, "%s%s", RUNS_HEADER, row);
-	write_file("runs.csv", text, strlen(text));
-	expect_refusal("tokens.csv: No such file");
-	write_file("tokens.csv", "run_id,phase\n", 13);
-	expect_refusal("no column 'token_index'");
-	snprintf(text, sizeof text, "%sr0,measure,0,1,2,sideways\n", TOKENS_HEADER);
-	write_file("tokens.csv", text, strlen(text));
-	expect_refusal("graph_event");
-	snprintf(text, sizeof text, "%sr0,measure,0,1,2\n", TOKENS_HEADER);
-	write_file("tokens.csv", text, strlen(text));
-	expect_refusal("line 2 has 5 fields");
-	write_file("tokens.csv", TOKENS_HEADER, strlen(TOKENS_HEADER));
-
-	snprintf(text, sizeof text, "%s%s%s", RUNS_HEADER, row, twin);
-	write_file("runs.csv", text, strlen(text));
-	expect_refusal("the same cell, repetition and attempt");
-	snprintf(text, sizeof text, "%s%s%s", RUNS_HEADER, row, row);
-	write_file("runs.csv", text, strlen(text));
-	expect_refusal("same run_id");
-	snprintf(text, sizeof text, "%s%s", RUNS_HEADER, failed);
-	write_file("runs.csv", text, strlen(text));
-	expect_refusal("nothing to plot");
-	snprintf(text, sizeof text, "%s%s", RUNS_HEADER, negative);
-	write_file("runs.csv", text, strlen(text));
-	expect_refusal("a negative number");
-	write_file("runs.csv", "\x00\x01\xfe\xff garbage", 12);
-	expect_refusal("not a text file");
-	char *huge = malloc(300000);
-	assert_non_null(huge);
-	memset(huge, 'm', 300000);
-	memcpy(huge, RUNS_HEADER "\"", strlen(RUNS_HEADER) + 1);
-	write_file("runs.csv", huge, 300000);
-	free(huge);
-	expect_refusal("longer than 65536 bytes");
-}
-
 static void write_program(const char *name, const char *text)
 {
 	char path[512];
@@ -594,7 +530,6 @@ int main(void)
 		cmocka_unit_test_setup(what_is_left_out_is_told, make_dir),
 		cmocka_unit_test_setup(combinations_are_not_mixed, make_dir),
 		cmocka_unit_test_setup(names_are_only_text, make_dir),
-		cmocka_unit_test_setup(hostile_results_are_refused, make_dir),
 		cmocka_unit_test_setup(gnuplot_failures_are_told, make_dir),
 		cmocka_unit_test_setup(command_line, make_dir),
 	};

@@ -137,6 +137,68 @@ static void test_files(void **state)
 	OK(recorder_close(rec, e));
 }
 
+/* Somebody else's editor, shell or script changes a file in its place: nothing is written behind that. */
+static void test_changed_in_place(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"runs.csv", "tokens.csv", "telemetry.csv"};
+	for (int i = 0; i < 3; i++) {
+		for (int longer = 0; longer < 2; longer++) {
+			char file[64];
+			struct stat s, after;
+			struct error err = {""};
+			snprintf(file, sizeof file, "a/run/%s", names[i]);
+			assert_int_equal(stat(at(file), &s), 0);
+			off_t left = longer ? s.st_size + 5 : s.st_size - 1;
+			assert_int_equal(truncate(at(file), left), 0);
+			expect_lost(names[i]);
+			assert_int_equal(stat(at(file), &after), 0);
+			assert_int_equal(after.st_size, left);
+			assert_int_equal(tear_down(NULL), 0);
+			assert_int_equal(set_up(NULL), 0);
+			/* With the last run recorded, closing sees it. */
+			assert_int_equal(truncate(at(file), left), 0);
+			assert_int_equal(recorder_close(rec, &err), ERROR_IO);
+			assert_non_null(strstr(err.text, "was changed while the sweep ran"));
+			assert_non_null(strstr(err.text, "--resume"));
+			assert_int_equal(tear_down(NULL), 0);
+			assert_int_equal(set_up(NULL), 0);
+		}
+	}
+	/* Looks of the run to come are no change. */
+	struct telemetry_sample looks[2] = {{0}};
+	OK(recorder_telemetry(rec, "run-2", looks, 2, e));
+	OK(recorder_check(rec, e));
+	OK(recorder_close(rec, e));
+}
+
+static int keep(void *ctx, const struct run_row *row, struct error *err)
+{
+	(void)row;
+	(void)err;
+	(*(int *)ctx)++;
+	return 0;
+}
+
+/* As the line says, what is whole stays. */
+static void test_changed_goes_on(void **state)
+{
+	(void)state;
+	struct resume_dropped dropped;
+	struct stat s;
+	int kept = 0;
+	assert_int_equal(stat(at("a/run/tokens.csv"), &s), 0);
+	assert_int_equal(truncate(at("a/run/tokens.csv"), s.st_size - 10), 0);
+	expect_lost("tokens.csv");
+	OK(recorder_resume(&rec, run, keep, &kept, &dropped, e));
+	assert_int_equal(kept, 1);
+	assert_int_equal(dropped.damaged, 1);
+	n_runs = 1;
+	OK(record(e));
+	OK(recorder_close(rec, e));
+	expect_runs(run, 2);
+}
+
 /* Rows follow the directory. */
 static void expect_moved(const char *to)
 {
@@ -179,9 +241,15 @@ static void test_parent_moved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_stays),        TEST(test_removed), TEST(test_removed_and_made_anew),
-		TEST(test_files),        TEST(test_moved),   TEST(test_moved_and_replaced),
+		TEST(test_stays),
+		TEST(test_removed),
+		TEST(test_removed_and_made_anew),
+		TEST(test_files),
+		TEST(test_moved),
+		TEST(test_moved_and_replaced),
 		TEST(test_parent_moved),
+		TEST(test_changed_in_place),
+		TEST(test_changed_goes_on),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -473,6 +473,18 @@ static void test_changed(void **state)
 	assert_non_null(strstr(err.text, "cpu model: \"A\" there, \"B\" here"));
 	assert_non_null(strstr(err.text, "gpu: null there, {\"name\":\"H\"} here"));
 	json_decref(env_now);
+
+	/* At the end, what is gone is there again, as it was; what is another's is not written over. */
+	int written;
+	assert_int_equal(sweep_keep(&d, sweep_then, env, &written, &err), 0);
+	assert_int_equal(written, 0);
+	assert_int_equal(unlink(in_run("sweep.json")), 0);
+	assert_int_equal(unlink(in_run("env.json")), 0);
+	assert_int_equal(sweep_keep(&d, sweep_then, env, &written, &err), 0);
+	assert_int_equal(written, 2);
+	assert_int_equal(sweep_check(&d, sweep_then, env, &err), 0);
+	assert_int_equal(sweep_keep(&d, sweep_now, env, &written, &err), ERROR_INPUT);
+	assert_int_equal(sweep_check(&d, sweep_then, env, &err), 0);
 	json_decref(env);
 	json_decref(sweep_now);
 	json_decref(sweep_then);

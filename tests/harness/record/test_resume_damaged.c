@@ -299,6 +299,7 @@ static const struct {
 	{"tokens.csv", 2, "\"measure\",", "", "has 15 fields where the header has 16"},
 	{"tokens.csv", 4, "\"run-4\"", "\"run-x\"", "token 2 of its measure is missing"},
 	{"telemetry.csv", 1, NULL, NULL, "run run-4: 1 measured looks where its row says 2"},
+	{"telemetry.csv", 0, "\"warmup\"", "\"measure\"", "run run-4: 3 measured looks where its row says 2"},
 	{"telemetry.csv", 2, "\"measure\"", "\"between\"", "column 'phase'"},
 	{"runs.csv", 0, "\"ok\"", "\"interrupted\"", NULL},
 };

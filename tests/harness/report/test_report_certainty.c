@@ -15,36 +15,15 @@
 #include "tests/support/report_case.h"
 #include "tests/support/report_said.h"
 
-static const char *const modes[] = {"direct", "graph-update", "graph-device", NULL};
-static const char *const two_modes[] = {"direct", "graph-device", NULL};
-static const char *const full[] = {"full", NULL};
-static const int depths[] = {0, 64, 256};
-
-static int is_mode(const struct run_row *row, const char *mode)
-{
-	return !strcmp(row->mode, mode);
-}
-
-/*
- * graph-device: 10 % faster at 0, 5 % at 64, 5 % slower at 256: of log(0.95) and log(1.05) the line between 2^6 and 2^8
- * is 0 at 2^7.0248, 130.2. graph-update: 20 % slower everywhere.
- */
-static void crossing(void *ctx, struct run_row *row)
-{
-	(void)ctx;
-	double change = row->n_depth == 0 ? 0.9 : row->n_depth == 64 ? 0.95 : 1.05;
-	/* Every repetition is at another speed, all of it alike: pairs do not see that. */
-	row->itl_median_us = (1000 + 10 * (double)row->repetition) * (is_mode(row, "graph-device")   ? change
-								      : is_mode(row, "graph-update") ? 1.2
-												     : 1);
-	row->submit_median_us = is_mode(row, "direct") ? 500 : 20;
-}
-
 static void test_crossover(void **state)
 {
 	(void)state;
-	const struct report_case c = {
-		.modes = modes, .fusions = full, .depths = depths, .n_depths = 3, .repetitions = 8, .edit = crossing};
+	const struct report_case c = {.modes = report_said_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 3,
+				      .repetitions = 8,
+				      .edit = report_said_crossing};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect(DOCUMENT_MARKER
 			   "\n### Gemmark: Made on host, commit abc1234\n\n**graph-update is slower in all 3 cells, "
@@ -78,8 +57,12 @@ static void test_crossover(void **state)
 static void test_too_few_to_tell(void **state)
 {
 	(void)state;
-	struct report_case c = {
-		.modes = modes, .fusions = full, .depths = depths, .n_depths = 3, .repetitions = 4, .edit = crossing};
+	struct report_case c = {.modes = report_said_modes,
+				.fusions = report_said_full,
+				.depths = report_said_depths,
+				.n_depths = 3,
+				.repetitions = 4,
+				.edit = report_said_crossing};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	/* 2 / 2^n below 5 % of 6 cells: 8 pairs. */
 	report_said_expect(
@@ -98,7 +81,7 @@ static void test_too_few_to_tell(void **state)
 static void ten_alike(void *ctx, struct run_row *row)
 {
 	const double *change = ctx;
-	if (is_mode(row, "graph-device"))
+	if (report_said_is_mode(row, "graph-device"))
 		row->itl_median_us = 1000 * (1 + (row->n_depth == 9 ? change[1] : change[0]) +
 					     0.0001 * (double)(row->n_depth + row->repetition));
 }
@@ -108,8 +91,8 @@ static void test_together(void **state)
 	(void)state;
 	static const int many[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 	double change[] = {-0.05, -0.04};
-	struct report_case c = {.modes = two_modes,
-				.fusions = full,
+	struct report_case c = {.modes = report_said_two_modes,
+				.fusions = report_said_full,
 				.depths = many,
 				.n_depths = 10,
 				.repetitions = 3,
@@ -127,8 +110,8 @@ static void test_together_unclear(void **state)
 	(void)state;
 	static const int many[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 	double change[] = {-0.05, 0.6};
-	struct report_case c = {.modes = two_modes,
-				.fusions = full,
+	struct report_case c = {.modes = report_said_two_modes,
+				.fusions = report_said_full,
 				.depths = many,
 				.n_depths = 10,
 				.repetitions = 3,
@@ -143,8 +126,12 @@ static void test_two_depths(void **state)
 {
 	(void)state;
 	static const int ends[] = {64, 256};
-	struct report_case c = {
-		.modes = two_modes, .fusions = full, .depths = ends, .n_depths = 2, .repetitions = 8, .edit = crossing};
+	struct report_case c = {.modes = report_said_two_modes,
+				.fusions = report_said_full,
+				.depths = ends,
+				.n_depths = 2,
+				.repetitions = 8,
+				.edit = report_said_crossing};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	ROW("| graph-device | -5.0 to +5.0 % | 1 faster, 1 slower |");
 	report_said_expect_not("Crossover: the depth");
@@ -160,7 +147,7 @@ static void noise(void *ctx, struct run_row *row)
 {
 	const unsigned *signs = ctx;
 	double size = 0.01 + 0.001 * (double)row->repetition;
-	if (is_mode(row, "graph-device"))
+	if (report_said_is_mode(row, "graph-device"))
 		row->itl_median_us = 1000 * (1 + (signs[row->n_depth % 8] >> row->repetition & 1 ? size : -size));
 }
 
@@ -170,8 +157,8 @@ static void test_chance(void **state)
 	static const int many[] = {0, 1, 2, 3, 4, 5, 6, 7};
 	/* Of depth 3 all pairs agree, 2 times in 256 by chance: of 8 cells that is 6 times in 100. */
 	static const unsigned signs[] = {0x01, 0x5a, 0xf1, 0xff, 0x3c, 0x0f, 0x33, 0xa5};
-	const struct report_case c = {.modes = two_modes,
-				      .fusions = full,
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
 				      .depths = many,
 				      .n_depths = 8,
 				      .repetitions = 9,
@@ -190,7 +177,7 @@ static void test_chance(void **state)
 static void contradictory(void *ctx, struct run_row *row)
 {
 	(void)ctx;
-	int device = is_mode(row, "graph-device");
+	int device = report_said_is_mode(row, "graph-device");
 	row->itl_median_us = device ? 900 : 1000;
 	row->tokens_per_s = device && row->n_depth == 64 ? 800 : 1e6 / row->itl_median_us;
 }
@@ -198,9 +185,9 @@ static void contradictory(void *ctx, struct run_row *row)
 static void test_doubted(void **state)
 {
 	(void)state;
-	const struct report_case c = {.modes = two_modes,
-				      .fusions = full,
-				      .depths = depths,
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
 				      .n_depths = 3,
 				      .repetitions = 8,
 				      .edit = contradictory};

@@ -102,6 +102,11 @@ static void test_detectable(void **state)
 	v = one(3, 0.003, RUNS, 4, 0);
 	assert_int_equal(v.kind, VERDICT_SLOWER);
 	assert_true(v.p < 1e-6);
+	/* A candidate that takes longer has an effect above zero, as of pairs. */
+	assert_true(fabs(v.effect - 3) < 0.1 && v.low <= v.effect && v.effect <= v.high);
+	v = one(-0.75, 0.003, RUNS, 4, 0);
+	assert_int_equal(v.kind, VERDICT_FASTER);
+	assert_true(fabs(v.effect + 0.75) < 0.01 && v.low <= v.effect && v.effect <= v.high);
 }
 
 /* Unpaired: a pair of two independent runs varies by the square root of two more than a run. */
