@@ -54,7 +54,7 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 			 .type_k = "f16",
 			 .type_v = "f16",
 			 .n_threads = 2,
-			 .n_ubatch = 512,
+			 .n_ubatch = m->ubatch ? m->ubatch : 512,
 			 .n_depth = 64 + depth,
 			 .n_gen = COMPARED_TOKENS,
 			 .fusion = m->fusion ? m->fusion : "full",

@@ -38,6 +38,7 @@ struct compared_side {
 	const char *gpu;      /* env.json's */
 	const char *flags;
 	int cells;
+	int ubatch; /* 0: 512 */
 	uint64_t seed;
 	int first_mode;
 	int first_repetition;

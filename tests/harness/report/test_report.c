@@ -335,7 +335,7 @@ static void test_across(void **state)
 	OK(compare_across("mode", &o.across, e));
 	OK(compare_run(report_said_sets, 1, report_said_sets + 1, 1, &o, &c, e));
 	report_said_make(report_said_sets + 1, 1, report_said_sets, 1, &c);
-	report_said_expect("Not two commits, but mode: direct in base, graph-device in head.");
+	report_said_expect("The sides differ on purpose, in mode: direct in base, graph-device in head.");
 	ROW("| tg8 &#64; d64 | faster | -10.0 % |");
 	report_said_expect_not("base:head"); /* of characters */
 	report_said_expect_not("base:\xe2\x81\xa0head");
