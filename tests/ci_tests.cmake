@@ -48,6 +48,7 @@ set(no_valgrind
   placement_plan
   prefill_rows
   prompt_f16
+  prompt_modes
   redraw
   report_budget
   results_directory

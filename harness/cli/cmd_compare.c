@@ -147,7 +147,7 @@ static const struct option_spec options[] = {
 	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
 	 apply_common_cells},
 	{"--across", "AXIS",
-	 "compare one value of mode, fusion, sync, snapkv, type_k or type_v (base) with another (head), as if they "
+	 "compare one value of an axis (mode, fusion, n_ubatch, snapkv, ...; base) with another (head), as if they "
 	 "were commits; each is measured into a directory of its own",
 	 apply_across},
 	{"--process", "PCT",

@@ -90,7 +90,7 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 {
 	double prompt = prefill_seconds(p, r, c->n_depth, c->n_prompt, cell_computes_all_rows(c));
 	if (!c->n_gen)
-		return prompt;
+		return (2 - cell_is_direct(c)) * prompt;
 	double token = token_seconds(p, r, c->n_depth + c->n_prompt + c->n_gen / 2);
 	/* Queued tokens run once more for their check; a prompt before each time, and before the warm-up. */
 	return (2 + cell_is_queued(c)) * prompt + (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +

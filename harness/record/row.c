@@ -138,6 +138,11 @@ const struct column row_columns[] = {
 	TEXT(prefill_weights),
 	NAME(context_source, context_sources),
 	INT(context_prefilled_tokens),
+	REAL(ttft_us),
+	REAL(api_launches_per_prompt),
+	REAL(node_updates_per_prompt),
+	REAL(kernels_per_prompt),
+	REAL(copies_per_prompt),
 };
 #undef AXIS_COLUMN
 #undef TEXT

@@ -37,19 +37,21 @@ struct compare_options {
 	int allow_env_diff; /* differing machines, builds or models are a note, not an error */
 	double process;     /* how much two processes of one program may differ; of sides with one process */
 	int common_cells;   /* cells of one side alone are left out, not an error */
-	/* Bits 1 << AXIS_...: word axes in which the sides differ on purpose (one mode against another); one value a
-	 * side. */
+	/* Bits 1 << AXIS_...: axes in which the sides differ on purpose (one mode against another); one value a side.
+	 */
 	unsigned across;
 	enum compare_gate gate;
 	unsigned gate_exact; /* bits 1 << EXACT_...: a growth (of texts: a difference) is a regression */
 };
 /* verdict_options_default, not paired, nothing allowed, auto, launches and node updates, 5 % between processes. */
 void compare_options_default(struct compare_options *o);
-/* Adds the axis of that name. ERROR_INPUT where there is none, or its values are numbers. */
+/* Adds the axis of that name. ERROR_INPUT where there is none, or it says what is measured: the model, a depth. */
 int compare_across(const char *name, unsigned *across, struct error *err);
 
-/* What a cell has on an axis across which sides are compared. */
+/* What a cell has on an axis across which sides are compared; on one of numbers, its default. */
 #define COMPARE_ACROSS "base:head"
+/* Gives both sides' cells that. */
+void compare_unite(struct cell *c, unsigned across);
 
 enum { COMPARE_COMMON_CELLS_MIN = 3 }; /* with fewer nothing can be called common */
 

@@ -23,9 +23,7 @@ static struct cell key_of(const struct cell *c, const struct compare_options *o)
 	struct cell key = *c;
 	if (o->allow_env_diff)
 		key.model_hash[0] = '\0';
-	for (int a = 0; a < AXIS_COUNT; a++)
-		if (o->across >> a & 1)
-			cell_set_word(&key, (enum axis_id)a, COMPARE_ACROSS);
+	compare_unite(&key, o->across);
 	return key;
 }
 
@@ -105,10 +103,40 @@ int compare_cells_collect(struct comparison *c, struct result_set *const *sets, 
 	return 0;
 }
 
+enum { DIFFERENCE_SIZE = 160 };
+
+/* ", chunks of 512 there and 2048 in head" of the cell of the other side that differs in the fewest axes. */
+static void say_nearest(const struct comparison *c, const struct compare_cell *k, char out[DIFFERENCE_SIZE])
+{
+	const struct compare_cell *nearest = NULL;
+	int fewest = AXIS_COUNT + 1;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *other = &c->cells[i];
+		int n = 0;
+		if (other->in_head == k->in_head || other->in_base == k->in_base)
+			continue;
+		for (int a = 0; a < AXIS_COUNT; a++)
+			n += !cell_same_value(&k->cell, &other->cell, (enum axis_id)a);
+		if (n < fewest) {
+			fewest = n;
+			nearest = other;
+		}
+	}
+	out[0] = '\0';
+	for (int a = 0; nearest && a < AXIS_COUNT; a++) {
+		char there[AXIS_TEXT_SIZE], here[AXIS_TEXT_SIZE];
+		size_t n = strlen(out);
+		if (!cell_same_value(&k->cell, &nearest->cell, (enum axis_id)a))
+			snprintf(out + n, DIFFERENCE_SIZE - n, "%s %s %.40s here, %.40s in %s", n ? "," : ";",
+				 axes[a].spoken, cell_text(&k->cell, (enum axis_id)a, here),
+				 cell_text(&nearest->cell, (enum axis_id)a, there), nearest->in_head ? "head" : "base");
+	}
+}
+
 int compare_cells_match(struct comparison *c, struct error *err)
 {
 	int only[2] = {0}, kept = 0;
-	char first[CELL_LABEL_SIZE + 160] = "";
+	char first[CELL_LABEL_SIZE + 160] = "", nearest[DIFFERENCE_SIZE] = "";
 	for (int i = 0; i < c->n; i++) {
 		const struct compare_cell *k = &c->cells[i];
 		if (k->in_base && k->in_head)
@@ -120,15 +148,16 @@ int compare_cells_match(struct comparison *c, struct error *err)
 			snprintf(first, sizeof first, "%s %s %s, %d threads, %d GPU layers", label,
 				 cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION), k->cell.n_threads,
 				 k->cell.n_gpu_layers);
+			say_nearest(c, k, nearest);
 		}
 	}
 	if (*first && !c->options.common_cells)
 		return error_set(
 			err, ERROR_INPUT,
-			"the matrices differ: in base alone %d, in head alone %d of the cells (the first: %s); "
-			"measure the "
-			"same ones, or compare what both have with --common-cells",
-			only[0], only[1], first);
+			"the matrices differ: in base alone %d, in head alone %d of the cells (the first: %s%s); "
+			"measure the same ones, or compare what both have with --common-cells, or name the axis that "
+			"differs on purpose with --across",
+			only[0], only[1], first, nearest);
 	for (int i = 0; i < c->n; i++)
 		if (c->cells[i].in_base && c->cells[i].in_head)
 			c->cells[kept++] = c->cells[i];

@@ -13,7 +13,7 @@ static const double ALPHA = 0.05; /* chance that any cell of equal modes is call
 /* The cell of direct launches that another one is compared with; null: there is none, or it is itself that. */
 static const struct side_cell *direct_of(const struct side *s, const struct side_cell *c)
 {
-	if (!c->cell.n_gen || cell_is_direct(&c->cell))
+	if (cell_is_direct(&c->cell))
 		return NULL;
 	if (c->panel >= 0) {
 		const struct side_panel *p = &s->panels[c->panel];

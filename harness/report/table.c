@@ -18,6 +18,7 @@ struct sample {
 	int64_t repetition;
 	double rate; /* tokens/s */
 	double itl;  /* median */
+	double time; /* of what a mode changes: itl, or a prompt test's prefill */
 	double p90;
 	double submit;
 	double share;
@@ -144,6 +145,7 @@ static void fill_sample(struct sample *s, const struct run_row *row)
 		.repetition = row->repetition,
 		.rate = row->tokens_per_s,
 		.itl = row->itl_median_us,
+		.time = row->n_prompt > 0 && row->n_gen <= 0 ? row->prefill_us : row->itl_median_us,
 		.p90 = row->itl_p90_us,
 		.submit = row->submit_median_us,
 		.share = row->n_prompt > 0 && row->n_gen <= 0 ? row->gemm_share : row->bandwidth_share,
@@ -210,7 +212,7 @@ static const struct line *direct_of(const struct table *t, int cell)
 	return NULL;
 }
 
-/* Of this cell's itl against direct's of the same repetition. */
+/* Of this cell's time against direct's of the same repetition. */
 static struct paired_effect to_direct(const struct table *t, int cell)
 {
 	struct paired_effect e = {.change = NAN, .low = NAN, .high = NAN};
@@ -220,7 +222,7 @@ static struct paired_effect to_direct(const struct table *t, int cell)
 	for (int i = 0; ratios && i < l->n; i++)
 		for (int j = 0; j < direct->n; j++)
 			if (l->samples[i].repetition == direct->samples[j].repetition)
-				ratios[n++] = l->samples[i].itl / direct->samples[j].itl;
+				ratios[n++] = l->samples[i].time / direct->samples[j].time;
 	/* Without memory it is as unknown as without pairs. */
 	if (ratios && paired_effect_of(ratios, n, &e))
 		e = (struct paired_effect){.change = NAN, .low = NAN, .high = NAN};
@@ -233,7 +235,7 @@ static bool is_contradicted(const struct table *t, int cell, const struct paired
 			    const char **column)
 {
 	const struct line *l = &t->lines[cell], *direct = direct_of(t, cell);
-	return direct && paired_effect_is_contradicted(e, MEDIAN(l, itl) / MEDIAN(direct, itl) - 1,
+	return direct && paired_effect_is_contradicted(e, MEDIAN(l, time) / MEDIAN(direct, time) - 1,
 						       MEDIAN(l, rate) / MEDIAN(direct, rate) - 1, change, column);
 }
 
@@ -269,7 +271,7 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	const char *column;
 	cell_label(c, label);
 	snprintf(f[0], FIELD_SIZE, "%.*s%s", FIELD_SIZE - 1 - (int)sizeof ALL_ROWS, label, all_rows(c));
-	snprintf(f[1], FIELD_SIZE, "%s", c->mode);
+	snprintf(f[1], FIELD_SIZE, "%s", cell_mode(c));
 	snprintf(f[2], FIELD_SIZE, "%s", c->fusion);
 	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_word(c, AXIS_SYNC));
 	number(a, sizeof a, rate.median);
@@ -315,7 +317,7 @@ static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_S
 	char label[CELL_LABEL_SIZE], number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
 	cell_label(c, label);
 	cell_model_name(c, t->cells, t->n, model);
-	int used = snprintf(out, CELL_NAME_SIZE, "%s%s %s %s%s", label, all_rows(c), short_name(c->mode, 40).text,
+	int used = snprintf(out, CELL_NAME_SIZE, "%s%s %s %s%s", label, all_rows(c), short_name(cell_mode(c), 40).text,
 			    short_name(c->fusion, 40).text, cell_is_queued(c) ? " " SYNC_NONE : "");
 	for (int a = 0; a < AXIS_COUNT && used < CELL_NAME_SIZE; a++) {
 		bool varies = false;
@@ -437,10 +439,12 @@ void table_write_remarks(const struct table *t, FILE *f)
 static void write_comparisons(const struct table *t, FILE *f)
 {
 	int compared = 0, unknown = 0, fewest = 0, most = 0, judged = 0;
+	bool prompts = false;
 	double by_chance = 0;
 	for (int c = 0; c < t->n; c++) {
 		struct paired_effect e = to_direct(t, c);
 		compared += e.pairs > 0;
+		prompts |= e.pairs > 0 && cell_is_prompt(&t->cells[c]);
 		if (e.pairs >= PAIRED_EFFECT_LEAST) {
 			judged++;
 			by_chance += 1 - (e.pairs <= PAIRED_EFFECT_RANGE ? paired_effect_range_coverage(e.pairs)
@@ -456,8 +460,8 @@ static void write_comparisons(const struct table *t, FILE *f)
 	if (!compared)
 		return;
 	bool is_range = fewest && fewest <= PAIRED_EFFECT_RANGE, all_range = is_range && most <= PAIRED_EFFECT_RANGE;
-	fprintf(f, "vs direct: change of itl, the median over pairs of runs of one repetition, [%s]",
-		all_range ? "their range" : "its 95% interval");
+	fprintf(f, "vs direct: change of itl,%s the median over pairs of runs of one repetition, [%s]",
+		prompts ? "\n  of a prompt's time," : "", all_range ? "their range" : "its 95% interval");
 	if (is_range)
 		fprintf(f, ";\n  of %d pairs it %s the true one %.0f times in 100", fewest,
 			all_range ? "holds" : "is their range, which holds",

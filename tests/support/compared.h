@@ -21,6 +21,7 @@ struct compared_side {
 	double run_drift;              /* of a repetition's number */
 	double noise;                  /* standard deviation from process to process */
 	double launches;               /* a token, more */
+	double prompt;                 /* a prompt's launches; 0: not known */
 	double launches_odd;           /* the same, in every second process alone */
 	int repetitions;
 	enum run_status status; /* of the last cell */
@@ -37,6 +38,7 @@ struct compared_side {
 	const char *gpu;      /* env.json's */
 	const char *flags;
 	int cells;
+	int ubatch; /* 0: 512 */
 	uint64_t seed;
 	int first_mode;
 	int first_repetition;

@@ -141,6 +141,23 @@ static void test_exact(void **state)
 	assert_int_equal(compared.c.exact_gated, COMPARED_CELLS);
 	assert_int_equal(compare_exit_code(&compared.c), 1);
 	compared_free();
+	/* A prompt's are its own, and unknown of an older file. */
+	struct compared_side base = compared_plain;
+	head.launches = 0;
+	head.hash = NULL;
+	base.prompt = 500;
+	head.prompt = 501;
+	for (int known = 1; known >= 0; known--) {
+		OK(compared_run(known ? &base : &compared_plain, &head, COMPARED_PROCESSES, &o, e));
+		const struct compare_exact *x = &compared.c.cells[0].exact[EXACT_PROMPT_LAUNCHES];
+		assert_int_equal(x->change, known ? EXACT_DIFFERENT : EXACT_UNKNOWN);
+		assert_int_equal(compared.c.cells[0].exact[EXACT_LAUNCHES].change, EXACT_SAME);
+		assert_int_equal(compare_exit_code(&compared.c), known);
+		compared_free();
+	}
+	head.prompt = 0;
+	head.launches = 1;
+	head.hash = "ffffffffffffffff";
 	/* Fewer are none; and what gates is a choice. */
 	OK(compared_run(&head, &compared_plain, COMPARED_PROCESSES, &o, e));
 	assert_int_equal(compare_exit_code(&compared.c), 0);
@@ -340,7 +357,7 @@ static void test_refused(void **state)
 			continue;
 		OK(compared_run(&compared_plain, &cases[i].head, 10, &o, e));
 		assert_int_equal(compared.c.n, cases[i].head.cells);
-		assert_int_equal(compared.c.n_differences > 0, o.allow_env_diff);
+		assert_int_equal(compared.c.n_differences, o.allow_env_diff); /* once, of ten directories */
 		compared_free();
 	}
 }
@@ -356,6 +373,7 @@ static void test_across(void **state)
 	head.first_mode = 1;         /* graph-params */
 	assert_int_equal(compared_run(&base, &head, COMPARED_PROCESSES, &o, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "matrices differ"));
+	assert_non_null(strstr(err.text, "; mode direct here, graph-params in head)"));
 	compared_free();
 	OK(compare_across("mode", &o.across, e));
 	head.slower[0] = -0.04;
@@ -373,7 +391,21 @@ static void test_across(void **state)
 					 "has one; measure each into a directory of its own, as with gemmark bench "
 					 "--mode direct --out DIR"));
 	compared_free();
+	/* A number of the program's own choice, whose default has changed. */
+	o = compared_options();
+	base.cells = head.cells = 1;
+	head.ubatch = 2048;
+	assert_int_equal(compared_run(&base, &head, COMPARED_PROCESSES, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "; chunks of 512 here, 2048 in head)"));
+	compared_free();
+	OK(compare_across("n_ubatch", &o.across, e));
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	assert_int_equal(compared.c.n, 1);
+	assert_int_equal(compared.c.cells[0].head_row->n_ubatch, 2048);
+	assert_true(cell_is_default(&compared.c.cells[0].cell, AXIS_UBATCH));
+	compared_free();
 	assert_int_equal(compare_across("n_depth", &o.across, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "'n_depth' is none of n_gpu_layers, "));
 	assert_int_equal(compare_across("speed", &o.across, &err), ERROR_INPUT);
 }
 

@@ -335,7 +335,7 @@ static void test_across(void **state)
 	OK(compare_across("mode", &o.across, e));
 	OK(compare_run(report_said_sets, 1, report_said_sets + 1, 1, &o, &c, e));
 	report_said_make(report_said_sets + 1, 1, report_said_sets, 1, &c);
-	report_said_expect("Not two commits, but mode: direct in base, graph-device in head.");
+	report_said_expect("The sides differ on purpose, in mode: direct in base, graph-device in head.");
 	ROW("| tg8 &#64; d64 | faster | -10.0 % |");
 	report_said_expect_not("base:head"); /* of characters */
 	report_said_expect_not("base:\xe2\x81\xa0head");
@@ -363,6 +363,9 @@ static void with_prompts(void *ctx, struct run_row *row)
 	row->n_prompt = report_said_is_mode(row, "direct") ? 512 : 256; /* prompts are direct */
 	row->mode = "direct";
 	row->prefill_us = 125000;
+	row->ttft_us = 126000;
+	row->api_launches_per_prompt = 777;
+	row->kernels_per_prompt = 770;
 	row->prefill_tokens_per_s = 4096;
 	row->prefill_tflop_s = 100;
 	row->gemm_share = 0.5;
@@ -380,7 +383,7 @@ static void test_prompts(void **state)
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect("<b>Prefill</b>: up to 4096 tokens/s");
 	report_said_expect("Prompts alone: up to 4096 tokens/s; section Prefill has them.");
-	ROW("| pp512 |", "125", "4096", "100", "50 %");
+	ROW("| pp512 |", "125", "126", "4096", "100", "50 %", "777", "770");
 	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "200 to 200", "2600", "-20.0 %", "-20.0 to -20.0",
 	    "too few runs to tell: 3 pairs, at least 7");
 	/* Modes, charts and crossovers are of tokens alone. */
@@ -441,6 +444,35 @@ static void test_modes_on_both(void **state)
 				      .edit = on_both};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect("Layers on GPU and host: on both devices direct 60 to 61, graph-device 40 to 41 tokens/s.");
+}
+
+/* Prompts whose chunks are replayed as graphs, a fifth faster. */
+static void with_replayed_prompts(void *ctx, struct run_row *row)
+{
+	(void)ctx;
+	int replayed = report_said_is_mode(row, "graph-device");
+	row->n_gen = 0;
+	row->n_prompt = 512;
+	row->mode = "direct";
+	row->prefill_mode = replayed ? "graph-device" : "direct";
+	row->prefill_us = replayed ? 100000 : 125000;
+	row->prefill_tokens_per_s = row->tokens_per_s = 512 / row->prefill_us * 1e6;
+	row->api_launches_per_prompt = replayed ? 2 : 777;
+}
+
+static void test_replayed_prompts(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 1,
+				      .repetitions = 8,
+				      .edit = with_replayed_prompts};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	ROW("| pp512, prefill mode graph-device |", "100", "5120", "| 2 |", "-20.0 %", "-20.0 to -20.0", "faster");
+	ROW("| pp512, prefill mode direct |", "125", "4096", "777");
+	report_said_expect("Prompts: medians over runs; against direct: over pairs of runs");
 }
 
 /* Two runs a side cannot be told apart, and that is said. */
@@ -551,6 +583,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prompts, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_prompts_alone, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_modes_on_both, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_replayed_prompts, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_environment, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_environment_unknown, report_said_set_up, report_said_tear_down),

@@ -177,11 +177,43 @@ static void test_decode_only(void **state)
 	matrix_free(&m);
 }
 
+/* And only it has several of how its chunks are launched, in one unit; its mode is that. */
+static void test_no_decode(void **state)
+{
+	(void)state;
+	struct matrix m = {0};
+	struct cell *cells;
+	int n, prompts = 0;
+	assert_int_equal(matrix_add(&m, AXIS_MODEL, "m", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_PREFILL_MODE, "graph-device,direct,graph-params", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_MODE, "graph-update", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_PROMPT, "8", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_GEN, "4", NULL), 0);
+	assert_int_equal(matrix_add_pair(&m, "8,4", NULL), 0);
+	assert_int_equal(matrix_defaults(&m, NULL), 0);
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, NULL), 0);
+	assert_int_equal(n, 3 + 1 + 1);
+	for (int i = 0; i < n; i++) {
+		int prompt = cell_is_prompt(&cells[i]);
+		const char *word = cell_word(&cells[i], AXIS_PREFILL_MODE);
+		static const char *const words[] = {"graph-device", "direct", "graph-params"};
+		assert_string_equal(cells[i].mode, prompt ? "direct" : "graph-update");
+		assert_string_equal(word, prompt ? words[prompts] : "direct");
+		assert_string_equal(cell_mode(&cells[i]), prompt ? word : "graph-update");
+		assert_int_equal(cell_is_direct(&cells[i]), prompt && prompts == 1);
+		assert_true(!prompt || cell_same_unit(&cells[0], &cells[i]));
+		prompts += prompt;
+	}
+	assert_int_equal(prompts, 3);
+	free(cells);
+	matrix_free(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),       cmocka_unit_test(test_absent),      cmocka_unit_test(test_resolved),
-		cmocka_unit_test(test_sweep_file), cmocka_unit_test(test_decode_only),
+		cmocka_unit_test(test_sweep_file), cmocka_unit_test(test_decode_only), cmocka_unit_test(test_no_decode),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
