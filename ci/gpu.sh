@@ -109,6 +109,8 @@ stage_device() {
   local rc=0 cupti=0
   (cd tests && "$build/tests/test_device_cuda") || rc=1
   (cd tests && "$build/tests/test_golden_cuda") || rc=1
+  # What is read and was never written is NaN: initcheck does not see what cuBLASLt writes.
+  (cd tests && GEMMARK_POISON=1 "$build/tests/test_golden_cuda" | sed 's/^golden /poisoned /') || rc=1
   (cd tests && "$build/tests/test_token_queue") || rc=1
   (cd tests && "$build/tests/test_cupti") || cupti=$?
   case $cupti in
@@ -180,7 +182,8 @@ stage_sanitize() {
   sanitized_runs | cut -d' ' -f2- | (cd tests && xargs -P 6 -I{} bash -c '{} >/dev/null 2>&1')
   local tool rc=0
   for tool in memcheck racecheck initcheck synccheck; do
-    sanitized_runs | sed "s/^/$tool /"
+    # Products of prompts in f16 are stored in a way that initcheck does not follow: all of their elements are findings.
+    if [ $tool = initcheck ]; then sanitized_runs | grep -v '^prompt\.'; else sanitized_runs; fi | sed "s/^/$tool /"
   done >"$work/sanitize.list"
   (cd tests && xargs -P "${jobs:-8}" -L 1 bash -c 'sanitize_one "$@"' sanitize <"$work/sanitize.list") || rc=1
   local log
