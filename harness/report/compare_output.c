@@ -385,10 +385,11 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	fprintf(f,
 		"method: medians of %s%s; change: median of log ratios; %s; %s, Holm over %d "
 		"cell%s; a change "
-		"counts from %.3g %%; alpha %.3g %%\n",
+		"counts from %.3g %%; alpha %.3g %%; %s\n",
 		c->single_process ? "runs" : "processes", c->options.paired ? ", in pairs measured side by side" : "",
 		intervals, c->options.paired ? "exact sign-flip test" : "exact Mann-Whitney test", c->n,
-		c->n == 1 ? "" : "s", 100 * c->options.verdict.delta, 100 * c->options.verdict.alpha);
+		c->n == 1 ? "" : "s", 100 * c->options.verdict.delta, 100 * c->options.verdict.alpha,
+		compare_gate_text(c));
 	return rc;
 }
 
@@ -467,7 +468,7 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 		json_array_append_new(differences, safe_text(c->differences[i]));
 	json_t *all = json_pack(
 		"{s:i, s:s, s:i, s:{s:s, s:o, s:i, s:i, s:i}, s:{s:s, s:o, s:i, s:i, s:i}, s:b, s:b, s:f, s:f, s:i, "
-		"s:o, s:i, s:o, s:o, "
+		"s:o, s:i, s:i, s:o, s:o, "
 		"s:o, s:o}",
 		"schema_version", 1, "sentence", sentence, "exit_code", compare_exit_code(c), "base", "directory",
 		safe[0], "commit", safe_text(o->base_commit ? o->base_commit : ""), "directories", c->n_base, "runs",
@@ -475,8 +476,8 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 		safe_text(o->head_commit ? o->head_commit : ""), "directories", c->n_head, "runs", c->runs[1].n,
 		"runs_ok", c->runs[1].of[RUN_STATUS_OK], "paired", c->options.paired, "single_process",
 		c->single_process, "alpha", c->options.verdict.alpha, "delta", c->options.verdict.delta, "least_units",
-		c->least_units, "common", verdict_json(&c->common), "common_cells", c->common_cells, "outcomes", counts,
-		"environment_differences", differences, "calibration",
+		c->least_units, "common", verdict_json(&c->common), "common_cells", c->common_cells, "common_apart",
+		c->common_apart, "outcomes", counts, "environment_differences", differences, "calibration",
 		k && k->entries ? json_pack("{s:i, s:i, s:f, s:f, s:s}", "sweeps", k->sweeps, "alarms", k->alarms,
 					    "variation", k->variation, "variation_max", k->variation_max, "utc", k->utc)
 				: json_null(),

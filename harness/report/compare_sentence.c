@@ -190,16 +190,35 @@ void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTEN
 			 COMPARE_COMMON_CELLS_MIN, c->common_cells == 1 ? "is" : "are", c->common_cells);
 		return;
 	}
-	char same[40];
-	snprintf(same, sizeof same, "no change beyond %.3g %%", 100 * c->options.verdict.delta);
-	const char *what = v->kind == VERDICT_SAME           ? same
-			   : v->kind == VERDICT_INCONCLUSIVE ? "no change that can be told"
-			   : c->options.paired
-				   ? "all of head's cells moved so far together"
-				   : "all cells moved so far together: head, or the machine between the two "
-				     "measurements; measure side by side to know";
+	char text[160];
+	const char *of = "all";
+	if (v->kind == VERDICT_SAME) {
+		snprintf(text, sizeof text, "no change beyond %.3g %%", 100 * c->options.verdict.delta);
+	} else if (v->kind == VERDICT_INCONCLUSIVE) {
+		snprintf(text, sizeof text, "no change that can be told");
+	} else if (c->common_apart) {
+		of = "most of";
+		snprintf(text, sizeof text, "%d did not move with them%s", c->common_apart,
+			 c->options.gate == COMPARE_GATE_RELATIVE ? "" : ", so each is judged by its own change");
+	} else {
+		snprintf(
+			text, sizeof text, "all %scells moved so far together%s", c->options.paired ? "of head's " : "",
+			c->options.paired ? ""
+					  : ": head, or the machine between the two measurements; measure side by side "
+					    "to know");
+	}
 	snprintf(out, COMPARE_SENTENCE_SIZE,
-		 fabs(v->effect) + fabs(v->high) < 1e6 ? "Common to all %d cells: %+.2f %% [%+.2f, %+.2f]: %s."
-						       : "Common to all %d cells: %+.3e %% [%+.3e, %+.3e]: %s.",
-		 c->common_cells, 100 * v->effect, 100 * v->low, 100 * v->high, what);
+		 fabs(v->effect) + fabs(v->high) < 1e6 ? "Common to %s %d cells: %+.2f %% [%+.2f, %+.2f]: %s."
+						       : "Common to %s %d cells: %+.3e %% [%+.3e, %+.3e]: %s.",
+		 of, c->common_cells, 100 * v->effect, 100 * v->low, 100 * v->high, text);
+}
+
+const char *compare_gate_text(const struct comparison *c)
+{
+	enum compare_gate gate = c->options.gate;
+	if (gate == COMPARE_GATE_ABSOLUTE || (gate == COMPARE_GATE_AUTO && c->options.paired))
+		return "each cell by its own change";
+	if (gate == COMPARE_GATE_RELATIVE)
+		return "each cell by its own change, unless it moved no further than the common one";
+	return "each cell by its own change, unless all moved together, none apart, and it no further than they";
 }

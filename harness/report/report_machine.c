@@ -455,11 +455,11 @@ void report_method(struct report *r)
 		document_item(r->d, to,
 			      "Changes between the sides: %s over %s; %s; Holm over %s at %.3g %%, and beyond %.3g "
 			      "%% to count. At "
-			      "least %d units a side are needed to call anything different.",
+			      "least %d units a side are needed to call anything different. Judged: %s.",
 			      c->options.paired ? "sign-flip test of pairs" : "exact Mann-Whitney",
 			      c->single_process ? "repetitions of one process a side" : "processes", interval,
 			      report_count(r, c->n, "cell"), 100 * c->options.verdict.alpha,
-			      100 * c->options.verdict.delta, c->least_units);
+			      100 * c->options.verdict.delta, c->least_units, compare_gate_text(c));
 	add_command(r, to, &r->head, r->base.n ? "head" : "");
 	if (r->base.n)
 		add_command(r, to, &r->base, "base");
