@@ -21,7 +21,8 @@
  * cells that moved, be they most of them, and each is judged by its own.
  *
  * Verdicts are of harness/stats/verdict.h, a family a metric: Holm over its cells. Counts and hashes are compared
- * exactly.
+ * exactly. Other bits of the logits are said, and by default not judged: another order of a sum gives some, and a hash
+ * does not say how far they are. ci/compare-commits.sh does, before it times anything.
  */
 #ifndef GEMMARK_HARNESS_REPORT_COMPARE_H
 #define GEMMARK_HARNESS_REPORT_COMPARE_H

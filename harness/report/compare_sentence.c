@@ -105,6 +105,16 @@ static const char *within(const struct comparison *c, char out[40])
 	return out;
 }
 
+/* Cells whose logits have other bits than in base, where no gate asks for them. */
+static int other_bits(const struct comparison *c)
+{
+	int n = 0;
+	for (int i = 0; i < c->n; i++)
+		n += c->cells[i].exact[EXACT_LOGITS].change == EXACT_DIFFERENT &&
+		     !(c->cells[i].exact_gates >> EXACT_LOGITS & 1);
+	return n;
+}
+
 void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE])
 {
 	static const enum compare_outcome order[] = {COMPARE_WRONG,  COMPARE_LOST,   COMPARE_SLOWER,  COMPARE_FASTER,
@@ -177,6 +187,12 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 			say(out, what);
 		}
 		said = 1;
+	}
+	int bits = other_bits(c);
+	if (said && bits) {
+		snprintf(part, sizeof part, "; the logits' bits are other ones in %d cell%s, which is not judged", bits,
+			 bits == 1 ? "" : "s");
+		say(out, part);
 	}
 	say(out, said ? "." : "No cell ran on either side.");
 }
