@@ -571,6 +571,21 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 	return rc;
 }
 
+double compare_variation(const struct comparison *c)
+{
+	double *x = calloc((size_t)c->n + 1, sizeof *x);
+	int n = 0;
+	for (int i = 0; x && i < c->n; i++) {
+		/* Of a pair's log ratio, which varies by the square root of two more than a unit does. */
+		double deviation = c->cells[i].values[METRIC_TIME].verdict.variability / sqrt(2);
+		if (isfinite(deviation))
+			x[n++] = deviation;
+	}
+	double median = stats_median(x, n);
+	free(x);
+	return median;
+}
+
 int compare_exit_code(const struct comparison *c)
 {
 	if (c->count[COMPARE_WRONG])

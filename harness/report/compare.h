@@ -167,6 +167,9 @@ void compare_gates_text(unsigned gates, char out[COMPARE_GATES_SIZE]);
 /* "slower", "cannot tell", "moved with all", ... */
 const char *compare_outcome_name(enum compare_outcome o);
 
+/* The median over the cells of the standard deviation from unit to unit, relative; NAN: no cell has two units a side.
+ */
+double compare_variation(const struct comparison *c);
 /* How often the interval of so many units a side holds the true change; NAN: less than its level, unpaired. */
 double compare_coverage(const struct comparison *c, int n, int m);
 /* The head of a column of intervals: with their level where all of them hold it. */

@@ -105,6 +105,21 @@ static const char *within(const struct comparison *c, char out[40])
 	return out;
 }
 
+/*
+ * Of cells that are the same by their intervals: the largest true slow-down that might not be called slower all the
+ * same, where it is more than twice what counts. 0: none.
+ */
+static double undetected(const struct comparison *c)
+{
+	double most = 2 * c->options.verdict.delta;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_value *v = &c->cells[i].values[METRIC_TIME];
+		if (c->cells[i].outcome == COMPARE_SAME && !v->tiny && isfinite(v->verdict.detectable))
+			most = fmax(most, v->verdict.detectable);
+	}
+	return most > 2 * c->options.verdict.delta ? most : 0;
+}
+
 /* Cells whose logits have other bits than in base, where no gate asks for them. */
 static int other_bits(const struct comparison *c)
 {
@@ -154,6 +169,13 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 		say(out, part);
 		if (o == COMPARE_SAME)
 			say(out, within(c, bounds));
+		if (o == COMPARE_SAME && undetected(c) > 0) {
+			snprintf(part, sizeof part,
+				 " by the interval of %s median, though so noisy that only a slow-down of %.1f %% is "
+				 "sure to be found",
+				 n > 1 ? "their" : "its", 100 * undetected(c));
+			say(out, part);
+		}
 		if (o == COMPARE_SLOWER || o == COMPARE_FASTER || o == COMPARE_LOST || o == COMPARE_WRONG) {
 			char label[CELL_LABEL_SIZE], mode[WORD], fusion[WORD];
 			double effect = k->values[METRIC_TIME].verdict.effect;
