@@ -317,6 +317,10 @@ commit slower
 in_git checkout -q -b side first
 echo 'cannot be read' >"a repository/CMakeLists.txt"
 commit broken
+in_git checkout -q -b unbuilt first
+sed -i 's/COMMAND .*)/COMMAND sh ${CMAKE_SOURCE_DIR}\/fails.sh -Wall -Werror x.c)/' "a repository/CMakeLists.txt"
+printf 'echo In function f\necho "x.c:1:2: error: it is wrong [-Werror=wrong]"\nexit 1\n' >"a repository/fails.sh"
+commit unbuilt
 in_git checkout -q side~1
 echo else >"a repository/other"
 commit other
@@ -345,6 +349,8 @@ says '^head: the working tree on commit' out "the working tree"
 in_git show "$(sed -n 2p c6/commits):new file" >/dev/null || fail "a new file is not in the working tree's commit"
 refused '): \(cmake --preset release fails\|does not build\): .*build-head.log' first broken "${of[@]}" \
   --out c7 "${sweep[@]}"
+refused 'does not build: x.c:1:2: error: it is wrong \[-Werror=wrong\] (.*build-head.log' first unbuilt "${of[@]}" \
+  --out c9 "${sweep[@]}"
 refused 'nowhere: no such commit' first nowhere "${of[@]}"
 [ "$(in_git worktree list | wc -l)" -eq 1 ] || fail "work trees are left: $(in_git worktree list)"
 [ ! -e c7/trees/head ] && [ -s c7/build-head.log ] || fail "of a build that fails: $(ls c7 c7/trees)"
