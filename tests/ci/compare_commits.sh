@@ -318,6 +318,7 @@ in_git checkout -q -b side first
 echo 'cannot be read' >"a repository/CMakeLists.txt"
 commit broken
 in_git checkout -q -b unbuilt first
+# shellcheck disable=SC2016 # it is CMake's
 sed -i 's/COMMAND .*)/COMMAND sh ${CMAKE_SOURCE_DIR}\/fails.sh -Wall -Werror x.c)/' "a repository/CMakeLists.txt"
 printf 'echo In function f\necho "x.c:1:2: error: it is wrong [-Werror=wrong]"\nexit 1\n' >"a repository/fails.sh"
 commit unbuilt
@@ -356,6 +357,7 @@ refused 'nowhere: no such commit' first nowhere "${of[@]}"
 [ ! -e c7/trees/head ] && [ -s c7/build-head.log ] || fail "of a build that fails: $(ls c7 c7/trees)"
 # Killed while it builds: the same commits as before, though the branch has moved on.
 in_git checkout -q -f main
+# shellcheck disable=SC2016 # it is CMake's
 sed -i "s/COMMAND/COMMAND sleep 3 COMMAND/" "a repository/CMakeLists.txt"
 commit sleeps
 bash "$script" first main "${of[@]}" --out c8 "${sweep[@]}" >out 2>err &

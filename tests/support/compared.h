@@ -21,6 +21,7 @@ struct compared_side {
 	double run_drift;              /* of a repetition's number */
 	double noise;                  /* standard deviation from process to process */
 	double launches;               /* a token, more */
+	double launches_cell;          /* as many times the cell's number, more */
 	double launches_odd;           /* the same, in every second process alone */
 	int repetitions;
 	enum run_status status; /* of the last cell */
@@ -28,6 +29,7 @@ struct compared_side {
 	int status_repetition;  /* likewise */
 	const char *until;
 	const char *model;
+	int content;          /* of the model, beside what all have: another one, another hash */
 	const char *hash;     /* of the logits */
 	const char *hash_odd; /* in every second process; null: hash */
 	const char *reason;   /* of what is not ok */

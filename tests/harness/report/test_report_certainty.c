@@ -121,6 +121,96 @@ static void test_together_unclear(void **state)
 	report_said_expect("Over its cells together, each mode against direct launches: graph-device cannot be told (");
 }
 
+/* Changes of cells by their depths 0, 1, ..., in every mode; behind the first `sound` the rates say the opposite. */
+struct changes {
+	const double *of;
+	int sound;
+};
+
+static void by_depth(void *ctx, struct run_row *row)
+{
+	const struct changes *c = ctx;
+	double repetition = 0.0001 * (double)row->repetition;
+	if (report_said_is_mode(row, "direct")) {
+		row->itl_median_us = 1000;
+		row->tokens_per_s = 1000;
+		return;
+	}
+	double change = c->of[row->n_depth];
+	row->itl_median_us = 1000 * (1 + change + repetition);
+	row->tokens_per_s = row->n_depth < c->sound ? 1e6 / row->itl_median_us : 1000 * (1 + change);
+}
+
+/* As many cells with three repetitions: too few of each, so modes are judged over them. */
+static void make_together(const char *const *modes, int cells, const double *changes, int sound)
+{
+	static const int depths[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+	struct changes ctx = {changes, sound};
+	const struct report_case c = {.modes = modes,
+				      .fusions = report_said_full,
+				      .depths = depths,
+				      .n_depths = cells,
+				      .repetitions = 3,
+				      .edit = by_depth,
+				      .ctx = &ctx};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("**Too few runs to tell");
+}
+
+static const double faster[] = {-0.05, -0.05, -0.05, -0.05, -0.05, -0.05, -0.05, -0.05, -0.05, -0.05};
+
+/* Cells whose numbers contradict each other say nothing of their mode: of ten five are left, and it takes six. */
+static void test_together_without_doubted(void **state)
+{
+	(void)state;
+	make_together(report_said_two_modes, 10, faster, 5);
+	report_said_expect("contradict each other");
+	report_said_expect("Measured against direct launches: graph-device (");
+	report_said_expect_not("is faster");
+}
+
+static void test_together_six_of_ten(void **state)
+{
+	(void)state;
+	make_together(report_said_two_modes, 10, faster, 6);
+	report_said_expect("Over its cells together, each mode against direct launches: graph-device is faster (");
+}
+
+/* Two modes are two chances: 2 / 2^7 and not 2 / 2^6 is below half of 5 %. */
+static void test_together_of_two_modes(void **state)
+{
+	(void)state;
+	make_together(report_said_modes, 7, faster, 7);
+	report_said_expect("graph-update is faster (");
+	report_said_expect("graph-device is faster (");
+}
+
+static void test_together_too_few_of_two(void **state)
+{
+	(void)state;
+	make_together(report_said_modes, 6, faster, 6);
+	report_said_expect("Measured against direct launches: graph-update (");
+	report_said_expect_not("cannot be told");
+}
+
+/* The least change is the other way: 4 of 128 sums are as far from 0, 3.1 %, and 6.3 % by Holm over two modes. */
+static void test_together_holm(void **state)
+{
+	(void)state;
+	static const double changes[] = {-0.05, -0.05, -0.05, 0.01, -0.05, -0.05, -0.05};
+	make_together(report_said_modes, 7, changes, 7);
+	report_said_expect("graph-update cannot be told (");
+	report_said_expect("graph-device cannot be told (");
+}
+
+static void test_together_one_mode(void **state)
+{
+	(void)state;
+	static const double changes[] = {-0.05, -0.05, -0.05, 0.01, -0.05, -0.05, -0.05};
+	make_together(report_said_two_modes, 7, changes, 7);
+	report_said_expect("graph-device is faster (");
+}
+
 /* Of two depths nothing says where between them the sign changes. */
 static void test_two_depths(void **state)
 {
@@ -229,6 +319,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_few_to_tell, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_together, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_together_unclear, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_together_without_doubted, report_said_set_up,
+						report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_together_six_of_ten, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_together_of_two_modes, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_together_too_few_of_two, report_said_set_up,
+						report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_together_holm, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_together_one_mode, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_two_depths, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_chance, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_noisier_than_calibrated, report_said_set_up,
