@@ -355,55 +355,6 @@ static void test_refused(void **state)
 	}
 }
 
-/* A model of another content is another one, whatever its name, unless it is said that the sides were not alike. */
-static void test_model_contents(void **state)
-{
-	(void)state;
-	struct compare_options o = compared_options();
-	struct compared_side head = compared_other(compared_plain);
-	struct error err = {""};
-	head.content = 1;
-	head.slower[0] = 0.05;
-	assert_int_equal(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, &err), ERROR_INPUT);
-	assert_non_null(strstr(err.text, "in base alone 4, in head alone 4"));
-	compared_free();
-	o.allow_env_diff = 1;
-	OK(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, e));
-	assert_int_equal(compared.c.n, COMPARED_CELLS);
-	for (int i = 0; i < COMPARED_CELLS; i++)
-		assert_int_equal(compared.c.cells[i].values[METRIC_TIME].m, COMPARED_PROCESSES);
-	assert_int_equal(compared.c.count[COMPARE_SLOWER], 1);
-	compared_free();
-}
-
-/* One line speaks for cells that changed alike: from the same, and to the same. */
-static void test_exact_alike(void **state)
-{
-	(void)state;
-	struct compare_options o = compared_options();
-	struct compared_side base = compared_plain, head = compared_other(compared_plain);
-	head.more_depths = base.more_depths = 1;
-	head.launches_cell = 1;
-	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
-	char *text = printed(COMPARE_FORMAT_TABLE);
-	assert_null(strstr(text, "100 -> 100"));
-	assert_non_null(
-		strstr(text, "- driver calls a token: 100 -> 101 in 2 cells (tg4 @ d64 graph-params full, ...)\n"));
-	assert_non_null(
-		strstr(text, "- driver calls a token: 100 -> 102 in 2 cells (tg4 @ d64 graph-update full, ...)\n"));
-	assert_non_null(
-		strstr(text, "- driver calls a token: 100 -> 103 in 2 cells (tg4 @ d64 graph-device full, ...)\n"));
-	free(text);
-	compared_free();
-	/* And the other way round, each from its own to one. */
-	OK(compared_run(&head, &base, COMPARED_PROCESSES, &o, e));
-	text = printed(COMPARE_FORMAT_TABLE);
-	assert_non_null(strstr(text, "- driver calls a token: 101 -> 100 in 2 cells"));
-	assert_non_null(strstr(text, "- driver calls a token: 103 -> 100 in 2 cells"));
-	free(text);
-	compared_free();
-}
-
 /* One mode against another, as if they were commits; a side with two values is refused. */
 static void test_across(void **state)
 {
@@ -624,8 +575,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_exact_unequal, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_statuses, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, compared_set_up, compared_tear_down),
-		cmocka_unit_test_setup_teardown(test_model_contents, compared_set_up, compared_tear_down),
-		cmocka_unit_test_setup_teardown(test_exact_alike, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_across, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_single, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_many_cells, compared_set_up, compared_tear_down),

@@ -182,6 +182,27 @@ static void test_variation(void **state)
 	compared_free();
 }
 
+/* A model of another content is another one, whatever its name, unless it is said that the sides were not alike. */
+static void test_model_contents(void **state)
+{
+	(void)state;
+	struct compare_options o = compared_options();
+	struct compared_side head = compared_other(compared_plain);
+	struct error err = {""};
+	head.content = 1;
+	head.slower[0] = 0.05;
+	assert_int_equal(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "in base alone 4, in head alone 4"));
+	compared_free();
+	o.allow_env_diff = 1;
+	OK(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, e));
+	assert_int_equal(compared.c.n, COMPARED_CELLS);
+	for (int i = 0; i < COMPARED_CELLS; i++)
+		assert_int_equal(compared.c.cells[i].values[METRIC_TIME].m, COMPARED_PROCESSES);
+	assert_int_equal(compared.c.count[COMPARE_SLOWER], 1);
+	compared_free();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrong_in_base, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_same_but_noisy, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_variation, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_model_contents, compared_set_up, compared_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
