@@ -17,11 +17,12 @@ int comparison_option_gate_exact(struct compare_options *o, const char *value, s
 	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha}, \
 		{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},                           \
 		{"--gate", "auto|absolute|relative",                                                                  \
-		 "what makes a cell slower: its own change, or what is left of it when the change common to all "     \
-		 "cells is taken "                                                                                    \
-		 "out.\n"                                                                                             \
-		 "auto: absolute where paired; else relative, since then all may have moved with the machine "        \
-		 "(default auto)",                                                                                    \
+		 "absolute: a cell is slower where its own change says so; relative: where it also moved further "    \
+		 "than "                                                                                              \
+		 "all cells did\n"                                                                                    \
+		 "together. auto: absolute where paired, and where a cell did not move with the others; else "        \
+		 "relative, since\n"                                                                                  \
+		 "then all may have moved with the machine (default auto)",                                           \
 		 apply_gate},                                                                                         \
 	{                                                                                                             \
 		"--gate-exact", "LIST",                                                                               \

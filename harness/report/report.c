@@ -223,7 +223,7 @@ static const char *sentence_of_too_few(struct report *r, const struct tally *mod
 		out = document_text(r->d, "%s%s%s%s%s (%s in %s)", out, *out ? ", " : "", s->modes[m], word ? " " : "",
 				    word ? word : "", effect_range(r, t), report_count(r, t->cells, "cell"));
 	}
-	return document_text(r->d, "Too few runs to tell%s: %s, at least %d. %s: %s.",
+	return document_text(r->d, "Too few runs to tell%s: %s measured, %d needed. %s: %s.",
 			     together ? " of a single cell" : "", report_count(r, pairs, "pair"), r->least_pairs,
 			     together ? "Over its cells together, each mode against direct launches"
 				      : "Measured against direct launches",

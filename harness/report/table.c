@@ -408,9 +408,11 @@ static void write_contradiction(const struct table *t, int cell, FILE *f)
 	FILE *remark = open_remark(&text, &size);
 	if (remark)
 		fprintf(remark,
-			"! vs direct of %s: %s, the median over %d pairs of runs of one repetition; %s beside it, the "
-			"medians over all runs, differs by %+.1f%%: too noisy to trust either",
-			name_of(t, cell, name), paired_effect_text(&e, effect), e.pairs, column, 100 * change);
+			"! vs direct of %s: %s by %s, the median over %d pairs of runs of one repetition; %s by %s "
+			"beside it, the medians over all runs (%+.1f%%): these contradict each other, and neither is "
+			"to be trusted",
+			name_of(t, cell, name), e.change < 0 ? "faster" : "slower", paired_effect_text(&e, effect),
+			e.pairs, e.change < 0 ? "slower" : "faster", column, 100 * change);
 	write_remark(remark, &text, f);
 }
 

@@ -161,6 +161,9 @@ int cell_snapkv_budget(const struct cell *c)
 void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE])
 {
 	int n = 0;
+	/* Somebody's row may be of neither. */
+	if (!c->n_prompt && !c->n_gen)
+		n = snprintf(out, CELL_LABEL_SIZE, "no tokens");
 	if (c->n_prompt)
 		n = snprintf(out, CELL_LABEL_SIZE, "pp%d", c->n_prompt);
 	if (c->n_gen)

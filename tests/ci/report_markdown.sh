@@ -22,7 +22,7 @@ render() { # NAME OPTIONS...
 }
 
 "$gemmark" report "$root/results/h100-e4b" -o "$work/e4b.md" --images https://example.org/r
-render e4b --images 6 --word 'tg64 @ d16384' --word 'Too few runs to tell of a single cell: 5 pairs, at least 11' --word 'CLOCK_MONOTONIC_RAW'
+render e4b --images 6 --word 'tg64 @ d16384' --word 'Too few runs to tell of a single cell: 5 pairs measured, 11 needed' --word 'CLOCK_MONOTONIC_RAW'
 for set in h100-snapkv h100-hybrid h100-sync h100-host; do
   "$gemmark" report "$root/results/$set" -o "$work/$set.md"
   render "$set" --word '●'

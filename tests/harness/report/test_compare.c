@@ -254,6 +254,16 @@ static void test_exact_unequal(void **state)
 		 1,
 		 "- bits of the logits: other ones in 4 of 4 cells",
 		 "; 4 cells differ in bits of the logits."},
+		/* Said, where nothing asks for it. */
+		{{.seed = 1},
+		 {.hash = "ffffffffffffffff"},
+		 1u << EXACT_LAUNCHES,
+		 EXACT_LOGITS,
+		 EXACT_DIFFERENT,
+		 0,
+		 "- bits of the logits: other ones in 4 of 4 cells",
+		 "All 4 cells are the same within 1 %; the logits' bits are other ones in 4 cells, which is not "
+		 "judged."},
 		/* An older base that does not say cannot be told from. */
 		{{.silent = 1},
 		 {.seed = 2},

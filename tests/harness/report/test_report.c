@@ -385,7 +385,7 @@ static void test_prompts(void **state)
 	report_said_expect("Prompts alone: up to 4096 tokens/s; section Prefill has them.");
 	ROW("| pp512 |", "125", "126", "4096", "100", "50 %", "777", "770");
 	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "200 to 200", "2600", "-20.0 %", "-20.0 to -20.0",
-	    "too few runs to tell: 3 pairs, at least 7");
+	    "too few runs to tell: 3 pairs measured, 7 needed");
 	/* Modes, charts and crossovers are of tokens alone. */
 	ROW("| graph-device | +0.00 % | too few runs: 3 of 7 pairs | 1000 |");
 	report_said_expect("<b>A prompt and the tokens behind it, in one time</b>: up to 2600 tokens/s");

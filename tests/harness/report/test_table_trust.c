@@ -222,8 +222,10 @@ static void test_contradicted(void **state)
 	render();
 	expect(" -10% [-11,-9.0]! ");
 	expect_remark(
-		"\n! vs direct of tg64 graph-device full: -10% [-11,-9.0], the median over 3 pairs of runs of one "
-		"repetition; itl beside it, the medians over all runs, differs by +80.0%: too noisy to trust either\n");
+		"\n! vs direct of tg64 graph-device full: faster by -10% [-11,-9.0], the median over 3 pairs of runs "
+		"of "
+		"one repetition; slower by itl beside it, the medians over all runs (+80.0%): these contradict each "
+		"other, and neither is to be trusted\n");
 }
 
 /* Tokens/s are means and hold the stalls that a median itl leaves out. */
@@ -240,8 +242,10 @@ static void test_contradicted_by_the_rate(void **state)
 	assert_string_equal(word("graph-device", 10), "[-5.0,-5.0]!");
 	assert_string_equal(word("graph-params", 10), "[+5.0,+5.0]");
 	expect_remark(
-		"! vs direct of tg64 graph-device full: -5.0% [-5.0,-5.0], the median over 3 pairs of runs of one "
-		"repetition; t/s beside it, the medians over all runs, differs by -11.1%: too noisy to trust either\n");
+		"! vs direct of tg64 graph-device full: faster by -5.0% [-5.0,-5.0], the median over 3 pairs of runs "
+		"of "
+		"one repetition; slower by t/s beside it, the medians over all runs (-11.1%): these contradict each "
+		"other, and neither is to be trusted\n");
 	expect_not("! vs direct of tg64 graph-params");
 }
 
