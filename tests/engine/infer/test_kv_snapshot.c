@@ -14,13 +14,11 @@
 
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/snapshot_case.h"
 
-#ifdef __SANITIZE_ADDRESS__ /* ten times as slow: the first and the last mode see all of the code */
-enum { EVERY = SNAPSHOT_ARMS - 1 };
-#else
-enum { EVERY = 1 };
-#endif
+/* The first and the last mode see all of the code. */
+enum { EVERY = SANITIZED ? SNAPSHOT_ARMS - 1 : 1 };
 
 static void goes_on(const char *name, int n_far, enum tensor_type k, enum tensor_type v, int step)
 {
