@@ -89,6 +89,27 @@ static void test_modes_are_bit_identical(void **state)
 	eviction_same_in_all_modes(5, 0, TENSOR_F32, 260);
 }
 
+/* What is attended is what is left: 100 entries and the tokens since, of which the 29th begins the second bucket. */
+static void test_buckets_of_what_is_left(void **state)
+{
+	(void)state;
+	enum { BUDGET = 100, BUCKET = 128, TOKENS = 60 };
+	static const struct snapkv_options options = {BUDGET, 16, 7};
+	struct session *s = eviction_session(eviction_model(5), 0, TENSOR_F16);
+	session_set_mode(s, GRAPH_MODE_DEVICE);
+	eviction_prompt(s, &options, NULL);
+	eviction_evict(s);
+	for (int i = 0; i < TOKENS; i++) {
+		struct token_timing t;
+		struct error err;
+		if (session_decode(s, 7, &t, &err))
+			fail_msg("%s", err.text);
+		int first = i == 0 || BUDGET + i == BUCKET;
+		assert_int_equal(t.event, first ? GRAPH_EVENT_CAPTURE : GRAPH_EVENT_REPLAY);
+	}
+	session_close(s);
+}
+
 static void test_memory_comes_back(void **state)
 {
 	(void)state;
@@ -266,6 +287,7 @@ int main(void)
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_eviction_is_masking),
 		cmocka_unit_test(test_modes_are_bit_identical),
+		cmocka_unit_test(test_buckets_of_what_is_left),
 		cmocka_unit_test(test_memory_comes_back),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_refusals),
