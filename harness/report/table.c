@@ -43,8 +43,9 @@ struct table {
 	const struct cell *cells;
 	struct line *lines; /* (n) */
 	int n;
-	int queued;         /* whether a cell is: then sync has a column */
-	double cache_bytes; /* of the host; 0: not known */
+	int queued;           /* whether a cell is: then sync has a column */
+	double cache_bytes;   /* of the host; 0: not known */
+	const char *settings; /* null: none */
 };
 
 int table_open(struct table **out, const struct cell *cells, int n, struct error *err)
@@ -66,6 +67,11 @@ int table_open(struct table **out, const struct cell *cells, int n, struct error
 void table_set_cache(struct table *t, double bytes)
 {
 	t->cache_bytes = bytes;
+}
+
+void table_set_settings(struct table *t, const char *settings)
+{
+	t->settings = settings;
 }
 
 void table_close(struct table *t)
@@ -131,11 +137,12 @@ static void set_heading(const struct table *t, struct line *l, const struct run_
 	if (row->n_gpu_layers != ROW_UNKNOWN && row->n_gpu_layers > 0)
 		snprintf(layers, sizeof layers, ", %d GPU layers", (int)row->n_gpu_layers);
 	const char *name = row->model && *row->model ? row->model : row->model_path_name;
-	int used =
-		snprintf(l->heading, sizeof l->heading, "%s%s (%s %s%s) on %s%s%s, KV %s/%s", short_name(name, 40).text,
-			 *which ? short_name(which, 80).text : "", short_name(row->arch, 20).text,
-			 short_name(row->weight_type, 8).text, read, short_name(row->device, 60).text, layers, threads,
-			 short_name(row->type_k, 8).text, short_name(row->type_v, 8).text);
+	int used = snprintf(l->heading, sizeof l->heading, "%s%s (%s %s%s) on %s%s%s, KV %s/%s%s%s",
+			    short_name(name, 40).text, *which ? short_name(which, 80).text : "",
+			    short_name(row->arch, 20).text, short_name(row->weight_type, 8).text, read,
+			    short_name(row->device, 60).text, layers, threads, short_name(row->type_k, 8).text,
+			    short_name(row->type_v, 8).text, t->settings && *t->settings ? ", " : "",
+			    t->settings ? t->settings : "");
 	add_axes(l->heading + used, sizeof l->heading - (size_t)used, row);
 }
 

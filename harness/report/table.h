@@ -26,6 +26,8 @@ int table_open(struct table **out, const struct cell *cells, int n, struct error
 void table_close(struct table *t);
 /* The host's largest cache, which tells a share that is too large from a model that is too small; 0: not known. */
 void table_set_cache(struct table *t, double bytes);
+/* What all runs had beside the axes, "host-bf16"; in every heading. The caller's, as long as the table lives. */
+void table_set_settings(struct table *t, const char *settings);
 
 /* Takes what it needs of the row. */
 int table_add(struct table *t, const struct run_row *row, struct error *err);
