@@ -424,18 +424,16 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 		const bool any =
 			(own < rows.end[0] && own + S::OWN > own0) || (own < rows.end[1] && own + S::OWN > own1);
 		const bool all = own >= max(own0, own1) && own + S::OWN <= min(rows.end[0], rows.end[1]);
-		if (!__any_sync(ALL_LANES, any)) {
-			settle<S, KEY_PARTS>();
-			continue;
+		if (__any_sync(ALL_LANES, any)) {
+			float s[S::OWN / 8][4];
+			multiply_keys<S, KT>(tiles + now, a, s);
+			if (S::COLUMN_PARTS > 1)
+				add_partners(exchange, s);
+			if (!__all_sync(ALL_LANES, all))
+				mask(rows, p.window, own, s);
+			exponentiate(rows, s, sums, count);
+			multiply_values<S, VT>(tiles + now + S::TILE, s, sums, count);
 		}
-		float s[S::OWN / 8][4];
-		multiply_keys<S, KT>(tiles + now, a, s);
-		if (S::COLUMN_PARTS > 1)
-			add_partners(exchange, s);
-		if (!__all_sync(ALL_LANES, all))
-			mask(rows, p.window, own, s);
-		exponentiate(rows, s, sums, count);
-		multiply_values<S, VT>(tiles + now + S::TILE, s, sums, count);
 		settle<S, KEY_PARTS>();
 	}
 
