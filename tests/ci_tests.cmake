@@ -28,11 +28,13 @@ set(no_valgrind
   cmd_compare
   cmd_eval
   compare
+  compare_common
   compare_units
   far_positions
   golden
   graph
   host_threads
+  host_products_option
   hybrid
   interrupt
   kernels_attention

@@ -17,6 +17,7 @@
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
 #include "tests/support/prompt_modes.h"
+#include "tests/support/sanitized.h"
 
 enum { PREFIX = 30 };
 
@@ -41,7 +42,9 @@ static void test_every_model(void **state)
 	struct golden g;
 	const char *name = golden_names[*(int *)*state];
 	golden_load(&g, name);
-	for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+	/* Sanitized: no chunks of one, and of E4B's four types of weights the quantised one in all lengths. */
+	size_t first = SANITIZED, step = SANITIZED && *(int *)*state < 3 ? sizeof batches : 1;
+	for (size_t b = first; b < sizeof batches / sizeof *batches; b += step) {
 		struct session *s = open_session(g.path, batches[b], b % 2 ? TENSOR_F16 : TENSOR_F32);
 		prompt_modes_check(s, batches[b], 0, name);
 		prompt_modes_check(s, batches[b], PREFIX, name);
