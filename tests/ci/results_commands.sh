@@ -34,9 +34,14 @@ ran=0
 while IFS= read -r command; do
   ran=$((ran + 1))
   case $command in *\;* | *\|* | *\&* | *\$* | *\<* | *\>*) fail "more than a command: $command"; continue ;; esac
-  out=$(sed -n 's/.* -o \([^ ]*\).*/\1/p' <<<"$command")
+  out=$(sed -nE 's/.* (-o|--out) ([^ ]*).*/\2/p' <<<"$command")
   [ ! -f "$work/tree/$out" ] || rm "$work/tree/$out"
-  (cd "$work/tree" && PATH=$work/bin:$PATH bash -c "$command" >../said 2>&1) || fail "$command: $(tail -n 2 "$work/said")"
+  code=0
+  (cd "$work/tree" && PATH=$work/bin:$PATH bash -c "$command" >../said 2>&1) || code=$?
+  case $code-$command in
+    0-* | 3-"gemmark compare "*) ;; # 3: inconclusive, which is a verdict
+    *) fail "$command: $(tail -n 2 "$work/said")" ;;
+  esac
   [ -z "$out" ] || [ -s "$work/tree/$out" ] || fail "$command: no $out"
 done < <(commands "$root/README.md" && commands "$root/results/README.md")
 [ "$ran" -ge 6 ] || fail "$ran commands: more are printed"
