@@ -30,6 +30,7 @@ set(no_valgrind
   compare
   compare_common
   compare_units
+  context_store
   far_positions
   golden
   graph
@@ -50,6 +51,7 @@ set(no_valgrind
   no_allocation
   overhead
   placement_plan
+  plot
   prefill_rows
   prompt_f16
   prompt_modes
@@ -128,8 +130,8 @@ else()
   gemmark_ci_test(check.nvcc check 90 60 sh -c "echo skipped: there is no nvcc here; exit 77")
 endif()
 # One after the other: not last, where a core would wait for them.
-gemmark_ci_test(fuzz.gguf fuzz 50 300 "${ci}/fuzz.sh" 12)
-gemmark_ci_test(fuzz.results fuzz 50 300 "${ci}/fuzz.sh" 8 results)
+gemmark_ci_test(fuzz.gguf fuzz 50 300 "${ci}/fuzz.sh" 8)
+gemmark_ci_test(fuzz.results fuzz 50 300 "${ci}/fuzz.sh" 5 results)
 set_tests_properties(fuzz.gguf fuzz.results PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.results_commands check 50 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/results_commands.sh" $<TARGET_FILE:gemmark>)

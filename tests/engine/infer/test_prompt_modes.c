@@ -42,8 +42,8 @@ static void test_every_model(void **state)
 	struct golden g;
 	const char *name = golden_names[*(int *)*state];
 	golden_load(&g, name);
-	/* Sanitized: no chunks of one, and of E4B's four types of weights the quantised one in all lengths. */
-	size_t first = SANITIZED, step = SANITIZED && *(int *)*state < 3 ? sizeof batches : 1;
+	/* Sanitized: chunks of 9 and 64, and of E4B's four types of weights the quantised one in both. */
+	size_t first = SANITIZED, step = !SANITIZED ? 1 : *(int *)*state < 3 ? sizeof batches : 2;
 	for (size_t b = first; b < sizeof batches / sizeof *batches; b += step) {
 		struct session *s = open_session(g.path, batches[b], b % 2 ? TENSOR_F16 : TENSOR_F32);
 		prompt_modes_check(s, batches[b], 0, name);
@@ -95,7 +95,8 @@ static void test_float16(void **state)
 	OK(session_open_on(&s, m, PROMPT_MODES_CONTEXT, e));
 	prompt_modes_check(s, 20, 0, "float16");
 	prompt_modes_check(s, 20, PREFIX, "float16");
-	prompt_modes_check(s, 20, PROMPT_MODES_FAR, "float16"); /* its end is in another bucket */
+	if (!SANITIZED)
+		prompt_modes_check(s, 20, PROMPT_MODES_FAR, "float16"); /* its end is in another bucket */
 	session_close(s);
 	loaded_model_close(m);
 	golden_free(&g);
