@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,41 +35,6 @@ void compare_options_default(struct compare_options *o)
 						    1u << EXACT_PROMPT_LAUNCHES | 1u << EXACT_PROMPT_NODE_UPDATES,
 				      .process = 0.05};
 	verdict_options_default(&o->verdict);
-}
-
-/* What is run, not what is measured: words, and numbers that have a default of the program's choice. */
-static int can_be_across(enum axis_id a)
-{
-	return a != AXIS_MODEL && (axes[a].kind == AXIS_WORD || axes[a].resolved);
-}
-
-int compare_across(const char *name, unsigned *across, struct error *err)
-{
-	char names[256] = "";
-	size_t n = 0;
-	for (int a = 0; a < AXIS_COUNT; a++) {
-		if (!can_be_across((enum axis_id)a))
-			continue;
-		if (!strcmp(axes[a].name, name)) {
-			*across |= 1u << a;
-			return 0;
-		}
-		n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", axes[a].name);
-		assert(n < sizeof names);
-	}
-	return error_set(err, ERROR_INPUT, "'%.40s' is none of %s", name, names);
-}
-
-void compare_unite(struct cell *c, unsigned across)
-{
-	for (int a = 0; a < AXIS_COUNT; a++) {
-		if (!(across >> a & 1))
-			continue;
-		if (axes[a].kind == AXIS_WORD)
-			cell_set_word(c, (enum axis_id)a, COMPARE_ACROSS);
-		else
-			cell_set_int(c, (enum axis_id)a, atoi(axes[a].defaults));
-	}
 }
 
 void compare_free(struct comparison *c)

@@ -4,6 +4,7 @@
  */
 #include "harness/report/compare_cells.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,41 @@
 static int no_memory(struct error *err)
 {
 	return error_set(err, ERROR_MEMORY, "no memory for the comparison");
+}
+
+/* What is run, not what is measured: words, and numbers that have a default of the program's choice. */
+static int can_be_across(int a)
+{
+	return a >= 0 && a != AXIS_MODEL && (axes[a].kind == AXIS_WORD || axes[a].resolved);
+}
+
+int compare_across(const char *name, unsigned *across, struct error *err)
+{
+	int found = axis_find(name);
+	if (can_be_across(found)) {
+		*across |= 1u << found;
+		return 0;
+	}
+	char names[256] = "";
+	size_t n = 0;
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		if (can_be_across(a))
+			n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", axes[a].name);
+		assert(n < sizeof names);
+	}
+	return error_set(err, ERROR_INPUT, "'%.40s' is none of %s", name, names);
+}
+
+void compare_unite(struct cell *c, unsigned across)
+{
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		if (!(across >> a & 1))
+			continue;
+		if (axes[a].kind == AXIS_WORD)
+			cell_set_word(c, (enum axis_id)a, COMPARE_ACROSS);
+		else
+			cell_set_int(c, (enum axis_id)a, atoi(axes[a].defaults));
+	}
 }
 
 /* A key as the sides share it: of models only the name counts where their contents may differ. */
@@ -105,7 +141,7 @@ int compare_cells_collect(struct comparison *c, struct result_set *const *sets, 
 
 enum { DIFFERENCE_SIZE = 160 };
 
-/* ", chunks of 512 there and 2048 in head" of the cell of the other side that differs in the fewest axes. */
+/* "; chunks of 512 here, 2048 in head" of the cell of the other side that differs in the fewest axes. */
 static void say_nearest(const struct comparison *c, const struct compare_cell *k, char out[DIFFERENCE_SIZE])
 {
 	const struct compare_cell *nearest = NULL;
