@@ -3,7 +3,8 @@
  * recorded: escaped for terminals, made a name that every output can hold, cut between characters.
  *
  * A character is a well-formed UTF-8 sequence (Unicode 15, table 3-7). Controls are those that a terminal obeys
- * instead of showing them: C0, DEL, C1, and what separates lines or turns the direction of writing.
+ * instead of showing them: C0, DEL, C1, what separates lines or turns the direction of writing, and what takes no
+ * room at all (zero-width characters, byte order marks, tags), by which two texts could differ and look alike.
  */
 #ifndef GEMMARK_BASE_TEXT_H
 #define GEMMARK_BASE_TEXT_H

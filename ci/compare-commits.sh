@@ -29,8 +29,10 @@
 #   --screen-pairs N, --screen-delta PCT
 #                        (default 6 and 5)
 #   --tokens LIST|FILE   whose logits must agree (default: 24)
-#   --tolerance R        relative L2 distance that these may have; 0: none (default: 1e-4 with an f32 cache, 4e-3 f16,
-#                        3e-2 bf16)
+#   --check-depth N      tokens of the deeper look at them, behind a prompt as bench computes it: as many as the sweep
+#                        reaches, N at most (default 4096)
+#   --tolerance R        relative L2 distance that these may have; 0: none (default: 1e-4 where all is f32, 4e-3 with a
+#                        cache or a prompt's products in f16, 3e-2 bf16 or SnapKV)
 #   --allow-env-diff, --common-cells, --gate-exact LIST
 #                        as for gemmark compare
 #   --keep-trees         keep the work trees of the builds
@@ -73,7 +75,9 @@ source "$parts/conclude.sh"
 # What the parts share.
 declare -A program=([base]='' [head]='') build_of=([base]='' [head]='') commit_of=([base]='' [head]='')
 work='' settled=''
-check_prefill=8 # prompts of 9 tokens and more are multiplied in f16 on a GPU
+check_prefill=8  # prompts of 9 tokens and more are multiplied by kernels of their own
+check_decoded=16 # of the deeper look
+check_least=32   # tokens of it: such a prompt
 
 trap on_exit EXIT
 trap 'on_signal 2' INT

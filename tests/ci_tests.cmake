@@ -28,15 +28,20 @@ set(no_valgrind
   cmd_compare
   cmd_eval
   compare
+  compare_common
+  compare_units
+  context_store
   far_positions
   golden
   graph
   host_threads
+  host_products_option
   hybrid
   interrupt
   kernels_attention
   kernels_products
   kernels_snapkv
+  kv_fault
   kv_snapshot
   loaded_model
   lost_device
@@ -46,8 +51,10 @@ set(no_valgrind
   no_allocation
   overhead
   placement_plan
+  plot
   prefill_rows
   prompt_f16
+  prompt_modes
   redraw
   report_budget
   results_directory
@@ -109,7 +116,7 @@ gemmark_ci_test(check.interrupts check 60 600 "${CMAKE_CURRENT_SOURCE_DIR}/harne
 gemmark_ci_test(check.limits check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/limits.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.install check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/install.sh" "${CMAKE_BINARY_DIR}")
 gemmark_ci_test(check.next_lines check 40 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/next_lines.sh" $<TARGET_FILE:gemmark>)
-# Three minutes on two cores in all; NVRTC 12 for the usual and the newest of the architectures.
+# A minute and a half of one core in all; NVRTC 12 for the usual and the newest of the architectures.
 foreach(run IN ITEMS 13:sm_80,sm_86,sm_89 13:sm_90,sm_100,sm_120 12:sm_90,sm_120)
   string(REPLACE ":" ";" run "${run}")
   list(GET run 0 major)
@@ -122,10 +129,12 @@ if(GEMMARK_NVCC)
 else()
   gemmark_ci_test(check.nvcc check 90 60 sh -c "echo skipped: there is no nvcc here; exit 77")
 endif()
-gemmark_ci_test(fuzz.gguf fuzz 10 300 "${ci}/fuzz.sh" 20)
-gemmark_ci_test(fuzz.results fuzz 10 300 "${ci}/fuzz.sh" 10 results)
+# One after the other: not last, where a core would wait for them.
+gemmark_ci_test(fuzz.gguf fuzz 50 300 "${ci}/fuzz.sh" 8)
+gemmark_ci_test(fuzz.results fuzz 50 300 "${ci}/fuzz.sh" 5 results)
 set_tests_properties(fuzz.gguf fuzz.results PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.results_commands check 50 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/results_commands.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.report_markdown check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_markdown.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/demo.sh" $<TARGET_FILE:gemmark>)
 # Both build in build/release.

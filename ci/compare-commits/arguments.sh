@@ -30,7 +30,7 @@ read_arguments() {
 parse_arguments() {
   local names=() dirty='' name
   model='' judge='' pairs='' more='' alpha=1 delta=1 seed=1 screen='' screen_pairs=6 screen_delta=5 tolerance=''
-  tokens='' keep_trees='' jobs=$(nproc) asked_work='' cache='' given=() compare_options=() gate_exact=''
+  tokens='' check_depth=4096 keep_trees='' jobs=$(nproc) asked_work='' cache='' given=() compare_options=() gate_exact=''
   while [ $# -gt 0 ]; do
     case $1 in
       -h | --help) usage; finish 0 ;;
@@ -41,7 +41,7 @@ parse_arguments() {
       --) shift; given=("$@"); break ;;
       --resume) fail "--resume FOLDER stands alone: the folder remembers the rest" ;;
       --model | --base-build | --head-build | --judge | --out | --cache | --pairs | --more | --alpha | --delta | \
-        --seed | --screen-pairs | --screen-delta | --tokens | --tolerance | --gate-exact | -j)
+        --seed | --screen-pairs | --screen-delta | --tokens | --check-depth | --tolerance | --gate-exact | -j)
         [ $# -ge 2 ] && [ -n "$2" ] || fail "$1: its value is missing"
         case $1 in
           --model) model=$2 ;;
@@ -58,6 +58,7 @@ parse_arguments() {
           --screen-pairs) whole "$@"; screen_pairs=$2 ;;
           --screen-delta) share "$@"; screen_delta=$2 ;;
           --tokens) tokens=$2 ;;
+          --check-depth) whole "$@"; check_depth=$2 ;;
           --tolerance)
             [[ $2 =~ ^[0-9]*\.?[0-9]+([eE]-?[0-9]+)?$ ]] || fail "--tolerance $2: a number, please"
             tolerance=$2 ;;
@@ -74,6 +75,7 @@ parse_arguments() {
   if [ "$screen_pairs" -lt 2 ] || [ "$screen_pairs" -gt 12 ]; then
     fail "--screen-pairs $screen_pairs: 2 to 12, please"
   fi
+  [ "$check_depth" -ge "$check_least" ] || fail "--check-depth $check_depth: $check_least or more, please"
   if [ -n "$dirty" ]; then
     [ ${#names[@]} -le 1 ] && [ -z "${build_of[base]}${build_of[head]}" ] ||
       fail "--dirty: the working tree is head; name base alone, and no build"

@@ -25,7 +25,8 @@ last_line() { # FILE: the last that says something, without control characters
 }
 first_error() { # FILE: of a compiler or cmake
   local line
-  line=$(grep -m 1 -iE '(error|fatal)[: ]' "$1" | tr -d '\000-\037\177') || true
+  # Not a compiler's -Werror, which ninja shows with the command.
+  line=$(grep -m 1 -iE '(^|[^-[:alnum:]])(error|fatal)[: ]' "$1" | tr -d '\000-\037\177') || true
   [ -n "$line" ] || line=$(last_line "$1")
   echo "${line:0:300}"
 }

@@ -63,6 +63,7 @@ struct plan {
 	size_t workspace_bytes;
 	struct layout *w, *x, *y;
 	struct algorithm algorithm;
+	bool launched;
 };
 
 struct cublaslt {
@@ -187,17 +188,25 @@ static int layout_type(enum gemm_type t)
 	return t == GEMM_F32 ? TYPE_32F : TYPE_16F;
 }
 
+static int find_plan(const struct cublaslt *b, const struct gemm *g)
+{
+	for (int i = 0; i < b->n_plans; i++) {
+		const struct plan *p = &b->plans[i];
+		if (p->type == (int)g->type && p->y_type == (int)g->y_type && p->n_in == g->n_in &&
+		    p->n_out == g->n_out && p->n_tokens == g->n_tokens && p->x_stride == g->x_stride &&
+		    p->y_stride == g->y_stride && p->workspace_bytes == g->workspace_bytes)
+			return i;
+	}
+	return -1;
+}
+
 /* Seen from cuBLASLt, which is column-major: y (n_out x n_tokens) = w^T (n_in x n_out) * x (n_in x n_tokens). */
 static int plan(struct cublaslt *b, const struct gemm *g, struct plan **out, struct error *err)
 {
-	for (int i = 0; i < b->n_plans; i++) {
-		struct plan *p = &b->plans[i];
-		if (p->type == (int)g->type && p->y_type == (int)g->y_type && p->n_in == g->n_in &&
-		    p->n_out == g->n_out && p->n_tokens == g->n_tokens && p->x_stride == g->x_stride &&
-		    p->y_stride == g->y_stride && p->workspace_bytes == g->workspace_bytes) {
-			*out = p;
-			return 0;
-		}
+	int found = find_plan(b, g);
+	if (found >= 0) {
+		*out = &b->plans[found];
+		return 0;
 	}
 	struct plan p = {
 		.type = (int)g->type,
@@ -235,6 +244,12 @@ static int plan(struct cublaslt *b, const struct gemm *g, struct plan **out, str
 	return 0;
 }
 
+bool cublaslt_is_ready(const struct cublaslt *b, const struct gemm *g)
+{
+	int found = find_plan(b, g);
+	return found >= 0 && b->plans[found].launched;
+}
+
 int cublaslt_gemm(struct cublaslt *b, struct cu_stream *stream, const struct gemm *g, struct error *err)
 {
 	struct plan *p = NULL;
@@ -244,5 +259,6 @@ int cublaslt_gemm(struct cublaslt *b, struct cu_stream *stream, const struct gem
 	const float one = 1, zero = 0;
 	int status = b->Matmul(b->handle, b->operation, &one, g->w, p->w, g->x, p->x, &zero, g->y, p->y, g->y, p->y,
 			       &p->algorithm, g->workspace, g->workspace_bytes, stream);
+	p->launched = !status;
 	return status ? failed(b, "Matmul", status, err) : 0;
 }

@@ -7,6 +7,7 @@
 #ifndef GEMMARK_ENGINE_CUDA_CUBLASLT_H
 #define GEMMARK_ENGINE_CUDA_CUBLASLT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -35,6 +36,8 @@ struct gemm {
 int cublaslt_open(struct cublaslt **out, struct error *err);
 void cublaslt_close(struct cublaslt *b);
 
+/* Whether a product of that shape was enqueued before, and is again without a search or the loading of a kernel. */
+bool cublaslt_is_ready(const struct cublaslt *b, const struct gemm *g);
 /* Enqueues. w, x and the workspace: 16-byte aligned. */
 int cublaslt_gemm(struct cublaslt *b, struct cu_stream *stream, const struct gemm *g, struct error *err);
 

@@ -126,6 +126,9 @@ struct cu_update_result {
 	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                \
 	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                            \
 	X(StreamBeginCapture, 10010, (struct cu_stream * stream, int mode))                                \
+	X(StreamGetCaptureInfo, 11030,                                                                     \
+	  (struct cu_stream * stream, int *status, uint64_t *id, struct cu_graph **graph,                  \
+	   const struct cu_graph_node *const **dependencies, size_t *n_dependencies))                      \
 	X(StreamEndCapture, 10000, (struct cu_stream * stream, struct cu_graph * *graph))                  \
 	X(EventCreate, 2000, (struct cu_event * *event, unsigned flags))                                   \
 	X(EventRecord, 2000, (struct cu_event * event, struct cu_stream * stream))                         \

@@ -4,7 +4,8 @@
  *
  * The stream is one chain, so the driver lists its nodes in the order of recording.
  * That is not taken on trust: when a graph is instantiated, every node's type, function
- * and params are compared with what was recorded.
+ * and params are compared with what was recorded. Of a library's product only the number of
+ * nodes is known: it is counted when they are captured.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -50,7 +51,7 @@ static void *record(struct cuda_device *c, int op, struct cuda_node node)
 int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params, const struct cuda_launch *l,
 		       struct error *err)
 {
-	struct cuda_node node = {.function = c->functions[l->entry_id], .launch = *l};
+	struct cuda_node node = {.function = c->functions[l->entry_id], .launch = *l, .n_driver = 1};
 	void *to = record(c, (int)k, node);
 	if (!to)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory to record %s", kernel_name(k));
@@ -60,9 +61,31 @@ int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params,
 
 int cuda_record_copy(struct cuda_device *c, struct error *err)
 {
-	return record(c, RECORDED_COPY, (struct cuda_node){0})
+	return record(c, RECORDED_COPY, (struct cuda_node){.n_driver = 1})
 		       ? 0
 		       : error_set(err, ERROR_MEMORY, "cuda device: no memory for a copy");
+}
+
+int cuda_captured_nodes(struct cuda_device *c, size_t *n, struct error *err)
+{
+	struct cu_graph *graph = NULL;
+	int status;
+	*n = 0;
+	int result = c->cu.StreamGetCaptureInfo(c->stream, &status, NULL, &graph, NULL, NULL);
+	if (!result && !graph)
+		return error_set(err, ERROR_DEVICE, "cuda device: the stream's capture has ended");
+	if (!result)
+		result = c->cu.GraphGetNodes(graph, NULL, n);
+	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: counting the nodes of a capture") : 0;
+}
+
+int cuda_record_product(struct cuda_device *c, enum kernel k, const void *params, size_t n_driver, struct error *err)
+{
+	void *to = record(c, (int)k, (struct cuda_node){.n_driver = (int)n_driver});
+	if (!to)
+		return error_set(err, ERROR_MEMORY, "cuda device: no memory to record %s", kernel_name(k));
+	memcpy(to, params, kernel_params_bytes(k));
+	return 0;
 }
 
 /* ---- capture ---- */
@@ -116,7 +139,11 @@ void cuda_graph_destroy(struct device *d, struct device_graph *g)
 static int check_node(struct cuda_device *c, const struct recording *r, int i, bool *same)
 {
 	const struct cuda_node *n = node_of(r, i);
-	int op = r->nodes[i].op, type = -1, result = c->cu.GraphNodeGetType(n->handle, &type);
+	int op = r->nodes[i].op, type = -1;
+	*same = true;
+	if (op != RECORDED_COPY && !n->function)
+		return 0; /* a library's own */
+	int result = c->cu.GraphNodeGetType(n->handle, &type);
 	*same = type == (op == RECORDED_COPY ? CU_NODE_MEMCPY : CU_NODE_KERNEL);
 	if (result || !*same || op == RECORDED_COPY)
 		return result;
@@ -132,13 +159,16 @@ static int check_node(struct cuda_device *c, const struct recording *r, int i, b
 static int map_nodes(struct cuda_device *c, struct cuda_graph *g, struct error *err)
 {
 	const struct recording *r = &g->base.rec;
-	size_t count = 0;
+	size_t count = 0, expected = 0, at = 0;
+	for (int i = 0; i < r->n_nodes; i++)
+		expected += (size_t)node_of(r, i)->n_driver;
 	int result = c->cu.GraphGetNodes(g->graph, NULL, &count);
 	if (result)
 		return cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphGetNodes");
-	if (count != (size_t)r->n_nodes)
-		return error_set(err, ERROR_DEVICE, "cuda device: a graph of %d operations has %zu nodes", r->n_nodes,
-				 count);
+	if (count != expected)
+		return error_set(err, ERROR_DEVICE,
+				 "cuda device: a graph of %d operations in %zu nodes has %zu of them", r->n_nodes,
+				 expected, count);
 	struct cu_graph_node **handles = malloc((count ? count : 1) * sizeof *handles);
 	if (!handles)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for %zu nodes", count);
@@ -149,7 +179,8 @@ static int map_nodes(struct cuda_device *c, struct cuda_graph *g, struct error *
 	for (int i = 0; i < r->n_nodes && !rc; i++) {
 		int op = r->nodes[i].op;
 		bool same;
-		node_of(r, i)->handle = handles[i];
+		node_of(r, i)->handle = node_of(r, i)->n_driver ? handles[at] : NULL;
+		at += (size_t)node_of(r, i)->n_driver;
 		result = check_node(c, r, i, &same);
 		if (result)
 			rc = cuda_driver_error(&c->cu, result, err, "cuda device: reading node %d of a graph", i);
@@ -198,6 +229,9 @@ int cuda_exec_set_params(struct device *d, struct device_exec *x, int node, cons
 	const struct recording *r = &x->graph->rec;
 	const struct cuda_node *n = node_of(r, node);
 	const struct cuda_launch *l = &n->launch; /* never depends on the position */
+	if (!n->function)
+		return error_set(err, ERROR_UNSUPPORTED, "cuda device: node %d (%s) is a library's", node,
+				 kernel_name((enum kernel)r->nodes[node].op));
 	void *args[] = {(void *)(uintptr_t)params};
 	const struct cu_kernel_node p = {
 		.function = n->function,

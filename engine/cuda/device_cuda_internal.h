@@ -21,9 +21,10 @@ struct cuda_allocation {
 
 /* Recorded behind a node's params. */
 struct cuda_node {
-	struct cu_function *function; /* null for a copy, and so is launch */
+	struct cu_function *function; /* null for a copy and a library's product, and so is launch */
 	struct cuda_launch launch;
-	struct cu_graph_node *handle; /* once instantiated */
+	int n_driver;                 /* nodes that the driver has for it: a product may be several */
+	struct cu_graph_node *handle; /* once instantiated, of the first */
 };
 
 struct cuda_graph {
@@ -132,6 +133,10 @@ int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_param
 int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params, const struct cuda_launch *l,
 		       struct error *err);
 int cuda_record_copy(struct cuda_device *c, struct error *err);
+/* Nodes that the open capture has so far. */
+int cuda_captured_nodes(struct cuda_device *c, size_t *n, struct error *err);
+/* A product that a library has just captured as n_driver of them; params: the kernel's that asked for it. */
+int cuda_record_product(struct cuda_device *c, enum kernel k, const void *params, size_t n_driver, struct error *err);
 int cuda_capture_begin(struct device *d, struct error *err);
 int cuda_capture_end(struct device *d, struct device_graph *g, struct error *err);
 void cuda_capture_abort(struct device *d);

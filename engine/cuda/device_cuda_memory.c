@@ -40,6 +40,23 @@ static int out_of_memory(struct cuda_device *c, int result, const char *kind, si
 				 bytes, available, total);
 }
 
+/* NaNs of every type, as what nobody has written. */
+static int poison(struct cuda_device *c, uint64_t address, size_t bytes, struct error *err)
+{
+	enum { PIECE = 1 << 20 };
+	unsigned char *piece = malloc(PIECE);
+	int result = 0;
+	if (!piece)
+		return error_set(err, ERROR_MEMORY, "no memory to poison the device's");
+	memset(piece, 0xff, PIECE);
+	for (size_t at = 0; at < bytes && !result; at += PIECE)
+		result = c->cu.MemcpyHtoDAsync(address + at, piece, bytes - at < PIECE ? bytes - at : PIECE, c->stream);
+	int waited = c->cu.StreamSynchronize(c->stream);
+	free(piece);
+	result = result ? result : waited;
+	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: poisoning %zu bytes", bytes) : 0;
+}
+
 int cuda_alloc(struct device *d, size_t bytes, void **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -48,11 +65,16 @@ int cuda_alloc(struct device *d, size_t bytes, void **out, struct error *err)
 	if (result)
 		return out_of_memory(c, result, "device", bytes, err);
 	int rc = add_allocation(c, (struct cuda_allocation){.address = address, .bytes = bytes}, err);
-	if (rc)
+	if (rc) {
 		c->cu.MemFree(address);
-	else
-		*out = (void *)(uintptr_t)address;
-	return rc;
+		return rc;
+	}
+	if (getenv("GEMMARK_POISON") && (rc = poison(c, address, bytes, err))) {
+		cuda_free(d, (void *)(uintptr_t)address);
+		return rc;
+	}
+	*out = (void *)(uintptr_t)address;
+	return 0;
 }
 
 int cuda_alloc_mapped(struct device *d, size_t bytes, void **out, void **host, struct error *err)

@@ -1,6 +1,6 @@
 /*
  * Matrix products of a prompt's chunk: cuBLASLt over weights and activations brought to
- * one type. Weights that have another type are converted a block of rows at a time, so
+ * one type, also in a capture. Weights that have another type are converted a block of rows at a time, so
  * that the scratch is small beside the model; activations are, where their kernel did not write them so.
  */
 #include <string.h>
@@ -61,6 +61,16 @@ static int geometry_failed(const char *what, struct error *err)
 	return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types", what);
 }
 
+/* what: for the error. */
+static int enqueue(struct cuda_device *c, enum kernel k, const void *params, const char *what, struct error *err)
+{
+	struct cuda_launch l;
+	if (cuda_geometry(k, params, &c->card, &l))
+		return geometry_failed(what, err);
+	int rc = c->base.capturing ? cuda_record_kernel(c, k, params, &l, err) : 0;
+	return rc ? rc : cuda_enqueue(c, &l, params, kernel_name(k), err);
+}
+
 static int to_f16(struct cuda_device *c, const struct matmul_params *m, struct error *err)
 {
 	const struct to_f16_params p = {
@@ -71,22 +81,16 @@ static int to_f16(struct cuda_device *c, const struct matmul_params *m, struct e
 		.n = m->w.n_in,
 		.x_stride = m->x_stride,
 	};
-	struct cuda_launch l;
 	if ((size_t)m->n_tokens * (size_t)m->w.n_in > c->prefill.activation_elements)
 		return error_set(err, ERROR_DEVICE,
 				 "cuda device: a product of %d rows of %d is larger than was announced", m->n_tokens,
 				 m->w.n_in);
-	if (cuda_geometry(KERNEL_to_f16, &p, &c->card, &l))
-		return geometry_failed("the conversion of activations", err);
-	return cuda_enqueue(c, &l, &p, "to_f16", err);
+	return enqueue(c, KERNEL_to_f16, &p, "the conversion of activations", err);
 }
 
 static int scale_rows(struct cuda_device *c, const struct scale_rows_params *p, struct error *err)
 {
-	struct cuda_launch l;
-	if (cuda_geometry(KERNEL_scale_rows, p, &c->card, &l))
-		return geometry_failed("the scaling of rows", err);
-	return cuda_enqueue(c, &l, p, "scale_rows", err);
+	return enqueue(c, KERNEL_scale_rows, p, "the scaling of rows", err);
 }
 
 static int dequantise(struct cuda_device *c, const struct weight *w, int first, int rows, enum gemm_type type,
@@ -99,14 +103,41 @@ static int dequantise(struct cuda_device *c, const struct weight *w, int first, 
 		.n_rows = rows,
 		.y_type = type == GEMM_F16 ? TENSOR_F16 : TENSOR_F32,
 	};
-	struct cuda_launch l;
-	if (cuda_geometry(KERNEL_dequant, &p, &c->card, &l))
-		return geometry_failed("the conversion of weights", err);
-	return cuda_enqueue(c, &l, &p, "dequant", err);
+	return enqueue(c, KERNEL_dequant, &p, "the conversion of weights", err);
+}
+
+/* What a kernel's launch asks of cuBLASLt. */
+struct product {
+	enum kernel kernel;
+	const void *params;
+};
+
+/*
+ * Into the open capture. A shape's first product searches for an algorithm and loads its kernels: none of that belongs
+ * in a capture.
+ */
+static int capture_product(struct cuda_device *c, struct product of, const struct gemm *g, struct error *err)
+{
+	size_t before, after;
+	int rc;
+	if (!cublaslt_is_ready(c->prefill.blas, g))
+		return device_refuse(&c->base, "a product of a shape that was never launched", err);
+	if ((rc = cuda_captured_nodes(c, &before, err)) || (rc = cublaslt_gemm(c->prefill.blas, c->stream, g, err)) ||
+	    (rc = cuda_captured_nodes(c, &after, err)))
+		return rc;
+	return cuda_record_product(c, of.kernel, of.params, after - before, err);
+}
+
+static int run_product(struct cuda_device *c, const struct gemm *g, struct error *err)
+{
+	int rc = cublaslt_gemm(c->prefill.blas, c->stream, g, err);
+	c->base.counters.api_launches++;
+	c->base.counters.kernels++; /* at least: a split product has a second one */
+	return rc;
 }
 
 /* g: all but the weights, of which w is converted unless it has the operands' type. */
-static int multiply(struct cuda_device *c, const struct weight *w, struct gemm g, struct error *err)
+static int multiply(struct cuda_device *c, struct product of, const struct weight *w, struct gemm g, struct error *err)
 {
 	struct cuda_prefill *p = &c->prefill;
 	bool in_place = w->type == (g.type == GEMM_F32 ? TENSOR_F32 : TENSOR_F16);
@@ -129,9 +160,7 @@ static int multiply(struct cuda_device *c, const struct weight *w, struct gemm g
 		if (!in_place && (rc = dequantise(c, w, first, g.n_out, g.type, err)))
 			return rc;
 		c->after_kernel = false;
-		rc = cublaslt_gemm(p->blas, c->stream, &g, err);
-		c->base.counters.api_launches++;
-		c->base.counters.kernels++; /* at least: a split product has a second one */
+		rc = c->base.capturing ? capture_product(c, of, &g, err) : run_product(c, &g, err);
 	}
 	return rc ? error_prefix(err, rc, "matmul of %d tokens", g.n_tokens) : 0;
 }
@@ -139,8 +168,6 @@ static int multiply(struct cuda_device *c, const struct weight *w, struct gemm g
 int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, struct error *err)
 {
 	bool f32 = c->prefill.precision == PREFILL_F32;
-	if (c->base.capturing)
-		return device_refuse(&c->base, "a product of many rows", err);
 	int rc = f32 ? 0 : to_f16(c, m, err);
 	if (rc)
 		return rc;
@@ -153,7 +180,7 @@ int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, st
 		.x_stride = f32 ? m->x_stride : m->w.n_in,
 		.y_stride = m->y_stride,
 	};
-	rc = multiply(c, &m->w, g, err);
+	rc = multiply(c, (struct product){KERNEL_matmul, m}, &m->w, g, err);
 	if (rc || f32)
 		return rc;
 	return scale_rows(c,
@@ -167,8 +194,6 @@ int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *m, st
 
 int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_params *m, struct error *err)
 {
-	if (c->base.capturing)
-		return device_refuse(&c->base, "a product of many rows", err);
 	if (!c->prefill.blas || c->prefill.precision != PREFILL_F16)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "cuda device: a product in f16 on a device that was opened without them");
@@ -181,7 +206,7 @@ int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_param
 		.x_stride = m->w.n_in,
 		.y_stride = m->y_stride,
 	};
-	int rc = multiply(c, &m->w, g, err);
+	int rc = multiply(c, (struct product){KERNEL_prompt_matmul, m}, &m->w, g, err);
 	if (rc || !m->scale)
 		return rc;
 	return scale_rows(

@@ -24,14 +24,15 @@ struct entry {
 	struct graph_key key;
 	struct device_graph *graph; /* also the template of the params of its nodes */
 	struct device_exec *exec;
-	int *positional; /* nodes whose params change with the position */
+	struct step base; /* that it was captured with */
+	int *positional;  /* nodes whose params change with the position */
 	int n_positional;
 	uint64_t last_used;
 };
 
 struct graph_cache {
 	struct device *device;
-	struct step *step; /* on the device: what graph-device graphs read */
+	struct step *steps; /* on the device, (GRAPH_STEPS): what graph-device graphs read */
 	struct entry *entries;
 	int n_entries;
 	int capacity;
@@ -68,7 +69,7 @@ const char *graph_event_name(enum graph_event e)
 
 size_t graph_cache_device_bytes(void)
 {
-	return sizeof(struct step);
+	return GRAPH_STEPS * sizeof(struct step);
 }
 
 int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err)
@@ -85,14 +86,14 @@ int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, s
 		free(c);
 		return error_set(err, ERROR_MEMORY, "no memory for the graph cache");
 	}
-	void *step;
-	int rc = device_alloc(d, graph_cache_device_bytes(), &step, err);
+	void *steps;
+	int rc = device_alloc(d, graph_cache_device_bytes(), &steps, err);
 	if (rc) {
 		free(c->entries);
 		free(c);
 		return rc;
 	}
-	c->step = step;
+	c->steps = steps;
 	*out = c;
 	return 0;
 }
@@ -123,7 +124,7 @@ void graph_cache_close(struct graph_cache *c)
 	if (!c)
 		return;
 	graph_cache_clear(c);
-	device_free(c->device, c->step);
+	device_free(c->device, c->steps);
 	free(c->entries);
 	free(c);
 }
@@ -207,7 +208,7 @@ static int list_positional(struct graph_cache *c, struct entry *e, struct error 
 static int build(struct graph_cache *c, const struct graph_key *key, const struct at *at, graph_emit *emit, void *ctx,
 		 struct entry **out, struct error *err)
 {
-	struct entry e = {.key = *key};
+	struct entry e = {.key = *key, .base = at->host};
 	int64_t t0 = clock_ns();
 	int rc = capture(c, at, emit, ctx, &e.graph, err);
 	if (rc)
@@ -245,9 +246,12 @@ static int set_positions(struct graph_cache *c, struct entry *e, const struct at
 	_Alignas(16) unsigned char params[PARAMS_MAX];
 	for (int i = 0; i < e->n_positional; i++) {
 		int kernel;
+		struct at was, is = *at;
 		const void *recorded = device_graph_node(e->graph, e->positional[i], &kernel);
 		memcpy(params, recorded, kernel_params_bytes((enum kernel)kernel));
-		memcpy(params, at, sizeof *at);
+		memcpy(&was, params, sizeof was);
+		is.host.pos += was.host.pos - e->base.pos; /* rows behind the chunk's first stay as far behind it */
+		memcpy(params, &is, sizeof is);
 		int rc = device_exec_set_params(c->device, e->exec, e->positional[i], params, err);
 		if (rc)
 			return rc;
@@ -287,11 +291,11 @@ static int advance(struct graph_cache *c, struct entry *e, const struct at *at, 
 	}
 }
 
-static int replay(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit,
-		  void *ctx, enum graph_event *event, struct error *err)
+static int replay(struct graph_cache *c, const struct graph_key *key, const struct step *steps, int n_steps,
+		  graph_emit *emit, void *ctx, enum graph_event *event, struct error *err)
 {
 	bool on_device = key->mode == GRAPH_MODE_DEVICE;
-	struct at at = {.device = on_device ? c->step : NULL, .host = *step};
+	struct at at = {.device = on_device ? c->steps : NULL, .host = *steps};
 	struct entry *e = find(c, key);
 	int rc;
 	if (e) {
@@ -306,7 +310,7 @@ static int replay(struct graph_cache *c, const struct graph_key *key, const stru
 	}
 	e->last_used = ++c->tick;
 	if (on_device && e->n_positional) {
-		rc = device_send(c->device, c->step, step, sizeof *step, err);
+		rc = device_send(c->device, c->steps, steps, (size_t)n_steps * sizeof *steps, err);
 		if (rc)
 			goto broken;
 	}
@@ -321,18 +325,30 @@ broken:
 	return rc;
 }
 
-int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,
-	      enum graph_event *event, struct error *err)
+static int run(struct graph_cache *c, const struct graph_key *key, const struct step *steps, int n_steps,
+	       graph_emit *emit, void *ctx, enum graph_event *event, struct error *err)
 {
-	const struct at at = {.host = *step};
+	const struct at at = {.host = *steps};
 	*event = GRAPH_EVENT_DIRECT;
 	if (key->mode != GRAPH_MODE_DIRECT) {
 		struct error why = {0};
-		if (!replay(c, key, step, emit, ctx, event, &why))
+		if (!replay(c, key, steps, n_steps, emit, ctx, event, &why))
 			return 0;
 		*event = GRAPH_EVENT_FALLBACK;
 		c->stats.fallbacks++;
 		text_escape(c->reason, sizeof c->reason, why.text);
 	}
 	return emit(ctx, &at, err);
+}
+
+int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,
+	      enum graph_event *event, struct error *err)
+{
+	return run(c, key, step, 1, emit, ctx, event, err);
+}
+
+int graph_run_chunk(struct graph_cache *c, const struct graph_key *key, const struct step *steps, graph_emit *emit,
+		    void *ctx, enum graph_event *event, struct error *err)
+{
+	return run(c, key, steps, GRAPH_STEPS, emit, ctx, event, err);
 }

@@ -1,6 +1,6 @@
 /*
- * Running a token through the device in one of the modes, and the captured graphs
- * that make it possible.
+ * Running a token, or a chunk of a prompt, through the device in one of the modes, and
+ * the captured graphs that make it possible.
  *
  * A captured graph belongs to a key: everything that shapes its nodes. A new key
  * captures anew; the least recently used graph makes room. When any step of a mode
@@ -46,10 +46,17 @@ struct graph_key {
 	int head;            /* whether the head is behind them; the embedding is in front where layer_begin is 0 */
 	int bucket;          /* attention length bucket */
 	int trace;           /* whether hidden states are copied out */
+	int rows;            /* of a chunk; 0: a token */
+	int rows_out;        /* of them that are wanted behind the last layer, or in the head */
 	uint64_t generation; /* of the cache: changes with its geometry and pointers */
 };
 
-/* Enqueues one token's work on the device. Called zero, one or two times a token. */
+enum { GRAPH_STEPS = 2 };
+
+/*
+ * Enqueues one token's or chunk's work on the device. Called zero, one or two times for each. Of a chunk at->device,
+ * where it is not null, has GRAPH_STEPS steps.
+ */
 typedef int graph_emit(void *ctx, const struct at *at, struct error *err);
 
 struct graph_stats {
@@ -68,7 +75,7 @@ struct graph_stats {
 
 struct graph_cache; /* opaque */
 
-/* capacity: graphs kept. The device outlives the cache. Allocates a struct step on the device. */
+/* capacity: graphs kept. The device outlives the cache. Allocates GRAPH_STEPS struct step on the device. */
 int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err);
 void graph_cache_close(struct graph_cache *c);
 /* What graph_cache_open allocates on the device. */
@@ -77,6 +84,13 @@ size_t graph_cache_device_bytes(void);
 /* Enqueues one token. Only a failure of the direct launch itself is returned. */
 int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,
 	      enum graph_event *event, struct error *err);
+
+/*
+ * The same for a chunk: steps (GRAPH_STEPS), of its first row, and of the first of those rows that go through its last
+ * layers. How far these two are apart follows from the key.
+ */
+int graph_run_chunk(struct graph_cache *c, const struct graph_key *key, const struct step *steps, graph_emit *emit,
+		    void *ctx, enum graph_event *event, struct error *err);
 
 struct graph_stats graph_cache_stats(const struct graph_cache *c);
 /* Of the last fallback; empty if there was none. */

@@ -110,18 +110,22 @@ struct forward_stage {
 /* A chunk on its way through the stages. */
 struct forward_rows {
 	int n;    /* tokens of the chunk */
-	int pos;  /* of the first */
+	int pos;  /* of the first; that of `at` */
 	int kept; /* so many of the last ones are still computed; the caller starts with all */
 };
 
+/* The rows of a chunk that the output head takes, and so those that the last layers are computed for. */
+enum head_rows { HEAD_ROWS_NONE, HEAD_ROWS_LAST, HEAD_ROWS_ALL };
+
 /*
- * Enqueues the stage for the chunk; where it embeds, the ids are in scratch.tokens. Behind the last stage the
- * residual stream of the chunk's last n_out (0 .. n) tokens is in the first rows of its scratch.h. Layers at the end
- * that read other layers' caches and write none (20 of E2B's 35) run for those n_out only, and for those of the
- * last rows whose queries SnapKV observes.
- * The caller advances the cache, and waits for a stage before it enqueues the next.
+ * Enqueues the stage for the chunk, at the position of its first row; where it embeds, the ids are in scratch.tokens.
+ * Behind the last stage the residual stream of the chunk's last n_out (0 .. n) tokens is in the first rows of its
+ * scratch.h. Layers at the end that read other layers' caches and write none (20 of E2B's 35) run for those n_out only,
+ * and for those of the last rows whose queries SnapKV observes. The caller advances the cache, and waits for a stage
+ * before it enqueues the next.
  */
-int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err);
+int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, const struct at *at,
+		  struct error *err);
 /* Bytes that forward_head_reserve allocates. */
 size_t forward_all_rows_bytes(const struct model *m, int batch);
 /* Memory for forward_head_all, once; a captured token knows nothing of it. ERROR_MEMORY. */
@@ -133,6 +137,20 @@ int forward_head_reserve(struct forward *f, struct error *err);
 int forward_head_all(struct forward *f, int n, struct error *err);
 /* Enqueues the head for rows [first, first + n) of scratch.h, n <= logit_rows, into scratch.logits. */
 int forward_head(struct forward *f, int first, int n, struct error *err);
+
+/* A chunk through the only stage and the head, as a graph has it. */
+struct forward_prompt {
+	const struct forward_stage *stage;
+	int n;
+	int pos;
+	enum head_rows head; /* all: behind forward_head_reserve */
+};
+/* Whether its nodes are the same whatever its position: SnapKV observes none of its rows. */
+bool forward_prompt_repeats(const struct forward_prompt *c);
+/* steps: (GRAPH_STEPS), as graph_run_chunk takes them. key: all of it but the mode. */
+void forward_prompt_describe(const struct forward_prompt *c, struct graph_key *key, struct step *steps);
+/* A graph_emit: ctx is the chunk. As forward_chunk and behind it forward_head or forward_head_all. */
+int forward_prompt(void *ctx, const struct at *at, struct error *err);
 
 /*
  * The attention bucket of a token, from which the number of splits of every layer follows: how many times

@@ -4,6 +4,7 @@
  * are resident, q, k and v are one product, and gate and up; the end of a sublayer is one kernel with the norm of the
  * next. The residual stream stays float32.
  */
+#include <assert.h>
 #include <math.h>
 
 #include "engine/infer/forward_pass.h"
@@ -202,9 +203,11 @@ static void per_layer_embedding(struct pass *p, int i)
 	const struct model *m = p->f->model;
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
-	const float *ple = s->ple + (size_t)(i - p->f->ple_first) * (size_t)m->n_ple;
+	/* Prompts in float16 are for a GPU's part of the model, which embeds. */
+	assert(p->f->range.embed && !p->f->ple_first);
+	const float *ple = s->ple + (size_t)i * (size_t)m->n_ple;
 	product(p, of_two(&w->prompt_inp_gate, &w->inp_gate), NULL, s->products, m->n_ple, TENSOR_F16);
-	gate_rows(p, m->n_ple, ple, (m->n_layer - p->f->ple_first) * m->n_ple, TENSOR_F32, m->n_ple);
+	gate_rows(p, m->n_ple, ple, m->n_layer * m->n_ple, TENSOR_F32, m->n_ple);
 	product(p, of_two(&w->prompt_proj, &w->proj), NULL, s->sub, m->n_embd, TENSOR_F32);
 }
 

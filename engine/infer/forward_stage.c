@@ -3,6 +3,7 @@
  * layers, and which rows of a chunk go through them.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "engine/infer/forward_pass.h"
 
@@ -61,6 +62,8 @@ static void keep_last(struct pass *p, int n)
 			op_copy(&p->e, s->ple, s->ple + skip * ple, (size_t)n * ple * sizeof(float));
 	}
 	p->at.host.pos += p->n - n;
+	if (p->at.device)
+		p->at.device++;
 	p->n = n;
 }
 
@@ -82,14 +85,16 @@ static void as_token(struct pass *p)
 	p->f->bucket = forward_bucket(p->f, &p->at.host);
 }
 
-int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, struct error *err)
+int forward_chunk(const struct forward_stage *g, struct forward_rows *r, int n_out, const struct at *at,
+		  struct error *err)
 {
 	struct forward *f = g->forward;
 	assert(r->n > 0 && r->n <= f->batch && n_out >= 0 && n_out <= r->kept && r->kept <= r->n);
+	assert(!at->device || r->kept == r->n);
 	/* Primitives, or what forward_prompt.c has: fused kernels are shaped for one row. */
 	struct pass p = {.f = f,
 			 .e = {.device = f->device, .err = err},
-			 .at = {.host = {.pos = r->pos, .evicted = f->cache->evicted}},
+			 .at = *at,
 			 .tokens = f->scratch.tokens,
 			 .out = g->out,
 			 .n = r->n};
@@ -166,6 +171,51 @@ int forward_head_all(struct forward *f, int n, struct error *err)
 	}
 	op_copy(&p.e, f->scratch.logits, f->all_logits + (size_t)(p.n - 1) * vocab, vocab * sizeof(float));
 	return p.e.rc;
+}
+
+/* ---- a chunk as a graph has it ---- */
+
+static int rows_out(const struct forward_prompt *c)
+{
+	return c->head == HEAD_ROWS_ALL ? c->n : c->head == HEAD_ROWS_LAST;
+}
+
+bool forward_prompt_repeats(const struct forward_prompt *c)
+{
+	const struct snapkv *s = c->stage->forward->snapkv;
+	return !s || !snapkv_rows(s, c->pos, c->n);
+}
+
+void forward_prompt_describe(const struct forward_prompt *c, struct graph_key *key, struct step *steps)
+{
+	const struct forward *f = c->stage->forward;
+	int out = rows_out(c);
+	memset(key, 0, sizeof *key);
+	key->fusion = f->fusion;
+	key->layer_begin = c->stage->range.begin;
+	key->layer_end = c->stage->range.end;
+	key->head = (int)c->head;
+	key->trace = f->trace;
+	key->rows = c->n;
+	key->rows_out = out;
+	key->generation = f->cache->generation;
+	steps[0] = (struct step){.pos = c->pos, .evicted = f->cache->evicted};
+	steps[1] = steps[0];
+	steps[1].pos += c->n - out;
+	/* A last row that goes on as a token is split as one. */
+	if (f->narrow && out == 1)
+		key->bucket = forward_bucket(f, &steps[1]);
+}
+
+int forward_prompt(void *ctx, const struct at *at, struct error *err)
+{
+	const struct forward_prompt *c = ctx;
+	struct forward *f = c->stage->forward;
+	struct forward_rows rows = {.n = c->n, .pos = c->pos, .kept = c->n};
+	int rc = forward_chunk(c->stage, &rows, rows_out(c), at, err);
+	if (rc || c->head == HEAD_ROWS_NONE)
+		return rc;
+	return c->head == HEAD_ROWS_ALL ? forward_head_all(f, c->n, err) : forward_head(f, 0, 1, err);
 }
 
 /* ---- a token ---- */

@@ -144,7 +144,7 @@ static int settle_prompts(struct loaded_model *m, const struct device *first, st
 		memory = 0;
 	o->batch = placement_plan_batch(&m->model, o, m->n_gpu_layers, memory);
 	o->prefill_weights = placement_plan_weights(&m->model, o, m->n_gpu_layers, memory);
-	o->context = o->context > m->model.n_context ? o->context : m->model.n_context;
+	o->context = placement_plan_context(&m->model, o);
 	return 0;
 }
 

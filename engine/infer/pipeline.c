@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 enum {
-	GRAPHS_KEPT = 16, /* a stage: a sweep over modes, fusions and buckets of one depth range */
+	GRAPHS_KEPT = 32, /* a stage: a sweep over modes, fusions, buckets of one depth range and chunks of prompts */
 };
 static_assert((int)LOADED_PARTS_MAX <= (int)KV_CACHES_MAX, "a cache each");
 
@@ -298,10 +298,11 @@ int pipeline_chunk(struct pipeline *p, const int *tokens, int n, int n_out, stru
 {
 	const struct forward *first = &p->parts[0].forward;
 	struct forward_rows rows = {.n = n, .pos = pipeline_position(p), .kept = n};
+	const struct at at = {.host = {.pos = rows.pos, .evicted = p->parts[0].cache.evicted}};
 	int rc = device_upload(first->device, first->scratch.tokens, tokens, (size_t)n * sizeof *tokens, err);
 	for (int i = 0; i < p->n_stages && !rc; i++) {
 		struct device *d = p->stages[i].device;
-		rc = forward_chunk(&p->stages[i].run, &rows, n_out, err);
+		rc = forward_chunk(&p->stages[i].run, &rows, n_out, &at, err);
 		/* The last one too: the next chunk's first stage writes where this one reads. */
 		if (!rc && p->n_stages > 1)
 			rc = device_synchronize(d, err);
@@ -309,6 +310,24 @@ int pipeline_chunk(struct pipeline *p, const int *tokens, int n, int n_out, stru
 	if (!rc)
 		advance(p, n);
 	return rc;
+}
+
+int pipeline_replay_chunk(struct pipeline *p, const int *tokens, int n, enum head_rows head, enum graph_mode mode,
+			  enum graph_event *event, struct error *err)
+{
+	struct pipeline_stage *s = &p->stages[0];
+	struct forward_prompt chunk = {.stage = &s->run, .n = n, .pos = pipeline_position(p), .head = head};
+	struct step steps[GRAPH_STEPS];
+	struct graph_key key;
+	int rc;
+	assert(p->n_stages == 1);
+	forward_prompt_describe(&chunk, &key, steps);
+	key.mode = (int)(forward_prompt_repeats(&chunk) ? mode : GRAPH_MODE_DIRECT);
+	if ((rc = device_upload(s->device, s->run.forward->scratch.tokens, tokens, (size_t)n * sizeof *tokens, err)) ||
+	    (rc = graph_run_chunk(s->graphs, &key, steps, forward_prompt, &chunk, event, err)))
+		return rc;
+	advance(p, n);
+	return 0;
 }
 
 struct forward *pipeline_head(struct pipeline *p)
@@ -342,6 +361,17 @@ int pipeline_download_trace(struct pipeline *p, float *hidden, struct error *err
 				     rows * e * sizeof *hidden, err);
 	}
 	return rc;
+}
+
+struct device_counters pipeline_counters(const struct pipeline *p)
+{
+	const struct device_counters none = {0};
+	struct device_counters sum = {0};
+	for (int i = 0; i < p->n_parts; i++) {
+		struct device_counters c = device_counters(p->parts[i].forward.device);
+		count(&sum, &none, &c);
+	}
+	return sum;
 }
 
 struct graph_stats pipeline_graph_stats(const struct pipeline *p)

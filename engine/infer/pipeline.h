@@ -92,6 +92,13 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
  */
 int pipeline_chunk(struct pipeline *p, const int *tokens, int n, int n_out, struct error *err);
 
+/*
+ * The same, and the head over the rows that it says, in the mode, on the only stage's device: replayed as a graph,
+ * where not launched directly. head all: behind forward_head_reserve.
+ */
+int pipeline_replay_chunk(struct pipeline *p, const int *tokens, int n, enum head_rows head, enum graph_mode mode,
+			  enum graph_event *event, struct error *err);
+
 /* The part that has the head. */
 struct forward *pipeline_head(struct pipeline *p);
 int pipeline_synchronize(struct pipeline *p, struct error *err);
@@ -104,6 +111,8 @@ void pipeline_set_trace(struct pipeline *p, bool on);
 /* hidden: (n_layer + 1, n_embd), as kept for the last token */
 int pipeline_download_trace(struct pipeline *p, float *hidden, struct error *err);
 
+/* Sums over the parts' devices. */
+struct device_counters pipeline_counters(const struct pipeline *p);
 /* Sums over the stages. */
 struct graph_stats pipeline_graph_stats(const struct pipeline *p);
 const char *pipeline_fallback_reason(const struct pipeline *p);

@@ -116,6 +116,12 @@ size_t placement_plan_gpu_need(const struct placement_plan *p)
 	return p->n_gpu_layers ? p->sum.gpu.taken + PLACEMENT_RESERVE_BYTES : 0;
 }
 
+int placement_plan_context(const struct model *m, const struct load_options *o)
+{
+	int promised = m->n_context < PLACEMENT_CONTEXT ? m->n_context : PLACEMENT_CONTEXT;
+	return o->context > promised ? o->context : promised;
+}
+
 int placement_plan_batch(const struct model *m, const struct load_options *o, int n_gpu_layers, size_t gpu_bytes)
 {
 	struct load_options longer = *o;
@@ -124,7 +130,7 @@ int placement_plan_batch(const struct model *m, const struct load_options *o, in
 	if (o->batch > 0)
 		return o->batch;
 	if (!gpu_bytes || n_gpu_layers < m->n_layer || o->head_on_host ||
-	    placement_plan(&p, m, &longer, m->n_layer, 0, NULL))
+	    placement_plan(&p, m, &longer, m->n_layer, placement_plan_context(m, o), NULL))
 		return LOADED_MODEL_BATCH;
 	return placement_plan_gpu_need(&p) <= gpu_bytes ? GPU_BATCH : LOADED_MODEL_BATCH;
 }
@@ -134,7 +140,7 @@ enum prefill_weights placement_plan_weights(const struct model *m, const struct 
 {
 	struct load_options resident = *o;
 	struct placement_plan p;
-	int context = o->context > m->n_context ? o->context : m->n_context;
+	int context = placement_plan_context(m, o);
 	resident.prefill_weights = PREFILL_WEIGHTS_RESIDENT;
 	if (o->prefill_weights != PREFILL_WEIGHTS_AUTO)
 		return o->prefill_weights;

@@ -55,8 +55,13 @@ struct placement_plan {
 	struct placement_bytes sum;
 };
 
+/* Nobody's prompts are longer unless o->context says so: what a model promises beyond is not kept room for. */
+#define PLACEMENT_CONTEXT 131072
+/* The context that the two choices below leave room for. */
+int placement_plan_context(const struct model *m, const struct load_options *o);
+
 /*
- * The longest chunk of prompts for o->batch <= 0: 2048 where the whole model is on a GPU and what it was trained for
+ * The longest chunk of prompts for o->batch <= 0: 2048 where the whole model is on a GPU and that context
  * fits gpu_bytes (0: unknown, it does not) beside the reserve with that; else LOADED_MODEL_BATCH. A GPU's products are
  * far below their rate with fewer rows; the host's are not.
  */
@@ -66,7 +71,7 @@ int placement_plan_batch(const struct model *m, const struct load_options *o, in
  */
 #define PLACEMENT_AMPLE_BYTES ((size_t)2 << 30)
 /*
- * What PREFILL_WEIGHTS_AUTO stands for: RESIDENT where they, and what o->context and o->batch need, leave
+ * What PREFILL_WEIGHTS_AUTO stands for: RESIDENT where they, and what that context and o->batch need, leave
  * PLACEMENT_AMPLE_BYTES of gpu_bytes free beside the reserve, and prompts are in float16; else CONVERT.
  */
 enum prefill_weights placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers,

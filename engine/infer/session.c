@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "engine/device/nvtx.h"
 #include "engine/infer/kv_fault.h"
 #include "engine/infer/kv_snapshot.h"
@@ -21,12 +22,14 @@ struct session {
 	struct snapkv snapkv[LOADED_PARTS_MAX];
 	struct token_queue queue;
 	enum graph_mode mode;
+	enum graph_mode prefill_mode;
 	enum prefill_rows rows;
 	float *logits;       /* host, (logit_rows, n_vocab) */
 	bool logits_on_host; /* row logits_row of it is the last token's */
 	int logits_row;      /* of scratch.logits, or of logits once downloaded */
 	bool has_logits;
 	float *trace; /* the caller's; null: off */
+	struct prefill_counts prefilled;
 };
 
 void session_options_default(struct session_options *o)
@@ -45,7 +48,7 @@ static int open_on(struct session *s, int context, struct error *err)
 	s->logits = malloc((size_t)rows * (size_t)m->model.n_vocab * sizeof *s->logits);
 	if (!s->logits)
 		return error_set(err, ERROR_MEMORY, "no memory for the logits of %d tokens", m->model.n_vocab);
-	s->mode = GRAPH_MODE_DIRECT;
+	s->mode = s->prefill_mode = GRAPH_MODE_DIRECT;
 	for (int i = 0; i < m->n_parts; i++)
 		s->pipeline.parts[i].forward.snapkv = &s->snapkv[i];
 	return 0;
@@ -191,6 +194,16 @@ enum prefill_rows session_prefill_rows(const struct session *s)
 	return s->rows;
 }
 
+int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct error *err)
+{
+	if (mode != GRAPH_MODE_DIRECT && s->pipeline.n_stages > 1)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "%s: two devices take turns at every chunk of a prompt, which is launched directly",
+				 graph_mode_name(mode));
+	s->prefill_mode = mode;
+	return 0;
+}
+
 static int check_tokens(const struct session *s, const int *tokens, int n, struct error *err)
 {
 	for (int i = 0; i < n; i++)
@@ -233,6 +246,34 @@ static int chunk_logits(struct session *s, int n, float *out, bool last, struct 
 	return 0;
 }
 
+/* A chunk that went from `before` on. */
+static void count_chunk(struct prefill_counts *c, enum graph_event event, const struct device_counters *before,
+			const struct device_counters *after)
+{
+	const int counts[] = {(int)event, (int)(after->api_launches - before->api_launches),
+			      (int)(after->node_updates - before->node_updates),
+			      (int)(after->kernels - before->kernels), (int)(after->copies - before->copies)};
+	c->chunks++;
+	c->api_launches += counts[1];
+	c->node_updates += counts[2];
+	c->kernels += counts[3];
+	c->copies += counts[4];
+	c->n_direct += event == GRAPH_EVENT_DIRECT || event == GRAPH_EVENT_FALLBACK;
+	if (event == GRAPH_EVENT_CAPTURE || event == GRAPH_EVENT_FALLBACK)
+		c->sequence = 0;
+	if (c->sequence)
+		c->sequence = hash_bytes(counts, sizeof counts, c->sequence);
+}
+
+/* A chunk whose rows' logits nobody gets. */
+static int replay_chunk(struct session *s, const int *tokens, int n, bool last, enum graph_event *event,
+			struct error *err)
+{
+	enum head_rows head = s->rows == PREFILL_ROWS_ALL ? HEAD_ROWS_ALL : last ? HEAD_ROWS_LAST : HEAD_ROWS_NONE;
+	s->logits_row = 0;
+	return pipeline_replay_chunk(&s->pipeline, tokens, n, head, s->prefill_mode, event, err);
+}
+
 static int prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err)
 {
 	struct pipeline *p = &s->pipeline;
@@ -243,9 +284,16 @@ static int prefill(struct session *s, const int *tokens, int n, float *logits, s
 		float *rows = logits ? logits + (size_t)done * (size_t)s->model->n_vocab : NULL;
 		pipeline_set_trace(p, s->trace && last);
 		bool all = logits || s->rows == PREFILL_ROWS_ALL;
-		if ((rc = pipeline_chunk(p, tokens + done, chunk, all ? chunk : last, err)) ||
-		    (rc = chunk_logits(s, chunk, rows, last, err)))
+		struct device_counters before = pipeline_counters(p);
+		enum graph_event event = GRAPH_EVENT_DIRECT;
+		if (s->prefill_mode != GRAPH_MODE_DIRECT && !logits)
+			rc = replay_chunk(s, tokens + done, chunk, last, &event, err);
+		else if (!(rc = pipeline_chunk(p, tokens + done, chunk, all ? chunk : last, err)))
+			rc = chunk_logits(s, chunk, rows, last, err);
+		if (rc)
 			return rc;
+		struct device_counters after = pipeline_counters(p);
+		count_chunk(&s->prefilled, event, &before, &after);
 		done += chunk;
 	}
 	rc = pipeline_synchronize(p, err);
@@ -263,10 +311,16 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 	if ((rc = check_tokens(s, tokens, n, err)) || (rc = pipeline_check(&s->pipeline, n, err)))
 		return rc;
 	s->has_logits = s->logits_on_host = false;
+	s->prefilled = (struct prefill_counts){.sequence = 1};
 	nvtx_push("prefill", n);
 	rc = prefill(s, tokens, n, logits, err);
 	nvtx_pop();
 	return rc;
+}
+
+struct prefill_counts session_prefill_counts(const struct session *s)
+{
+	return s->prefilled;
 }
 
 static struct token_timing timing_of(const struct pipeline_timing *t)
@@ -367,21 +421,26 @@ int session_queue_logits(struct session *s, int i, const float **logits, struct 
 	return rc;
 }
 
-int session_logits(struct session *s, const float **logits, struct error *err)
+int session_fetch_logits(struct session *s, struct error *err)
 {
 	size_t vocab = (size_t)s->model->n_vocab;
-	*logits = NULL;
 	if (!s->has_logits)
 		return error_set(err, ERROR_INPUT, "no token was run yet: there are no logits");
-	if (!s->logits_on_host) {
-		const struct forward *f = pipeline_head(&s->pipeline);
-		int rc = device_download(f->device, s->logits, f->scratch.logits + (size_t)s->logits_row * vocab,
-					 vocab * sizeof(float), err);
-		if (rc)
-			return rc;
-		s->logits_on_host = true;
-	}
-	int rc = session_check_logits(s, s->logits, session_position(s) - 1, err);
+	if (s->logits_on_host)
+		return 0;
+	const struct forward *f = pipeline_head(&s->pipeline);
+	int rc = device_download(f->device, s->logits, f->scratch.logits + (size_t)s->logits_row * vocab,
+				 vocab * sizeof(float), err);
+	s->logits_on_host = !rc;
+	return rc;
+}
+
+int session_logits(struct session *s, const float **logits, struct error *err)
+{
+	*logits = NULL;
+	int rc = session_fetch_logits(s, err);
+	if (!rc)
+		rc = session_check_logits(s, s->logits, session_position(s) - 1, err);
 	if (!rc)
 		*logits = s->logits;
 	return rc;

@@ -95,10 +95,29 @@ int session_set_prefill_rows(struct session *s, enum prefill_rows rows, struct e
 enum prefill_rows session_prefill_rows(const struct session *s);
 
 /*
+ * How the chunks of the prefills to come are run; at opening: direct. A graph serves every chunk of its length,
+ * wherever it is. Launched directly all the same: chunks whose rows the caller gets logits of, and those with rows that
+ * SnapKV observes. ERROR_UNSUPPORTED on two devices, unless direct.
+ */
+int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct error *err);
+
+/*
  * Appends n tokens in chunks of at most `batch`. logits, where not null, receives
  * (n, n_vocab): the row after each token; null: what session_set_prefill_rows says is computed.
  */
 int session_prefill(struct session *s, const int *tokens, int n, float *logits, struct error *err);
+
+/* What the last session_prefill did, on both devices, its chunks and the output head behind them together. */
+struct prefill_counts {
+	int chunks;
+	int api_launches;
+	int node_updates;
+	int kernels;
+	int copies;
+	int n_direct;      /* chunks that were launched directly, those that fell back among them */
+	uint64_t sequence; /* hash of these counts, chunk by chunk; 0 where one was captured or fell back */
+};
+struct prefill_counts session_prefill_counts(const struct session *s);
 
 /* Appends one token in the session's mode. timing may be null. Waits for completion. */
 int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
@@ -117,6 +136,8 @@ int session_queue_times(struct session *s, int i, double *device_us, double *itl
 /* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
 int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
 
+/* Brings the last token's logits to the host, where session_logits then finds them. */
+int session_fetch_logits(struct session *s, struct error *err);
 /* The last token's logits, (n_vocab), valid until the next call on s. As session_check_logits. */
 int session_logits(struct session *s, const float **logits, struct error *err);
 /*

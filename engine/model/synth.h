@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/model/gguf.h"
 #include "engine/model/gguf_write.h"
 
 enum { SYNTH_NAME_BYTES = 48 };
@@ -110,6 +111,8 @@ uint64_t synth_plan_bytes(const struct synth_plan *p);
 
 /* All keys of the file. */
 void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w);
+/* Whether a file's metadata says that it was made so, with random weights. */
+bool synth_made(const struct gguf *g);
 
 /* Values [first, first + n) of a tensor in its type; first is a multiple of 32, n too unless it reaches the end. */
 void synth_tensor_fill(const struct synth_tensor *t, uint64_t seed, int64_t first, int64_t n, void *out);

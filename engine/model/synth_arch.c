@@ -23,6 +23,9 @@
 
 enum { DOT_SPREAD = 2, LOGIT_SPREAD = 5, MAX_LAYERS = 1024 };
 
+/* How general.description begins. */
+static const char made_by[] = "random weights of gemmark model make";
+
 /* Of the models at hand; per file in GGUF. */
 static const float eps = 1e-6f;
 static const float rope_base_swa = 10000.0f;
@@ -394,13 +397,21 @@ static void put_gemma4(const struct synth_shape *s, struct gguf_writer *w)
 	}
 }
 
+bool synth_made(const struct gguf *g)
+{
+	struct gguf_string s;
+	struct error ignored;
+	size_t n = strlen(made_by);
+	return gguf_find(g, "general.description") && !gguf_get_string(g, "general.description", &s, &ignored) &&
+	       s.size >= n && !memcmp(s.data, made_by, n);
+}
+
 void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w)
 {
 	const struct synth_shape *s = &p->shape;
 	char name[96], description[96];
 	snprintf(name, sizeof name, "%s random", s->name);
-	snprintf(description, sizeof description, "random weights of gemmark model make, seed %llu",
-		 (unsigned long long)p->options.seed);
+	snprintf(description, sizeof description, "%s, seed %llu", made_by, (unsigned long long)p->options.seed);
 
 	gguf_writer_string(w, "general.architecture", s->prefix);
 	gguf_writer_string(w, "general.type", "model");

@@ -11,6 +11,7 @@ static const char *const *words_of(enum axis_id a)
 {
 	switch (a) {
 	case AXIS_MODE:
+	case AXIS_PREFILL_MODE:
 		return engine_modes;
 	case AXIS_FUSION:
 		return engine_fusions;

@@ -30,6 +30,7 @@ static struct bench *bench(void *ctx)
 
 static int apply_prefill_precision(void *ctx, const char *value, struct error *err)
 {
+	bench(ctx)->engine.prefill_named = true;
 	return options_prefill_precision(value, &bench(ctx)->engine.prefill, err);
 }
 
@@ -245,7 +246,8 @@ static const struct option_spec options[] = {
 	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
 	 apply_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
-	{"--prefill-precision", "f16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default f16)",
+	{"--prefill-precision", "f16|f32",
+	 "GPU: of a prompt's matrix products, for 9 tokens and more; one for the whole sweep (default f16)",
 	 apply_prefill_precision},
 	{"--prefill-weights", "auto|resident|convert",
 	 "GPU: these products' weights, beside those that decoding reads: a copy in f16 that stays, or one made for "
@@ -254,7 +256,7 @@ static const struct option_spec options[] = {
 	 apply_prefill_weights},
 	{"--host-products", "f32|bf16",
 	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a CPU with "
-	 "AVX512_BF16 (default f32)",
+	 "AVX512_BF16; one for the whole sweep, which headings and sweep.json name (default f32)",
 	 apply_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
@@ -266,8 +268,9 @@ static const struct option_spec options[] = {
 	 apply_until},
 	{"--delay", "S", "seconds without work before each run, for machines that get hot (default 0)", apply_delay},
 	{"-b, --batch-size", "N",
-	 "as llama-bench's scripts give it: not below -ub, which says how many tokens are computed at once; where that "
-	 "is not given, the most",
+	 "as llama-bench's scripts give it: a larger -ub, which says how many tokens are computed at once, is lowered "
+	 "to "
+	 "it; where that is not given, the most",
 	 apply_batch},
 	{"--warmup", "N",
 	 "steady tokens in a row that end a warm-up, at most 8 N tokens are tried; at the depth and in the mode "
@@ -332,6 +335,26 @@ static const struct command command = {
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 };
 
+/* As llama.cpp does; chunks that have become one are one. */
+static void lower_chunks(struct axis_values *chunks, int most)
+{
+	int n = 0, lowered = 0;
+	for (int i = 0; i < chunks->n; i++) {
+		int chunk = chunks->ints[i], k = 0;
+		if (chunk > most) {
+			lowered = lowered > chunk ? lowered : chunk;
+			chunk = most;
+		}
+		while (k < n && chunks->ints[k] != chunk)
+			k++;
+		chunks->ints[k] = chunk;
+		n += k == n;
+	}
+	chunks->n = n;
+	if (lowered)
+		fprintf(stderr, "gemmark bench: -ub %d: lowered to %d, as -b says\n", lowered, most);
+}
+
 int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 {
 	matrix_free(&b->axes.matrix);
@@ -344,15 +367,8 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 	axis_options_join(options, 0, all);
 	with_axes.options = all;
 	int rc = options_parse(&with_axes, argc, argv, b, err);
-	const struct axis_values *chunks = &b->axes.matrix.of[AXIS_UBATCH];
-	for (int i = 0; !rc && b->batch && i < chunks->n; i++) {
-		int chunk = chunks->ints[i];
-		if (b->batch < chunk)
-			rc = error_set(
-				err, ERROR_INPUT,
-				"-b %d: a prompt is processed in chunks of %d tokens; -b %d or more, or a smaller -ub",
-				b->batch, chunk, chunk);
-	}
+	if (!rc && b->batch)
+		lower_chunks(&b->axes.matrix.of[AXIS_UBATCH], b->batch);
 	if (!rc)
 		rc = engine_settings_check(&b->engine, err);
 	if (b->repetitions)

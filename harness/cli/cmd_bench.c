@@ -324,9 +324,12 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 		b->engine.all_rows |= cell_computes_all_rows(&cells[i]);
 	}
-	if (!rc)
+	if (!rc) {
 		trained_context_warn_cells("bench", &resolution, cells, n,
 					   "; beyond_context marks these runs in runs.csv");
+		engine_settings_warn("bench", &b->engine, cells, n);
+	}
+	engine_settings_text(&b->engine, settings);
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
@@ -343,15 +346,16 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		settle_device_memory(b, source, output);
 	if (!rc)
 		rc = table_open(&s.table, cells, n, err);
-	if (!rc)
+	if (!rc) {
 		table_set_cache(s.table, (double)environment_cache_bytes(NULL));
+		table_set_settings(s.table, settings);
+	}
 	if (!rc)
 		rc = past_init(&s.past, cells, n, b->runner.repetitions, err);
 	if (!rc)
 		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
-	engine_settings_text(&b->engine, settings);
 	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
 	/* What the directory holds from now on is kept, and the sweep can go on in it. */

@@ -13,7 +13,6 @@
 #include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
 #include "harness/report/compare_output.h"
-#include "harness/stats/stats.h"
 
 enum { MAX_DIRECTORIES = 1000 };
 
@@ -147,7 +146,7 @@ static const struct option_spec options[] = {
 	{"--common-cells", NULL, "compare the cells that both sides have; without it they must be the same",
 	 apply_common_cells},
 	{"--across", "AXIS",
-	 "compare one value of mode, fusion, sync, snapkv, type_k or type_v (base) with another (head), as if they "
+	 "compare one value of an axis (mode, fusion, n_ubatch, snapkv, ...; base) with another (head), as if they "
 	 "were commits; each is measured into a directory of its own",
 	 apply_across},
 	{"--process", "PCT",
@@ -213,19 +212,13 @@ static void close_side(struct result_set **sets)
 static int calibrate(const struct compare_command *o, const struct comparison *c, const char *machine,
 		     const char *commit, struct error *err)
 {
-	double *x = calloc((size_t)c->n, sizeof *x), most = 0;
-	int n = 0, alarm = 0, runs = 0;
-	if (!x)
-		return error_set(err, ERROR_MEMORY, "no memory for the calibration");
+	double most = 0;
+	int alarm = 0, runs = 0;
 	for (int i = 0; i < c->n; i++) {
 		const struct compare_value *v = &c->cells[i].values[METRIC_TIME];
-		/* Of a pair's log ratio, which varies by the square root of two more than a unit does. */
 		double deviation = v->verdict.variability / sqrt(2);
 		alarm |= c->cells[i].outcome == COMPARE_SLOWER || c->cells[i].outcome == COMPARE_FASTER;
 		runs = v->n > runs ? v->n : runs;
-		if (!isfinite(deviation))
-			continue;
-		x[n++] = deviation;
 		most = deviation > most ? deviation : most;
 	}
 	struct calibration_entry e = {.machine = machine,
@@ -235,10 +228,9 @@ static int calibrate(const struct compare_command *o, const struct comparison *c
 				      .alarms = alarm,
 				      .cells = c->n,
 				      .runs = runs,
-				      .variation = stats_median(x, n),
+				      .variation = compare_variation(c),
 				      .variation_max = most};
-	free(x);
-	if (!n)
+	if (isnan(e.variation))
 		return error_set(err, ERROR_INPUT, "--calibrate: no cell has two units on a side; repeat more");
 	return calibration_add(o->calibration, &e, err);
 }

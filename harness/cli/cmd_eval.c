@@ -12,6 +12,8 @@
 #include "base/text.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
+#include "engine/model/synth.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/logits_sink.h"
 #include "harness/cli/option_values.h"
@@ -32,6 +34,8 @@ struct eval {
 	enum prefill_rows rows;
 	struct snapkv_options snapkv;
 	struct session_options session;
+	int batch, ubatch; /* 0: not given */
+	bool prefill_named;
 	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free */
 	int *tokens;
 	int n_tokens;
@@ -85,7 +89,12 @@ static int set_snapkv(void *ctx, const char *value, struct error *err)
 
 static int set_batch(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "--batch", 1, 1 << 16, &((struct eval *)ctx)->session.load.batch, err);
+	return options_int(value, "--batch", 1, 1 << 16, &((struct eval *)ctx)->batch, err);
+}
+
+static int set_ubatch(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--ubatch-size", 1, 1 << 16, &((struct eval *)ctx)->ubatch, err);
 }
 
 static int set_threads(void *ctx, const char *value, struct error *err)
@@ -140,6 +149,7 @@ static int set_pdl(void *ctx, const char *value, struct error *err)
 
 static int set_prefill_precision(void *ctx, const char *value, struct error *err)
 {
+	((struct eval *)ctx)->prefill_named = true;
 	return options_prefill_precision(value, &((struct eval *)ctx)->session.load.prefill, err);
 }
 
@@ -172,6 +182,7 @@ static const struct option_spec eval_options[] = {
 	{"--fusion", "none|full|persistent",
 	 "primitives, fused kernels or one kernel for a decoded token (default: full)", set_fusion},
 	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
+	{"-ub, --ubatch-size", "N", "the same, as gemmark bench calls it; of both the smaller", set_ubatch},
 	{"-ngl, --n-gpu-layers", "N|auto",
 	 "layers on the GPU, the first ones; the others run on the host; -1: all where there is a GPU;\n"
 	 "auto: as many as its free memory takes (default: -1)",
@@ -417,6 +428,8 @@ static int run(struct eval *ev, struct error *err)
 	if (!rc) {
 		if (*session_gpu_reason(s))
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
+		if (ev->prefill_named && !session_gpu_layers(s))
+			engine_settings_no_gpu("eval");
 		k.tokens = ev->tokens;
 		k.n_tokens = ev->n_tokens;
 		k.first = first_row(ev);
@@ -432,8 +445,12 @@ static int run(struct eval *ev, struct error *err)
 		       ev->rows == PREFILL_ROWS_LAST ? ", of which the last row's logits" : "");
 		if (ev->snapkv.budget)
 			print_eviction(&remarks.eviction);
-		if (ev->n_tokens - first_row(ev) > 1)
+		if (ev->n_tokens - first_row(ev) > 1) {
 			printf("perplexity  %.6g\n", logits_sink_perplexity(&k));
+			if (synth_made(&session_model(s)->file))
+				puts("note        the weights are random, as the file says: the perplexity means "
+				     "nothing");
+		}
 		printf("hash        %016llx\n", (unsigned long long)hash);
 		if (ev->output)
 			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
@@ -447,20 +464,32 @@ static int run(struct eval *ev, struct error *err)
 	return rc;
 }
 
+/* Not more where nobody asks: every row has logits, a megabyte of them. */
+static void settle_chunk(struct eval *ev)
+{
+	int *chunk = &ev->session.load.batch;
+	*chunk = ev->ubatch ? ev->ubatch : ev->batch ? ev->batch : LOADED_MODEL_BATCH;
+	if (ev->batch && *chunk > ev->batch) {
+		fprintf(stderr, "gemmark eval: -ub %d: lowered to %d, as -b says\n", *chunk, ev->batch);
+		*chunk = ev->batch;
+	}
+}
+
 int cmd_eval(int argc, char **argv)
 {
 	struct error err = {0};
 	struct eval ev = {.prefill = -1, .rows = PREFILL_ROWS_ALL};
 	session_options_default(&ev.session);
-	ev.session.load.batch = LOADED_MODEL_BATCH; /* every row has logits, a megabyte of them */
 	int rc = options_parse(&eval_command, argc, argv, &ev, &err);
 	if (rc > 0)
 		return 0;
 	if (!rc && (!ev.model || !ev.tokens_arg))
 		rc = error_set(&err, ERROR_INPUT, "%s is missing; see gemmark eval --help",
 			       ev.model ? "--tokens" : "-m FILE");
-	if (!rc)
+	if (!rc) {
+		settle_chunk(&ev);
 		rc = run(&ev, &err);
+	}
 	free(ev.tokens);
 	return rc ? command_fail("eval", rc, &err) : 0;
 }

@@ -2,6 +2,7 @@
  * gemmark kernels: compiles the embedded CUDA kernels for any architecture, with or
  * without a GPU, and prints what each takes of a multiprocessor.
  */
+#include <assert.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 enum {
 	ARCHS_MAX = 32,
+	SOURCES_MAX = 64,
 	HEAD_DIMS_MAX = sizeof((struct cuda_dims *)0)->head_dims / sizeof(int),
 };
 
@@ -21,6 +23,8 @@ struct kernels {
 	bool compile_only;
 	int archs[ARCHS_MAX]; /* 90 for sm_90 */
 	int n_archs;
+	bool only_named;
+	bool named[SOURCES_MAX]; /* (cuda_n_sources) */
 	struct cuda_dims dims;
 };
 
@@ -93,6 +97,27 @@ static int set_head_dims(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+/* attention,prefill_mma, of kernels/cuda/ *.cu */
+static int set_source(void *ctx, const char *value, struct error *err)
+{
+	struct kernels *k = ctx;
+	assert(cuda_n_sources <= SOURCES_MAX);
+	k->only_named = true;
+	while (*value) {
+		char word[32], name[64];
+		int i = 0;
+		value = next_word(value, word, sizeof word);
+		snprintf(name, sizeof name, "kernels/cuda/%s.cu", word);
+		while (i < cuda_n_sources && strcmp(cuda_sources[i].name, name) != 0)
+			i++;
+		if (i == cuda_n_sources)
+			return error_set(err, ERROR_INPUT, "there is no %s; expected attention, matvec and the like",
+					 text_show_path(name).text);
+		k->named[i] = true;
+	}
+	return 0;
+}
+
 static int set_cache_type(void *ctx, const char *value, struct error *err)
 {
 	struct cuda_dims *d = &((struct kernels *)ctx)->dims;
@@ -111,6 +136,7 @@ static const struct option_spec kernels_options[] = {
 	{"--cache-type", "TYPE",
 	 "specialise for a KV cache of this type only, one of" TENSOR_CACHE_TYPE_WORDS " (default: each)",
 	 set_cache_type},
+	{"--source", "LIST", "compile these files of kernels/cuda only: attention,matvec (default: all)", set_source},
 	{0},
 };
 
@@ -118,7 +144,8 @@ static const struct command kernels_command = {
 	.name = "kernels",
 	.summary = "Compiles the CUDA kernels and prints registers, shared memory and spills of each.\n"
 		   "NVRTC is taken from GEMMARK_NVRTC (a path), or found where the loader and toolkits keep it.",
-	.usage = "gemmark kernels --compile-only [--arch LIST] [--head-dims LIST] [--cache-type TYPE]",
+	.usage = "gemmark kernels --compile-only [--arch LIST] [--head-dims LIST] [--cache-type TYPE]\n"
+		 "                [--source LIST]",
 	.examples = "gemmark kernels --compile-only --arch sm_90\n"
 		    "gemmark kernels --compile-only --arch sm_80,sm_120 --head-dims 256,512 --cache-type f16",
 	.options = kernels_options,
@@ -142,12 +169,12 @@ static int print_usage(void *ctx, const struct cuda_usage *u)
 	return 0;
 }
 
-static int compile_for(struct nvrtc *n, const struct cuda_dims *dims, struct totals *t, struct error *err)
+static int compile_for(struct nvrtc *n, const struct kernels *k, struct totals *t, struct error *err)
 {
 	for (int i = 0; i < cuda_n_sources; i++) {
-		if (cuda_sources[i].is_header)
+		if (cuda_sources[i].is_header || (k->only_named && !k->named[i]))
 			continue;
-		const struct cuda_compile_options o = {.dims = dims, .arch = t->arch, .report = true};
+		const struct cuda_compile_options o = {.dims = &k->dims, .arch = t->arch, .report = true};
 		struct cuda_cubin cubin;
 		int rc = cuda_compile(n, &cuda_sources[i], &o, &cubin, err);
 		if (rc && cubin.log)
@@ -178,7 +205,7 @@ static int run(struct kernels *k, struct error *err)
 	struct totals t = {0};
 	for (int i = 0; i < k->n_archs && !rc; i++) {
 		t.arch = k->archs[i];
-		rc = compile_for(n, &k->dims, &t, err);
+		rc = compile_for(n, k, &t, err);
 	}
 	if (!rc)
 		printf("%d kernels compiled, %d of them spill\n", t.kernels, t.spilling);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/cli/comparison_options.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
@@ -244,6 +245,25 @@ static int write_out(const struct report_command *o, const struct document *d, s
 	return rc;
 }
 
+static long rows_of(struct result_set *const *sets, int n)
+{
+	long rows = 0;
+	for (int i = 0; i < n; i++)
+		rows += (long)sets[i]->n_rows;
+	return rows;
+}
+
+/* "report.html: 240 rows of 1 directory, against 240 rows of 1 directory" */
+static void say_written(const struct report_command *o, struct result_set *const *head, struct result_set *const *base)
+{
+	printf("%s: %ld rows of %d director%s", text_show_path(o->out).text, rows_of(head, o->head.n), o->head.n,
+	       o->head.n == 1 ? "y" : "ies");
+	if (o->base.n)
+		printf(", against %ld rows of %d director%s", rows_of(base, o->base.n), o->base.n,
+		       o->base.n == 1 ? "y" : "ies");
+	putchar('\n');
+}
+
 static int run(struct report_command *o, struct error *err)
 {
 	struct result_set **base = NULL, **head = NULL;
@@ -277,6 +297,8 @@ static int run(struct report_command *o, struct error *err)
 	}
 	if (!rc)
 		rc = write_out(o, &d, err);
+	if (!rc)
+		say_written(o, head, base);
 	document_free(&d);
 	compare_free(&c);
 	close_side(base);

@@ -68,6 +68,7 @@ static int apply_aa(void *ctx, const char *value, struct error *err)
 
 static int apply_prefill_precision(void *ctx, const char *value, struct error *err)
 {
+	selftest(ctx)->engine.prefill_named = true;
 	return options_prefill_precision(value, &selftest(ctx)->engine.prefill, err);
 }
 
@@ -453,8 +454,10 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 		rc = matrix_defaults(m, err);
 	if (!rc)
 		rc = matrix_cells(m, simulated ? NULL : &resolver, &cells, &n, err);
-	if (!rc)
+	if (!rc) {
 		trained_context_warn_cells("selftest", &resolution, cells, n, "");
+		engine_settings_warn("selftest", &c->engine, cells, simulated ? 0 : n);
+	}
 	if (!rc)
 		rc = simulated ? sim_open(&sim, &c->sim, 1, err) : engine_source_open(&engine, &c->engine, err);
 	if (!rc)

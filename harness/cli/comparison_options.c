@@ -41,7 +41,8 @@ int comparison_option_gate_exact(struct compare_options *o, const char *value, s
 			q++;
 		if (q == EXACT_COUNT)
 			return error_set(err, ERROR_INPUT,
-					 "'%.*s' is none of none, launches, node-updates, kernels, copies, nodes, "
+					 "'%.*s' is none of none, launches, node-updates, kernels, copies, "
+					 "prompt-launches, prompt-node-updates, prompt-kernels, prompt-copies, nodes, "
 					 "weight-bytes, kv-bytes, crossing-bytes, evicted, logits",
 					 (int)(n > 80 ? 80 : n), at);
 		bits |= 1u << q;

@@ -12,25 +12,27 @@ int comparison_option_gate(struct compare_options *o, const char *value, struct 
 int comparison_option_gate_exact(struct compare_options *o, const char *value, struct error *err);
 
 /* Entries of a table of options, with the appliers of the command. */
-#define COMPARISON_OPTIONS                                                                                             \
-	{"--alpha", "PCT",                                                                                             \
-	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha},  \
-		{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},                            \
-		{"--gate", "auto|absolute|relative",                                                                   \
-		 "what makes a cell slower: its own change, or what is left of it when the change common to all "      \
-		 "cells is taken "                                                                                     \
-		 "out.\n"                                                                                              \
-		 "auto: absolute where paired; else relative, since then all may have moved with the machine "         \
-		 "(default auto)",                                                                                     \
-		 apply_gate},                                                                                          \
-	{                                                                                                              \
-		"--gate-exact", "LIST",                                                                                \
-			"exact quantities of which more is a regression: launches, node-updates, kernels, copies, "    \
-			"nodes, "                                                                                      \
-			"weight-bytes,\n"                                                                              \
-			"kv-bytes, crossing-bytes; and evicted and logits, of which any difference is; none (default " \
-			"launches,node-updates)",                                                                      \
-			apply_gate_exact                                                                               \
+#define COMPARISON_OPTIONS                                                                                            \
+	{"--alpha", "PCT",                                                                                            \
+	 "chance of a false alarm in a comparison of equal things that the verdicts allow (default 1)", apply_alpha}, \
+		{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},                           \
+		{"--gate", "auto|absolute|relative",                                                                  \
+		 "absolute: a cell is slower where its own change says so; relative: where it also moved further "    \
+		 "than "                                                                                              \
+		 "all cells did\n"                                                                                    \
+		 "together. auto: absolute where paired, and where a cell did not move with the others; else "        \
+		 "relative, since\n"                                                                                  \
+		 "then all may have moved with the machine (default auto)",                                           \
+		 apply_gate},                                                                                         \
+	{                                                                                                             \
+		"--gate-exact", "LIST",                                                                               \
+			"exact quantities of which more is a regression: launches, node-updates, kernels, copies of " \
+			"a token; the\n"                                                                              \
+			"same with prompt- in front of it, of a prompt; nodes, weight-bytes, kv-bytes, "              \
+			"crossing-bytes; and\n"                                                                       \
+			"evicted and logits, of which any difference is; none (default launches and node-updates of " \
+			"both)",                                                                                      \
+			apply_gate_exact                                                                              \
 	}
 
 #endif

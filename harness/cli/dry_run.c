@@ -14,8 +14,9 @@
 #include "harness/cli/option_values.h"
 #include "harness/sweep/plan.h"
 
-/* Of what a GPU states: E4B in Q8_0 on an H100, results/h100-e4b, decodes at 0.4 to 0.56 and prefills at 0.13. */
-static const double GPU_DECODE_SHARE = 0.5, GPU_PREFILL_SHARE = 0.125;
+/* Of what a GPU states: E4B in Q8_0 on an H100 decodes at 0.4 to 0.5 and prefills at 0.3 to 0.46 (results/h100-e4b,
+ * results/h100-prompts). */
+static const double GPU_DECODE_SHARE = 0.5, GPU_PREFILL_SHARE = 0.4;
 /* For each measured token the logits are brought to the host, looked through and hashed. */
 static const double CHECK_S_PER_BYTE = 1e-9;
 /* A file is read to hash it, and once more to load it. */
@@ -90,7 +91,7 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 {
 	double prompt = prefill_seconds(p, r, c->n_depth, c->n_prompt, cell_computes_all_rows(c));
 	if (!c->n_gen)
-		return prompt;
+		return (2 - cell_is_direct(c)) * prompt;
 	double token = token_seconds(p, r, c->n_depth + c->n_prompt + c->n_gen / 2);
 	/* Queued tokens run once more for their check; a prompt before each time, and before the warm-up. */
 	return (2 + cell_is_queued(c)) * prompt + (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +

@@ -168,6 +168,24 @@ int engine_settings_check(const struct engine_settings *e, struct error *err)
 			 prefill_precision_name(e->prefill));
 }
 
+void engine_settings_no_gpu(const char *command)
+{
+	fprintf(stderr,
+		"gemmark %s: --prefill-precision is of GPUs, and no layer is on one; of the host's products "
+		"--host-products is\n",
+		command);
+}
+
+void engine_settings_warn(const char *command, const struct engine_settings *e, const struct cell *cells, int n)
+{
+	const char *reason;
+	bool gpu = !e->prefill_named;
+	for (int i = 0; i < n; i++)
+		gpu |= cells[i].n_gpu_layers != 0 && engine_gpu(&reason);
+	if (!gpu)
+		engine_settings_no_gpu(command);
+}
+
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT])
 {
 	struct engine_settings d;

@@ -21,6 +21,7 @@ struct engine_settings {
 	bool ple_on_host;
 	bool pdl;
 	enum prefill_precision prefill;
+	bool prefill_named; /* by an option, which then is for something */
 	enum prefill_weights prefill_weights;
 	enum host_products host_products;
 	size_t device_memory; /* that -ngl auto, and choices that are left open, plan for; 0: what the GPU has free when
@@ -38,6 +39,11 @@ int engine_settings_check(const struct engine_settings *e, struct error *err);
 /* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert host-bf16"; empty where all is. */
 enum { ENGINE_SETTINGS_TEXT = 80 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
+
+/* A line on standard error where a setting was named and none of the cells (n), resolved, has use for it. */
+void engine_settings_warn(const char *command, const struct engine_settings *e, const struct cell *cells, int n);
+/* The line itself, for a command of one model. */
+void engine_settings_no_gpu(const char *command);
 
 /*
  * Opens sessions, one at a time; the weights stay loaded for the next one of the same model, device,

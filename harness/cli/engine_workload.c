@@ -151,9 +151,32 @@ static int engine_set_prefill_rows(struct workload *w, const char *rows, struct 
 	return noted(w, session_set_prefill_rows(engine(w)->session, (enum prefill_rows)r, err));
 }
 
+static int engine_set_prefill_mode(struct workload *w, const char *mode, struct error *err)
+{
+	int m = graph_mode_parse(mode);
+	if (m < 0)
+		return error_set(err, ERROR_UNSUPPORTED, "prefill mode %s is not in this build", mode);
+	return session_set_prefill_mode(engine(w)->session, (enum graph_mode)m, err);
+}
+
 static int engine_prefill(struct workload *w, const int *tokens, int n, struct error *err)
 {
 	return noted(w, session_prefill(engine(w)->session, tokens, n, NULL, err));
+}
+
+static int engine_fetch(struct workload *w, struct prompt_record *out, struct error *err)
+{
+	struct prefill_counts c = session_prefill_counts(engine(w)->session);
+	*out = (struct prompt_record){
+		.api_launches = c.api_launches,
+		.node_updates = c.node_updates,
+		.kernels = c.kernels,
+		.copies = c.copies,
+		.chunks = c.chunks,
+		.n_direct = c.n_direct,
+		.sequence = c.sequence,
+	};
+	return noted(w, session_fetch_logits(engine(w)->session, err));
 }
 
 static int engine_checkpoint(struct workload *w, struct error *err)
@@ -389,7 +412,9 @@ static const struct workload_ops engine_ops = {
 	.facts = engine_facts,
 	.set_arm = engine_set_arm,
 	.set_prefill_rows = engine_set_prefill_rows,
+	.set_prefill_mode = engine_set_prefill_mode,
 	.prefill = engine_prefill,
+	.fetch = engine_fetch,
 	.checkpoint = engine_checkpoint,
 	.rewind = engine_rewind,
 	.decode = engine_decode,

@@ -15,8 +15,9 @@
 #include "base/hash.h"
 
 enum {
-	LOCK_TRIES = 100, /* of 20 ms: making room takes a few */
+	LOCK_SECONDS = 2, /* making room takes milliseconds */
 	LOCK_WAIT_NS = 20000000,
+	LOCK_TRIES = LOCK_SECONDS * (1000000000 / LOCK_WAIT_NS),
 };
 
 static const char end_of_name[] = ".gkv";
@@ -206,7 +207,10 @@ static int lock(const struct context_directory *c, struct error *err)
 			return refused(c, "cannot be locked", err);
 		nanosleep(&(struct timespec){.tv_nsec = LOCK_WAIT_NS}, NULL);
 	}
-	return error_set(err, ERROR_IO, "%s: another process keeps it locked", c->d.path);
+	return error_set(
+		err, ERROR_IO,
+		"%s: another process keeps it locked, and did for %d s; end that one, or name another directory",
+		c->d.path, LOCK_SECONDS);
 }
 
 static void unlock(const struct context_directory *c)
@@ -229,33 +233,48 @@ static int probe(const struct context_directory *c, struct error *err)
 	return 0;
 }
 
-static int settle_limit(struct context_directory *c, struct error *err)
+/* there: bytes of the snapshots in it */
+static int default_for(const struct context_directory *c, uint64_t there, uint64_t *limit, struct error *err)
 {
 	struct statvfs s;
+	if (fstatvfs(c->d.fd, &s))
+		return refused(c, "its free space is unknown", err);
+	uint64_t share = ((uint64_t)s.f_bavail * s.f_frsize + there) / 2;
+	*limit = share < default_limit ? share : default_limit;
+	return 0;
+}
+
+static void remove_entry(const struct context_directory *c, struct entries *all, int i)
+{
+	if (!unlinkat(c->d.fd, all->of[i].name, 0))
+		all->bytes -= all->of[i].bytes;
+}
+
+/* It holds from now on, also where nothing will be written: the least recently used go that are beyond it. */
+static int settle_limit(struct context_directory *c, struct error *err)
+{
 	struct entries there;
 	int rc = lock(c, err);
 	if (rc)
 		return rc;
 	rc = count(c, &there, err);
+	if (!rc && !c->limit)
+		rc = default_for(c, there.bytes, &c->limit, err);
+	for (int i = 0; i < there.n && !rc && there.bytes > c->limit; i++)
+		remove_entry(c, &there, i);
 	unlock(c);
 	free(there.of);
-	if (rc)
-		return rc;
-	if (fstatvfs(c->d.fd, &s))
-		return refused(c, "its free space is unknown", err);
-	uint64_t share = ((uint64_t)s.f_bavail * s.f_frsize + there.bytes) / 2;
-	c->limit = share < default_limit ? share : default_limit;
-	return 0;
+	return rc;
 }
 
 int context_directory_open(struct context_directory *c, const char *path, uint64_t limit, struct error *err)
 {
 	*c = (struct context_directory){.limit = limit, .d.fd = -1};
-	int rc = run_directory_make(&c->d, path, err);
+	int rc = run_directory_make_last(&c->d, path, err);
 	if (rc)
 		return rc;
 	rc = probe(c, err);
-	if (!rc && !limit)
+	if (!rc)
 		rc = settle_limit(c, err);
 	if (rc)
 		context_directory_close(c);
@@ -286,12 +305,6 @@ int context_directory_load(const struct context_directory *c, const struct conte
 	return rc;
 }
 
-static void remove_entry(const struct context_directory *c, struct entries *all, int i)
-{
-	if (!unlinkat(c->d.fd, all->of[i].name, 0))
-		all->bytes -= all->of[i].bytes;
-}
-
 /* Its own older version goes, and then the least recently used until so many bytes fit. Under the lock. */
 static int make_room(const struct context_directory *c, const char *name, uint64_t bytes, struct error *err)
 {
@@ -305,8 +318,10 @@ static int make_room(const struct context_directory *c, const char *name, uint64
 			remove_entry(c, &there, i);
 	if (!rc && there.bytes + bytes > c->limit)
 		rc = error_set(err, ERROR_UNSUPPORTED,
-			       "%s: what is being written there leaves no room for %" PRIu64 " bytes", c->d.path,
-			       bytes);
+			       "%s: of the %" PRIu64
+			       " bytes that all snapshots may take together, what is being written "
+			       "there leaves no room for %" PRIu64,
+			       c->d.path, c->limit, bytes);
 	free(there.of);
 	return rc;
 }
@@ -344,7 +359,7 @@ int context_directory_save(const struct context_directory *c, const struct conte
 	if (length > c->limit)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "%s: a snapshot of %" PRIu64 " bytes is more than the %" PRIu64
-				 " that --kv-cache-limit leaves them all",
+				 " that all of them may take together; raise --kv-cache-limit",
 				 c->d.path, length, c->limit);
 	int rc = reserve(c, &f, name, length, err);
 	if (rc)

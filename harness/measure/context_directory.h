@@ -32,8 +32,9 @@ const char *context_name_text(const struct context_name *n, char out[CONTEXT_NAM
 int context_name_of(const struct context_label *l, struct context_name *out);
 
 /*
- * Makes the directory if it is absent. limit 0: 16 GiB, or half of what the disk has free and the snapshots there take,
- * whichever is less. ERROR_INPUT, ERROR_IO where nothing can be written in it.
+ * Makes the directory if it is absent, in a folder that is there. limit 0: 16 GiB, or half of what the disk has free
+ * and the snapshots there take, whichever is less; what is beyond it goes. ERROR_INPUT, ERROR_IO where nothing can be
+ * written in it, or another process keeps it locked.
  */
 int context_directory_open(struct context_directory *c, const char *path, uint64_t limit, struct error *err);
 /* Also on {.d.fd = -1}. */

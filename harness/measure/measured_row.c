@@ -19,6 +19,12 @@ uint64_t row_launch_hash(const struct token_record *t, int n)
 	return n ? hash : 0;
 }
 
+uint64_t row_launch_hash_behind(uint64_t prompt, const struct token_record *t, int n)
+{
+	uint64_t tokens = row_launch_hash(t, n);
+	return prompt && tokens ? hash_bytes(&tokens, sizeof tokens, prompt) : 0;
+}
+
 static int64_t known(int64_t x)
 {
 	return x < 0 ? ROW_UNKNOWN : x;
@@ -66,6 +72,20 @@ void row_set_eviction(struct run_row *r, const struct eviction *e, const struct 
 		r->kl_divergence_max = q->divergence_max;
 		r->top1_agreement = (double)q->same_top / q->n;
 	}
+}
+
+static double count_or_unknown(int64_t x)
+{
+	return x < 0 ? NAN : (double)x;
+}
+
+void row_set_prompt(struct run_row *r, const struct prompt_record *p, double ttft_us)
+{
+	r->ttft_us = ttft_us;
+	r->api_launches_per_prompt = count_or_unknown(p->api_launches);
+	r->node_updates_per_prompt = count_or_unknown(p->node_updates);
+	r->kernels_per_prompt = count_or_unknown(p->kernels);
+	r->copies_per_prompt = count_or_unknown(p->copies);
 }
 
 void row_set_prefill(struct run_row *r, double flops)

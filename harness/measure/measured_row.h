@@ -27,6 +27,9 @@ int row_set_tokens(struct run_row *r, const struct token_record *t, int n);
 /* Behind row_set_tokens, where a measured prompt came before the tokens: the rate of both together. */
 void row_add_prompt(struct run_row *r, int n);
 
+/* The columns of what the measured prompt did, and of when the host had its logits. */
+void row_set_prompt(struct run_row *r, const struct prompt_record *p, double ttft_us);
+
 /* The columns that the FLOPs of a prompt test give, NAN being unknown; behind prefill_us. */
 void row_set_prefill(struct run_row *r, double flops);
 
@@ -35,5 +38,7 @@ void row_set_prefill(struct run_row *r, double flops);
  * cannot be compared with another run's, because a graph was captured or a token fell back on the way.
  */
 uint64_t row_launch_hash(const struct token_record *t, int n);
+/* The same of a prompt, whose hash that is, and the tokens behind it; 0 where one of both is. */
+uint64_t row_launch_hash_behind(uint64_t prompt, const struct token_record *t, int n);
 
 #endif

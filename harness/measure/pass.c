@@ -72,11 +72,24 @@ static int hash_prompt(struct pass_setup *s, struct pass *p, uint64_t *hashes, s
 	return rc ? error_prefix(err, rc, "prompt") : 0;
 }
 
-/* The measured prompt and its hash, where the cell has one. */
+/* The measured prompt, where the cell has one, to the host's having its logits. */
+static int time_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, struct error *err)
+{
+	int64_t from = runner_now_ns(s->o);
+	int rc = prefill(s, c, p, &p->prefill_us, err);
+	if (rc || !c->n_prompt || !s->w->ops->fetch)
+		return rc;
+	if ((rc = s->w->ops->fetch(s->w, &p->prompt, err)))
+		return error_prefix(err, rc, "prompt");
+	p->ttft_us = (double)(runner_now_ns(s->o) - from) / 1e3;
+	return 0;
+}
+
+/* And its hash. */
 static int measure_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
 			  struct error *err)
 {
-	int rc = prefill(s, c, p, &p->prefill_us, err);
+	int rc = time_prompt(s, c, p, err);
 	return rc || !c->n_prompt ? rc : hash_prompt(s, p, hashes, err);
 }
 
@@ -260,12 +273,20 @@ static int pass_queued(struct pass_setup *s, const struct cell *c, struct pass *
 
 static int pass_prompt(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
+	double unmeasured;
+	int rc = 0;
 	fill_tokens(s, c, 0);
-	watch_begin(s);
-	int rc = prefill(s, c, p, &p->prefill_us, err);
+	/* What it captures is no part of the measured one. */
+	if (!cell_is_direct(c) && !(rc = prefill(s, c, p, &unmeasured, err)))
+		rc = s->w->ops->rewind(s->w, c->n_depth, err);
 	if (rc)
 		return rc;
+	watch_begin(s);
+	if ((rc = time_prompt(s, c, p, err)))
+		return rc;
 	watch_end(s, p);
+	if (!cell_is_direct(c) && p->prompt.n_direct > 0)
+		p->fallbacks = (int)p->prompt.n_direct;
 	return hash_prompt(s, p, hashes, err);
 }
 
@@ -291,9 +312,20 @@ static int set_rows(struct pass_setup *s, const struct cell *c, struct error *er
 		       : 0;
 }
 
+static int set_prefill_mode(struct pass_setup *s, const struct cell *c, struct error *err)
+{
+	const struct workload_ops *ops = s->w->ops;
+	const char *mode = cell_word(c, AXIS_PREFILL_MODE);
+	if (ops->set_prefill_mode)
+		return ops->set_prefill_mode(s->w, mode, err);
+	return strcmp(mode, MODE_REFERENCE)
+		       ? error_set(err, ERROR_UNSUPPORTED, "this workload launches a prompt's chunks directly")
+		       : 0;
+}
+
 int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes, struct error *err)
 {
-	*p = (struct pass){.first_diff = -1, .prefill_us = NAN};
+	*p = (struct pass){.first_diff = -1, .prefill_us = NAN, .ttft_us = NAN, .prompt = {-1, -1, -1, -1, -1, -1, 0}};
 	conditions_init(&p->conditions);
 	struct workload *w = s->w;
 	int64_t from = runner_now_ns(s->o);
@@ -302,6 +334,8 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 	int rc = w->ops->set_arm(w, c->mode, c->fusion, err);
 	if (!rc)
 		rc = set_rows(s, c, err);
+	if (!rc)
+		rc = set_prefill_mode(s, c, err);
 	if (!rc)
 		rc = w->ops->rewind(w, c->n_depth, err);
 	if (!rc)

@@ -1,8 +1,9 @@
 /*
  * One pass over a cell: the warm-up, then the tokens that are measured; or the prefill
- * of a prompt test. Where a cell has both, its prompt comes before the warm-up's tokens, unmeasured, and again before
- * the measured ones. Queued tokens (--sync none) are timed without any check but that of the last one's logits, and
- * then run once more, queued likewise, for the hash of each. Rows, references and the order of passes are the runner's.
+ * of a prompt test, in a graph mode behind one that is not measured. Where a cell has both, its prompt comes before the
+ * warm-up's tokens, unmeasured, and again before the measured ones. Queued tokens (--sync none) are timed without any
+ * check but that of the last one's logits, and then run once more, queued likewise, for the hash of each. Rows,
+ * references and the order of passes are the runner's.
  */
 #ifndef GEMMARK_HARNESS_MEASURE_PASS_H
 #define GEMMARK_HARNESS_MEASURE_PASS_H
@@ -34,13 +35,15 @@ struct pass {
 	int n_warmup;
 	int n_measured;
 	int steady;     /* the warm-up ended because the tokens were steady */
-	int fallbacks;  /* tokens of both phases that were launched directly in a graph mode */
+	int fallbacks;  /* tokens of both phases, or the measured prompt's chunks, launched directly in a graph mode */
 	int n_hashes;   /* that are known */
 	int first_diff; /* first hash that is not the expected one; -1: none, or not compared */
 	int stopped;
 	uint64_t hash;                /* the chain over the measured prompt and all measured tokens */
 	uint64_t last;                /* of the last measured token's logits alone, in a queued timed pass */
 	double prefill_us;            /* of the measured prompt; NAN: there is none, or it was not reached */
+	double ttft_us;               /* the same until the host has its logits; NAN: unknown, too */
+	struct prompt_record prompt;  /* what it launched */
 	double prefill_seconds;       /* of all prefills */
 	double seconds;               /* all of it */
 	struct conditions conditions; /* of the measured phase */

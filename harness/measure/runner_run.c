@@ -17,7 +17,7 @@ int runner_decode_work(const struct runner *r, const struct cell *c)
 
 int runner_prefill_work(const struct cell *c)
 {
-	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 1);
+	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 2 - cell_is_direct(c));
 }
 
 void runner_report(struct runner *r, const struct cell *c)
@@ -61,6 +61,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	struct cell direct = *c;
 	/* Waits for each token, whatever the unit does. */
 	direct.mode = MODE_REFERENCE;
+	direct.prefill_mode = NULL;
 	direct.sync = SYNC_TOKEN;
 	uint64_t *hashes = calloc((size_t)pass_hashes(c), sizeof *hashes);
 	if (!hashes)
@@ -106,7 +107,7 @@ static void row_set_graphs(struct runner *r, struct run_row *row, int cell, cons
 	r->setup.w->ops->totals(r->setup.w, &now);
 	row->memory_peak_bytes = now.memory_peak_bytes < 0 ? ROW_UNKNOWN : now.memory_peak_bytes;
 	row->memory_bytes = now.memory_bytes < 0 ? ROW_UNKNOWN : now.memory_bytes;
-	if (!c->n_gen)
+	if (!c->n_gen && cell_is_direct(c))
 		return;
 	row->captures = now.captures - before->captures;
 	if (cell_is_direct(c))
@@ -159,8 +160,10 @@ static void describe_pass(struct runner *r, const struct cell *c, const struct p
 		snprintf(reason, size, "interrupted after %d of %d tokens", p->n_measured, c->n_gen);
 	} else if (p->fallbacks) {
 		const char *why = r->setup.w->ops->fallback_reason(r->setup.w);
-		snprintf(reason, size, "%d of %d tokens were launched directly: %s", p->fallbacks,
-			 p->n_warmup + p->n_measured, why && *why ? why : "the workload gives no reason");
+		snprintf(reason, size, "%d of %d %s were launched directly: %s", p->fallbacks,
+			 c->n_gen ? p->n_warmup + p->n_measured : (int)p->prompt.chunks,
+			 c->n_gen ? "tokens" : "chunks of the prompt",
+			 why && *why ? why : "the workload gives no reason");
 	} else if (c->n_gen && !p->steady) {
 		snprintf(reason, size, "the warm-up saw no %d steady tokens in a row in %d", r->setup.o->steady,
 			 p->n_warmup);
@@ -211,12 +214,19 @@ static void row_set_clock(struct runner *r, struct run_row *row, int cell, char 
 			 100 * r->setup.o->clock_fraction, peers);
 }
 
-/* What the run launched, token by token, against the cell's first run: exact counts, so that any difference counts. */
-static void row_set_launches(struct runner *r, struct run_row *row, int cell, const struct token_record *t, int n,
-			     char text[20], char *reason, size_t size)
+/*
+ * What the run launched, chunk by chunk and token by token, against the cell's first run: exact counts, so that any
+ * difference counts.
+ */
+static void row_set_launches(struct runner *r, struct run_row *row, int cell, const struct pass *p, char text[20],
+			     char *reason, size_t size)
 {
+	const struct cell *c = &r->cells[cell];
 	struct cell_state *s = &r->states[cell];
-	uint64_t hash = row_launch_hash(t, n);
+	const struct token_record *t = r->setup.records + p->n_warmup;
+	uint64_t hash = !c->n_prompt ? row_launch_hash(t, p->n_measured)
+			: !c->n_gen  ? p->prompt.sequence
+				     : row_launch_hash_behind(p->prompt.sequence, t, p->n_measured);
 	if (!hash)
 		return;
 	snprintf(text, 20, "%016" PRIx64, hash);
@@ -226,7 +236,7 @@ static void row_set_launches(struct runner *r, struct run_row *row, int cell, co
 	else
 		s->launches = hash;
 	if (row->launches_differ == 1 && !*reason)
-		snprintf(reason, size, "its tokens launched something else than those of the cell's first run");
+		snprintf(reason, size, "it launched something else than the cell's first run");
 }
 
 /* Hands out the row of one run. code: what the run returned; with p null it never started. */
@@ -258,7 +268,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		n = p->n_warmup + p->n_measured;
 		row.n_context = r->context;
 		row.warmup_tokens = c->n_gen ? p->n_warmup : ROW_UNKNOWN;
-		row.fallbacks = c->n_gen ? p->fallbacks : ROW_UNKNOWN;
+		row.fallbacks = c->n_gen || !cell_is_direct(c) ? p->fallbacks : ROW_UNKNOWN;
 		if (c->n_depth) {
 			row.context_source = r->context_source;
 			row.context_prefilled_tokens = r->context_prefilled;
@@ -267,8 +277,10 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		row.prefill_tokens_per_s = (c->n_prompt ? c->n_prompt : c->n_depth) / row.prefill_us * 1e6;
 		if (cell_is_prompt(c))
 			row.tokens_per_s = row.prefill_tokens_per_s;
-		if (c->n_prompt)
+		if (c->n_prompt) {
+			row_set_prompt(&row, &p->prompt, p->ttft_us);
 			row_set_prefill(&row, r->setup.w->ops->prefill_flops(r->setup.w, c->n_depth, c->n_prompt));
+		}
 		row_set_kv_read(r, &row, measured, p->n_measured);
 		if (row_set_tokens(&row, measured, p->n_measured))
 			return error_set(err, ERROR_MEMORY, "no memory to summarise %d tokens", p->n_measured);
@@ -293,8 +305,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 		describe_pass(r, c, p, &status, reason, sizeof reason);
 	}
 	if (status == RUN_STATUS_OK) {
-		row_set_launches(r, &row, cell, r->setup.records + p->n_warmup, p->n_measured, launches, reason,
-				 sizeof reason);
+		row_set_launches(r, &row, cell, p, launches, reason, sizeof reason);
 		row_set_clock(r, &row, cell, reason, sizeof reason);
 		stability_note(&r->stability, cell, repetition, row_time_us(&row));
 	}

@@ -71,6 +71,17 @@ struct eviction {
 	int64_t memory_after_bytes;
 };
 
+/* What a prefill did, its chunks together; negative: unknown. */
+struct prompt_record {
+	int64_t api_launches;
+	int64_t node_updates;
+	int64_t kernels;
+	int64_t copies;
+	int64_t chunks;
+	int64_t n_direct;  /* of them, that were launched directly */
+	uint64_t sequence; /* hash of what each chunk did, one by one; 0: not to be compared with another prefill's */
+};
+
 struct agreement; /* harness/measure/quality.h */
 struct workload;
 
@@ -103,8 +114,18 @@ struct workload_ops {
 	int (*set_arm)(struct workload *w, const char *mode, const char *fusion, struct error *err);
 	/* Rows of the prefills to come, "last" as at opening or "all"; null: the last alone. */
 	int (*set_prefill_rows)(struct workload *w, const char *rows, struct error *err);
+	/*
+	 * How the chunks of the prefills to come are launched, a mode's name, "direct" as at opening; null: directly
+	 * alone. ERROR_UNSUPPORTED where this placement cannot.
+	 */
+	int (*set_prefill_mode)(struct workload *w, const char *mode, struct error *err);
 	/* Appends n tokens at the position. Returns when they are done. */
 	int (*prefill)(struct workload *w, const int *tokens, int n, struct error *err);
+	/*
+	 * Behind a prefill: returns when the host has its last row's logits, where hash finds them, and says what it
+	 * did. Null: neither is known.
+	 */
+	int (*fetch)(struct workload *w, struct prompt_record *out, struct error *err);
 	/* Marks the position for rewind, which comes back to it from anywhere behind it; both return when done. */
 	int (*checkpoint)(struct workload *w, struct error *err);
 	int (*rewind)(struct workload *w, int pos, struct error *err);

@@ -42,6 +42,11 @@ static int slowed_prefill(struct workload *w, const int *tokens, int n, struct e
 	return inner(w)->ops->prefill(inner(w), tokens, n, err);
 }
 
+static int slowed_fetch(struct workload *w, struct prompt_record *out, struct error *err)
+{
+	return inner(w)->ops->fetch(inner(w), out, err);
+}
+
 static int slowed_checkpoint(struct workload *w, struct error *err)
 {
 	return inner(w)->ops->checkpoint(inner(w), err);
@@ -101,6 +106,7 @@ static int slowed_open(struct workload_source *base, const struct placement *p, 
 		.facts = slowed_facts,
 		.set_arm = slowed_set_arm,
 		.prefill = slowed_prefill,
+		.fetch = slowed_fetch,
 		.checkpoint = slowed_checkpoint,
 		.rewind = slowed_rewind,
 		.decode = slowed_decode,

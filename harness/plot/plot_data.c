@@ -122,7 +122,6 @@ static int collect_runs(struct plot_data *d, struct error *err)
 		return no_memory(d, err);
 	for (size_t i = 0; i < d->set.n_rows; i++) {
 		const struct run_row *row = &d->set.rows[i];
-		int rc;
 		if (row->n_gen == ROW_UNKNOWN || row->n_gen == 0 || row->n_prompt > 0)
 			continue; /* of generations alone */
 		if (row->status != RUN_STATUS_OK) {
@@ -135,9 +134,6 @@ static int collect_runs(struct plot_data *d, struct error *err)
 		*run = (struct plot_run){.row = row, .depth = (long)row->n_depth, .repetition = (long)row->repetition};
 		run->value[PLOT_METRIC_ITL] = row->itl_median_us;
 		run->value[PLOT_METRIC_SUBMIT] = row->submit_median_us;
-		if ((rc = check_amount(d, row, "itl_median_us", row->itl_median_us, err)) ||
-		    (rc = check_amount(d, row, "submit_median_us", row->submit_median_us, err)))
-			return rc;
 		run->combination = find_panel(d, row, err);
 		if (run->combination < 0)
 			return run->combination;

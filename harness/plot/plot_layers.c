@@ -26,16 +26,29 @@ static bool has_host(const struct plot_data *d, int panel)
 	return !strcmp(plus ? plus + 1 : device, "host");
 }
 
-/* Threads are the host's: those of a placement that leaves it nothing say nothing. */
-static bool belongs(const struct plot_data *d, int key, int panel)
+/* Alike but in their layers and devices, in the host's threads where either leaves it nothing, and in `but`. */
+static bool alike(const struct plot_data *d, int a, int b, int but)
 {
 	for (int k = 0; k < PLOT_KEY_COUNT; k++) {
-		if (k == AXIS_GPU_LAYERS || k == PLOT_KEY_DEVICE || (k == AXIS_THREADS && !has_host(d, panel)))
+		if (k == but || k == AXIS_GPU_LAYERS || k == PLOT_KEY_DEVICE ||
+		    (k == AXIS_THREADS && !(has_host(d, a) && has_host(d, b))))
 			continue;
-		if (!plot_data_same_key(d, key, panel, k))
+		if (!plot_data_same_key(d, a, b, k))
 			return false;
 	}
 	return true;
+}
+
+/* Chunks that nobody chose are larger where the host has nothing: alone of its placement, such a one belongs, too. */
+static bool belongs(const struct plot_data *d, int key, int panel)
+{
+	if (has_host(d, panel))
+		return alike(d, key, panel, -1);
+	for (int p = 0; p < d->n_panels; p++)
+		if (p != panel && !has_host(d, p) && plot_data_same_key(d, p, panel, AXIS_GPU_LAYERS) &&
+		    alike(d, p, panel, AXIS_UBATCH))
+			return alike(d, key, panel, -1);
+	return alike(d, key, panel, AXIS_UBATCH);
 }
 
 static void add_panel(struct series *s, const struct plot_data *d, int panel, long layers)

@@ -16,6 +16,8 @@
 #include "harness/record/run_directory.h"
 
 enum {
+	LOCK_SECONDS = 3,
+	LOCK_TRIES_A_SECOND = 20,
 	NAME_SIZE = 201,          /* of a file, with the NUL: a temporary one beside it needs a longer name */
 	ENTRY_SWEEPS = 1000000,   /* at most, and so many cells */
 	ENTRY_VARIATION = 1000000 /* likewise */
@@ -100,6 +102,15 @@ static int load(const struct run_directory *d, const char *name, json_t **list, 
 	return rc;
 }
 
+/* Of so many digits. */
+static int number_at(const char *s, int digits)
+{
+	int x = 0;
+	for (int i = 0; i < digits; i++)
+		x = 10 * x + (s[i] - '0');
+	return x;
+}
+
 /* As calibration_add writes it: "2026-05-31T10:00:00Z". */
 static int is_time(const char *s)
 {
@@ -107,7 +118,13 @@ static int is_time(const char *s)
 	size_t i = 0;
 	while (form[i] && (form[i] == '0' ? s[i] >= '0' && s[i] <= '9' : s[i] == form[i]))
 		i++;
-	return !form[i] && !s[i];
+	if (form[i] || s[i])
+		return 0;
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int year = number_at(s, 4), month = number_at(s + 5, 2), day = number_at(s + 8, 2);
+	int leap = !(year % 4) && (year % 100 || !(year % 400));
+	return month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] + (month == 2 && leap) &&
+	       number_at(s + 11, 2) < 24 && number_at(s + 14, 2) < 60 && number_at(s + 17, 2) <= 60;
 }
 
 /* Its integer, where it is none -1. */
@@ -177,6 +194,23 @@ int calibration_read(const char *path, const char *machine, struct calibration *
 	return rc;
 }
 
+/* Two at once: one after the other, each in no time. Whoever holds it for long is no calibration. */
+static int lock(const struct run_directory *d, struct error *err)
+{
+	const struct timespec between = {.tv_nsec = 1000000000 / LOCK_TRIES_A_SECOND};
+	for (int i = 0; flock(d->fd, LOCK_EX | LOCK_NB); i++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return error_set(err, ERROR_IO, "%s: cannot be locked: %s", d->path, strerror(errno));
+		if (i == LOCK_SECONDS * LOCK_TRIES_A_SECOND)
+			return error_set(err, ERROR_IO,
+					 "%s: another program has had it locked for %d s; end that, or name a file "
+					 "elsewhere with --calibration",
+					 d->path, LOCK_SECONDS);
+		nanosleep(&between, NULL);
+	}
+	return 0;
+}
+
 int calibration_add(const char *path, const struct calibration_entry *e, struct error *err)
 {
 	struct run_directory d;
@@ -190,9 +224,7 @@ int calibration_add(const char *path, const struct calibration_entry *e, struct 
 	int rc = open_folder(path, 1, &d, name, err);
 	if (rc)
 		return rc;
-	/* Two at once: one after the other. */
-	if (flock(d.fd, LOCK_EX))
-		rc = error_set(err, ERROR_IO, "%s: cannot be locked: %s", d.path, strerror(errno));
+	rc = lock(&d, err);
 	if (!rc)
 		rc = load(&d, name, &list, err);
 	if (!rc) {

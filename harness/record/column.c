@@ -189,7 +189,7 @@ int column_set_text(void *record, const struct column *c, const char *text)
 		memcpy(at, &text, sizeof text);
 		return 0;
 	case COLUMN_REAL:
-		if (parse_real(text, &real))
+		if (parse_real(text, &real) || (c->from_zero && real < 0))
 			return -1;
 		memcpy(at, &real, sizeof real);
 		return 0;
@@ -230,7 +230,7 @@ const char *column_wanted(const struct column *c, char text[COLUMN_TEXT_SIZE])
 {
 	switch (c->type) {
 	case COLUMN_REAL:
-		return "a finite number";
+		return c->from_zero ? "a finite number from 0 up" : "a finite number";
 	case COLUMN_INT:
 		return "a whole number";
 	case COLUMN_COUNT:

@@ -26,6 +26,7 @@ struct column {
 	size_t offset;            /* of the member */
 	const char *const *names; /* (n_names) of COLUMN_NAME and COLUMN_FLAGS */
 	int n_names;
+	int from_zero;      /* COLUMN_REAL: a time, none of which is below zero */
 	const char *absent; /* the text that files older than the column stand for; null: unknown */
 };
 

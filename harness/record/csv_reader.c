@@ -37,6 +37,13 @@ static int no_memory(const struct csv_reader *r, struct error *err)
 	return error_set(err, ERROR_MEMORY, "%s: not enough memory to read it", r->path);
 }
 
+/* A field has the spaces that are in it: 1 is a number, and "1 " and " 1" are none. */
+static int is_no_space(unsigned char c)
+{
+	(void)c;
+	return 0;
+}
+
 int csv_reader_open(struct csv_reader **out, int fd, const char *path, const struct csv_range *range, struct error *err)
 {
 	struct stat s;
@@ -51,6 +58,7 @@ int csv_reader_open(struct csv_reader **out, int fd, const char *path, const str
 		*out = NULL;
 		return error_set(err, ERROR_MEMORY, "%s: not enough memory to read it", path);
 	}
+	csv_set_space_func(&r->parser, is_no_space);
 	if (range) {
 		r->at = range->at;
 		r->end = range->end;

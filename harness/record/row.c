@@ -27,6 +27,11 @@ static_assert(sizeof(enum run_status) == sizeof(int), "as COLUMN_NAME has it");
 	{                                                                                        \
 		.name = #column, .type = COLUMN_REAL, .offset = offsetof(struct run_row, column) \
 	}
+/* A time: never below zero. */
+#define TIME(column)                                                                                              \
+	{                                                                                                         \
+		.name = #column, .type = COLUMN_REAL, .offset = offsetof(struct run_row, column), .from_zero = 1, \
+	}
 #define NAME(column, list)                                                                                       \
 	{                                                                                                        \
 		.name = #column, .type = COLUMN_NAME, .offset = offsetof(struct run_row, column), .names = list, \
@@ -52,24 +57,24 @@ const struct column row_columns[] = {
 	TEXT(device),
 	TEXT(commit),
 	REAL(tokens_per_s),
-	REAL(prefill_us),
+	TIME(prefill_us),
 	REAL(prefill_tokens_per_s),
-	REAL(itl_median_us),
-	REAL(itl_mad_us),
-	REAL(itl_p50_us),
-	REAL(itl_p90_us),
-	REAL(itl_p99_us),
-	REAL(itl_max_us),
-	REAL(submit_median_us),
-	REAL(submit_mad_us),
-	REAL(submit_p50_us),
-	REAL(submit_p90_us),
-	REAL(submit_max_us),
-	REAL(gpu_median_us),
-	REAL(wall_median_us),
-	REAL(capture_us),
-	REAL(instantiate_us),
-	REAL(upload_us),
+	TIME(itl_median_us),
+	TIME(itl_mad_us),
+	TIME(itl_p50_us),
+	TIME(itl_p90_us),
+	TIME(itl_p99_us),
+	TIME(itl_max_us),
+	TIME(submit_median_us),
+	TIME(submit_mad_us),
+	TIME(submit_p50_us),
+	TIME(submit_p90_us),
+	TIME(submit_max_us),
+	TIME(gpu_median_us),
+	TIME(wall_median_us),
+	TIME(capture_us),
+	TIME(instantiate_us),
+	TIME(upload_us),
 	INT(captures),
 	INT(fallbacks),
 	INT(graph_nodes),
@@ -104,7 +109,7 @@ const struct column row_columns[] = {
 	INT(crossing_bytes_per_token),
 	INT(snapkv_budget),
 	INT(evicted_entries),
-	REAL(evict_us),
+	TIME(evict_us),
 	INT(memory_before_evict_bytes),
 	INT(memory_after_evict_bytes),
 	INT(memory_bytes),
@@ -112,7 +117,7 @@ const struct column row_columns[] = {
 	REAL(kl_divergence_max),
 	REAL(top1_agreement),
 	INT(quality_tokens),
-	REAL(host_median_us),
+	TIME(host_median_us),
 	REAL(sm_clock_mhz),
 	REAL(memory_clock_mhz),
 	REAL(power_w),
@@ -130,7 +135,7 @@ const struct column row_columns[] = {
 	INT_ABSENT(attempt, "0"),
 	INT(clock_low),
 	TEXT(until),
-	REAL(submit_p99_us),
+	TIME(submit_p99_us),
 	INT(copy_nodes),
 	TEXT(launch_hash),
 	INT(launches_differ),
@@ -138,12 +143,18 @@ const struct column row_columns[] = {
 	TEXT(prefill_weights),
 	NAME(context_source, context_sources),
 	INT(context_prefilled_tokens),
+	REAL(ttft_us),
+	REAL(api_launches_per_prompt),
+	REAL(node_updates_per_prompt),
+	REAL(kernels_per_prompt),
+	REAL(copies_per_prompt),
 };
 #undef AXIS_COLUMN
 #undef TEXT
 #undef INT
 #undef INT_ABSENT
 #undef REAL
+#undef TIME
 #undef NAME
 const int row_n_columns = sizeof row_columns / sizeof *row_columns;
 

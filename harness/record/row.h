@@ -132,6 +132,11 @@ struct run_row {
 	const char *prefill_weights;
 	int context_source;               /* enum context_source; of the tokens at the depth */
 	int64_t context_prefilled_tokens; /* of them: computed for the row's group */
+	double ttft_us;                   /* of the measured prompt: until the host has its last row's logits */
+	double api_launches_per_prompt;   /* the measured prompt's, as the columns of a token */
+	double node_updates_per_prompt;
+	double kernels_per_prompt;
+	double copies_per_prompt;
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

@@ -90,6 +90,18 @@ int run_directory_make(struct run_directory *d, const char *path, struct error *
 	return open_path(d, err);
 }
 
+int run_directory_make_last(struct run_directory *d, const char *path, struct error *err)
+{
+	int rc = set_path(d, path, err);
+	if (rc)
+		return rc;
+	if (mkdir(path, 0777) && errno == ENOENT)
+		return error_set(
+			err, ERROR_INPUT,
+			"%s: the folder that it would be in is not there; make that, or name another directory", path);
+	return open_path(d, err);
+}
+
 int run_directory_below(const struct run_directory *d, const char *name, int make, struct run_directory *out,
 			struct error *err)
 {

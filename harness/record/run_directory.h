@@ -32,6 +32,8 @@ struct run_directory {
 int run_directory_open(struct run_directory *d, const char *path, struct error *err);
 /* The same; made if absent, parents included. */
 int run_directory_make(struct run_directory *d, const char *path, struct error *err);
+/* Makes the directory alone, and nothing that it is in: ERROR_INPUT where that is not there. */
+int run_directory_make_last(struct run_directory *d, const char *path, struct error *err);
 /* The folder `name` in d; make: made if absent. */
 int run_directory_below(const struct run_directory *d, const char *name, int make, struct run_directory *out,
 			struct error *err);

@@ -31,18 +31,10 @@ struct side {
 
 void compare_options_default(struct compare_options *o)
 {
-	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES, .process = 0.05};
+	*o = (struct compare_options){.gate_exact = 1u << EXACT_LAUNCHES | 1u << EXACT_NODE_UPDATES |
+						    1u << EXACT_PROMPT_LAUNCHES | 1u << EXACT_PROMPT_NODE_UPDATES,
+				      .process = 0.05};
 	verdict_options_default(&o->verdict);
-}
-
-int compare_across(const char *name, unsigned *across, struct error *err)
-{
-	int a = axis_find(name);
-	if (a < 0 || a == AXIS_MODEL || axes[a].kind != AXIS_WORD)
-		return error_set(err, ERROR_INPUT, "'%.40s' is none of mode, fusion, sync, snapkv, type_k, type_v",
-				 name);
-	*across |= 1u << a;
-	return 0;
 }
 
 void compare_free(struct comparison *c)
@@ -409,33 +401,60 @@ static int judge_common(const struct judge *j, double *units, struct verdict_cel
 
 /* ---- what became of each cell ---- */
 
+/*
+ * Cells whose change relative to the common one is a verdict against it: they stood still, or moved the other way. One
+ * that the common change would move by less than clocks tell says nothing.
+ */
+static int count_apart(const struct comparison *c)
+{
+	enum verdict_kind against = c->common.effect > 0 ? VERDICT_FASTER : VERDICT_SLOWER;
+	int n = 0;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *k = &c->cells[i];
+		double expected = fabs(c->common.effect) * k->values[METRIC_TIME].base;
+		n += k->relative.kind == against && expected >= metrics[METRIC_TIME].floor;
+	}
+	return n;
+}
+
+/* Whether the common change may be the machine's, so that a cell that moved no further is not held against head. */
+static int takes_common_out(const struct comparison *c)
+{
+	if (!isfinite(c->common.effect) || c->common.kind == VERDICT_SAME)
+		return 0;
+	if (c->options.gate == COMPARE_GATE_AUTO)
+		return !c->options.paired && !c->common_apart;
+	return c->options.gate == COMPARE_GATE_RELATIVE;
+}
+
+/* What a cell that ran on both sides became. */
+static enum compare_outcome judge_cell(const struct comparison *c, const struct compare_cell *k)
+{
+	static const enum compare_outcome of[] = {[VERDICT_SAME] = COMPARE_SAME,
+						  [VERDICT_FASTER] = COMPARE_FASTER,
+						  [VERDICT_SLOWER] = COMPARE_SLOWER,
+						  [VERDICT_INCONCLUSIVE] = COMPARE_UNCLEAR};
+	enum verdict_kind kind = k->values[METRIC_TIME].verdict.kind,
+			  together = c->common.effect > 0 ? VERDICT_SLOWER : VERDICT_FASTER;
+	if (kind != together || kind == k->relative.kind || !takes_common_out(c))
+		return of[kind];
+	/* Whether all moved cannot be told: then neither can it of the cell, which does not stand out. */
+	return c->common.kind == together ? COMPARE_COMMON : COMPARE_UNCLEAR;
+}
+
 static void settle_outcomes(struct comparison *c)
 {
-	enum compare_gate gate = c->options.gate;
-	int common_moved = c->common.kind == VERDICT_SLOWER || c->common.kind == VERDICT_FASTER;
-	if (gate == COMPARE_GATE_AUTO)
-		gate = c->options.paired || !isfinite(c->common.effect) ? COMPARE_GATE_ABSOLUTE : COMPARE_GATE_RELATIVE;
+	c->common_apart = isfinite(c->common.effect) && c->common.kind != VERDICT_SAME ? count_apart(c) : 0;
 	for (int i = 0; i < c->n; i++) {
 		struct compare_cell *k = &c->cells[i];
-		const struct compare_value *t = &k->values[METRIC_TIME];
-		enum verdict_kind kind = t->verdict.kind, relative = k->relative.kind;
-		int moved = kind == VERDICT_SLOWER || kind == VERDICT_FASTER;
-		static const enum compare_outcome of[] = {[VERDICT_SAME] = COMPARE_SAME,
-							  [VERDICT_FASTER] = COMPARE_FASTER,
-							  [VERDICT_SLOWER] = COMPARE_SLOWER,
-							  [VERDICT_INCONCLUSIVE] = COMPARE_UNCLEAR};
 		if (k->outcome == COMPARE_WRONG)
 			;
 		else if (k->ok_base && !k->ok_head)
 			k->outcome = COMPARE_LOST;
 		else if (!k->ok_base)
 			k->outcome = k->ok_head ? COMPARE_GAINED : COMPARE_NOT_RUN;
-		else if (gate == COMPARE_GATE_RELATIVE && moved && kind != relative && common_moved)
-			k->outcome = COMPARE_COMMON;
-		else if (gate == COMPARE_GATE_RELATIVE && !moved && common_moved)
-			k->outcome = t->tiny ? COMPARE_SAME : of[relative];
 		else
-			k->outcome = of[kind];
+			k->outcome = judge_cell(c, k);
 		c->common_explains += k->outcome == COMPARE_COMMON;
 		c->count[k->outcome]++;
 		c->exact_gated += k->exact_gates != 0;
@@ -542,6 +561,21 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 	free(j.scratch);
 	free(j.index);
 	return rc;
+}
+
+double compare_variation(const struct comparison *c)
+{
+	double *x = calloc((size_t)c->n + 1, sizeof *x);
+	int n = 0;
+	for (int i = 0; x && i < c->n; i++) {
+		/* Of a pair's log ratio, which varies by the square root of two more than a unit does. */
+		double deviation = c->cells[i].values[METRIC_TIME].verdict.variability / sqrt(2);
+		if (isfinite(deviation))
+			x[n++] = deviation;
+	}
+	double median = stats_median(x, n);
+	free(x);
+	return median;
 }
 
 int compare_exit_code(const struct comparison *c)

@@ -10,11 +10,19 @@
  * them. Of ten comparisons of two equal processes on a shared machine two found "changes" of 2 %. So with one process
  * a side a change counts only beyond `process`; all that is nearer cannot be told.
  *
- * What all cells have in common (the machine, the clock, or a change that touches everything) is estimated from the
+ * What the cells have in common (the machine, the clock, or a change that touches everything) is estimated from the
  * median over the cells of each unit's deviation, and each cell is judged once as it is and once relative to it.
  *
+ * A cell is slower where its own change says so, and never on account of the others'. Of sides that were measured
+ * separately the machine may have moved between them; then, and only where every cell moved alike, a cell that moved no
+ * further than all is not held against head but "moved with all" ("cannot tell", where it cannot be told whether all
+ * did), and the outcome cannot be told. A cell whose change relative to the common one is a verdict the other way
+ * (Holm, beyond delta) stood apart: a machine that slows everything would have slowed it too. Then the change is of the
+ * cells that moved, be they most of them, and each is judged by its own.
+ *
  * Verdicts are of harness/stats/verdict.h, a family a metric: Holm over its cells. Counts and hashes are compared
- * exactly.
+ * exactly. Other bits of the logits are said, and by default not judged: another order of a sum gives some, and a hash
+ * does not say how far they are. ci/compare-commits.sh does, before it times anything.
  */
 #ifndef GEMMARK_HARNESS_REPORT_COMPARE_H
 #define GEMMARK_HARNESS_REPORT_COMPARE_H
@@ -26,9 +34,9 @@
 
 /* What decides the outcome of separately measured sides when all cells move together. */
 enum compare_gate {
-	COMPARE_GATE_AUTO,     /* absolute where paired, relative where not: then it may be the machine */
+	COMPARE_GATE_AUTO, /* absolute where paired or where a cell stood apart, else relative: it may be the machine */
 	COMPARE_GATE_ABSOLUTE, /* a cell's own change */
-	COMPARE_GATE_RELATIVE, /* its change relative to the common one */
+	COMPARE_GATE_RELATIVE, /* that, where its change relative to the common one is a verdict too */
 };
 
 struct compare_options {
@@ -37,19 +45,21 @@ struct compare_options {
 	int allow_env_diff; /* differing machines, builds or models are a note, not an error */
 	double process;     /* how much two processes of one program may differ; of sides with one process */
 	int common_cells;   /* cells of one side alone are left out, not an error */
-	/* Bits 1 << AXIS_...: word axes in which the sides differ on purpose (one mode against another); one value a
-	 * side. */
+	/* Bits 1 << AXIS_...: axes in which the sides differ on purpose (one mode against another); one value a side.
+	 */
 	unsigned across;
 	enum compare_gate gate;
 	unsigned gate_exact; /* bits 1 << EXACT_...: a growth (of texts: a difference) is a regression */
 };
 /* verdict_options_default, not paired, nothing allowed, auto, launches and node updates, 5 % between processes. */
 void compare_options_default(struct compare_options *o);
-/* Adds the axis of that name. ERROR_INPUT where there is none, or its values are numbers. */
+/* Adds the axis of that name. ERROR_INPUT where there is none, or it says what is measured: the model, a depth. */
 int compare_across(const char *name, unsigned *across, struct error *err);
 
-/* What a cell has on an axis across which sides are compared. */
+/* What a cell has on an axis across which sides are compared; on one of numbers, its default. */
 #define COMPARE_ACROSS "base:head"
+/* Gives both sides' cells that. */
+void compare_unite(struct cell *c, unsigned across);
 
 enum { COMPARE_COMMON_CELLS_MIN = 3 }; /* with fewer nothing can be called common */
 
@@ -84,7 +94,7 @@ enum compare_outcome {
 	COMPARE_FASTER,
 	COMPARE_SLOWER,
 	COMPARE_UNCLEAR, /* cannot tell */
-	COMPARE_COMMON,  /* moved with all others, and relative to them it did not */
+	COMPARE_COMMON,  /* moved with all others, and no further than they */
 	COMPARE_LOST,    /* ran in base, and fails or is skipped in head */
 	COMPARE_WRONG,   /* wrong results in head */
 	COMPARE_NOT_RUN, /* in neither */
@@ -123,7 +133,8 @@ struct comparison {
 	int single_process;            /* the units are runs of one process a side */
 	struct verdict common;         /* of all cells; effect NAN where there are too few */
 	int common_cells;              /* that it is of */
-	int common_explains;           /* unpaired: cells that moved with it are COMPARE_COMMON */
+	int common_apart;              /* of these, cells that did not move with it, where it may have moved */
+	int common_explains;           /* cells that are COMPARE_COMMON */
 	struct compare_runs runs[2];   /* of base, of head */
 	int count[COMPARE_GAINED + 1]; /* of outcomes */
 	int exact_gated;               /* cells with exact_gates */
@@ -158,6 +169,9 @@ void compare_gates_text(unsigned gates, char out[COMPARE_GATES_SIZE]);
 /* "slower", "cannot tell", "moved with all", ... */
 const char *compare_outcome_name(enum compare_outcome o);
 
+/* The median over the cells of the standard deviation from unit to unit, relative; NAN: no cell has two units a side.
+ */
+double compare_variation(const struct comparison *c);
 /* How often the interval of so many units a side holds the true change; NAN: less than its level, unpaired. */
 double compare_coverage(const struct comparison *c, int n, int m);
 /* The head of a column of intervals: with their level where all of them hold it. */
@@ -171,6 +185,8 @@ void compare_interval_text(const struct comparison *c, char out[COMPARE_SENTENCE
  * within 1 %."
  */
 void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE]);
+/* What makes a cell slower, in a clause: its own change, or where the common one is taken out of it. */
+const char *compare_gate_text(const struct comparison *c);
 /* What is common to all cells, in one sentence. */
 void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE]);
 

@@ -4,6 +4,7 @@
  */
 #include "harness/report/compare_cells.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,15 +18,48 @@ static int no_memory(struct error *err)
 	return error_set(err, ERROR_MEMORY, "no memory for the comparison");
 }
 
+/* What is run, not what is measured: words, and numbers that have a default of the program's choice. */
+static int can_be_across(int a)
+{
+	return a >= 0 && a != AXIS_MODEL && (axes[a].kind == AXIS_WORD || axes[a].resolved);
+}
+
+int compare_across(const char *name, unsigned *across, struct error *err)
+{
+	int found = axis_find(name);
+	if (can_be_across(found)) {
+		*across |= 1u << found;
+		return 0;
+	}
+	char names[256] = "";
+	size_t n = 0;
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		if (can_be_across(a))
+			n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", axes[a].name);
+		assert(n < sizeof names);
+	}
+	return error_set(err, ERROR_INPUT, "'%.40s' is none of %s", name, names);
+}
+
+void compare_unite(struct cell *c, unsigned across)
+{
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		if (!(across >> a & 1))
+			continue;
+		if (axes[a].kind == AXIS_WORD)
+			cell_set_word(c, (enum axis_id)a, COMPARE_ACROSS);
+		else
+			cell_set_int(c, (enum axis_id)a, atoi(axes[a].defaults));
+	}
+}
+
 /* A key as the sides share it: of models only the name counts where their contents may differ. */
 static struct cell key_of(const struct cell *c, const struct compare_options *o)
 {
 	struct cell key = *c;
 	if (o->allow_env_diff)
 		key.model_hash[0] = '\0';
-	for (int a = 0; a < AXIS_COUNT; a++)
-		if (o->across >> a & 1)
-			cell_set_word(&key, (enum axis_id)a, COMPARE_ACROSS);
+	compare_unite(&key, o->across);
 	return key;
 }
 
@@ -105,10 +139,40 @@ int compare_cells_collect(struct comparison *c, struct result_set *const *sets, 
 	return 0;
 }
 
+enum { DIFFERENCE_SIZE = 160 };
+
+/* "; chunks of 512 here, 2048 in head" of the cell of the other side that differs in the fewest axes. */
+static void say_nearest(const struct comparison *c, const struct compare_cell *k, char out[DIFFERENCE_SIZE])
+{
+	const struct compare_cell *nearest = NULL;
+	int fewest = AXIS_COUNT + 1;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_cell *other = &c->cells[i];
+		int n = 0;
+		if (other->in_head == k->in_head || other->in_base == k->in_base)
+			continue;
+		for (int a = 0; a < AXIS_COUNT; a++)
+			n += !cell_same_value(&k->cell, &other->cell, (enum axis_id)a);
+		if (n < fewest) {
+			fewest = n;
+			nearest = other;
+		}
+	}
+	out[0] = '\0';
+	for (int a = 0; nearest && a < AXIS_COUNT; a++) {
+		char there[AXIS_TEXT_SIZE], here[AXIS_TEXT_SIZE];
+		size_t n = strlen(out);
+		if (!cell_same_value(&k->cell, &nearest->cell, (enum axis_id)a))
+			snprintf(out + n, DIFFERENCE_SIZE - n, "%s %s %.40s here, %.40s in %s", n ? "," : ";",
+				 axes[a].spoken, cell_text(&k->cell, (enum axis_id)a, here),
+				 cell_text(&nearest->cell, (enum axis_id)a, there), nearest->in_head ? "head" : "base");
+	}
+}
+
 int compare_cells_match(struct comparison *c, struct error *err)
 {
 	int only[2] = {0}, kept = 0;
-	char first[CELL_LABEL_SIZE + 160] = "";
+	char first[CELL_LABEL_SIZE + 160] = "", nearest[DIFFERENCE_SIZE] = "";
 	for (int i = 0; i < c->n; i++) {
 		const struct compare_cell *k = &c->cells[i];
 		if (k->in_base && k->in_head)
@@ -120,15 +184,16 @@ int compare_cells_match(struct comparison *c, struct error *err)
 			snprintf(first, sizeof first, "%s %s %s, %d threads, %d GPU layers", label,
 				 cell_word(&k->cell, AXIS_MODE), cell_word(&k->cell, AXIS_FUSION), k->cell.n_threads,
 				 k->cell.n_gpu_layers);
+			say_nearest(c, k, nearest);
 		}
 	}
 	if (*first && !c->options.common_cells)
 		return error_set(
 			err, ERROR_INPUT,
-			"the matrices differ: in base alone %d, in head alone %d of the cells (the first: %s); "
-			"measure the "
-			"same ones, or compare what both have with --common-cells",
-			only[0], only[1], first);
+			"the matrices differ: in base alone %d, in head alone %d of the cells (the first: %s%s); "
+			"measure the same ones, or compare what both have with --common-cells, or name the axis that "
+			"differs on purpose with --across",
+			only[0], only[1], first, nearest);
 	for (int i = 0; i < c->n; i++)
 		if (c->cells[i].in_base && c->cells[i].in_head)
 			c->cells[kept++] = c->cells[i];

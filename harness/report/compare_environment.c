@@ -61,8 +61,12 @@ static const json_t *at_path(const json_t *from, const char *path)
 	return from;
 }
 
+/* Once, of however many directories. */
 static int add(char ***lines, int *n, const char *text, struct error *err)
 {
+	for (int i = 0; i < *n; i++)
+		if (!strcmp((*lines)[i], text))
+			return 0;
 	char **grown = realloc(*lines, ((size_t)*n + 1) * sizeof *grown);
 	if (grown)
 		*lines = grown;

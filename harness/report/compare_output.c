@@ -5,30 +5,12 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/report/calibration_text.h"
 #include "harness/report/compare_exact.h"
-#include "harness/stats/stats_distribution.h"
 
 enum { SAFE = 512 };
 
 static const double LARGE = 1e6; /* what is larger than anything measured is shown with an exponent */
-
-void calibration_text(const struct calibration *k, char out[CALIBRATION_TEXT_SIZE])
-{
-	double low, high;
-	if (!k || !k->entries) {
-		snprintf(out, CALIBRATION_TEXT_SIZE,
-			 "not calibrated here: how often this machine sees changes that are none is not known "
-			 "(gemmark compare --calibrate of two measurements of one commit, or gemmark selftest --aa -m "
-			 "MODEL)");
-		return;
-	}
-	stats_binomial_interval(k->alarms, k->sweeps, 0.95, &low, &high);
-	snprintf(out, CALIBRATION_TEXT_SIZE,
-		 "calibrated here: %d of %d comparisons of equal things raised an alarm (95 %%: %.2g to %.2g %%); from "
-		 "unit to "
-		 "unit a cell varies by %.2g %% (median), %.2g %% (most); last %.20s",
-		 k->alarms, k->sweeps, 100 * low, 100 * high, 100 * k->variation, 100 * k->variation_max, k->utc);
-}
 
 /* A table, its columns as wide as they must be, or as Markdown. */
 struct grid {
@@ -348,7 +330,7 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	compare_sentence(c, sentence);
 	compare_common_sentence(c, common);
 	compare_interval_text(c, intervals);
-	calibration_text(o->calibration, calibrated);
+	calibration_text(o->calibration, compare_variation(c), calibrated);
 	fprintf(f, "%s%s%s\n%s%s\n%s", markdown ? "**" : "", sentence, markdown ? "**" : "", gap, common, gap);
 	write_side(f, "base", o->base_name, o->base_commit, c->n_base, &c->runs[0], markdown);
 	fputs(gap, f);
@@ -385,10 +367,12 @@ static int write_text(const struct comparison *c, const struct compare_output *o
 	fprintf(f,
 		"method: medians of %s%s; change: median of log ratios; %s; %s, Holm over %d "
 		"cell%s; a change "
-		"counts from %.3g %%; alpha %.3g %%\n",
+		"counts from %.3g %%; alpha %.3g %%; %s; the same: where the interval is within %.3g %%; detectable: "
+		"the true slow-down that so many units call slower %.3g times in 100\n",
 		c->single_process ? "runs" : "processes", c->options.paired ? ", in pairs measured side by side" : "",
 		intervals, c->options.paired ? "exact sign-flip test" : "exact Mann-Whitney test", c->n,
-		c->n == 1 ? "" : "s", 100 * c->options.verdict.delta, 100 * c->options.verdict.alpha);
+		c->n == 1 ? "" : "s", 100 * c->options.verdict.delta, 100 * c->options.verdict.alpha,
+		compare_gate_text(c), 100 * c->options.verdict.delta, 100 * c->options.verdict.power);
 	return rc;
 }
 
@@ -467,7 +451,7 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 		json_array_append_new(differences, safe_text(c->differences[i]));
 	json_t *all = json_pack(
 		"{s:i, s:s, s:i, s:{s:s, s:o, s:i, s:i, s:i}, s:{s:s, s:o, s:i, s:i, s:i}, s:b, s:b, s:f, s:f, s:i, "
-		"s:o, s:i, s:o, s:o, "
+		"s:o, s:i, s:i, s:o, s:o, "
 		"s:o, s:o}",
 		"schema_version", 1, "sentence", sentence, "exit_code", compare_exit_code(c), "base", "directory",
 		safe[0], "commit", safe_text(o->base_commit ? o->base_commit : ""), "directories", c->n_base, "runs",
@@ -475,8 +459,8 @@ static int write_json(const struct comparison *c, const struct compare_output *o
 		safe_text(o->head_commit ? o->head_commit : ""), "directories", c->n_head, "runs", c->runs[1].n,
 		"runs_ok", c->runs[1].of[RUN_STATUS_OK], "paired", c->options.paired, "single_process",
 		c->single_process, "alpha", c->options.verdict.alpha, "delta", c->options.verdict.delta, "least_units",
-		c->least_units, "common", verdict_json(&c->common), "common_cells", c->common_cells, "outcomes", counts,
-		"environment_differences", differences, "calibration",
+		c->least_units, "common", verdict_json(&c->common), "common_cells", c->common_cells, "common_apart",
+		c->common_apart, "outcomes", counts, "environment_differences", differences, "calibration",
 		k && k->entries ? json_pack("{s:i, s:i, s:f, s:f, s:s}", "sweeps", k->sweeps, "alarms", k->alarms,
 					    "variation", k->variation, "variation_max", k->variation_max, "utc", k->utc)
 				: json_null(),

@@ -28,9 +28,4 @@ struct compare_output {
 int compare_output_write(const struct comparison *c, const struct compare_output *o, enum compare_format format,
 			 FILE *f, struct error *err);
 
-/* "calibrated here: 0 of 20 comparisons of equal things raised an alarm (at most 14 %)", or "not calibrated here: ...".
- */
-enum { CALIBRATION_TEXT_SIZE = 320 };
-void calibration_text(const struct calibration *k, char out[CALIBRATION_TEXT_SIZE]);
-
 #endif

@@ -105,6 +105,31 @@ static const char *within(const struct comparison *c, char out[40])
 	return out;
 }
 
+/*
+ * Of cells that are the same by their intervals: the largest true slow-down that might not be called slower all the
+ * same, where it is more than twice what counts. 0: none.
+ */
+static double undetected(const struct comparison *c)
+{
+	double most = 2 * c->options.verdict.delta;
+	for (int i = 0; i < c->n; i++) {
+		const struct compare_value *v = &c->cells[i].values[METRIC_TIME];
+		if (c->cells[i].outcome == COMPARE_SAME && !v->tiny && isfinite(v->verdict.detectable))
+			most = fmax(most, v->verdict.detectable);
+	}
+	return most > 2 * c->options.verdict.delta ? most : 0;
+}
+
+/* Cells whose logits have other bits than in base, where no gate asks for them. */
+static int other_bits(const struct comparison *c)
+{
+	int n = 0;
+	for (int i = 0; i < c->n; i++)
+		n += c->cells[i].exact[EXACT_LOGITS].change == EXACT_DIFFERENT &&
+		     !(c->cells[i].exact_gates >> EXACT_LOGITS & 1);
+	return n;
+}
+
 void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE])
 {
 	static const enum compare_outcome order[] = {COMPARE_WRONG,  COMPARE_LOST,   COMPARE_SLOWER,  COMPARE_FASTER,
@@ -144,6 +169,13 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 		say(out, part);
 		if (o == COMPARE_SAME)
 			say(out, within(c, bounds));
+		if (o == COMPARE_SAME && undetected(c) > 0) {
+			snprintf(part, sizeof part,
+				 " by the interval of %s median, though so noisy that only a slow-down of %.1f %% is "
+				 "sure to be found",
+				 n > 1 ? "their" : "its", 100 * undetected(c));
+			say(out, part);
+		}
 		if (o == COMPARE_SLOWER || o == COMPARE_FASTER || o == COMPARE_LOST || o == COMPARE_WRONG) {
 			char label[CELL_LABEL_SIZE], mode[WORD], fusion[WORD];
 			double effect = k->values[METRIC_TIME].verdict.effect;
@@ -178,6 +210,12 @@ void compare_sentence(const struct comparison *c, char out[COMPARE_SENTENCE_SIZE
 		}
 		said = 1;
 	}
+	int bits = other_bits(c);
+	if (said && bits) {
+		snprintf(part, sizeof part, "; the logits' bits are other ones in %d cell%s, which is not judged", bits,
+			 bits == 1 ? "" : "s");
+		say(out, part);
+	}
 	say(out, said ? "." : "No cell ran on either side.");
 }
 
@@ -190,16 +228,35 @@ void compare_common_sentence(const struct comparison *c, char out[COMPARE_SENTEN
 			 COMPARE_COMMON_CELLS_MIN, c->common_cells == 1 ? "is" : "are", c->common_cells);
 		return;
 	}
-	char same[40];
-	snprintf(same, sizeof same, "no change beyond %.3g %%", 100 * c->options.verdict.delta);
-	const char *what = v->kind == VERDICT_SAME           ? same
-			   : v->kind == VERDICT_INCONCLUSIVE ? "no change that can be told"
-			   : c->options.paired
-				   ? "all of head's cells moved so far together"
-				   : "all cells moved so far together: head, or the machine between the two "
-				     "measurements; measure side by side to know";
+	char text[160];
+	const char *of = "all";
+	if (v->kind == VERDICT_SAME) {
+		snprintf(text, sizeof text, "no change beyond %.3g %%", 100 * c->options.verdict.delta);
+	} else if (v->kind == VERDICT_INCONCLUSIVE) {
+		snprintf(text, sizeof text, "no change that can be told");
+	} else if (c->common_apart) {
+		of = "most of";
+		snprintf(text, sizeof text, "%d did not move with them%s", c->common_apart,
+			 c->options.gate == COMPARE_GATE_RELATIVE ? "" : ", so each is judged by its own change");
+	} else {
+		snprintf(
+			text, sizeof text, "all %scells moved so far together%s", c->options.paired ? "of head's " : "",
+			c->options.paired ? ""
+					  : ": head, or the machine between the two measurements; measure side by side "
+					    "to know");
+	}
 	snprintf(out, COMPARE_SENTENCE_SIZE,
-		 fabs(v->effect) + fabs(v->high) < 1e6 ? "Common to all %d cells: %+.2f %% [%+.2f, %+.2f]: %s."
-						       : "Common to all %d cells: %+.3e %% [%+.3e, %+.3e]: %s.",
-		 c->common_cells, 100 * v->effect, 100 * v->low, 100 * v->high, what);
+		 fabs(v->effect) + fabs(v->high) < 1e6 ? "Common to %s %d cells: %+.2f %% [%+.2f, %+.2f]: %s."
+						       : "Common to %s %d cells: %+.3e %% [%+.3e, %+.3e]: %s.",
+		 of, c->common_cells, 100 * v->effect, 100 * v->low, 100 * v->high, text);
+}
+
+const char *compare_gate_text(const struct comparison *c)
+{
+	enum compare_gate gate = c->options.gate;
+	if (gate == COMPARE_GATE_ABSOLUTE || (gate == COMPARE_GATE_AUTO && c->options.paired))
+		return "each cell by its own change";
+	if (gate == COMPARE_GATE_RELATIVE)
+		return "each cell by its own change, unless it moved no further than the common one";
+	return "each cell by its own change, unless all moved together, none apart, and it no further than they";
 }

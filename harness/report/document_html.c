@@ -28,9 +28,10 @@ static void write_source(FILE *f, const char *source)
 
 /* ---- tables ---- */
 
-static void write_table(FILE *f, const struct document_table *t)
+/* stacked: on a narrow screen a row is a block of its own, in which each entry has its column's title. */
+static void write_table(FILE *f, const struct document_table *t, int stacked)
 {
-	fputs("<div class=\"table\">\n", f);
+	fputs(stacked ? "<div class=\"table stack\">\n" : "<div class=\"table\">\n", f);
 	if (*t->title)
 		write_element(f, "<h3>", t->title, "</h3>\n");
 	fputs("<div class=\"scroll\"><table", f);
@@ -49,6 +50,8 @@ static void write_table(FILE *f, const struct document_table *t)
 					    : strlen(e->text) > WORDS_ENTRY ? " class=\"words\""
 									    : "";
 			fprintf(f, "<td%s", class);
+			if (stacked)
+				write_element(f, " data-title=\"", t->columns[i].title, "\"");
 			if (isfinite(e->number))
 				fprintf(f, " data-v=\"%.9g\"", e->number);
 			write_element(f, ">", e->text, "</td>");
@@ -128,7 +131,9 @@ static void write_between(FILE *f, const struct document_block *before, const st
 		fputs("<div class=\"charts\">\n", f);
 }
 
-static int write_block(FILE *f, const struct document_block *b, int wide, struct figure_maker *m, struct error *err)
+/* wide: a chart that has the page's width; first: of the first screen. */
+static int write_block(FILE *f, const struct document_block *b, int wide, int first, struct figure_maker *m,
+		       struct error *err)
 {
 	switch (b->kind) {
 	case DOCUMENT_TEXT:
@@ -141,7 +146,7 @@ static int write_block(FILE *f, const struct document_block *b, int wide, struct
 		write_element(f, "<pre>", b->text, "</pre>\n");
 		break;
 	case DOCUMENT_TABLE:
-		write_table(f, &b->table);
+		write_table(f, &b->table, first);
 		break;
 	case DOCUMENT_CHART:
 		return write_chart(f, &b->chart, wide, m, err);
@@ -168,7 +173,7 @@ static int write_section(FILE *f, const struct document_section *s, int first, s
 			continue;
 		write_between(f, last, b);
 		/* A chart of many rows of names needs the width. */
-		rc = write_block(f, b, first || b->chart.kind == CHART_FOREST, m, err);
+		rc = write_block(f, b, first || b->chart.kind == CHART_FOREST, first, m, err);
 		last = b;
 	}
 	write_between(f, last, NULL);

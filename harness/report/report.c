@@ -223,7 +223,7 @@ static const char *sentence_of_too_few(struct report *r, const struct tally *mod
 		out = document_text(r->d, "%s%s%s%s%s (%s in %s)", out, *out ? ", " : "", s->modes[m], word ? " " : "",
 				    word ? word : "", effect_range(r, t), report_count(r, t->cells, "cell"));
 	}
-	return document_text(r->d, "Too few runs to tell%s: %s, at least %d. %s: %s.",
+	return document_text(r->d, "Too few runs to tell%s: %s measured, %d needed. %s: %s.",
 			     together ? " of a single cell" : "", report_count(r, pairs, "pair"), r->least_pairs,
 			     together ? "Over its cells together, each mode against direct launches"
 				      : "Measured against direct launches",
@@ -297,7 +297,12 @@ static void add_certainty(struct report *r, struct document_section *to)
 	report_say_doubts(r, to);
 	const char *noise = report_noise_text(r);
 	if (*noise)
-		document_say(r->d, to, "Noise: the time per token varied %s.", noise);
+		document_say(r->d, to, "Noise: the median time per token varied %s.", noise);
+	if (r->main_panel >= 0)
+		document_say(
+			r->d, to,
+			"Times per token are medians of a run's tokens; tokens/s are over its whole time, and so of "
+			"its mean token. Both are medians over the runs.");
 }
 
 void report_first_screen(struct report *r)

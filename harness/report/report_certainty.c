@@ -13,7 +13,7 @@ static const double ALPHA = 0.05; /* chance that any cell of equal modes is call
 /* The cell of direct launches that another one is compared with; null: there is none, or it is itself that. */
 static const struct side_cell *direct_of(const struct side *s, const struct side_cell *c)
 {
-	if (!c->cell.n_gen || cell_is_direct(&c->cell))
+	if (cell_is_direct(&c->cell))
 		return NULL;
 	if (c->panel >= 0) {
 		const struct side_panel *p = &s->panels[c->panel];
@@ -58,8 +58,9 @@ static const char *doubt_of(struct report *r, const struct side_cell *c, const s
 	double rates = report_value(r, s, c, "tokens_per_s").median / report_value(r, s, direct, "tokens_per_s").median;
 	if (!paired_effect_is_contradicted(e, times, rates - 1, &change, &column))
 		return NULL;
-	return document_text(r->d, "%s beside it, the medians over all runs, differs by %s",
-			     *column == 'i' ? "time" : "tokens/s", report_change(r, change));
+	return document_text(r->d, "by its %s beside it, the medians over all runs, %s (%s)",
+			     *column == 'i' ? "time" : "tokens/s", e->change < 0 ? "slower" : "faster",
+			     report_change(r, change));
 }
 
 static enum report_certainty judge(const struct report *r, const struct report_effect *e, double p_holm)
@@ -165,7 +166,7 @@ const char *report_certainty_name(enum report_certainty c)
 
 const char *report_too_few(struct report *r, int pairs)
 {
-	return document_text(r->d, "too few runs to tell: %s, at least %d", report_count(r, pairs, "pair"),
+	return document_text(r->d, "too few runs to tell: %s measured, %d needed", report_count(r, pairs, "pair"),
 			     r->least_pairs);
 }
 
@@ -193,10 +194,12 @@ void report_say_doubts(struct report *r, struct document_section *to)
 	for (int i = 0; i < r->head.n_cells; i++) {
 		const struct report_effect *e = &r->effects[i];
 		if (e->doubt && n++ < NAMED)
-			document_item(r->d, to,
-				      "! %s: %s against direct, the median over %s; %s: too noisy to trust either.",
-				      report_cell_name(r, &r->head.cells[i].cell), report_change(r, e->effect.change),
-				      report_count(r, e->effect.pairs, "pair"), e->doubt);
+			document_item(
+				r->d, to,
+				"! %s: %s than direct by the median over %s (%s of its time), %s: these "
+				"contradict each other, and neither is to be trusted.",
+				report_cell_name(r, &r->head.cells[i].cell), e->effect.change < 0 ? "faster" : "slower",
+				report_count(r, e->effect.pairs, "pair"), report_change(r, e->effect.change), e->doubt);
 	}
 	if (n > NAMED)
 		document_item(r->d, to, "! and %d more", n - NAMED);

@@ -182,11 +182,14 @@ void report_first_screen_change(struct report *r)
 	const struct compare_cell **cells = sorted_cells(r);
 	compare_sentence(c, text);
 	r->d->sentence = document_text(r->d, "%s", text);
-	for (int a = 0; a < AXIS_COUNT; a++)
+	for (int a = 0; a < AXIS_COUNT; a++) {
+		char base[AXIS_TEXT_SIZE], head[AXIS_TEXT_SIZE];
 		if (c->options.across >> a & 1)
-			document_say(r->d, to, "Not two commits, but %s: %s in base, %s in head.", axes[a].spoken,
-				     report_cut(r, cell_word(&r->base.cells[0].cell, (enum axis_id)a), 80),
-				     report_cut(r, cell_word(&r->head.cells[0].cell, (enum axis_id)a), 80));
+			document_say(r->d, to, "The sides differ on purpose, in %s: %s in base, %s in head.",
+				     axes[a].spoken,
+				     report_cut(r, cell_text(&r->base.cells[0].cell, (enum axis_id)a, base), 80),
+				     report_cut(r, cell_text(&r->head.cells[0].cell, (enum axis_id)a, head), 80));
+	}
 	compare_common_sentence(c, text);
 	document_say(r->d, to, "%s", text);
 	if (c->n_differences)
@@ -337,9 +340,7 @@ static struct cell as_compared(const struct report *r, const struct cell *c)
 {
 	struct cell out = *c;
 	out.model_hash[0] = '\0';
-	for (int a = 0; a < AXIS_COUNT; a++)
-		if (r->in->comparison->options.across >> a & 1)
-			cell_set_word(&out, (enum axis_id)a, COMPARE_ACROSS);
+	compare_unite(&out, r->in->comparison->options.across);
 	return out;
 }
 

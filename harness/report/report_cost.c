@@ -25,7 +25,7 @@ static const char *status_of(const struct side_cell *c)
 static void add_cells(struct report *r, struct document_section *to)
 {
 	static const struct document_column columns[] = {
-		{"test", 0},       {"mode", 0},    {"setting", 0}, {"runs", 1},    {"tokens/s", 1},   {"MAD", 1},
+		{"test", 0},       {"mode", 0},    {"setting", 0}, {"runs", 1},    {"tokens/s", 1},   {"their MAD", 1},
 		{"median, us", 1}, {"p90, us", 1}, {"p99, us", 1}, {"max, us", 1}, {"device, us", 1}, {"status", 0}};
 	const struct side *s = &r->head;
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 12);
@@ -48,7 +48,7 @@ static void add_cells(struct report *r, struct document_section *to)
 		report_put_number(r, &e[10], report_value(r, s, c, "gpu_median_us").median);
 		report_put(&e[11], status_of(c), NAN);
 	}
-	t->title = "Every cell: medians over runs";
+	t->title = "Every cell: medians over runs, of tokens/s over a run's whole time and of its tokens' times";
 	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);
 	document_drop_empty_columns(r->d, t);
 }
@@ -91,6 +91,14 @@ static const char *runs_named(struct report *r, const struct side_run *const *ru
 				    report_cut(r, runs[m]->row->run_id, 100));
 	}
 	return document_text(r->d, "%s, commit %s", out, report_cut(r, commit, 60));
+}
+
+/* A run's id; of one directory, whose ids the source below begins, its last part: "-00013". */
+static const char *short_id(struct report *r, const struct side_run *run)
+{
+	const char *id = run->row->run_id, *dash = strrchr(id, '-'), *first = r->head.sets[0]->rows[0].run_id;
+	int is_short = r->head.n == 1 && dash && dash > id && !strncmp(id, first, (size_t)(dash - id) + 1);
+	return report_cut(r, is_short ? dash : id, 100);
 }
 
 /* A panel's modes at one depth, side by side. Returns how many have tokens. */
@@ -143,18 +151,18 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 						  report_cut(r, c->places[m], 80), i, report_number(r, itl[m][i]),
 						  report_cut(r, runs[m]->row->run_id, 100))});
 		struct document_entry *e = document_row(r->d, t);
-		report_put(&e[0], document_text(r->d, "d%d", p->depths[depth]), p->depths[depth]);
+		report_put(&e[0], report_label(r, &side_at(s, p, m, depth)->cell), p->depths[depth]);
 		report_put(&e[1], c->places[m], NAN);
 		report_put(&e[2], name, NAN);
-		report_put_number(r, &e[3], sum.min);
-		report_put_number(r, &e[4], sum.median);
-		report_put_number(r, &e[5], sum.p90);
-		report_put_number(r, &e[6], sum.p99);
-		report_put_number(r, &e[7], sum.max);
-		report_put(&e[8], document_text(r->d, "%zu", n[m]), (double)n[m]);
+		report_put(&e[3], document_text(r->d, "%zu", n[m]), (double)n[m]);
+		report_put_number(r, &e[4], sum.min);
+		report_put_number(r, &e[5], sum.median);
+		report_put_number(r, &e[6], sum.p90);
+		report_put_number(r, &e[7], sum.p99);
+		report_put_number(r, &e[8], sum.max);
 		figure_shape(itl[m], (int)n[m], low, high, shape);
 		report_put(&e[9], document_text(r->d, "%s", shape), NAN);
-		report_put(&e[10], report_cut(r, runs[m]->row->run_id, 100), NAN);
+		report_put(&e[10], short_id(r, runs[m]), NAN);
 	}
 	for (int m = 0; m < p->n_modes; m++)
 		free(itl[m]);
@@ -164,13 +172,13 @@ static int add_strip(struct report *r, struct document_section *to, struct docum
 static void add_distributions(struct report *r, struct document_section *to)
 {
 	static const struct document_column columns[] = {
-		{"depth", 1}, {"mode", 0}, {"setting", 0}, {"least, us", 1},           {"median", 1}, {"p90", 1},
-		{"p99", 1},   {"most", 1}, {"tokens", 1},  {"shape, least to p95", 0}, {"run", 0}};
+		{"test", 0},    {"mode", 0},    {"setting", 0},  {"tokens", 1},    {"least, us", 1}, {"median, us", 1},
+		{"p90, us", 1}, {"p99, us", 1}, {"most, us", 1}, {"histogram", 0}, {"run", 0}};
 	const struct side *s = &r->head;
 	struct document_block *b = document_block(r->d, to, DOCUMENT_TABLE, DOCUMENT_BOTH);
 	struct document_table *t = &b->table;
 	int panels = 0, first = r->main_panel < 0 ? 0 : r->main_panel;
-	*t = (struct document_table){.title = "Tokens of one run a mode",
+	*t = (struct document_table){.title = "Tokens of one run of each mode",
 				     .columns = columns,
 				     .n_columns = 11,
 				     .open = REPORT_OPEN,
@@ -182,8 +190,11 @@ static void add_distributions(struct report *r, struct document_section *to)
 			shown += add_strip(r, to, t, panel, last);
 		panels += shown > 0;
 	}
-	t->source = document_text(r->d, "the run of each cell whose median is the middle one, named in its row, of %s",
-				  report_source_all(r, s, REPORT_ROWS_DECODE));
+	t->source =
+		document_text(r->d,
+			      "the run of each cell whose median is the middle one, named in its row; histograms of a "
+			      "test and setting: from the least of its modes' tokens to what 19 of 20 take. %s",
+			      report_source_all(r, s, REPORT_ROWS_DECODE));
 	document_drop_empty_columns(r->d, t);
 	if (!t->n_rows)
 		b->formats = 0;

@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/report/compare_output.h"
+#include "harness/report/calibration_text.h"
 #include "harness/report/crossover.h"
 #include "harness/report/noise.h"
 #include "harness/report/report_internal.h"
 #include "harness/stats/stats.h"
+#include "harness/stats/stats_estimate.h"
 
 enum { SCATTER_POINTS = 400, COMMAND_MOST = 1200 /* bytes, and a word more */ };
 
@@ -25,7 +26,8 @@ static int add_quantity(struct report *r, struct document_table *t, const char *
 	for (int i = 0; x && i < s->n_cells; i++)
 		for (int k = 0; k < s->cells[i].n; k++) {
 			double value = column_number(s->cells[i].runs[k].row, column);
-			if (isfinite(value))
+			/* A run shorter than the card's counter of energy takes a step has none, not 0. */
+			if (isfinite(value) && (value > 0 || strcmp(name, "energy_per_token_j")))
 				x[n++] = value;
 		}
 	struct stats_summary sum;
@@ -175,6 +177,31 @@ const char *report_noise_text(struct report *r)
 	return out;
 }
 
+/* As a calibration has it: the median over cells of the standard deviation of their units. NAN: no cell has two. */
+static double variation_of(struct report *r)
+{
+	const struct side *s = &r->head;
+	double *deviations = calloc((size_t)s->n_cells + 1, sizeof *deviations), median;
+	int n = 0;
+	for (int i = 0; i < s->n_cells && deviations && !r->rc; i++) {
+		const struct side_cell *c = &s->cells[i];
+		struct side_number *units = calloc((size_t)c->n + 1, sizeof *units);
+		double *logs = calloc((size_t)c->n + 1, sizeof *logs);
+		int of = units && logs ? side_units(s, c, NULL, units, r->err)
+				       : error_set(r->err, ERROR_MEMORY, "no memory for the noise");
+		for (int k = 0; k < of; k++)
+			logs[k] = log(units[k].value);
+		if (of >= 2)
+			deviations[n++] = stats_deviation(logs, of);
+		r->rc = of < 0 ? of : r->rc;
+		free(logs);
+		free(units);
+	}
+	median = stats_median(deviations, n);
+	free(deviations);
+	return median;
+}
+
 void report_noise(struct report *r)
 {
 	static const struct document_column columns[] = {
@@ -203,7 +230,8 @@ void report_noise(struct report *r)
 				 s->n > 1 ? "process to process" : "run to run");
 	t->source = report_source_all(r, s, REPORT_ROWS_DECODE);
 	char calibrated[CALIBRATION_TEXT_SIZE];
-	calibration_text(r->in->calibration, calibrated);
+	calibration_text(r->in->calibration, r->in->comparison ? compare_variation(r->in->comparison) : variation_of(r),
+			 calibrated);
 	document_say(r->d, to, "The instrument: %s.", calibrated);
 	if (s->n == 1)
 		document_say(r->d, to,
@@ -310,6 +338,15 @@ static void add_models(struct report *r, struct document_table *t)
 	}
 }
 
+/* Whether each directory has its env.json. */
+static int described(const struct side *s)
+{
+	int all = 1;
+	for (int i = 0; i < s->n; i++)
+		all = all && s->sets[i]->env;
+	return all;
+}
+
 void report_environment(struct report *r)
 {
 	static const struct document_column columns[] = {{"", 0}, {"here", 0}, {"base", 0}};
@@ -360,7 +397,8 @@ void report_environment(struct report *r)
 	}
 	if (c)
 		to->finding = c->n_differences ? document_text(r->d, "the sides differ in %d facts", c->n_differences)
-					       : "the sides were measured alike";
+			      : described(&r->head) && described(&r->base) ? "the sides were measured alike"
+									   : "not known of both sides";
 }
 
 /* ---- method ---- */
@@ -425,7 +463,8 @@ void report_method(struct report *r)
 	document_item(r->d, to,
 		      "Times are from completion to completion of a token (itl), host clock CLOCK_MONOTONIC_RAW; a "
 		      "run's is its "
-		      "tokens' median, a cell's the median over its runs. MAD is not scaled.");
+		      "tokens' median, a cell's the median over its runs. Tokens/s are a run's tokens over its whole "
+		      "time, and so of its mean token. MAD is not scaled.");
 	document_item(
 		r->d, to,
 		"Against direct launches: the median over pairs of runs of one repetition, and the 95 %% bootstrap "
@@ -455,11 +494,11 @@ void report_method(struct report *r)
 		document_item(r->d, to,
 			      "Changes between the sides: %s over %s; %s; Holm over %s at %.3g %%, and beyond %.3g "
 			      "%% to count. At "
-			      "least %d units a side are needed to call anything different.",
+			      "least %d units a side are needed to call anything different. Judged: %s.",
 			      c->options.paired ? "sign-flip test of pairs" : "exact Mann-Whitney",
 			      c->single_process ? "repetitions of one process a side" : "processes", interval,
 			      report_count(r, c->n, "cell"), 100 * c->options.verdict.alpha,
-			      100 * c->options.verdict.delta, c->least_units);
+			      100 * c->options.verdict.delta, c->least_units, compare_gate_text(c));
 	add_command(r, to, &r->head, r->base.n ? "head" : "");
 	if (r->base.n)
 		add_command(r, to, &r->base, "base");

@@ -102,7 +102,7 @@ static struct report_crossover find_crossover(struct report *r, const struct sid
 		out.crosses = out.is_none = false;
 		out.brief = "too few runs";
 		out.depth = "too few runs to tell";
-		out.interval = document_text(r->d, "%s, at least %d", units, least);
+		out.interval = document_text(r->d, "%s measured, %d needed", units, least);
 		return out;
 	}
 	out.interval =

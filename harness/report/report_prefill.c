@@ -10,18 +10,36 @@ static const char *share_text(struct report *r, double share)
 	return isfinite(share) ? document_text(r->d, "%.0f %%", 100 * share) : "";
 }
 
+/* "against direct", "interval", "how sure" */
+static void put_effect(struct report *r, struct document_entry e[3], const struct report_effect *effect)
+{
+	report_put(&e[0], report_effect_change(r, effect), effect->effect.change);
+	report_put(&e[1], report_interval(r, effect->effect.low, effect->effect.high), effect->effect.low);
+	report_put(&e[2],
+		   effect->certainty == REPORT_TOO_FEW ? report_too_few(r, effect->effect.pairs)
+						       : report_certainty_name(effect->certainty),
+		   effect->certainty);
+}
+
 double report_prompts(struct report *r, struct document_section *to)
 {
 	static const struct document_column columns[] = {{"cell", 0},
 							 {"runs", 1},
 							 {"ms", 1},
+							 {"first token, ms", 1},
 							 {"tokens/s", 1},
 							 {"TFLOP/s", 1},
 							 {"of products alone", 1},
-							 {"energy, J a token", 1}};
+							 {"driver calls", 1},
+							 {"kernels", 1},
+							 {"energy, J a token", 1},
+							 {"against direct", 1},
+							 {"interval", 1},
+							 {"how sure", 0}};
 	const struct side *s = &r->head;
-	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 7);
+	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 13);
 	double most = -INFINITY;
+	int compared = 0;
 	for (int i = 0; i < s->n_cells; i++) {
 		const struct side_cell *c = &s->cells[i];
 		struct side_value v = report_value(r, s, c, "prefill_us");
@@ -29,17 +47,28 @@ double report_prompts(struct report *r, struct document_section *to)
 			continue;
 		double share = report_value(r, s, c, "gemm_share").median;
 		double rate = report_value(r, s, c, "prefill_tokens_per_s").median;
+		double joules = report_value(r, s, c, "energy_per_token_j").median;
 		struct document_entry *e = document_row(r->d, t);
 		report_put(&e[0], report_cell_name(r, &c->cell), c->cell.n_prompt);
 		report_put(&e[1], document_text(r->d, "%d", v.n), v.n);
 		report_put_number(r, &e[2], 1e-3 * v.median);
-		report_put_number(r, &e[3], rate);
-		report_put_number(r, &e[4], report_value(r, s, c, "prefill_tflop_s").median);
-		report_put(&e[5], share_text(r, share), share);
-		report_put_number(r, &e[6], report_value(r, s, c, "energy_per_token_j").median);
+		report_put_number(r, &e[3], 1e-3 * report_value(r, s, c, "ttft_us").median);
+		report_put_number(r, &e[4], rate);
+		report_put_number(r, &e[5], report_value(r, s, c, "prefill_tflop_s").median);
+		report_put(&e[6], share_text(r, share), share);
+		report_put_number(r, &e[7], report_value(r, s, c, "api_launches_per_prompt").median);
+		report_put_number(r, &e[8], report_value(r, s, c, "kernels_per_prompt").median);
+		/* A prompt may end before the card's counter takes a step. */
+		report_put_number(r, &e[9], joules > 0 ? joules : NAN);
+		put_effect(r, &e[10], &r->effects[i]);
+		compared |= r->effects[i].effect.pairs > 0;
 		most = fmax(most, rate);
 	}
-	t->title = "Prompts: medians over runs";
+	t->title =
+		compared ? document_text(r->d,
+					 "Prompts: medians over runs; against direct: over pairs of runs, interval: %s",
+					 report_interval_name(r))
+			 : "Prompts: medians over runs";
 	t->source = report_source_all(r, s, REPORT_ROWS_PROMPT);
 	t->open = 2 * REPORT_OPEN;
 	document_drop_empty_columns(r->d, t);
@@ -79,12 +108,7 @@ static void add_both(struct report *r)
 		report_put_number(r, &e[2], 1e-3 * v.median);
 		report_put(&e[3], spread_text(r, &v), v.min);
 		report_put_number(r, &e[4], rate);
-		report_put(&e[5], report_effect_change(r, effect), effect->effect.change);
-		report_put(&e[6], report_interval(r, effect->effect.low, effect->effect.high), effect->effect.low);
-		report_put(&e[7],
-			   effect->certainty == REPORT_TOO_FEW ? report_too_few(r, effect->effect.pairs)
-							       : report_certainty_name(effect->certainty),
-			   effect->certainty);
+		put_effect(r, &e[5], effect);
 		most = fmax(most, rate);
 	}
 	t->title = document_text(r->d, "Medians over runs; against direct: over pairs of runs, interval: %s",
@@ -127,7 +151,11 @@ void report_prefill(struct report *r)
 {
 	add_both(r);
 	struct document_section *to = document_section(r->d, "Prefill");
-	double most = report_prompts(r, to);
+	int first_has_them = r->main_panel < 0 && !r->in->comparison;
+	double most = first_has_them ? -INFINITY : report_prompts(r, to);
+	if (most > 0 && !r->in->comparison)
+		document_say(r->d, r->d->sections[0], "Prompts alone: up to %s tokens/s; section Prefill has them.",
+			     report_number(r, most));
 	most = fmax(most, add_fills(r, to));
 	if (most > 0)
 		to->finding = document_text(r->d, "up to %s tokens/s", report_number(r, most));

@@ -239,6 +239,7 @@ const char *report_tip(struct report *r, const struct side *s, const struct side
 					   "submit_median_us",
 					   "gpu_median_us",
 					   "prefill_us",
+					   "ttft_us",
 					   "api_launches_per_token",
 					   "node_updates_per_token",
 					   "bandwidth_share",

@@ -18,6 +18,7 @@ struct sample {
 	int64_t repetition;
 	double rate; /* tokens/s */
 	double itl;  /* median */
+	double time; /* of what a mode changes: itl, or a prompt test's prefill */
 	double p90;
 	double submit;
 	double share;
@@ -42,8 +43,9 @@ struct table {
 	const struct cell *cells;
 	struct line *lines; /* (n) */
 	int n;
-	int queued;         /* whether a cell is: then sync has a column */
-	double cache_bytes; /* of the host; 0: not known */
+	int queued;           /* whether a cell is: then sync has a column */
+	double cache_bytes;   /* of the host; 0: not known */
+	const char *settings; /* null: none */
 };
 
 int table_open(struct table **out, const struct cell *cells, int n, struct error *err)
@@ -65,6 +67,11 @@ int table_open(struct table **out, const struct cell *cells, int n, struct error
 void table_set_cache(struct table *t, double bytes)
 {
 	t->cache_bytes = bytes;
+}
+
+void table_set_settings(struct table *t, const char *settings)
+{
+	t->settings = settings;
 }
 
 void table_close(struct table *t)
@@ -130,11 +137,12 @@ static void set_heading(const struct table *t, struct line *l, const struct run_
 	if (row->n_gpu_layers != ROW_UNKNOWN && row->n_gpu_layers > 0)
 		snprintf(layers, sizeof layers, ", %d GPU layers", (int)row->n_gpu_layers);
 	const char *name = row->model && *row->model ? row->model : row->model_path_name;
-	int used =
-		snprintf(l->heading, sizeof l->heading, "%s%s (%s %s%s) on %s%s%s, KV %s/%s", short_name(name, 40).text,
-			 *which ? short_name(which, 80).text : "", short_name(row->arch, 20).text,
-			 short_name(row->weight_type, 8).text, read, short_name(row->device, 60).text, layers, threads,
-			 short_name(row->type_k, 8).text, short_name(row->type_v, 8).text);
+	int used = snprintf(l->heading, sizeof l->heading, "%s%s (%s %s%s) on %s%s%s, KV %s/%s%s%s",
+			    short_name(name, 40).text, *which ? short_name(which, 80).text : "",
+			    short_name(row->arch, 20).text, short_name(row->weight_type, 8).text, read,
+			    short_name(row->device, 60).text, layers, threads, short_name(row->type_k, 8).text,
+			    short_name(row->type_v, 8).text, t->settings && *t->settings ? ", " : "",
+			    t->settings ? t->settings : "");
 	add_axes(l->heading + used, sizeof l->heading - (size_t)used, row);
 }
 
@@ -144,6 +152,7 @@ static void fill_sample(struct sample *s, const struct run_row *row)
 		.repetition = row->repetition,
 		.rate = row->tokens_per_s,
 		.itl = row->itl_median_us,
+		.time = row->n_prompt > 0 && row->n_gen <= 0 ? row->prefill_us : row->itl_median_us,
 		.p90 = row->itl_p90_us,
 		.submit = row->submit_median_us,
 		.share = row->n_prompt > 0 && row->n_gen <= 0 ? row->gemm_share : row->bandwidth_share,
@@ -210,7 +219,7 @@ static const struct line *direct_of(const struct table *t, int cell)
 	return NULL;
 }
 
-/* Of this cell's itl against direct's of the same repetition. */
+/* Of this cell's time against direct's of the same repetition. */
 static struct paired_effect to_direct(const struct table *t, int cell)
 {
 	struct paired_effect e = {.change = NAN, .low = NAN, .high = NAN};
@@ -220,7 +229,7 @@ static struct paired_effect to_direct(const struct table *t, int cell)
 	for (int i = 0; ratios && i < l->n; i++)
 		for (int j = 0; j < direct->n; j++)
 			if (l->samples[i].repetition == direct->samples[j].repetition)
-				ratios[n++] = l->samples[i].itl / direct->samples[j].itl;
+				ratios[n++] = l->samples[i].time / direct->samples[j].time;
 	/* Without memory it is as unknown as without pairs. */
 	if (ratios && paired_effect_of(ratios, n, &e))
 		e = (struct paired_effect){.change = NAN, .low = NAN, .high = NAN};
@@ -233,7 +242,7 @@ static bool is_contradicted(const struct table *t, int cell, const struct paired
 			    const char **column)
 {
 	const struct line *l = &t->lines[cell], *direct = direct_of(t, cell);
-	return direct && paired_effect_is_contradicted(e, MEDIAN(l, itl) / MEDIAN(direct, itl) - 1,
+	return direct && paired_effect_is_contradicted(e, MEDIAN(l, time) / MEDIAN(direct, time) - 1,
 						       MEDIAN(l, rate) / MEDIAN(direct, rate) - 1, change, column);
 }
 
@@ -269,7 +278,7 @@ static void format_line(const struct table *t, int cell, char f[N_FIELDS][FIELD_
 	const char *column;
 	cell_label(c, label);
 	snprintf(f[0], FIELD_SIZE, "%.*s%s", FIELD_SIZE - 1 - (int)sizeof ALL_ROWS, label, all_rows(c));
-	snprintf(f[1], FIELD_SIZE, "%s", c->mode);
+	snprintf(f[1], FIELD_SIZE, "%s", cell_mode(c));
 	snprintf(f[2], FIELD_SIZE, "%s", c->fusion);
 	snprintf(f[SYNC_FIELD], FIELD_SIZE, "%s", cell_word(c, AXIS_SYNC));
 	number(a, sizeof a, rate.median);
@@ -315,7 +324,7 @@ static const char *name_of(const struct table *t, int cell, char out[CELL_NAME_S
 	char label[CELL_LABEL_SIZE], number[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
 	cell_label(c, label);
 	cell_model_name(c, t->cells, t->n, model);
-	int used = snprintf(out, CELL_NAME_SIZE, "%s%s %s %s%s", label, all_rows(c), short_name(c->mode, 40).text,
+	int used = snprintf(out, CELL_NAME_SIZE, "%s%s %s %s%s", label, all_rows(c), short_name(cell_mode(c), 40).text,
 			    short_name(c->fusion, 40).text, cell_is_queued(c) ? " " SYNC_NONE : "");
 	for (int a = 0; a < AXIS_COUNT && used < CELL_NAME_SIZE; a++) {
 		bool varies = false;
@@ -406,9 +415,11 @@ static void write_contradiction(const struct table *t, int cell, FILE *f)
 	FILE *remark = open_remark(&text, &size);
 	if (remark)
 		fprintf(remark,
-			"! vs direct of %s: %s, the median over %d pairs of runs of one repetition; %s beside it, the "
-			"medians over all runs, differs by %+.1f%%: too noisy to trust either",
-			name_of(t, cell, name), paired_effect_text(&e, effect), e.pairs, column, 100 * change);
+			"! vs direct of %s: %s by %s, the median over %d pairs of runs of one repetition; %s by %s "
+			"beside it, the medians over all runs (%+.1f%%): these contradict each other, and neither is "
+			"to be trusted",
+			name_of(t, cell, name), e.change < 0 ? "faster" : "slower", paired_effect_text(&e, effect),
+			e.pairs, e.change < 0 ? "slower" : "faster", column, 100 * change);
 	write_remark(remark, &text, f);
 }
 
@@ -437,10 +448,12 @@ void table_write_remarks(const struct table *t, FILE *f)
 static void write_comparisons(const struct table *t, FILE *f)
 {
 	int compared = 0, unknown = 0, fewest = 0, most = 0, judged = 0;
+	bool prompts = false;
 	double by_chance = 0;
 	for (int c = 0; c < t->n; c++) {
 		struct paired_effect e = to_direct(t, c);
 		compared += e.pairs > 0;
+		prompts |= e.pairs > 0 && cell_is_prompt(&t->cells[c]);
 		if (e.pairs >= PAIRED_EFFECT_LEAST) {
 			judged++;
 			by_chance += 1 - (e.pairs <= PAIRED_EFFECT_RANGE ? paired_effect_range_coverage(e.pairs)
@@ -456,8 +469,8 @@ static void write_comparisons(const struct table *t, FILE *f)
 	if (!compared)
 		return;
 	bool is_range = fewest && fewest <= PAIRED_EFFECT_RANGE, all_range = is_range && most <= PAIRED_EFFECT_RANGE;
-	fprintf(f, "vs direct: change of itl, the median over pairs of runs of one repetition, [%s]",
-		all_range ? "their range" : "its 95% interval");
+	fprintf(f, "vs direct: change of itl,%s the median over pairs of runs of one repetition, [%s]",
+		prompts ? "\n  of a prompt's time," : "", all_range ? "their range" : "its 95% interval");
 	if (is_range)
 		fprintf(f, ";\n  of %d pairs it %s the true one %.0f times in 100", fewest,
 			all_range ? "holds" : "is their range, which holds",
@@ -473,20 +486,25 @@ static void write_comparisons(const struct table *t, FILE *f)
 			unknown, compared, PAIRED_EFFECT_LEAST);
 }
 
+/* Of what is compared, itl, over the cells that decode alone, as in a report; where none does, of t/s. */
 static void write_noise(const struct table *t, FILE *f)
 {
 	struct noise s;
 	char middle[PAIRED_EFFECT_TEXT], largest[PAIRED_EFFECT_TEXT], name[CELL_NAME_SIZE];
+	bool decodes = false;
 	if (noise_init(&s, t->n))
 		return;
+	for (int c = 0; c < t->n; c++)
+		decodes |= t->lines[c].n && !t->cells[c].n_prompt;
 	for (int c = 0; c < t->n; c++) {
-		struct stats_summary rate = over(&t->lines[c], offsetof(struct sample, rate));
-		noise_add(&s, c, t->lines[c].n, rate.mad, rate.median);
+		size_t of = decodes ? offsetof(struct sample, itl) : offsetof(struct sample, rate);
+		struct stats_summary x = over(&t->lines[c], of);
+		if (!decodes || !t->cells[c].n_prompt)
+			noise_add(&s, c, t->lines[c].n, x.mad, x.median);
 	}
 	if (s.n)
-		fprintf(f,
-			"noise: t/s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
-			paired_effect_number(100 * noise_middle(&s), false, middle),
+		fprintf(f, "noise: %s varied from run to run by %s%% (MAD; the middle cell),\n  at most by %s%% (%s)\n",
+			decodes ? "median itl" : "t/s", paired_effect_number(100 * noise_middle(&s), false, middle),
 			paired_effect_number(100 * s.most, false, largest), name_of(t, s.noisiest, name));
 	noise_free(&s);
 }
@@ -523,7 +541,8 @@ void table_write(const struct table *t, FILE *f)
 	}
 	if (*heading)
 		fputs("medians over the repetitions; ±: their MAD (median absolute deviation, not scaled)\n"
-		      "itl: from token to token, us; submit: us; bw: of the measured read bandwidth\n",
+		      "t/s: tokens over a run's whole time (its mean); itl: from token to token, its median and p90,\n"
+		      "  us; submit: its median, us; bw: of the measured read bandwidth, at the median itl\n",
 		      f);
 	if (prompts)
 		fputs("pp: TFLOP/s of products and attention, and their share of the measured rate of products alone\n",

@@ -93,7 +93,7 @@ void stats_binomial_interval(int k, int n, double level, double *low, double *hi
 {
 	assert(n > 0 && k >= 0 && k <= n && level > 0 && level < 1);
 	double tail = (1 - level) / 2;
-	const double below[2] = {k, n - k + 1}, above[2] = {k + 1, n - k};
+	const double below[2] = {k, n - k + 1.0}, above[2] = {k + 1.0, n - k};
 	*low = k ? invert(beta_cdf, below, tail, 0, 1) : 0;
 	*high = k < n ? invert(beta_cdf, above, 1 - tail, 0, 1) : 1;
 }

@@ -126,9 +126,14 @@ int cell_is_prompt(const struct cell *c)
 	return c->n_prompt && !c->n_gen;
 }
 
+const char *cell_mode(const struct cell *c)
+{
+	return cell_word(c, cell_is_prompt(c) ? AXIS_PREFILL_MODE : AXIS_MODE);
+}
+
 int cell_is_direct(const struct cell *c)
 {
-	return !strcmp(cell_word(c, AXIS_MODE), MODE_REFERENCE);
+	return !strcmp(cell_mode(c), MODE_REFERENCE);
 }
 
 int cell_is_queued(const struct cell *c)
@@ -143,7 +148,9 @@ int cell_computes_all_rows(const struct cell *c)
 
 int cell_has_axis(const struct cell *c, enum axis_id a)
 {
-	return cell_is_prompt(c) ? !axes[a].decode_only : c->n_prompt || !axes[a].prompt_only;
+	if (cell_is_prompt(c))
+		return !axes[a].decode_only;
+	return !axes[a].no_decode && (c->n_prompt || !axes[a].prompt_only);
 }
 
 int cell_snapkv_budget(const struct cell *c)
@@ -154,6 +161,9 @@ int cell_snapkv_budget(const struct cell *c)
 void cell_label(const struct cell *c, char out[CELL_LABEL_SIZE])
 {
 	int n = 0;
+	/* Somebody's row may be of neither. */
+	if (!c->n_prompt && !c->n_gen)
+		n = snprintf(out, CELL_LABEL_SIZE, "no tokens");
 	if (c->n_prompt)
 		n = snprintf(out, CELL_LABEL_SIZE, "pp%d", c->n_prompt);
 	if (c->n_gen)

@@ -36,7 +36,7 @@ enum { AXIS_LAYERS_AUTO = -2 };
 /* Whether the host waits for each token, as real decoding does, or queues them. */
 #define SYNC_TOKEN "token"
 #define SYNC_NONE "none"
-/* The mode that every other one is checked against, and the only one of prompt tests: prefill is never captured. */
+/* The mode that every other one is checked against, of tokens and of a prompt's chunks. */
 #define MODE_REFERENCE "direct"
 /* What of a prompt is computed: what is needed to go on from it, or every row of everything. */
 #define PREFILL_ROWS_OF_LAST "last"
@@ -103,9 +103,15 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	X(SYNC, WORD, sync, sync, .level = AXIS_LEVEL_UNIT, .option = "--sync", .argument = "S", \
 	  .help = "token: the host waits for each token, as real decoding does; none: tokens are queued and timed by the device (default token)", \
 	  .defaults = SYNC_TOKEN, .absent = SYNC_TOKEN, .words = axis_syncs, .decode_only = 1, .spoken = "sync", .slug = "sync-") \
+	X(PREFILL_MODE, WORD, prefill_mode, prefill_mode, .level = AXIS_LEVEL_MODE, .option = "--prefill-mode", \
+	  .argument = "MODE", \
+	  .help = "of a prompt test, how its chunks are launched: direct, graph-params, graph-update or graph-device\n" \
+		  "(default direct)", \
+	  .defaults = MODE_REFERENCE, .absent = MODE_REFERENCE, .no_decode = 1, .spoken = "prefill mode", \
+	  .slug = "prefill-") \
 	X(MODE, WORD, mode, mode, .level = AXIS_LEVEL_MODE, .option = "--mode", .argument = "MODE", \
-	  .help = "direct, graph-params, graph-update or graph-device (default: all four)\n" \
-		  "Prompt tests launch directly whatever the mode, and run once.", \
+	  .help = "of tokens: direct, graph-params, graph-update or graph-device (default: all four)\n" \
+		  "Prompt tests run once whatever it is: --prefill-mode is theirs.", \
 	  .defaults = "direct,graph-params,graph-update,graph-device", .absent = MODE_REFERENCE, \
 	  .decode_only = 1, .spoken = "mode", .slug = "")
 /* clang-format on */
@@ -145,6 +151,7 @@ struct axis {
 	int max;
 	int decode_only;    /* prompt tests have the absent value */
 	int prompt_only;    /* so have tests without a prompt */
+	int no_decode;      /* so have all tests but prompt tests */
 	int resolved;       /* values stand for others on this machine ("all layers"), and are one where those are */
 	const char *spoken; /* in prose: "GPU layers" */
 	const char *slug;   /* before its value in file names: "ngl" */
@@ -186,6 +193,9 @@ int cell_same(const struct cell *a, const struct cell *b);
 
 /* A prefill alone is measured. */
 int cell_is_prompt(const struct cell *c);
+/* How what the cell measures is launched: a prompt test's chunks, or the tokens. */
+const char *cell_mode(const struct cell *c);
+/* The reference's mode. */
 int cell_is_direct(const struct cell *c);
 int cell_is_queued(const struct cell *c);
 int cell_computes_all_rows(const struct cell *c);

@@ -136,7 +136,7 @@ static void emit_test(const struct matrix *m, struct cell c, struct cell_list *l
 	for (int a = 0; a < AXIS_COUNT; a++)
 		if (!cell_has_axis(&c, (enum axis_id)a))
 			set_absent(&c, (enum axis_id)a);
-	/* Prompt tests run in the reference's mode, and say so. */
+	/* Prompt tests have no tokens' mode, and say the reference's. */
 	c.mode = MODE_REFERENCE;
 	do {
 		counter_set(&k, &c);

@@ -279,7 +279,8 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	}
 	if (at.n == 0) {
 		if (!FUSED && (int)threadIdx.x < n_heads)
-			partial[(long long)threadIdx.x * p.n_splits * (HD + 2) + HD + 1] = 0.0f;
+			*(float2 *)(partial + (long long)threadIdx.x * p.n_splits * (HD + 2) + HD) =
+				make_float2(NEGATIVE_INFINITY, 0.0f);
 		return;
 	}
 	keys::store_query(queries, warp < n_heads ? p.q + (long long)(head0 + warp) * HD : nullptr, p.scale);

@@ -206,6 +206,17 @@ template <int N> INLINE void add_partners(float4 *exchange, float (&s)[N][4])
 	}
 }
 
+/*
+ * Behind a tile that some pairs of warps rested through, and others met each other in. Not needed for order, which the
+ * loop's own barrier makes: without it racecheck takes the copies of values behind that one for races, and with
+ * add_partners taken out it no longer does.
+ */
+template <class S, int KEY_PARTS> INLINE void settle()
+{
+	if (S::COLUMN_PARTS > 1 && KEY_PARTS > 1)
+		__syncthreads();
+}
+
 /* The first key that a row attends. */
 INLINE int first_of(int end, int window)
 {
@@ -413,16 +424,17 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 		const bool any =
 			(own < rows.end[0] && own + S::OWN > own0) || (own < rows.end[1] && own + S::OWN > own1);
 		const bool all = own >= max(own0, own1) && own + S::OWN <= min(rows.end[0], rows.end[1]);
-		if (!__any_sync(ALL_LANES, any))
-			continue;
-		float s[S::OWN / 8][4];
-		multiply_keys<S, KT>(tiles + now, a, s);
-		if (S::COLUMN_PARTS > 1)
-			add_partners(exchange, s);
-		if (!__all_sync(ALL_LANES, all))
-			mask(rows, p.window, own, s);
-		exponentiate(rows, s, sums, count);
-		multiply_values<S, VT>(tiles + now + S::TILE, s, sums, count);
+		if (__any_sync(ALL_LANES, any)) {
+			float s[S::OWN / 8][4];
+			multiply_keys<S, KT>(tiles + now, a, s);
+			if (S::COLUMN_PARTS > 1)
+				add_partners(exchange, s);
+			if (!__all_sync(ALL_LANES, all))
+				mask(rows, p.window, own, s);
+			exponentiate(rows, s, sums, count);
+			multiply_values<S, VT>(tiles + now + S::TILE, s, sums, count);
+		}
+		settle<S, KEY_PARTS>();
 	}
 
 	const struct role role = role_of<S>(thread_anew());

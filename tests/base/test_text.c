@@ -27,10 +27,17 @@ static void test_escape(void **state)
 		{"\x1b[31m\x07\x7f", "\\x1b[31m\\x07\\x7f"},
 		{"\302\23331m", "\\xc2\\x9b31m"},                  /* C1's own CSI */
 		{"\xe2\x80\xaetxt.exe", "\\xe2\\x80\\xaetxt.exe"}, /* right to left */
-		{"\xff\xc0\x80", "\\xff\\xc0\\x80"},               /* overlong NUL */
-		{"\xed\xa0\x80", "\\xed\\xa0\\x80"},               /* surrogate */
-		{"\xe2\x82", "\\xe2\\x82"},                        /* cut off */
-		{"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},      /* beyond U+10FFFF */
+		{"a\xe2\x80\x8b"
+		 "b",
+		 "a\\xe2\\x80\\x8bb"}, /* no width */
+		{"a\xef\xbb\xbf"
+		 "b",
+		 "a\\xef\\xbb\\xbfb"},                        /* a byte order mark inside */
+		{"\xf3\xa0\x81\x81", "\\xf3\\xa0\\x81\\x81"}, /* a tag */
+		{"\xff\xc0\x80", "\\xff\\xc0\\x80"},          /* overlong NUL */
+		{"\xed\xa0\x80", "\\xed\\xa0\\x80"},          /* surrogate */
+		{"\xe2\x82", "\\xe2\\x82"},                   /* cut off */
+		{"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"}, /* beyond U+10FFFF */
 	};
 	char out[64];
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -46,6 +53,30 @@ static void test_escape(void **state)
 		assert_int_equal(strlen(out), kept[size - 1]);
 		assert_memory_equal(out, "a\302\265\\x1bb", (size_t)kept[size - 1]);
 		assert_int_equal(out[size], '#');
+	}
+}
+
+/* What turns the direction of writing, and what takes no room: each of them, and not its neighbours. */
+static void test_unseen(void **state)
+{
+	(void)state;
+	static const struct {
+		unsigned from, to;
+	} unseen[] = {{0xad, 0xad},     {0x61c, 0x61c},   {0x180e, 0x180e}, {0x200b, 0x200f},  {0x2028, 0x202e},
+		      {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f}};
+	unsigned next = 0;
+	for (unsigned c = 0xa0; c < 0xe1000; c = c + 1 == 0xd800 ? 0xe000 : c + 1) {
+		unsigned char s[5] = {0};
+		while (next < sizeof unseen / sizeof *unseen && c > unseen[next].to)
+			next++;
+		int is = next < sizeof unseen / sizeof *unseen && c >= unseen[next].from;
+		int n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+		for (int i = n - 1; i > 0; i--)
+			s[i] = (unsigned char)(0x80 | (c >> 6 * (n - 1 - i) & 0x3f));
+		s[0] = (unsigned char)((0xf00 >> n & 0xff) | c >> 6 * (n - 1));
+		assert_int_equal(text_utf8_length((const char *)s), n);
+		if (text_control_length((const char *)s) != (is ? n : 0))
+			fail_msg("U+%04X", c);
 	}
 }
 
@@ -178,9 +209,9 @@ static void test_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_escape), cmocka_unit_test(test_lengths), cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_name),   cmocka_unit_test(test_show),    cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_escape), cmocka_unit_test(test_unseen), cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_errors), cmocka_unit_test(test_name),   cmocka_unit_test(test_show),
+		cmocka_unit_test(test_cut),    cmocka_unit_test(test_print),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,8 @@ wide it is, what a click and a pointer do. Standard library alone.
     tests/ci/browse.py CHROMIUM PAGE.html [--width PX] [--dark] [--open] [--screenshot FILE.png] [--top PX] [--height PX]
 
 Prints a JSON object: requests (URLs beside the page's own), complaints (console and errors), width (of the document),
-and of a report: sections, tables, points, overhangs and answer (pixels of tables out of sight), sorted (whether a click sorted a column), tip (what a pointer on a point
+and of a report: sections, tables, points, overhangs, heights and answer (pixels of tables out of sight), titles (over
+the entries of the first table's last row, where it is stacked), sorted (whether a click sorted a column), tip (what a pointer on a point
 shows), page (its background's colour). --open: all sections unfolded.
 """
 import argparse
@@ -117,12 +118,21 @@ SORTS = """(() => {
 
 # By how much each table is wider than what it scrolls in.
 OVERHANGS = """Array.from(document.querySelectorAll(".scroll")).map(s => s.scrollWidth - s.clientWidth)"""
+# And higher.
+HEIGHTS = """Array.from(document.querySelectorAll(".scroll")).map(s => s.scrollHeight - s.clientHeight)"""
+# What stands over an entry of the first table, in the look of this width.
+TITLES = """Array.from((document.querySelector(".table") || document).querySelectorAll("tbody tr:last-child td"))
+  .map(c => getComputedStyle(c, "::before").content.replaceAll('"', ""))"""
 
 # How far the column that says how sure the modes' effects are reaches out of sight; null: there is none.
 ANSWER = """(() => {
   const head = Array.from(document.querySelectorAll("th")).find(h => h.textContent === "how sure");
   if (!head) return null;
-  return head.getBoundingClientRect().right - head.closest(".scroll").getBoundingClientRect().right;
+  const cells = Array.from(head.closest("table").tBodies[0].rows).map(r => r.cells[head.cellIndex]);
+  const shown = cells.filter(c => c.textContent && c.getBoundingClientRect().width > 0);
+  if (!shown.length) return Infinity;
+  const edge = head.closest(".scroll").getBoundingClientRect().right;
+  return Math.max(...shown.map(c => c.getBoundingClientRect().right - edge));
 })()"""
 
 POINTS = """(() => {
@@ -164,7 +174,8 @@ def main():
                "sections": b.evaluate("document.querySelectorAll('details.section').length"),
                "tables": b.evaluate("document.querySelectorAll('table').length"),
                "points": b.evaluate("document.querySelectorAll('path.p').length"),
-               "overhangs": b.evaluate(OVERHANGS), "answer": b.evaluate(ANSWER),
+               "overhangs": b.evaluate(OVERHANGS), "heights": b.evaluate(HEIGHTS),
+               "titles": b.evaluate(TITLES), "answer": b.evaluate(ANSWER),
                "page": b.evaluate("getComputedStyle(document.body).backgroundColor")}
         at = b.evaluate(POINTS)
         if at:

@@ -50,7 +50,8 @@ mkdir "real build"
 ln -s "$gemmark" "real build/gemmark"
 expect 0 "the same twice" --base-build "real build" --head-build "real build" --model "$model" --out "a b/w" \
   --alpha 20 --more 0 --delta 50 -- -p 0 -n 4 -d 0 -r 1 --mode direct --telemetry 0 -t 1
-says 'the same bits in 2 of 2 settings' out "the same twice"
+says 'logits of 24 tokens by direct: the same bits in 2 of 2 settings' out "the same twice"
+says 'of 32 tokens, all but 16 .*, by direct: the same bits in 2 of 2 settings' out "the same twice"
 says 'on the host device' out "the same twice"
 says '^no regression' out "the same twice"
 says 'How the two were measured' "a b/w/report.md" "the same twice"
@@ -155,6 +156,37 @@ expect 0 "a last bit" "${sides[@]}" "${few[@]}" --out last-bit "${sweep[@]}"
 says 'relative L2 .* (0.0001 allowed)' out "a last bit"
 expect 4 "a last bit" "${sides[@]}" --tolerance 0 --out last-bit-none "${sweep[@]}"
 is base
+
+# What only prompts run, what only many keys reach, and what a budget or a chunk of the sweep's does: each is looked at as
+# deep as the sweep goes, as it computes there, before any time.
+while read -r word least arguments; do
+  [ "$word" != bf16 ] || grep -qw avx512_bf16 /proc/cpuinfo || continue
+  is head wrong "$word $least"
+  rm -rf wrong
+  # shellcheck disable=SC2086 # words
+  expect 4 "wrong with $word" "${sides[@]}" --out wrong -- -r 1 --mode direct -t 1 -ngl 0 $arguments
+  says "WRONG RESULTS: .* tokens, .*: relative L2 .* allowed" err "wrong $word"
+  [ ! -s out ] && [ ! -e wrong/pairs ] || fail "wrong with $word: went on: $(cat out)"
+done <<'CASES'
+direct 512 -p 0 -n 2 -d 0,600
+direct 512 -p 0 -n 600 -d 0
+direct 512 -p 300 -n 2 -d 0-300+100
+direct 512 -p 0 -n 0 -pg 300,300 -d 0
+bf16 24 -p 64 -n 0 -d 0 --host-products bf16
+bf16 24 -p 64 -n 0 -d 0 --host-products=bf16
+--host-products 24 -p 16 -n 2 -d 0 --host-products f32
+--prefill-precision 24 -p 16 -n 2 -d 0 --prefill-precision f32 -ctk f32 -ctv f32
+48 24 -p 64 -n 0 -d 0 -ub 32,48
+32,window=8 24 -p 0 -n 2 -d 64 --snapkv off,32,window=8
+all 24 -p 64 -n 0 -d 0 --prefill-rows last,all
+last 24 -p 64 -n 0 -d 0
+CASES
+# As deep as is asked for, and no deeper.
+is head wrong 'direct 512'
+expect 0 "no deeper" "${sides[@]}" "${few[@]}" --check-depth 512 --out no-deeper -- -p 0 -n 2 -d 0,600 -r 1 \
+  --mode direct,graph-device -t 1 -ngl 0
+says 'of 512 tokens, all but 16' out "no deeper"
+refused '\--check-depth 31: 32 or more' "${sides[@]}" --check-depth 31
 
 # The screen: leaves out what did not move, and measures the rest in full.
 is head slow 'graph-device 20'
@@ -285,6 +317,11 @@ commit slower
 in_git checkout -q -b side first
 echo 'cannot be read' >"a repository/CMakeLists.txt"
 commit broken
+in_git checkout -q -b unbuilt first
+# shellcheck disable=SC2016 # it is CMake's
+sed -i 's/COMMAND .*)/COMMAND sh ${CMAKE_SOURCE_DIR}\/fails.sh -Wall -Werror x.c)/' "a repository/CMakeLists.txt"
+printf 'echo In function f\necho "x.c:1:2: error: it is wrong [-Werror=wrong]"\nexit 1\n' >"a repository/fails.sh"
+commit unbuilt
 in_git checkout -q side~1
 echo else >"a repository/other"
 commit other
@@ -313,11 +350,14 @@ says '^head: the working tree on commit' out "the working tree"
 in_git show "$(sed -n 2p c6/commits):new file" >/dev/null || fail "a new file is not in the working tree's commit"
 refused '): \(cmake --preset release fails\|does not build\): .*build-head.log' first broken "${of[@]}" \
   --out c7 "${sweep[@]}"
+refused 'does not build: x.c:1:2: error: it is wrong \[-Werror=wrong\] (.*build-head.log' first unbuilt "${of[@]}" \
+  --out c9 "${sweep[@]}"
 refused 'nowhere: no such commit' first nowhere "${of[@]}"
 [ "$(in_git worktree list | wc -l)" -eq 1 ] || fail "work trees are left: $(in_git worktree list)"
 [ ! -e c7/trees/head ] && [ -s c7/build-head.log ] || fail "of a build that fails: $(ls c7 c7/trees)"
 # Killed while it builds: the same commits as before, though the branch has moved on.
 in_git checkout -q -f main
+# shellcheck disable=SC2016 # it is CMake's
 sed -i "s/COMMAND/COMMAND sleep 3 COMMAND/" "a repository/CMakeLists.txt"
 commit sleeps
 bash "$script" first main "${of[@]}" --out c8 "${sweep[@]}" >out 2>err &

@@ -13,13 +13,14 @@ cmake --install "$build" --prefix "$folder/a prefix" >"$folder/log" 2>&1 || fail
 cd "$folder/a prefix" || exit 1
 found=$(find . -type f ! -path '*/results/*/*' | sort | tr '\n' ' ')
 wanted="./bin/gemmark ./share/doc/gemmark/LICENSE ./share/doc/gemmark/README.md"
-wanted+=" ./share/doc/gemmark/ci/full.args ./share/doc/gemmark/ci/quick.args ./share/doc/gemmark/results/SCHEMA.md "
+wanted+=" ./share/doc/gemmark/ci/full.args ./share/doc/gemmark/ci/quick.args"
+wanted+=" ./share/doc/gemmark/results/README.md ./share/doc/gemmark/results/SCHEMA.md "
 [ "$found" = "$wanted" ] || fail "there is $found"
-for paper in LICENSE README.md results/SCHEMA.md; do
+for paper in LICENSE README.md results/README.md results/SCHEMA.md; do
   cmp "$tree/$paper" "share/doc/gemmark/$paper" || fail "$paper"
 done
 # What the papers link to is there.
-grep -o ']([^)#]*)' share/doc/gemmark/README.md | sed 's/^](//; s/)$//' | grep -v '^[a-z]*:' | sort -u >"$folder/links"
+grep -o ']([^)#][^)]*)' share/doc/gemmark/README.md | sed 's/^](//; s/[#)].*$//' | grep -v '^[a-z]*:' | sort -u >"$folder/links"
 [ -s "$folder/links" ] || fail "no links found in README.md"
 while IFS= read -r link; do
   [ -e "share/doc/gemmark/$link" ] || fail "README.md links to $link, which is not there"

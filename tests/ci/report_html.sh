@@ -57,15 +57,25 @@ python3 "$here/hostile_run.py" "$root/results/host-demo" "$work/hostile"
 (cd "$work" && "$gemmark" report hostile -o hostile.html)
 [ ! -e "$work/pwned" ] || { echo "a text was run"; failures=$((failures + 1)); }
 
+# The run that a point shows is of the rows, whichever are kept.
+mapfile -t first < <(python3 -c 'import csv, sys
+row = next(csv.DictReader(open(sys.argv[1])))
+print(row["run_id"], row["commit"], sep="\n")' "$root/results/h100-e4b/runs.csv")
 page e4b 1100 --open -- 'sections >= 8' 'tables >= 10' 'points > 1000' 'page == "rgb(255, 255, 255)"' \
-  '"runs.csv line " in tip' '"run_id 20261122T234735Z-" in tip' '"commit 2382de878d" in tip'
+  '"runs.csv line " in tip' "\"run_id ${first[0]%-*}-\" in tip" "\"commit ${first[1]}\" in tip"
 # No table scrolls for a few pixels, the first one not at all, and its answer is in sight on a telephone.
 needless='any(0 < x < 20 for x in overhangs)'
 page e4b 1400 --open -- "not $needless" 'overhangs[0] == 0'
 page e4b 1000 --open -- "not $needless" 'overhangs[0] == 0'
-page e4b 390 -- 'answer <= 0'
+page e4b 1280 --open -- 'not any(overhangs)'
+page snapkv 1280 --open -- 'not any(overhangs)'
+# There the first one is stacked: it scrolls neither way, and each entry says what it is.
+for width in 390 500; do
+  page e4b $width -- 'answer <= 0' 'overhangs[0] == 0' 'heights[0] == 0' '"tokens/s" in titles'
+  page mixed $width -- 'answer <= 0' 'overhangs[0] == 0' 'heights[0] == 0'
+  page change $width -- 'overhangs[0] == 0' 'heights[0] == 0'
+done
 page mixed 1000 --open -- "not $needless" 'overhangs[0] == 0'
-page mixed 390 -- 'answer <= 0'
 page e4b 390 --dark --open -- 'page == "rgb(13, 17, 23)"' '"run_id" in tip'
 page snapkv 390 --open -- 'sections >= 9'
 page change 390 --open -- '"base " in tip' 'sections >= 9'

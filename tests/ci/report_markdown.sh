@@ -22,14 +22,16 @@ render() { # NAME OPTIONS...
 }
 
 "$gemmark" report "$root/results/h100-e4b" -o "$work/e4b.md" --images https://example.org/r
-render e4b --images 6 --word 'tg64 @ d16384' --word 'Too few runs to tell of a single cell: 5 pairs, at least 11' --word 'CLOCK_MONOTONIC_RAW'
+render e4b --images 6 --word 'tg64 @ d16384' --word 'graph-params is faster than direct launches in all 12 cells' --word 'CLOCK_MONOTONIC_RAW'
 for set in h100-snapkv h100-hybrid h100-sync h100-host; do
   "$gemmark" report "$root/results/$set" -o "$work/$set.md"
-  render "$set" --word '●'
+  words=(--word '●')
+  [ "$set" != h100-hybrid ] || words+=(--word 'Too few runs to tell of a single cell: 3 pairs measured, 9 needed')
+  render "$set" "${words[@]}"
 done
 cp -r "$root/results/h100-e4b" "$work/base"
 "$gemmark" report "$root/results/h100-e4b" --base "$work/base" -o "$work/change.md"
-render change --word 'Common to all 48 cells:' --word 'No change shown'
+render change --word 'Common to all 60 cells:' --word 'No change shown'
 python3 "$here/hostile_run.py" "$root/results/host-demo" "$work/hostile"
 (cd "$work" && "$gemmark" report hostile -o hostile.md)
 render hostile --word '</script><img src=x onerror=alert(1)>|`$(touch pwned)`\n```mermaid\ngraph TD\n```'

@@ -54,12 +54,12 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 			 .type_k = "f16",
 			 .type_v = "f16",
 			 .n_threads = 2,
-			 .n_ubatch = 512,
+			 .n_ubatch = m->ubatch ? m->ubatch : 512,
 			 .n_depth = 64 + depth,
 			 .n_gen = COMPARED_TOKENS,
 			 .fusion = m->fusion ? m->fusion : "full",
 			 .mode = modes[(cell + m->first_mode) % COMPARED_CELLS]};
-	snprintf(c.model_hash, sizeof c.model_hash, "%016x", 7);
+	snprintf(c.model_hash, sizeof c.model_hash, "%016x", 7 + m->content);
 	row_init(&row);
 	row_set_axes(&row, &c);
 	cell_label(&c, label);
@@ -87,7 +87,9 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 	row.itl_p99_us = 1.3 * x * (1 + m->tail);
 	row.submit_median_us = 50 * exp(m->noise * noise(state));
 	int odd = process % 2;
-	row.api_launches_per_token = m->silent ? NAN : 100 + m->launches + odd * m->launches_odd;
+	row.api_launches_per_token =
+		m->silent ? NAN : 100 + m->launches + cell * m->launches_cell + odd * m->launches_odd;
+	row.api_launches_per_prompt = m->prompt > 0 ? m->prompt : NAN;
 	row.kernels_per_token = 100;
 	row.node_updates_per_token = 0;
 	row.weight_bytes_per_token = 12345;

@@ -21,6 +21,8 @@ struct compared_side {
 	double run_drift;              /* of a repetition's number */
 	double noise;                  /* standard deviation from process to process */
 	double launches;               /* a token, more */
+	double prompt;                 /* a prompt's launches; 0: not known */
+	double launches_cell;          /* as many times the cell's number, more */
 	double launches_odd;           /* the same, in every second process alone */
 	int repetitions;
 	enum run_status status; /* of the last cell */
@@ -28,6 +30,7 @@ struct compared_side {
 	int status_repetition;  /* likewise */
 	const char *until;
 	const char *model;
+	int content;          /* of the model, beside what all have: another one, another hash */
 	const char *hash;     /* of the logits */
 	const char *hash_odd; /* in every second process; null: hash */
 	const char *reason;   /* of what is not ok */
@@ -37,6 +40,7 @@ struct compared_side {
 	const char *gpu;      /* env.json's */
 	const char *flags;
 	int cells;
+	int ubatch; /* 0: 512 */
 	uint64_t seed;
 	int first_mode;
 	int first_repetition;

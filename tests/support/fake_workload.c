@@ -69,9 +69,47 @@ static int fake_prefill(struct workload *w, const int *tokens, int n, struct err
 	for (int i = 0; i < n; i++)
 		fake_append(f, tokens[i]);
 	f->prefilled += n;
+	f->prompts++;
 	if (f->observed && f->pos == f->prompt_end)
 		f->seen = n < f->observed ? n : f->observed;
-	f->now_ns += (int64_t)n * f->prefill_us * 1000;
+	/* In a graph mode half as long, behind the capture. */
+	int graph = strcmp(f->prefill_mode, "direct") != 0;
+	f->captured = graph && strcmp(f->prompt_graph, f->prefill_mode) != 0;
+	f->now_ns += (int64_t)n * f->prefill_us * 1000 / (1 + graph);
+	if (f->captured) {
+		snprintf(f->prompt_graph, sizeof f->prompt_graph, "%s", f->prefill_mode);
+		f->now_ns += f->capture_us * 1000;
+		f->totals.captures++;
+		f->totals.capture_us += f->capture_us;
+		f->totals.graph_nodes = 70;
+		f->totals.kernel_nodes = 60;
+		f->totals.positional_nodes = 9;
+	}
+	return 0;
+}
+
+static int fake_set_prefill_mode(struct workload *w, const char *mode, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	if (f->unsupported_mode && !strcmp(f->unsupported_mode, mode))
+		return error_set(err, ERROR_UNSUPPORTED, "%s: not here", mode);
+	snprintf(f->prefill_mode, sizeof f->prefill_mode, "%s", mode);
+	return 0;
+}
+
+static int fake_fetch(struct workload *w, struct prompt_record *out, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)err;
+	int odd = f->odd_prompt && f->prompts == f->odd_prompt, graph = strcmp(f->prefill_mode, "direct") != 0;
+	f->now_ns += (int64_t)f->fetch_us * 1000;
+	*out = (struct prompt_record){.api_launches = graph ? 4 : 70,
+				      .node_updates = 3,
+				      .kernels = 60 + odd,
+				      .copies = 10,
+				      .chunks = 2,
+				      .n_direct = !graph ? 2 : fake_is(f->fallback_mode, f->prefill_mode),
+				      .sequence = f->captured ? 0 : 99 + (uint64_t)(odd + 2 * graph)};
 	return 0;
 }
 
@@ -301,7 +339,8 @@ static int fake_hash(struct workload *w, uint64_t seed, uint64_t *out, struct er
 	if (fake_is(f->nan_mode, f->mode) && at == f->nan_pos)
 		return error_set(err, ERROR_WRONG, "logit 3 of position %d is nan", at);
 	*out = fake_mix(seed, f->content) + (fake_is(f->late_mode, f->mode) && seed == 0 && !f->queue_keep);
-	if (fake_is(f->wrong_mode, f->mode) && at == f->wrong_pos)
+	const char *mode = strcmp(f->prefill_mode, "direct") ? f->prefill_mode : f->mode;
+	if (fake_is(f->wrong_mode, mode) && at == f->wrong_pos)
 		++*out;
 	if (f->flip_every && f->hashed % f->flip_every == 0)
 		++*out;
@@ -330,11 +369,12 @@ static const char *fake_fallback_reason(struct workload *w)
 	return fake_of(w)->fallback_mode ? "instantiate said no" : "";
 }
 
-#define FAKE_OPS                                                                                                      \
-	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,                   \
-	.checkpoint = fake_checkpoint, .rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, \
-	.enqueue = fake_enqueue, .queue_end = fake_queue_end, .queue_hash = fake_queue_hash, .hash = fake_hash,       \
-	.totals = fake_totals, .prefill_flops = fake_prefill_flops, .kv_bytes_read = fake_kv_bytes_read,              \
+#define FAKE_OPS                                                                                                \
+	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,             \
+	.fetch = fake_fetch, .set_prefill_mode = fake_set_prefill_mode, .checkpoint = fake_checkpoint,          \
+	.rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, .enqueue = fake_enqueue, \
+	.queue_end = fake_queue_end, .queue_hash = fake_queue_hash, .hash = fake_hash, .totals = fake_totals,   \
+	.prefill_flops = fake_prefill_flops, .kv_bytes_read = fake_kv_bytes_read,                               \
 	.fallback_reason = fake_fallback_reason
 
 int fake_open(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err)
@@ -352,6 +392,8 @@ int fake_open(struct workload_source *s, const struct placement *p, struct workl
 	f->pos = f->saved = f->n_arms = 0;
 	f->content = 0;
 	f->seen = 0;
+	snprintf(f->prefill_mode, sizeof f->prefill_mode, "direct");
+	*f->prompt_graph = '\0';
 	f->prompt_end = p->prompt;
 	f->context = p->context;
 	f->totals = (struct workload_totals){.memory_peak_bytes = 12345};
@@ -375,6 +417,7 @@ void fake_init(struct fake *f)
 	f->submit_us = 20;
 	f->check_us = 5000;
 	f->prefill_us = 10;
+	f->fetch_us = 30;
 	f->capture_us = 100;
 	f->instantiate_us = 50;
 	f->upload_us = 10;

@@ -24,6 +24,7 @@ struct fake {
 	int submit_us;
 	int check_us;   /* of hashing */
 	int prefill_us; /* of a prefilled token */
+	int fetch_us;   /* of the way of a prefill's logits to the host */
 	int capture_us, instantiate_us, upload_us;
 	int lose_graphs_pos;    /* above 0: the arm's graphs are gone when this position is decoded */
 	int capture_grows_us;   /* above 0: an arm's graph is gone when the arm is set, and costs so much more each time
@@ -34,6 +35,7 @@ struct fake {
 	int nan_pos;
 	const char *late_mode; /* whose last logits differ in a timed queue, and only there */
 	long odd_token;        /* decoded token that launches a kernel more; 0: none */
+	long odd_prompt;       /* prefill that launches a kernel more, from 1; 0: none */
 	int gpu_layers;        /* that it says to have */
 	int no_queue;          /* queue_begin refuses */
 	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
@@ -66,13 +68,16 @@ struct fake {
 	uint64_t queue_contents[1 << 12];
 	int queue_n, queue_at, queue_keep; /* queue_at: position in front of the queue */
 	int token;
-	char mode[32], fusion[16];
+	char mode[32], fusion[16], prefill_mode[32];
+	char prompt_graph[32];    /* mode in which prompts were captured last */
+	int captured;             /* in the last prefill */
 	char arms[FAKE_ARMS][64]; /* that have a graph */
 	int n_arms;
 	struct workload_totals totals;
 
 	/* What happened. */
 	long decoded, prefilled, hashed, queued;
+	long prompts; /* calls of prefill */
 	int context_saves, context_restores;
 	int opened, closed;
 	int context;

@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "harness/record/calibration.h"
 #include "harness/report/document_markdown.h"
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
@@ -21,6 +20,7 @@ struct result_set *report_said_sets[REPORT_SAID_SETS];
 static int n_sets;
 struct document report_said_document;
 char *report_said_markdown;
+struct calibration report_said_calibration;
 
 const char *const report_said_modes[] = {"direct", "graph-update", "graph-device", NULL};
 const char *const report_said_two_modes[] = {"direct", "graph-device", NULL};
@@ -46,6 +46,7 @@ void report_said_crossing(void *ctx, struct run_row *row)
 int report_said_set_up(void **state)
 {
 	(void)state;
+	report_said_calibration = (struct calibration){0};
 	n_sets = 0;
 	document_init(&report_said_document);
 	return folder_make(folder, "report");
@@ -76,13 +77,12 @@ struct result_set **report_said_add(const struct report_case *c, const char *nam
 void report_said_make(struct result_set **head, int n_head, struct result_set **base, int n_base,
 		      const struct comparison *comparison)
 {
-	struct calibration none = {0};
 	struct report_input in = {.head = head,
 				  .n_head = n_head,
 				  .base = base,
 				  .n_base = n_base,
 				  .comparison = comparison,
-				  .calibration = &none};
+				  .calibration = &report_said_calibration};
 	size_t n;
 	OK(report_build(&report_said_document, &in, e));
 	FILE *f = open_memstream(&report_said_markdown, &n);

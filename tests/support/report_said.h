@@ -5,6 +5,7 @@
 #ifndef GEMMARK_TESTS_SUPPORT_REPORT_SAID_H
 #define GEMMARK_TESTS_SUPPORT_REPORT_SAID_H
 
+#include "harness/record/calibration.h"
 #include "harness/report/report.h"
 #include "tests/support/report_case.h"
 
@@ -12,6 +13,7 @@ enum { REPORT_SAID_SETS = 16 };
 extern struct result_set *report_said_sets[REPORT_SAID_SETS]; /* in the order in which they were added */
 extern struct document report_said_document;
 extern char *report_said_markdown;
+extern struct calibration report_said_calibration; /* none, unless a test fills it in */
 
 /* What most of the sweeps are made of; two_modes are direct and graph-device. */
 extern const char *const report_said_modes[], *const report_said_two_modes[], *const report_said_full[];

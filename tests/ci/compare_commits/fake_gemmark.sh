@@ -8,6 +8,8 @@
 #   noise PERCENT         from process to process (0.1 without the file)
 #   seconds S             that a sweep takes
 #   bits OFFSET HEX MODE  of the logits that eval writes in a mode (all: any), the bytes at an offset
+#   wrong WORD TOKENS     another likeliest token in the last row of eval's logits, where one of its arguments is WORD and
+#                         there are more tokens than that
 #   code N                that bench ends with
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,6 +38,15 @@ case $command in
       # shellcheck disable=SC2001 # & is not the shell's
       printf '%b' "$(sed 's/../\\x&/g' <<<"$hex")" |
         dd of="$(value_of -o "$@")" bs=1 seek="$offset" conv=notrunc status=none
+    fi
+    read -r word least <<<"$(asked wrong '- 0')"
+    if [[ " $* " == *" $word "* ]]; then
+      ids=$(value_of --tokens "$@")
+      [ ! -f "$ids" ] || ids=$(<"$ids")
+      if [ "$(grep -o '[0-9][0-9]*' <<<"$ids" | wc -l)" -gt "$least" ]; then
+        out=$(value_of -o "$@")
+        printf '\0\0\240\102' | dd of="$out" bs=1 seek=$(($(stat -c %s "$out") - 8)) conv=notrunc status=none
+      fi
     fi
     ;;
   bench)

@@ -67,6 +67,27 @@ static void test_upload_and_download(void **state)
 	free(to);
 }
 
+/* What was never written is NaNs on request, whatever the sizes. */
+static void test_poison(void **state)
+{
+	(void)state;
+	struct device *d = open_device();
+	const size_t sizes[] = {1, 4097, (3 << 20) + 5};
+	unsigned char *to = malloc(sizes[2]);
+	setenv("GEMMARK_POISON", "1", 1);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		void *p = allocate(d, sizes[i]);
+		memset(to, 0, sizes[i]);
+		OK(device_download(d, to, p, sizes[i], e));
+		for (size_t k = 0; k < sizes[i]; k++)
+			assert_int_equal(to[k], 0xff);
+		device_free(d, p);
+	}
+	unsetenv("GEMMARK_POISON");
+	device_close(d);
+	free(to);
+}
+
 /* Far more sends than slots, none waited for: each must carry its own bytes. */
 static void test_queued_sends_keep_their_bytes(void **state)
 {
@@ -373,6 +394,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_upload_and_download),
+		cmocka_unit_test(test_poison),
 		cmocka_unit_test(test_queued_sends_keep_their_bytes),
 		cmocka_unit_test(test_out_of_memory_is_clean),
 		cmocka_unit_test(test_mapped_memory_is_read_by_kernels),

@@ -14,13 +14,11 @@
 
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/snapshot_case.h"
 
-#ifdef __SANITIZE_ADDRESS__ /* ten times as slow: the first and the last mode see all of the code */
-enum { EVERY = SNAPSHOT_ARMS - 1 };
-#else
-enum { EVERY = 1 };
-#endif
+/* The first and the last mode see all of the code. */
+enum { EVERY = SANITIZED ? SNAPSHOT_ARMS - 1 : 1 };
 
 static void goes_on(const char *name, int n_far, enum tensor_type k, enum tensor_type v, int step)
 {
@@ -60,7 +58,7 @@ static void test_two_devices(void **state)
 		golden_load(&g, names[i]);
 		int n_layer = g.n_layer;
 		golden_free(&g);
-		for (int n = 1; n < n_layer; n += 3)
+		for (int n = 1; n < n_layer; n += SANITIZED ? 5 : 3)
 			goes_on(names[i], n, TENSOR_F16, TENSOR_BF16, SNAPSHOT_ARMS - 1);
 	}
 }
@@ -189,6 +187,46 @@ static void test_rewind(void **state)
 	golden_free(&g);
 }
 
+/* The earliest position that s can rewind to. */
+static int rewind_far(struct session *s)
+{
+	struct error err;
+	int pos = session_position(s);
+	while (pos > 1 && !session_rewind(s, pos - 1, &err))
+		pos--;
+	return pos;
+}
+
+/* What had been decoded ahead of the snapshot has overwritten the oldest positions: one that takes it lacks them too.
+ */
+static void test_rewind_no_further(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	struct snapshot_rig r = snapshot_on_host(g.path, 0, TENSOR_F16, TENSOR_F16);
+	static uint64_t wanted[SNAPSHOT_DECODE], hashes[SNAPSHOT_DECODE];
+	struct session *a = snapshot_session(&r, SNAPSHOT_CONTEXT), *b = snapshot_session(&r, SNAPSHOT_CONTEXT);
+	snapshot_prefill(b, SNAPSHOT_PROMPT);
+	int least = rewind_far(b);
+	snapshot_prefill(a, SNAPSHOT_PROMPT);
+	for (int i = 0; i < 3; i++)
+		OK(session_decode(a, 5, NULL, e));
+	OK(session_rewind(a, SNAPSHOT_PROMPT, e));
+	struct snapshot_bytes x = snapshot_save(a);
+	assert_int_equal(rewind_far(a), least + 3);
+	snapshot_decode(a, wanted);
+	snapshot_restore(b, x);
+	assert_int_equal(rewind_far(b), least + 3);
+	snapshot_decode(b, hashes);
+	snapshot_expect(hashes, wanted, "rewound as far as it goes");
+	free(x.at);
+	session_close(a);
+	session_close(b);
+	snapshot_close(&r);
+	golden_free(&g);
+}
+
 /* ---- what is refused ---- */
 
 static void refuse(struct session *s, const void *at, size_t n, const char *why)
@@ -277,14 +315,58 @@ static void test_damaged_bytes(void **state)
 	golden_free(&g);
 }
 
+/* By the format's description: words of the head and of a record, and where the record's first entry stands. */
+enum { HEAD_WORDS = 8, RECORD_WORDS = 8, HEADS_AT = 4, DIM_AT = 5, FIRST_AT = 6, END_AT = 7 };
+
+/* x with the last n entries of its first record; the contents are of the length, and nobody's. */
+static struct snapshot_bytes with_entries(struct snapshot_bytes x, int n)
+{
+	int32_t record[RECORD_WORDS];
+	const size_t at = HEAD_WORDS * sizeof(int32_t), head = at + sizeof record;
+	memcpy(record, (char *)x.at + at, sizeof record);
+	size_t entry = (size_t)record[HEADS_AT] * (size_t)record[DIM_AT] * 2 * sizeof(uint16_t);
+	size_t gone = (size_t)(record[END_AT] - n - record[FIRST_AT]) * entry;
+	struct snapshot_bytes y = {.at = malloc(x.n - gone), .n = x.n - gone};
+	record[FIRST_AT] = record[END_AT] - n;
+	memcpy(y.at, x.at, at);
+	memcpy((char *)y.at + at, record, sizeof record);
+	memcpy((char *)y.at + head, (char *)x.at + head + gone, y.n - head);
+	return y;
+}
+
+/* The token behind it sees a window of 16, itself in it. */
+static void test_too_few_entries(void **state)
+{
+	(void)state;
+	enum { WINDOW = 16 };
+	struct golden g;
+	golden_load(&g, "gemma4-e4b-tiny.q8_0");
+	struct snapshot_rig r = snapshot_on_host(g.path, 0, TENSOR_F16, TENSOR_F16);
+	struct session *s = snapshot_session(&r, SNAPSHOT_CONTEXT);
+	assert_int_equal(session_model(s)->window, WINDOW);
+	assert_true(session_model(s)->layers[0].sliding);
+	snapshot_prefill(s, SNAPSHOT_PROMPT);
+	struct snapshot_bytes x = snapshot_save(s), enough = with_entries(x, WINDOW - 1),
+			      few = with_entries(x, WINDOW - 2);
+	refuse(s, few.at, few.n, "layer 0: the snapshot has entries 66 to 80, position 80 needs 15");
+	snapshot_restore(s, enough);
+	free(few.at);
+	free(enough.at);
+	free(x.at);
+	session_close(s);
+	snapshot_close(&r);
+	golden_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_model),     cmocka_unit_test(test_every_cache_type),
-		cmocka_unit_test(test_two_devices),     cmocka_unit_test(test_snapkv),
-		cmocka_unit_test(test_observed_window), cmocka_unit_test(test_rewind),
-		cmocka_unit_test(test_short_context),   cmocka_unit_test(test_bytes_of_others),
-		cmocka_unit_test(test_damaged_bytes),
+		cmocka_unit_test(test_every_model),       cmocka_unit_test(test_every_cache_type),
+		cmocka_unit_test(test_two_devices),       cmocka_unit_test(test_snapkv),
+		cmocka_unit_test(test_observed_window),   cmocka_unit_test(test_rewind),
+		cmocka_unit_test(test_short_context),     cmocka_unit_test(test_bytes_of_others),
+		cmocka_unit_test(test_damaged_bytes),     cmocka_unit_test(test_too_few_entries),
+		cmocka_unit_test(test_rewind_no_further),
 	};
 	return cmocka_run_group_tests_name("snapshots of caches", tests, NULL, NULL);
 }

@@ -246,6 +246,18 @@ static void test_batch(void **state)
 		OK(placement_plan_most(&p, &m, &o, m.n_context, need - 1, e));
 		assert_int_equal(p.n_gpu_layers, m.n_layer);
 		assert_int_equal(p.batch, m.n_context < 512 ? m.n_context : 512);
+		/* What is promised beyond PLACEMENT_CONTEXT takes no room from chunks, unless it is asked for. */
+		int promised = m.n_context;
+		m.n_context = 4 * PLACEMENT_CONTEXT;
+		o.batch = 2048;
+		OK(placement_plan(&p, &m, &o, m.n_layer, PLACEMENT_CONTEXT, e));
+		o.batch = 0;
+		need = placement_plan_gpu_need(&p);
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, need), 2048);
+		o.context = PLACEMENT_CONTEXT + 1000;
+		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, need), 512);
+		o.context = 0;
+		m.n_context = promised;
 		o.head_on_host = true;
 		assert_int_equal(placement_plan_batch(&m, &o, m.n_layer, SIZE_MAX), 512);
 		model_close(&m);

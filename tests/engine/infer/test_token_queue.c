@@ -18,9 +18,10 @@
 #include "tests/support/fusions.h"
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
+#include "tests/support/sanitized.h"
 
 /* From 100 on they cross from one attention bucket to the next, and the window's wrap. */
-enum { PROMPT = 100, TOKENS = 60, KEPT = TOKEN_QUEUE_DEPTH };
+enum { PROMPT = 100, TOKENS = SANITIZED ? 34 : 60, KEPT = TOKEN_QUEUE_DEPTH };
 
 static int token_at(int i, const struct session *s)
 {
@@ -130,7 +131,8 @@ static void check_device(const char *model, int gpu_layers)
 				assert_memory_equal(rows, want, n * sizeof *rows);
 			check_timed(s, want, timing);
 			check_kept(s, want);
-			check_timed(s, want, timing);
+			if (!SANITIZED)
+				check_timed(s, want, timing);
 		}
 	}
 	/* Queued tokens capture where nothing was captured before. */
@@ -150,7 +152,8 @@ static void test_host(void **state)
 {
 	(void)state;
 	check_device("gemma4-e2b-tiny.q8_0", 0);
-	check_device("qwen3-tiny.q8_0", 0);
+	if (!SANITIZED) /* as many threads, and the same code but for windows */
+		check_device("qwen3-tiny.q8_0", 0);
 }
 
 static void test_gpu(void **state)

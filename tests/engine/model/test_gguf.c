@@ -482,12 +482,13 @@ static void mutate(unsigned char *p, size_t n, uint64_t *random)
 static void test_mutations(void **state)
 {
 	(void)state;
+	enum { ROUNDS = 2500 }; /* fuzz_gguf has the rest */
 	uint64_t random = 20240607;
 	int n_opened = 0, n_refused = 0;
 	for (int i = 1; i < N_SAMPLES; i++) {
 		struct bytes b = {0};
 		samples[i].build(&b);
-		for (int round = 0; round < 10000; round++) {
+		for (int round = 0; round < ROUNDS; round++) {
 			struct gguf g;
 			struct error err;
 			void *copy = malloc(b.n);
@@ -509,8 +510,8 @@ static void test_mutations(void **state)
 		bytes_free(&b);
 	}
 	/* Both must be common, or the mutations do not reach far enough. */
-	assert_true(n_opened > 4000);
-	assert_true(n_refused > 4000);
+	assert_true(n_opened > 1000);
+	assert_true(n_refused > 1000);
 }
 
 /* Quadratic duplicate detection or lookup would take hours here. */

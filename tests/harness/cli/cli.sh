@@ -46,6 +46,7 @@ expect 2 '' 'gemmark kernels: --compile-only is missing*' kernels --arch sm_90
 expect 2 '' "gemmark kernels: --arch: 'sm_9x' is no architecture*" kernels --compile-only --arch sm_80,sm_9x
 expect 2 '' 'gemmark kernels: --head-dims: there are no kernels for heads of 97' kernels --compile-only --head-dims 64,97
 expect 2 '' "gemmark kernels: --cache-type: cache type 'f17' is unknown*" kernels --compile-only --cache-type f17
+expect 2 '' 'gemmark kernels: --source: there is no kernels/cuda/attend.cu*' kernels --compile-only --source norm,attend
 expect 2 '' 'gemmark eval: snapkv *63*: the budget includes the window of 64*' eval --snapkv 63
 expect 2 '' 'gemmark bench: snapkv *even*' bench --snapkv off,even
 

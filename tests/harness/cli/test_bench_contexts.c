@@ -115,7 +115,7 @@ static void test_same_bits_from_anywhere(void **state)
 {
 	(void)state;
 	char cache[192];
-	in_folder("kv/new", cache);
+	in_folder("kv-new", cache);
 	struct csv_rows off = sweep("off", "off"), memory = sweep("memory", "memory"), first = sweep("first", cache);
 	assert_int_equal(rows_from(&off, "prefill", -1), rows_at_depth(&off));
 	assert_true(rows_from(&memory, "memory", 0) > 0);
@@ -233,9 +233,13 @@ static void test_unusable(void **state)
 	static const struct {
 		const char *cache, *limit, *why;
 	} bad[] = {
-		{"/proc/self/fd/nowhere/kv", "1G", "--kv-cache: "}, {NULL, "1G", "is not a folder"},
-		{"", "1G", "name a directory, memory or off"},      {"memory", "0", "is no number of bytes"},
-		{"memory", "-1", "is no number of bytes"},          {"memory", "1X", "is no number of bytes"},
+		{"/proc/self/fd/nowhere/kv", "1G", "--kv-cache: "},
+		{NULL, "1G", "is not a folder"},
+		{"/nowhere/kv", "1G", "--kv-cache: /nowhere/kv: the folder that it would be in is not there"},
+		{"", "1G", "name a directory, memory or off"},
+		{"memory", "0", "is no number of bytes"},
+		{"memory", "-1", "is no number of bytes"},
+		{"memory", "1X", "is no number of bytes"},
 	};
 	in_folder("file", file);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -98,6 +98,17 @@ static void test_calibrate(void **state)
 	words[5] = NULL;
 	command_run(compared_folder, cmd_compare, words);
 	assert_true(command_said(compared_folder, "out", "calibrated here: 0 of 2 comparisons"));
+	assert_false(command_said(compared_folder, "out", "noisier"));
+	/* Noisier runs are not reassured by it. */
+	base_made.noise = head.noise = 0.02;
+	compared_make("base", 1, &base_made);
+	compared_make("head", 1, &head);
+	compared_path(base, "base", 1);
+	compared_path(second, "head", 1);
+	command_run(compared_folder, cmd_compare, words);
+	assert_true(command_said(compared_folder, "out", "calibrated here: 0 of 2 comparisons"));
+	assert_true(command_said(compared_folder, "out", "; these runs are noisier: by "));
+	assert_true(command_said(compared_folder, "out", " times as much, and of such the calibration says nothing"));
 	struct calibration k;
 	OK(calibration_read(calibration, "another", &k, e));
 	assert_int_equal(k.entries, 0);

@@ -19,6 +19,7 @@
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
 #include "tests/support/read_csv.h"
+#include "tests/support/synth_case.h"
 
 #define MODEL "golden/gemma4-e4b-tiny.f32.gguf"
 
@@ -109,6 +110,22 @@ static void test_perplexity(void **state)
 	check_perplexity(tokens, 9, none);
 	check_perplexity(tokens, 2, all);
 	check_perplexity(tokens, 1, all);
+}
+
+/* Of weights that the file says are random it is no measure; of others it is one, and nothing is said. */
+static void test_random_weights(void **state)
+{
+	(void)state;
+	char *none[] = {NULL};
+	synth_case_make("qwen3-tiny", TENSOR_Q8_0, 1, 1, model);
+	assert_int_equal(eval(model, "2,17,4", none), 0);
+	assert_true(printed("perplexity") > 1);
+	assert_true(command_said(folder, "out",
+				 "the weights are random, as the file says: the perplexity means nothing\n"));
+	assert_int_equal(eval(model, "2", none), 0);
+	assert_false(command_said(folder, "out", "random"));
+	assert_int_equal(eval(MODEL, "2,17,4", none), 0);
+	assert_false(command_said(folder, "out", "random"));
 }
 
 /* ---- no numbers ---- */
@@ -243,6 +260,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_perplexity),
+		TEST(test_random_weights),
 		TEST(test_not_finite_in_a_prompt),
 		TEST(test_not_finite_in_decoding),
 		TEST(test_not_finite_in_one_logit),

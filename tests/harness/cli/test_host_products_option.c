@@ -37,10 +37,11 @@ static bool can(void)
 	return !device_host_can_products(HOST_PRODUCTS_BF16, NULL);
 }
 
-static int eval(const char *products, const char *tokens, char *line, size_t size)
+/* chunk: -ub */
+static int eval_in(const char *chunk, const char *products, const char *tokens, char *line, size_t size)
 {
-	char *words[] = {"eval", "-m", MODEL, "--tokens",        (char *)tokens,   "-ngl",
-			 "0",    "-t", "1",   "--host-products", (char *)products, NULL};
+	char *words[] = {"eval", "-m",          MODEL, "--tokens", (char *)tokens,    "-ngl",           "0",
+			 "-ub",  (char *)chunk, "-t",  "1",        "--host-products", (char *)products, NULL};
 	int rc = command_run(folder, cmd_eval, words);
 	FILE *f = folder_open(folder, "out", "r");
 	*line = '\0';
@@ -49,6 +50,11 @@ static int eval(const char *products, const char *tokens, char *line, size_t siz
 	if (f)
 		fclose(f);
 	return rc;
+}
+
+static int eval(const char *products, const char *tokens, char *line, size_t size)
+{
+	return eval_in("512", products, tokens, line, size);
 }
 
 static void test_eval(void **state)
@@ -66,7 +72,9 @@ static void test_eval(void **state)
 	assert_int_equal(eval("bf16", TOKENS, rounded, sizeof rounded), 0);
 	assert_memory_equal(rounded, "perplexity", 10);
 	assert_string_not_equal(exact, rounded);
-	/* Of eight tokens nothing is rounded. */
+	/* Of eight tokens nothing is rounded, and so it is in chunks of eight. */
+	assert_int_equal(eval_in("8", "bf16", TOKENS, rounded, sizeof rounded), 0);
+	assert_string_equal(exact, rounded);
 	assert_int_equal(eval("f32", "2,17,4,99,250,3,8,41", exact, sizeof exact), 0);
 	assert_int_equal(eval("bf16", "2,17,4,99,250,3,8,41", rounded, sizeof rounded), 0);
 	assert_string_equal(exact, rounded);
@@ -98,6 +106,29 @@ static void test_sweep(void **state)
 	assert_true(command_said(folder, "errors", "host_products: \"bf16\" there, \"f32\" here"));
 }
 
+/* A setting of GPUs that has nothing to be a setting of is said to be one, and is recorded. */
+static void test_prefill_precision_on_the_host(void **state)
+{
+	(void)state;
+	static const char line[] = "--prefill-precision is of GPUs, and no layer is on one";
+	char *words[] = {"-m", MODEL, "-ngl", "0", "-p", "0", "-n", "1", "-r", "1", "--prefill-precision", "f32", NULL};
+	assert_int_equal(command_out(folder, cmd_bench, "bench", "precision", words), 0);
+	assert_true(command_said(folder, "errors", line));
+	assert_true(command_said(folder, "out", ", KV f16/f16, prefill-f32"));
+	words[10] = NULL;
+	assert_int_equal(command_out(folder, cmd_bench, "bench", "silent", words), 0);
+	assert_false(command_said(folder, "errors", line));
+	assert_false(command_said(folder, "out", "prefill-"));
+	char *eval_words[] = {"eval", "-m", MODEL, "--tokens", "2,17", "-ngl", "0", "--prefill-precision",
+			      "f16",  "-b", "2",   "-ub",      "4",    NULL};
+	assert_int_equal(command_run(folder, cmd_eval, eval_words), 0);
+	assert_true(command_said(folder, "errors", line));
+	assert_true(command_said(folder, "errors", "gemmark eval: -ub 4: lowered to 2, as -b says"));
+	eval_words[7] = NULL;
+	assert_int_equal(command_run(folder, cmd_eval, eval_words), 0);
+	assert_false(command_said(folder, "errors", line));
+}
+
 /* All settings at once have room. */
 static void test_text(void **state)
 {
@@ -120,9 +151,8 @@ static void test_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_eval),
-		cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_eval),  cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_sweep), cmocka_unit_test(test_prefill_precision_on_the_host),
 		cmocka_unit_test(test_text),
 	};
 	return cmocka_run_group_tests_name("--host-products", tests, set_up, tear_down);

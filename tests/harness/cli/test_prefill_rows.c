@@ -1,4 +1,7 @@
-/* --prefill-rows: what is computed of a prompt changes, its FLOPs and its time with it, and no bit of what follows. */
+/*
+ * --prefill-rows: what is computed of a prompt changes, its FLOPs and its time with it, and no bit of what follows.
+ * --prefill-mode: how it is launched does.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -169,11 +172,33 @@ static void test_unsupported(void **state)
 
 /* ---- bench and eval ---- */
 
+static double real_at(const struct csv_rows *r, int row, const char *column)
+{
+	const char *text = csv_at(r, row, column);
+	assert_true(*text);
+	return strtod(text, NULL);
+}
+
+/* A prompt says what all of it launched, and when its first token was there; nothing of it is a token's. */
+static void check_prompt(const struct csv_rows *r, int row)
+{
+	int direct = !strcmp(csv_at(r, row, "prefill_mode"), "direct");
+	double launches = real_at(r, row, "api_launches_per_prompt"), kernels = real_at(r, row, "kernels_per_prompt");
+	assert_true(real_at(r, row, "ttft_us") >= real_at(r, row, "prefill_us"));
+	assert_true(kernels > 100);
+	if (direct)
+		assert_true(launches == kernels + real_at(r, row, "copies_per_prompt") &&
+			    real_at(r, row, "node_updates_per_prompt") == 0);
+	assert_int_equal(!*csv_at(r, row, "api_launches_per_token"), !atoi(csv_at(r, row, "n_gen")));
+	assert_int_equal(!*csv_at(r, row, "kernels_per_token"), !atoi(csv_at(r, row, "n_gen")));
+	assert_int_equal(strlen(csv_at(r, row, "launch_hash")), 16);
+}
+
 static void test_bench(void **state)
 {
 	(void)state;
 	char path[128], hash[2][24];
-	double flops[2] = {0, 0};
+	double flops[2] = {0, 0}, kernels[2][2];
 	struct csv_rows r;
 	struct model m;
 	char *words[] = {"-m", MODEL, "-p",  "100",   "-n", "4",      "-pg",    "100,4",          "-ub",
@@ -191,19 +216,91 @@ static void test_bench(void **state)
 		assert_string_equal(csv_at(&r, i, "status"), "ok");
 		if (!atoi(csv_at(&r, i, "n_prompt"))) {
 			assert_string_equal(csv_at(&r, i, "prefill_rows"), "last");
+			assert_string_equal(csv_at(&r, i, "ttft_us"), "");
+			assert_string_equal(csv_at(&r, i, "api_launches_per_prompt"), "");
 			continue;
 		}
+		check_prompt(&r, i);
 		double expected = model_prefill_flops(&m, 32, 100, 32, all);
 		flops[all] = strtod(csv_at(&r, i, "prefill_flops"), NULL);
 		assert_true(flops[all] > expected * (1 - 1e-8) && flops[all] < expected * (1 + 1e-8));
+		kernels[all][!atoi(csv_at(&r, i, "n_gen"))] = real_at(&r, i, "kernels_per_prompt");
 		if (!atoi(csv_at(&r, i, "n_gen")))
 			snprintf(hash[all], sizeof hash[all], "%s", csv_at(&r, i, "logits_hash"));
 	}
 	/* Half the layers are readers, and the head is one row in a hundred. */
 	assert_true(flops[1] > 1.5 * flops[0]);
+	/* Of one prompt, whatever is behind it; all rows also go through the head, chunk by chunk. */
+	assert_true(kernels[0][0] == kernels[0][1] && kernels[1][0] == kernels[1][1] && kernels[1][0] > kernels[0][0]);
 	/* Rows are independent on the host. */
 	assert_string_equal(hash[0], hash[1]);
 	model_close(&m);
+	csv_rows_free(&r);
+}
+
+/* The chunks of a prompt test in every mode: the same bits and kernels, in fewer calls, and captured before. */
+static void test_modes(void **state)
+{
+	(void)state;
+	char path[128];
+	struct csv_rows r;
+	char *words[] = {"-m",
+			 MODEL,
+			 "-p",
+			 "100",
+			 "-n",
+			 "2",
+			 "-pg",
+			 "100,2",
+			 "-ub",
+			 "32",
+			 "-d",
+			 "32",
+			 "-r",
+			 "2",
+			 "--mode",
+			 "direct",
+			 "--prefill-mode",
+			 "direct,graph-params,graph-update,graph-device",
+			 "-o",
+			 "csv",
+			 "-oe",
+			 "table",
+			 NULL};
+	assert_int_equal(command_out(folder, cmd_bench, "bench", "modes", words), 0);
+	assert_true(command_said(folder, "errors", "graph-device"));
+	assert_true(command_said(folder, "out", "prefill_mode=graph-device"));
+	snprintf(path, sizeof path, "%s/modes/runs.csv", folder);
+	assert_int_equal(csv_read(&r, path), 0);
+	assert_int_equal(r.n_rows - 1, 2 * (4 + 1 + 1));
+	int direct = 0, rows = 0;
+	for (int i = 1; i < r.n_rows; i++)
+		if (!atoi(csv_at(&r, i, "n_gen")) && !strcmp(csv_at(&r, i, "prefill_mode"), "direct"))
+			direct = i;
+	assert_true(direct > 0);
+	for (int i = 1; i < r.n_rows; i++) {
+		const char *mode = csv_at(&r, i, "prefill_mode");
+		assert_string_equal(csv_at(&r, i, "status"), "ok");
+		assert_string_equal(csv_at(&r, i, "reason"), "");
+		assert_string_equal(csv_at(&r, i, "mode"), "direct");
+		if (atoi(csv_at(&r, i, "n_gen"))) {
+			assert_string_equal(mode, "direct");
+			continue;
+		}
+		check_prompt(&r, i);
+		assert_string_equal(csv_at(&r, i, "logits_hash"), csv_at(&r, direct, "logits_hash"));
+		assert_string_equal(csv_at(&r, i, "kernels_per_prompt"), csv_at(&r, direct, "kernels_per_prompt"));
+		if (!strcmp(mode, "direct"))
+			continue;
+		int device = !strcmp(mode, "graph-device"), params = !strcmp(mode, "graph-params");
+		/* Chunks of 32, 32, 32 and 4; a graph for the first three, and one with the head behind it. */
+		assert_true(real_at(&r, i, "api_launches_per_prompt") == 4 * (1 + device));
+		assert_int_equal(real_at(&r, i, "node_updates_per_prompt") > 0, params);
+		assert_true(real_at(&r, i, "captures") == (*csv_at(&r, i, "repetition") == '0' ? 2 : 0));
+		assert_true(real_at(&r, i, "fallbacks") == 0 && real_at(&r, i, "graph_nodes") > 50);
+		rows++;
+	}
+	assert_int_equal(rows, 3 * 2);
 	csv_rows_free(&r);
 }
 
@@ -255,9 +352,13 @@ static void test_eval(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same_bits),       cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_axis_of_prompts), cmocka_unit_test(test_unsupported),
-		cmocka_unit_test(test_bench),           cmocka_unit_test(test_eval),
+		cmocka_unit_test(test_same_bits),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_axis_of_prompts),
+		cmocka_unit_test(test_unsupported),
+		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_bench),
+		cmocka_unit_test(test_eval),
 	};
 	return cmocka_run_group_tests_name("--prefill-rows", tests, set_up, tear_down);
 }

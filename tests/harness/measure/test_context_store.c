@@ -295,6 +295,11 @@ static void test_hostile_names(void **state)
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 	keep(s, IDENTITY, 1, 64);
 	assert_non_null(strstr(last_note, "another process keeps it locked"));
+	struct context_store *late;
+	struct error err = {""};
+	const struct context_store_options o = {.directory = folder, .limit = 1 << 20, .note = note};
+	assert_int_equal(context_store_open(&late, &o, &err), ERROR_IO);
+	assert_non_null(strstr(err.text, "another process keeps it locked, and did for 2 s; end that one"));
 	close(fd);
 	alarm(0);
 	assert_int_equal(remove(aside), 0);
@@ -346,16 +351,20 @@ static void test_limit(void **state)
 	keep(s, IDENTITY, 1, 16);
 	assert_int_equal(files(name), 3);
 	context_store_close(s);
-	/* A smaller limit is kept from the next one on. */
+	/* A smaller limit holds once the directory is opened, whatever is found or kept in it then. */
+	assert_int_equal(files(name), 3);
 	s = open_store(one);
+	assert_int_equal(files(name), 1);
+	assert_int_equal(find(s, IDENTITY, 1, 16), 16); /* kept last */
 	keep(s, IDENTITY, 5, 16);
 	assert_int_equal(files(name), 1);
 	assert_int_equal(find(s, IDENTITY, 5, 16), 16);
+	keep(s, "{\"model\": \"of a longer name\", \"K cache type\": \"f16\"}", 6, 16);
+	assert_non_null(strstr(last_note, "may take together; raise --kv-cache-limit"));
+	assert_int_equal(find(s, IDENTITY, 5, 16), 16); /* nothing was given up for what cannot fit */
 	context_store_close(s);
 	s = open_store(one - 1);
-	keep(s, IDENTITY, 6, 16);
-	assert_non_null(strstr(last_note, "--kv-cache-limit"));
-	assert_int_equal(find(s, IDENTITY, 5, 16), 16); /* nothing was given up for what cannot fit */
+	assert_int_equal(files(name), 0);
 	context_store_close(s);
 	/* What a killed writer left counts, and goes; what one is writing counts, and stays. */
 	s = open_store(2 * one + 10);
@@ -460,6 +469,15 @@ static void test_unusable(void **state)
 	assert_non_null(strstr(err.text, "is not a folder"));
 	snprintf(path, sizeof path, "%s/file/below", folder);
 	assert_int_equal(context_store_open(&s, &o, &err), ERROR_IO);
+	/* Only its last part is made. */
+	snprintf(path, sizeof path, "%s/mistyped/below", folder);
+	assert_int_equal(context_store_open(&s, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "mistyped/below: the folder that it would be in is not there"));
+	assert_false(folder_has(folder, "mistyped"));
+	snprintf(path, sizeof path, "%s/made/", folder);
+	OK(context_store_open(&s, &o, e));
+	context_store_close(s);
+	assert_true(folder_has(folder, "made"));
 	const struct context_store_options device = {.directory = "/proc/self", .note = note};
 	assert_int_equal(context_store_open(&s, &device, &err), ERROR_IO);
 	assert_non_null(strstr(err.text, "cannot be made"));

@@ -85,6 +85,47 @@ static void test_one_kernel_more(void **state)
 	}
 }
 
+/* Of a prompt, alone and with tokens behind it: in the measured prefill of the second run. */
+static void test_prompts(void **state)
+{
+	(void)state;
+	for (int n_gen = 0; n_gen <= TOKENS; n_gen += TOKENS) {
+		const struct cell cell = {.model = "m",
+					  .type_k = "f16",
+					  .type_v = "f16",
+					  .fusion = "full",
+					  .mode = "direct",
+					  .n_prompt = 20,
+					  .n_gen = n_gen};
+		struct runner_options o;
+		struct runner_summary summary;
+		const struct runner_sink sink = {.run = keep};
+		fake_init(&fake);
+		/* The reference's, two runs'; with tokens one before the warm-up, too, which counts for nothing. */
+		fake.odd_prompt = n_gen ? 6 : 3;
+		runner_options_default(&o);
+		o.repetitions = 3;
+		o.clock = fake_clock;
+		o.clock_ctx = &fake;
+		n_rows = 0;
+		assert_int_equal(runner_run(&cell, 1, &fake.source, &o, &sink, &summary, NULL), 0);
+		assert_int_equal(n_rows, 3);
+		for (int i = 0; i < n_rows; i++) {
+			assert_int_equal(strlen(rows[i].hash), 16);
+			assert_int_equal(strcmp(rows[i].hash, rows[0].hash) != 0, i == 1);
+			assert_true(rows[i].row.launches_differ == (i == 0 ? ROW_UNKNOWN : i == 1));
+			assert_int_equal(strstr(rows[i].reason, "launched something else") != NULL, i == 1);
+			assert_true(rows[i].row.kernels_per_prompt == 60 + (i == 1));
+		}
+	}
+	/* Without either hash there is nothing to compare. */
+	const struct token_record t = {.event = TOKEN_EVENT_REPLAY, .api_launches = 2},
+				  captured = {.event = TOKEN_EVENT_CAPTURE};
+	uint64_t hash = row_launch_hash_behind(5, &t, 1);
+	assert_true(hash && hash != row_launch_hash(&t, 1) && hash != row_launch_hash_behind(6, &t, 1));
+	assert_true(!row_launch_hash_behind(0, &t, 1) && !row_launch_hash_behind(5, &captured, 1));
+}
+
 /* Behind a resume the first process's run is what counts. */
 static void test_resumed(void **state)
 {
@@ -162,7 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_equal),   cmocka_unit_test(test_one_kernel_more),
 		cmocka_unit_test(test_resumed), cmocka_unit_test(test_captures),
-		cmocka_unit_test(test_p99),
+		cmocka_unit_test(test_p99),     cmocka_unit_test(test_prompts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,12 @@ static void check_run(const struct kept_run *k)
 	assert_string_equal(k->test, "pp50+tg8 @ d100");
 	near(k->row.prefill_us, PROMPT * PREFILL_US);
 	near(k->row.prefill_tokens_per_s, 1e6 / PREFILL_US);
+	near(k->row.ttft_us, PROMPT * PREFILL_US + 30);
 	near(k->row.itl_median_us, itl);
+	/* What either launched is in its own columns. */
+	assert_true(k->row.api_launches_per_prompt == 70 && k->row.node_updates_per_prompt == 3 &&
+		    k->row.kernels_per_prompt == 60 && k->row.copies_per_prompt == 10);
+	assert_true(k->row.api_launches_per_token == (graph ? 2 : 39) && k->row.kernels_per_token == 39);
 	near(k->row.tokens_per_s, (PROMPT + TOKENS) / us * 1e6);
 	near(row_time_us(&k->row), us);
 	near(k->row.prefill_flops, 1e9 * PROMPT + 1e6 * DEPTH);

@@ -128,6 +128,8 @@ static void test_times(void **state)
 		assert_true(fabs(k->row.tokens_per_s - 1e6 / cost) < 1e-6);
 		assert_true(k->row.itl_mad_us == 0 && isnan(k->row.itl_p99_us));
 		assert_true(k->row.submit_median_us == 20 && k->row.gpu_median_us == cost - 20);
+		/* Nobody waited for the depth's logits, and what it launched is no token's. */
+		assert_true(isnan(k->row.ttft_us) && isnan(k->row.api_launches_per_prompt));
 		/* 100 tokens at 10 us. */
 		assert_true(k->row.prefill_us == 1000 && k->row.prefill_tokens_per_s == 1e5);
 		/* Positions 100 .. 107 read 1000 * (pos + 1) bytes. */
@@ -231,7 +233,10 @@ static void test_prompt(void **state)
 		const struct kept_run *k = &x.runs[i];
 		assert_string_equal(k->status, "ok");
 		assert_string_equal(k->row.mode, "direct");
-		assert_true(k->row.prefill_us == 200 && k->row.tokens_per_s == 1e5);
+		assert_true(k->row.prefill_us == 200 && k->row.tokens_per_s == 1e5 && k->row.ttft_us == 230);
+		assert_true(k->row.api_launches_per_prompt == 70 && k->row.node_updates_per_prompt == 3);
+		assert_true(k->row.kernels_per_prompt == 60 && k->row.copies_per_prompt == 10);
+		assert_true(isnan(k->row.api_launches_per_token) && isnan(k->row.kernels_per_token));
 		/* The fake's prefill is 1 GFLOP a token and 1 MFLOP a position before, on a device of 4 TFLOP/s. */
 		double tflops = (20e9 + 1e6 * (double)k->row.n_depth) / 200e-6 / 1e12;
 		assert_true(fabs(k->row.prefill_tflop_s - tflops) < 1e-9 * tflops);

@@ -33,7 +33,7 @@ static int tear_down(void **state)
 struct place {
 	int layers;
 	const char *device;
-	int threads;
+	int threads, chunks;
 };
 
 /* Microseconds of a token: the fastest repetition is 1. */
@@ -48,7 +48,8 @@ static void write_results(const struct place *places, int n, const long *depths,
 	FILE *runs = folder_open(folder, "runs.csv", "wb"), *tokens = folder_open(folder, "tokens.csv", "wb");
 	int id = 0;
 	fputs("run_id,status,repetition,model,model_path_name,arch,weight_type,n_prompt,n_gen,n_depth,mode,fusion,"
-	      "n_gpu_layers,type_k,type_v,n_threads,device,commit,itl_median_us,submit_median_us,started_utc\n",
+	      "n_gpu_layers,type_k,type_v,n_threads,n_ubatch,device,commit,itl_median_us,submit_median_us,"
+	      "started_utc\n",
 	      runs);
 	fputs("run_id,phase,token_index,submit_us,itl_us,graph_event\n", tokens);
 	for (int p = 0; p < n; p++)
@@ -56,11 +57,12 @@ static void write_results(const struct place *places, int n, const long *depths,
 			for (int mode = 0; mode < 2; mode++)
 				for (int r = 0; r < 3; r++)
 					fprintf(runs,
-						"r%d,ok,%d,M,m.gguf,gemma4,Q8_0,0,4,%ld,%s,full,%d,f16,f16,%d,%s,abc,%."
+						"r%d,ok,%d,M,m.gguf,gemma4,Q8_0,0,4,%ld,%s,full,%d,f16,f16,%d,%d,%s,"
+						"abc,%."
 						"9g,"
 						"9,2026-11-23T00:00:00Z\n",
 						id++, r, depths[k], mode ? "graph-device" : "direct", places[p].layers,
-						places[p].threads, places[p].device,
+						places[p].threads, places[p].chunks, places[p].device,
 						itl(places[p].layers, depths[k], mode, r));
 	for (int i = 0; i < id; i++)
 		fprintf(tokens, "r%d,measure,0,9,1000,direct\n", i);
@@ -111,11 +113,12 @@ static void check_curve(const char *name, const char *mode, int index, long dept
 	}
 }
 
-/* In any order of the rows; a GPU alone has one thread whatever the others have. */
+/* In any order of the rows; a GPU alone has one thread whatever the others have, and larger chunks. */
 static void placements_are_joined(void **state)
 {
 	(void)state;
-	static const struct place places[] = {{22, "GPU 1+host", 16}, {42, "GPU 1", 1}, {0, "host", 16}};
+	static const struct place places[] = {
+		{22, "GPU 1+host", 16, 512}, {42, "GPU 1", 1, 2048}, {0, "host", 16, 512}};
 	static const long depths[] = {4096, 0};
 	static const int layers[] = {0, 22, 42};
 	write_results(places, 3, depths, 2);
@@ -142,8 +145,11 @@ static void placements_are_joined(void **state)
 static void threads_are_not_mixed(void **state)
 {
 	(void)state;
-	static const struct place places[] = {
-		{0, "host", 2}, {3, "G+host", 2}, {3, "G+host", 4}, {5, "G", 1}, {0, "host", 4}};
+	static const struct place places[] = {{0, "host", 2, 512},
+					      {3, "G+host", 2, 512},
+					      {3, "G+host", 4, 512},
+					      {5, "G", 1, 512},
+					      {0, "host", 4, 512}};
 	static const long depths[] = {0, 128, 256, 512, 1024};
 	static const int layers[] = {0, 3, 5};
 	double rows[8][5];
@@ -157,10 +163,24 @@ static void threads_are_not_mixed(void **state)
 	assert_false(folder_has(folder, "plots/layers.svg"));
 }
 
+/* Chunks that were chosen tell curves apart on the GPU alone as well. */
+static void chunks_are_not_mixed(void **state)
+{
+	(void)state;
+	static const struct place places[] = {{0, "host", 2, 256}, {3, "G+host", 2, 256}, {5, "G", 1, 256},
+					      {0, "host", 2, 512}, {3, "G+host", 2, 512}, {5, "G", 1, 512}};
+	static const long depths[] = {0};
+	static const int layers[] = {0, 3, 5};
+	write_results(places, 6, depths, 1);
+	draw(PLOT_FORMAT_SVG);
+	check_curve("plots/layers-ub256.dat", "direct", 0, 0, layers, 3);
+	check_curve("plots/layers-ub512.dat", "direct", 0, 0, layers, 3);
+}
+
 static void one_placement_gives_none(void **state)
 {
 	(void)state;
-	static const struct place alone[] = {{5, "G", 1}}, host[] = {{0, "host", 2}, {0, "host", 4}};
+	static const struct place alone[] = {{5, "G", 1, 512}}, host[] = {{0, "host", 2, 512}, {0, "host", 4, 512}};
 	static const long depths[] = {0};
 	write_results(alone, 1, depths, 1);
 	draw(PLOT_FORMAT_SVG);
@@ -178,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(placements_are_joined),
 		TEST(threads_are_not_mixed),
+		TEST(chunks_are_not_mixed),
 		TEST(one_placement_gives_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* What a machine's comparisons of equal things showed: added up, kept to a bound, and refused where it is damaged. */
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +7,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -87,6 +90,43 @@ static void test_bound(void **state)
 	assert_int_equal(k.alarms, 1);
 }
 
+/* Days that some months and years have. */
+static void test_dates(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"2024-02-29T00:00:00Z", "2000-02-29T23:59:60Z", "2026-12-31T23:59:59Z"};
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		char text[256];
+		struct calibration k;
+		snprintf(text, sizeof text,
+			 "[{\"machine\": \"m\", \"utc\": \"%s\", \"sweeps\": 1, \"alarms\": 0, \"cells\": 1, "
+			 "\"variation\": 0.01, \"variation_max\": 0.02}]\n",
+			 good[i]);
+		remove(path);
+		assert_int_equal(folder_put(folder, "/c.json", text), 0);
+		OK(calibration_read(path, "m", &k, e));
+		assert_string_equal(k.utc, good[i]);
+	}
+}
+
+/* Whoever keeps the lock is named in time, and nothing is written meanwhile. */
+static void test_locked(void **state)
+{
+	(void)state;
+	struct error err = {""};
+	const struct calibration_entry entry = {.machine = "m", .from = "compare", .sweeps = 1};
+	int fd = open(folder, O_RDONLY | O_DIRECTORY);
+	assert_true(fd >= 0 && !flock(fd, LOCK_EX));
+	alarm(30);
+	assert_int_equal(calibration_add(path, &entry, &err), ERROR_IO);
+	assert_non_null(strstr(err.text, ": another program has had it locked for 3 s; end that, or name a file"));
+	assert_int_not_equal(access(path, F_OK), 0);
+	flock(fd, LOCK_UN);
+	close(fd);
+	OK(calibration_add(path, &entry, e));
+	alarm(0);
+}
+
 static void test_damaged(void **state)
 {
 	(void)state;
@@ -96,6 +136,14 @@ static void test_damaged(void **state)
 	} cases[] = {
 		{"\"utc\": \"\\u001b]0;title\\u0007\"", "entry 2: utc is no time"},
 		{"\"utc\": \"2026-05-31T10:00:00Z\\u202e\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-99-99T10:00:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-00-10T10:00:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-04-31T10:00:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-02-29T10:00:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2100-02-29T10:00:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-05-31T24:00:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-05-31T10:60:00Z\"", "entry 2: utc is no time"},
+		{"\"utc\": \"2026-05-31T10:00:61Z\"", "entry 2: utc is no time"},
 		{"\"utc\": 5", "entry 2: utc is no time"},
 		{"\"sweeps\": 0", "entry 2: sweeps is no number from 1 to 1000000"},
 		{"\"sweeps\": 1000001", "entry 2: sweeps"},
@@ -191,7 +239,8 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_sums), TEST(test_bound), TEST(test_damaged), TEST(test_overflow), TEST(test_names),
+		TEST(test_sums),    TEST(test_bound),    TEST(test_dates), TEST(test_locked),
+		TEST(test_damaged), TEST(test_overflow), TEST(test_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ enum color { COLOR_RED, COLOR_BLUE };
 struct record {
 	const char *text;
 	int64_t whole;
-	double real;
+	double real, time;
 	int count;
 	enum color color;
 	int64_t bits;
@@ -31,6 +31,7 @@ static const struct column columns[] = {
 	{.name = "text", .type = COLUMN_TEXT, .offset = offsetof(struct record, text)},
 	{.name = "whole", .type = COLUMN_INT, .offset = offsetof(struct record, whole)},
 	{.name = "real", .type = COLUMN_REAL, .offset = offsetof(struct record, real)},
+	{.name = "time", .type = COLUMN_REAL, .offset = offsetof(struct record, time), .from_zero = 1},
 	{.name = "count", .type = COLUMN_COUNT, .offset = offsetof(struct record, count)},
 	{.name = "color", .type = COLUMN_NAME, .offset = offsetof(struct record, color), .names = colors, .n_names = 2},
 	{.name = "bits", .type = COLUMN_FLAGS, .offset = offsetof(struct record, bits), .names = flags, .n_names = 2},
@@ -65,6 +66,7 @@ static void test_types(void **state)
 		{"real", "-2.5e-09"},    {"count", "2147483647"},
 		{"color", "blue"},       {"bits", "none"},
 		{"bits", "high"},        {"bits", "low+high"},
+		{"time", "0"},           {"time", "2.5e-09"},
 		{"bits", "low+0x8"},     {"bits", "0x7ffffffffffffffc"},
 	};
 	for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
@@ -107,6 +109,8 @@ static void test_refuses(void **state)
 		{"real", "1,5"},
 		{"real", " 1"},
 		{"real", "--1"},
+		{"time", "-1"},
+		{"time", "-0.5e-9"},
 		{"count", "-1"},
 		{"count", "2147483648"},
 		{"color", "RED"},

@@ -47,7 +47,7 @@ static const char runs_columns[] =
 	"schema_version,run_id,status,reason,order,repetition,model,arch,weight_type,"
 	"model_bytes,model_parameters,test,"
 	"model_path_name,n_gpu_layers,type_k,type_v,n_threads,n_ubatch,snapkv,n_depth,n_prompt,n_gen,prefill_rows,"
-	"fusion,sync,mode,"
+	"fusion,sync,prefill_mode,mode,"
 	"model_"
 	"hash,"
 	"device,commit,tokens_per_s,prefill_us,"
@@ -67,7 +67,8 @@ static const char runs_columns[] =
 	"cpu_mhz,load_average,context_switches,involuntary_switches,minor_faults,major_faults,telemetry_samples,"
 	"attempt,"
 	"clock_low,until,submit_p99_us,copy_nodes,launch_hash,launches_differ,beyond_context,prefill_weights,"
-	"context_source,context_prefilled_tokens";
+	"context_source,context_prefilled_tokens,"
+	"ttft_us,api_launches_per_prompt,node_updates_per_prompt,kernels_per_prompt,copies_per_prompt";
 static const char tokens_columns[] =
 	"schema_version,run_id,phase,token_index,pos,kv_len,submit_us,gpu_us,wall_us,itl_us,graph_event,"
 	"api_launches,node_updates,kernels,copies,host_us";

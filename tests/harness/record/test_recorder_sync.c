@@ -77,9 +77,13 @@ int __wrap_ftruncate(int fd, off_t size)
 	return __real_ftruncate(fd, size);
 }
 
+static const char *unlinked; /* while a row is forced */
+
 static int force(int fd)
 {
 	int i = file_of(fd);
+	if (i == RUNS && unlinked)
+		assert_int_equal(unlink(unlinked), 0);
 	files[i].syncs++;
 	files[i].dirty = files[i].dirty && files[i].sync_errno && files[i].sync_errno != EINVAL;
 	errno = files[i].sync_errno;
@@ -211,6 +215,23 @@ static void test_sync_fails(void **state)
 	check_recorded("lost", 0);
 }
 
+/* What happens to the files while a run is written is said of that run, and not of the next. */
+static void test_removed_meanwhile(void **state)
+{
+	(void)state;
+	struct error err = {""};
+	char path[FOLDER_BYTES + 32];
+	open_recorder();
+	OK(record("r1", RUN_STATUS_OK, e));
+	snprintf(path, sizeof path, "%s/tokens.csv", run_path);
+	unlinked = path;
+	int rc = record("r2", RUN_STATUS_OK, &err);
+	unlinked = NULL;
+	assert_int_equal(rc, ERROR_IO);
+	assert_non_null(strstr(err.text, "tokens.csv: was removed or replaced while the sweep ran"));
+	assert_int_equal(recorder_close(rec, &err), ERROR_IO);
+}
+
 /* Telemetry that could not be written is forgotten, and the next run's stands where it would have. */
 static void test_telemetry_fails(void **state)
 {
@@ -324,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_run),
 		TEST(test_sync_fails),
+		TEST(test_removed_meanwhile),
 		TEST(test_telemetry_fails),
 		TEST(test_sync_fails_at_first),
 		TEST(test_nothing_to_force),

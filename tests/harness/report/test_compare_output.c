@@ -134,12 +134,41 @@ static void test_runs_not_ok(void **state)
 	compared_free();
 }
 
+/* One line speaks for cells that changed alike: from the same, and to the same. */
+static void test_exact_alike(void **state)
+{
+	(void)state;
+	struct compare_options o = compared_options();
+	struct compared_side base = compared_plain, head = compared_other(compared_plain);
+	head.more_depths = base.more_depths = 1;
+	head.launches_cell = 1;
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	char *text = printed(COMPARE_FORMAT_TABLE, "abc");
+	assert_null(strstr(text, "100 -> 100"));
+	assert_non_null(
+		strstr(text, "- driver calls a token: 100 -> 101 in 2 cells (tg4 @ d64 graph-params full, ...)\n"));
+	assert_non_null(
+		strstr(text, "- driver calls a token: 100 -> 102 in 2 cells (tg4 @ d64 graph-update full, ...)\n"));
+	assert_non_null(
+		strstr(text, "- driver calls a token: 100 -> 103 in 2 cells (tg4 @ d64 graph-device full, ...)\n"));
+	free(text);
+	compared_free();
+	/* And the other way round, each from its own to one. */
+	OK(compared_run(&head, &base, COMPARED_PROCESSES, &o, e));
+	text = printed(COMPARE_FORMAT_TABLE, "abc");
+	assert_non_null(strstr(text, "- driver calls a token: 101 -> 100 in 2 cells"));
+	assert_non_null(strstr(text, "- driver calls a token: 103 -> 100 in 2 cells"));
+	free(text);
+	compared_free();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_controls, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_large_numbers, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_runs_not_ok, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_exact_alike, compared_set_up, compared_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

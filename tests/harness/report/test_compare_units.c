@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -136,6 +137,72 @@ static void test_wrong_in_base(void **state)
 	compared_free();
 }
 
+/* The same by its interval is not yet found if it were not: both stand in the sentence, with what each means. */
+static void test_same_but_noisy(void **state)
+{
+	(void)state;
+	struct compare_options o = compared_options();
+	struct compared_side base = compared_plain, head = compared_other(compared_plain);
+	char text[COMPARE_SENTENCE_SIZE], said[64];
+	double most = 0;
+	base.noise = head.noise = 0.008;
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	assert_true(compared.c.count[COMPARE_SAME] > 0);
+	for (int i = 0; i < compared.c.n; i++)
+		if (compared.c.cells[i].outcome == COMPARE_SAME)
+			most = fmax(most, compared.c.cells[i].values[METRIC_TIME].verdict.detectable);
+	assert_true(most > 0.02);
+	compare_sentence(&compared.c, text);
+	snprintf(said, sizeof said, "so noisy that only a slow-down of %.1f %% is sure", 100 * most);
+	assert_non_null(strstr(text, "the same within 1 % by the"));
+	if (!strstr(text, said))
+		fail_msg("%s: not '%s'", text, said);
+	compared_free();
+	/* Where it would be found nothing is to be said. */
+	base.noise = head.noise = 0.002;
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	compare_sentence(&compared.c, text);
+	assert_string_equal(text, "All 4 cells are the same within 1 %.");
+	compared_free();
+}
+
+/* What a unit varies by, whatever pairs share. */
+static void test_variation(void **state)
+{
+	(void)state;
+	struct compare_options o = compared_options();
+	struct compared_side base = compared_plain, head = compared_other(compared_plain);
+	base.drift = head.drift = 0.02;
+	base.noise = head.noise = 0.01;
+	OK(compared_run(&base, &head, COMPARED_PROCESSES, &o, e));
+	assert_true(compare_variation(&compared.c) > 0.007 && compare_variation(&compared.c) < 0.013);
+	compared_free();
+	OK(compared_run(&base, &head, 1, &o, e));
+	assert_true(isnan(compare_variation(&compared.c)));
+	compared_free();
+}
+
+/* A model of another content is another one, whatever its name, unless it is said that the sides were not alike. */
+static void test_model_contents(void **state)
+{
+	(void)state;
+	struct compare_options o = compared_options();
+	struct compared_side head = compared_other(compared_plain);
+	struct error err = {""};
+	head.content = 1;
+	head.slower[0] = 0.05;
+	assert_int_equal(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "in base alone 4, in head alone 4"));
+	compared_free();
+	o.allow_env_diff = 1;
+	OK(compared_run(&compared_plain, &head, COMPARED_PROCESSES, &o, e));
+	assert_int_equal(compared.c.n, COMPARED_CELLS);
+	for (int i = 0; i < COMPARED_CELLS; i++)
+		assert_int_equal(compared.c.cells[i].values[METRIC_TIME].m, COMPARED_PROCESSES);
+	assert_int_equal(compared.c.count[COMPARE_SLOWER], 1);
+	compared_free();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +210,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_process_doubts, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_common_takes_three, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_in_base, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_same_but_noisy, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_variation, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_model_contents, compared_set_up, compared_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -510,6 +510,8 @@ static void test_fields(void **state)
 		r.itl_p50_us = r.itl_p90_us = r.wall_median_us = 1;
 		r.submit_median_us = 2000 + weight;
 		r.api_launches_per_token = 3000 + weight;
+		r.ttft_us = 4000 + weight;
+		r.api_launches_per_prompt = 5000 + weight;
 		r.kernels_per_token = 2;
 		r.bandwidth_share = 4000 + weight;
 		r.prefill_tflop_s = 5000 + weight;
@@ -553,6 +555,8 @@ static void test_fields(void **state)
 	number_is(r, "itl_median_us", 1001);
 	number_is(r, "submit_median_us", 2001);
 	number_is(r, "api_launches_per_token", 3001);
+	number_is(r, "ttft_us", 4001);
+	number_is(r, "api_launches_per_prompt", 5001);
 	number_is(r, "bandwidth_share", 4001);
 	number_is(r, "prefill_tflop_s", 5001);
 	number_is(r, "gemm_share", 6001);

@@ -124,8 +124,8 @@ static void test_sections(void **state)
 	report_said_expect("clock held back in 4 of 4 runs");
 	ROW("SM clock, MHz", "1980", "| 4 |");
 	/* 16 tokens around the median of the run, of the smallest and the largest depth. */
-	ROW("| d64 | graph-device | SnapKV 1024,window=64,pool=7 | 492 | 500 |", "507", "| 16 |", "█",
-	    "20260101T000000Z-00003");
+	ROW("| tg16 &#64; d64 | graph-device | SnapKV 1024,window=64,pool=7 | 16 | 492 | 500 |", "507", "█",
+	    "| -00003 |");
 	report_said_expect("<b>Environment</b>");
 	ROW("| CPU | C |");
 	/* Of a path its end. */
@@ -335,7 +335,7 @@ static void test_across(void **state)
 	OK(compare_across("mode", &o.across, e));
 	OK(compare_run(report_said_sets, 1, report_said_sets + 1, 1, &o, &c, e));
 	report_said_make(report_said_sets + 1, 1, report_said_sets, 1, &c);
-	report_said_expect("Not two commits, but mode: direct in base, graph-device in head.");
+	report_said_expect("The sides differ on purpose, in mode: direct in base, graph-device in head.");
 	ROW("| tg8 &#64; d64 | faster | -10.0 % |");
 	report_said_expect_not("base:head"); /* of characters */
 	report_said_expect_not("base:\xe2\x81\xa0head");
@@ -363,6 +363,9 @@ static void with_prompts(void *ctx, struct run_row *row)
 	row->n_prompt = report_said_is_mode(row, "direct") ? 512 : 256; /* prompts are direct */
 	row->mode = "direct";
 	row->prefill_us = 125000;
+	row->ttft_us = 126000;
+	row->api_launches_per_prompt = 777;
+	row->kernels_per_prompt = 770;
 	row->prefill_tokens_per_s = 4096;
 	row->prefill_tflop_s = 100;
 	row->gemm_share = 0.5;
@@ -379,13 +382,97 @@ static void test_prompts(void **state)
 				      .edit = with_prompts};
 	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
 	report_said_expect("<b>Prefill</b>: up to 4096 tokens/s");
-	ROW("| pp512 |", "125", "4096", "100", "50 %");
+	report_said_expect("Prompts alone: up to 4096 tokens/s; section Prefill has them.");
+	ROW("| pp512 |", "125", "126", "4096", "100", "50 %", "777", "770");
 	ROW("| pp512+tg8 &#64; d64 graph-device |", "200", "200 to 200", "2600", "-20.0 %", "-20.0 to -20.0",
-	    "too few runs to tell: 3 pairs, at least 7");
+	    "too few runs to tell: 3 pairs measured, 7 needed");
 	/* Modes, charts and crossovers are of tokens alone. */
 	ROW("| graph-device | +0.00 % | too few runs: 3 of 7 pairs | 1000 |");
 	report_said_expect("<b>A prompt and the tokens behind it, in one time</b>: up to 2600 tokens/s");
 	report_said_expect_not("prompt tokens");
+}
+
+static void prompts_alone(void *ctx, struct run_row *row)
+{
+	with_prompts(ctx, row);
+	row->n_prompt = 512;
+	row->energy_per_token_j = row->repetition ? 0 : 0.25;
+}
+
+/* Their table is the first screen, and no section has it again. */
+static void test_prompts_alone(void **state)
+{
+	(void)state;
+	static const char *const direct[] = {"direct", NULL};
+	const struct report_case c = {.modes = direct,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 1,
+				      .repetitions = 3,
+				      .edit = prompts_alone};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	const char *once = strstr(report_said_markdown, "**Prompts: medians over runs**");
+	assert_non_null(once);
+	assert_null(strstr(once + 1, "**Prompts: medians over runs**"));
+	report_said_expect_not("section Prefill");
+	report_said_expect_not("Times per token are medians");
+	/* Two prompts of three were too short for the counter: no energy of theirs is told. */
+	report_said_expect_not("energy, J a token |");
+	ROW("| energy a token, J | 0.250 | 0.250 | 0.250 | 1 |");
+}
+
+/* Layers by repetition; each depth has its rate; what crosses is of the mixed placement alone. */
+static void on_both(void *ctx, struct run_row *row)
+{
+	int device = report_said_is_mode(row, "graph-device");
+	(void)ctx;
+	row->n_gpu_layers = row->repetition ? 42 : 22;
+	row->tokens_per_s = row->repetition ? 300 : (device ? 40 : 60) + (double)row->n_depth / 64;
+	if (!row->repetition)
+		row->crossing_bytes_per_token = 40960;
+}
+
+/* Rates of modes are not one range: that would hide which of them is faster. */
+static void test_modes_on_both(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 2,
+				      .repetitions = 2,
+				      .edit = on_both};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	report_said_expect("Layers on GPU and host: on both devices direct 60 to 61, graph-device 40 to 41 tokens/s.");
+}
+
+/* Prompts whose chunks are replayed as graphs, a fifth faster. */
+static void with_replayed_prompts(void *ctx, struct run_row *row)
+{
+	(void)ctx;
+	int replayed = report_said_is_mode(row, "graph-device");
+	row->n_gen = 0;
+	row->n_prompt = 512;
+	row->mode = "direct";
+	row->prefill_mode = replayed ? "graph-device" : "direct";
+	row->prefill_us = replayed ? 100000 : 125000;
+	row->prefill_tokens_per_s = row->tokens_per_s = 512 / row->prefill_us * 1e6;
+	row->api_launches_per_prompt = replayed ? 2 : 777;
+}
+
+static void test_replayed_prompts(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 1,
+				      .repetitions = 8,
+				      .edit = with_replayed_prompts};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	ROW("| pp512, prefill mode graph-device |", "100", "5120", "| 2 |", "-20.0 %", "-20.0 to -20.0", "faster");
+	ROW("| pp512, prefill mode direct |", "125", "4096", "777");
+	report_said_expect("Prompts: medians over runs; against direct: over pairs of runs");
 }
 
 /* Two runs a side cannot be told apart, and that is said. */
@@ -413,6 +500,39 @@ static void test_too_few(void **state)
 	report_said_expect("\n| cell | verdict | change | interval |");
 	report_said_expect("95 % bootstrap interval (of 2 units a side it holds the true change less often)");
 	compare_free(&c);
+}
+
+static void against_itself(const char *env_of_base, const char *expected)
+{
+	struct comparison c;
+	struct compare_options o;
+	struct report_case of = {.modes = report_said_two_modes,
+				 .fusions = report_said_full,
+				 .depths = report_said_depths,
+				 .n_depths = 1,
+				 .repetitions = 2,
+				 .env = "{\"cpu\": {\"model\": \"C\"}}"};
+	report_said_add(&of, "head");
+	of.env = env_of_base;
+	report_said_add(&of, "base");
+	compare_options_default(&o);
+	OK(compare_run(report_said_sets + 1, 1, report_said_sets, 1, &o, &c, e));
+	report_said_make(report_said_sets, 1, report_said_sets + 1, 1, &c);
+	report_said_expect(expected);
+	compare_free(&c);
+}
+
+static void test_environment(void **state)
+{
+	(void)state;
+	against_itself("{\"cpu\": {\"model\": \"C\"}}", "<b>Environment</b>: the sides were measured alike");
+}
+
+/* What a side does not say of its machine is not called alike. */
+static void test_environment_unknown(void **state)
+{
+	(void)state;
+	against_itself(NULL, "<b>Environment</b>: not known of both sides");
 }
 
 static void test_all_is_well(void **state)
@@ -461,7 +581,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_texts, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_across, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_prompts, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_prompts_alone, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_modes_on_both, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_replayed_prompts, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_too_few, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_environment, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_environment_unknown, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_all_is_well, report_said_set_up, report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_no_time, report_said_set_up, report_said_tear_down),
 	};

@@ -173,7 +173,7 @@ static void test_markdown(void **state)
 	/* Nor is room wasted: a row has less than 200. */
 	if (n < 62000)
 		fail_msg("%zu bytes of 65536", n);
-	check_rows(text, "**Every cell: medians over runs**", CELLS);
+	check_rows(text, "**Every cell: medians over runs, of tokens/s", CELLS);
 	check_rows(text, "**Each cell against direct launches;", CELLS / MODES * (MODES - 1));
 	check_rows(text, "**Host time of each cell**", CELLS);
 	/* Whole are the first screen, and tables that are small. */

@@ -134,7 +134,7 @@ static void check_html(const char *text)
 					 "aria-hidden d stroke fill points "
 					 "transform stroke-width stroke-dasharray stroke-linecap stroke-linejoin "
 					 "font-size text-anchor fill-opacity opacity x "
-					 "y data-v data-open ";
+					 "y data-v data-open data-title ";
 	int scripts = 0;
 	for (const char *at = strchr(text, '>') + 1; (at = strchr(at, '<'));) {
 		int closing = at[1] == '/';
@@ -300,6 +300,7 @@ static void test_link(void **state)
 static int refused(char **words, const char *said)
 {
 	int code = command_run(folder, cmd_report, words);
+	assert_false(command_said(folder, "out", "rows of"));
 	if (!command_said(folder, "errors", said))
 		fail_msg("'%s' is not said", said);
 	return code;
@@ -340,6 +341,7 @@ static void test_images(void **state)
 	assert_int_equal(folder_put(folder, "/run/plots/latency.svg", "x"), 0);
 	char *words[] = {"report", "run", "-o", "x.md", "--images", "https://x.y/z", NULL};
 	assert_int_equal(command_run(folder, cmd_report, words), 0);
+	assert_true(command_said(folder, "out", "x.md: 12 rows of 1 directory\n"));
 	assert_true(command_said(folder, "x.md", "](<https://x.y/z/overhead-fusion-full.png>)\n"));
 	assert_false(command_said(folder, "x.md", "overhead-<b>"));
 	assert_false(command_said(folder, "x.md", "latency.svg"));

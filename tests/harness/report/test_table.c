@@ -114,6 +114,44 @@ static void test_lines(void **state)
 	table_close(t);
 }
 
+/* Prompts of one unit are compared by their time, and each says how it is launched. */
+static void test_prompts(void **state)
+{
+	(void)state;
+	struct cell two[2] = {cells[0], cells[0]};
+	struct table *t;
+	char line[256];
+	for (int i = 0; i < 2; i++) {
+		two[i].mode = "direct";
+		two[i].n_prompt = 512;
+		two[i].n_gen = two[i].n_depth = 0;
+	}
+	two[1].prefill_mode = "graph-device";
+	assert_int_equal(table_open(&t, two, 2, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		for (int repetition = 0; repetition < 4; repetition++) {
+			struct run_row r;
+			row_init(&r);
+			row_set_axes(&r, &two[i]);
+			r.cell = i;
+			r.repetition = repetition;
+			r.status = RUN_STATUS_OK;
+			r.reason = "";
+			r.prefill_us = (i ? 700 : 1000) + repetition;
+			r.tokens_per_s = 512 / r.prefill_us * 1e6;
+			assert_int_equal(table_add(t, &r, NULL), 0);
+		}
+	char *text = render(t);
+	line_with(text, " graph-device ", line);
+	assert_non_null(strstr(line, "pp512 "));
+	assert_non_null(strstr(line, " -30% "));
+	line_with(text, " direct ", line);
+	assert_null(strstr(line, "%"));
+	assert_non_null(strstr(text, "vs direct: change of itl,\n  of a prompt's time, the median over pairs"));
+	free(text);
+	table_close(t);
+}
+
 /* Placements that differ in the layers on the GPU alone are told apart. */
 static void test_placements(void **state)
 {
@@ -270,9 +308,9 @@ static void test_nothing(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),        cmocka_unit_test(test_placements),
-					   cmocka_unit_test(test_sync),         cmocka_unit_test(test_attempts),
-					   cmocka_unit_test(test_what_is_said), cmocka_unit_test(test_units),
-					   cmocka_unit_test(test_nothing)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),      cmocka_unit_test(test_prompts),
+					   cmocka_unit_test(test_placements), cmocka_unit_test(test_sync),
+					   cmocka_unit_test(test_attempts),   cmocka_unit_test(test_what_is_said),
+					   cmocka_unit_test(test_units),      cmocka_unit_test(test_nothing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

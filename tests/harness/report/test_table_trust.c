@@ -222,8 +222,10 @@ static void test_contradicted(void **state)
 	render();
 	expect(" -10% [-11,-9.0]! ");
 	expect_remark(
-		"\n! vs direct of tg64 graph-device full: -10% [-11,-9.0], the median over 3 pairs of runs of one "
-		"repetition; itl beside it, the medians over all runs, differs by +80.0%: too noisy to trust either\n");
+		"\n! vs direct of tg64 graph-device full: faster by -10% [-11,-9.0], the median over 3 pairs of runs "
+		"of "
+		"one repetition; slower by itl beside it, the medians over all runs (+80.0%): these contradict each "
+		"other, and neither is to be trusted\n");
 }
 
 /* Tokens/s are means and hold the stalls that a median itl leaves out. */
@@ -240,8 +242,10 @@ static void test_contradicted_by_the_rate(void **state)
 	assert_string_equal(word("graph-device", 10), "[-5.0,-5.0]!");
 	assert_string_equal(word("graph-params", 10), "[+5.0,+5.0]");
 	expect_remark(
-		"! vs direct of tg64 graph-device full: -5.0% [-5.0,-5.0], the median over 3 pairs of runs of one "
-		"repetition; t/s beside it, the medians over all runs, differs by -11.1%: too noisy to trust either\n");
+		"! vs direct of tg64 graph-device full: faster by -5.0% [-5.0,-5.0], the median over 3 pairs of runs "
+		"of "
+		"one repetition; slower by t/s beside it, the medians over all runs (-11.1%): these contradict each "
+		"other, and neither is to be trusted\n");
 	expect_not("! vs direct of tg64 graph-params");
 }
 
@@ -250,25 +254,43 @@ static void test_contradicted_by_the_rate(void **state)
 static void test_noise(void **state)
 {
 	(void)state;
-	/* MAD over median: 1 %, 4 % and, once more, 2 %; a cell of one run has none. */
+	/* MAD over median: 1 %, 4 % and, once more, 2 %, of the median itl: t/s, of a mean, vary otherwise. */
 	const double direct[] = {99, 100, 101, 98, 102}, device[] = {192, 200, 208, 200, 190}, params[] = {49, 50, 51};
+	const double rates[] = {95, 100, 105, 90, 110};
 	for (int i = 0; i < 5; i++)
-		add(DIRECT, i, 1e6 / direct[i], direct[i], 0.5);
+		add(DIRECT, i, direct[i], rates[i], 0.5);
 	for (int i = 0; i < 5; i++)
-		add(DEVICE, i, 1e6 / device[i], device[i], 0.5);
+		add(DEVICE, i, device[i], 200 + device[i], 0.5);
 	for (int i = 0; i < 3; i++)
-		add(PARAMS, i, 1e6 / params[i], params[i], 0.5);
+		add(PARAMS, i, params[i], 50, 0.5);
 	add(PROMPT, 0, NAN, 5000, 0.5);
 	render();
-	assert_string_equal(word("direct   ", 4), "±1.0");
+	assert_string_equal(word("direct   ", 4), "±5.0");
 	assert_string_equal(word("graph-device", 4), "±8.0");
-	expect("noise: t/s varied from run to run by 2.0% (MAD; the middle cell),\n  at most by 4.0% (tg64 "
+	expect("noise: median itl varied from run to run by 2.0% (MAD; the middle cell),\n  at most by 4.0% (tg64 "
 	       "graph-device "
 	       "full)\n");
 	expect("±: their MAD (median absolute deviation, not scaled)");
+	expect("t/s: tokens over a run's whole time (its mean); itl: from token to token, its median and p90,");
 	/* One run has no spread: not ±0. */
 	assert_string_equal(word("pp512", 3), "5000");
 	assert_string_equal(word("pp512", 4), "-");
+}
+
+/* A prompt has no time from token to token: its rate stands for it, where nothing is decoded. */
+static void test_noise_of_prompts(void **state)
+{
+	(void)state;
+	add(PROMPT, 0, NAN, 4900, 0.5);
+	add(PROMPT, 1, NAN, 5000, 0.5);
+	add(PROMPT, 2, NAN, 5100, 0.5);
+	render();
+	expect("noise: t/s varied from run to run by 2.0% (MAD; the middle cell),\n  at most by 2.0% (pp512 ");
+	/* Beside tokens it is not among what varies. */
+	add(DIRECT, 0, 100, 0, 0.5);
+	add(DIRECT, 1, 100, 0, 0.5);
+	render();
+	expect("noise: median itl varied from run to run by 0.0%");
 }
 
 static void test_no_noise_of_one_run(void **state)
@@ -454,6 +476,7 @@ int main(void)
 		TEST(test_contradicted),
 		TEST(test_contradicted_by_the_rate),
 		TEST(test_noise),
+		TEST(test_noise_of_prompts),
 		TEST(test_no_noise_of_one_run),
 		TEST(test_credible),
 		TEST(test_incredible),

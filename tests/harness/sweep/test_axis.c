@@ -90,6 +90,31 @@ static void test_absent(void **state)
 	assert_string_equal(cell_text(&c, AXIS_GPU_LAYERS, number), "auto");
 }
 
+/* Every cell has a label, that of a row whose numbers somebody took out too. */
+static void test_labels(void **state)
+{
+	(void)state;
+	static const struct {
+		struct cell cell;
+		const char *label;
+	} cases[] = {
+		{{.n_prompt = 512}, "pp512"},
+		{{.n_gen = 128}, "tg128"},
+		{{.n_prompt = 512, .n_gen = 128, .n_depth = 4096}, "pp512+tg128 @ d4096"},
+		{{.n_depth = 0}, "no tokens"},
+		{{.n_depth = 64}, "no tokens @ d64"},
+		{{.n_prompt = 2147483647, .n_gen = 2147483647, .n_depth = 2147483647},
+		 "pp2147483647+tg2147483647 @ d2147483647"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char out[CELL_LABEL_SIZE];
+		memset(out, 'x', sizeof out);
+		cell_label(&cases[i].cell, out);
+		assert_non_null(memchr(out, 0, sizeof out));
+		assert_string_equal(out, cases[i].label);
+	}
+}
+
 /* Placements whose values come to the same are one; the first name of a model stays. */
 static int resolve(void *ctx, struct cell *c, struct error *err)
 {
@@ -177,11 +202,44 @@ static void test_decode_only(void **state)
 	matrix_free(&m);
 }
 
+/* And only it has several of how its chunks are launched, in one unit; its mode is that. */
+static void test_no_decode(void **state)
+{
+	(void)state;
+	struct matrix m = {0};
+	struct cell *cells;
+	int n, prompts = 0;
+	assert_int_equal(matrix_add(&m, AXIS_MODEL, "m", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_PREFILL_MODE, "graph-device,direct,graph-params", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_MODE, "graph-update", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_PROMPT, "8", NULL), 0);
+	assert_int_equal(matrix_add(&m, AXIS_GEN, "4", NULL), 0);
+	assert_int_equal(matrix_add_pair(&m, "8,4", NULL), 0);
+	assert_int_equal(matrix_defaults(&m, NULL), 0);
+	assert_int_equal(matrix_cells(&m, NULL, &cells, &n, NULL), 0);
+	assert_int_equal(n, 3 + 1 + 1);
+	for (int i = 0; i < n; i++) {
+		int prompt = cell_is_prompt(&cells[i]);
+		const char *word = cell_word(&cells[i], AXIS_PREFILL_MODE);
+		static const char *const words[] = {"graph-device", "direct", "graph-params"};
+		assert_string_equal(cells[i].mode, prompt ? "direct" : "graph-update");
+		assert_string_equal(word, prompt ? words[prompts] : "direct");
+		assert_string_equal(cell_mode(&cells[i]), prompt ? word : "graph-update");
+		assert_int_equal(cell_is_direct(&cells[i]), prompt && prompts == 1);
+		assert_true(!prompt || cell_same_unit(&cells[0], &cells[i]));
+		prompts += prompt;
+	}
+	assert_int_equal(prompts, 3);
+	free(cells);
+	matrix_free(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),       cmocka_unit_test(test_absent),      cmocka_unit_test(test_resolved),
-		cmocka_unit_test(test_sweep_file), cmocka_unit_test(test_decode_only),
+		cmocka_unit_test(test_sweep_file), cmocka_unit_test(test_decode_only), cmocka_unit_test(test_no_decode),
+		cmocka_unit_test(test_labels),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
