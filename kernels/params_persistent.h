@@ -11,6 +11,8 @@
 
 #include "kernels/params_operands.h"
 
+enum { PERSISTENT_SPLITS = 4 }; /* most that a plan makes of a product's columns */
+
 enum persistent_kind {
 	PERSISTENT_PRODUCT,
 	PERSISTENT_PLE,
@@ -30,7 +32,7 @@ enum persistent_output {
  * is h or, with pre_norm, rms_norm(h) * pre_norm. Else x is in.
  */
 struct persistent_product {
-	const float *in;        /* (n_embd), or (n_in) */
+	const float *in;        /* (n_parts, n_embd) of the stream, or (n_in) */
 	const float *post_norm; /* (n_embd) or null */
 	const float *pre_norm;  /* (n_embd) or null */
 	const float *up;        /* (w[0].n_out) of PERSISTENT_TIMES */
@@ -42,9 +44,11 @@ struct persistent_product {
 	int stream;
 	int trace; /* row of the params' trace that gets h or, of the logits, x; -1: none */
 	/* The device's plan: who has which part, and how much of it may be on its way at once. */
-	int n_units;
+	int n_jobs;
+	int n_splits; /* 1, 2 .. of n_in: y is (n_splits, w.n_out), whose sum is the product; 0 without a plan */
+	int n_parts;  /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
 	int rotate;
-	int first_pieces; /* of a phase, of which first_limit may be on their way; limit of the others */
+	int first_jobs; /* of a block, of which first_limit bytes may be on their way; limit of the others */
 	int first_limit;
 	int limit;
 };
@@ -115,8 +119,9 @@ struct persistent_program {
 	int shared_bytes;
 	int partial_bytes;
 	int x_bytes;
-	int most_units;
 	int n_stages;
+	int row_stride; /* of a stage: bytes from row to row, and from the scales of one to those of the next */
+	int scale_stride;
 	int k_type; /* of the caches */
 	int v_type;
 	int reserved;
@@ -126,6 +131,7 @@ struct persistent_params {
 	struct at at;
 	const struct persistent_program *program;
 	float *trace; /* (n_layer + 1, n_embd) or null */
+	unsigned long long *timeline; /* (n_blocks, n_phases, 4) ns or null */
 	/* Of the program's plan. */
 	int n_blocks;
 	int shared_bytes;

@@ -70,6 +70,41 @@ INLINE int items_before(int n_items, int warp)
 
 /* ---- activations in shared memory ---- */
 
+/* Four activations as three signed digits each, and the scale of their block. */
+struct digits {
+	unsigned high, mid, low;
+	float scale;
+};
+
+/* Called by whole warps: a block of 32 is eight neighbouring lanes. */
+INLINE struct digits digits_of(float4 v)
+{
+	struct digits d = {0, 0, 0, 0.0f};
+	/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
+	unsigned m = __float_as_uint(v.x) & 0x7fffffffu;
+	m = max(m, __float_as_uint(v.y) & 0x7fffffffu);
+	m = max(m, __float_as_uint(v.z) & 0x7fffffffu);
+	m = max(m, __float_as_uint(v.w) & 0x7fffffffu);
+#pragma unroll
+	for (int e = 1; e < 8; e *= 2)
+		m = max(m, __shfl_xor_sync(ALL_LANES, m, e));
+	const float amax = __uint_as_float(m);
+	const float inverse = amax >= 1e-30f ? DIGIT_LIMIT / amax : 0.0f;
+	const int q[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse),
+			  __float2int_rn(v.w * inverse)};
+#pragma unroll
+	for (int k = 0; k < 4; k++) {
+		const int d2 = (int)(signed char)(q[k] & 255);
+		const int rest = (q[k] - d2) >> 8;
+		const int d1 = (int)(signed char)(rest & 255);
+		d.low |= (unsigned)(q[k] & 255) << (8 * k);
+		d.mid |= (unsigned)(rest & 255) << (8 * k);
+		d.high |= (unsigned)((rest - d1) >> 8 & 255) << (8 * k);
+	}
+	d.scale = amax * (1.0f / DIGIT_LIMIT);
+	return d;
+}
+
 /*
  * Four consecutive activations 4 * i .. to where lanes read them. x_shared as laid out by
  * matvec_x_bytes in matvec_geometry.h. Called by whole warps: a block of 32 is eight neighbouring lanes.
@@ -84,34 +119,13 @@ template <int T> INLINE void stage_put(void *x_shared, int n_chunks, int i, floa
 		((float4 *)x_shared)[i / 64 * 64 + i % 2 * 32 + i % 64 / 2] = v;
 		return;
 	}
-	/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
-	unsigned m = __float_as_uint(v.x) & 0x7fffffffu;
-	m = max(m, __float_as_uint(v.y) & 0x7fffffffu);
-	m = max(m, __float_as_uint(v.z) & 0x7fffffffu);
-	m = max(m, __float_as_uint(v.w) & 0x7fffffffu);
-#pragma unroll
-	for (int d = 1; d < 8; d *= 2)
-		m = max(m, __shfl_xor_sync(ALL_LANES, m, d));
-	const float amax = __uint_as_float(m);
-	const float inverse = amax >= 1e-30f ? DIGIT_LIMIT / amax : 0.0f;
-	const int q[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse),
-			  __float2int_rn(v.w * inverse)};
-	unsigned low = 0, mid = 0, high = 0;
-#pragma unroll
-	for (int k = 0; k < 4; k++) {
-		const int d2 = (int)(signed char)(q[k] & 255);
-		const int rest = (q[k] - d2) >> 8;
-		const int d1 = (int)(signed char)(rest & 255);
-		low |= (unsigned)(q[k] & 255) << (8 * k);
-		mid |= (unsigned)(rest & 255) << (8 * k);
-		high |= (unsigned)((rest - d1) >> 8 & 255) << (8 * k);
-	}
+	const struct digits d = digits_of(v);
 	unsigned *digits = (unsigned *)x_shared + (i / 128) * 3 * 128 + i % 128;
-	digits[0] = high;
-	digits[128] = mid;
-	digits[256] = low;
+	digits[0] = d.high;
+	digits[128] = d.mid;
+	digits[256] = d.low;
 	if (i % 8 == 0)
-		((float *)x_shared)[n_chunks * 3 * 128 + i / 8] = amax * (1.0f / DIGIT_LIMIT);
+		((float *)x_shared)[n_chunks * 3 * 128 + i / 8] = d.scale;
 }
 
 /* x of the CTA, multiplied by weight / rms where NORM. normed, where not null, gets the same in its plain order. */

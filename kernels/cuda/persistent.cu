@@ -18,27 +18,65 @@
 
 extern __shared__ __align__(128) char shared_memory[];
 
-/* What the next phase is comes to the L1. */
-INLINE void prefetch_phase(const struct persistent_phase *p)
-{
-	if (threadIdx.x % WARP == 0) {
-		prefetch_l1(p);
-		prefetch_l1((const char *)(p + 1) - 8);
+/*
+ * A warp's way through the phases. What it reads of them it has in shared memory, its own: the next one comes while
+ * it works on this one.
+ */
+struct way {
+	unsigned long long *own; /* (2, PHASE_WORDS) */
+	const struct persistent_phase *phases;
+	int n;
+	unsigned long long coming;
+
+	static_assert(sizeof(struct persistent_phase) <= PERSISTENT_PHASE_WORDS * 8, "a phase has more words");
+
+	__device__ __forceinline__ unsigned long long word(int i) const
+	{
+		const int lane = threadIdx.x % WARP;
+		return i < n && lane < (int)(sizeof(struct persistent_phase) / 8)
+			       ? ((const unsigned long long *)(phases + i))[lane]
+			       : 0;
 	}
-}
+
+	__device__ __forceinline__ void put(int i, unsigned long long word)
+	{
+		own[i % 2 * PERSISTENT_PHASE_WORDS + threadIdx.x % WARP] = word;
+		__syncwarp();
+	}
+
+	__device__ __forceinline__ way(char *shared, const struct persistent_program &g)
+	{
+		own = (unsigned long long *)shared + (int)threadIdx.x / WARP * 2 * PERSISTENT_PHASE_WORDS;
+		phases = g.phases;
+		n = g.n_phases;
+		put(0, word(0));
+	}
+
+	/* Phase i; leave it before the next. */
+	__device__ __forceinline__ const struct persistent_phase &enter(int i)
+	{
+		coming = word(i + 1);
+		return *(const struct persistent_phase *)(own + i % 2 * PERSISTENT_PHASE_WORDS);
+	}
+
+	__device__ __forceinline__ void leave(int i)
+	{
+		put(i + 1, coming);
+	}
+};
 
 /* The copying warp: all products of the token. */
-APART void fill(const struct persistent_program &g, const struct stages &s)
+INLINE void fill(const struct persistent_program &g, const struct persistent_layout &l, const struct stages &s)
 {
 	const unsigned long long policy = evict_first();
-	struct stage own = {0, 0};
+	struct way way(shared_memory + l.phases, g);
+	struct stage own;
 	struct in_flight flight;
 	for (int i = 0; i < g.n_phases; i++) {
-		const struct persistent_phase &phase = g.phases[i];
-		if (i + 1 < g.n_phases)
-			prefetch_phase(&phase + 1);
+		const struct persistent_phase &phase = way.enter(i);
 		if (phase.kind == PERSISTENT_PRODUCT)
 			fill_product(phase.of.product, g.n_blocks, s, own, flight, policy);
+		way.leave(i);
 	}
 }
 
@@ -76,7 +114,7 @@ INLINE void any_attention(const struct persistent_program &g, const struct persi
 	switch (p.kv.head_dim) {
 #define ENTRIES(hd)                                               \
 	case hd:                                                  \
-		attention<hd, KT, VT>(g, p, t, number, x_shared); \
+		attention<hd, KT, VT>(g, p, t.step, t.parity, number, x_shared); \
 		break;
 #include "kernels/cuda/head_dims.cuh"
 #undef ENTRIES
@@ -85,12 +123,13 @@ INLINE void any_attention(const struct persistent_program &g, const struct persi
 
 /* The warps that compute. */
 template <int KT, int VT>
-INLINE void compute(const struct persistent_params &params, const struct persistent_layout &l, const struct stages &s)
+INLINE void compute(const struct persistent_params &params, const struct persistent_program &g,
+		    const struct persistent_layout &l, const struct stages &s)
 {
-	const struct persistent_program &g = *params.program;
 	const struct product_memory memory = {shared_memory + l.x, (float *)(shared_memory + l.h),
 					      (float *)(shared_memory + l.partial)};
-	struct stage own = {0, 0};
+	struct way way(shared_memory + l.phases, g);
+	struct stage own;
 	struct token t;
 	t.step = step_of(params.at);
 	t.number = load_now(g.state);
@@ -98,15 +137,18 @@ INLINE void compute(const struct persistent_params &params, const struct persist
 	t.scratch = (float *)(shared_memory + l.scratch);
 	start_stream(g, t.step.token, memory.h);
 	for (int i = 0; i < g.n_phases; i++) {
-		const struct persistent_phase &phase = g.phases[i];
-		if (i + 1 < g.n_phases)
-			prefetch_phase(&phase + 1);
+		const struct persistent_phase &phase = way.enter(i);
+		t.stamps = params.timeline && threadIdx.x == 0
+				   ? params.timeline + ((long long)blockIdx.x * g.n_phases + i) * 4
+				   : nullptr;
+		t.stamp(0);
 		if (phase.kind == PERSISTENT_PRODUCT)
 			product(g, phase.of.product, t, memory, s, own, params.trace);
 		else if (phase.kind == PERSISTENT_ATTENTION)
 			any_attention<KT, VT>(g, phase.of.attention, t, t.number * (unsigned)g.n_phases + i, memory.x);
 		else
 			per_layer_embeddings(g, phase.of.ple, t);
+		way.leave(i);
 	}
 	/* All threads of all blocks know the token's number by the time that the last block is here. */
 	consumers_sync();
@@ -118,21 +160,25 @@ INLINE void compute(const struct persistent_params &params, const struct persist
 
 template <int KT, int VT> INLINE void persistent(const struct persistent_params &params)
 {
-	const struct persistent_program &g = *params.program;
-	const struct persistent_layout l = persistent_layout_of(&g);
-	const struct stages s = stages_of(shared_memory, l, g.n_stages);
+	const struct persistent_layout l = persistent_layout_of(params.program);
+	struct persistent_program &g = *(struct persistent_program *)(shared_memory + l.program);
+	for (int i = threadIdx.x; i < (int)(sizeof g / 8); i += PERSISTENT_THREADS)
+		((unsigned long long *)&g)[i] = ((const unsigned long long *)params.program)[i];
+	__syncthreads();
+	const struct stages s = stages_of(shared_memory, g, l);
 	if (threadIdx.x == 0)
-		for (int i = 0; i < PERSISTENT_PAIRS * PERSISTENT_MAX_STAGES; i++) {
-			barrier_init(s.full + i, 1);
-			barrier_init(s.empty + i, 2); /* a pair's warps */
+		for (int i = 0; i < PERSISTENT_MAX_STAGES; i++) {
+			for (int q = 0; q < PERSISTENT_QUARTERS; q++)
+				barrier_init(s.full + i * PERSISTENT_QUARTERS + q, 1);
+			barrier_init(s.empty + i, PERSISTENT_WARPS);
 		}
 	if (threadIdx.x == 0)
 		barriers_are_ready();
 	__syncthreads();
 	if (threadIdx.x >= PERSISTENT_CONSUMERS)
-		fill(g, s);
+		fill(g, l, s);
 	else
-		compute<KT, VT>(params, l, s);
+		compute<KT, VT>(params, g, l, s);
 }
 #else
 /* The plan refuses older cards: there are no bulk copies. */

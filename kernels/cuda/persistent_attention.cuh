@@ -148,15 +148,36 @@ template <int HD> struct head_pairs {
 		return k * WARP + (int)threadIdx.x % WARP;
 	}
 
-	/* norm null: without a weight. */
+	/* norm null: without a weight. What is waited for is asked for at once, and what is not before it. */
 	__device__ __forceinline__ void load(const float *x, const float *norm, bool normed, float eps, unsigned parity)
 	{
+		float2 w[EACH];
+		struct patience patience;
+		bool all;
+#pragma unroll
+		for (int k = 0; k < EACH; k++)
+			w[k] = norm && pair(k) < HALF ? make_float2(norm[pair(k)], norm[HALF + pair(k)])
+						      : make_float2(1.0f, 1.0f);
+		do {
+			all = true;
+#pragma unroll
+			for (int k = 0; k < EACH; k++) {
+				unsigned a = parity, b = parity;
+				if (pair(k) < HALF) {
+					a = load_now(x + pair(k));
+					b = load_now(x + HALF + pair(k));
+				}
+				v[k] = make_float2(__uint_as_float(a & ~1u), __uint_as_float(b & ~1u));
+				all = all && (((a ^ parity) | (b ^ parity)) & 1) == 0;
+			}
+			patience.wait();
+		} while (!all);
+		__syncwarp();
 		float sum = 0.0f;
 #pragma unroll
 		for (int k = 0; k < EACH; k++) {
-			v[k] = make_float2(0.0f, 0.0f);
-			if (pair(k) < HALF)
-				v[k] = make_float2(await(x + pair(k), parity), await(x + HALF + pair(k), parity));
+			if (pair(k) >= HALF)
+				v[k] = make_float2(0.0f, 0.0f);
 			sum += v[k].x * v[k].x + v[k].y * v[k].y;
 		}
 		if (!normed)
@@ -164,9 +185,7 @@ template <int HD> struct head_pairs {
 		const float factor = 1.0f / sqrtf(warp_sum(sum) / (float)HD + eps);
 #pragma unroll
 		for (int k = 0; k < EACH; k++)
-			if (pair(k) < HALF)
-				v[k] = make_float2(v[k].x * factor * (norm ? norm[pair(k)] : 1.0f),
-						   v[k].y * factor * (norm ? norm[HALF + pair(k)] : 1.0f));
+			v[k] = make_float2(v[k].x * factor * w[k].x, v[k].y * factor * w[k].y);
 	}
 
 	__device__ __forceinline__ void turn(int pos, const float *inv_freq)
@@ -194,15 +213,15 @@ INLINE char *cache_row(void *cache, int type, const struct kv &kv, int kv_head, 
 }
 
 template <int HD>
-APART void prepare(const struct persistent_attention &p, const struct attention_item &m, const struct token &t,
-		    float eps, const attention_memory<HD> &s)
+INLINE void prepare(const struct persistent_attention &p, const struct attention_item &m, const struct step &step,
+		    unsigned parity, float eps, const attention_memory<HD> &s)
 {
 	const int warp = threadIdx.x / WARP;
-	const int slot = append_slot(p.kv, t.step.pos, t.step.evicted);
+	const int slot = append_slot(p.kv, step.pos, step.evicted);
 	head_pairs<HD> x;
 	if (warp < m.n_heads) {
-		x.load(p.q + (long long)(m.head0 + warp) * HD, p.q_norm, true, eps, t.parity);
-		x.turn(t.step.pos, p.inv_freq);
+		x.load(p.q + (long long)(m.head0 + warp) * HD, p.q_norm, true, eps, parity);
+		x.turn(step.pos, p.inv_freq);
 		x.store(s.q + warp * HD, TENSOR_F32, p.scale);
 	} else if (warp < PERSISTENT_HEADS) {
 #pragma unroll
@@ -210,13 +229,13 @@ APART void prepare(const struct persistent_attention &p, const struct attention_
 			x.v[k] = make_float2(0.0f, 0.0f);
 		x.store(s.q + warp * HD, TENSOR_F32, 0.0f);
 	} else if (warp == PERSISTENT_HEADS && m.newest) {
-		x.load(p.k + (long long)m.kv_head * HD, p.k_norm, true, eps, t.parity);
-		x.turn(t.step.pos, p.inv_freq);
+		x.load(p.k + (long long)m.kv_head * HD, p.k_norm, true, eps, parity);
+		x.turn(step.pos, p.inv_freq);
 		x.store(s.key, p.kv.type, 1.0f);
 		if (m.appends)
 			x.store(cache_row(p.kv.k, p.kv.type, p.kv, m.kv_head, slot), p.kv.type, 1.0f);
 	} else if (warp == PERSISTENT_HEADS + 1 && m.newest) {
-		x.load(p.v_raw + (long long)m.kv_head * HD, nullptr, p.v_norm, eps, t.parity);
+		x.load(p.v_raw + (long long)m.kv_head * HD, nullptr, p.v_norm, eps, parity);
 		x.store(s.value, p.kv.v_type, 1.0f);
 		if (m.appends)
 			x.store(cache_row(p.kv.v, p.kv.v_type, p.kv, m.kv_head, slot), p.kv.v_type, 1.0f);
@@ -232,7 +251,7 @@ template <int EACH> struct running {
 };
 
 template <int HD, int KT, int VT>
-APART void attend_keys(const struct persistent_attention &p, const struct attention_keys &k,
+INLINE void attend_keys(const struct persistent_attention &p, const struct attention_keys &k,
 			const struct attention_item &m, const attention_memory<HD> &s,
 			running<HD / WARP> (&r)[PERSISTENT_HEADS])
 {
@@ -313,9 +332,9 @@ INLINE unsigned long long *split_row(const struct persistent_program &g, const s
 }
 
 template <int HD, int KT, int VT>
-APART void attend_split(const struct persistent_program &g, const struct persistent_attention &p,
-			 const struct attention_keys &k, const struct attention_item &m, const struct token &t,
-			 unsigned number, void *x_shared)
+INLINE void attend_split(const struct persistent_program &g, const struct persistent_attention &p,
+			 const struct attention_keys &k, const struct attention_item &m, const struct step &step,
+			 unsigned parity, unsigned number, void *x_shared)
 {
 	enum { EACH = HD / WARP };
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -329,7 +348,7 @@ APART void attend_split(const struct persistent_program &g, const struct persist
 		for (int e = 0; e < EACH; e++)
 			r[h].sum[e] = 0.0f;
 	}
-	prepare<HD>(p, m, t, g.eps, s);
+	prepare<HD>(p, m, step, parity, g.eps, s);
 	consumers_sync();
 	attend_keys<HD, KT, VT>(p, k, m, s, r);
 	if (lane < PERSISTENT_HEADS) {
@@ -366,7 +385,7 @@ APART void attend_split(const struct persistent_program &g, const struct persist
 			for (int w = 0; w < PERSISTENT_WARPS; w++)
 				sum += s.sums[w * HD + d];
 			if (k.n_splits == 1)
-				publish(p.y + (long long)(m.head0 + h) * HD + d, sum / l, t.parity);
+				publish(p.y + (long long)(m.head0 + h) * HD + d, sum / l, parity);
 			else
 				publish_numbered(row + d, sum, number);
 		}
@@ -379,8 +398,8 @@ APART void attend_split(const struct persistent_program &g, const struct persist
 /* ---- splits together ---- */
 
 /* WARP columns of a head by a warp. */
-APART void combine(const struct persistent_program &g, const struct persistent_attention &p, int n_splits, int head,
-		    int column, const struct token &t, unsigned number)
+INLINE void combine(const struct persistent_program &g, const struct persistent_attention &p, int n_splits, int head,
+		    int column, unsigned parity, unsigned number)
 {
 	enum { AT_ONCE = 8 };
 	const int lane = threadIdx.x % WARP, hd = p.kv.head_dim;
@@ -420,22 +439,22 @@ APART void combine(const struct persistent_program &g, const struct persistent_a
 				sum = fmaf(f, numbered_value(x[i]), sum);
 		}
 	}
-	publish(p.y + (long long)head * hd + column + lane, sum / l, t.parity);
+	publish(p.y + (long long)head * hd + column + lane, sum / l, parity);
 }
 
 template <int HD, int KT, int VT>
-APART void attention(const struct persistent_program &g, const struct persistent_attention &p, const struct token &t,
-		      unsigned number, void *x_shared)
+APART void attention(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
+		     unsigned parity, unsigned number, void *x_shared)
 {
 	enum { BLOCKS = HD / WARP };
-	const struct attention_keys k = keys_of(p, t.step);
+	const struct attention_keys k = keys_of(p, step);
 	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
-		attend_split<HD, KT, VT>(g, p, k, item_of(p, k, i), t, number, x_shared);
+		attend_split<HD, KT, VT>(g, p, k, item_of(p, k, i), step, parity, number, x_shared);
 	if (k.n_splits == 1)
 		return;
 	const int warp = threadIdx.x / WARP;
 	for (int i = (int)blockIdx.x + warp * g.n_blocks; i < p.n_heads * BLOCKS; i += PERSISTENT_WARPS * g.n_blocks)
-		combine(g, p, k.n_splits, i / BLOCKS, i % BLOCKS * WARP, t, number);
+		combine(g, p, k.n_splits, i / BLOCKS, i % BLOCKS * WARP, parity, number);
 }
 
 #endif

@@ -7,13 +7,15 @@
 
 enum {
 	/*
-	 * Stages on their way at once. What polls for activations queues behind them in the L2: fewer while a phase
-	 * that needs little is loaded, and at the start of the widest; measured on an H100 with E4B's shapes.
+	 * Bytes on their way at once, to each multiprocessor. What polls for activations queues behind them in the L2:
+	 * fewer while a phase that needs little is loaded, and at the start of the widest; measured on an H100 with
+	 * E4B's shapes.
 	 */
-	SMALL_LIMIT = 3,
-	WIDE_FIRST_LIMIT = 2,
-	WIDE_LIMIT = 6,
-	WIDE_FIRST_PIECES = 16,
+	SMALL_LIMIT = 28 << 10,
+	WIDE_FIRST_LIMIT = 22 << 10,
+	WIDE_LIMIT = 56 << 10,
+	WIDE_FIRST_JOBS = 3,
+	JOBS_A_BLOCK = 4, /* that splits of the columns are made for: what a job too many costs is shared out then */
 	OLDEST_CC = 90, /* bulk copies into shared memory */
 };
 
@@ -32,26 +34,63 @@ static const char *plan_matrix(const struct persistent_product *p, const struct 
 	return NULL;
 }
 
+/* Splits of the columns of a product whose sum is the stream's next input. All jobs of a block are of one split. */
+static int splits_of(const struct persistent_program *g, const struct weight *w, int tiles)
+{
+	for (int n = PERSISTENT_SPLITS; n > 1; n--)
+		if (g->n_blocks % n == 0 && w->n_in >= n * PERSISTENT_UNIT && tiles * (n - 1) < JOBS_A_BLOCK * g->n_blocks)
+			return n;
+	return 1;
+}
+
 static const char *plan_product(struct persistent_program *g, struct persistent_product *p, int *rotate)
 {
-	int gated = p->output == PERSISTENT_GATED, wide = gated || p->output == PERSISTENT_LOGITS;
-	int64_t units = 0;
+	int gated = p->output == PERSISTENT_GATED, wide = gated || p->output == PERSISTENT_LOGITS, tiles = 0;
+	const struct weight *w = &p->w[0];
 	for (int i = 0; i < p->n_w; i++) {
 		const char *why = plan_matrix(p, &p->w[i]);
 		if (why)
 			return why;
-		if (!gated || i == 0)
-			units += gated ? p->w[i].n_out : products_pairs(p->w[i].n_out);
+		if (!gated)
+			tiles += persistent_tiles(p->w[i].n_out);
 	}
-	p->n_units = (int)units;
+	if (gated) /* half a tile of either */
+		tiles = persistent_tiles(2 * w->n_out);
+	p->n_splits = p->stream ? 1 : splits_of(g, w, tiles);
+	p->n_jobs = tiles * p->n_splits;
 	p->rotate = *rotate;
-	*rotate = (int)((*rotate + units) % g->n_blocks);
-	p->first_pieces = gated ? WIDE_FIRST_PIECES : 0;
+	*rotate = (*rotate + p->n_jobs) % g->n_blocks;
+	p->first_jobs = gated ? WIDE_FIRST_JOBS : 0;
 	p->first_limit = WIDE_FIRST_LIMIT;
-	p->limit = wide || p->w[0].n_in > g->n_embd ? WIDE_LIMIT : SMALL_LIMIT;
-	g->most_units = greater(g->most_units, (int)((units + g->n_blocks - 1) / g->n_blocks));
-	g->x_bytes = greater(g->x_bytes, matvec_x_bytes(p->w[0].type, p->w[0].n_in));
+	p->limit = wide || w->n_in > g->n_embd ? WIDE_LIMIT : SMALL_LIMIT;
+	for (int split = 0; split < p->n_splits; split++) {
+		const struct columns c = persistent_split(w->n_in, p->n_splits, split);
+		const int n_slices = persistent_slices(w->type, c);
+		g->x_bytes = greater(g->x_bytes, persistent_x_bytes(w->type, c.end - c.begin));
+		for (int i = 0; i < n_slices; i++) {
+			const struct columns k = persistent_slice(c, n_slices, i);
+			g->row_stride = greater(g->row_stride, (k.end - k.begin) * persistent_element_bytes(w->type));
+			if (w->type == TENSOR_Q8_0) /* copied from a multiple of 16 bytes on */
+				g->scale_stride = greater(g->scale_stride, (14 + (k.end - k.begin) / 32 * 2 + 15) / 16 * 16);
+		}
+	}
 	return NULL;
+}
+
+/* Whoever takes what a product leaves must sum its splits. */
+static void plan_parts(const struct persistent_program *g, struct persistent_phase *phases)
+{
+	for (int i = 0; i < g->n_phases; i++) {
+		struct persistent_product *p = &phases[i].of.product;
+		if (phases[i].kind != PERSISTENT_PRODUCT || !p->stream || !p->in)
+			continue;
+		/* Built without memory all vectors are null: any product will do that is not of the stream. */
+		for (int j = i - 1; j >= 0; j--)
+			if (phases[j].kind == PERSISTENT_PRODUCT && phases[j].of.product.y[0] == p->in) {
+				p->n_parts = phases[j].of.product.n_splits;
+				break;
+			}
+	}
 }
 
 static const char *plan_attention(struct persistent_program *g, struct persistent_attention *p)
@@ -69,12 +108,11 @@ static const char *plan_attention(struct persistent_program *g, struct persisten
 	return NULL;
 }
 
-/* A stage's barrier is waited for by whoever limits what is on its way: it must not be filled twice meanwhile. */
-static void limit(struct persistent_product *p, int n_stages)
+/* So that eight rows' vectors of 64 bytes, or their scales, are in different banks. */
+static void plan_strides(struct persistent_program *g)
 {
-	int most = 2 * n_stages - 1;
-	p->limit = p->limit < most ? p->limit : most;
-	p->first_limit = p->first_limit < most ? p->first_limit : most;
+	g->row_stride = (g->row_stride + 63) / 128 * 128 + 64;
+	g->scale_stride = g->scale_stride ? (g->scale_stride / 16 | 1) * 16 : 0;
 }
 
 const char *cuda_persistent_plan(struct persistent_program *g, struct persistent_phase *phases,
@@ -85,9 +123,9 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	if (card->compute_capability < OLDEST_CC)
 		return "needs compute capability 9.0";
 	if (g->n_embd % 4 || g->n_embd > PERSISTENT_CONSUMERS * 4 * PERSISTENT_VECS)
-		return "holds at most 6144 elements of a token, in fours";
+		return "holds at most 6400 elements of a token, in fours";
 	g->n_blocks = card->n_sm;
-	g->partial_bytes = g->x_bytes = g->most_units = g->n_stages = 0;
+	g->partial_bytes = g->x_bytes = g->n_stages = g->row_stride = g->scale_stride = 0;
 	for (int i = 0; i < g->n_phases && !why; i++) {
 		struct persistent_phase *p = &phases[i];
 		if (p->kind == PERSISTENT_PRODUCT)
@@ -97,14 +135,13 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	}
 	if (why)
 		return why;
-	int rest = persistent_layout_of(g).bytes, stage = PERSISTENT_PAIRS * PERSISTENT_STAGE_BYTES;
+	plan_parts(g, phases);
+	plan_strides(g);
+	int rest = persistent_layout_of(g).bytes, stage = persistent_stage_bytes(g);
 	int n = ((int)card->shared_per_block - rest) / stage;
 	if (n < PERSISTENT_MIN_STAGES)
 		return "has no shared memory left for its weights beside activations as wide as these";
 	g->n_stages = n < PERSISTENT_MAX_STAGES ? n : PERSISTENT_MAX_STAGES;
-	for (int i = 0; i < g->n_phases; i++)
-		if (phases[i].kind == PERSISTENT_PRODUCT)
-			limit(&phases[i].of.product, g->n_stages);
 	g->shared_bytes = persistent_layout_of(g).bytes;
 	return NULL;
 }

@@ -1,13 +1,14 @@
 /*
  * The products of a token's kernel.
  *
- * A block owns a contiguous range of a product's units (two weight rows), whose chunks of 512 bytes a row are cut
- * evenly between its warps, as matvec.cuh does it. But the weights come through shared memory: one warp copies them
- * there, phase after phase, without a look at activations, so that the memory is busy while the others wait for each
- * other. A stage takes up to CHUNKS chunks for each of the two warps of a pair; every pair has its own ring of them.
+ * A job is 16 rows of one matrix, or 8 of gate and 8 of up, and a range of their columns; block b has the jobs that are
+ * dealt to it, every n_blocks-th. Weights come through shared memory: one warp copies them there, phase after phase,
+ * without a look at activations, so that the memory is busy while the others wait for each other. A stage holds a slice
+ * of a job's columns, in four copies of four rows; the ring of stages is deep, but only so many bytes are on their way
+ * at once as the phase's limit says: what the others poll for queues behind them.
  *
- * The copying warp goes on as soon as a stage is free, but leaves only a few on their way: what the others poll for
- * queues behind them.
+ * The warps that compute share a slice's columns out; a lane has 16 bytes of two rows at a time. Of Q8_0, a block of
+ * activations is three digits of 8 bits and a scale, and the tensor cores multiply them as integers.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
@@ -17,117 +18,82 @@
 
 /* ---- who has what ---- */
 
-INLINE struct unit_range product_range(const struct persistent_product &p, int n_blocks)
+INLINE int first_job(const struct persistent_product &p, int n_blocks)
 {
-	int block = (int)blockIdx.x + p.rotate;
-	if (block >= n_blocks)
-		block -= n_blocks;
-	return units_of(p.n_units, (unsigned)block, (unsigned)n_blocks);
+	const int job = (int)blockIdx.x - p.rotate;
+	return job < 0 ? job + n_blocks : job;
 }
 
-/* A warp's way through the chunks of its block's units. */
-struct walk {
-	int item, end;
-	int unit, chunk; /* of item */
+/* The block's part of the columns: all of its jobs have the same, since the blocks are a multiple of the splits. */
+INLINE struct columns split_columns(const struct persistent_product &p, int job)
+{
+	return persistent_split(p.w[0].n_in, p.n_splits, job % p.n_splits);
+}
 
-	__device__ __forceinline__ bool more() const
-	{
-		return item < end;
-	}
-
-	/* Chunks of the next part: all of one unit. */
-	__device__ __forceinline__ int length(int n_chunks) const
-	{
-		return min(min((int)PERSISTENT_CHUNKS, n_chunks - chunk), end - item);
-	}
-
-	__device__ __forceinline__ void advance(int n, int n_chunks)
-	{
-		item += n;
-		chunk += n;
-		if (chunk == n_chunks) {
-			chunk = 0;
-			unit++;
-		}
-	}
+struct tile_row {
+	const struct weight *w;
+	int row;
+	bool real; /* else one that the matrix has no more, in whose place its last one is multiplied */
 };
 
-INLINE int part_begin(int n_items, int warp)
+/* Row r of a job's 16. */
+INLINE struct tile_row row_of_tile(const struct persistent_product &p, int tile, int r)
 {
-	return n_items * warp / PERSISTENT_WARPS;
-}
-
-INLINE struct walk walk_of(int n_units, int n_chunks, int warp)
-{
-	struct walk w;
-	w.item = part_begin(n_units * n_chunks, warp);
-	w.end = part_begin(n_units * n_chunks, warp + 1);
-	w.unit = w.item / n_chunks;
-	w.chunk = w.item - w.unit * n_chunks;
-	return w;
-}
-
-/* Matrix and number of a unit's rows. */
-struct unit_rows {
-	int matrix; /* of row a; gate, and b is up's, where they are gated */
-	int a, b;
-};
-
-INLINE struct unit_rows rows_of_unit(const struct persistent_product &p, int u)
-{
-	struct unit_rows r = {0, u, u};
-	if (p.output == PERSISTENT_GATED)
-		return r;
-	const int units0 = (p.w[0].n_out + 1) / 2, units1 = p.n_w > 1 ? (p.w[1].n_out + 1) / 2 : 0;
-	int n_out = p.w[0].n_out;
-	if (u >= units0) {
-		r.matrix = 1;
-		u -= units0;
-		n_out = p.w[1].n_out;
-		if (u >= units1) {
-			r.matrix = 2;
-			u -= units1;
-			n_out = p.w[2].n_out;
-		}
+	struct tile_row t;
+	int i = 0;
+	if (p.output == PERSISTENT_GATED) {
+		t.w = &p.w[r / 8];
+		t.row = tile * 8 + r % 8;
+	} else {
+		while (i + 1 < p.n_w && tile >= persistent_tiles(p.w[i].n_out))
+			tile -= persistent_tiles(p.w[i++].n_out);
+		t.w = &p.w[i];
+		t.row = tile * PERSISTENT_TILE + r;
 	}
-	r.a = 2 * u;
-	r.b = min(2 * u + 1, n_out - 1);
-	return r;
-}
-
-INLINE struct row_pair weights_of_unit(const struct persistent_product &p, int u)
-{
-	const struct unit_rows r = rows_of_unit(p, u);
-	if (p.output == PERSISTENT_GATED)
-		return rows_of(p.w[0], r.a, p.w[1], r.b);
-	return r.matrix == 0   ? rows_of(p.w[0], r.a, p.w[0], r.b)
-	       : r.matrix == 1 ? rows_of(p.w[1], r.a, p.w[1], r.b)
-			       : rows_of(p.w[2], r.a, p.w[2], r.b);
+	t.real = t.row < t.w->n_out;
+	t.row = min(t.row, t.w->n_out - 1);
+	return t;
 }
 
 /* ---- stages ---- */
 
 struct stages {
-	char *memory;             /* (PAIRS, n_stages, STAGE_BYTES) */
-	unsigned long long *full; /* (PAIRS, MAX_STAGES): a stage's copies */
+	char *memory;             /* (n, stage_bytes) */
+	unsigned long long *full; /* (n, QUARTERS): a stage's copies */
 	unsigned long long *empty;
-	int n; /* of a pair */
+	int n;
+	int row_stride;
+	int scale_stride;
+	int bytes; /* of a stage */
+
+	__device__ __forceinline__ char *row(int stage, int r) const
+	{
+		return memory + stage * bytes + r * row_stride;
+	}
+
+	__device__ __forceinline__ char *scales(int stage, int r) const
+	{
+		return memory + stage * bytes + PERSISTENT_TILE * row_stride + r * scale_stride;
+	}
 };
 
-INLINE struct stages stages_of(char *shared, const struct persistent_layout &l, int n)
+INLINE struct stages stages_of(char *shared, const struct persistent_program &g, const struct persistent_layout &l)
 {
 	struct stages s;
 	s.memory = shared;
 	s.full = (unsigned long long *)(shared + l.barriers);
-	s.empty = s.full + PERSISTENT_PAIRS * PERSISTENT_MAX_STAGES;
-	s.n = n;
+	s.empty = s.full + PERSISTENT_QUARTERS * PERSISTENT_MAX_STAGES;
+	s.n = g.n_stages;
+	s.row_stride = g.row_stride;
+	s.scale_stride = g.scale_stride;
+	s.bytes = persistent_stage_bytes(&g);
 	return s;
 }
 
-/* Where a pair is in its ring. */
+/* Where a warp is in the ring. */
 struct stage {
-	int at;
-	unsigned parity;
+	int at = 0;
+	unsigned parity = 0;
 
 	__device__ __forceinline__ void next(int n)
 	{
@@ -138,129 +104,132 @@ struct stage {
 	}
 };
 
-INLINE void copy_scales(char *to, const unsigned short *from, int n, unsigned long long *full,
-			unsigned long long policy)
-{
-	const unsigned long long at = (unsigned long long)from;
-	const unsigned skip = (unsigned)at & 15;
-	bulk_copy(to, (const void *)(at - skip), (skip + 2 * n + 15) & ~15u, full, policy);
-}
-
-INLINE unsigned scales_bytes(const unsigned short *from, int n)
-{
-	return (((unsigned)(unsigned long long)from & 15) + 2 * n + 15) & ~15u;
-}
-
-/* A stage's barrier is remembered by a lane until its copies are no longer on their way. */
+/* Copies on their way, in their order. Lane i of the copying warp knows the bytes of every copy whose number is i. */
 struct in_flight {
-	int issued = 0, arrived = 0;
-	int remembered = 0; /* lane i: of number i modulo WARP, barrier and parity */
+	struct stage oldest;
+	int quarter = 0; /* of oldest */
+	unsigned first = 0, end = 0;
+	int bytes = 0;
+	int own = 0;
 
-	__device__ __forceinline__ void keep_below(int limit, unsigned long long *full)
+	/*
+	 * Until as many more are within the limit, or none is on its way. Never all of the ring: a copy's barrier is
+	 * not used again before the copy is no longer counted.
+	 */
+	__device__ __forceinline__ void make_room(int more, int limit, const struct stages &s)
 	{
-		while (issued - arrived >= limit) {
-			const int m = __shfl_sync(ALL_LANES, remembered, arrived % WARP);
-			barrier_wait(full + (m >> 1), m & 1);
-			arrived++;
+		const unsigned most = (unsigned)(PERSISTENT_QUARTERS * (s.n - 1));
+		while (first != end && (bytes + more > limit || end - first >= most)) {
+			barrier_wait(s.full + oldest.at * PERSISTENT_QUARTERS + quarter, oldest.parity);
+			bytes -= __shfl_sync(ALL_LANES, own, first % WARP);
+			first++;
+			if (++quarter == PERSISTENT_QUARTERS) {
+				quarter = 0;
+				oldest.next(s.n);
+			}
 		}
 	}
 
-	__device__ __forceinline__ void add(int barrier, unsigned parity)
+	__device__ __forceinline__ void add(int more)
 	{
-		if ((int)threadIdx.x % WARP == issued % WARP)
-			remembered = barrier << 1 | (int)parity;
-		issued++;
+		if (end % WARP == threadIdx.x % WARP)
+			own = more;
+		end++;
+		bytes += more;
 	}
 };
 
-/* The copying warp through one product. Lane i walks as warp i does; lane i also knows where pair i is. */
+/* Bytes in front of the scales of a row at column k: copies begin at multiples of 16. */
+INLINE int scales_skip(const struct weight &w, int row, int k)
+{
+	return (int)(((long long)row * (w.n_in / 32) + k / 32) * 2 & 15);
+}
+
+/* The copying warp through one product. Lanes 0 to 15 copy a row each, the others its scales. */
 INLINE void fill_product(const struct persistent_product &p, int n_blocks, const struct stages &s, struct stage &own,
 			 struct in_flight &flight, unsigned long long policy)
 {
-	const int lane = threadIdx.x % WARP;
-	const struct unit_range range = product_range(p, n_blocks);
-	const int type = p.w[0].type, n_in = p.w[0].n_in;
-	const int n_chunks = matvec_chunks(type, n_in), row_bytes = n_in * element_bytes(type);
-	const bool scaled = type == TENSOR_Q8_0;
-	const int first_pieces = p.first_pieces, first_limit = p.first_limit, limit = p.limit;
-	struct walk w = walk_of(range.count, n_chunks, lane < PERSISTENT_WARPS ? lane : 0);
-	struct row_pair rows = {};
-	int known = -1, pieces = 0;
+	const int lane = threadIdx.x % WARP, r = lane % PERSISTENT_TILE;
+	const bool of_scales = lane >= PERSISTENT_TILE;
+	const int type = p.w[0].type, element = element_bytes(type), n_in = p.w[0].n_in;
+	const int n_splits = p.n_splits, n_jobs = p.n_jobs, first_jobs = p.first_jobs;
+	const int first_limit = p.first_limit, limit = p.limit;
+	const bool active = !of_scales || type == TENSOR_Q8_0;
+	int n = 0;
 
-	if (lane >= PERSISTENT_WARPS)
-		w.end = w.item;
-	for (;;) {
-		const unsigned active = __ballot_sync(ALL_LANES, w.more());
-		if (!active)
-			return;
-		for (int pair = 0; pair < PERSISTENT_PAIRS; pair++) {
-			if (!(active >> (2 * pair) & 3))
-				continue;
-			flight.keep_below(pieces < first_pieces ? first_limit : limit, s.full);
-			pieces++;
-			const int at = __shfl_sync(ALL_LANES, own.at, pair);
-			const unsigned parity = __shfl_sync(ALL_LANES, own.parity, pair);
-			const int barrier = pair * PERSISTENT_MAX_STAGES + at;
-			const bool mine = lane / 2 == pair && w.more();
-			const int n = mine ? w.length(n_chunks) : 0;
-			const int bytes = min(n * 512, row_bytes - w.chunk * 512);
-			const int n_scales = min(n * 16, n_in / 32 - w.chunk * 16);
-			const unsigned short *scales_a = nullptr, *scales_b = nullptr;
-			unsigned total = 0;
-			if (mine) {
-				if (known != w.unit)
-					rows = weights_of_unit(p, range.first + w.unit);
-				known = w.unit;
-				total = 2 * bytes;
-				if (scaled) {
-					scales_a = rows.scales_a + w.chunk * 16;
-					scales_b = rows.scales_b + w.chunk * 16;
-					total += scales_bytes(scales_a, n_scales) + scales_bytes(scales_b, n_scales);
-				}
+	for (int job = first_job(p, n_blocks); job < n_jobs; job += n_blocks, n++) {
+		const struct columns c = persistent_split(n_in, n_splits, job % n_splits);
+		const struct tile_row t = row_of_tile(p, job / n_splits, r);
+		const int n_slices = persistent_slices(type, c), most = n < first_jobs ? first_limit : limit;
+		for (int i = 0; i < n_slices; i++) {
+			const struct columns k = persistent_slice(c, n_slices, i);
+			const char *from = (const char *)t.w->data + ((long long)t.row * n_in + k.begin) * element;
+			int bytes = (k.end - k.begin) * element;
+			char *to = s.row(own.at, r);
+			if (of_scales) {
+				const int skip = scales_skip(*t.w, t.row, k.begin);
+				from = (const char *)t.w->scales +
+				       ((long long)t.row * (n_in / 32) + k.begin / 32) * 2 - skip;
+				bytes = (skip + (k.end - k.begin) / 32 * 2 + 15) & ~15;
+				to = s.scales(own.at, r);
 			}
-			total += __shfl_xor_sync(ALL_LANES, total, 1);
-			barrier_wait(s.empty + barrier, parity ^ 1);
-			if (lane == 2 * pair)
-				barrier_expect(s.full + barrier, total);
-			__syncwarp();
-			if (mine) {
-				char *to = s.memory + (pair * s.n + at) * PERSISTENT_STAGE_BYTES +
-					   lane % 2 * PERSISTENT_PART_BYTES;
-				bulk_copy(to, rows.a + w.chunk * 512, bytes, s.full + barrier, policy);
-				bulk_copy(to + PERSISTENT_ROW_BYTES, rows.b + w.chunk * 512, bytes, s.full + barrier,
-					  policy);
-				if (scaled) {
-					to += 2 * PERSISTENT_ROW_BYTES;
-					copy_scales(to, scales_a, n_scales, s.full + barrier, policy);
-					copy_scales(to + PERSISTENT_SCALE_BYTES, scales_b, n_scales, s.full + barrier,
-						    policy);
-				}
-				w.advance(n, n_chunks);
+			barrier_wait(s.empty + own.at, own.parity ^ 1);
+#pragma unroll
+			for (int q = 0; q < PERSISTENT_QUARTERS; q++) {
+				const bool mine = active && r / (PERSISTENT_TILE / PERSISTENT_QUARTERS) == q;
+				unsigned long long *const full = s.full + own.at * PERSISTENT_QUARTERS + q;
+				const int total = (int)__reduce_add_sync(ALL_LANES, mine ? (unsigned)bytes : 0u);
+				flight.make_room(total, most, s);
+				if (lane == 0)
+					barrier_expect(full, (unsigned)total);
+				__syncwarp();
+				if (mine)
+					bulk_copy(to, from, (unsigned)bytes, full, policy);
+				flight.add(total);
 			}
-			__syncwarp();
-			flight.add(barrier, parity);
-			if (lane == pair)
-				own.next(s.n);
+			own.next(s.n);
 		}
 	}
 }
 
 /* ---- activations ---- */
 
-/* p.in, as it is, to where lanes read it. */
-template <int T> INLINE void stage_input(const struct persistent_product &p, const struct token &t, void *x_shared)
+/*
+ * Four consecutive activations 4 * i .. of a split to where lanes read them. Of Q8_0: a segment of 64 is three digits
+ * of 64 bytes; the scales of blocks, behind all of the n segments. Called by whole warps: a block is eight lanes.
+ */
+template <int T> INLINE void put_activations(void *x_shared, int n_segments, int i, float4 v)
 {
-	enum { AT_ONCE = 5 };
-	const int n = p.w[0].n_in, n_chunks = matvec_chunks(T, n), n_padded = matvec_padded(T, n) / 4;
-	for (int base = 0; base < n_padded; base += AT_ONCE * PERSISTENT_CONSUMERS) {
+	if (T != TENSOR_Q8_0) {
+		((float4 *)x_shared)[i] = v;
+		return;
+	}
+	const struct digits d = digits_of(v);
+	unsigned *const to = (unsigned *)x_shared + i / 16 * 48 + i % 16;
+	to[0] = d.high;
+	to[16] = d.mid;
+	to[32] = d.low;
+	if (i % 8 == 0)
+		((float *)x_shared)[n_segments * 48 + i / 8] = d.scale;
+}
+
+/* The split's columns of p.in, as they are. */
+template <int T>
+INLINE void stage_input(const struct persistent_product &p, const struct columns &c, const struct token &t,
+			void *x_shared)
+{
+	enum { AT_ONCE = 3 };
+	const int n = c.end - c.begin, n_segments = persistent_segments(T, n);
+	const int n_vecs = n_segments * PERSISTENT_SEGMENT / element_bytes(T) / 4;
+	for (int base = 0; base < n_vecs; base += AT_ONCE * PERSISTENT_CONSUMERS) {
 		float4 v[AT_ONCE];
-		await_vecs(p.in, base + (int)threadIdx.x, PERSISTENT_CONSUMERS, n / 4, t.parity, v);
+		await_vecs(p.in + c.begin, base + (int)threadIdx.x, n / 4, t.parity, v);
 #pragma unroll
 		for (int j = 0; j < AT_ONCE; j++) {
 			const int i = base + j * PERSISTENT_CONSUMERS + (int)threadIdx.x;
-			if (i >= n_padded) /* whole warps */
+			if (i >= n_vecs) /* of Q8_0 whole warps */
 				break;
-			stage_put<T>(x_shared, n_chunks, i, v[j]);
+			put_activations<T>(x_shared, n_segments, i, v[j]);
 		}
 	}
 }
@@ -268,6 +237,11 @@ template <int T> INLINE void stage_input(const struct persistent_product &p, con
 INLINE float4 times(float4 v, float s, float4 w)
 {
 	return make_float4(v.x * s * w.x, v.y * s * w.y, v.z * s * w.z, v.w * s * w.w);
+}
+
+INLINE float4 plus(float4 a, float4 b)
+{
+	return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
 
 INLINE float squares(float4 v)
@@ -289,14 +263,18 @@ template <int VECS> INLINE void load_held(held<VECS> &to, const float *from, int
 	}
 }
 
-template <int VECS>
-INLINE float rms_factor(struct token &t, const held<VECS> &x, const struct persistent_program &g)
+template <int VECS> INLINE float sum_of_squares(const held<VECS> &x)
 {
 	float sum = 0.0f;
 #pragma unroll
 	for (int j = 0; j < VECS; j++)
 		sum += squares(x.v[j]);
-	return 1.0f / sqrtf(consumers_sum(t, sum) / (float)g.n_embd + g.eps);
+	return sum;
+}
+
+INLINE float rms_factor(float sum, const struct persistent_program &g)
+{
+	return 1.0f / sqrtf(sum / (float)g.n_embd + g.eps);
 }
 
 template <int VECS> INLINE void store_trace(float *to, const held<VECS> &x, int n_vecs)
@@ -309,232 +287,279 @@ template <int VECS> INLINE void store_trace(float *to, const held<VECS> &x, int 
 	}
 }
 
-/* The stream takes p.in; x of the product. Every block has the whole stream, and a thread the same part always. */
+/* What p.in's splits sum to. */
+template <int VECS>
+INLINE void await_input(const struct persistent_product &p, int n_embd, const struct token &t, held<VECS> &x)
+{
+	/* Of the widest fewer at once: else they do not fit into registers. */
+	enum { AT_ONCE = VECS > PERSISTENT_VECS / 2 ? 2 : PERSISTENT_SPLITS };
+#pragma unroll
+	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE) {
+		if (first && first >= p.n_parts)
+			break;
+		float4 v[AT_ONCE * VECS];
+		await_all<AT_ONCE, VECS>(
+			[&](int s, int j) {
+				const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
+				return first + s < p.n_parts && 4 * i < n_embd
+					       ? p.in + (long long)(first + s) * n_embd + 4 * i
+					       : nullptr;
+			},
+			t.parity, v);
+#pragma unroll
+		for (int s = 0; s < AT_ONCE; s++) {
+#pragma unroll
+			for (int j = 0; j < VECS; j++)
+				x.v[j] = first + s ? plus(x.v[j], v[s * VECS + j]) : v[s * VECS + j];
+		}
+	}
+}
+
+/*
+ * The stream takes p.in; what is returned is x of the product but for the factor of its norm, of which sum is this
+ * thread's part of the squares. Every block has the whole stream, and a thread the same part always.
+ */
 template <int VECS>
 INLINE held<VECS> advance_stream(const struct persistent_program &g, const struct persistent_product &p,
-				  struct token &t, float *h_shared, float *trace)
+				 struct token &t, float *h_shared, float *trace, float &sum)
 {
 	const int n_vecs = g.n_embd / 4;
 	held<VECS> x, h, post, pre;
 	load_held(post, p.post_norm, n_vecs);
 	load_held(pre, p.pre_norm, n_vecs);
-	if (!p.in)
-		load_held(h, h_shared, n_vecs);
+	load_held(h, h_shared, n_vecs);
 	if (p.in) {
-		await_vecs(p.in, (int)threadIdx.x, PERSISTENT_CONSUMERS, n_vecs, t.parity, x.v);
-		const float factor = p.post_norm ? rms_factor(t, x, g) : 1.0f;
+		await_input(p, g.n_embd, t, x);
+		const float factor = p.post_norm ? rms_factor(consumers_sum(t, sum_of_squares(x)), g) : 1.0f;
 #pragma unroll
 		for (int j = 0; j < VECS; j++) {
 			const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
 			const float4 u = p.post_norm ? times(x.v[j], factor, post.v[j]) : x.v[j];
-			const float4 before = i < n_vecs ? ((const float4 *)h_shared)[i] : make_float4(0, 0, 0, 0);
-			h.v[j] = make_float4((before.x + u.x) * p.scale, (before.y + u.y) * p.scale,
-					     (before.z + u.z) * p.scale, (before.w + u.w) * p.scale);
+			h.v[j] = make_float4((h.v[j].x + u.x) * p.scale, (h.v[j].y + u.y) * p.scale,
+					     (h.v[j].z + u.z) * p.scale, (h.v[j].w + u.w) * p.scale);
 			if (i < n_vecs)
 				((float4 *)h_shared)[i] = h.v[j];
 		}
 	}
 	x = h;
+	sum = sum_of_squares(h);
 	if (p.pre_norm) {
-		const float factor = rms_factor(t, h, g);
 #pragma unroll
 		for (int j = 0; j < VECS; j++)
-			x.v[j] = times(h.v[j], factor, pre.v[j]);
+			x.v[j] = times(h.v[j], 1.0f, pre.v[j]);
 	}
 	if (trace && p.trace >= 0 && blockIdx.x == 0) {
 		trace += (long long)p.trace * g.n_embd;
-		if (p.output == PERSISTENT_LOGITS)
-			store_trace(trace, x, n_vecs);
-		else
+		if (p.output == PERSISTENT_LOGITS) {
+			held<VECS> normed;
+			const float factor = p.pre_norm ? rms_factor(consumers_sum(t, sum), g) : 1.0f;
+#pragma unroll
+			for (int j = 0; j < VECS; j++)
+				normed.v[j] = times(x.v[j], factor, make_float4(1, 1, 1, 1));
+			store_trace(trace, normed, n_vecs);
+		} else {
 			store_trace(trace, h, n_vecs);
+		}
 	}
 	return x;
 }
 
 template <int T, int VECS> INLINE void stage_held(void *x_shared, const held<VECS> &x, int n)
 {
-	const int n_chunks = matvec_chunks(T, n), n_padded = matvec_padded(T, n) / 4;
+	const int n_segments = persistent_segments(T, n);
+	const int n_vecs = n_segments * PERSISTENT_SEGMENT / element_bytes(T) / 4;
 #pragma unroll
 	for (int j = 0; j < VECS; j++) {
 		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
-		if (i < n_padded) /* whole warps */
-			stage_put<T>(x_shared, n_chunks, i, x.v[j]);
+		if (i < n_vecs) /* of Q8_0 whole warps */
+			put_activations<T>(x_shared, n_segments, i, x.v[j]);
 	}
 }
 
 /* ---- multiplying ---- */
 
-template <int T> INLINE float dot16(uint4 u, float4 x0, float4 x1, float acc)
+/* A lane's sums of rows lane / 4 and lane / 4 + 8; four lanes have a row. */
+struct row_sums {
+	float a = 0.0f, b = 0.0f;
+};
+
+/* A slice in shared memory: rows and scales of the lane. */
+struct slice {
+	const char *a, *b;
+	const char *scales_a, *scales_b;
+	int n; /* elements */
+};
+
+INLINE uint4 zero4()
 {
-	return weight_stream<T, int>::dot8(u, x0, x1, acc);
+	return make_uint4(0, 0, 0, 0);
 }
 
-/* Sixteen bytes of a row a lane, of chunk c of x. */
+/*
+ * Segment i of a slice, segment x_at of the split. The columns of the tensor cores' product are the digits of the
+ * segment's first block, one empty, and those of the second: a lane gives zeros where its columns are of the other one.
+ * A lane has its row's sums with two of the digits of block lane % 4 / 2.
+ */
 template <int T>
-INLINE void multiply_chunk(uint4 a, uint4 b, unsigned short scale_a, unsigned short scale_b, const void *x_shared, int c,
-			   int n_chunks, float &acc_a, float &acc_b)
+INLINE void multiply_segment(const struct slice &w, int i, const void *x_shared, int x_at, int n_segments,
+			     struct row_sums &sums)
 {
-	const int lane = threadIdx.x % WARP;
+	const int lane = threadIdx.x % WARP, row = lane / 4, part = lane % 4;
+	uint4 a = *(const uint4 *)(w.a + i * PERSISTENT_SEGMENT);
+	uint4 b = *(const uint4 *)(w.b + i * PERSISTENT_SEGMENT);
 	if (T == TENSOR_Q8_0) {
-		const int4 *x = (const int4 *)x_shared + c * 96 + lane;
-		const int4 high = x[0], mid = x[32], low = x[64];
-		const float xs = ((const float *)x_shared)[n_chunks * 384 + c * 16 + lane / 2];
-#pragma unroll
-		for (int r = 0; r < 2; r++) {
-			const uint4 u = r ? b : a;
-			int s0 = __dp4a((int)u.x, high.x, 0), s1 = __dp4a((int)u.x, mid.x, 0),
-			    s2 = __dp4a((int)u.x, low.x, 0);
-			s0 = __dp4a((int)u.y, high.y, s0);
-			s1 = __dp4a((int)u.y, mid.y, s1);
-			s2 = __dp4a((int)u.y, low.y, s2);
-			s0 = __dp4a((int)u.z, high.z, s0);
-			s1 = __dp4a((int)u.z, mid.z, s1);
-			s2 = __dp4a((int)u.z, low.z, s2);
-			s0 = __dp4a((int)u.w, high.w, s0);
-			s1 = __dp4a((int)u.w, mid.w, s1);
-			s2 = __dp4a((int)u.w, low.w, s2);
-			/* |s| <= 2^18, so the sum of the upper two digits fits an int. */
-			const float sum = fmaf((float)(s0 * 256 + s1), 256.0f, (float)s2);
-			const float scale = f16_to_f32(r ? scale_b : scale_a) * xs;
-			if (r == 0)
-				acc_a = fmaf(sum, scale, acc_a);
-			else
-				acc_b = fmaf(sum, scale, acc_b);
-		}
+		const bool has = row % 4 < 3 && row / 4 == part / 2;
+		const int block = i * 2 + part / 2;
+		uint4 x = zero4();
+		if (has)
+			x = ((const uint4 *)x_shared)[x_at * 12 + row % 4 * 4 + part];
+		int c[4] = {0, 0, 0, 0};
+		multiply_add_s8(c, a.x, b.x, a.y, b.y, x.x, x.y);
+		multiply_add_s8(c, a.z, b.z, a.w, b.w, x.z, x.w);
+		if (block * 32 >= w.n)
+			return;
+		/* Of lanes with an odd number the lowest digit, of the others the two above it. */
+		const float scale = ((const float *)x_shared)[n_segments * 48 + x_at * 2 + part / 2] *
+				    (part % 2 ? 1.0f / 256.0f : 256.0f);
+		const float scale_a = f16_to_f32(*(const unsigned short *)(w.scales_a + block * 2));
+		const float scale_b = f16_to_f32(*(const unsigned short *)(w.scales_b + block * 2));
+		sums.a = fmaf((float)(c[0] * 256 + c[1]), scale_a * scale, sums.a);
+		sums.b = fmaf((float)(c[2] * 256 + c[3]), scale_b * scale, sums.b);
 		return;
 	}
+	enum { ELEMENTS = PERSISTENT_SEGMENT / (T == TENSOR_F32 ? 4 : 2) };
+	if (i * ELEMENTS + part * (ELEMENTS / 4) >= w.n)
+		return;
+	const float4 *const x = (const float4 *)x_shared + (x_at * ELEMENTS + part * (ELEMENTS / 4)) / 4;
 	if (T == TENSOR_F32) {
-		const float4 x = ((const float4 *)x_shared)[c * 32 + lane];
-		acc_a = weight_stream<T, int>::dot4(a, x, acc_a);
-		acc_b = weight_stream<T, int>::dot4(b, x, acc_b);
+		sums.a = weight_stream<T, int>::dot4(a, x[0], sums.a);
+		sums.b = weight_stream<T, int>::dot4(b, x[0], sums.b);
 		return;
 	}
-	const float4 x0 = ((const float4 *)x_shared)[c * 64 + lane];
-	const float4 x1 = ((const float4 *)x_shared)[c * 64 + 32 + lane];
-	acc_a = dot16<T>(a, x0, x1, acc_a);
-	acc_b = dot16<T>(b, x0, x1, acc_b);
+	const float4 x0 = x[0], x1 = x[1];
+	sums.a = weight_stream<T, int>::dot8(a, x0, x1, sums.a);
+	sums.b = weight_stream<T, int>::dot8(b, x0, x1, sums.b);
 }
 
-/* n chunks from chunk c on, of a part in shared memory. skip: bytes in front of the scales of row a and b. */
+/* The warp's columns of a job. */
 template <int T>
-INLINE void multiply_part(const char *part, int skip_a, int skip_b, const void *x_shared, int c, int n, int n_chunks,
-			  int row_bytes, float &acc_a, float &acc_b)
+INLINE struct row_sums multiply_job(const struct persistent_product &p, int job, const struct columns &c,
+				    const void *x_shared, const struct stages &s, struct stage &own)
 {
-	const int lane = threadIdx.x % WARP;
-	const char *a = part + lane * 16, *scales = part + 2 * PERSISTENT_ROW_BYTES + lane / 2 * 2;
-#pragma unroll
-	for (int k = 0; k < PERSISTENT_CHUNKS; k++) {
-		if (k >= n)
-			break;
-		if ((c + k) * 512 + lane * 16 >= row_bytes)
-			continue;
-		const uint4 u = *(const uint4 *)(a + k * 512);
-		const uint4 v = *(const uint4 *)(a + PERSISTENT_ROW_BYTES + k * 512);
-		unsigned short scale_a = 0, scale_b = 0;
-		if (T == TENSOR_Q8_0) {
-			scale_a = *(const unsigned short *)(scales + skip_a + k * 32);
-			scale_b = *(const unsigned short *)(scales + PERSISTENT_SCALE_BYTES + skip_b + k * 32);
-		}
-		multiply_chunk<T>(u, v, scale_a, scale_b, x_shared, c + k, n_chunks, acc_a, acc_b);
+	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, row = lane / 4;
+	const int n_slices = persistent_slices(T, c), n_segments = persistent_segments(T, c.end - c.begin);
+	const bool skewed = T == TENSOR_Q8_0 && p.w[0].n_in % 256; /* scales of rows are not aligned to 16 bytes */
+	struct row_sums sums;
+	struct tile_row ta = {}, tb = {};
+	if (skewed) {
+		ta = row_of_tile(p, job / p.n_splits, row);
+		tb = row_of_tile(p, job / p.n_splits, row + 8);
 	}
-}
-
-/* A warp's part of the block's units. partial: sums of its visits, as weight_stream leaves them. */
-template <int T>
-INLINE void multiply(const struct persistent_product &p, const struct unit_range &range, const void *x_shared,
-		     float *partial, const struct stages &s, struct stage &own)
-{
-	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, pair = warp / 2;
-	const int n_in = p.w[0].n_in, n_chunks = matvec_chunks(T, n_in);
-	const int row_bytes = n_in * (T == TENSOR_F32 ? 4 : T == TENSOR_Q8_0 ? 1 : 2);
-	const bool skewed = T == TENSOR_Q8_0 && n_in % 256; /* scales of rows are not aligned to 16 bytes */
-	struct walk w = walk_of(range.count, n_chunks, warp), other = walk_of(range.count, n_chunks, warp ^ 1);
-	int skip_a = 0, skip_b = 0;
-	float acc_a = 0.0f, acc_b = 0.0f;
-
-	while (w.more() || other.more()) {
-		const int barrier = pair * PERSISTENT_MAX_STAGES + own.at;
-		const char *part = s.memory + (pair * s.n + own.at) * PERSISTENT_STAGE_BYTES +
-				   warp % 2 * PERSISTENT_PART_BYTES;
-		/* Also where this warp has no part of it: else it might take another round for this one. */
-		barrier_wait(s.full + barrier, own.parity);
-		if (w.more()) {
-			const int n = w.length(n_chunks);
-			if (skewed) {
-				const struct row_pair rows = weights_of_unit(p, range.first + w.unit);
-				skip_a = (int)((unsigned long long)rows.scales_a & 15);
-				skip_b = (int)((unsigned long long)rows.scales_b & 15);
-			}
-			multiply_part<T>(part, skip_a, skip_b, x_shared, w.chunk, n, n_chunks, row_bytes, acc_a, acc_b);
-			if (w.chunk + n == n_chunks || w.item + n == w.end) {
-				const float give = lane < 16 ? acc_b : acc_a;
-				float v = (lane < 16 ? acc_a : acc_b) + __shfl_xor_sync(ALL_LANES, give, 16);
-#pragma unroll
-				for (int d = 8; d; d /= 2)
-					v += __shfl_xor_sync(ALL_LANES, v, d);
-				/* As in weight_stream::flush: a warp's number keeps its units apart from others'. */
-				if (lane % 16 == 0)
-					partial[(w.unit + warp) * 2 + lane / 16] = v;
-				acc_a = acc_b = 0.0f;
-			}
-			w.advance(n, n_chunks);
+	for (int i = 0; i < n_slices; i++) {
+		const struct columns k = persistent_slice(c, n_slices, i);
+		const int n_here = persistent_segments_in(T, k.end - k.begin);
+		const int end = n_here * (warp + 1) / PERSISTENT_WARPS;
+		const int x_at = (k.begin - c.begin) * element_bytes(T) / PERSISTENT_SEGMENT;
+		struct slice w;
+		w.a = s.row(own.at, row) + lane % 4 * 16;
+		w.b = s.row(own.at, row + 8) + lane % 4 * 16;
+		w.scales_a = s.scales(own.at, row);
+		w.scales_b = s.scales(own.at, row + 8);
+		w.n = k.end - k.begin;
+		if (skewed) {
+			w.scales_a += scales_skip(*ta.w, ta.row, k.begin);
+			w.scales_b += scales_skip(*tb.w, tb.row, k.begin);
 		}
-		if (other.more())
-			other.advance(other.length(n_chunks), n_chunks);
+#pragma unroll
+		for (int q = 0; q < PERSISTENT_QUARTERS; q++)
+			barrier_wait(s.full + own.at * PERSISTENT_QUARTERS + q, own.parity);
+#pragma unroll 4
+		for (int j = n_here * warp / PERSISTENT_WARPS; j < end; j++)
+			multiply_segment<T>(w, j, x_shared, x_at + j, n_segments, sums);
 		__syncwarp();
 		if (lane == 0)
-			barrier_arrive(s.empty + barrier);
+			barrier_arrive(s.empty + own.at);
 		own.next(s.n);
 	}
-}
-
-/* A unit's sums once all warps are through, in the order of the warps. */
-INLINE float2 sums_of_unit(const float *partial, int unit, int n_items, int n_chunks)
-{
-	float2 sum = make_float2(0.0f, 0.0f);
 #pragma unroll
-	for (int w = 0; w < PERSISTENT_WARPS; w++) {
-		const int first = part_begin(n_items, w), end = part_begin(n_items, w + 1);
-		if (first < end && first < (unit + 1) * n_chunks && end > unit * n_chunks) {
-			const float2 part = ((const float2 *)partial)[unit + w];
-			sum.x += part.x;
-			sum.y += part.y;
-		}
+	for (int d = 1; d < 4; d *= 2) {
+		sums.a += __shfl_xor_sync(ALL_LANES, sums.a, d);
+		sums.b += __shfl_xor_sync(ALL_LANES, sums.b, d);
 	}
-	return sum;
-}
-
-INLINE void leave_unit(const struct persistent_program &g, const struct persistent_product &p, const struct token &t,
-		       int u, float2 v)
-{
-	const struct unit_rows r = rows_of_unit(p, u);
-	if (p.output == PERSISTENT_GATED) {
-		publish(p.y[0] + u, activate(v.x, g.act) * v.y, t.parity);
-		return;
-	}
-	if (p.output == PERSISTENT_TIMES) {
-		v.x = activate(v.x, g.act) * await(p.up + r.a, t.parity);
-		v.y = activate(v.y, g.act) * await(p.up + r.b, t.parity);
-	} else if (p.output == PERSISTENT_LOGITS) {
-		if (g.cap > 0.0f)
-			v = make_float2(softcap(v.x, g.cap), softcap(v.y, g.cap));
-		p.y[0][r.a] = v.x;
-		if (r.b > r.a)
-			p.y[0][r.b] = v.y;
-		return;
-	}
-	float *const y = r.matrix == 0 ? p.y[0] : r.matrix == 1 ? p.y[1] : p.y[2];
-	publish(y + r.a, v.x, t.parity);
-	if (r.b > r.a)
-		publish(y + r.b, v.y, t.parity);
+	return sums;
 }
 
 /* What of the block's shared memory a product takes. */
 struct product_memory {
 	void *x;
 	float *h;
-	float *partial;
+	float *partial; /* (2, GROUP, PERSISTENT_SUMS) */
 };
+
+/* Thread r of a job's 16 leaves its row, whose product is v; the others of its warp take part. */
+INLINE void leave_row(const struct persistent_program &g, const struct persistent_product &p, const struct token &t,
+		      int job, int r, bool mine, float v, float up)
+{
+	const struct tile_row row = row_of_tile(p, job / p.n_splits, r);
+	if (p.output == PERSISTENT_GATED) {
+		const float other = __shfl_xor_sync(ALL_LANES, v, 8);
+		if (r < 8 && row.real && mine)
+			publish(p.y[0] + row.row, activate(v, g.act) * other, t.parity);
+		return;
+	}
+	if (!row.real || !mine)
+		return;
+	if (p.output == PERSISTENT_LOGITS) {
+		p.y[0][row.row] = g.cap > 0.0f ? softcap(v, g.cap) : v;
+		return;
+	}
+	if (p.output == PERSISTENT_TIMES)
+		v = activate(v, g.act) * up;
+	const int m = (int)(row.w - p.w);
+	float *const y = m == 0 ? p.y[0] : m == 1 ? p.y[1] : p.y[2];
+	publish(y + (long long)(job % p.n_splits) * row.w->n_out + row.row, v, t.parity);
+}
+
+/* All of the block's jobs of a product, whose activations are in shared memory. */
+template <int T>
+INLINE void multiply(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
+		     const struct columns &c, const struct product_memory &m, const struct stages &s, struct stage &own)
+{
+	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+	const int q = threadIdx.x / PERSISTENT_TILE, r = threadIdx.x % PERSISTENT_TILE;
+	float factor = 1.0f;
+
+	for (int job = first_job(p, g.n_blocks), n = 0; job < p.n_jobs; job += PERSISTENT_GROUP * g.n_blocks, n++) {
+		const int n_here = min((int)PERSISTENT_GROUP, (p.n_jobs - job + g.n_blocks - 1) / g.n_blocks);
+		float *const partial = m.partial + (t.n_groups++ & 1) * PERSISTENT_GROUP * PERSISTENT_SUMS;
+		const int own_job = job + q * g.n_blocks;
+		float up = 0.0f;
+		if (p.output == PERSISTENT_TIMES && q < n_here) {
+			const struct tile_row row = row_of_tile(p, own_job, r);
+			up = await(p.up + row.row, t.parity);
+		}
+		for (int i = 0; i < n_here; i++) {
+			const struct row_sums sums = multiply_job<T>(p, job + i * g.n_blocks, c, m.x, s, own);
+			if (lane % 4 == 0) {
+				float *const to = partial + i * PERSISTENT_SUMS + warp * PERSISTENT_TILE + lane / 4;
+				to[0] = sums.a;
+				to[8] = sums.b;
+			}
+		}
+		consumers_sync();
+		t.stamp(2);
+		if (n == 0 && p.stream && p.pre_norm)
+			factor = rms_factor(sum_of_warps(t), g);
+		if (warp * WARP < n_here * PERSISTENT_TILE) {
+			float v = 0.0f;
+			const float *const from = partial + q * PERSISTENT_SUMS + r;
+#pragma unroll
+			for (int w = 0; w < PERSISTENT_WARPS; w++)
+				v += from[w * PERSISTENT_TILE];
+			leave_row(g, p, t, q < n_here ? own_job : job, r, q < n_here, v * factor, up);
+		}
+	}
+}
 
 template <int VALUE> struct constant {
 	enum { T = VALUE };
@@ -559,15 +584,19 @@ template <class F> INLINE void for_type(int type, const F &f)
 	}
 }
 
-APART void product(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
+INLINE void product(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
 		    const struct product_memory &m, const struct stages &s, struct stage &own, float *trace)
 {
-	const struct unit_range range = product_range(p, g.n_blocks);
-	const int type = p.w[0].type;
+	const int type = p.w[0].type, job = first_job(p, g.n_blocks);
+	const bool works = job < p.n_jobs;
+	const struct columns c = split_columns(p, job);
 	const auto stage_stream = [&](auto vecs) {
-		const held<vecs.T> x = advance_stream<vecs.T>(g, p, t, m.h, trace);
-		if (range.count)
+		float sum;
+		const held<vecs.T> x = advance_stream<vecs.T>(g, p, t, m.h, trace, sum);
+		if (works) {
+			leave_sum(t, sum);
 			for_type(type, [&](auto w) { stage_held<w.T>(m.x, x, g.n_embd); });
+		}
 	};
 	if (p.stream) {
 		/* Of E2B and E4B a thread holds half of what it does of the widest. */
@@ -575,17 +604,15 @@ APART void product(const struct persistent_program &g, const struct persistent_p
 			stage_stream(constant<PERSISTENT_VECS / 2>());
 		else
 			stage_stream(constant<PERSISTENT_VECS>());
-	} else if (range.count) {
-		for_type(type, [&](auto w) { stage_input<w.T>(p, t, m.x); });
+	} else if (works) {
+		for_type(type, [&](auto w) { stage_input<w.T>(p, c, t, m.x); });
 	}
-	if (!range.count)
-		return;
-	consumers_sync();
-	for_type(type, [&](auto w) { multiply<w.T>(p, range, m.x, m.partial, s, own); });
-	consumers_sync();
-	const int n_chunks = matvec_chunks(type, p.w[0].n_in);
-	for (int i = threadIdx.x; i < range.count; i += PERSISTENT_CONSUMERS)
-		leave_unit(g, p, t, range.first + i, sums_of_unit(m.partial, i, range.count * n_chunks, n_chunks));
+	t.stamp(1);
+	if (works) {
+		consumers_sync();
+		for_type(type, [&](auto w) { multiply<w.T>(g, p, t, c, m, s, own); });
+	}
+	t.stamp(3);
 }
 
 #endif

@@ -119,6 +119,17 @@ INLINE void prefetch_l1(const void *p)
 	asm volatile("prefetch.global.L1 [%0];" ::"l"(p));
 }
 
+/* ---- integer products ---- */
+
+/* c += a b; a: (16, 32), b: (32, 8) of signed bytes. */
+INLINE void multiply_add_s8(int (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1)
+{
+	asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+	    "{%0, %1, %2, %3};"
+	    : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+	    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
 /* ---- a wait that is in vain ---- */
 
 INLINE unsigned long long nanoseconds()

@@ -59,34 +59,44 @@ INLINE float await(const float *p, unsigned parity)
 	}
 }
 
-/* Vectors of four first, first + stride .. of x; 0 from number n on. All are asked for at once. */
-template <int N>
-INLINE void await_vecs(const float *x, int first, int stride, int n, unsigned parity, float4 (&v)[N])
+/* ask(i, j): vector j of part i, of P parts of N vectors; null: there is none, and it is 0. All are asked for at once. */
+template <int P, int N, class F> INLINE void await_all(const F &ask, unsigned parity, float4 (&v)[P * N])
 {
 	struct patience patience;
-	uint4 u[N];
+	uint4 u[P * N];
 	unsigned missing = 0;
 #pragma unroll
-	for (int j = 0; j < N; j++) {
-		u[j] = make_uint4(0, 0, 0, 0);
-		if (first + j * stride < n)
-			missing |= 1u << j;
+	for (int i = 0; i < P * N; i++) {
+		u[i] = make_uint4(0, 0, 0, 0);
+		if (ask(i / N, i % N))
+			missing |= 1u << i;
 	}
 	while (missing) {
 #pragma unroll
-		for (int j = 0; j < N; j++)
-			if (missing >> j & 1)
-				u[j] = load_now4(x + 4 * (first + j * stride));
+		for (int i = 0; i < P * N; i++)
+			if (missing >> i & 1)
+				u[i] = load_now4(ask(i / N, i % N));
 #pragma unroll
-		for (int j = 0; j < N; j++)
-			if ((((u[j].x ^ parity) | (u[j].y ^ parity) | (u[j].z ^ parity) | (u[j].w ^ parity)) & 1) == 0)
-				missing &= ~(1u << j);
+		for (int i = 0; i < P * N; i++)
+			if ((((u[i].x ^ parity) | (u[i].y ^ parity) | (u[i].z ^ parity) | (u[i].w ^ parity)) & 1) == 0)
+				missing &= ~(1u << i);
 		patience.wait();
 	}
 #pragma unroll
-	for (int j = 0; j < N; j++)
-		v[j] = make_float4(__uint_as_float(u[j].x & ~1u), __uint_as_float(u[j].y & ~1u),
-				   __uint_as_float(u[j].z & ~1u), __uint_as_float(u[j].w & ~1u));
+	for (int i = 0; i < P * N; i++)
+		v[i] = make_float4(__uint_as_float(u[i].x & ~1u), __uint_as_float(u[i].y & ~1u),
+				   __uint_as_float(u[i].z & ~1u), __uint_as_float(u[i].w & ~1u));
+}
+
+/* Vectors of four first, first + CONSUMERS .. of x; 0 from number n on. */
+template <int N> INLINE void await_vecs(const float *x, int first, int n, unsigned parity, float4 (&v)[N])
+{
+	await_all<1, N>(
+		[&](int, int j) {
+			const int i = first + j * PERSISTENT_CONSUMERS;
+			return i < n ? x + 4 * i : nullptr;
+		},
+		parity, v);
 }
 
 /* ---- values with a number ---- */
@@ -113,8 +123,17 @@ struct token {
 	struct step step;
 	unsigned number;
 	unsigned parity;
-	float *scratch;      /* shared, (2, WARP) */
-	unsigned n_sums = 0; /* made so far */
+	float *scratch;        /* shared: (2, WARP) of sums, then (2, WARPS) of those that are left for later */
+	unsigned n_sums = 0;   /* made so far */
+	unsigned n_left = 0;   /* the same of sums that were left */
+	unsigned n_groups = 0; /* of jobs */
+	unsigned long long *stamps; /* of the phase, or null */
+
+	__device__ __forceinline__ void stamp(int i) const
+	{
+		if (stamps)
+			stamps[i] = nanoseconds();
+	}
 };
 
 /* Over the threads that compute. Every thread gets the sum. */
@@ -127,6 +146,26 @@ INLINE float consumers_sum(struct token &t, float v)
 		scratch[threadIdx.x / WARP] = v;
 	consumers_sync();
 	return warp_sum(lane < PERSISTENT_WARPS ? scratch[lane] : 0.0f);
+}
+
+/* A thread's part of a sum that sum_of_warps makes of it behind the next barrier. */
+INLINE void leave_sum(struct token &t, float v)
+{
+	v = warp_sum(v);
+	if (threadIdx.x % WARP == 0)
+		t.scratch[2 * WARP + (t.n_left & 1) * PERSISTENT_WARPS + threadIdx.x / WARP] = v;
+	t.n_left++;
+}
+
+/* The sum that was left last. */
+INLINE float sum_of_warps(const struct token &t)
+{
+	const float *const left = t.scratch + 2 * WARP + ((t.n_left - 1) & 1) * PERSISTENT_WARPS;
+	float sum = 0.0f;
+#pragma unroll
+	for (int w = 0; w < PERSISTENT_WARPS; w++)
+		sum += left[w];
+	return sum;
 }
 
 #endif
