@@ -47,6 +47,7 @@ struct persistent_product {
 	int n_jobs;
 	int n_splits; /* 1, 2 .. of n_in: y is (n_splits, w.n_out), whose sum is the product; 0 without a plan */
 	int n_parts;  /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
+	int whole; /* a tile's rows lie behind each other, and fit a stage as they are */
 	int rotate;
 	int first_jobs; /* of a block, of which first_limit bytes may be on their way; limit of the others */
 	int first_limit;

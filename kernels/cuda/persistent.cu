@@ -112,9 +112,9 @@ INLINE void any_attention(const struct persistent_program &g, const struct persi
 			  const struct token &t, unsigned number, void *x_shared)
 {
 	switch (p.kv.head_dim) {
-#define ENTRIES(hd)                                               \
-	case hd:                                                  \
-		attention<hd, KT, VT>(g, p, t.step, t.parity, number, x_shared); \
+#define ENTRIES(hd)                                                                        \
+	case hd:                                                                           \
+		attention<hd, KT, VT>(g, p, t.step, t.parity, number, x_shared, t.stamps); \
 		break;
 #include "kernels/cuda/head_dims.cuh"
 #undef ENTRIES

@@ -14,17 +14,21 @@
 
 /* ---- a row of the cache among the lanes of a warp ---- */
 
-template <int BYTES> struct words {};
+template <int BYTES> struct words {
+};
 template <> struct words<2> {
 	unsigned short w[1];
 };
-template <> struct __align__(4) words<4> {
+template <> struct __align__(4) words<4>
+{
 	unsigned w[1];
 };
-template <> struct __align__(8) words<8> {
+template <> struct __align__(8) words<8>
+{
 	unsigned w[2];
 };
-template <> struct __align__(16) words<16> {
+template <> struct __align__(16) words<16>
+{
 	unsigned w[4];
 };
 
@@ -34,10 +38,10 @@ template <int HD, int TYPE> struct lane_row {
 		BYTES = TYPE == TENSOR_F32 ? 4 : 2,
 		EACH = HD / WARP,
 		WIDEST = 16 / BYTES,
-		WIDTH = EACH % WIDEST == 0   ? WIDEST
-			: EACH % 4 == 0      ? 4
-			: EACH % 2 == 0      ? 2
-					     : 1,
+		WIDTH = EACH % WIDEST == 0 ? WIDEST
+			: EACH % 4 == 0    ? 4
+			: EACH % 2 == 0    ? 2
+					   : 1,
 		VECS = EACH / WIDTH,
 	};
 	words<WIDTH * BYTES> v[VECS];
@@ -86,11 +90,12 @@ struct attention_keys {
 	int n_keys;
 	int length; /* of a split */
 	int n_splits;
-	int parts; /* groups of query heads of a KV head */
+	int heads; /* of a KV head that are attended together: one where blocks suffice, else HEADS */
+	int parts; /* groups of them */
 	int n_items;
 };
 
-INLINE struct attention_keys keys_of(const struct persistent_attention &p, const struct step &step)
+INLINE struct attention_keys keys_of(const struct persistent_attention &p, const struct step &step, int n_blocks)
 {
 	struct attention_keys k;
 	k.all = attended(p.kv, p.window, step.pos, step.evicted);
@@ -98,7 +103,8 @@ INLINE struct attention_keys keys_of(const struct persistent_attention &p, const
 	const int wanted = min(p.most_splits, (k.n_keys + PERSISTENT_SPLIT_KEYS - 1) / PERSISTENT_SPLIT_KEYS);
 	k.length = (k.n_keys + wanted - 1) / wanted;
 	k.n_splits = (k.n_keys + k.length - 1) / k.length;
-	k.parts = (p.n_heads / p.kv.n_kv_heads + PERSISTENT_HEADS - 1) / PERSISTENT_HEADS;
+	k.heads = p.n_heads * k.n_splits <= n_blocks ? 1 : PERSISTENT_HEADS;
+	k.parts = (p.n_heads / p.kv.n_kv_heads + k.heads - 1) / k.heads;
 	k.n_items = p.kv.n_kv_heads * k.parts * k.n_splits;
 	return k;
 }
@@ -109,8 +115,8 @@ INLINE struct attention_item item_of(const struct persistent_attention &p, const
 	const int group = p.n_heads / p.kv.n_kv_heads, g = i / k.n_splits;
 	const int part = g % k.parts;
 	m.kv_head = g / k.parts;
-	m.head0 = m.kv_head * group + part * PERSISTENT_HEADS;
-	m.n_heads = min((int)PERSISTENT_HEADS, group - part * PERSISTENT_HEADS);
+	m.head0 = m.kv_head * group + part * k.heads;
+	m.n_heads = min(k.heads, group - part * k.heads);
 	m.split = i % k.n_splits;
 	m.begin = m.split * k.length;
 	m.n = min(k.length, k.n_keys - m.begin);
@@ -120,10 +126,10 @@ INLINE struct attention_item item_of(const struct persistent_attention &p, const
 }
 
 template <int HD> struct attention_memory {
-	float *q;    /* (HEADS, HD), scaled */
-	char *key;   /* (HD) as the cache has it */
-	char *value; /* (HD) */
-	float *sums; /* (WARPS, HD) */
+	float *q;      /* (HEADS, HD), scaled */
+	char *key;     /* (HD) as the cache has it */
+	char *value;   /* (HD) */
+	float *sums;   /* (WARPS, HD) */
 	float2 *stats; /* (WARPS, HEADS): m, l */
 
 	__device__ __forceinline__ attention_memory(void *x)
@@ -142,6 +148,7 @@ template <int HD> struct attention_memory {
 template <int HD> struct head_pairs {
 	enum { HALF = HD / 2, EACH = (HALF + WARP - 1) / WARP };
 	float2 v[EACH];
+	float2 angles[EACH]; /* cos, sin */
 
 	static __device__ __forceinline__ int pair(int k)
 	{
@@ -188,12 +195,19 @@ template <int HD> struct head_pairs {
 			v[k] = make_float2(v[k].x * factor * w[k].x, v[k].y * factor * w[k].y);
 	}
 
-	__device__ __forceinline__ void turn(int pos, const float *inv_freq)
+	/* Before load, which waits: what turn needs. */
+	__device__ __forceinline__ void aim(int pos, const float *inv_freq)
 	{
 #pragma unroll
 		for (int k = 0; k < EACH; k++)
-			if (pair(k) < HALF)
-				v[k] = rotate(v[k], cos_sin(pos, inv_freq[pair(k)]));
+			angles[k] = pair(k) < HALF ? cos_sin(pos, inv_freq[pair(k)]) : make_float2(1.0f, 0.0f);
+	}
+
+	__device__ __forceinline__ void turn()
+	{
+#pragma unroll
+		for (int k = 0; k < EACH; k++)
+			v[k] = rotate(v[k], angles[k]);
 	}
 
 	__device__ __forceinline__ void store(void *to, int type, float scale) const
@@ -212,7 +226,7 @@ INLINE char *cache_row(void *cache, int type, const struct kv &kv, int kv_head, 
 	return (char *)cache + ((long long)kv_head * kv.capacity + slot) * kv.head_dim * element_bytes(type);
 }
 
-template <int HD>
+template <int HD, int HEADS>
 INLINE void prepare(const struct persistent_attention &p, const struct attention_item &m, const struct step &step,
 		    unsigned parity, float eps, const attention_memory<HD> &s)
 {
@@ -220,21 +234,23 @@ INLINE void prepare(const struct persistent_attention &p, const struct attention
 	const int slot = append_slot(p.kv, step.pos, step.evicted);
 	head_pairs<HD> x;
 	if (warp < m.n_heads) {
+		x.aim(step.pos, p.inv_freq);
 		x.load(p.q + (long long)(m.head0 + warp) * HD, p.q_norm, true, eps, parity);
-		x.turn(step.pos, p.inv_freq);
+		x.turn();
 		x.store(s.q + warp * HD, TENSOR_F32, p.scale);
-	} else if (warp < PERSISTENT_HEADS) {
+	} else if (warp < HEADS) {
 #pragma unroll
 		for (int k = 0; k < x.EACH; k++)
 			x.v[k] = make_float2(0.0f, 0.0f);
 		x.store(s.q + warp * HD, TENSOR_F32, 0.0f);
-	} else if (warp == PERSISTENT_HEADS && m.newest) {
+	} else if (warp == HEADS && m.newest) {
+		x.aim(step.pos, p.inv_freq);
 		x.load(p.k + (long long)m.kv_head * HD, p.k_norm, true, eps, parity);
-		x.turn(step.pos, p.inv_freq);
+		x.turn();
 		x.store(s.key, p.kv.type, 1.0f);
 		if (m.appends)
 			x.store(cache_row(p.kv.k, p.kv.type, p.kv, m.kv_head, slot), p.kv.type, 1.0f);
-	} else if (warp == PERSISTENT_HEADS + 1 && m.newest) {
+	} else if (warp == HEADS + 1 && m.newest) {
 		x.load(p.v_raw + (long long)m.kv_head * HD, nullptr, p.v_norm, eps, parity);
 		x.store(s.value, p.kv.v_type, 1.0f);
 		if (m.appends)
@@ -250,10 +266,9 @@ template <int EACH> struct running {
 	float sum[EACH];
 };
 
-template <int HD, int KT, int VT>
+template <int HD, int KT, int VT, int HEADS>
 INLINE void attend_keys(const struct persistent_attention &p, const struct attention_keys &k,
-			const struct attention_item &m, const attention_memory<HD> &s,
-			running<HD / WARP> (&r)[PERSISTENT_HEADS])
+			const struct attention_item &m, const attention_memory<HD> &s, running<HD / WARP> (&r)[HEADS])
 {
 	typedef lane_row<HD, KT> key_row;
 	typedef lane_row<HD, VT> value_row;
@@ -273,9 +288,9 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 			value[i].load(n == own ? s.value : cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
 		}
 		/* Scores of all heads first: keys need no registers any more when values do. */
-		float score[PERSISTENT_HEADS][KEYS];
+		float score[HEADS][KEYS];
 #pragma unroll
-		for (int h = 0; h < PERSISTENT_HEADS; h++) {
+		for (int h = 0; h < HEADS; h++) {
 #pragma unroll
 			for (int i = 0; i < KEYS; i++)
 				score[h][i] = 0.0f;
@@ -283,7 +298,7 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 #pragma unroll
 		for (int e = 0; e < EACH; e++) {
 #pragma unroll
-			for (int h = 0; h < PERSISTENT_HEADS; h++) {
+			for (int h = 0; h < HEADS; h++) {
 				const float q = s.q[h * HD + key_row::index(e)];
 #pragma unroll
 				for (int i = 0; i < KEYS; i++)
@@ -291,7 +306,7 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 			}
 		}
 #pragma unroll
-		for (int h = 0; h < PERSISTENT_HEADS; h++) {
+		for (int h = 0; h < HEADS; h++) {
 			float greatest = r[h].m;
 #pragma unroll
 			for (int i = 0; i < KEYS; i++) {
@@ -316,7 +331,7 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 			for (int i = 0; i < KEYS; i++) {
 				const float v = value[i].get(e);
 #pragma unroll
-				for (int h = 0; h < PERSISTENT_HEADS; h++)
+				for (int h = 0; h < HEADS; h++)
 					r[h].sum[e] = fmaf(score[h][i], v, r[h].sum[e]);
 			}
 		}
@@ -327,50 +342,72 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 INLINE unsigned long long *split_row(const struct persistent_program &g, const struct persistent_attention &p, int head,
 				     int split)
 {
-	return (unsigned long long *)g.partial +
-	       ((long long)head * p.most_splits + split) * (p.kv.head_dim + 2);
+	return (unsigned long long *)g.partial + ((long long)head * p.most_splits + split) * (p.kv.head_dim + 2);
 }
 
+/* The split's part of the cache comes to the L2 while what it is for is waited for; a few of its first keys alone. */
 template <int HD, int KT, int VT>
+INLINE void fetch_keys(const struct persistent_attention &p, const struct attention_keys &k,
+		       const struct attention_item &m)
+{
+	enum {
+		LINE = 128,
+		K_LINES = (HD * (KT == TENSOR_F32 ? 4 : 2) + LINE - 1) / LINE,
+		V_LINES = (HD * (VT == TENSOR_F32 ? 4 : 2) + LINE - 1) / LINE,
+		LINES = K_LINES + V_LINES
+	};
+	const int ring = p.kv.ring > 0 ? p.kv.ring : 0x7fffffff;
+	const int n = min(m.n - m.newest, (int)PERSISTENT_SPLIT_KEYS);
+	for (int i = threadIdx.x; i < n * LINES; i += PERSISTENT_CONSUMERS) {
+		const int slot = (k.all.first + m.begin + i / LINES) % ring, line = i % LINES;
+		prefetch_l2(line < K_LINES ? cache_row(p.kv.k, KT, p.kv, m.kv_head, slot) + line * LINE
+					   : cache_row(p.kv.v, VT, p.kv, m.kv_head, slot) + (line - K_LINES) * LINE);
+	}
+}
+
+template <int HD, int KT, int VT, int HEADS>
 INLINE void attend_split(const struct persistent_program &g, const struct persistent_attention &p,
 			 const struct attention_keys &k, const struct attention_item &m, const struct step &step,
-			 unsigned parity, unsigned number, void *x_shared)
+			 unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
 {
 	enum { EACH = HD / WARP };
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
 	const attention_memory<HD> s(x_shared);
-	running<EACH> r[PERSISTENT_HEADS];
+	running<EACH> r[HEADS];
 #pragma unroll
-	for (int h = 0; h < PERSISTENT_HEADS; h++) {
+	for (int h = 0; h < HEADS; h++) {
 		r[h].m = NEGATIVE_INFINITY;
 		r[h].l = 0.0f;
 #pragma unroll
 		for (int e = 0; e < EACH; e++)
 			r[h].sum[e] = 0.0f;
 	}
-	prepare<HD>(p, m, step, parity, g.eps, s);
+	fetch_keys<HD, KT, VT>(p, k, m);
+	prepare<HD, HEADS>(p, m, step, parity, g.eps, s);
 	consumers_sync();
-	attend_keys<HD, KT, VT>(p, k, m, s, r);
-	if (lane < PERSISTENT_HEADS) {
+	leave_stamp(stamps, 1);
+	attend_keys<HD, KT, VT, HEADS>(p, k, m, s, r);
+	leave_stamp(stamps, 2);
+	if (lane < HEADS) {
 		float2 stat = make_float2(0.0f, 0.0f);
 #pragma unroll
-		for (int h = 0; h < PERSISTENT_HEADS; h++)
+		for (int h = 0; h < HEADS; h++)
 			if (lane == h)
 				stat = make_float2(r[h].m, r[h].l);
-		s.stats[warp * PERSISTENT_HEADS + lane] = stat;
+		s.stats[warp * HEADS + lane] = stat;
 	}
 	consumers_sync();
 #pragma unroll
-	for (int h = 0; h < PERSISTENT_HEADS; h++) {
+	for (int h = 0; h < HEADS; h++) {
 		if (h >= m.n_heads)
 			break;
 		float greatest = NEGATIVE_INFINITY, l = 0.0f;
 #pragma unroll
 		for (int w = 0; w < PERSISTENT_WARPS; w++)
-			greatest = fmaxf(greatest, s.stats[w * PERSISTENT_HEADS + h].x);
+			greatest = fmaxf(greatest, s.stats[w * HEADS + h].x);
 #pragma unroll
 		for (int w = 0; w < PERSISTENT_WARPS; w++) {
-			const float2 stat = s.stats[w * PERSISTENT_HEADS + h];
+			const float2 stat = s.stats[w * HEADS + h];
 			l = fmaf(stat.y, expf(stat.x - greatest), l);
 		}
 		const float factor = expf(r[h].m - greatest);
@@ -444,17 +481,24 @@ INLINE void combine(const struct persistent_program &g, const struct persistent_
 
 template <int HD, int KT, int VT>
 APART void attention(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
-		     unsigned parity, unsigned number, void *x_shared)
+		     unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
 {
 	enum { BLOCKS = HD / WARP };
-	const struct attention_keys k = keys_of(p, step);
-	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
-		attend_split<HD, KT, VT>(g, p, k, item_of(p, k, i), step, parity, number, x_shared);
+	const struct attention_keys k = keys_of(p, step, g.n_blocks);
+	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks) {
+		if (k.heads == 1)
+			attend_split<HD, KT, VT, 1>(g, p, k, item_of(p, k, i), step, parity, number, x_shared, stamps);
+		else
+			attend_split<HD, KT, VT, PERSISTENT_HEADS>(g, p, k, item_of(p, k, i), step, parity, number,
+								   x_shared, stamps);
+	}
+	leave_stamp(stamps, 3);
 	if (k.n_splits == 1)
 		return;
 	const int warp = threadIdx.x / WARP;
 	for (int i = (int)blockIdx.x + warp * g.n_blocks; i < p.n_heads * BLOCKS; i += PERSISTENT_WARPS * g.n_blocks)
 		combine(g, p, k.n_splits, i / BLOCKS, i % BLOCKS * WARP, parity, number);
+	leave_stamp(stamps, 3);
 }
 
 #endif

@@ -16,7 +16,8 @@ enum {
 	WIDE_LIMIT = 56 << 10,
 	WIDE_FIRST_JOBS = 3,
 	JOBS_A_BLOCK = 4, /* that splits of the columns are made for: what a job too many costs is shared out then */
-	OLDEST_CC = 90, /* bulk copies into shared memory */
+	COLUMNS_A_SPLIT = 2048, /* at least: shorter rows are too many copies */
+	OLDEST_CC = 90,         /* bulk copies into shared memory */
 };
 
 static int greater(int a, int b)
@@ -38,8 +39,22 @@ static const char *plan_matrix(const struct persistent_product *p, const struct 
 static int splits_of(const struct persistent_program *g, const struct weight *w, int tiles)
 {
 	for (int n = PERSISTENT_SPLITS; n > 1; n--)
-		if (g->n_blocks % n == 0 && w->n_in >= n * PERSISTENT_UNIT && tiles * (n - 1) < JOBS_A_BLOCK * g->n_blocks)
+		if (g->n_blocks % n == 0 && w->n_in >= n * COLUMNS_A_SPLIT &&
+		    tiles * (n - 1) < JOBS_A_BLOCK * g->n_blocks)
 			return n;
+	return 1;
+}
+
+/* Rows of a quarter are then one copy, and their scales one more. */
+static int is_whole(const struct persistent_product *p)
+{
+	struct columns all = persistent_split(p->w[0].n_in, 1, 0);
+	int rows = p->output == PERSISTENT_GATED ? PERSISTENT_TILE / 2 : PERSISTENT_TILE;
+	if (p->n_splits != 1 || persistent_slices(p->w[0].type, all) != 1 || p->w[0].n_in % 64)
+		return 0;
+	for (int i = 0; i < p->n_w; i++)
+		if (p->w[i].n_out % rows)
+			return 0;
 	return 1;
 }
 
@@ -58,6 +73,7 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 		tiles = persistent_tiles(2 * w->n_out);
 	p->n_splits = p->stream ? 1 : splits_of(g, w, tiles);
 	p->n_jobs = tiles * p->n_splits;
+	p->whole = is_whole(p);
 	p->rotate = *rotate;
 	*rotate = (*rotate + p->n_jobs) % g->n_blocks;
 	p->first_jobs = gated ? WIDE_FIRST_JOBS : 0;
@@ -71,7 +87,8 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 			const struct columns k = persistent_slice(c, n_slices, i);
 			g->row_stride = greater(g->row_stride, (k.end - k.begin) * persistent_element_bytes(w->type));
 			if (w->type == TENSOR_Q8_0) /* copied from a multiple of 16 bytes on */
-				g->scale_stride = greater(g->scale_stride, (14 + (k.end - k.begin) / 32 * 2 + 15) / 16 * 16);
+				g->scale_stride =
+					greater(g->scale_stride, (14 + (k.end - k.begin) / 32 * 2 + 15) / 16 * 16);
 		}
 	}
 	return NULL;

@@ -10,19 +10,20 @@ enum {
 	PERSISTENT_WARPS = 10, /* that compute; one more fills the stages */
 	PERSISTENT_CONSUMERS = PERSISTENT_WARPS * 32,
 	PERSISTENT_THREADS = PERSISTENT_CONSUMERS + 32,
-	PERSISTENT_TILE = 16,     /* rows of a job */
-	PERSISTENT_QUARTERS = 4,  /* of a tile's rows: a stage is copied in as many steps */
-	PERSISTENT_SEGMENT = 64,  /* bytes of a row that a warp multiplies at once */
-	PERSISTENT_UNIT = 256,    /* columns: splits and slices begin at multiples of it */
+	PERSISTENT_TILE = 16,      /* rows of a job */
+	PERSISTENT_QUARTERS = 4,   /* of a tile's rows: a stage is copied in as many steps */
+	PERSISTENT_SEGMENT = 64,   /* bytes of a row that a warp multiplies at once */
+	PERSISTENT_UNIT = 256,     /* columns: splits and slices begin at multiples of it */
 	PERSISTENT_ROW_MAX = 2816, /* bytes of a row in a stage */
-	PERSISTENT_GROUP = 8,     /* jobs whose sums are left together */
-	PERSISTENT_SUMS = PERSISTENT_WARPS * PERSISTENT_TILE + 16, /* of a job; apart in the banks from the next one's */
+	PERSISTENT_GROUP = 8,      /* jobs whose sums are left together */
+	PERSISTENT_SUMS =
+		PERSISTENT_WARPS * PERSISTENT_TILE + 16, /* of a job; apart in the banks from the next one's */
 	PERSISTENT_MIN_STAGES = 2,
-	PERSISTENT_MAX_STAGES = 8, /* their copies are counted by lanes */
-	PERSISTENT_VECS = 5,        /* of four elements of the stream that a thread has at most */
-	PERSISTENT_HEADS = 4,       /* query heads of one KV head that are attended together */
-	PERSISTENT_SPLIT_KEYS = 32, /* that a split is worth */
-	PERSISTENT_SCRATCH = 96,    /* floats of reductions */
+	PERSISTENT_MAX_STAGES = 8,   /* their copies are counted by lanes */
+	PERSISTENT_VECS = 5,         /* of four elements of the stream that a thread has at most */
+	PERSISTENT_HEADS = 4,        /* query heads of one KV head that are attended together */
+	PERSISTENT_SPLIT_KEYS = 32,  /* that a split is worth */
+	PERSISTENT_SCRATCH = 96,     /* floats of reductions */
 	PERSISTENT_PHASE_WORDS = 32, /* of 8 bytes: at least a phase's size */
 };
 

@@ -65,17 +65,24 @@ struct stages {
 	int row_stride;
 	int scale_stride;
 	int bytes; /* of a stage */
-
-	__device__ __forceinline__ char *row(int stage, int r) const
-	{
-		return memory + stage * bytes + r * row_stride;
-	}
-
-	__device__ __forceinline__ char *scales(int stage, int r) const
-	{
-		return memory + stage * bytes + PERSISTENT_TILE * row_stride + r * scale_stride;
-	}
 };
+
+/* Of a stage's rows in shared memory. */
+struct strides {
+	int row, scale; /* bytes from row to row */
+	int scales;     /* where they begin */
+};
+
+INLINE struct strides strides_of(const struct persistent_product &p, const struct stages &s)
+{
+	struct strides t = {s.row_stride, s.scale_stride, PERSISTENT_TILE * s.row_stride};
+	if (p.whole) {
+		t.row = p.w[0].n_in * element_bytes(p.w[0].type);
+		t.scale = p.w[0].n_in / 32 * 2;
+		t.scales = PERSISTENT_TILE * t.row;
+	}
+	return t;
+}
 
 INLINE struct stages stages_of(char *shared, const struct persistent_program &g, const struct persistent_layout &l)
 {
@@ -145,45 +152,66 @@ INLINE int scales_skip(const struct weight &w, int row, int k)
 	return (int)(((long long)row * (w.n_in / 32) + k / 32) * 2 & 15);
 }
 
-/* The copying warp through one product. Lanes 0 to 15 copy a row each, the others its scales. */
+/*
+ * What a lane of the copying warp copies of a job: rows of one quarter of it, or their scales. Rows that lie behind
+ * each other in memory are one copy, lanes 0 to 3 have a quarter's each, and 4 to 7 the scales; else lanes 0 to 15 have
+ * a row, the others its scales.
+ */
+struct copying {
+	bool works, of_scales;
+	int quarter, row; /* the first one */
+	int rows;
+
+	__device__ __forceinline__ copying(const struct persistent_product &p)
+	{
+		const int lane = threadIdx.x % WARP, each = PERSISTENT_TILE / PERSISTENT_QUARTERS;
+		rows = p.whole ? each : 1;
+		of_scales = lane >= PERSISTENT_TILE / rows;
+		row = lane * rows % PERSISTENT_TILE;
+		quarter = row / each;
+		works = lane < 2 * PERSISTENT_TILE / rows && (!of_scales || p.w[0].type == TENSOR_Q8_0);
+	}
+};
+
+/* The copying warp through one product. */
 INLINE void fill_product(const struct persistent_product &p, int n_blocks, const struct stages &s, struct stage &own,
 			 struct in_flight &flight, unsigned long long policy)
 {
-	const int lane = threadIdx.x % WARP, r = lane % PERSISTENT_TILE;
-	const bool of_scales = lane >= PERSISTENT_TILE;
+	const int lane = threadIdx.x % WARP;
+	const struct copying mine(p);
+	const struct strides strides = strides_of(p, s);
 	const int type = p.w[0].type, element = element_bytes(type), n_in = p.w[0].n_in;
 	const int n_splits = p.n_splits, n_jobs = p.n_jobs, first_jobs = p.first_jobs;
 	const int first_limit = p.first_limit, limit = p.limit;
-	const bool active = !of_scales || type == TENSOR_Q8_0;
 	int n = 0;
 
 	for (int job = first_job(p, n_blocks); job < n_jobs; job += n_blocks, n++) {
 		const struct columns c = persistent_split(n_in, n_splits, job % n_splits);
-		const struct tile_row t = row_of_tile(p, job / n_splits, r);
+		const struct tile_row t = row_of_tile(p, job / n_splits, mine.row);
 		const int n_slices = persistent_slices(type, c), most = n < first_jobs ? first_limit : limit;
 		for (int i = 0; i < n_slices; i++) {
 			const struct columns k = persistent_slice(c, n_slices, i);
 			const char *from = (const char *)t.w->data + ((long long)t.row * n_in + k.begin) * element;
-			int bytes = (k.end - k.begin) * element;
-			char *to = s.row(own.at, r);
-			if (of_scales) {
-				const int skip = scales_skip(*t.w, t.row, k.begin);
-				from = (const char *)t.w->scales +
-				       ((long long)t.row * (n_in / 32) + k.begin / 32) * 2 - skip;
-				bytes = (skip + (k.end - k.begin) / 32 * 2 + 15) & ~15;
-				to = s.scales(own.at, r);
+			int bytes = mine.rows * (k.end - k.begin) * element;
+			char *to = s.memory + own.at * s.bytes + mine.row * strides.row;
+			if (mine.of_scales) {
+				const int skip = p.whole ? 0 : scales_skip(*t.w, t.row, k.begin);
+				from = (const char *)t.w->scales + ((long long)t.row * (n_in / 32) + k.begin / 32) * 2 -
+				       skip;
+				bytes = (skip + mine.rows * ((k.end - k.begin) / 32) * 2 + 15) & ~15;
+				to = s.memory + own.at * s.bytes + strides.scales + mine.row * strides.scale;
 			}
 			barrier_wait(s.empty + own.at, own.parity ^ 1);
 #pragma unroll
 			for (int q = 0; q < PERSISTENT_QUARTERS; q++) {
-				const bool mine = active && r / (PERSISTENT_TILE / PERSISTENT_QUARTERS) == q;
+				const bool now = mine.works && mine.quarter == q;
 				unsigned long long *const full = s.full + own.at * PERSISTENT_QUARTERS + q;
-				const int total = (int)__reduce_add_sync(ALL_LANES, mine ? (unsigned)bytes : 0u);
+				const int total = (int)__reduce_add_sync(ALL_LANES, now ? (unsigned)bytes : 0u);
 				flight.make_room(total, most, s);
 				if (lane == 0)
 					barrier_expect(full, (unsigned)total);
 				__syncwarp();
-				if (mine)
+				if (now)
 					bulk_copy(to, from, (unsigned)bytes, full, policy);
 				flight.add(total);
 			}
@@ -448,7 +476,8 @@ INLINE struct row_sums multiply_job(const struct persistent_product &p, int job,
 {
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, row = lane / 4;
 	const int n_slices = persistent_slices(T, c), n_segments = persistent_segments(T, c.end - c.begin);
-	const bool skewed = T == TENSOR_Q8_0 && p.w[0].n_in % 256; /* scales of rows are not aligned to 16 bytes */
+	const bool skewed = T == TENSOR_Q8_0 && !p.whole && p.w[0].n_in % 256; /* scales are not aligned to 16 bytes */
+	const struct strides strides = strides_of(p, s);
 	struct row_sums sums;
 	struct tile_row ta = {}, tb = {};
 	if (skewed) {
@@ -461,10 +490,10 @@ INLINE struct row_sums multiply_job(const struct persistent_product &p, int job,
 		const int end = n_here * (warp + 1) / PERSISTENT_WARPS;
 		const int x_at = (k.begin - c.begin) * element_bytes(T) / PERSISTENT_SEGMENT;
 		struct slice w;
-		w.a = s.row(own.at, row) + lane % 4 * 16;
-		w.b = s.row(own.at, row + 8) + lane % 4 * 16;
-		w.scales_a = s.scales(own.at, row);
-		w.scales_b = s.scales(own.at, row + 8);
+		w.a = s.memory + own.at * s.bytes + row * strides.row + lane % 4 * 16;
+		w.b = w.a + 8 * strides.row;
+		w.scales_a = s.memory + own.at * s.bytes + strides.scales + row * strides.scale;
+		w.scales_b = w.scales_a + 8 * strides.scale;
 		w.n = k.end - k.begin;
 		if (skewed) {
 			w.scales_a += scales_skip(*ta.w, ta.row, k.begin);

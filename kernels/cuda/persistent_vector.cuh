@@ -59,7 +59,8 @@ INLINE float await(const float *p, unsigned parity)
 	}
 }
 
-/* ask(i, j): vector j of part i, of P parts of N vectors; null: there is none, and it is 0. All are asked for at once. */
+/* ask(i, j): vector j of part i, of P parts of N vectors; null: there is none, and it is 0. All are asked for at once.
+ */
 template <int P, int N, class F> INLINE void await_all(const F &ask, unsigned parity, float4 (&v)[P * N])
 {
 	struct patience patience;
@@ -118,21 +119,26 @@ INLINE float numbered_value(unsigned long long v)
 
 /* ---- the block ---- */
 
+INLINE void leave_stamp(unsigned long long *stamps, int i)
+{
+	if (stamps)
+		stamps[i] = nanoseconds();
+}
+
 /* What a thread that computes knows of its token. */
 struct token {
 	struct step step;
 	unsigned number;
 	unsigned parity;
-	float *scratch;        /* shared: (2, WARP) of sums, then (2, WARPS) of those that are left for later */
-	unsigned n_sums = 0;   /* made so far */
-	unsigned n_left = 0;   /* the same of sums that were left */
-	unsigned n_groups = 0; /* of jobs */
+	float *scratch;             /* shared: (2, WARP) of sums, then (2, WARPS) of those that are left for later */
+	unsigned n_sums = 0;        /* made so far */
+	unsigned n_left = 0;        /* the same of sums that were left */
+	unsigned n_groups = 0;      /* of jobs */
 	unsigned long long *stamps; /* of the phase, or null */
 
 	__device__ __forceinline__ void stamp(int i) const
 	{
-		if (stamps)
-			stamps[i] = nanoseconds();
+		leave_stamp(stamps, i);
 	}
 };
 
