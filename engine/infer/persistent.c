@@ -302,7 +302,7 @@ static int prepare(struct persistent *p, struct builder *b, struct error *err)
 		for (int i = 0; i < g.n_phases; i++) {
 			const struct persistent_product *q = &b->phases[i].of.product;
 			if (b->phases[i].kind == 0)
-				fprintf(o, "P %d %d %d %d %d\n", q->output, q->n_jobs, q->w[0].n_in, q->stream, q->n_splits);
+				fprintf(o, "P %d %d %d %d %d\n", q->output, q->n_jobs, q->w[0].n_in, q->stream, 1 << q->shift);
 			else
 				fprintf(o, "%d 0 0 0 0 0\n", b->phases[i].kind);
 		}

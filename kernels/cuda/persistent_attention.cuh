@@ -266,27 +266,51 @@ template <int EACH> struct running {
 	float sum[EACH];
 };
 
+/* Keys that a warp attends at once, and their values. */
+template <int HD, int KT, int VT> struct key_batch {
+	enum { KEYS = HD > 256 ? 2 : 4 };
+	lane_row<HD, KT> key[KEYS];
+	lane_row<HD, VT> value[KEYS];
+};
+
+/* Those of the split from base on, but for the token's own; behind the last one that one again. */
+template <int HD, int KT, int VT>
+INLINE void load_cached(const struct persistent_attention &p, const struct attention_keys &k,
+			const struct attention_item &m, int base, key_batch<HD, KT, VT> &b)
+{
+	const int ring = p.kv.ring > 0 ? p.kv.ring : 0x7fffffff;
+	if (base >= m.n)
+		return;
+#pragma unroll
+	for (int i = 0; i < b.KEYS; i++) {
+		const int n = m.begin + min(base + i, m.n - 1);
+		if (n == k.n_keys - 1)
+			continue;
+		const int slot = (k.all.first + n) % ring;
+		b.key[i].load(cache_row(p.kv.k, KT, p.kv, m.kv_head, slot));
+		b.value[i].load(cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
+	}
+}
+
+/* batch: of one head what load_cached left of the warp's first keys. */
 template <int HD, int KT, int VT, int HEADS>
 INLINE void attend_keys(const struct persistent_attention &p, const struct attention_keys &k,
-			const struct attention_item &m, const attention_memory<HD> &s, running<HD / WARP> (&r)[HEADS])
+			const struct attention_item &m, const attention_memory<HD> &s, key_batch<HD, KT, VT> &batch,
+			running<HD / WARP> (&r)[HEADS])
 {
 	typedef lane_row<HD, KT> key_row;
-	typedef lane_row<HD, VT> value_row;
-	enum { EACH = HD / WARP, KEYS = HD > 256 ? 2 : 4 };
+	enum { EACH = HD / WARP, KEYS = key_batch<HD, KT, VT>::KEYS };
 	const int warp = threadIdx.x / WARP;
-	const int ring = p.kv.ring > 0 ? p.kv.ring : 0x7fffffff;
-	const int own = k.n_keys - 1; /* the token's, counted as the others */
 
 	for (int base = warp * KEYS; base < m.n; base += PERSISTENT_WARPS * KEYS) {
-		key_row key[KEYS];
-		value_row value[KEYS];
+		if (HEADS > 1 || base != warp * KEYS)
+			load_cached(p, k, m, base, batch);
 #pragma unroll
-		for (int i = 0; i < KEYS; i++) {
-			const int n = m.begin + min(base + i, m.n - 1); /* behind the last: that one again */
-			const int slot = (k.all.first + n) % ring;
-			key[i].load(n == own ? s.key : cache_row(p.kv.k, KT, p.kv, m.kv_head, slot));
-			value[i].load(n == own ? s.value : cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
-		}
+		for (int i = 0; i < KEYS; i++)
+			if (m.begin + min(base + i, m.n - 1) == k.n_keys - 1) {
+				batch.key[i].load(s.key);
+				batch.value[i].load(s.value);
+			}
 		/* Scores of all heads first: keys need no registers any more when values do. */
 		float score[HEADS][KEYS];
 #pragma unroll
@@ -302,7 +326,7 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 				const float q = s.q[h * HD + key_row::index(e)];
 #pragma unroll
 				for (int i = 0; i < KEYS; i++)
-					score[h][i] = fmaf(q, key[i].get(e), score[h][i]);
+					score[h][i] = fmaf(q, batch.key[i].get(e), score[h][i]);
 			}
 		}
 #pragma unroll
@@ -329,7 +353,7 @@ INLINE void attend_keys(const struct persistent_attention &p, const struct atten
 		for (int e = 0; e < EACH; e++) {
 #pragma unroll
 			for (int i = 0; i < KEYS; i++) {
-				const float v = value[i].get(e);
+				const float v = batch.value[i].get(e);
 #pragma unroll
 				for (int h = 0; h < HEADS; h++)
 					r[h].sum[e] = fmaf(score[h][i], v, r[h].sum[e]);
@@ -343,26 +367,6 @@ INLINE unsigned long long *split_row(const struct persistent_program &g, const s
 				     int split)
 {
 	return (unsigned long long *)g.partial + ((long long)head * p.most_splits + split) * (p.kv.head_dim + 2);
-}
-
-/* The split's part of the cache comes to the L2 while what it is for is waited for; a few of its first keys alone. */
-template <int HD, int KT, int VT>
-INLINE void fetch_keys(const struct persistent_attention &p, const struct attention_keys &k,
-		       const struct attention_item &m)
-{
-	enum {
-		LINE = 128,
-		K_LINES = (HD * (KT == TENSOR_F32 ? 4 : 2) + LINE - 1) / LINE,
-		V_LINES = (HD * (VT == TENSOR_F32 ? 4 : 2) + LINE - 1) / LINE,
-		LINES = K_LINES + V_LINES
-	};
-	const int ring = p.kv.ring > 0 ? p.kv.ring : 0x7fffffff;
-	const int n = min(m.n - m.newest, (int)PERSISTENT_SPLIT_KEYS);
-	for (int i = threadIdx.x; i < n * LINES; i += PERSISTENT_CONSUMERS) {
-		const int slot = (k.all.first + m.begin + i / LINES) % ring, line = i % LINES;
-		prefetch_l2(line < K_LINES ? cache_row(p.kv.k, KT, p.kv, m.kv_head, slot) + line * LINE
-					   : cache_row(p.kv.v, VT, p.kv, m.kv_head, slot) + (line - K_LINES) * LINE);
-	}
 }
 
 template <int HD, int KT, int VT, int HEADS>
@@ -382,45 +386,43 @@ INLINE void attend_split(const struct persistent_program &g, const struct persis
 		for (int e = 0; e < EACH; e++)
 			r[h].sum[e] = 0.0f;
 	}
-	fetch_keys<HD, KT, VT>(p, k, m);
+	struct key_batch<HD, KT, VT> first;
+	if (HEADS == 1) /* of more there is no room for them while what they are for is waited for */
+		load_cached(p, k, m, warp * first.KEYS, first);
 	prepare<HD, HEADS>(p, m, step, parity, g.eps, s);
 	consumers_sync();
 	leave_stamp(stamps, 1);
-	attend_keys<HD, KT, VT, HEADS>(p, k, m, s, r);
+	attend_keys<HD, KT, VT, HEADS>(p, k, m, s, first, r);
 	leave_stamp(stamps, 2);
-	if (lane < HEADS) {
-		float2 stat = make_float2(0.0f, 0.0f);
+	if (lane == 0) {
 #pragma unroll
 		for (int h = 0; h < HEADS; h++)
-			if (lane == h)
-				stat = make_float2(r[h].m, r[h].l);
-		s.stats[warp * HEADS + lane] = stat;
+			s.stats[warp * HEADS + h] = make_float2(r[h].m, r[h].l);
 	}
-	consumers_sync();
 #pragma unroll
 	for (int h = 0; h < HEADS; h++) {
 		if (h >= m.n_heads)
 			break;
-		float greatest = NEGATIVE_INFINITY, l = 0.0f;
+#pragma unroll
+		for (int e = 0; e < EACH; e++)
+			s.sums[warp * HD + lane_row<HD, VT>::index(e)] = r[h].sum[e];
+		consumers_sync();
+		float greatest = NEGATIVE_INFINITY, l = 0.0f, factor[PERSISTENT_WARPS];
 #pragma unroll
 		for (int w = 0; w < PERSISTENT_WARPS; w++)
 			greatest = fmaxf(greatest, s.stats[w * HEADS + h].x);
 #pragma unroll
 		for (int w = 0; w < PERSISTENT_WARPS; w++) {
 			const float2 stat = s.stats[w * HEADS + h];
-			l = fmaf(stat.y, expf(stat.x - greatest), l);
+			factor[w] = expf(stat.x - greatest);
+			l = fmaf(stat.y, factor[w], l);
 		}
-		const float factor = expf(r[h].m - greatest);
-#pragma unroll
-		for (int e = 0; e < EACH; e++)
-			s.sums[warp * HD + lane_row<HD, VT>::index(e)] = r[h].sum[e] * factor;
-		consumers_sync();
 		unsigned long long *const row = split_row(g, p, m.head0 + h, m.split);
 		for (int d = threadIdx.x; d < HD; d += PERSISTENT_CONSUMERS) {
 			float sum = 0.0f;
 #pragma unroll
 			for (int w = 0; w < PERSISTENT_WARPS; w++)
-				sum += s.sums[w * HD + d];
+				sum = fmaf(s.sums[w * HD + d], factor[w], sum);
 			if (k.n_splits == 1)
 				publish(p.y + (long long)(m.head0 + h) * HD + d, sum / l, parity);
 			else
@@ -479,25 +481,36 @@ INLINE void combine(const struct persistent_program &g, const struct persistent_
 	publish(p.y + (long long)head * hd + column + lane, sum / l, parity);
 }
 
-template <int HD, int KT, int VT>
-APART void attention(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
-		     unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
+template <int HD, int KT, int VT, int HEADS>
+APART void attend(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
+		  unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
 {
-	enum { BLOCKS = HD / WARP };
 	const struct attention_keys k = keys_of(p, step, g.n_blocks);
-	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks) {
-		if (k.heads == 1)
-			attend_split<HD, KT, VT, 1>(g, p, k, item_of(p, k, i), step, parity, number, x_shared, stamps);
-		else
-			attend_split<HD, KT, VT, PERSISTENT_HEADS>(g, p, k, item_of(p, k, i), step, parity, number,
-								   x_shared, stamps);
-	}
+	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
+		attend_split<HD, KT, VT, HEADS>(g, p, k, item_of(p, k, i), step, parity, number, x_shared, stamps);
+}
+
+APART void combine_splits(const struct persistent_program &g, const struct persistent_attention &p, int n_splits,
+			  unsigned parity, unsigned number)
+{
+	const int warp = threadIdx.x / WARP, columns = p.kv.head_dim / WARP;
+	for (int i = (int)blockIdx.x + warp * g.n_blocks; i < p.n_heads * columns; i += PERSISTENT_WARPS * g.n_blocks)
+		combine(g, p, n_splits, i / columns, i % columns * WARP, parity, number);
+}
+
+template <int HD, int KT, int VT>
+INLINE void attention(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
+		      unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
+{
+	const struct attention_keys k = keys_of(p, step, g.n_blocks);
+	if (k.heads == 1)
+		attend<HD, KT, VT, 1>(g, p, step, parity, number, x_shared, stamps);
+	else
+		attend<HD, KT, VT, PERSISTENT_HEADS>(g, p, step, parity, number, x_shared, stamps);
 	leave_stamp(stamps, 3);
 	if (k.n_splits == 1)
 		return;
-	const int warp = threadIdx.x / WARP;
-	for (int i = (int)blockIdx.x + warp * g.n_blocks; i < p.n_heads * BLOCKS; i += PERSISTENT_WARPS * g.n_blocks)
-		combine(g, p, k.n_splits, i / BLOCKS, i % BLOCKS * WARP, parity, number);
+	combine_splits(g, p, k.n_splits, parity, number);
 	leave_stamp(stamps, 3);
 }
 

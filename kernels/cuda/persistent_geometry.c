@@ -36,21 +36,23 @@ static const char *plan_matrix(const struct persistent_product *p, const struct 
 }
 
 /* Splits of the columns of a product whose sum is the stream's next input. All jobs of a block are of one split. */
-static int splits_of(const struct persistent_program *g, const struct weight *w, int tiles)
+static int shift_of(const struct persistent_program *g, const struct weight *w, int tiles)
 {
-	for (int n = PERSISTENT_SPLITS; n > 1; n--)
+	for (int shift = 2; shift > 0; shift--) {
+		int n = 1 << shift;
 		if (g->n_blocks % n == 0 && w->n_in >= n * COLUMNS_A_SPLIT &&
 		    tiles * (n - 1) < JOBS_A_BLOCK * g->n_blocks)
-			return n;
-	return 1;
+			return shift;
+	}
+	return 0;
 }
 
 /* Rows of a quarter are then one copy, and their scales one more. */
 static int is_whole(const struct persistent_product *p)
 {
-	struct columns all = persistent_split(p->w[0].n_in, 1, 0);
+	struct columns all = persistent_split(p->w[0].n_in, 0, 0);
 	int rows = p->output == PERSISTENT_GATED ? PERSISTENT_TILE / 2 : PERSISTENT_TILE;
-	if (p->n_splits != 1 || persistent_slices(p->w[0].type, all) != 1 || p->w[0].n_in % 64)
+	if (p->shift || persistent_slicing(p->w[0].type, all).n != 1 || p->w[0].n_in % 64)
 		return 0;
 	for (int i = 0; i < p->n_w; i++)
 		if (p->w[i].n_out % rows)
@@ -71,20 +73,20 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 	}
 	if (gated) /* half a tile of either */
 		tiles = persistent_tiles(2 * w->n_out);
-	p->n_splits = p->stream ? 1 : splits_of(g, w, tiles);
-	p->n_jobs = tiles * p->n_splits;
+	p->shift = p->stream ? 0 : shift_of(g, w, tiles);
+	p->n_jobs = tiles << p->shift;
 	p->whole = is_whole(p);
 	p->rotate = *rotate;
 	*rotate = (*rotate + p->n_jobs) % g->n_blocks;
 	p->first_jobs = gated ? WIDE_FIRST_JOBS : 0;
 	p->first_limit = WIDE_FIRST_LIMIT;
 	p->limit = wide || w->n_in > g->n_embd ? WIDE_LIMIT : SMALL_LIMIT;
-	for (int split = 0; split < p->n_splits; split++) {
-		const struct columns c = persistent_split(w->n_in, p->n_splits, split);
-		const int n_slices = persistent_slices(w->type, c);
+	for (int split = 0; split < 1 << p->shift; split++) {
+		const struct columns c = persistent_split(w->n_in, p->shift, split);
+		const struct slicing slicing = persistent_slicing(w->type, c);
 		g->x_bytes = greater(g->x_bytes, persistent_x_bytes(w->type, c.end - c.begin));
-		for (int i = 0; i < n_slices; i++) {
-			const struct columns k = persistent_slice(c, n_slices, i);
+		for (int i = 0; i < slicing.n; i++) {
+			const struct columns k = persistent_slice(c, slicing, i);
 			g->row_stride = greater(g->row_stride, (k.end - k.begin) * persistent_element_bytes(w->type));
 			if (w->type == TENSOR_Q8_0) /* copied from a multiple of 16 bytes on */
 				g->scale_stride =
@@ -104,7 +106,7 @@ static void plan_parts(const struct persistent_program *g, struct persistent_pha
 		/* Built without memory all vectors are null: any product will do that is not of the stream. */
 		for (int j = i - 1; j >= 0; j--)
 			if (phases[j].kind == PERSISTENT_PRODUCT && phases[j].of.product.y[0] == p->in) {
-				p->n_parts = phases[j].of.product.n_splits;
+				p->n_parts = 1 << phases[j].of.product.shift;
 				break;
 			}
 	}

@@ -42,37 +42,50 @@ SHARED_INLINE int persistent_element_bytes(int type)
 	return type == TENSOR_F32 ? 4 : type == TENSOR_Q8_0 ? 1 : 2;
 }
 
-/* Part i of n of columns: multiples of a unit, which c begins at. */
-SHARED_INLINE struct columns persistent_part(struct columns c, int n, int i)
+SHARED_INLINE int persistent_units(struct columns c)
 {
-	const int units = (c.end - c.begin + PERSISTENT_UNIT - 1) / PERSISTENT_UNIT;
+	return (c.end - c.begin + PERSISTENT_UNIT - 1) / PERSISTENT_UNIT;
+}
+
+/* Part `split` of n_in columns in 1 << shift parts. */
+SHARED_INLINE struct columns persistent_split(int n_in, int shift, int split)
+{
+	const int units = (n_in + PERSISTENT_UNIT - 1) / PERSISTENT_UNIT;
+	struct columns c;
+	c.begin = (units * split >> shift) * PERSISTENT_UNIT;
+	c.end = (units * (split + 1) >> shift) * PERSISTENT_UNIT;
+	if (c.end > n_in)
+		c.end = n_in;
+	return c;
+}
+
+/* A split's columns in as few slices as fit into a stage's rows. */
+struct slicing {
+	int n;
+	int width; /* columns of each but the last */
+};
+
+SHARED_INLINE struct slicing persistent_slicing(int type, struct columns c)
+{
+	const int units = persistent_units(c);
+	const int most = PERSISTENT_ROW_MAX / (PERSISTENT_UNIT * persistent_element_bytes(type));
+	struct slicing s;
+	int each;
+	s.n = (units + most - 1) / most;
+	each = (units + s.n - 1) / s.n;
+	s.n = (units + each - 1) / each;
+	s.width = each * PERSISTENT_UNIT;
+	return s;
+}
+
+SHARED_INLINE struct columns persistent_slice(struct columns c, struct slicing s, int i)
+{
 	struct columns part;
-	part.begin = c.begin + units * i / n * PERSISTENT_UNIT;
-	part.end = c.begin + units * (i + 1) / n * PERSISTENT_UNIT;
+	part.begin = c.begin + i * s.width;
+	part.end = part.begin + s.width;
 	if (part.end > c.end)
 		part.end = c.end;
 	return part;
-}
-
-SHARED_INLINE struct columns persistent_split(int n_in, int n_splits, int split)
-{
-	struct columns all;
-	all.begin = 0;
-	all.end = n_in;
-	return persistent_part(all, n_splits, split);
-}
-
-/* Of a split: as few as fit into a stage's rows. */
-SHARED_INLINE int persistent_slices(int type, struct columns c)
-{
-	const int units = (c.end - c.begin + PERSISTENT_UNIT - 1) / PERSISTENT_UNIT;
-	const int most = PERSISTENT_ROW_MAX / (PERSISTENT_UNIT * persistent_element_bytes(type));
-	return (units + most - 1) / most;
-}
-
-SHARED_INLINE struct columns persistent_slice(struct columns c, int n_slices, int i)
-{
-	return persistent_part(c, n_slices, i);
 }
 
 SHARED_INLINE int persistent_segments_in(int type, int n)

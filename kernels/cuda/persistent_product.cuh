@@ -27,7 +27,7 @@ INLINE int first_job(const struct persistent_product &p, int n_blocks)
 /* The block's part of the columns: all of its jobs have the same, since the blocks are a multiple of the splits. */
 INLINE struct columns split_columns(const struct persistent_product &p, int job)
 {
-	return persistent_split(p.w[0].n_in, p.n_splits, job % p.n_splits);
+	return persistent_split(p.w[0].n_in, p.shift, job & ((1 << p.shift) - 1));
 }
 
 struct tile_row {
@@ -181,16 +181,17 @@ INLINE void fill_product(const struct persistent_product &p, int n_blocks, const
 	const struct copying mine(p);
 	const struct strides strides = strides_of(p, s);
 	const int type = p.w[0].type, element = element_bytes(type), n_in = p.w[0].n_in;
-	const int n_splits = p.n_splits, n_jobs = p.n_jobs, first_jobs = p.first_jobs;
-	const int first_limit = p.first_limit, limit = p.limit;
+	const int n_jobs = p.n_jobs, first_jobs = p.first_jobs, first_limit = p.first_limit, limit = p.limit;
+	const int first = first_job(p, n_blocks);
+	const struct columns c = split_columns(p, first);
+	const struct slicing slicing = persistent_slicing(type, c);
 	int n = 0;
 
-	for (int job = first_job(p, n_blocks); job < n_jobs; job += n_blocks, n++) {
-		const struct columns c = persistent_split(n_in, n_splits, job % n_splits);
-		const struct tile_row t = row_of_tile(p, job / n_splits, mine.row);
-		const int n_slices = persistent_slices(type, c), most = n < first_jobs ? first_limit : limit;
-		for (int i = 0; i < n_slices; i++) {
-			const struct columns k = persistent_slice(c, n_slices, i);
+	for (int job = first; job < n_jobs; job += n_blocks, n++) {
+		const struct tile_row t = row_of_tile(p, job >> p.shift, mine.row);
+		const int most = n < first_jobs ? first_limit : limit;
+		for (int i = 0; i < slicing.n; i++) {
+			const struct columns k = persistent_slice(c, slicing, i);
 			const char *from = (const char *)t.w->data + ((long long)t.row * n_in + k.begin) * element;
 			int bytes = mine.rows * (k.end - k.begin) * element;
 			char *to = s.memory + own.at * s.bytes + mine.row * strides.row;
@@ -472,20 +473,20 @@ INLINE void multiply_segment(const struct slice &w, int i, const void *x_shared,
 /* The warp's columns of a job. */
 template <int T>
 INLINE struct row_sums multiply_job(const struct persistent_product &p, int job, const struct columns &c,
-				    const void *x_shared, const struct stages &s, struct stage &own)
+				    const struct slicing &slicing, const struct strides &strides, const void *x_shared,
+				    const struct stages &s, struct stage &own)
 {
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, row = lane / 4;
-	const int n_slices = persistent_slices(T, c), n_segments = persistent_segments(T, c.end - c.begin);
+	const int n_segments = persistent_segments(T, c.end - c.begin);
 	const bool skewed = T == TENSOR_Q8_0 && !p.whole && p.w[0].n_in % 256; /* scales are not aligned to 16 bytes */
-	const struct strides strides = strides_of(p, s);
 	struct row_sums sums;
 	struct tile_row ta = {}, tb = {};
 	if (skewed) {
-		ta = row_of_tile(p, job / p.n_splits, row);
-		tb = row_of_tile(p, job / p.n_splits, row + 8);
+		ta = row_of_tile(p, job >> p.shift, row);
+		tb = row_of_tile(p, job >> p.shift, row + 8);
 	}
-	for (int i = 0; i < n_slices; i++) {
-		const struct columns k = persistent_slice(c, n_slices, i);
+	for (int i = 0; i < slicing.n; i++) {
+		const struct columns k = persistent_slice(c, slicing, i);
 		const int n_here = persistent_segments_in(T, k.end - k.begin);
 		const int end = n_here * (warp + 1) / PERSISTENT_WARPS;
 		const int x_at = (k.begin - c.begin) * element_bytes(T) / PERSISTENT_SEGMENT;
@@ -529,7 +530,7 @@ struct product_memory {
 INLINE void leave_row(const struct persistent_program &g, const struct persistent_product &p, const struct token &t,
 		      int job, int r, bool mine, float v, float up)
 {
-	const struct tile_row row = row_of_tile(p, job / p.n_splits, r);
+	const struct tile_row row = row_of_tile(p, job >> p.shift, r);
 	if (p.output == PERSISTENT_GATED) {
 		const float other = __shfl_xor_sync(ALL_LANES, v, 8);
 		if (r < 8 && row.real && mine)
@@ -546,7 +547,7 @@ INLINE void leave_row(const struct persistent_program &g, const struct persisten
 		v = activate(v, g.act) * up;
 	const int m = (int)(row.w - p.w);
 	float *const y = m == 0 ? p.y[0] : m == 1 ? p.y[1] : p.y[2];
-	publish(y + (long long)(job % p.n_splits) * row.w->n_out + row.row, v, t.parity);
+	publish(y + (long long)(job & ((1 << p.shift) - 1)) * row.w->n_out + row.row, v, t.parity);
 }
 
 /* All of the block's jobs of a product, whose activations are in shared memory. */
@@ -556,6 +557,8 @@ INLINE void multiply(const struct persistent_program &g, const struct persistent
 {
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
 	const int q = threadIdx.x / PERSISTENT_TILE, r = threadIdx.x % PERSISTENT_TILE;
+	const struct slicing slicing = persistent_slicing(T, c);
+	const struct strides strides = strides_of(p, s);
 	float factor = 1.0f;
 
 	for (int job = first_job(p, g.n_blocks), n = 0; job < p.n_jobs; job += PERSISTENT_GROUP * g.n_blocks, n++) {
@@ -568,7 +571,8 @@ INLINE void multiply(const struct persistent_program &g, const struct persistent
 			up = await(p.up + row.row, t.parity);
 		}
 		for (int i = 0; i < n_here; i++) {
-			const struct row_sums sums = multiply_job<T>(p, job + i * g.n_blocks, c, m.x, s, own);
+			const struct row_sums sums =
+				multiply_job<T>(p, job + i * g.n_blocks, c, slicing, strides, m.x, s, own);
 			if (lane % 4 == 0) {
 				float *const to = partial + i * PERSISTENT_SUMS + warp * PERSISTENT_TILE + lane / 4;
 				to[0] = sums.a;

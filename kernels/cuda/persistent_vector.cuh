@@ -151,7 +151,11 @@ INLINE float consumers_sum(struct token &t, float v)
 	if (lane == 0)
 		scratch[threadIdx.x / WARP] = v;
 	consumers_sync();
-	return warp_sum(lane < PERSISTENT_WARPS ? scratch[lane] : 0.0f);
+	float sum = 0.0f;
+#pragma unroll
+	for (int w = 0; w < PERSISTENT_WARPS; w++)
+		sum += scratch[w];
+	return sum;
 }
 
 /* A thread's part of a sum that sum_of_warps makes of it behind the next barrier. */
