@@ -617,26 +617,42 @@ template <class F> INLINE void for_type(int type, const F &f)
 	}
 }
 
+/* What the stream gives a product that has jobs: activations in shared memory, and its part of the squares left. */
+template <int VECS>
+INLINE void stage_stream(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
+			 const struct product_memory &m, float *trace, bool works)
+{
+	float sum;
+	const held<VECS> x = advance_stream<VECS>(g, p, t, m.h, trace, sum);
+	if (works) {
+		leave_sum(t, sum);
+		for_type(p.w[0].type, [&](auto w) { stage_held<w.T>(m.x, x, g.n_embd); });
+	}
+}
+
+/* Apart, with a token of its own: what the widest holds does not fit beside what the others do. */
+APART unsigned stage_wide(const struct persistent_program &g, const struct persistent_product &p, struct token t,
+			  void *x, float *h, float *trace, bool works)
+{
+	const struct product_memory m = {x, h, nullptr};
+	stage_stream<PERSISTENT_VECS>(g, p, t, m, trace, works);
+	return t.n_sums;
+}
+
 INLINE void product(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
 		    const struct product_memory &m, const struct stages &s, struct stage &own, float *trace)
 {
 	const int type = p.w[0].type, job = first_job(p, g.n_blocks);
 	const bool works = job < p.n_jobs;
 	const struct columns c = split_columns(p, job);
-	const auto stage_stream = [&](auto vecs) {
-		float sum;
-		const held<vecs.T> x = advance_stream<vecs.T>(g, p, t, m.h, trace, sum);
-		if (works) {
-			leave_sum(t, sum);
-			for_type(type, [&](auto w) { stage_held<w.T>(m.x, x, g.n_embd); });
-		}
-	};
 	if (p.stream) {
-		/* Of E2B and E4B a thread holds half of what it does of the widest. */
-		if (g.n_embd <= PERSISTENT_VECS / 2 * 4 * PERSISTENT_CONSUMERS)
-			stage_stream(constant<PERSISTENT_VECS / 2>());
-		else
-			stage_stream(constant<PERSISTENT_VECS>());
+		/* Of E2B and E4B a thread holds less than half of what it does of the widest. */
+		if (g.n_embd <= PERSISTENT_VECS / 2 * 4 * PERSISTENT_CONSUMERS) {
+			stage_stream<PERSISTENT_VECS / 2>(g, p, t, m, trace, works);
+		} else {
+			t.n_sums = stage_wide(g, p, t, m.x, m.h, trace, works);
+			t.n_left += works;
+		}
 	} else if (works) {
 		for_type(type, [&](auto w) { stage_input<w.T>(p, c, t, m.x); });
 	}
