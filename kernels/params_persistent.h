@@ -132,7 +132,6 @@ struct persistent_params {
 	struct at at;
 	const struct persistent_program *program;
 	float *trace; /* (n_layer + 1, n_embd) or null */
-	unsigned long long *timeline; /* (n_blocks, n_phases, 4) ns or null */
 	/* Of the program's plan. */
 	int n_blocks;
 	int shared_bytes;

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -292,26 +291,9 @@ static int prepare(struct persistent *p, struct builder *b, struct error *err)
 		return rc;
 	}
 	assert(b->used == p->bytes);
-	if (getenv("GEMMARK_TIMELINE") && !p->timeline) {
-		p->tl_phases = g.n_phases;
-		p->tl_blocks = g.n_blocks;
-		if ((rc = device_alloc(f->device, (size_t)g.n_blocks * (size_t)g.n_phases * 32, &p->timeline, err)))
-			return rc;
-		FILE *o = fopen(getenv("GEMMARK_TIMELINE"), "w");
-		fprintf(o, "%d %d\n", g.n_blocks, g.n_phases);
-		for (int i = 0; i < g.n_phases; i++) {
-			const struct persistent_product *q = &b->phases[i].of.product;
-			if (b->phases[i].kind == 0)
-				fprintf(o, "P %d %d %d %d %d\n", q->output, q->n_jobs, q->w[0].n_in, q->stream, 1 << q->shift);
-			else
-				fprintf(o, "%d 0 0 0 0 0\n", b->phases[i].kind);
-		}
-		fclose(o);
-	}
 	p->generation = f->cache->generation;
 	p->params = (struct persistent_params){.program = p->memory,
 					       .n_blocks = g.n_blocks,
-					       .timeline = p->timeline,
 					       .shared_bytes = g.shared_bytes,
 					       .k_type = g.k_type,
 					       .v_type = g.v_type};
@@ -342,16 +324,6 @@ int persistent_prepare(struct persistent *p, const struct forward *f, struct err
 
 void persistent_close(struct persistent *p)
 {
-	if (p->timeline) {
-		size_t n = (size_t)p->tl_blocks * (size_t)p->tl_phases * 4;
-		unsigned long long *h = malloc(n * 8);
-		device_download(p->device, h, p->timeline, n * 8, NULL);
-		FILE *o = fopen(getenv("GEMMARK_TIMELINE"), "a");
-		for (size_t i = 0; i < n; i++)
-			fprintf(o, "%llu%c", h[i], i % 4 == 3 ? '\n' : ' ');
-		fclose(o);
-		free(h);
-	}
 	if (p->device)
 		device_free(p->device, p->memory);
 	*p = (struct persistent){0};

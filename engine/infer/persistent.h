@@ -17,8 +17,6 @@ struct persistent {
 	struct device *device;
 	void *memory; /* program, phases and what they leave; null: not built yet */
 	size_t bytes;
-	void *timeline;
-	int tl_phases, tl_blocks;
 	uint64_t generation;             /* of the caches that it attends */
 	struct persistent_params params; /* but for position and trace */
 };

@@ -112,9 +112,9 @@ INLINE void any_attention(const struct persistent_program &g, const struct persi
 			  const struct token &t, unsigned number, void *x_shared)
 {
 	switch (p.kv.head_dim) {
-#define ENTRIES(hd)                                                                        \
-	case hd:                                                                           \
-		attention<hd, KT, VT>(g, p, t.step, t.parity, number, x_shared, t.stamps); \
+#define ENTRIES(hd)                                                              \
+	case hd:                                                                 \
+		attention<hd, KT, VT>(g, p, t.step, t.parity, number, x_shared); \
 		break;
 #include "kernels/cuda/head_dims.cuh"
 #undef ENTRIES
@@ -138,10 +138,6 @@ INLINE void compute(const struct persistent_params &params, const struct persist
 	start_stream(g, t.step.token, memory.h);
 	for (int i = 0; i < g.n_phases; i++) {
 		const struct persistent_phase &phase = way.enter(i);
-		t.stamps = params.timeline && threadIdx.x == 0
-				   ? params.timeline + ((long long)blockIdx.x * g.n_phases + i) * 4
-				   : nullptr;
-		t.stamp(0);
 		if (phase.kind == PERSISTENT_PRODUCT)
 			product(g, phase.of.product, t, memory, s, own, params.trace);
 		else if (phase.kind == PERSISTENT_ATTENTION)

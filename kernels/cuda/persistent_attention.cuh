@@ -372,7 +372,7 @@ INLINE unsigned long long *split_row(const struct persistent_program &g, const s
 template <int HD, int KT, int VT, int HEADS>
 INLINE void attend_split(const struct persistent_program &g, const struct persistent_attention &p,
 			 const struct attention_keys &k, const struct attention_item &m, const struct step &step,
-			 unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
+			 unsigned parity, unsigned number, void *x_shared)
 {
 	enum { EACH = HD / WARP };
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -391,9 +391,7 @@ INLINE void attend_split(const struct persistent_program &g, const struct persis
 		load_cached(p, k, m, warp * first.KEYS, first);
 	prepare<HD, HEADS>(p, m, step, parity, g.eps, s);
 	consumers_sync();
-	leave_stamp(stamps, 1);
 	attend_keys<HD, KT, VT, HEADS>(p, k, m, s, first, r);
-	leave_stamp(stamps, 2);
 	if (lane == 0) {
 #pragma unroll
 		for (int h = 0; h < HEADS; h++)
@@ -483,11 +481,11 @@ INLINE void combine(const struct persistent_program &g, const struct persistent_
 
 template <int HD, int KT, int VT, int HEADS>
 APART void attend(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
-		  unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
+		  unsigned parity, unsigned number, void *x_shared)
 {
 	const struct attention_keys k = keys_of(p, step, g.n_blocks);
 	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
-		attend_split<HD, KT, VT, HEADS>(g, p, k, item_of(p, k, i), step, parity, number, x_shared, stamps);
+		attend_split<HD, KT, VT, HEADS>(g, p, k, item_of(p, k, i), step, parity, number, x_shared);
 }
 
 APART void combine_splits(const struct persistent_program &g, const struct persistent_attention &p, int n_splits,
@@ -500,18 +498,16 @@ APART void combine_splits(const struct persistent_program &g, const struct persi
 
 template <int HD, int KT, int VT>
 INLINE void attention(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
-		      unsigned parity, unsigned number, void *x_shared, unsigned long long *stamps)
+		      unsigned parity, unsigned number, void *x_shared)
 {
 	const struct attention_keys k = keys_of(p, step, g.n_blocks);
 	if (k.heads == 1)
-		attend<HD, KT, VT, 1>(g, p, step, parity, number, x_shared, stamps);
+		attend<HD, KT, VT, 1>(g, p, step, parity, number, x_shared);
 	else
-		attend<HD, KT, VT, PERSISTENT_HEADS>(g, p, step, parity, number, x_shared, stamps);
-	leave_stamp(stamps, 3);
+		attend<HD, KT, VT, PERSISTENT_HEADS>(g, p, step, parity, number, x_shared);
 	if (k.n_splits == 1)
 		return;
 	combine_splits(g, p, k.n_splits, parity, number);
-	leave_stamp(stamps, 3);
 }
 
 #endif

@@ -580,7 +580,6 @@ INLINE void multiply(const struct persistent_program &g, const struct persistent
 			}
 		}
 		consumers_sync();
-		t.stamp(2);
 		if (n == 0 && p.stream && p.pre_norm)
 			factor = rms_factor(sum_of_warps(t), g);
 		if (warp * WARP < n_here * PERSISTENT_TILE) {
@@ -656,12 +655,10 @@ INLINE void product(const struct persistent_program &g, const struct persistent_
 	} else if (works) {
 		for_type(type, [&](auto w) { stage_input<w.T>(p, c, t, m.x); });
 	}
-	t.stamp(1);
 	if (works) {
 		consumers_sync();
 		for_type(type, [&](auto w) { multiply<w.T>(g, p, t, c, m, s, own); });
 	}
-	t.stamp(3);
 }
 
 #endif

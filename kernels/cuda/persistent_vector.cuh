@@ -119,27 +119,15 @@ INLINE float numbered_value(unsigned long long v)
 
 /* ---- the block ---- */
 
-INLINE void leave_stamp(unsigned long long *stamps, int i)
-{
-	if (stamps)
-		stamps[i] = nanoseconds();
-}
-
 /* What a thread that computes knows of its token. */
 struct token {
 	struct step step;
 	unsigned number;
 	unsigned parity;
-	float *scratch;             /* shared: (2, WARP) of sums, then (2, WARPS) of those that are left for later */
-	unsigned n_sums = 0;        /* made so far */
-	unsigned n_left = 0;        /* the same of sums that were left */
-	unsigned n_groups = 0;      /* of jobs */
-	unsigned long long *stamps; /* of the phase, or null */
-
-	__device__ __forceinline__ void stamp(int i) const
-	{
-		leave_stamp(stamps, i);
-	}
+	float *scratch;        /* shared: (2, WARP) of sums, then (2, WARPS) of those that are left for later */
+	unsigned n_sums = 0;   /* made so far */
+	unsigned n_left = 0;   /* the same of sums that were left */
+	unsigned n_groups = 0; /* of jobs */
 };
 
 /* Over the threads that compute. Every thread gets the sum. */
