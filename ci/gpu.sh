@@ -121,8 +121,10 @@ stage_device() {
   return $rc
 }
 
-# The sanitizer's runs, a line each: a name, then the command.
-sanitized_runs() {
+# The sanitizer's runs, a line each: a name, then the command. Those whose name $sanitize_match, a pattern, is in.
+sanitized_runs() { all_sanitized_runs | grep -E -- "${sanitize_match:-.}"; }
+
+all_sanitized_runs() {
   local ids=2,17,4,99,5,200,31,8,77,3,41,6,12,9,150,33,21,7
   local run mode fusion name prefill
   for run in direct:none:gemma4-26b-a4b:12 direct:full:gemma4-31b:5 graph-params:none:gemma4-e2b:12 \
