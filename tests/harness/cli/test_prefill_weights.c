@@ -1,4 +1,4 @@
-/* --prefill-weights as it is called, planned and recorded. */
+/* --prefill-weights as it is called, planned, recorded, and in the way of contexts that are kept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "engine/device/device.h"
+#include "harness/cli/engine_context.h"
 #include "harness/cli/engine_source.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/option_values.h"
@@ -133,7 +134,7 @@ static void test_recorded(void **state)
 	assert_int_equal(command_run(folder, cmd_bench, other), 0);
 }
 
-/* Rows have what was picked. */
+/* Rows have what was picked, and contexts that were prefilled with others are not taken. */
 static void test_rows(void **state)
 {
 	(void)state;
@@ -147,6 +148,7 @@ static void test_rows(void **state)
 		     {PREFILL_WEIGHTS_RESIDENT, "resident"},
 		     {PREFILL_WEIGHTS_AUTO, "convert"}};
 	enum { CASES = sizeof cases / sizeof *cases };
+	json_t *kept[CASES];
 	for (int i = 0; i < CASES; i++) {
 		struct load_options o;
 		struct device *far, *near;
@@ -165,11 +167,17 @@ static void test_rows(void **state)
 		OK(engine_workload_open(&w, &m, &p, e));
 		w->ops->facts(w, &facts);
 		assert_string_equal(facts.prefill_weights, cases[i].row);
+		kept[i] = engine_context_identity(m.loaded, "weights", "device", 1);
+		assert_non_null(kept[i]);
+		for (int k = 0; k < i; k++)
+			assert_int_equal(json_equal(kept[k], kept[i]), !strcmp(cases[k].row, cases[i].row));
 		w->ops->close(w);
 		loaded_model_close(m.loaded);
 		device_close(far);
 		device_close(near);
 	}
+	for (int i = 0; i < CASES; i++)
+		json_decref(kept[i]);
 }
 
 int main(void)
