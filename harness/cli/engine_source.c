@@ -103,6 +103,10 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	o.prefill_weights = s->settings.prefill_weights;
 	o.host_products = s->settings.host_products;
 	o.context = p->context;
+	/* All of a sweep's placements plan for the same memory, or how many layers have weights for prompts would
+	 * depend on what was loaded before. */
+	if (!s->memory_known && o.n_gpu_layers && o.prefill_weights == PREFILL_WEIGHTS_AUTO)
+		engine_source_device_memory(&s->base, s->settings.device_memory);
 	o.gpu_memory = s->settings.device_memory;
 	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
 	if (!rc)
