@@ -141,9 +141,9 @@ all_sanitized_runs() {
     echo "snapkv.$mode.$fusion.$name.$layers $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl $layers --prefill-precision f32"
   done
-  # Prompts in float16, their weights converted for each chunk and kept.
+  # Prompts in float16, their weights converted for each chunk, kept, and both.
   local weights
-  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:resident qwen3:convert; do
+  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:2 qwen3:convert; do
     IFS=: read -r name weights <<<"$run"
     echo "prompt.$name.$weights $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill 16 -ngl 9999" \
       "--mode direct --prefill-precision f16 --prefill-weights $weights"

@@ -194,9 +194,9 @@ static const struct option_spec eval_options[] = {
 	{"-t, --threads", "N", "host threads; 0: one a physical core, within the CPU quota (default: 0)", set_threads},
 	{"--prefill-precision", "f16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: f16)",
 	 set_prefill_precision},
-	{"--prefill-weights", "auto|resident|convert",
-	 "GPU: these products' weights: a copy in f16 that stays, or one made for each chunk; auto: resident where\n"
-	 "memory is ample (default: auto)",
+	{"--prefill-weights", "auto|resident|convert|N",
+	 "GPU: these products' weights: a copy in f16 that stays, or one made for each chunk; N: the first N layers' "
+	 "stay; auto: of as many as leave memory ample (default: auto)",
 	 set_prefill_weights},
 	{"--host-products", "f32|bf16",
 	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a\n"

@@ -20,6 +20,7 @@ struct engine_workload {
 	struct engine_model *model;
 	char device[160];
 	char head_device[160];
+	struct prefill_weights_name prefill_weights;
 	struct snapkv_options snapkv;
 	char weights[CELL_HASH_SIZE]; /* hash of the model's content; empty: unknown */
 	float *remembered;            /* (rows, n_vocab): logits of the full cache */
@@ -109,6 +110,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 	struct session *s = e->session;
 	const struct model *m = session_model(s);
 	struct session_stats stats = session_stats(s);
+	e->prefill_weights = prefill_weights_name(e->model->loaded->options.prefill_weights);
 	*out = (struct workload_facts){
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
@@ -117,8 +119,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model_parameters = model_parameters(m),
 		.device = device_label(session_device_name(s), e->device, sizeof e->device),
 		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
-		.prefill_weights =
-			session_gpu_layers(s) ? prefill_weights_name(e->model->loaded->options.prefill_weights) : NULL,
+		.prefill_weights = session_gpu_layers(s) ? e->prefill_weights.text : NULL,
 		.n_vocab = m->n_vocab,
 		.n_context_trained = m->n_context,
 		.n_threads = session_threads(s),

@@ -36,7 +36,7 @@ struct workload_facts {
 	int64_t model_parameters;
 	const char *device;          /* "A+B": the model's first layers on A, the rest on B */
 	const char *head_device;     /* where the output head runs */
-	const char *prefill_weights; /* of a GPU: "resident" or "convert"; null elsewhere */
+	const char *prefill_weights; /* of a GPU: "resident", "convert" or a number of layers; null elsewhere */
 	int n_vocab;
 	int n_context_trained; /* positions that the model was trained for; 0: unknown, too */
 	int n_threads;

@@ -289,8 +289,8 @@ static double settled_l2(const float *a, const struct golden *g, int without)
 }
 
 /*
- * Prompts in float16, with weights of either kind and in chunks of several lengths, within what test_prompt_f16.c
- * allows and derives, and finds of rows whose router has a tie; and the same bits every time.
+ * Prompts in float16, with weights of either kind, with some of each, and in chunks of several lengths, within what
+ * test_prompt_f16.c allows and derives, and finds of rows whose router has a tie; and the same bits every time.
  */
 static void test_prompt_f16(void **state)
 {
@@ -298,7 +298,8 @@ static void test_prompt_f16(void **state)
 	golden_load(&g, golden_names[*(int *)*state]);
 	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
 	float *logits = malloc(n * sizeof *logits), *again = malloc(n * sizeof *again);
-	for (int resident = 0; resident < 2; resident++)
+	const int weights[] = {PREFILL_WEIGHTS_CONVERT, PREFILL_WEIGHTS_RESIDENT, 3};
+	for (size_t w = 0; w < sizeof weights / sizeof *weights; w++)
 		for (int batch = 20; batch <= g.n_tokens; batch += g.n_tokens - 20) {
 			struct session_options o;
 			struct session *s;
@@ -306,15 +307,15 @@ static void test_prompt_f16(void **state)
 			o.context = g.n_tokens;
 			o.load.batch = batch;
 			o.load.k_type = o.load.v_type = TENSOR_F32;
-			o.load.prefill_weights = resident ? PREFILL_WEIGHTS_RESIDENT : PREFILL_WEIGHTS_CONVERT;
+			o.load.prefill_weights = weights[w];
 			OK(session_open(&s, g.path, &o, e));
 			teacher_force(s, &g, g.n_tokens, g.n_tokens, logits);
 			teacher_force(s, &g, g.n_tokens, g.n_tokens, again);
 			assert_memory_equal(again, logits, n * sizeof *logits);
 			int ties = strstr(g.path, "a4b") ? 3 : 0;
 			double off = settled_l2(logits, &g, ties);
-			print_message("golden %-26s f16 prompt, %s weights, chunks of %d: %.2g\n",
-				      golden_names[*(int *)*state], resident ? "resident" : "converted", batch, off);
+			print_message("golden %-26s f16 prompt, weights %s, chunks of %d: %.2g\n",
+				      golden_names[*(int *)*state], prefill_weights_name(weights[w]).text, batch, off);
 			assert_true(off <= 2e-2);
 			session_close(s);
 		}

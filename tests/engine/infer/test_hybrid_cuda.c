@@ -205,8 +205,9 @@ static void test_planned_bytes(void **state)
 			struct session *s;
 			o.context = 100;
 			o.load.prefill = layers % 2 ? PREFILL_F32 : PREFILL_F16;
-			o.load.prefill_weights =
-				layers % 2 || layers % 4 ? PREFILL_WEIGHTS_CONVERT : PREFILL_WEIGHTS_RESIDENT;
+			o.load.prefill_weights = layers % 2   ? PREFILL_WEIGHTS_CONVERT
+						 : layers % 4 ? layers / 2
+							      : PREFILL_WEIGHTS_RESIDENT;
 			o.load.ple_on_host = layers % 3 == 0;
 			OK(session_open(&s, g.path, &o, e));
 			OK(placement_plan(&p, session_model(s), &o.load, layers, o.context, e));
