@@ -19,7 +19,9 @@
 
 #include <cmocka.h>
 
+#include "engine/cuda/device_cuda.h"
 #include "tests/support/kernel_case.h"
+#include "tests/support/ok.h"
 #include "tests/support/sample_pair.h"
 
 static void test_sample(void **state)
@@ -57,12 +59,29 @@ static void test_many(void **state)
 	pair_close(p);
 }
 
+/* Position and settings from the device, each launch with the counters that the one before left. */
+static void test_replayed(void **state)
+{
+	(void)state;
+	for (int pdl = 0; pdl < 2; pdl++) {
+		struct cuda_open_options o = {.dims = {.n_head_dims = 1, .head_dims = {64}, .k_type = -1, .v_type = -1},
+					      .pdl = pdl,
+					      .batch = 1,
+					      .n_in_max = 64};
+		struct device *d;
+		OK(device_cuda_open(&d, &o, e));
+		sample_replayed(d);
+		device_close(d);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		{"sample", test_sample, NULL, NULL, NULL},
 		{"sample_wrong", test_wrong, NULL, NULL, NULL},
 		{"sample_many", test_many, NULL, NULL, NULL},
+		{"sample_replayed", test_replayed, NULL, NULL, NULL},
 	};
 	return kernel_case_main(argc, argv, "CUDA sampling", tests, COUNT(tests));
 }

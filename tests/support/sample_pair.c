@@ -5,11 +5,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "kernels/cpu/cpu.h"
+#include "tests/support/ok.h"
 #include "tests/support/sample_case.h"
 
 static struct sample_params params_of(struct pair *p, int n, const struct sampling_options *o, int pos)
@@ -116,4 +118,61 @@ void sample_pair_planted(struct pair *p, enum sample_fault fault)
 		pair_check(p, 0);
 	else
 		pair_check_wrong(p, 0);
+}
+
+static void *on_device(struct device *d, const void *from, size_t bytes)
+{
+	void *p;
+	OK(device_alloc(d, bytes, &p, e));
+	OK(device_upload(d, p, from, bytes, e));
+	return p;
+}
+
+void sample_replayed(struct device *d)
+{
+	enum { N = 20000, ROWS = 3, REPLAYS = 40 };
+	float *logits = malloc(ROWS * N * sizeof *logits);
+	struct sampled got[ROWS] = {0};
+	uint64_t random = 19;
+	assert_non_null(logits);
+	for (int r = 0; r < ROWS; r++)
+		sample_case_logits(logits + r * N, N, 2 * r, &random);
+	struct sample_params m = {.at.device = on_device(d, &(struct step){0}, sizeof(struct step)),
+				  .device = on_device(d, &(struct sampling){0}, sizeof(struct sampling)),
+				  .n = N};
+	float *row = on_device(d, logits, ROWS * N * sizeof *logits);
+	struct sampled *out = on_device(d, got, sizeof got);
+	struct device_graph *g;
+	struct device_exec *x;
+	OK(device_capture_begin(d, e));
+	for (int r = 0; r < ROWS; r++) {
+		m.logits = row + r * N;
+		m.out = out + r;
+		OK(device_launch(d, KERNEL_sample, &m, e));
+	}
+	OK(device_capture_end(d, &g, e));
+	OK(device_instantiate(d, g, &x, e));
+	for (int i = 0; i < REPLAYS; i++) {
+		struct sampling_options o = sample_case_options(i * 31 + 1, N);
+		struct sampling settings = sampling_of(&o);
+		struct step step = {.pos = 1000 * i};
+		OK(device_send(d, (void *)m.at.device, &step, sizeof step, e));
+		OK(device_send(d, (void *)m.device, &settings, sizeof settings, e));
+		OK(device_replay(d, x, e));
+		OK(device_replay(d, x, e));
+		OK(device_download(d, got, out, sizeof got, e));
+		for (int r = 0; r < ROWS; r++) {
+			struct sample_params host = {
+				.at.host = step, .host = settings, .logits = logits + r * N, .n = N};
+			assert_int_equal(got[r].wrong, 0);
+			assert_int_equal(got[r].token, chosen(&host));
+		}
+	}
+	device_exec_destroy(d, x);
+	device_graph_destroy(d, g);
+	device_free(d, row);
+	device_free(d, out);
+	device_free(d, (void *)m.at.device);
+	device_free(d, (void *)m.device);
+	free(logits);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "engine/device/device.h"
 #include "tests/support/pair.h"
 
 /*
@@ -27,5 +28,11 @@ enum sample_fault {
 };
 /* At a position where it makes a difference. */
 void sample_pair_planted(struct pair *p, enum sample_fault fault);
+
+/*
+ * One graph of several choices behind each other, replayed with other settings and positions in memory of the device:
+ * fails the running test where a token is not the host's.
+ */
+void sample_replayed(struct device *d);
 
 #endif
