@@ -98,7 +98,7 @@ stage_kernels() {
   for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_prompt cuda_snapkv cuda_sample; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
   done
-  for test in attention prefill; do
+  for test in attention prefill sample; do
     (cd tests && "$build/tests/test_kernels_cuda_$test" --time) || rc=1
   done
   return $rc

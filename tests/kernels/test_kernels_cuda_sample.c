@@ -6,6 +6,7 @@
  *   test_kernels_cuda_sample              each test in a process of its own
  *   test_kernels_cuda_sample NAME         one of them, here
  *   test_kernels_cuda_sample --few [...]  a fraction of the shapes, for compute-sanitizer
+ *   test_kernels_cuda_sample --time       no test: microseconds of a choice in a graph, of Gemma's vocabulary
  *
  * Exit code 77 without a GPU.
  */
@@ -21,7 +22,9 @@
 
 #include "engine/cuda/device_cuda.h"
 #include "tests/support/kernel_case.h"
+#include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/sample_case.h"
 #include "tests/support/sample_pair.h"
 
 static void test_sample(void **state)
@@ -75,6 +78,85 @@ static void test_replayed(void **state)
 	}
 }
 
+/* ---- --time ---- */
+
+enum { REPETITIONS = 21, LAUNCHES = 20, VOCAB = 262144 };
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* Median over replays of a graph of launches. */
+static double time_choice(struct device *d, const struct sample_params *p)
+{
+	struct device_graph *g;
+	struct device_exec *x;
+	struct device_event *from, *to;
+	double us[REPETITIONS];
+	OK(device_capture_begin(d, e));
+	for (int i = 0; i < LAUNCHES; i++)
+		OK(device_launch(d, KERNEL_sample, p, e));
+	OK(device_capture_end(d, &g, e));
+	OK(device_instantiate(d, g, &x, e));
+	OK(device_event_create(d, &from, e));
+	OK(device_event_create(d, &to, e));
+	for (int r = -1; r < REPETITIONS; r++) {
+		double all;
+		OK(device_event_record(d, from, e));
+		OK(device_replay(d, x, e));
+		OK(device_event_record(d, to, e));
+		OK(device_event_wait(d, to, e));
+		OK(device_event_elapsed(d, from, to, &all, e));
+		if (r >= 0)
+			us[r] = all / LAUNCHES;
+	}
+	device_event_destroy(d, from);
+	device_event_destroy(d, to);
+	device_exec_destroy(d, x);
+	device_graph_destroy(d, g);
+	qsort(us, REPETITIONS, sizeof *us, compare_doubles);
+	return us[REPETITIONS / 2];
+}
+
+static int time_choices(void)
+{
+	static const struct sampling_options all[] = {{0, 0, 1, 0, 1},  {1, 0, 1, 0, 1},    {1, 0, 1, 0.05, 1},
+						      {1, 40, 1, 0, 1}, {1, 0, 0.95, 0, 1}, {0.8, 40, 0.95, 0.05, 1}};
+	static const char *const kinds[SAMPLE_KINDS] = {"normal", "flat", "peaked", "few values"};
+	if (no_gpu())
+		return 77;
+	struct device *d;
+	OK(device_cuda_open(
+		&d,
+		&(struct cuda_open_options){.dims = {.n_head_dims = 1, .head_dims = {64}, .k_type = -1, .v_type = -1},
+					    .pdl = true,
+					    .batch = 1,
+					    .n_in_max = 64},
+		e));
+	void *on_device, *out;
+	OK(device_alloc(d, VOCAB * sizeof(float), &on_device, e));
+	OK(device_alloc(d, sizeof(struct sampled), &out, e));
+	float *logits = malloc(VOCAB * sizeof *logits);
+	assert_non_null(logits);
+	printf("sampling of %d  temperature  top-k  top-p  min-p       us\n", VOCAB);
+	for (int kind = 0; kinds[kind]; kind++) {
+		uint64_t random = 1;
+		sample_case_logits(logits, VOCAB, kind, &random);
+		OK(device_upload(d, on_device, logits, VOCAB * sizeof *logits, e));
+		for (size_t i = 0; i < COUNT(all); i++) {
+			struct sample_params p = {
+				.host = sampling_of(&all[i]), .logits = on_device, .out = out, .n = VOCAB};
+			printf("sampling %-10s %11g %6d %6g %6g %8.1f\n", kinds[kind], all[i].temperature, all[i].top_k,
+			       all[i].top_p, all[i].min_p, time_choice(d, &p));
+		}
+	}
+	free(logits);
+	device_close(d);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -83,5 +165,7 @@ int main(int argc, char **argv)
 		{"sample_many", test_many, NULL, NULL, NULL},
 		{"sample_replayed", test_replayed, NULL, NULL, NULL},
 	};
+	if (argc == 2 && !strcmp(argv[1], "--time"))
+		return time_choices();
 	return kernel_case_main(argc, argv, "CUDA sampling", tests, COUNT(tests));
 }
