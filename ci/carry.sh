@@ -28,7 +28,7 @@ from=build/carry
 strip -o "$to/bin/gemmark" "$from/gemmark"
 strip -o "$to/bin/gemmark_host_decode" "$from/bench/gemmark_host_decode"
 strip -o "$to/bin/gemmark_host_prefill" "$from/bench/gemmark_host_prefill"
-for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv} \
+for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample} \
   test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes}_cuda test_token_queue test_cupti; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done

@@ -95,10 +95,10 @@ stage_info() {
 
 stage_kernels() {
   local test rc=0
-  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_prompt cuda_snapkv; do
+  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_prompt cuda_snapkv cuda_sample; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
   done
-  for test in attention prefill; do
+  for test in attention prefill sample; do
     (cd tests && "$build/tests/test_kernels_cuda_$test" --time) || rc=1
   done
   return $rc
@@ -149,7 +149,7 @@ all_sanitized_runs() {
       "--mode direct --prefill-precision f16 --prefill-weights $weights"
   done
   local test part
-  for part in vectors products prompt attention prefill snapkv; do
+  for part in vectors products prompt attention prefill snapkv sample; do
     for test in $("$build/tests/test_kernels_cuda_$part" --list); do
       case $test in matmul_head | matmul_prefill) continue ;; esac # as matmul, but large; cuBLASLt's kernels
       echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"

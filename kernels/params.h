@@ -21,6 +21,7 @@
 
 #include "kernels/params_operands.h"
 #include "kernels/params_prompt.h"
+#include "kernels/params_sampling.h"
 
 /* ---- primitives: --fusion none launches these one by one ---- */
 
@@ -396,7 +397,8 @@ struct snapkv_compact_params {
 	X(snapkv_softmax, 0)        \
 	X(snapkv_vote, 0)           \
 	X(snapkv_select, 0)         \
-	X(snapkv_compact, 0)
+	X(snapkv_compact, 0)        \
+	X(sample, 1)
 
 enum kernel {
 #define X(name, positional) KERNEL_##name,

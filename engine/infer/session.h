@@ -16,6 +16,7 @@
 #include "engine/device/graph.h"
 #include "engine/infer/forward.h"
 #include "engine/infer/load_options.h"
+#include "engine/infer/sampling.h"
 #include "engine/infer/snapkv.h"
 #include "engine/model/model.h"
 
@@ -130,6 +131,12 @@ int session_queue_end(struct session *s, struct error *err);
 int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err);
 /* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
 int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
+
+/*
+ * Chooses the token behind the last one, on the device of the output head; the position does not move. The same again
+ * for the same options, which sampling_check takes. ERROR_WRONG as session_check_logits.
+ */
+int session_sample(struct session *s, const struct sampling_options *o, int *token, struct error *err);
 
 /* Brings the last token's logits to the host, where session_logits then finds them. */
 int session_fetch_logits(struct session *s, struct error *err);

@@ -44,7 +44,8 @@
 	X(dequant_to_f16, "convert")                 \
 	X(dequant_to_f32, "convert")                 \
 	X(to_f16, "convert")                         \
-	X(scale_rows, "convert")
+	X(scale_rows, "convert")                     \
+	X(sample, "sample")
 
 /* X(name, source): an entry per weight type. */
 #define TYPED_ENTRIES(X)             \

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/support/kernel_case.h"
+#include "tests/support/sample_pair.h"
 #include "tests/support/vote_case.h"
 
 static void check(struct pair *p, bool planted, double relative)
@@ -326,6 +327,16 @@ static void snapkv(struct pair *p)
 			compact_case(p, &moves[i], planted);
 }
 
+static void sampling(struct pair *p)
+{
+	for (int fault = 0; fault < SAMPLE_FAULTS; fault++)
+		sample_pair_planted(p, (enum sample_fault)fault);
+	for (int i = 0; i < 16; i++) {
+		sample_pair(p, 4097, i, i * 29 + 1, i, i % 2, i / 2 % 2);
+		sample_pair_wrong(p, 50, i % 4, i * 5 + 1);
+	}
+}
+
 static void on_both(void (*cases)(struct pair *))
 {
 	struct pair *p = pair_open(NULL);
@@ -366,13 +377,17 @@ static void test_snapkv(void **state)
 	on_both(snapkv);
 }
 
+static void test_sampling(void **state)
+{
+	(void)state;
+	on_both(sampling);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_products),
-		cmocka_unit_test(test_attention),
-		cmocka_unit_test(test_the_rest),
-		cmocka_unit_test(test_snapkv),
+		cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_the_rest),
+		cmocka_unit_test(test_snapkv),   cmocka_unit_test(test_sampling),
 	};
 	return cmocka_run_group_tests_name("planted faults", tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include "tests/support/kv_fault_case.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/sampled_run.h"
 #include "tests/support/separate_experts.h"
 #include "tests/support/temp_file.h"
 
@@ -117,6 +118,13 @@ static void test_golden(void **state)
 	golden_load(&g, name);
 	check_golden(&g, name);
 	golden_free(&g);
+}
+
+static void test_sampled(void **state)
+{
+	const char *name = golden_names[*(int *)*state];
+	sampled_run_check(name, -1);
+	sampled_run_check(name, 3);
 }
 
 /* A golden model with n edits: a GPU against the host, which test_golden holds to the references of such models. */
@@ -335,6 +343,9 @@ int main(int argc, char **argv)
 		GOLDEN_TEST(test_golden, 5),
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
+		GOLDEN_TEST(test_sampled, 0),
+		GOLDEN_TEST(test_sampled, 4),
+		GOLDEN_TEST(test_sampled, 7),
 		GOLDEN_TEST(test_prompt_f16, 0),
 		GOLDEN_TEST(test_prompt_f16, 1),
 		GOLDEN_TEST(test_prompt_f16, 3),
