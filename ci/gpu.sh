@@ -25,13 +25,14 @@
 #   models    each other model at full size: prompts of 512, 2048 and 8192 tokens, decoding at depths 0 to 131072
 #   long      decoding at depths 0 to 131072 by doubling: each depth filled by itself, from the one before, from --kv-cache
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
+#   bench     what a replay costs, by nodes, edges, copies, branches, updates: replay_cost.csv
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
 set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep)
+stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep bench)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -407,6 +408,10 @@ stage_snapsweep() {
   return $rc
 }
 
+stage_bench() {
+  "$build/bin/gemmark_replay_cost" --out "$out/replay_cost.csv"
+}
+
 for stage in "${stages[@]}"; do
   [ -z "$only" ] || [[ ",$only," == *",$stage,"* ]] || continue
   start=$SECONDS
@@ -424,6 +429,7 @@ for stage in "${stages[@]}"; do
       "$out/$stage.log" >>"$summary" ;;
     quick | measure | identical | prefill | sweep | models | long | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|^long|, KV |runs? ok|FAILED' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
+    bench) grep -E '^(chain|copies|parallel|diamonds).*(gated|idle), updates 0 .*(host|device)|^FAILED' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac
