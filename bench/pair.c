@@ -65,12 +65,17 @@ void pair_need(bool so, const char *what)
 
 struct pair *pair_open(const struct cuda_open_options *o)
 {
+	return pair_open_with(o, 4);
+}
+
+struct pair *pair_open_with(const struct cuda_open_options *o, int n_threads)
+{
 	struct pair *p = calloc(1, sizeof *p);
 	struct error err = {""};
 	pair_need(p != NULL, "memory");
 	p->random = 1;
 	p->on_host = !o;
-	if (device_host_open(&p->host, 4, &err) ||
+	if (device_host_open(&p->host, n_threads, &err) ||
 	    (o ? device_cuda_open(&p->gpu, o, &err) : device_host_open(&p->gpu, 1, &err)))
 		pair_fail("%s", err.text);
 	return p;

@@ -32,6 +32,8 @@ struct pair; /* both devices, the buffers of the case at hand, what was seen so 
 
 /* o null: the host's portable kernels take the GPU's place. As pair_fail where a device cannot be opened. */
 struct pair *pair_open(const struct cuda_open_options *o);
+/* The same with so many threads of the host, 0: all; pair_open takes a few, of a test that is not alone. */
+struct pair *pair_open_with(const struct cuda_open_options *o, int n_threads);
 /* Says the worst difference seen, on standard error. Returns how many cases were wrong. */
 int pair_close(struct pair *p);
 

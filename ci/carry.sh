@@ -26,7 +26,8 @@ rm -rf "$to"
 mkdir -p "$to/bin" "$to/tests" "$to/lib"
 from=build/carry
 strip -o "$to/bin/gemmark" "$from/gemmark"
-for program in gemmark_host_decode gemmark_host_prefill gemmark_replay_cost; do
+[ -x "$from/bench/gemmark_bench_kernels" ] || { echo "carry: no Google Benchmark here; ci/setup.sh" >&2; exit 1; }
+for program in gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill gemmark_replay_cost; do
   strip -o "$to/bin/$program" "$from/bench/$program"
 done
 for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv} \

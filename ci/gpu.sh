@@ -25,7 +25,8 @@
 #   models    each other model at full size: prompts of 512, 2048 and 8192 tokens, decoding at depths 0 to 131072
 #   long      decoding at depths 0 to 131072 by doubling: each depth filled by itself, from the one before, from --kv-cache
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
-#   bench     what a replay costs, by nodes, edges, copies, branches, updates: replay_cost.csv
+#   bench     what a replay costs, by nodes, edges, copies, branches, updates: replay_cost.csv; the kernels one by one at E4B's
+#             shapes, Q8_0 and BF16 (bench_family='e4b|26b-a4b' in the environment: others too), launches, graphs, copies: bench.json
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
 set -uo pipefail
@@ -409,7 +410,11 @@ stage_snapsweep() {
 }
 
 stage_bench() {
-  "$build/bin/gemmark_replay_cost" --out "$out/replay_cost.csv"
+  local rc=0 models="gemma4-(${bench_family:-e4b})"
+  "$build/bin/gemmark_replay_cost" --out "$out/replay_cost.csv" || rc=1
+  "$build/bin/gemmark_bench_kernels" --benchmark_min_time=0.01 --benchmark_out="$out/bench.json" \
+    --benchmark_filter="^cuda/[a-z_]*/(host:|nodes|bytes|$models/(ff/|[^f]))" || rc=1
+  return $rc
 }
 
 for stage in "${stages[@]}"; do
@@ -429,7 +434,7 @@ for stage in "${stages[@]}"; do
       "$out/$stage.log" >>"$summary" ;;
     quick | measure | identical | prefill | sweep | models | long | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|^long|, KV |runs? ok|FAILED' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
-    bench) grep -E '^(chain|copies|parallel|diamonds).*(gated|idle), updates 0 .*(host|device)|^FAILED' "$out/$stage.log" >>"$summary" ;;
+    bench) grep -E '^(chain|copies|parallel|diamonds).*(gated|idle), updates 0 .*(host|device)|^cuda/.*ERROR|^FAILED|^WRONG' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac

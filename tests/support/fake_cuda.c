@@ -1,10 +1,10 @@
 /*
  * A stand-in for libcuda.so.1 and for NVRTC, in one library: a GPU whose memory is the host's, whose streams do
- * everything at once, and whose kernels do nothing but gemmark_replay_cost's, which count.
+ * everything at once, and whose kernels do nothing but add and gemmark_replay_cost's, which count.
  *
  * FAKE_CUDA in the environment breaks it: "lost-update" (node parameters set later than at capture do not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
- * cannot wait for events).
+ * cannot wait for events), "no-adds" (add does nothing, launched alone).
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "engine/cuda/cuda_driver.h"
+#include "kernels/params.h"
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
@@ -22,10 +23,14 @@ struct cu_function {
 	char name[64];
 };
 
-/* As bench/replay_graph.c has them; of a copy the function is null. */
+/* What is known of a kernel's parameters; of a copy the function is null. */
 struct cu_graph_node {
 	struct cu_function *function;
-	uint64_t words[3];
+	void *pointer; /* to the parameters */
+	union {
+		uint64_t words[3]; /* bench/replay_graph.c's */
+		struct add_params add;
+	} params;
 };
 
 struct cu_graph {
@@ -51,10 +56,31 @@ static bool broken(const char *how)
 	return is && !strcmp(is, how);
 }
 
+static bool counts(const struct cu_function *f)
+{
+	return f && !strncmp(f->name, "node_", 5);
+}
+
+static bool adds(const struct cu_function *f)
+{
+	return f && !strcmp(f->name, "k_add");
+}
+
+static void take_params(struct cu_graph_node *n, void **params)
+{
+	if (counts(n->function))
+		memcpy(n->params.words, params[0], sizeof n->params.words);
+	else if (adds(n->function))
+		memcpy(&n->params.add, params[0], sizeof n->params.add);
+}
+
 static void run_node(const struct cu_graph_node *n)
 {
-	if (n->function && !strncmp(n->function->name, "node_", 5))
-		*(unsigned *)(uintptr_t)n->words[1] += (unsigned)n->words[2];
+	const struct add_params *a = &n->params.add;
+	if (counts(n->function))
+		*(unsigned *)(uintptr_t)n->params.words[1] += (unsigned)n->params.words[2];
+	for (int i = 0; adds(n->function) && i < a->n; i++)
+		a->y[i] = (a->a[i] + a->b[i]) * a->scale;
 }
 
 static int add_node(struct cu_function *f, void **params)
@@ -64,8 +90,7 @@ static int add_node(struct cu_function *f, void **params)
 	if (!n || !grown)
 		return CU_OUT_OF_MEMORY;
 	n->function = f;
-	if (f && !strncmp(f->name, "node_", 5))
-		memcpy(n->words, params[0], sizeof n->words);
+	take_params(n, params);
 	capturing->nodes = grown;
 	capturing->nodes[capturing->n++] = n;
 	return 0;
@@ -301,6 +326,10 @@ static int fake_LaunchKernelEx(const struct cu_launch_config *config, struct cu_
 		return add_node(f, params);
 	if (!strcmp(f->name, "gate") && broken("blocking"))
 		(*(unsigned **)params[0])[1] = 1;
+	struct cu_graph_node now = {.function = f};
+	take_params(&now, params);
+	if (adds(f) && !broken("no-adds"))
+		run_node(&now);
 	return 0;
 }
 
@@ -353,12 +382,19 @@ static int fake_GraphNodeGetType(struct cu_graph_node *node, int *type)
 	return 0;
 }
 
+static int fake_GraphKernelNodeGetParams(struct cu_graph_node *node, struct cu_kernel_node *params)
+{
+	node->pointer = &node->params;
+	*params = (struct cu_kernel_node){.function = node->function, .params = &node->pointer};
+	return 0;
+}
+
 static int fake_GraphExecKernelNodeSetParams(struct cu_graph_exec *exec, struct cu_graph_node *node,
 					     const struct cu_kernel_node *params)
 {
 	for (size_t i = 0; i < exec->graph->n; i++)
 		if (exec->graph->nodes[i] == node && !broken("lost-update") && node->function == params->function)
-			memcpy(exec->nodes[i].words, params->params[0], sizeof exec->nodes[i].words);
+			take_params(&exec->nodes[i], params->params);
 	return 0;
 }
 
@@ -429,6 +465,7 @@ int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64
 		   FAKE(GraphDestroy),
 		   FAKE(GraphGetNodes),
 		   FAKE(GraphNodeGetType),
+		   FAKE(GraphKernelNodeGetParams),
 		   FAKE(GraphExecKernelNodeSetParams),
 		   FAKE(GraphExecUpdate),
 #define X(name, version, params) {"cu" #name, (void *)(uintptr_t)nothing_##name},
@@ -450,7 +487,7 @@ int nvrtcVersion(int *major, int *minor);
 int nvrtcVersion(int *major, int *minor)
 {
 	*major = 13;
-	*minor = 0;
+	*minor = 99; /* nobody's cached cubins */
 	return 0;
 }
 
