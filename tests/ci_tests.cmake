@@ -38,6 +38,7 @@ set(no_valgrind
   host_products_option
   hybrid
   interrupt
+  kernel_cases
   kernels_attention
   kernels_products
   kernels_sample

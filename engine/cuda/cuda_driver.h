@@ -29,6 +29,7 @@ enum cu_device_attribute {
 	CU_ATTRIBUTE_PCI_SLOT = 34,
 	CU_ATTRIBUTE_MEMORY_CLOCK_KHZ = 36,
 	CU_ATTRIBUTE_MEMORY_BUS_BITS = 37,
+	CU_ATTRIBUTE_L2_BYTES = 38,
 	CU_ATTRIBUTE_PCI_DOMAIN = 50,
 	CU_ATTRIBUTE_CC_MAJOR = 75,
 	CU_ATTRIBUTE_CC_MINOR = 76,
@@ -123,6 +124,7 @@ struct cu_update_result {
 	X(StreamCreate, 2000, (struct cu_stream * *stream, unsigned flags))                                \
 	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                \
 	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                            \
+	X(StreamWaitEvent, 3020, (struct cu_stream * stream, struct cu_event * event, unsigned flags))     \
 	X(StreamBeginCapture, 10010, (struct cu_stream * stream, int mode))                                \
 	X(StreamGetCaptureInfo, 11030,                                                                     \
 	  (struct cu_stream * stream, int *status, uint64_t *id, struct cu_graph **graph,                  \
