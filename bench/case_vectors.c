@@ -148,6 +148,33 @@ static double allow_softcap(struct pair *p, const struct case_shape *s, const st
 
 const struct case_kind case_softcap = {"softcap", build_softcap, allow_softcap, 0};
 
+/* n_used: top-k, with every other limit beside it; 0: greedy. */
+static void build_sample(struct pair *p, const struct case_shape *s, struct case_subject *c)
+{
+	struct sample_params m = {
+		.at = pair_at(p, (struct step){.token = 5, .pos = 77}, false),
+		.host = {.seed = 1, .top_p = SAMPLING_ALL, .top_k = s->n_used},
+		.logits = pair_floats(p, "logits", (size_t)s->n_in, 8, 0),
+		.out = pair_buffer(p, "token, wrong", PAIR_EXACT, PAIR_INT, 2, 0),
+		.n = s->n_in,
+	};
+	if (s->n_used) {
+		m.host.top_p = SAMPLING_ALL / 100 * 95;
+		m.host.min_p = SAMPLING_ONE / 100 * 5;
+		m.host.rate = 1.25f * 1.44269504f; /* a temperature of 0.8 */
+	}
+	case_params(c, KERNEL_sample, &m, sizeof m);
+	c->bytes = 4.0 * (double)s->n_in;
+}
+
+static double allow_sample(struct pair *p, const struct case_shape *s, const struct case_subject *c)
+{
+	(void)p, (void)s, (void)c;
+	return 0; /* the same token */
+}
+
+const struct case_kind case_sample = {"sample", build_sample, allow_sample, 0};
+
 /* ---- q, k, v and the cache ---- */
 
 static void build_rope(struct pair *p, const struct case_shape *s, struct case_subject *c)

@@ -108,6 +108,8 @@ static void token_vectors(struct list *l)
 	put(l, &case_add, row, "row");
 	put(l, &case_gated, (struct case_shape){.n_in = m->n_ff, .n_tokens = 1}, "ff");
 	put(l, &case_softcap, (struct case_shape){.n_in = m->n_vocab, .n_tokens = 1}, "logits");
+	put(l, &case_sample, (struct case_shape){.n_in = m->n_vocab, .n_tokens = 1}, "greedy");
+	put(l, &case_sample, (struct case_shape){.n_in = m->n_vocab, .n_tokens = 1, .n_used = 40}, "limited");
 	for (int global = 0; global < 2; global++) {
 		const char *what = global ? "global" : "sliding";
 		struct case_shape s = layer_of(m, global), heads = s;

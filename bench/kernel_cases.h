@@ -44,7 +44,7 @@ struct case_kind {
 
 extern const struct case_kind case_embed, case_matmul, case_norm_matmul, case_norm_gated, case_matmul_gated,
 	case_matmul_experts, case_experts_gated;
-extern const struct case_kind case_rms_norm, case_norm_add, case_add, case_gated, case_softcap, case_rope,
+extern const struct case_kind case_rms_norm, case_norm_add, case_add, case_gated, case_softcap, case_sample, case_rope,
 	case_qkv_prepare, case_kv_append, case_moe_route, case_moe_sum;
 extern const struct case_kind case_attention, case_attention_split, case_attention_combine, case_attention_prefill,
 	case_snapkv_softmax, case_snapkv_vote, case_snapkv_select, case_snapkv_compact;

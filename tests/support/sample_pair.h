@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
+#include "bench/pair.h"
 #include "engine/device/device.h"
-#include "tests/support/pair.h"
 
 /*
  * Logits of a kind and options of sample_case.h: one launch each, and the same token. Whether position and settings are
