@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/device/device_ops.h"
 
@@ -210,10 +211,18 @@ void device_event_destroy(struct device *d, struct device_event *e)
 
 /* ---- graphs ---- */
 
-int device_capture_begin(struct device *d, struct error *err)
+int device_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err)
+{
+	return d->ops->can_graph ? d->ops->can_graph(d, kind, err) : 0;
+}
+
+int device_capture_begin(struct device *d, enum device_graph_kind kind, struct error *err)
 {
 	int rc = guard(d, "capture_begin", DEVICE_FAULT_CAPTURE_BEGIN, err);
-	if (rc || (d->ops->capture_begin && (rc = d->ops->capture_begin(d, err))))
+	if (rc || (rc = device_can_graph(d, kind, err)))
+		return rc;
+	d->kind = kind;
+	if (d->ops->capture_begin && (rc = d->ops->capture_begin(d, err)))
 		return rc;
 	d->capturing = true;
 	d->capture_failure[0] = 0;
@@ -229,6 +238,7 @@ static int make_graph(struct device *d, struct device_graph **out, struct error 
 		return error_set(err, ERROR_MEMORY, "%s device: no memory for a graph", d->ops->name);
 	struct recording room = g->rec;
 	g->rec = d->capture;
+	g->kind = d->kind;
 	d->capture = room;
 	d->spare = NULL;
 	*out = g;
@@ -270,6 +280,56 @@ void device_capture_abort(struct device *d)
 		d->ops->capture_abort(d);
 }
 
+/* The patch's node, and the positional ones behind it into out, where it is not null; returns how many. */
+static int list_patched(struct device *d, struct device_exec *x, int *patch, struct patch_node *out)
+{
+	const struct recording *r = &x->graph->rec;
+	int n = 0, base = 0;
+	*patch = -1;
+	for (int i = 0; i < r->n_nodes; i++) {
+		int op = r->nodes[i].op;
+		struct at at;
+		if (op == KERNEL_patch) {
+			*patch = i;
+			base = ((const struct patch_params *)recording_params(r, i))->base;
+		}
+		if (*patch < 0 || op == RECORDED_COPY || !kernel_positional((enum kernel)op))
+			continue;
+		memcpy(&at, recording_params(r, i), sizeof at);
+		if (out)
+			out[n] =
+				(struct patch_node){.node = d->ops->exec_patched(d, x, i), .ahead = at.host.pos - base};
+		n++;
+	}
+	return n;
+}
+
+/* Tells a graph's patch which nodes it sets, before anything is replayed. */
+static int connect_patch(struct device *d, struct device_exec *x, struct error *err)
+{
+	int patch, n = list_patched(d, x, &patch, NULL);
+	if (patch < 0 || !n)
+		return 0;
+	size_t bytes = (size_t)n * sizeof(struct patch_node);
+	struct patch_node *nodes = malloc(bytes);
+	void *on_device = NULL;
+	if (!nodes)
+		return error_set(err, ERROR_MEMORY, "%s device: no memory for %d patched nodes", d->ops->name, n);
+	list_patched(d, x, &patch, nodes);
+	int rc = d->ops->alloc(d, bytes, &on_device, err);
+	if (!rc) {
+		struct patch_params p;
+		memcpy(&p, recording_params(&x->graph->rec, patch), sizeof p);
+		p.nodes = x->nodes = on_device;
+		x->n_patched = p.n = n;
+		rc = d->ops->upload(d, on_device, nodes, bytes, err);
+		if (!rc)
+			rc = d->ops->exec_set_params(d, x, patch, &p, err);
+	}
+	free(nodes);
+	return rc;
+}
+
 int device_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
 {
 	*out = NULL;
@@ -284,7 +344,11 @@ int device_instantiate(struct device *d, struct device_graph *g, struct device_e
 		else
 			x->n_kernels++;
 	}
-	return 0;
+	if (g->kind != DEVICE_GRAPH_PATCHED || !(rc = connect_patch(d, x, err)))
+		return 0;
+	device_exec_destroy(d, x);
+	*out = NULL;
+	return rc;
 }
 
 int device_exec_upload(struct device *d, struct device_exec *x, struct error *err)
@@ -314,21 +378,31 @@ int device_exec_update(struct device *d, struct device_exec *x, struct device_gr
 	return rc ? rc : d->ops->exec_update(d, x, g, err);
 }
 
-int device_replay(struct device *d, struct device_exec *x, struct error *err)
+int device_replay_loop(struct device *d, struct device_exec *x, int n, struct error *err)
 {
 	int rc = guard(d, "replay", DEVICE_FAULT_REPLAY, err);
 	if (rc || (rc = d->ops->replay(d, x, err)))
 		return rc;
 	d->counters.api_launches++;
-	d->counters.kernels += (uint64_t)x->n_kernels;
-	d->counters.copies += (uint64_t)x->n_copies;
+	d->counters.kernels += (uint64_t)x->n_kernels * (uint64_t)n;
+	d->counters.copies += (uint64_t)x->n_copies * (uint64_t)n;
+	d->counters.node_updates += (uint64_t)x->n_patched * (uint64_t)n;
 	return 0;
+}
+
+int device_replay(struct device *d, struct device_exec *x, struct error *err)
+{
+	return device_replay_loop(d, x, 1, err);
 }
 
 void device_exec_destroy(struct device *d, struct device_exec *x)
 {
-	if (x)
-		d->ops->exec_destroy(d, x);
+	if (!x)
+		return;
+	struct patch_node *nodes = x->nodes;
+	d->ops->exec_destroy(d, x);
+	if (nodes)
+		d->ops->free(d, nodes); /* waits for what is enqueued, a replay too */
 }
 
 void device_graph_destroy(struct device *d, struct device_graph *g)

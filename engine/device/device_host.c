@@ -59,7 +59,9 @@ static void run(const struct recording *r, struct device_host_profile *profile)
 		case QUEUED_REPLAY: {
 			struct host_exec *x;
 			memcpy(&x, params, sizeof x);
-			run(&x->rec, profile);
+			do
+				run(&x->rec, profile);
+			while (x->state && x->state->go);
 			x->queued = false;
 			break;
 		}
@@ -225,6 +227,7 @@ static const struct device_ops host_ops = {
 	.event_elapsed = host_event_elapsed,
 	.event_destroy = host_event_destroy,
 	.instantiate = host_instantiate,
+	.exec_patched = host_exec_patched,
 	.exec_upload = host_exec_upload,
 	.exec_set_params = host_exec_set_params,
 	.exec_update = host_exec_update,

@@ -151,6 +151,15 @@ int session_position(const struct session *s)
 	return pipeline_position(&s->pipeline);
 }
 
+int session_mode_check(const struct session *s, enum graph_mode mode, struct error *err)
+{
+	const struct loaded_model *m = s->loaded;
+	int rc = 0;
+	for (int i = 0; i < m->n_parts && !rc; i++)
+		rc = graph_mode_check(mode, m->parts[i].device, err);
+	return rc;
+}
+
 void session_set_mode(struct session *s, enum graph_mode mode)
 {
 	s->mode = mode;
@@ -195,8 +204,14 @@ int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct err
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "%s: two devices take turns at every chunk of a prompt, which is launched directly",
 				 graph_mode_name(mode));
-	s->prefill_mode = mode;
-	return 0;
+	if (graph_mode_loops(mode))
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "%s: it goes on from token to token, and a prompt's chunks are no tokens",
+				 graph_mode_name(mode));
+	int rc = session_mode_check(s, mode, err);
+	if (!rc)
+		s->prefill_mode = mode;
+	return rc;
 }
 
 static int check_tokens(const struct session *s, const int *tokens, int n, struct error *err)

@@ -70,6 +70,8 @@ int session_gpu_layers(const struct session *s);
 const char *session_gpu_reason(const struct session *s);
 int session_position(const struct session *s);
 
+/* Whether the session's devices have the mode: ERROR_UNSUPPORTED says what it needs. Others fall back. */
+int session_mode_check(const struct session *s, enum graph_mode mode, struct error *err);
 /* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
 void session_set_mode(struct session *s, enum graph_mode mode);
 void session_set_fusion(struct session *s, enum fusion fusion);
@@ -92,7 +94,7 @@ enum prefill_rows session_prefill_rows(const struct session *s);
 /*
  * How the chunks of the prefills to come are run; at opening: direct. A graph serves every chunk of its length,
  * wherever it is. Launched directly all the same: chunks whose rows the caller gets logits of, and those with rows that
- * SnapKV observes. ERROR_UNSUPPORTED on two devices, unless direct.
+ * SnapKV observes. ERROR_UNSUPPORTED on two devices, unless direct, in modes that loop, and as session_mode_check.
  */
 int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct error *err);
 

@@ -44,7 +44,9 @@
 	X(dequant_to_f16, "convert")                 \
 	X(dequant_to_f32, "convert")                 \
 	X(to_f16, "convert")                         \
-	X(scale_rows, "convert")
+	X(scale_rows, "convert")                     \
+	X(patch, "patch")                            \
+	X(advance, "loop")
 
 /* X(name, source): an entry per weight type. */
 #define TYPED_ENTRIES(X)             \

@@ -205,7 +205,7 @@ static void expect_chain(const struct chain *c, float scale)
 static struct device_graph *record(const struct chain *c, float scale)
 {
 	struct device_graph *g;
-	OK(device_capture_begin(c->d, e));
+	OK(device_capture_begin(c->d, DEVICE_GRAPH_PLAIN, e));
 	OK(emit(c, scale, e));
 	OK(device_capture_end(c->d, &g, e));
 	return g;
@@ -262,7 +262,7 @@ static void test_update_of_another_topology_is_refused(void **state)
 	struct device_exec *x;
 	struct error err;
 	OK(device_instantiate(c.d, g, &x, e));
-	OK(device_capture_begin(c.d, e));
+	OK(device_capture_begin(c.d, DEVICE_GRAPH_PLAIN, e));
 	OK(emit(&c, 1, e));
 	OK(emit(&c, 1, e));
 	OK(device_capture_end(c.d, &longer, e));
@@ -285,7 +285,7 @@ static void test_refusals_and_faults(void **state)
 	void *p;
 	float x[4] = {0};
 	for (int i = 0; i < 7; i++) {
-		OK(device_capture_begin(d, e));
+		OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 		OK(emit(&c, 1, e));
 		int rc = i == 0   ? device_alloc(d, 64, &p, &err)
 			 : i == 1 ? device_synchronize(d, &err)
@@ -293,7 +293,7 @@ static void test_refusals_and_faults(void **state)
 			 : i == 3 ? device_download(d, x, c.x, sizeof x, &err)
 			 : i == 4 ? device_send(d, c.x, x, sizeof x, &err)
 			 : i == 5 ? device_event_create(d, &event, &err)
-				  : device_capture_begin(d, &err);
+				  : device_capture_begin(d, DEVICE_GRAPH_PLAIN, &err);
 		assert_int_equal(rc, ERROR_DEVICE);
 		assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
 		assert_null(g);
@@ -301,11 +301,11 @@ static void test_refusals_and_faults(void **state)
 		OK(emit(&c, (float)i, e));
 		expect_chain(&c, (float)i);
 	}
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	device_capture_abort(d);
 	device_capture_abort(d);
 	device_fail(d, DEVICE_FAULT_CAPTURE_END, 0, 1);
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
 	assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE); /* none is open */
 	OK(emit(&c, 3, e));

@@ -62,7 +62,7 @@ static void sync_expect(const struct fixture *f, float factor)
 static struct device_graph *capture_add(const struct fixture *f, float scale)
 {
 	struct device_graph *g;
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	launch_add(f, scale);
 	assert_int_equal(device_capture_end(f->d, &g, NULL), 0);
 	return g;
@@ -158,7 +158,7 @@ static void test_update_refuses_another_topology(void **state)
 {
 	struct fixture *f = *state;
 	struct device_graph *g = capture_add(f, 1), *longer;
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	launch_add(f, 1);
 	launch_add(f, 1);
 	assert_int_equal(device_capture_end(f->d, &longer, NULL), 0);
@@ -182,7 +182,7 @@ static void test_capture_refuses_what_cuda_refuses(void **state)
 		struct device_event *e;
 		void *p;
 		float bytes[2] = {0};
-		assert_int_equal(device_capture_begin(d, NULL), 0);
+		assert_int_equal(device_capture_begin(d, DEVICE_GRAPH_PLAIN, NULL), 0);
 		launch_add(f, 1);
 		int rc = 0;
 		switch (what) {
