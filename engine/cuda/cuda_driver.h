@@ -19,6 +19,7 @@ enum cu_result {
 	CU_OUT_OF_MEMORY = 2,
 	CU_NO_DEVICE = 100,
 	CU_NOT_FOUND = 500,
+	CU_NOT_READY = 600,
 	CU_GRAPH_EXEC_UPDATE_FAILURE = 910,
 };
 
@@ -157,6 +158,7 @@ struct cu_instantiate_params {
 	X(StreamCreate, 2000, (struct cu_stream * *stream, unsigned flags))                                \
 	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                \
 	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                            \
+	X(StreamQuery, 2000, (struct cu_stream * stream))                                                  \
 	X(StreamBeginCapture, 10010, (struct cu_stream * stream, int mode))                                \
 	X(StreamGetCaptureInfo, 11030,                                                                     \
 	  (struct cu_stream * stream, int *status, uint64_t *id, struct cu_graph **graph,                  \

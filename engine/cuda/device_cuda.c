@@ -40,6 +40,15 @@ static int cuda_synchronize(struct device *d, struct error *err)
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamSynchronize") : 0;
 }
 
+static int cuda_running(struct device *d, struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	int result = c->cu.StreamQuery(c->stream);
+	if (result == CU_NOT_READY)
+		return 1;
+	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamQuery") : 0;
+}
+
 static int cuda_event_create(struct device *d, struct device_event **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -129,6 +138,7 @@ static const struct device_ops cuda_ops = {
 	.send = cuda_send,
 	.launch = cuda_launch_kernel,
 	.synchronize = cuda_synchronize,
+	.running = cuda_running,
 	.event_create = cuda_event_create,
 	.event_record = cuda_event_record,
 	.event_wait = cuda_event_wait,

@@ -178,6 +178,22 @@ int device_synchronize(struct device *d, struct error *err)
 	return rc ? rc : d->ops->synchronize(d, err);
 }
 
+int device_wait_mark(struct device *d, const volatile struct loop_mark *m, struct error *err)
+{
+	enum { LOOKS = 1 << 14 }; /* at a mark, before the device is asked: some 10 us */
+	int rc = guard(d, "wait_mark", DEVICE_FAULT_SYNCHRONIZE, err);
+	while (!rc && !m->ns) {
+		for (int i = 0; i < LOOKS && !m->ns; i++)
+			;
+		if (m->ns || (rc = d->ops->running(d, err)) > 0)
+			rc = 0;
+		else if (!rc && !m->ns)
+			rc = error_set(err, ERROR_DEVICE, "%s device: a loop ended before the token that is waited for",
+				       d->ops->name);
+	}
+	return rc;
+}
+
 int device_event_create(struct device *d, struct device_event **out, struct error *err)
 {
 	*out = NULL;

@@ -110,6 +110,8 @@ int device_send(struct device *d, void *dst, const void *src, size_t bytes, stru
 /* params: that kernel's struct, copied at the call. */
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err);
 int device_synchronize(struct device *d, struct error *err);
+/* Returns when work that is enqueued has set m, in the host's memory; the host waits in a loop. */
+int device_wait_mark(struct device *d, const volatile struct loop_mark *m, struct error *err);
 
 int device_event_create(struct device *d, struct device_event **out, struct error *err);
 int device_event_record(struct device *d, struct device_event *e, struct error *err);

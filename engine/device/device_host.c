@@ -143,6 +143,11 @@ static int host_synchronize(struct device *d, struct error *err)
 	return 0;
 }
 
+static int host_running(struct device *d, struct error *err)
+{
+	return host_synchronize(d, err);
+}
+
 /* ---- events ---- */
 
 static int host_event_create(struct device *d, struct device_event **out, struct error *err)
@@ -221,6 +226,7 @@ static const struct device_ops host_ops = {
 	.send = host_send,
 	.launch = host_launch,
 	.synchronize = host_synchronize,
+	.running = host_running,
 	.event_create = host_event_create,
 	.event_record = host_event_record,
 	.event_wait = host_event_wait,

@@ -62,6 +62,9 @@ struct device_ops {
 	int (*send)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 	int (*launch)(struct device *d, enum kernel k, const void *params, struct error *err);
 	int (*synchronize)(struct device *d, struct error *err);
+	/* Of work that may set a mark: positive while it runs on its own, 0 when it is done; waits where nothing does.
+	 */
+	int (*running)(struct device *d, struct error *err);
 
 	int (*event_create)(struct device *d, struct device_event **out, struct error *err);
 	int (*event_record)(struct device *d, struct device_event *e, struct error *err);

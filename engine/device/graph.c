@@ -58,10 +58,10 @@ struct graph_cache {
 };
 
 static const char *const mode_names[GRAPH_MODE_COUNT] = {
-	[GRAPH_MODE_DIRECT] = "direct",           [GRAPH_MODE_PARAMS] = "graph-params",
-	[GRAPH_MODE_UPDATE] = "graph-update",     [GRAPH_MODE_DEVICE] = "graph-device",
-	[GRAPH_MODE_PATCH] = "graph-patch",       [GRAPH_MODE_LOOP] = "graph-loop",
-	[GRAPH_MODE_RELAUNCH] = "graph-relaunch",
+	[GRAPH_MODE_DIRECT] = "direct",       [GRAPH_MODE_PARAMS] = "graph-params",
+	[GRAPH_MODE_UPDATE] = "graph-update", [GRAPH_MODE_DEVICE] = "graph-device",
+	[GRAPH_MODE_PATCH] = "graph-patch",   [GRAPH_MODE_WHILE] = "graph-while",
+	[GRAPH_MODE_LOOP] = "graph-loop",
 };
 
 static enum device_graph_kind kind_of(int mode)
@@ -69,9 +69,9 @@ static enum device_graph_kind kind_of(int mode)
 	switch (mode) {
 	case GRAPH_MODE_PATCH:
 		return DEVICE_GRAPH_PATCHED;
-	case GRAPH_MODE_LOOP:
+	case GRAPH_MODE_WHILE:
 		return DEVICE_GRAPH_WHILE;
-	case GRAPH_MODE_RELAUNCH:
+	case GRAPH_MODE_LOOP:
 		return DEVICE_GRAPH_RELAUNCHED;
 	default:
 		return DEVICE_GRAPH_PLAIN;
@@ -93,7 +93,7 @@ int graph_mode_parse(const char *name)
 
 bool graph_mode_loops(enum graph_mode m)
 {
-	return m == GRAPH_MODE_LOOP || m == GRAPH_MODE_RELAUNCH;
+	return m == GRAPH_MODE_WHILE || m == GRAPH_MODE_LOOP;
 }
 
 int graph_mode_check(enum graph_mode m, const struct device *d, struct error *err)

@@ -23,8 +23,8 @@ enum graph_mode {
 	GRAPH_MODE_DEVICE, /* one replay; the step is sent to the device, no node is touched */
 	GRAPH_MODE_PATCH,  /* one replay, in which a kernel gives each positional node new params */
 	/* Tokens behind each other in one launch, each advanced to on the device: */
-	GRAPH_MODE_LOOP,     /* the body of a conditional node */
-	GRAPH_MODE_RELAUNCH, /* a graph that launches itself again */
+	GRAPH_MODE_LOOP,  /* a graph that launches itself again */
+	GRAPH_MODE_WHILE, /* the body of a conditional node */
 	GRAPH_MODE_COUNT,
 	GRAPH_MODE_PROMPT_COUNT = GRAPH_MODE_LOOP, /* those of a prompt's chunks: a chunk is no token */
 };
@@ -37,7 +37,7 @@ enum graph_event {
 	GRAPH_EVENT_FALLBACK,
 };
 
-/* "direct", "graph-params", "graph-update", "graph-device", "graph-patch", "graph-loop", "graph-relaunch"; -1: none */
+/* "direct", "graph-params", "graph-update", "graph-device", "graph-patch", "graph-loop", "graph-while"; -1: none */
 const char *graph_mode_name(enum graph_mode m);
 int graph_mode_parse(const char *name);
 /* Whether several tokens are run by one launch. */

@@ -121,6 +121,11 @@ static void advance(struct pipeline *p, int n)
 		kv_cache_advance(&p->parts[i].cache, n);
 }
 
+void pipeline_retreat(struct pipeline *p, int n)
+{
+	advance(p, -n); /* what the rings lost stays counted: as many slots may have been written */
+}
+
 int pipeline_synchronize(struct pipeline *p, struct error *err)
 {
 	int rc = 0;
@@ -262,6 +267,31 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
 	if (!rc)
 		advance(p, 1);
 	return rc;
+}
+
+int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, int n, enum graph_mode mode,
+		  int *launched, struct pipeline_timing *t, struct error *err)
+{
+	struct pipeline_stage *s = &p->stages[0];
+	const struct forward *f = s->run.forward;
+	assert(p->n_stages == 1);
+	const struct step step = begin_token(p, ring->tokens[first], t);
+	struct step last = step;
+	int count_same = 0;
+	for (; count_same < n && forward_bucket(f, &last) == f->bucket; count_same++)
+		last.pos++;
+	struct device_counters before = device_counters(s->device);
+	struct graph_key key = key_of(s, mode);
+	int64_t t0 = clock_ns();
+	int rc = graph_run_loop(s->graphs, &key, &step, first, count_same, forward_token, &s->run, &t->event, err);
+	if (rc)
+		return rc;
+	t->submit_us = (double)(clock_ns() - t0) * 1e-3;
+	struct device_counters after = device_counters(s->device);
+	count(&t->counters, &before, &after);
+	advance(p, count_same);
+	*launched = count_same;
+	return 0;
 }
 
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)

@@ -379,6 +379,19 @@ int session_queue_begin(struct session *s, int n, bool keep_logits, struct error
 	return token_queue_begin(&s->queue, &s->pipeline, n, keep_logits, err);
 }
 
+int session_ahead(struct session *s, const int *tokens, int n, struct error *err)
+{
+	if (!graph_mode_loops(s->mode) || n < 1)
+		return 0;
+	int rc = check_tokens(s, tokens, n, err);
+	if (rc)
+		return rc;
+	nvtx_push(graph_mode_name(s->mode), session_position(s));
+	rc = token_queue_ahead(&s->queue, &s->pipeline, tokens, n, s->mode, err);
+	nvtx_pop();
+	return rc;
+}
+
 int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err)
 {
 	struct pipeline_timing t;
@@ -393,9 +406,19 @@ int session_enqueue(struct session *s, int token, struct token_timing *timing, s
 	return rc;
 }
 
+int session_queue_position(const struct session *s)
+{
+	return token_queue_position(&s->queue, &s->pipeline);
+}
+
+int session_queue_wait(struct session *s, int i, struct error *err)
+{
+	return token_queue_wait(&s->queue, i, err);
+}
+
 int session_queue_end(struct session *s, struct error *err)
 {
-	int rc = token_queue_end(&s->queue, err);
+	int rc = token_queue_end(&s->queue, &s->pipeline, err);
 	s->logits_row = 0;
 	s->has_logits = !rc && s->queue.n;
 	return rc;

@@ -12,12 +12,12 @@
 
 int runner_decode_work(const struct runner *r, const struct cell *c)
 {
-	return c->n_gen ? r->setup.o->steady + (1 + cell_is_queued(c)) * c->n_gen : 0;
+	return c->n_gen ? r->setup.o->steady + (1 + cell_runs_twice(c)) * c->n_gen : 0;
 }
 
 int runner_prefill_work(const struct cell *c)
 {
-	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 2 - cell_is_direct(c));
+	return c->n_prompt * (c->n_gen ? 2 + cell_runs_twice(c) : 2 - cell_is_direct(c));
 }
 
 void runner_report(struct runner *r, const struct cell *c)
@@ -70,7 +70,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	r->setup.quality = r->setup.n_remembered && !c->n_prompt ? &u->quality : NULL;
 	int rc = pass_run(&r->setup, &direct, &p, hashes, err);
 	r->setup.quality = NULL;
-	if (!rc && !p.stopped && cell_is_queued(c))
+	if (!rc && !p.stopped && c->n_gen)
 		rc = r->setup.w->ops->hash(r->setup.w, 0, &u->last, err);
 	runner_progress_add(r, c, &p);
 	if (rc || p.stopped) {

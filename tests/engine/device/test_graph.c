@@ -27,7 +27,7 @@ struct faulty_step {
 };
 
 #define MODE(m) (1 << GRAPH_MODE_##m)
-#define ALL_GRAPHS (MODE(PARAMS) | MODE(UPDATE) | MODE(DEVICE) | MODE(PATCH) | MODE(LOOP) | MODE(RELAUNCH))
+#define ALL_GRAPHS (MODE(PARAMS) | MODE(UPDATE) | MODE(DEVICE) | MODE(PATCH) | MODE(WHILE) | MODE(LOOP))
 
 static const struct faulty_step faulty_steps[] = {
 	{DEVICE_FAULT_CAPTURE_BEGIN, ALL_GRAPHS, 0, true}, {DEVICE_FAULT_CAPTURE_END, ALL_GRAPHS, 0, true},
@@ -225,8 +225,8 @@ static void test_each_mode_does_what_it_says(void **state)
 		{GRAPH_MODE_UPDATE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_UPDATE, 3, 0, 2},
 		{GRAPH_MODE_DEVICE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
 		{GRAPH_MODE_PATCH, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 3, 0},
+		{GRAPH_MODE_WHILE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
 		{GRAPH_MODE_LOOP, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
-		{GRAPH_MODE_RELAUNCH, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
 		uint64_t nodes = device_counters(n.d).node_updates, execs = graph_cache_stats(c).updates;
@@ -261,8 +261,8 @@ static void test_uncapturable_work_falls_back(void **state)
 static void test_names(void **state)
 {
 	(void)state;
-	const char *const names[GRAPH_MODE_COUNT] = {"direct",      "graph-params", "graph-update",  "graph-device",
-						     "graph-patch", "graph-loop",   "graph-relaunch"};
+	const char *const names[GRAPH_MODE_COUNT] = {"direct",      "graph-params", "graph-update", "graph-device",
+						     "graph-patch", "graph-loop",   "graph-while"};
 	for (int m = 0; m < GRAPH_MODE_COUNT; m++) {
 		assert_string_equal(graph_mode_name((enum graph_mode)m), names[m]);
 		assert_int_equal(graph_mode_parse(names[m]), m);
