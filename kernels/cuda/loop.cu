@@ -2,17 +2,19 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/graph_geometry.h"
 
-/* The driver's, which binds them where the module is loaded: no library is linked. */
+#ifdef __CUDACC_RTC__
+/* The driver's, which binds them where the module is loaded: no library is linked. nvcc declares them itself. */
 extern "C" __device__ void cudaGraphSetConditional(unsigned long long handle, unsigned value);
-extern "C" __device__ int cudaGraphLaunch(void *exec, void *stream);
+extern "C" __device__ int cudaGraphLaunch(struct CUgraphExec_st *exec, struct CUstream_st *stream);
+#endif
 
 /* Of a graph that was launched on the device: again, when all of it is complete. */
 INLINE void launch_again()
 {
 	unsigned long long exec;
-	void *const behind_this = (void *)0x0100000000000000;
+	struct CUstream_st *const behind_this = (struct CUstream_st *)0x0100000000000000;
 	asm("mov.u64 %0, %%current_graph_exec;" : "=l"(exec));
-	if (cudaGraphLaunch((void *)exec, behind_this))
+	if (cudaGraphLaunch((struct CUgraphExec_st *)exec, behind_this))
 		__trap();
 }
 

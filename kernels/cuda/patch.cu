@@ -2,9 +2,11 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/graph_geometry.h"
 
-/* The driver's, which binds it where the module is loaded: no library is linked. */
-extern "C" __device__ int cudaGraphKernelNodeSetParam(void *node, unsigned long offset, const void *value,
-						      unsigned long size);
+#ifdef __CUDACC_RTC__
+/* The driver's, which binds it where the module is loaded: no library is linked. nvcc declares it itself. */
+extern "C" __device__ int cudaGraphKernelNodeSetParam(struct CUgraphDeviceUpdatableNode_st *node, unsigned long offset,
+						      const void *value, unsigned long size);
+#endif
 
 /*
  * One CTA: each thread sets a node at a time, which takes 0.7 us, all of them together 1 us more. What follows must not
@@ -17,7 +19,7 @@ KERNEL(PATCH_THREADS) k_patch(const __grid_constant__ struct patch_params p)
 		const struct patch_node n = p.nodes[i];
 		struct at at = {nullptr, *p.step};
 		at.host.pos += n.ahead;
-		if (cudaGraphKernelNodeSetParam(n.node, 0, &at, sizeof at))
+		if (cudaGraphKernelNodeSetParam((struct CUgraphDeviceUpdatableNode_st *)n.node, 0, &at, sizeof at))
 			__trap();
 	}
 }
