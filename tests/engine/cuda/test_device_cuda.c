@@ -16,6 +16,7 @@
 #include "tests/support/apart.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/self_case.h"
 
 enum { N = 1000 };
 
@@ -390,6 +391,43 @@ static void test_gemm_rate(void **state)
 	device_close(d);
 }
 
+/* What the driver cannot is a reason of its own, and no failure. */
+static struct device *device_with(enum device_graph_kind kind)
+{
+	struct device *d = open_device();
+	struct error err;
+	if (!device_can_graph(d, kind, &err))
+		return d;
+	print_message("%s\n", err.text);
+	device_close(d);
+	skip();
+	return NULL;
+}
+
+static void test_patched_graph(void **state)
+{
+	(void)state;
+	struct device *d = device_with(DEVICE_GRAPH_PATCHED);
+	self_case_patch(d);
+	device_close(d);
+}
+
+static void test_relaunched_graph(void **state)
+{
+	(void)state;
+	struct device *d = device_with(DEVICE_GRAPH_RELAUNCHED);
+	self_case_loop(d, DEVICE_GRAPH_RELAUNCHED);
+	device_close(d);
+}
+
+static void test_while_graph(void **state)
+{
+	(void)state;
+	struct device *d = device_with(DEVICE_GRAPH_WHILE);
+	self_case_loop(d, DEVICE_GRAPH_WHILE);
+	device_close(d);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +442,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_captures_leak_nothing),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_gemm_rate),
+		cmocka_unit_test(test_patched_graph),
+		cmocka_unit_test(test_relaunched_graph),
+		cmocka_unit_test(test_while_graph),
 	};
 	/* One at a time: they watch the GPU's memory. */
 	const struct apart apart = {"the CUDA device", tests, sizeof tests / sizeof *tests, 1, no_gpu};

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/device/device_host.h"
+#include "tests/support/self_case.h"
 
 enum { N = 8 };
 
@@ -266,6 +267,14 @@ static void test_memory_is_counted(void **state)
 	assert_int_equal(device_memory(d).used, base);
 }
 
+static void test_graphs_that_change_themselves(void **state)
+{
+	struct fixture *f = *state;
+	self_case_patch(f->d);
+	self_case_loop(f->d, DEVICE_GRAPH_RELAUNCHED);
+	self_case_loop(f->d, DEVICE_GRAPH_WHILE);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -278,6 +287,7 @@ int main(void)
 		T(test_update_refuses_another_topology),
 		T(test_capture_refuses_what_cuda_refuses),
 		T(test_events),
+		T(test_graphs_that_change_themselves),
 		T(test_memory_is_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
