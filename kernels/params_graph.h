@@ -4,19 +4,35 @@
 
 #include "kernels/params_operands.h"
 
-/* A kernel node that depends on the position: its params begin with struct at. */
-struct patch_node {
-	void *node; /* what the device knows it by: a cudaGraphDeviceNode_t; on the host where its params are */
-	int ahead;  /* positions that it is ahead of the step */
-	int reserved;
+/* What a node has while the keys are those of a bucket. */
+struct patch_variant {
+	unsigned grid[3];
+	int value; /* of the int at the node's offset */
 };
 
-/* at.host of each node = *step, moved ahead; at.device stays null. The nodes are behind this one in its graph. */
+/* A kernel node that depends on the position, or whose grid does. */
+struct patch_node {
+	void *node;     /* what the device knows it by: a cudaGraphDeviceNode_t; on the host where its params are */
+	int ahead;      /* positions that it is ahead of the step */
+	int positional; /* whether its params begin with struct at */
+	int n_variants; /* 0: its grid is always the same */
+	int first;      /* of its variants */
+	int offset;     /* in its params, in bytes, of what they change */
+	int bucket;     /* that it is set for; negative: none yet */
+};
+
+/*
+ * at.host of each node = *step, moved ahead; at.device stays null. Variant i of a node is for keys << i keys and fewer,
+ * the last one also for more. The nodes are behind this one in its graph.
+ */
 struct patch_params {
 	const struct step *step;
-	const struct patch_node *nodes; /* (n) */
+	struct patch_node *nodes; /* (n) */
+	const struct patch_variant *variants;
 	int n;
 	int base; /* position that the nodes were recorded at: what they are ahead of */
+	int keys;
+	int reserved;
 };
 
 /* Where a loop over tokens is. Its nodes read the step. */

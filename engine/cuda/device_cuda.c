@@ -137,6 +137,7 @@ static const struct device_ops cuda_ops = {
 	.copy = cuda_copy,
 	.send = cuda_send,
 	.launch = cuda_launch_kernel,
+	.grid = cuda_grid,
 	.synchronize = cuda_synchronize,
 	.running = cuda_running,
 	.event_create = cuda_event_create,

@@ -128,6 +128,7 @@ void cuda_kernels_close(struct cuda_device *c);
 int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, void **updatable,
 		 const char *what, struct error *err);
 struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
+int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err);
 
 /* device_cuda_prefill.c: matmul of many rows */

@@ -224,6 +224,16 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		return cuda_enqueue(c, &l, params, NULL, kernel_name(k), err);
 	void **updatable = NULL;
 	int rc = cuda_record_kernel(c, k, params, &l, &updatable, err);
-	bool patched = d->kind == DEVICE_GRAPH_PATCHED && kernel_positional(k);
+	bool patched = d->kind == DEVICE_GRAPH_PATCHED && (kernel_positional(k) || d->vary.n);
 	return rc ? rc : cuda_enqueue(c, &l, params, patched ? updatable : NULL, kernel_name(k), err);
+}
+
+int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err)
+{
+	struct cuda_launch l;
+	if (cuda_geometry(k, params, &cuda_of(d)->card, &l))
+		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no grid of %s at another depth", kernel_name(k));
+	for (int i = 0; i < 3; i++)
+		grid[i] = l.grid[i];
+	return 0;
 }

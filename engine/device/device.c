@@ -11,6 +11,8 @@
 
 #include "engine/device/device_ops.h"
 
+enum { VARIED_PARAMS_MAX = 256 };
+
 /* ---- guards ---- */
 
 void device_fail(struct device *d, enum device_fault step, int after, int times)
@@ -87,8 +89,10 @@ struct device_counters device_counters(const struct device *d)
 
 static void graph_free(struct device_graph *g)
 {
-	if (g)
+	if (g) {
 		recording_free(&g->rec);
+		free(g->variants.all);
+	}
 	free(g);
 }
 
@@ -97,6 +101,7 @@ void device_close(struct device *d)
 	device_capture_abort(d);
 	graph_free(d->spare);
 	recording_free(&d->capture);
+	free(d->variants.all);
 	d->ops->close(d);
 }
 
@@ -167,9 +172,58 @@ int device_send(struct device *d, void *dst, const void *src, size_t bytes, stru
 	return 0;
 }
 
+void device_vary(struct device *d, size_t offset, const int *values, int n)
+{
+	assert(n > 0 && n <= DEVICE_VARIANTS_MAX);
+	if (!d->capturing || d->kind != DEVICE_GRAPH_PATCHED)
+		return;
+	d->vary.offset = offset;
+	d->vary.n = n;
+	memcpy(d->vary.values, values, (size_t)n * sizeof *values);
+}
+
+static struct device_variant *add_variant(struct device_variants *v)
+{
+	if (v->n == v->cap) {
+		int cap = v->cap ? 2 * v->cap : 256;
+		struct device_variant *grown = realloc(v->all, (size_t)cap * sizeof *grown);
+		if (!grown)
+			return NULL;
+		v->all = grown;
+		v->cap = cap;
+	}
+	return &v->all[v->n++];
+}
+
+/* Of the node that was recorded last. */
+static int keep_variants(struct device *d, enum kernel k, const void *params, struct error *err)
+{
+	_Alignas(16) unsigned char with[VARIED_PARAMS_MAX];
+	size_t bytes = kernel_params_bytes(k);
+	int rc = 0;
+	assert(bytes <= sizeof with);
+	memcpy(with, params, bytes);
+	for (int i = 0; i < d->vary.n && !rc; i++) {
+		struct device_variant *v = add_variant(&d->variants);
+		if (!v)
+			return error_set(err, ERROR_MEMORY, "%s device: no memory for a graph's grids", d->ops->name);
+		*v = (struct device_variant){.node = d->capture.n_nodes - 1,
+					     .offset = (int)d->vary.offset,
+					     .v = {.grid = {1, 1, 1}, .value = d->vary.values[i]}};
+		memcpy(with + d->vary.offset, &v->v.value, sizeof v->v.value);
+		if (d->ops->grid)
+			rc = d->ops->grid(d, k, with, v->v.grid, err);
+	}
+	return rc;
+}
+
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err)
 {
-	return d->ops->launch(d, k, params, err);
+	int rc = d->ops->launch(d, k, params, err);
+	if (!rc && d->vary.n)
+		rc = keep_variants(d, k, params, err);
+	d->vary.n = 0;
+	return rc;
 }
 
 int device_synchronize(struct device *d, struct error *err)
@@ -243,6 +297,7 @@ int device_capture_begin(struct device *d, enum device_graph_kind kind, struct e
 	d->capturing = true;
 	d->capture_failure[0] = 0;
 	recording_clear(&d->capture);
+	d->variants.n = d->vary.n = 0;
 	return 0;
 }
 
@@ -253,9 +308,12 @@ static int make_graph(struct device *d, struct device_graph **out, struct error 
 	if (!g)
 		return error_set(err, ERROR_MEMORY, "%s device: no memory for a graph", d->ops->name);
 	struct recording room = g->rec;
+	struct device_variants other = g->variants;
 	g->rec = d->capture;
 	g->kind = d->kind;
+	g->variants = d->variants;
 	d->capture = room;
+	d->variants = other;
 	d->spare = NULL;
 	*out = g;
 	return 0;
@@ -296,25 +354,34 @@ void device_capture_abort(struct device *d)
 		d->ops->capture_abort(d);
 }
 
-/* The patch's node, and the positional ones behind it into out, where it is not null; returns how many. */
+/* The patch's node, and what it sets of those behind it into out, where it is not null; returns how many. */
 static int list_patched(struct device *d, struct device_exec *x, int *patch, struct patch_node *out)
 {
 	const struct recording *r = &x->graph->rec;
-	int n = 0, base = 0;
+	const struct device_variants *v = &x->graph->variants;
+	int n = 0, base = 0, next = 0;
 	*patch = -1;
 	for (int i = 0; i < r->n_nodes; i++) {
-		int op = r->nodes[i].op;
+		int op = r->nodes[i].op, first = next;
 		struct at at;
 		if (op == KERNEL_patch) {
 			*patch = i;
 			base = ((const struct patch_params *)recording_params(r, i))->base;
 		}
-		if (*patch < 0 || op == RECORDED_COPY || !kernel_positional((enum kernel)op))
+		while (next < v->n && v->all[next].node == i)
+			next++;
+		bool positional = op != RECORDED_COPY && kernel_positional((enum kernel)op);
+		if (*patch < 0 || (!positional && first == next))
 			continue;
 		memcpy(&at, recording_params(r, i), sizeof at);
 		if (out)
-			out[n] =
-				(struct patch_node){.node = d->ops->exec_patched(d, x, i), .ahead = at.host.pos - base};
+			out[n] = (struct patch_node){.node = d->ops->exec_patched(d, x, i),
+						     .ahead = positional ? at.host.pos - base : 0,
+						     .positional = positional,
+						     .n_variants = next - first,
+						     .first = first,
+						     .offset = first < next ? v->all[first].offset : 0,
+						     .bucket = -1};
 		n++;
 	}
 	return n;
@@ -323,20 +390,26 @@ static int list_patched(struct device *d, struct device_exec *x, int *patch, str
 /* Tells a graph's patch which nodes it sets, before anything is replayed. */
 static int connect_patch(struct device *d, struct device_exec *x, struct error *err)
 {
+	const struct device_variants *v = &x->graph->variants;
 	int patch, n = list_patched(d, x, &patch, NULL);
 	if (patch < 0 || !n)
 		return 0;
-	size_t bytes = (size_t)n * sizeof(struct patch_node);
-	struct patch_node *nodes = malloc(bytes);
-	void *on_device = NULL;
+	size_t bytes = (size_t)n * sizeof(struct patch_node) + (size_t)v->n * sizeof(struct patch_variant);
+	struct patch_node *nodes = malloc(bytes), *on_device;
+	void *room = NULL;
 	if (!nodes)
 		return error_set(err, ERROR_MEMORY, "%s device: no memory for %d patched nodes", d->ops->name, n);
 	list_patched(d, x, &patch, nodes);
-	int rc = d->ops->alloc(d, bytes, &on_device, err);
+	struct patch_variant *variants = (struct patch_variant *)(nodes + n);
+	for (int i = 0; i < v->n; i++)
+		variants[i] = v->all[i].v;
+	int rc = d->ops->alloc(d, bytes, &room, err);
 	if (!rc) {
 		struct patch_params p;
 		memcpy(&p, recording_params(&x->graph->rec, patch), sizeof p);
+		on_device = room;
 		p.nodes = x->nodes = on_device;
+		p.variants = (const struct patch_variant *)(on_device + n);
 		x->n_patched = p.n = n;
 		rc = d->ops->upload(d, on_device, nodes, bytes, err);
 		if (!rc)

@@ -107,6 +107,13 @@ int device_download(struct device *d, void *dst, const void *src, size_t bytes, 
 int device_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 /* At most DEVICE_SEND_MAX bytes of host memory, copied at the call, to the device, enqueued. */
 int device_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+enum { DEVICE_VARIANTS_MAX = 24 };
+/*
+ * In a patched graph's capture: the kernel that is launched next has values[i] as the int at `offset` of its params,
+ * and the grid that follows, where the step has at most DEVICE_SPLIT_KEYS << i keys; the last of them also for more.
+ * Elsewhere nothing.
+ */
+void device_vary(struct device *d, size_t offset, const int *values, int n);
 /* params: that kernel's struct, copied at the call. */
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err);
 int device_synchronize(struct device *d, struct error *err);

@@ -13,17 +13,28 @@
 #include "engine/device/device.h"
 #include "engine/device/recording.h"
 
+/* What device_vary said of nodes, in the order of recording. */
+struct device_variants {
+	struct device_variant {
+		int node;
+		int offset;
+		struct patch_variant v;
+	} * all;
+	int n, cap;
+};
+
 /* Implementations put these three first in theirs. */
 struct device_graph {
 	struct recording rec; /* kernels and copies */
 	enum device_graph_kind kind;
+	struct device_variants variants;
 };
 
 struct device_exec {
 	const struct device_graph *graph; /* that it was instantiated from */
 	int n_kernels, n_copies;
 	int n_patched;            /* nodes that one replay sets itself */
-	struct patch_node *nodes; /* (n_patched), on the device; null: none */
+	struct patch_node *nodes; /* (n_patched), and their variants behind them, on the device; null: none */
 };
 
 struct device_fault_plan {
@@ -39,7 +50,13 @@ struct device {
 	enum device_graph_kind kind; /* of the open capture */
 	char capture_failure[128];   /* what was refused first since the capture began; empty: nothing */
 	struct recording capture;    /* of the open one */
-	struct device_graph *spare;  /* destroyed, its memory kept for the next capture: one a token in graph-update */
+	struct device_variants variants;
+	struct {
+		size_t offset;
+		int values[DEVICE_VARIANTS_MAX];
+		int n; /* 0: the next kernel is as it is */
+	} vary;
+	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
 	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
 };
 
@@ -61,6 +78,8 @@ struct device_ops {
 	int (*copy)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 	int (*send)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 	int (*launch)(struct device *d, enum kernel k, const void *params, struct error *err);
+	/* The kernel's grid with these params; null: there are no grids. */
+	int (*grid)(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 	int (*synchronize)(struct device *d, struct error *err);
 	/* Of work that may set a mark: positive while it runs on its own, 0 when it is done; waits where nothing does.
 	 */

@@ -220,7 +220,7 @@ static int emit_advance(struct graph_cache *c, struct error *err)
 /* In front of it: of all kernels it alone reads the step. */
 static int emit_patch(struct graph_cache *c, const struct at *at, struct error *err)
 {
-	const struct patch_params p = {.step = c->cells->steps, .base = at->host.pos};
+	const struct patch_params p = {.step = c->cells->steps, .base = at->host.pos, .keys = DEVICE_SPLIT_KEYS};
 	return device_launch(c->device, KERNEL_patch, &p, err);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/infer/splits.h"
 
 enum {
 	GRAPHS_KEPT = 32, /* a stage: a sweep over modes, fusions, buckets of one depth range and chunks of prompts */
@@ -179,7 +180,7 @@ static struct graph_key key_of(const struct pipeline_stage *s, enum graph_mode m
 	key.head = s->run.range.head;
 	key.trace = f->trace;
 	if (key.layer_begin < key.layer_end) { /* the head alone is the same at every position */
-		key.bucket = f->bucket;
+		key.bucket = mode == GRAPH_MODE_PATCH ? splits_same_kernels(f, f->bucket) : f->bucket;
 		key.generation = f->cache->generation;
 	}
 	return key;
@@ -212,6 +213,7 @@ static int enqueue_stage(struct pipeline_stage *s, enum graph_mode mode, const s
 	struct graph_key key = key_of(s, mode);
 	enum graph_event event;
 	int rc;
+	s->run.forward->varied = mode == GRAPH_MODE_PATCH;
 	int64_t t0 = clock_ns();
 	if ((rc = device_event_record(d, begin, err)) ||
 	    (rc = graph_run(s->graphs, &key, step, forward_token, &s->run, &event, err)) ||
@@ -338,6 +340,7 @@ int pipeline_replay_chunk(struct pipeline *p, const int *tokens, int n, enum hea
 	struct graph_key key;
 	int rc;
 	assert(p->n_stages == 1);
+	s->run.forward->varied = false; /* a chunk's last row is split as its key says */
 	forward_prompt_describe(&chunk, &key, steps);
 	key.mode = (int)(forward_prompt_repeats(&chunk) ? mode : GRAPH_MODE_DIRECT);
 	if ((rc = device_upload(s->device, s->run.forward->scratch.tokens, tokens, (size_t)n * sizeof *tokens, err)) ||

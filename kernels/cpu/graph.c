@@ -4,12 +4,26 @@
 
 #include "kernels/cpu/cpu.h"
 
+static int bucket_of(const struct patch_params *p, const struct patch_node *n, const struct step *step)
+{
+	int bucket = 0;
+	while (bucket < n->n_variants - 1 && p->keys << bucket < step->pos - step->evicted + 1)
+		bucket++;
+	return bucket;
+}
+
 void k_patch(const struct patch_params *p)
 {
 	for (int i = 0; i < p->n; i++) {
+		struct patch_node *n = &p->nodes[i];
 		struct at at = {.host = *p->step};
-		at.host.pos += p->nodes[i].ahead;
-		memcpy(p->nodes[i].node, &at, sizeof at);
+		at.host.pos += n->ahead;
+		if (n->positional)
+			memcpy(n->node, &at, sizeof at);
+		if (n->n_variants) {
+			n->bucket = bucket_of(p, n, &at.host);
+			memcpy((char *)n->node + n->offset, &p->variants[n->first + n->bucket].value, sizeof(int));
+		}
 	}
 }
 

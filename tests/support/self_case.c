@@ -90,7 +90,7 @@ void self_case_patch(struct device *d)
 	OK(device_alloc(d, sizeof *step, &p, e));
 	step = p;
 	OK(device_capture_begin(d, DEVICE_GRAPH_PATCHED, e));
-	const struct patch_params patch = {.step = step, .base = BASE};
+	const struct patch_params patch = {.step = step, .base = BASE, .keys = DEVICE_SPLIT_KEYS};
 	OK(device_launch(d, KERNEL_patch, &patch, e));
 	for (int i = 0; i < NODES; i++) {
 		/* Every third slot behind the step's. */
