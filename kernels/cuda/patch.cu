@@ -48,4 +48,7 @@ KERNEL(PATCH_THREADS) k_patch(const __grid_constant__ struct patch_params p)
 		if (n.n_variants && set_variant(p, n, node, at.host))
 			__trap();
 	}
+	/* The next kernel may be launched when all threads have ended, and before what they wrote is seen without this.
+	 */
+	__threadfence();
 }
