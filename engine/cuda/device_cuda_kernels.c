@@ -185,6 +185,18 @@ struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_h
 	};
 }
 
+/* With how what it ends goes on: nobody but the capture knows. */
+static const void *going_on(const struct cuda_device *c, const void *params, struct advance_params *to)
+{
+	memcpy(to, params, sizeof *to);
+	to->how = !c->base.capturing                        ? LOOP_ONCE
+		  : c->base.kind == DEVICE_GRAPH_RELAUNCHED ? LOOP_RELAUNCH
+		  : c->base.kind == DEVICE_GRAPH_WHILE      ? LOOP_WHILE
+							    : LOOP_ONCE;
+	to->handle = c->loop_condition;
+	return to;
+}
+
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -196,6 +208,9 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 	}
 	if (k == KERNEL_prompt_matmul)
 		return cuda_prefill_product(c, params, err);
+	struct advance_params advance;
+	if (k == KERNEL_advance)
+		params = going_on(c, params, &advance);
 	int geometry = CUDA_GEOMETRY_UNSUPPORTED;
 	if (k == KERNEL_attention_prefill && c->prefill.precision == PREFILL_F16)
 		geometry = cuda_geometry_attention_mma(params, &c->card, &l);
@@ -209,16 +224,6 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 	default:
 		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types",
 				 kernel_name(k));
-	}
-	struct advance_params advance;
-	if (k == KERNEL_advance) {
-		memcpy(&advance, params, sizeof advance);
-		advance.how = !d->capturing                        ? LOOP_ONCE
-			      : d->kind == DEVICE_GRAPH_RELAUNCHED ? LOOP_RELAUNCH
-			      : d->kind == DEVICE_GRAPH_WHILE      ? LOOP_WHILE
-								   : LOOP_ONCE;
-		advance.handle = c->loop_condition;
-		params = &advance;
 	}
 	if (!d->capturing)
 		return cuda_enqueue(c, &l, params, NULL, kernel_name(k), err);

@@ -46,7 +46,9 @@
 	X(to_f16, "convert")                         \
 	X(scale_rows, "convert")                     \
 	X(patch, "patch")                            \
-	X(advance, "loop")
+	X(advance, "loop")                           \
+	X(advance_while, "loop")                     \
+	X(advance_relaunch, "loop")
 
 /* X(name, source): an entry per weight type. */
 #define TYPED_ENTRIES(X)             \

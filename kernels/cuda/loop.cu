@@ -35,16 +35,14 @@ INLINE void set_mark(struct loop_mark *m, int token)
 
 /*
  * A thread. The state was written by the iteration before, so it, and what is in the host's memory and takes a
- * microsecond to come, is read before the wait.
+ * microsecond to come, is read before the wait. Returns whether the loop goes on.
  */
-KERNEL(ADVANCE_THREADS) k_advance(const __grid_constant__ struct advance_params p)
+INLINE bool advance(const struct advance_params &p)
 {
-	if (threadIdx.x)
-		return;
 	if (!p.state) {
 		wait_for_earlier();
 		set_mark(p.marks, 0);
-		return;
+		return false;
 	}
 	struct loop_state s = *p.state;
 	const int token = s.step.token;
@@ -57,8 +55,24 @@ KERNEL(ADVANCE_THREADS) k_advance(const __grid_constant__ struct advance_params 
 	wait_for_earlier();
 	*p.state = s;
 	set_mark(p.marks + number, token);
-	if (p.how == LOOP_WHILE)
-		cudaGraphSetConditional(p.handle, (unsigned)s.go);
-	else if (p.how == LOOP_RELAUNCH && s.go)
+	return s.go;
+}
+
+/* An entry for each way to go on: in the body of a conditional node a kernel that could launch a graph hangs it. */
+KERNEL(ADVANCE_THREADS) k_advance(const __grid_constant__ struct advance_params p)
+{
+	if (!threadIdx.x)
+		advance(p);
+}
+
+KERNEL(ADVANCE_THREADS) k_advance_while(const __grid_constant__ struct advance_params p)
+{
+	if (!threadIdx.x)
+		cudaGraphSetConditional(p.handle, advance(p));
+}
+
+KERNEL(ADVANCE_THREADS) k_advance_relaunch(const __grid_constant__ struct advance_params p)
+{
+	if (!threadIdx.x && advance(p))
 		launch_again();
 }
