@@ -7,7 +7,7 @@
 #include "engine/infer/splits.h"
 
 enum {
-	GRAPHS_KEPT = 32, /* a stage: a sweep over modes, fusions, buckets of one depth range and chunks of prompts */
+	GRAPHS_KEPT = 48, /* a stage: a sweep over modes, fusions, buckets of one depth range and chunks of prompts */
 };
 static_assert((int)LOADED_PARTS_MAX <= (int)KV_CACHES_MAX, "a cache each");
 
