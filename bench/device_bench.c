@@ -121,7 +121,7 @@ struct graphs {
 
 static int capture(int nodes, float scale, struct device_graph **g, struct error *err)
 {
-	int rc = device_capture_begin(open.d, err);
+	int rc = device_capture_begin(open.d, DEVICE_GRAPH_PLAIN, err);
 	if (rc)
 		return rc;
 	rc = enqueue(nodes, scale, err);

@@ -177,7 +177,7 @@ static int enqueue(const struct way *w, struct error *err)
 static int capture(const struct way *w, struct device_graph **g, struct device_exec **x, struct error *err)
 {
 	struct device *d = pair_timed_device(open.pair);
-	int rc = device_capture_begin(d, err);
+	int rc = device_capture_begin(d, DEVICE_GRAPH_PLAIN, err);
 	if (rc)
 		return rc;
 	rc = enqueue(w, err);

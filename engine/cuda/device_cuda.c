@@ -40,6 +40,15 @@ static int cuda_synchronize(struct device *d, struct error *err)
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamSynchronize") : 0;
 }
 
+static int cuda_running(struct device *d, struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	int result = c->cu.StreamQuery(c->stream);
+	if (result == CU_NOT_READY)
+		return 1;
+	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamQuery") : 0;
+}
+
 static int cuda_event_create(struct device *d, struct device_event **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -128,16 +137,20 @@ static const struct device_ops cuda_ops = {
 	.copy = cuda_copy,
 	.send = cuda_send,
 	.launch = cuda_launch_kernel,
+	.grid = cuda_grid,
 	.synchronize = cuda_synchronize,
+	.running = cuda_running,
 	.event_create = cuda_event_create,
 	.event_record = cuda_event_record,
 	.event_wait = cuda_event_wait,
 	.event_elapsed = cuda_event_elapsed,
 	.event_destroy = cuda_event_destroy,
+	.can_graph = cuda_can_graph,
 	.capture_begin = cuda_capture_begin,
 	.capture_end = cuda_capture_end,
 	.capture_abort = cuda_capture_abort,
 	.instantiate = cuda_instantiate,
+	.exec_patched = cuda_exec_patched,
 	.exec_upload = cuda_exec_upload,
 	.exec_set_params = cuda_exec_set_params,
 	.exec_update = cuda_exec_update,

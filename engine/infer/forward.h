@@ -82,6 +82,7 @@ struct forward {
 	bool trace;          /* copy each layer's input (last row) and the final norm to scratch.trace */
 	int bucket;          /* of the token that is about to be emitted; see forward_bucket */
 	int bucket_most;     /* no layer has more splits in a larger one */
+	bool varied;         /* its graph serves all buckets that splits_same_kernels has */
 	struct forward_scratch scratch;
 	void *arena; /* what scratch points into */
 	size_t arena_bytes;

@@ -1,7 +1,8 @@
-/* What a session is, for the files that are its body. */
+/* A session's parts, shared by the session*.c files alone. */
 #ifndef GEMMARK_ENGINE_INFER_SESSION_INTERNAL_H
 #define GEMMARK_ENGINE_INFER_SESSION_INTERNAL_H
 
+#include "engine/infer/loaded_model.h"
 #include "engine/infer/pipeline.h"
 #include "engine/infer/session.h"
 #include "engine/infer/token_queue.h"
@@ -23,5 +24,9 @@ struct session {
 	float *trace; /* the caller's; null: off */
 	struct prefill_counts prefilled;
 };
+
+/* ERROR_INPUT names the first that is not in the vocabulary. */
+int session_check_tokens(const struct session *s, const int *tokens, int n, struct error *err);
+struct token_timing session_timing(const struct pipeline_timing *t);
 
 #endif

@@ -233,7 +233,9 @@ static const struct option_spec eval_options[] = {
 	{"--sampling-seed", "N", "of the draw among what is left, which N and the position decide (default: 0)",
 	 set_sampling_seed},
 	{"--mode", "MODE",
-	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
+	 "how decoded tokens run: direct, graph-params, graph-update, graph-device,\ngraph-patch, graph-loop, "
+	 "graph-while (default: direct)",
+	 set_mode},
 	{"--fusion", "none|full", "primitives or fused kernels for decoded tokens (default: full)", set_fusion},
 	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
 	{"-ub, --ubatch-size", "N", "the same, as gemmark bench calls it; of both the smaller", set_ubatch},

@@ -95,7 +95,7 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 		return (2 - cell_is_direct(c)) * prompt;
 	double token = token_seconds(p, r, c->n_depth + c->n_prompt + c->n_gen / 2);
 	/* Queued tokens run once more for their check; a prompt before each time, and before the warm-up. */
-	return (2 + cell_is_queued(c)) * prompt + (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +
+	return (2 + cell_runs_twice(c)) * prompt + (o->steady + (1 + cell_runs_twice(c)) * c->n_gen) * token +
 	       c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
 }
 

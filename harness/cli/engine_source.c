@@ -15,7 +15,8 @@
 #include "harness/cli/gpu_layers.h"
 #include "harness/measure/progress.h"
 
-const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
+const char *const engine_modes[] = {"direct",      "graph-params", "graph-update", "graph-device",
+				    "graph-patch", "graph-loop",   "graph-while",  NULL};
 const char *const engine_fusions[] = {"none", "full", NULL};
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) #word,
 const char *const engine_cache_types[] = {TENSOR_CACHE_TYPES(X, , ) NULL};

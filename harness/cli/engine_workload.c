@@ -140,6 +140,13 @@ static int engine_set_arm(struct workload *w, const char *mode, const char *fusi
 	int full = !strcmp(fusion, "full");
 	if (m < 0 || (!full && strcmp(fusion, "none")))
 		return error_set(err, ERROR_UNSUPPORTED, "mode %s with fusion %s is not in this build", mode, fusion);
+	int rc = session_mode_check(engine(w)->session, (enum graph_mode)m, err);
+	if (!rc && graph_mode_loops((enum graph_mode)m) && strcmp(session_device_name(engine(w)->session), "cuda"))
+		rc = error_set(err, ERROR_UNSUPPORTED,
+			       "%s needs every layer on the GPU: the host's own tokens cannot go on without the host",
+			       mode);
+	if (rc)
+		return rc;
 	session_set_mode(engine(w)->session, (enum graph_mode)m);
 	session_set_fusion(engine(w)->session, full ? FUSION_FULL : FUSION_NONE);
 	return 0;
@@ -241,11 +248,21 @@ static int engine_queue_begin(struct workload *w, int n, int keep, struct error 
 	return noted(w, session_queue_begin(engine(w)->session, n, keep, err));
 }
 
+static int engine_queue_ahead(struct workload *w, const int *tokens, int n, struct error *err)
+{
+	return noted(w, session_ahead(engine(w)->session, tokens, n, err));
+}
+
+static int engine_queue_wait(struct workload *w, int i, struct error *err)
+{
+	return noted(w, session_queue_wait(engine(w)->session, i, err));
+}
+
 static int engine_enqueue(struct workload *w, int token, struct token_record *out, struct error *err)
 {
 	struct session *s = engine(w)->session;
 	struct token_timing t;
-	out->pos = session_position(s);
+	out->pos = session_queue_position(s);
 	out->kv_len = out->pos + 1 - session_evicted(s);
 	int rc = noted(w, session_enqueue(s, token, &t, err));
 	if (!rc)
@@ -421,6 +438,8 @@ static const struct workload_ops engine_ops = {
 	.rewind = engine_rewind,
 	.decode = engine_decode,
 	.queue_begin = engine_queue_begin,
+	.queue_ahead = engine_queue_ahead,
+	.queue_wait = engine_queue_wait,
 	.enqueue = engine_enqueue,
 	.queue_end = engine_queue_end,
 	.queue_hash = engine_queue_hash,

@@ -343,7 +343,7 @@ static double time_calls(const struct timed *t, struct attention_split_params sp
 	struct device_exec *x;
 	struct error err;
 	double best = INFINITY;
-	ok(device_capture_begin(t->device, &err), &err);
+	ok(device_capture_begin(t->device, DEVICE_GRAPH_PLAIN, &err), &err);
 	for (size_t i = 0; i < CALLS; i++) {
 		split.kv.k = t->caches + i % n_caches * 2 * half;
 		split.kv.v = t->caches + (i % n_caches * 2 + 1) * half;

@@ -95,7 +95,7 @@ static double time_choice(struct device *d, const struct sample_params *p)
 	struct device_exec *x;
 	struct device_event *from, *to;
 	double us[REPETITIONS];
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	for (int i = 0; i < LAUNCHES; i++)
 		OK(device_launch(d, KERNEL_sample, p, e));
 	OK(device_capture_end(d, &g, e));

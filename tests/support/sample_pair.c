@@ -144,7 +144,7 @@ void sample_replayed(struct device *d)
 	struct sampled *out = on_device(d, got, sizeof got);
 	struct device_graph *g;
 	struct device_exec *x;
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	for (int r = 0; r < ROWS; r++) {
 		m.logits = row + r * N;
 		m.out = out + r;

@@ -103,6 +103,12 @@ static void check_golden(const struct golden *golden, const char *name)
 		print_message("golden %-26s fusion %-4s worst row: %.2g of golden, %.2g of host\n", name,
 			      fusion_name((enum fusion)fusion), worst, from_host);
 	}
+	/* Direct launches would have the bits, too. */
+	if (session_stats(s).graph.fallbacks) {
+		wrong++;
+		print_message("%s: %d tokens fell back: %s\n", name, (int)session_stats(s).graph.fallbacks,
+			      session_fallback_reason(s));
+	}
 	session_close(s);
 	session_close(on_host);
 	free(host);
@@ -200,6 +206,9 @@ static void test_faults_fall_back(void **state)
 		{DEVICE_FAULT_REPLAY, GRAPH_MODE_DEVICE, 0},        {DEVICE_FAULT_REPLAY, GRAPH_MODE_UPDATE, 3},
 		{DEVICE_FAULT_SET_PARAMS, GRAPH_MODE_PARAMS, 3},    {DEVICE_FAULT_CAPTURE_BEGIN, GRAPH_MODE_UPDATE, 3},
 		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_UPDATE, 3},   {DEVICE_FAULT_UPDATE, GRAPH_MODE_UPDATE, 3},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_PATCH, 0},    {DEVICE_FAULT_UPLOAD, GRAPH_MODE_PATCH, 0},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_LOOP, 0},     {DEVICE_FAULT_REPLAY, GRAPH_MODE_LOOP, 3},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_WHILE, 0},    {DEVICE_FAULT_INSTANTIATE, GRAPH_MODE_WHILE, 0},
 	};
 	enum { TOKENS = 6 };
 	struct golden g;

@@ -165,7 +165,7 @@ static void test_graphs_copy_across(void **state)
 	OK(device_alloc_mapped(d, N * sizeof(float), &in, &to_in, e));
 	OK(device_alloc_mapped(d, N * sizeof(float), &out, &from_out, e));
 	const struct add_params p = {.a = x, .b = x, .y = y, .n = N, .scale = 1.5f};
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	OK(device_copy(d, x, in, N * sizeof(float), e));
 	OK(device_launch(d, KERNEL_add, &p, e));
 	OK(device_copy(d, out, y, N * sizeof(float), e));

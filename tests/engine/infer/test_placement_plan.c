@@ -66,7 +66,8 @@ static void run(struct session *s)
 	int tokens[PROMPT] = {3, 1, 4, 1, 5, 9};
 	OK(session_prefill(s, tokens, PROMPT, NULL, e));
 	OK(session_checkpoint(s, e));
-	for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+	/* Graphs are not planned: a few KB in those that patch themselves, 1.3 MB pinned once a mode loops. */
+	for (int mode = 0; mode < GRAPH_MODE_PATCH; mode++) {
 		session_set_mode(s, (enum graph_mode)mode);
 		OK(session_decode(s, 2, NULL, e));
 	}
