@@ -21,7 +21,8 @@ enum {
 };
 static_assert((1ll << (SAMPLING_BITS - LOW_BITS)) * CHUNK < 1ll << 32 && (1ll << LOW_BITS) * CHUNK <= 1ll << 32,
 	      "sums of parts of weights");
-static_assert(SAMPLING_DIGITS % THREADS == 0 && SAMPLE_CTAS <= THREADS && WARPS <= (int)WARP, "the mappings below");
+static_assert(SAMPLING_DIGITS % THREADS == 0 && (int)SAMPLE_CTAS <= (int)THREADS && WARPS <= (int)WARP,
+	      "the mappings below");
 
 typedef unsigned long long u64;
 
