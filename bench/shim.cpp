@@ -18,6 +18,30 @@ void bench_register(const char *name, void (*body)(struct bench_state *s, const 
 		->Unit(benchmark::kMicrosecond);
 }
 
+void bench_register_timed(const char *name, void (*body)(struct bench_state *s, const void *arg), const void *arg)
+{
+	benchmark::RegisterBenchmark(
+		name,
+		[body, arg](benchmark::State &state) { body(reinterpret_cast<struct bench_state *>(&state), arg); })
+		->UseManualTime()
+		->Unit(benchmark::kMicrosecond);
+}
+
+void bench_fact(const char *name, const char *value)
+{
+	benchmark::AddCustomContext(name, value);
+}
+
+bool bench_keep_running_batch(struct bench_state *s, int n)
+{
+	return unwrap(s).KeepRunningBatch(n);
+}
+
+void bench_time(struct bench_state *s, double seconds)
+{
+	unwrap(s).SetIterationTime(seconds);
+}
+
 bool bench_keep_running(struct bench_state *s)
 {
 	return unwrap(s).KeepRunning();
@@ -38,12 +62,17 @@ void bench_skip(struct bench_state *s, const char *why)
 	unwrap(s).SkipWithError(why);
 }
 
+void bench_label(struct bench_state *s, const char *text)
+{
+	unwrap(s).SetLabel(text);
+}
+
 int bench_run(int argc, char **argv)
 {
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
-		return 2;
+		return -1;
 	const size_t n = benchmark::RunSpecifiedBenchmarks();
 	benchmark::Shutdown();
-	return n > 0 ? 0 : 2;
+	return static_cast<int>(n);
 }

@@ -26,9 +26,11 @@ rm -rf "$to"
 mkdir -p "$to/bin" "$to/tests" "$to/lib"
 from=build/carry
 strip -o "$to/bin/gemmark" "$from/gemmark"
-strip -o "$to/bin/gemmark_host_decode" "$from/bench/gemmark_host_decode"
-strip -o "$to/bin/gemmark_host_prefill" "$from/bench/gemmark_host_prefill"
-for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv} \
+[ -x "$from/bench/gemmark_bench_kernels" ] || { echo "carry: no Google Benchmark here; ci/setup.sh" >&2; exit 1; }
+for program in gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill gemmark_replay_cost; do
+  strip -o "$to/bin/$program" "$from/bench/$program"
+done
+for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample} \
   test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent}_cuda test_token_queue test_cupti; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done

@@ -25,13 +25,16 @@
 #   models    each other model at full size: prompts of 512, 2048 and 8192 tokens, decoding at depths 0 to 131072
 #   long      decoding at depths 0 to 131072 by doubling: each depth filled by itself, from the one before, from --kv-cache
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
+#   bench     what a replay costs, by nodes, edges, copies, branches, updates: replay_cost.csv; the kernels one by one at E4B's
+#             shapes, Q8_0 and BF16 (bench_family='e4b|26b-a4b' in the environment: others too), launches, graphs, copies:
+#             bench-*.json
 #
 # DIR receives a log a stage, the sweep's records, and summary.txt, which is printed last. Exit code 1 if a stage failed.
 set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep)
+stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep bench)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -95,10 +98,10 @@ stage_info() {
 
 stage_kernels() {
   local test rc=0
-  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_prompt cuda_snapkv; do
+  for test in planted cuda_vectors cuda_products cuda_attention cuda_prefill cuda_prompt cuda_snapkv cuda_sample; do
     (cd tests && "$build/tests/test_kernels_$test") || rc=1
   done
-  for test in attention prefill; do
+  for test in attention prefill sample; do
     (cd tests && "$build/tests/test_kernels_cuda_$test" --time) || rc=1
   done
   return $rc
@@ -127,8 +130,10 @@ stage_device() {
   return $rc
 }
 
-# The sanitizer's runs, a line each: a name, then the command.
-sanitized_runs() {
+# The sanitizer's runs, a line each: a name, then the command. Those whose name $sanitize_match, a pattern, is in.
+sanitized_runs() { all_sanitized_runs | grep -E -- "${sanitize_match:-.}"; }
+
+all_sanitized_runs() {
   local ids=2,17,4,99,5,200,31,8,77,3,41,6,12,9,150,33,21,7
   local run mode fusion name prefill
   for run in direct:none:gemma4-26b-a4b:12 direct:full:gemma4-31b:5 graph-params:none:gemma4-e2b:12 \
@@ -145,15 +150,15 @@ sanitized_runs() {
     echo "snapkv.$mode.$fusion.$name.$layers $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl $layers --prefill-precision f32"
   done
-  # Prompts in float16, their weights converted for each chunk and kept.
+  # Prompts in float16, their weights converted for each chunk, kept, and both.
   local weights
-  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:resident qwen3:convert; do
+  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:2 qwen3:convert; do
     IFS=: read -r name weights <<<"$run"
     echo "prompt.$name.$weights $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill 16 -ngl 9999" \
       "--mode direct --prefill-precision f16 --prefill-weights $weights"
   done
   local test part
-  for part in vectors products prompt attention prefill snapkv; do
+  for part in vectors products prompt attention prefill snapkv sample; do
     for test in $("$build/tests/test_kernels_cuda_$part" --list); do
       case $test in matmul_head | matmul_prefill) continue ;; esac # as matmul, but large; cuBLASLt's kernels
       echo "kernel.$test $build/tests/test_kernels_cuda_$part --few $test"
@@ -413,6 +418,22 @@ stage_snapsweep() {
   return $rc
 }
 
+# Apart, so that what one of them cannot do leaves the others' results whole.
+stage_bench() {
+  local rc=0 part models="gemma4-(${bench_family:-e4b})" prompts='prompt_[a-z_]*|attention_prefill|dequant|to_f16|scale_rows|moe_sort'
+  declare -A filters=(
+    [calls]='^cuda/[a-z_]*/(host:|nodes|bytes)'
+    [tokens]="^cuda/(embed|add|gated|softcap|rope|rms_norm|norm_[a-z]*|matmul[a-z_]*|experts_gated|qkv_prepare|kv_append|moe_(route|sum)|attention(_split|_combine)?|snapkv_[a-z]*)/$models/(ff/|[^f])"
+    [prompts]="^cuda/($prompts)/$models/(ff/|[^f])"
+  )
+  "$build/bin/gemmark_replay_cost" --out "$out/replay_cost.csv" || rc=1
+  for part in calls tokens prompts; do
+    "$build/bin/gemmark_bench_kernels" --benchmark_min_time=0.01 --benchmark_out="$out/bench-$part.json" \
+      --benchmark_filter="${filters[$part]}" || rc=1
+  done
+  return $rc
+}
+
 for stage in "${stages[@]}"; do
   [ -z "$only" ] || [[ ",$only," == *",$stage,"* ]] || continue
   start=$SECONDS
@@ -430,6 +451,7 @@ for stage in "${stages[@]}"; do
       "$out/$stage.log" >>"$summary" ;;
     quick | measure | identical | prefill | sweep | models | long | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|^long|, KV |runs? ok|FAILED' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
+    bench) grep -E '^(chain|copies|parallel|diamonds).*(gated|idle), updates 0 .*(host|device)|^cuda/.*ERROR|^FAILED|^WRONG' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac

@@ -13,15 +13,17 @@
  *
  * Position: a struct that starts with `struct at at` depends on the token's
  * position. `at.device`, where it is not null, wins over `at.host`. That is what
- * lets one captured graph serve every position (graph-device), and what tells
- * graph.c which nodes to patch otherwise (graph-params).
+ * lets one captured graph serve every position (graph-device, graph-loop), and what tells
+ * which nodes to set otherwise (graph-params, graph-patch).
  */
 #ifndef GEMMARK_KERNELS_PARAMS_H
 #define GEMMARK_KERNELS_PARAMS_H
 
+#include "kernels/params_graph.h"
 #include "kernels/params_operands.h"
 #include "kernels/params_persistent.h"
 #include "kernels/params_prompt.h"
+#include "kernels/params_sampling.h"
 
 /* ---- primitives: --fusion none launches these one by one ---- */
 
@@ -398,7 +400,10 @@ struct snapkv_compact_params {
 	X(snapkv_vote, 0)           \
 	X(snapkv_select, 0)         \
 	X(snapkv_compact, 0)        \
-	X(persistent, 1)
+	X(persistent, 1)            \
+	X(sample, 1)                \
+	X(patch, 0)                 \
+	X(advance, 0)
 
 enum kernel {
 #define X(name, positional) KERNEL_##name,

@@ -38,8 +38,10 @@ set(no_valgrind
   host_products_option
   hybrid
   interrupt
+  kernel_cases
   kernels_attention
   kernels_products
+  kernels_sample
   kernels_snapkv
   kv_fault
   kv_snapshot
@@ -59,6 +61,7 @@ set(no_valgrind
   report_budget
   results_directory
   selftest
+  session_sample
   snapkv
   splits
   terminal
@@ -89,7 +92,7 @@ foreach(run IN ITEMS direct:none:gemma4-26b-a4b direct:full:gemma4-31b graph-par
   list(GET run 2 model)
   gemmark_ci_test(valgrind.eval.${mode}.${fusion}.${model} valgrind 20 300 "${ci}/valgrind.sh" $<TARGET_FILE:gemmark> eval
     -m "${CMAKE_CURRENT_SOURCE_DIR}/golden/${model}-tiny.q8_0.gguf" --tokens ${ids} --prefill 3 --mode ${mode}
-    --fusion ${fusion} -ngl 0 -t 2)
+    --fusion ${fusion} -ngl 0 -t 2 --generate 2 --temp 1 --top-k 40 --top-p 0.9)
 endforeach()
 
 gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/valgrind_sweep.sh" $<TARGET_FILE:gemmark>)

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,15 +43,22 @@ static int load(struct cuda_driver *cu, struct error *err)
 		const char *name;
 		int version;
 		void *slot;
+		bool later;
 	} wanted[] = {
-#define X(name, version, params) {"cu" #name, version, &cu->name},
+#define X(name, version, params) {"cu" #name, version, &cu->name, false},
 		CUDA_DRIVER_FUNCTIONS(X)
+#undef X
+#define X(name, version, params) {"cu" #name, version, &cu->name, true},
+			CUDA_DRIVER_LATER_FUNCTIONS(X)
 #undef X
 	};
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
 		void *function = NULL;
 		int status = 0;
-		if (find(wanted[i].name, &function, wanted[i].version, 0, &status) || status || !function)
+		bool missing = find(wanted[i].name, &function, wanted[i].version, 0, &status) || status || !function;
+		if (missing && wanted[i].later)
+			continue;
+		if (missing)
 			return error_set(err, ERROR_UNSUPPORTED, "no GPU: the NVIDIA driver has no %s of version %d.%d",
 					 wanted[i].name, wanted[i].version / 1000, wanted[i].version % 1000 / 10);
 		memcpy(wanted[i].slot, &function, sizeof function);

@@ -1,9 +1,9 @@
 /*
  * The part of the CUDA driver API that the CUDA device uses, loaded at run time.
  *
- * Every function is asked for by the version of its signature (cuGetProcAddress), at most 12.0: those
- * stay in the drivers of CUDA 13, where the plain names mean newer signatures. So no CUDA header is
- * needed to build, and the program starts without a GPU. Types are this file's own; their layouts are
+ * Every function is asked for by the version of its signature (cuGetProcAddress), at most 12.0, or 12.3 for those that
+ * older drivers lack: those stay in the drivers of CUDA 13, where the plain names mean newer signatures. So no CUDA
+ * header is needed to build, and the program starts without a GPU. Types are this file's own; their layouts are
  * the driver's ABI.
  */
 #ifndef GEMMARK_ENGINE_CUDA_CUDA_DRIVER_H
@@ -19,6 +19,7 @@ enum cu_result {
 	CU_OUT_OF_MEMORY = 2,
 	CU_NO_DEVICE = 100,
 	CU_NOT_FOUND = 500,
+	CU_NOT_READY = 600,
 	CU_GRAPH_EXEC_UPDATE_FAILURE = 910,
 };
 
@@ -29,6 +30,7 @@ enum cu_device_attribute {
 	CU_ATTRIBUTE_PCI_SLOT = 34,
 	CU_ATTRIBUTE_MEMORY_CLOCK_KHZ = 36,
 	CU_ATTRIBUTE_MEMORY_BUS_BITS = 37,
+	CU_ATTRIBUTE_L2_BYTES = 38,
 	CU_ATTRIBUTE_PCI_DOMAIN = 50,
 	CU_ATTRIBUTE_CC_MAJOR = 75,
 	CU_ATTRIBUTE_CC_MINOR = 76,
@@ -49,7 +51,12 @@ enum {
 	CU_NODE_KERNEL = 0,
 	CU_NODE_MEMCPY = 1,
 	CU_LAUNCH_COOPERATIVE = 2,
+	CU_NODE_CONDITIONAL = 13,
 	CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6,
+	CU_LAUNCH_DEVICE_UPDATABLE = 13,
+	CU_GRAPH_DEVICE_LAUNCH = 4,
+	CU_CONDITION_ASSIGN_DEFAULT = 1,
+	CU_CONDITION_WHILE = 1,
 };
 
 /* Opaque handles. */
@@ -80,6 +87,10 @@ struct cu_launch_attribute {
 		char pad[64];
 		int cooperative;
 		int programmatic_serialization;
+		struct {
+			int on;
+			void *node; /* receives what kernels know the node by */
+		} device_updatable;
 	} value;
 };
 
@@ -96,6 +107,31 @@ struct cu_update_result {
 	int result;
 	struct cu_graph_node *error_node;
 	struct cu_graph_node *error_from_node;
+};
+
+struct cu_conditional_node {
+	uint64_t handle;
+	int type;
+	unsigned size;
+	struct cu_graph **bodies; /* (size), receives them */
+	struct cu_context *context;
+};
+
+struct cu_graph_node_params {
+	int type;
+	int reserved[3];
+	union {
+		long long size[29];
+		struct cu_conditional_node conditional;
+	} u;
+	long long reserved2;
+};
+
+struct cu_instantiate_params {
+	uint64_t flags;
+	struct cu_stream *upload_stream;
+	struct cu_graph_node *error_node;
+	int result;
 };
 
 /* X(name in the driver without "cu", version of the signature, parameters) */
@@ -125,6 +161,8 @@ struct cu_update_result {
 	X(StreamCreate, 2000, (struct cu_stream * *stream, unsigned flags))                                \
 	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                \
 	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                            \
+	X(StreamWaitEvent, 3020, (struct cu_stream * stream, struct cu_event * event, unsigned flags))     \
+	X(StreamQuery, 2000, (struct cu_stream * stream))                                                  \
 	X(StreamBeginCapture, 10010, (struct cu_stream * stream, int mode))                                \
 	X(StreamGetCaptureInfo, 11030,                                                                     \
 	  (struct cu_stream * stream, int *status, uint64_t *id, struct cu_graph **graph,                  \
@@ -158,12 +196,27 @@ struct cu_update_result {
 	X(GraphExecUpdate, 12000,                                                                          \
 	  (struct cu_graph_exec * exec, struct cu_graph * graph, struct cu_update_result * result))
 
+/* The same of those that a driver may lack: then null. */
+#define CUDA_DRIVER_LATER_FUNCTIONS(X)                                                                               \
+	X(GraphCreate, 10000, (struct cu_graph * *graph, unsigned flags))                                            \
+	X(GraphInstantiateWithParams, 12000,                                                                         \
+	  (struct cu_graph_exec * *exec, struct cu_graph * graph, struct cu_instantiate_params * params))            \
+	X(GraphAddNode, 12020,                                                                                       \
+	  (struct cu_graph_node * *node, struct cu_graph * graph, struct cu_graph_node *const *dependencies,         \
+	   size_t n_dependencies, struct cu_graph_node_params *params))                                              \
+	X(GraphConditionalHandleCreate, 12030,                                                                       \
+	  (uint64_t * handle, struct cu_graph * graph, struct cu_context * context, unsigned value, unsigned flags)) \
+	X(StreamBeginCaptureToGraph, 12030,                                                                          \
+	  (struct cu_stream * stream, struct cu_graph * graph, struct cu_graph_node *const *dependencies,            \
+	   const void *edges, size_t n_dependencies, int mode))
+
 /* Each returns an enum cu_result, or another of the driver's codes. */
 struct cuda_driver {
 	void *library;
 	int version; /* 13000 for CUDA 13.0 */
 #define X(name, version, params) int(*name) params;
 	CUDA_DRIVER_FUNCTIONS(X)
+	CUDA_DRIVER_LATER_FUNCTIONS(X)
 #undef X
 };
 

@@ -40,6 +40,15 @@ static int cuda_synchronize(struct device *d, struct error *err)
 	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamSynchronize") : 0;
 }
 
+static int cuda_running(struct device *d, struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	int result = c->cu.StreamQuery(c->stream);
+	if (result == CU_NOT_READY)
+		return 1;
+	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamQuery") : 0;
+}
+
 static int cuda_event_create(struct device *d, struct device_event **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -129,16 +138,20 @@ static const struct device_ops cuda_ops = {
 	.copy = cuda_copy,
 	.send = cuda_send,
 	.launch = cuda_launch_kernel,
+	.grid = cuda_grid,
 	.synchronize = cuda_synchronize,
+	.running = cuda_running,
 	.event_create = cuda_event_create,
 	.event_record = cuda_event_record,
 	.event_wait = cuda_event_wait,
 	.event_elapsed = cuda_event_elapsed,
 	.event_destroy = cuda_event_destroy,
+	.can_graph = cuda_can_graph,
 	.capture_begin = cuda_capture_begin,
 	.capture_end = cuda_capture_end,
 	.capture_abort = cuda_capture_abort,
 	.instantiate = cuda_instantiate,
+	.exec_patched = cuda_exec_patched,
 	.exec_upload = cuda_exec_upload,
 	.exec_set_params = cuda_exec_set_params,
 	.exec_update = cuda_exec_update,
@@ -149,7 +162,7 @@ static const struct device_ops cuda_ops = {
 
 static int read_card(struct cuda_device *c, struct error *err)
 {
-	int major = 0, minor = 0, per_sm = 0, per_block = 0, result;
+	int major = 0, minor = 0, per_sm = 0, per_block = 0, l2 = 0, result;
 	struct cuda_facts *f = &c->facts;
 	if ((result = c->cu.DeviceGet(&c->ordinal, 0)) ||
 	    (result = c->cu.DeviceGetName(f->name, sizeof f->name, c->ordinal)) ||
@@ -157,10 +170,12 @@ static int read_card(struct cuda_device *c, struct error *err)
 	    (result = c->cu.DeviceGetAttribute(&minor, CU_ATTRIBUTE_CC_MINOR, c->ordinal)) ||
 	    (result = c->cu.DeviceGetAttribute(&f->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, c->ordinal)) ||
 	    (result = c->cu.DeviceGetAttribute(&per_sm, CU_ATTRIBUTE_SHARED_PER_SM, c->ordinal)) ||
-	    (result = c->cu.DeviceGetAttribute(&per_block, CU_ATTRIBUTE_SHARED_PER_BLOCK_OPTIN, c->ordinal)))
+	    (result = c->cu.DeviceGetAttribute(&per_block, CU_ATTRIBUTE_SHARED_PER_BLOCK_OPTIN, c->ordinal)) ||
+	    (result = c->cu.DeviceGetAttribute(&l2, CU_ATTRIBUTE_L2_BYTES, c->ordinal)))
 		return cuda_driver_error(&c->cu, result, err, "cuda device: reading what the GPU is");
 	f->compute_capability = 10 * major + minor;
 	f->driver = c->cu.version;
+	f->l2_bytes = (size_t)l2;
 	if (f->compute_capability < OLDEST_CC)
 		return error_set(err, ERROR_UNSUPPORTED, "the GPU %s has compute capability %d.%d; 8.0 is the oldest",
 				 f->name, major, minor);
@@ -196,7 +211,7 @@ int device_cuda_open(struct device **out, const struct cuda_open_options *o, str
 	int rc;
 	if ((rc = cuda_driver_open(&c->cu, err)) || (rc = read_card(c, err)) || (rc = open_stream(c, err)))
 		goto fail;
-	c->facts.pdl = o->pdl && c->facts.compute_capability >= PDL_CC;
+	device_cuda_set_pdl(&c->base, o->pdl);
 	if ((rc = cuda_memory_open(c, err)) || (rc = cuda_kernels_open(c, &o->dims, err)) ||
 	    (rc = cuda_prefill_open(c, o, err)))
 		goto fail;
@@ -276,4 +291,11 @@ int device_cuda_free_memory(size_t *bytes, struct error *err)
 const struct cuda_facts *device_cuda_facts(const struct device *d)
 {
 	return &((const struct cuda_device *)d)->facts;
+}
+
+bool device_cuda_set_pdl(struct device *d, bool on)
+{
+	struct cuda_facts *f = &cuda_of(d)->facts;
+	f->pdl = on && f->compute_capability >= PDL_CC;
+	return f->pdl;
 }

@@ -73,6 +73,7 @@ struct cuda_facts {
 	int compiled; /* sources compiled at opening; the others came from the cache */
 	double compile_us;
 	bool pdl; /* in use */
+	size_t l2_bytes;
 };
 /*
  * Bandwidth of d's memory in bytes/s, reads and writes both counted: the best of a few large copies.
@@ -89,5 +90,7 @@ double device_cuda_gemm_rate(struct device *d, int n_in, int n_out, int n_tokens
 
 /* d: a CUDA device. Valid as long as it is. */
 const struct cuda_facts *device_cuda_facts(const struct device *d);
+/* Programmatic dependent launch of what is launched or captured from now on. Returns whether it is in use. */
+bool device_cuda_set_pdl(struct device *d, bool on);
 
 #endif

@@ -49,13 +49,15 @@ static void *record(struct cuda_device *c, int op, struct cuda_node node)
 }
 
 int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params, const struct cuda_launch *l,
-		       struct error *err)
+		       void ***updatable, struct error *err)
 {
 	struct cuda_node node = {.function = c->functions[l->entry_id], .launch = *l, .n_driver = 1};
 	void *to = record(c, (int)k, node);
 	if (!to)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory to record %s", kernel_name(k));
 	memcpy(to, params, kernel_params_bytes(k));
+	const struct recording *r = &c->base.capture;
+	*updatable = &node_of(r, r->n_nodes - 1)->updatable;
 	return 0;
 }
 
@@ -90,14 +92,61 @@ int cuda_record_product(struct cuda_device *c, enum kernel k, const void *params
 
 /* ---- capture ---- */
 
+int cuda_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err)
+{
+	const struct cuda_device *c = (const struct cuda_device *)d;
+	const struct error *why = kind == DEVICE_GRAPH_PLAIN     ? NULL
+				  : kind == DEVICE_GRAPH_PATCHED ? &c->no_patch
+								 : &c->no_loop;
+	if (why && why->text[0])
+		return error_set(err, ERROR_UNSUPPORTED, "needs %s", why->text);
+	bool there = kind == DEVICE_GRAPH_WHILE
+			     ? c->cu.GraphCreate && c->cu.GraphAddNode && c->cu.GraphConditionalHandleCreate &&
+				       c->cu.StreamBeginCaptureToGraph
+		     : kind == DEVICE_GRAPH_RELAUNCHED ? c->cu.GraphInstantiateWithParams != NULL
+						       : true;
+	return there ? 0 : error_set(err, ERROR_UNSUPPORTED, "needs a newer driver: this one lacks the calls for it");
+}
+
+/* A graph of one conditional node, whose body the stream captures into. */
+static int begin_body(struct cuda_device *c)
+{
+	struct cu_graph_node_params node = {
+		.type = CU_NODE_CONDITIONAL,
+		.u.conditional = {.type = CU_CONDITION_WHILE, .size = 1, .context = c->context},
+	};
+	struct cu_graph_node *handle;
+	int result = c->cu.GraphCreate(&c->loop_graph, 0);
+	if (!result)
+		result = c->cu.GraphConditionalHandleCreate(&c->loop_condition, c->loop_graph, c->context, 1,
+							    CU_CONDITION_ASSIGN_DEFAULT);
+	node.u.conditional.handle = c->loop_condition;
+	if (!result)
+		result = c->cu.GraphAddNode(&handle, c->loop_graph, NULL, 0, &node);
+	c->loop_body = result ? NULL : node.u.conditional.bodies[0];
+	return result ? result
+		      : c->cu.StreamBeginCaptureToGraph(c->stream, c->loop_body, NULL, NULL, 0,
+							CU_CAPTURE_THREAD_LOCAL);
+}
+
+static void drop_body(struct cuda_device *c)
+{
+	if (c->loop_graph)
+		c->cu.GraphDestroy(c->loop_graph);
+	c->loop_graph = c->loop_body = NULL;
+	c->loop_condition = 0;
+}
+
 int cuda_capture_begin(struct device *d, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	int result = c->cu.StreamBeginCapture(c->stream, CU_CAPTURE_THREAD_LOCAL);
-	if (result)
-		return cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamBeginCapture");
+	int result = d->kind == DEVICE_GRAPH_WHILE ? begin_body(c)
+						   : c->cu.StreamBeginCapture(c->stream, CU_CAPTURE_THREAD_LOCAL);
 	c->after_kernel = false;
-	return 0;
+	if (!result)
+		return 0;
+	drop_body(c);
+	return cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamBeginCapture");
 }
 
 static int end(struct cuda_device *c, struct cu_graph **graph)
@@ -107,16 +156,25 @@ static int end(struct cuda_device *c, struct cu_graph **graph)
 	return c->cu.StreamEndCapture(c->stream, graph);
 }
 
+/* Of a body what it was captured into is the graph: it goes with the graph that it is in. */
 int cuda_capture_end(struct device *d, struct device_graph *g, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
 	struct cuda_graph *own = graph_of(g);
 	own->mapped = false;
 	int result = end(c, &own->graph);
+	own->nodes = own->graph;
+	if (c->loop_graph && !result) {
+		own->graph = c->loop_graph;
+		own->nodes = c->loop_body;
+		c->loop_graph = c->loop_body = NULL;
+		c->loop_condition = 0;
+	}
 	if (!result)
 		return 0;
-	if (own->graph)
+	if (own->graph && !c->loop_graph)
 		c->cu.GraphDestroy(own->graph);
+	drop_body(c);
 	return cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamEndCapture");
 }
 
@@ -125,8 +183,9 @@ void cuda_capture_abort(struct device *d)
 	struct cuda_device *c = cuda_of(d);
 	struct cu_graph *graph;
 	end(c, &graph);
-	if (graph)
+	if (graph && !c->loop_graph)
 		c->cu.GraphDestroy(graph);
+	drop_body(c);
 }
 
 void cuda_graph_destroy(struct device *d, struct device_graph *g)
@@ -162,7 +221,7 @@ static int map_nodes(struct cuda_device *c, struct cuda_graph *g, struct error *
 	size_t count = 0, expected = 0, at = 0;
 	for (int i = 0; i < r->n_nodes; i++)
 		expected += (size_t)node_of(r, i)->n_driver;
-	int result = c->cu.GraphGetNodes(g->graph, NULL, &count);
+	int result = c->cu.GraphGetNodes(g->nodes, NULL, &count);
 	if (result)
 		return cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphGetNodes");
 	if (count != expected)
@@ -173,7 +232,7 @@ static int map_nodes(struct cuda_device *c, struct cuda_graph *g, struct error *
 	if (!handles)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for %zu nodes", count);
 	int rc = 0;
-	result = c->cu.GraphGetNodes(g->graph, handles, &count);
+	result = c->cu.GraphGetNodes(g->nodes, handles, &count);
 	if (result)
 		rc = cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphGetNodes");
 	for (int i = 0; i < r->n_nodes && !rc; i++) {
@@ -194,6 +253,13 @@ static int map_nodes(struct cuda_device *c, struct cuda_graph *g, struct error *
 	return rc;
 }
 
+static int instantiate(struct cuda_device *c, const struct cuda_graph *g, struct cu_graph_exec **exec)
+{
+	struct cu_instantiate_params p = {.flags = CU_GRAPH_DEVICE_LAUNCH, .upload_stream = c->stream};
+	return g->base.kind == DEVICE_GRAPH_RELAUNCHED ? c->cu.GraphInstantiateWithParams(exec, g->graph, &p)
+						       : c->cu.GraphInstantiateWithFlags(exec, g->graph, 0);
+}
+
 int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -202,7 +268,7 @@ int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exe
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for an executable graph");
 	int rc = graph_of(g)->mapped ? 0 : map_nodes(c, graph_of(g), err);
 	if (!rc) {
-		int result = c->cu.GraphInstantiateWithFlags(&x->exec, graph_of(g)->graph, 0);
+		int result = instantiate(c, graph_of(g), &x->exec);
 		if (result)
 			rc = cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphInstantiate of %d nodes",
 					       g->rec.n_nodes);
@@ -213,6 +279,12 @@ int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exe
 	}
 	*out = &x->base;
 	return 0;
+}
+
+void *cuda_exec_patched(struct device *d, struct device_exec *x, int node)
+{
+	(void)d;
+	return node_of(&x->graph->rec, node)->updatable;
 }
 
 int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err)

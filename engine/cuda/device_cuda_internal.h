@@ -24,13 +24,15 @@ struct cuda_node {
 	struct cu_function *function; /* null for a copy and a library's product, and so is launch */
 	struct cuda_launch launch;
 	int n_driver;                 /* nodes that the driver has for it: a product may be several */
+	void *updatable;              /* what a patch knows it by; null: it is none of a patch's */
 	struct cu_graph_node *handle; /* once instantiated, of the first */
 };
 
 struct cuda_graph {
 	struct device_graph base;
 	struct cu_graph *graph;
-	bool mapped; /* nodes have their handles */
+	struct cu_graph *nodes; /* that has the recorded nodes: graph itself, or the body of its conditional node */
+	bool mapped;            /* nodes have their handles */
 };
 
 struct cuda_exec {
@@ -79,7 +81,12 @@ struct cuda_device {
 	struct cu_stream *stream;
 	struct cu_module **modules;     /* (cuda_n_sources), null for headers */
 	struct cu_function **functions; /* (cuda_n_entries), null where not compiled for this model */
-	bool after_kernel;              /* the stream's last operation was a kernel of ours, of the same capture */
+	struct error no_patch;          /* why KERNEL_patch and KERNEL_advance are not there; empty: they are */
+	struct error no_loop;
+	struct cu_graph *loop_graph; /* of an open capture: what its body is in; null: no conditional node */
+	struct cu_graph *loop_body;
+	uint64_t loop_condition;
+	bool after_kernel; /* the stream's last operation was a kernel of ours, of the same capture */
 	struct cuda_allocation *allocations;
 	size_t n_allocations, cap_allocations;
 	size_t used, peak;
@@ -114,12 +121,16 @@ int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct
 /* device_cuda_kernels.c: modules and functions */
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err);
 void cuda_kernels_close(struct cuda_device *c);
-/* Enqueues one entry. what: the kernel's name, for the error. */
-int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, const char *what,
-		 struct error *err);
+/*
+ * Enqueues one entry. what: the kernel's name, for the error. updatable: receives what a patch knows the captured node
+ * by; null: no patch will set it.
+ */
+int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, void **updatable,
+		 const char *what, struct error *err);
 struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
 int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
 			 struct error *err);
+int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err);
 
 /* device_cuda_prefill.c: matmul of many rows */
@@ -129,18 +140,23 @@ int cuda_prefill_matmul(struct cuda_device *c, const struct matmul_params *p, st
 int cuda_prefill_product(struct cuda_device *c, const struct prompt_matmul_params *p, struct error *err);
 
 /* device_cuda_graph.c */
-/* A node of the open capture; the stream's own capture gets its own from the launch or copy behind it. */
+/*
+ * A node of the open capture; the stream's own capture gets its own from the launch or copy behind it. updatable: where
+ * what a patch knows it by belongs, valid until the next node.
+ */
 int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params, const struct cuda_launch *l,
-		       struct error *err);
+		       void ***updatable, struct error *err);
 int cuda_record_copy(struct cuda_device *c, struct error *err);
 /* Nodes that the open capture has so far. */
 int cuda_captured_nodes(struct cuda_device *c, size_t *n, struct error *err);
 /* A product that a library has just captured as n_driver of them; params: the kernel's that asked for it. */
 int cuda_record_product(struct cuda_device *c, enum kernel k, const void *params, size_t n_driver, struct error *err);
+int cuda_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err);
 int cuda_capture_begin(struct device *d, struct error *err);
 int cuda_capture_end(struct device *d, struct device_graph *g, struct error *err);
 void cuda_capture_abort(struct device *d);
 int cuda_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
+void *cuda_exec_patched(struct device *d, struct device_exec *x, int node);
 int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err);
 int cuda_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err);
 int cuda_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);

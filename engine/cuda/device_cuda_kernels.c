@@ -10,6 +10,8 @@
 #include "engine/cuda/device_cuda_internal.h"
 #include "kernels/cuda/attention_geometry.h"
 
+enum { GRAPH_KERNELS_DRIVER = 12040 };
+
 /* A cubin that loads: a cached one that does not (another driver's, damaged and not noticed) is made again. */
 static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
 		       struct error *err)
@@ -35,6 +37,17 @@ static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const 
 	}
 }
 
+/*
+ * Sources whose kernels call what the driver has since CUDA 12.4: where they do not load, what needs them is refused,
+ * with this reason.
+ */
+static struct error *reason_of(struct cuda_device *c, const char *source)
+{
+	return !strcmp(source, "kernels/cuda/patch.cu")  ? &c->no_patch
+	       : !strcmp(source, "kernels/cuda/loop.cu") ? &c->no_loop
+							 : NULL;
+}
+
 static int find_source(const char *name)
 {
 	for (int i = 0; i < cuda_n_sources; i++)
@@ -47,6 +60,8 @@ static int find_function(struct cuda_device *c, int entry, struct error *err)
 {
 	const struct cuda_entry *e = &cuda_entries[entry];
 	int source = find_source(e->source), shared = 0;
+	if (source >= 0 && !c->modules[source] && reason_of(c, e->source))
+		return 0;
 	if (source < 0 || !c->modules[source])
 		return error_set(err, ERROR_DEVICE, "cuda device: %s names the source %s, which is not in this build",
 				 e->name, e->source);
@@ -66,6 +81,23 @@ static int find_function(struct cuda_device *c, int entry, struct error *err)
 	return 0;
 }
 
+static int load_or_refuse(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
+			  struct error *err)
+{
+	struct error *why = reason_of(c, cuda_sources[index].name);
+	if (!why)
+		return load_source(c, n, index, dims, err);
+	if (c->cu.version < GRAPH_KERNELS_DRIVER) {
+		error_set(why, ERROR_UNSUPPORTED, "a driver for CUDA 12.4 or newer; this one is for CUDA %d.%d",
+			  c->cu.version / 1000, c->cu.version % 1000 / 10);
+		return 0;
+	}
+	struct error failure;
+	if (load_source(c, n, index, dims, &failure))
+		error_set(why, ERROR_UNSUPPORTED, "kernels that this driver does not load: %s", failure.text);
+	return 0;
+}
+
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err)
 {
 	c->modules = calloc((size_t)cuda_n_sources + 1, sizeof(struct cu_module *));
@@ -80,7 +112,7 @@ int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struc
 	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
 	for (int i = 0; i < cuda_n_sources && !rc; i++)
 		if (!cuda_sources[i].is_header)
-			rc = load_source(c, n, i, dims, err);
+			rc = load_or_refuse(c, n, i, dims, err);
 	nvrtc_close(n);
 	for (int i = 0; i < cuda_n_entries && !rc; i++)
 		rc = find_function(c, i, err);
@@ -99,15 +131,15 @@ void cuda_kernels_close(struct cuda_device *c)
 
 /* ---- launching ---- */
 
-int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, const char *what,
-		 struct error *err)
+int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, void **updatable,
+		 const char *what, struct error *err)
 {
 	struct cu_function *f = c->functions[l->entry_id];
 	if (!f)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "cuda device: kernel %s: %s was not compiled for this model's dimensions", what,
 				 l->entry);
-	struct cu_launch_attribute attributes[2];
+	struct cu_launch_attribute attributes[3];
 	unsigned n_attributes = 0;
 	/* Only behind a kernel of ours, which waits for the one before it: elsewhere nothing says so. */
 	if (c->facts.pdl && l->pdl && c->after_kernel)
@@ -116,6 +148,10 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 	if (l->cooperative)
 		attributes[n_attributes++] =
 			(struct cu_launch_attribute){.id = CU_LAUNCH_COOPERATIVE, .value.cooperative = 1};
+	struct cu_launch_attribute *update = &attributes[n_attributes];
+	if (updatable)
+		attributes[n_attributes++] =
+			(struct cu_launch_attribute){.id = CU_LAUNCH_DEVICE_UPDATABLE, .value.device_updatable.on = 1};
 	struct cu_launch_config config = {
 		.grid = {l->grid[0], l->grid[1], l->grid[2]},
 		.block = {l->block[0], l->block[1], l->block[2]},
@@ -130,6 +166,8 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 		return cuda_driver_error(
 			&c->cu, result, err, "cuda device: launch of %s (%s, grid %ux%ux%u, block %u, %u bytes shared)",
 			what, l->entry, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->shared_bytes);
+	if (updatable)
+		*updatable = update->value.device_updatable.node;
 	c->after_kernel = true;
 	if (!c->base.capturing) {
 		c->base.counters.api_launches++;
@@ -182,6 +220,18 @@ int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct 
 	return 0;
 }
 
+/* With how what it ends goes on: nobody but the capture knows. */
+static const void *going_on(const struct cuda_device *c, const void *params, struct advance_params *to)
+{
+	memcpy(to, params, sizeof *to);
+	to->how = !c->base.capturing                        ? LOOP_ONCE
+		  : c->base.kind == DEVICE_GRAPH_RELAUNCHED ? LOOP_RELAUNCH
+		  : c->base.kind == DEVICE_GRAPH_WHILE      ? LOOP_WHILE
+							    : LOOP_ONCE;
+	to->handle = c->loop_condition;
+	return to;
+}
+
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -193,6 +243,9 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 	}
 	if (k == KERNEL_prompt_matmul)
 		return cuda_prefill_product(c, params, err);
+	struct advance_params advance;
+	if (k == KERNEL_advance)
+		params = going_on(c, params, &advance);
 	int geometry = CUDA_GEOMETRY_UNSUPPORTED;
 	if (k == KERNEL_attention_prefill && c->prefill.precision == PREFILL_F16)
 		geometry = cuda_geometry_attention_mma(params, &c->card, &l);
@@ -207,6 +260,20 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types",
 				 kernel_name(k));
 	}
-	int rc = d->capturing ? cuda_record_kernel(c, k, params, &l, err) : 0;
-	return rc ? rc : cuda_enqueue(c, &l, params, kernel_name(k), err);
+	if (!d->capturing)
+		return cuda_enqueue(c, &l, params, NULL, kernel_name(k), err);
+	void **updatable = NULL;
+	int rc = cuda_record_kernel(c, k, params, &l, &updatable, err);
+	bool patched = d->kind == DEVICE_GRAPH_PATCHED && (kernel_positional(k) || d->vary.n);
+	return rc ? rc : cuda_enqueue(c, &l, params, patched ? updatable : NULL, kernel_name(k), err);
+}
+
+int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err)
+{
+	struct cuda_launch l;
+	if (cuda_geometry(k, params, &cuda_of(d)->card, &l))
+		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no grid of %s at another depth", kernel_name(k));
+	for (int i = 0; i < 3; i++)
+		grid[i] = l.grid[i];
+	return 0;
 }

@@ -67,8 +67,9 @@ static int enqueue(struct cuda_device *c, enum kernel k, const void *params, con
 	struct cuda_launch l;
 	if (cuda_geometry(k, params, &c->card, &l))
 		return geometry_failed(what, err);
-	int rc = c->base.capturing ? cuda_record_kernel(c, k, params, &l, err) : 0;
-	return rc ? rc : cuda_enqueue(c, &l, params, kernel_name(k), err);
+	void **unused;
+	int rc = c->base.capturing ? cuda_record_kernel(c, k, params, &l, &unused, err) : 0;
+	return rc ? rc : cuda_enqueue(c, &l, params, NULL, kernel_name(k), err);
 }
 
 static int to_f16(struct cuda_device *c, const struct matmul_params *m, struct error *err)

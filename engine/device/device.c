@@ -7,8 +7,11 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/device/device_ops.h"
+
+enum { VARIED_PARAMS_MAX = 256 };
 
 /* ---- guards ---- */
 
@@ -92,8 +95,10 @@ struct device_counters device_counters(const struct device *d)
 
 static void graph_free(struct device_graph *g)
 {
-	if (g)
+	if (g) {
 		recording_free(&g->rec);
+		free(g->variants.all);
+	}
 	free(g);
 }
 
@@ -102,6 +107,7 @@ void device_close(struct device *d)
 	device_capture_abort(d);
 	graph_free(d->spare);
 	recording_free(&d->capture);
+	free(d->variants.all);
 	d->ops->close(d);
 }
 
@@ -172,15 +178,80 @@ int device_send(struct device *d, void *dst, const void *src, size_t bytes, stru
 	return 0;
 }
 
+void device_vary(struct device *d, size_t offset, const int *values, int n)
+{
+	assert(n > 0 && n <= DEVICE_VARIANTS_MAX);
+	if (!d->capturing || d->kind != DEVICE_GRAPH_PATCHED)
+		return;
+	d->vary.offset = offset;
+	d->vary.n = n;
+	memcpy(d->vary.values, values, (size_t)n * sizeof *values);
+}
+
+static struct device_variant *add_variant(struct device_variants *v)
+{
+	if (v->n == v->cap) {
+		int cap = v->cap ? 2 * v->cap : 256;
+		struct device_variant *grown = realloc(v->all, (size_t)cap * sizeof *grown);
+		if (!grown)
+			return NULL;
+		v->all = grown;
+		v->cap = cap;
+	}
+	return &v->all[v->n++];
+}
+
+/* Of the node that was recorded last. */
+static int keep_variants(struct device *d, enum kernel k, const void *params, struct error *err)
+{
+	_Alignas(16) unsigned char with[VARIED_PARAMS_MAX];
+	size_t bytes = kernel_params_bytes(k);
+	int rc = 0;
+	assert(bytes <= sizeof with);
+	memcpy(with, params, bytes);
+	for (int i = 0; i < d->vary.n && !rc; i++) {
+		struct device_variant *v = add_variant(&d->variants);
+		if (!v)
+			return error_set(err, ERROR_MEMORY, "%s device: no memory for a graph's grids", d->ops->name);
+		*v = (struct device_variant){.node = d->capture.n_nodes - 1,
+					     .offset = (int)d->vary.offset,
+					     .v = {.grid = {1, 1, 1}, .value = d->vary.values[i]}};
+		memcpy(with + d->vary.offset, &v->v.value, sizeof v->v.value);
+		if (d->ops->grid)
+			rc = d->ops->grid(d, k, with, v->v.grid, err);
+	}
+	return rc;
+}
+
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err)
 {
-	return d->ops->launch(d, k, params, err);
+	int rc = d->ops->launch(d, k, params, err);
+	if (!rc && d->vary.n)
+		rc = keep_variants(d, k, params, err);
+	d->vary.n = 0;
+	return rc;
 }
 
 int device_synchronize(struct device *d, struct error *err)
 {
 	int rc = guard(d, "synchronize", DEVICE_FAULT_SYNCHRONIZE, err);
 	return rc ? rc : d->ops->synchronize(d, err);
+}
+
+int device_wait_mark(struct device *d, const volatile struct loop_mark *m, struct error *err)
+{
+	enum { LOOKS = 1 << 14 }; /* at a mark, before the device is asked: some 10 us */
+	int rc = guard(d, "wait_mark", DEVICE_FAULT_SYNCHRONIZE, err);
+	while (!rc && !m->ns) {
+		for (int i = 0; i < LOOKS && !m->ns; i++)
+			;
+		if (m->ns || (rc = d->ops->running(d, err)) > 0)
+			rc = 0;
+		else if (!rc && !m->ns)
+			rc = error_set(err, ERROR_DEVICE, "%s device: a loop ended before the token that is waited for",
+				       d->ops->name);
+	}
+	return rc;
 }
 
 int device_event_create(struct device *d, struct device_event **out, struct error *err)
@@ -216,14 +287,23 @@ void device_event_destroy(struct device *d, struct device_event *e)
 
 /* ---- graphs ---- */
 
-int device_capture_begin(struct device *d, struct error *err)
+int device_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err)
+{
+	return d->ops->can_graph ? d->ops->can_graph(d, kind, err) : 0;
+}
+
+int device_capture_begin(struct device *d, enum device_graph_kind kind, struct error *err)
 {
 	int rc = guard(d, "capture_begin", DEVICE_FAULT_CAPTURE_BEGIN, err);
-	if (rc || (d->ops->capture_begin && (rc = d->ops->capture_begin(d, err))))
+	if (rc || (rc = device_can_graph(d, kind, err)))
+		return rc;
+	d->kind = kind;
+	if (d->ops->capture_begin && (rc = d->ops->capture_begin(d, err)))
 		return rc;
 	d->capturing = true;
 	d->capture_failure[0] = 0;
 	recording_clear(&d->capture);
+	d->variants.n = d->vary.n = 0;
 	return 0;
 }
 
@@ -234,8 +314,12 @@ static int make_graph(struct device *d, struct device_graph **out, struct error 
 	if (!g)
 		return error_set(err, ERROR_MEMORY, "%s device: no memory for a graph", d->ops->name);
 	struct recording room = g->rec;
+	struct device_variants other = g->variants;
 	g->rec = d->capture;
+	g->kind = d->kind;
+	g->variants = d->variants;
 	d->capture = room;
+	d->variants = other;
 	d->spare = NULL;
 	*out = g;
 	return 0;
@@ -276,6 +360,71 @@ void device_capture_abort(struct device *d)
 		d->ops->capture_abort(d);
 }
 
+/* The patch's node, and what it sets of those behind it into out, where it is not null; returns how many. */
+static int list_patched(struct device *d, struct device_exec *x, int *patch, struct patch_node *out)
+{
+	const struct recording *r = &x->graph->rec;
+	const struct device_variants *v = &x->graph->variants;
+	int n = 0, base = 0, next = 0;
+	*patch = -1;
+	for (int i = 0; i < r->n_nodes; i++) {
+		int op = r->nodes[i].op, first = next;
+		struct at at;
+		if (op == KERNEL_patch) {
+			*patch = i;
+			base = ((const struct patch_params *)recording_params(r, i))->base;
+		}
+		while (next < v->n && v->all[next].node == i)
+			next++;
+		bool positional = op != RECORDED_COPY && kernel_positional((enum kernel)op);
+		if (*patch < 0 || (!positional && first == next))
+			continue;
+		memcpy(&at, recording_params(r, i), sizeof at);
+		if (out)
+			out[n] = (struct patch_node){.node = d->ops->exec_patched(d, x, i),
+						     .ahead = positional ? at.host.pos - base : 0,
+						     .positional = positional,
+						     .n_variants = next - first,
+						     .first = first,
+						     .offset = first < next ? v->all[first].offset : 0,
+						     .bucket = -1};
+		n++;
+	}
+	return n;
+}
+
+/* Tells a graph's patch which nodes it sets, before anything is replayed. */
+static int connect_patch(struct device *d, struct device_exec *x, struct error *err)
+{
+	const struct device_variants *v = &x->graph->variants;
+	int patch, n = list_patched(d, x, &patch, NULL);
+	if (patch < 0 || !n)
+		return 0;
+	size_t bytes = (size_t)n * sizeof(struct patch_node) + (size_t)v->n * sizeof(struct patch_variant);
+	struct patch_node *nodes = malloc(bytes), *on_device;
+	void *room = NULL;
+	if (!nodes)
+		return error_set(err, ERROR_MEMORY, "%s device: no memory for %d patched nodes", d->ops->name, n);
+	list_patched(d, x, &patch, nodes);
+	struct patch_variant *variants = (struct patch_variant *)(nodes + n);
+	for (int i = 0; i < v->n; i++)
+		variants[i] = v->all[i].v;
+	int rc = d->ops->alloc(d, bytes, &room, err);
+	if (!rc) {
+		struct patch_params p;
+		memcpy(&p, recording_params(&x->graph->rec, patch), sizeof p);
+		on_device = room;
+		p.nodes = x->nodes = on_device;
+		p.variants = (const struct patch_variant *)(on_device + n);
+		x->n_patched = p.n = n;
+		rc = d->ops->upload(d, on_device, nodes, bytes, err);
+		if (!rc)
+			rc = d->ops->exec_set_params(d, x, patch, &p, err);
+	}
+	free(nodes);
+	return rc;
+}
+
 int device_instantiate(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err)
 {
 	*out = NULL;
@@ -290,7 +439,11 @@ int device_instantiate(struct device *d, struct device_graph *g, struct device_e
 		else
 			x->n_kernels++;
 	}
-	return 0;
+	if (g->kind != DEVICE_GRAPH_PATCHED || !(rc = connect_patch(d, x, err)))
+		return 0;
+	device_exec_destroy(d, x);
+	*out = NULL;
+	return rc;
 }
 
 int device_exec_upload(struct device *d, struct device_exec *x, struct error *err)
@@ -320,21 +473,31 @@ int device_exec_update(struct device *d, struct device_exec *x, struct device_gr
 	return rc ? rc : d->ops->exec_update(d, x, g, err);
 }
 
-int device_replay(struct device *d, struct device_exec *x, struct error *err)
+int device_replay_loop(struct device *d, struct device_exec *x, int n, struct error *err)
 {
 	int rc = guard(d, "replay", DEVICE_FAULT_REPLAY, err);
 	if (rc || (rc = d->ops->replay(d, x, err)))
 		return rc;
 	d->counters.api_launches++;
-	d->counters.kernels += (uint64_t)x->n_kernels;
-	d->counters.copies += (uint64_t)x->n_copies;
+	d->counters.kernels += (uint64_t)x->n_kernels * (uint64_t)n;
+	d->counters.copies += (uint64_t)x->n_copies * (uint64_t)n;
+	d->counters.node_updates += (uint64_t)x->n_patched * (uint64_t)n;
 	return 0;
+}
+
+int device_replay(struct device *d, struct device_exec *x, struct error *err)
+{
+	return device_replay_loop(d, x, 1, err);
 }
 
 void device_exec_destroy(struct device *d, struct device_exec *x)
 {
-	if (x)
-		d->ops->exec_destroy(d, x);
+	if (!x)
+		return;
+	struct patch_node *nodes = x->nodes;
+	d->ops->exec_destroy(d, x);
+	if (nodes)
+		d->ops->free(d, nodes); /* waits for what is enqueued, a replay too */
 }
 
 void device_graph_destroy(struct device *d, struct device_graph *g)

@@ -30,7 +30,7 @@ struct device_exec;  /* instantiated: can be replayed */
 /* Running totals since the device was opened; differences are what rows record. */
 struct device_counters {
 	uint64_t api_launches; /* calls that enqueue work: kernels, copies, replays */
-	uint64_t node_updates; /* nodes whose params were set in an instantiated graph */
+	uint64_t node_updates; /* nodes whose params were set in an instantiated graph, from the host or in it */
 	uint64_t kernels;      /* kernels executed, replayed ones included */
 	uint64_t copies;       /* copies executed, replayed ones included */
 };
@@ -42,6 +42,16 @@ struct device_memory {
 };
 
 enum { DEVICE_SEND_MAX = 256 };
+
+/* What a captured graph is to be. */
+enum device_graph_kind {
+	DEVICE_GRAPH_PLAIN,
+	DEVICE_GRAPH_PATCHED,    /* KERNEL_patch in it sets the positional kernels behind it; device_exec_set_params no
+				    more */
+	DEVICE_GRAPH_WHILE,      /* KERNEL_advance ends it: it runs again, by a conditional node, while that goes on */
+	DEVICE_GRAPH_RELAUNCHED, /* the same, by launching itself on the device */
+	DEVICE_GRAPH_KINDS,
+};
 
 /* The steps that tests can make fail. */
 enum device_fault {
@@ -104,9 +114,18 @@ int device_download(struct device *d, void *dst, const void *src, size_t bytes, 
 int device_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 /* At most DEVICE_SEND_MAX bytes of host memory, copied at the call, to the device, enqueued. */
 int device_send(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
+enum { DEVICE_VARIANTS_MAX = 24 };
+/*
+ * In a patched graph's capture: the kernel that is launched next has values[i] as the int at `offset` of its params,
+ * and the grid that follows, where the step has at most DEVICE_SPLIT_KEYS << i keys; the last of them also for more.
+ * Elsewhere nothing.
+ */
+void device_vary(struct device *d, size_t offset, const int *values, int n);
 /* params: that kernel's struct, copied at the call. */
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err);
 int device_synchronize(struct device *d, struct error *err);
+/* Returns when work that is enqueued has set m, in the host's memory; the host waits in a loop. */
+int device_wait_mark(struct device *d, const volatile struct loop_mark *m, struct error *err);
 
 int device_event_create(struct device *d, struct device_event **out, struct error *err);
 int device_event_record(struct device *d, struct device_event *e, struct error *err);
@@ -118,7 +137,9 @@ int device_event_elapsed(struct device *d, struct device_event *from, struct dev
 /* e may be null. */
 void device_event_destroy(struct device *d, struct device_event *e);
 
-int device_capture_begin(struct device *d, struct error *err);
+/* Whether this device and its driver have such graphs: ERROR_UNSUPPORTED says what they lack. */
+int device_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err);
+int device_capture_begin(struct device *d, enum device_graph_kind kind, struct error *err);
 /* Fails, and leaves nothing behind, where anything refused happened since begin. */
 int device_capture_end(struct device *d, struct device_graph **out, struct error *err);
 /* Ends a capture, keeping nothing. Also valid when none is open. */
@@ -131,6 +152,8 @@ int device_exec_set_params(struct device *d, struct device_exec *x, int node, co
 /* All params from a graph of the same topology; ERROR_UNSUPPORTED where it differs. */
 int device_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
 int device_replay(struct device *d, struct device_exec *x, struct error *err);
+/* The same of a graph that goes on n times, as far as the state that it begins with says. */
+int device_replay_loop(struct device *d, struct device_exec *x, int n, struct error *err);
 /* x and g may be null. */
 void device_exec_destroy(struct device *d, struct device_exec *x);
 void device_graph_destroy(struct device *d, struct device_graph *g);

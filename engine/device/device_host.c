@@ -59,7 +59,9 @@ static void run(const struct recording *r, struct device_host_profile *profile)
 		case QUEUED_REPLAY: {
 			struct host_exec *x;
 			memcpy(&x, params, sizeof x);
-			run(&x->rec, profile);
+			do
+				run(&x->rec, profile);
+			while (x->state && x->state->go);
 			x->queued = false;
 			break;
 		}
@@ -141,6 +143,11 @@ static int host_synchronize(struct device *d, struct error *err)
 	return 0;
 }
 
+static int host_running(struct device *d, struct error *err)
+{
+	return host_synchronize(d, err);
+}
+
 /* ---- events ---- */
 
 static int host_event_create(struct device *d, struct device_event **out, struct error *err)
@@ -219,12 +226,14 @@ static const struct device_ops host_ops = {
 	.send = host_send,
 	.launch = host_launch,
 	.synchronize = host_synchronize,
+	.running = host_running,
 	.event_create = host_event_create,
 	.event_record = host_event_record,
 	.event_wait = host_event_wait,
 	.event_elapsed = host_event_elapsed,
 	.event_destroy = host_event_destroy,
 	.instantiate = host_instantiate,
+	.exec_patched = host_exec_patched,
 	.exec_upload = host_exec_upload,
 	.exec_set_params = host_exec_set_params,
 	.exec_update = host_exec_update,

@@ -24,6 +24,9 @@ int host_instantiate(struct device *d, struct device_graph *g, struct device_exe
 		free(x);
 		return host_out_of_memory("an executable graph", err);
 	}
+	int last = x->rec.n_nodes - 1;
+	if (g->kind > DEVICE_GRAPH_PATCHED && last >= 0 && x->rec.nodes[last].op == KERNEL_advance)
+		x->state = ((const struct advance_params *)recording_params(&x->rec, last))->state;
 	*out = &x->base;
 	return 0;
 }
@@ -41,6 +44,12 @@ int host_exec_set_params(struct device *d, struct device_exec *exec, int node, c
 	settle(d, x);
 	memcpy(recording_params(&x->rec, node), params, kernel_params_bytes((enum kernel)x->rec.nodes[node].op));
 	return 0;
+}
+
+void *host_exec_patched(struct device *d, struct device_exec *exec, int node)
+{
+	(void)d;
+	return recording_params(&exec_of(exec)->rec, node);
 }
 
 int host_exec_update(struct device *d, struct device_exec *exec, struct device_graph *g, struct error *err)

@@ -18,8 +18,9 @@ struct host_copy {
 
 struct host_exec {
 	struct device_exec base;
-	struct recording rec; /* the graph's, with params of its own */
-	bool queued;          /* in the stream's queue and not run yet */
+	struct recording rec;           /* the graph's, with params of its own */
+	const struct loop_state *state; /* of one that loops; null: it runs once */
+	bool queued;                    /* in the stream's queue and not run yet */
 };
 
 struct host_allocation {
@@ -62,6 +63,7 @@ int host_instantiate(struct device *d, struct device_graph *g, struct device_exe
 int host_exec_upload(struct device *d, struct device_exec *x, struct error *err);
 int host_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err);
 int host_exec_update(struct device *d, struct device_exec *x, struct device_graph *g, struct error *err);
+void *host_exec_patched(struct device *d, struct device_exec *x, int node);
 int host_replay(struct device *d, struct device_exec *x, struct error *err);
 void host_exec_destroy(struct device *d, struct device_exec *x);
 

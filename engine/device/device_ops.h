@@ -13,14 +13,28 @@
 #include "engine/device/device.h"
 #include "engine/device/recording.h"
 
+/* What device_vary said of nodes, in the order of recording. */
+struct device_variants {
+	struct device_variant {
+		int node;
+		int offset;
+		struct patch_variant v;
+	} * all;
+	int n, cap;
+};
+
 /* Implementations put these three first in theirs. */
 struct device_graph {
 	struct recording rec; /* kernels and copies */
+	enum device_graph_kind kind;
+	struct device_variants variants;
 };
 
 struct device_exec {
 	const struct device_graph *graph; /* that it was instantiated from */
 	int n_kernels, n_copies;
+	int n_patched;            /* nodes that one replay sets itself */
+	struct patch_node *nodes; /* (n_patched), and their variants behind them, on the device; null: none */
 };
 
 struct device_fault_plan {
@@ -33,8 +47,15 @@ struct device {
 	/* Kept by the front, launches apart: a launch may be no kernel, or several. */
 	struct device_counters counters;
 	bool capturing;
-	char capture_failure[128];  /* what was refused first since the capture began; empty: nothing */
-	struct recording capture;   /* of the open one */
+	enum device_graph_kind kind; /* of the open capture */
+	char capture_failure[128];   /* what was refused first since the capture began; empty: nothing */
+	struct recording capture;    /* of the open one */
+	struct device_variants variants;
+	struct {
+		size_t offset;
+		int values[DEVICE_VARIANTS_MAX];
+		int n; /* 0: the next kernel is as it is */
+	} vary;
 	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
 	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
 };
@@ -60,7 +81,12 @@ struct device_ops {
 	int (*copy)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 	int (*send)(struct device *d, void *dst, const void *src, size_t bytes, struct error *err);
 	int (*launch)(struct device *d, enum kernel k, const void *params, struct error *err);
+	/* The kernel's grid with these params; null: there are no grids. */
+	int (*grid)(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 	int (*synchronize)(struct device *d, struct error *err);
+	/* Of work that may set a mark: positive while it runs on its own, 0 when it is done; waits where nothing does.
+	 */
+	int (*running)(struct device *d, struct error *err);
 
 	int (*event_create)(struct device *d, struct device_event **out, struct error *err);
 	int (*event_record)(struct device *d, struct device_event *e, struct error *err);
@@ -70,9 +96,11 @@ struct device_ops {
 	void (*event_destroy)(struct device *d, struct device_event *e); /* e is not null */
 
 	/*
-	 * These four may be null: the recording is all there is. base.capturing is set when begin has succeeded, and
-	 * no longer when end or abort is called. g: with its recording; else undefined.
+	 * These five may be null: every kind is there, and the recording is all there is. base.capturing is set when
+	 * begin has succeeded, and no longer when end or abort is called. g: with its recording and kind; else
+	 * undefined.
 	 */
+	int (*can_graph)(const struct device *d, enum device_graph_kind kind, struct error *err);
 	int (*capture_begin)(struct device *d, struct error *err);
 	int (*capture_end)(struct device *d, struct device_graph *g, struct error *err);
 	void (*capture_abort)(struct device *d);
@@ -81,6 +109,8 @@ struct device_ops {
 
 	/* Leaves base to the front. */
 	int (*instantiate)(struct device *d, struct device_graph *g, struct device_exec **out, struct error *err);
+	/* What a patch knows a node by, and the patch's own params, which nobody has replayed yet. */
+	void *(*exec_patched)(struct device *d, struct device_exec *x, int node);
 	int (*exec_upload)(struct device *d, struct device_exec *x, struct error *err);
 	/* node: a kernel's */
 	int (*exec_set_params)(struct device *d, struct device_exec *x, int node, const void *params,

@@ -30,9 +30,25 @@ struct entry {
 	uint64_t last_used;
 };
 
+/* What the host and a loop share, in the host's memory. */
+struct ring {
+	int stop;
+	int reserved[15];
+	struct loop_mark marks[GRAPH_LOOP_MAX + 1];
+	int tokens[GRAPH_LOOP_MAX];
+};
+
+/* On the device: what graphs read, by the time of their replay. */
+struct cells {
+	struct step steps[GRAPH_STEPS]; /* of graph-device and graph-patch */
+	struct loop_state loop;
+};
+
 struct graph_cache {
 	struct device *device;
-	struct step *steps; /* on the device, (GRAPH_STEPS): what graph-device graphs read */
+	struct cells *cells;
+	struct ring *ring;         /* as the device has it; null: no mode has looped yet */
+	struct ring *ring_on_host; /* the same memory */
 	struct entry *entries;
 	int n_entries;
 	int capacity;
@@ -42,11 +58,25 @@ struct graph_cache {
 };
 
 static const char *const mode_names[GRAPH_MODE_COUNT] = {
-	[GRAPH_MODE_DIRECT] = "direct",
-	[GRAPH_MODE_PARAMS] = "graph-params",
-	[GRAPH_MODE_UPDATE] = "graph-update",
-	[GRAPH_MODE_DEVICE] = "graph-device",
+	[GRAPH_MODE_DIRECT] = "direct",       [GRAPH_MODE_PARAMS] = "graph-params",
+	[GRAPH_MODE_UPDATE] = "graph-update", [GRAPH_MODE_DEVICE] = "graph-device",
+	[GRAPH_MODE_PATCH] = "graph-patch",   [GRAPH_MODE_WHILE] = "graph-while",
+	[GRAPH_MODE_LOOP] = "graph-loop",
 };
+
+static enum device_graph_kind kind_of(int mode)
+{
+	switch (mode) {
+	case GRAPH_MODE_PATCH:
+		return DEVICE_GRAPH_PATCHED;
+	case GRAPH_MODE_WHILE:
+		return DEVICE_GRAPH_WHILE;
+	case GRAPH_MODE_LOOP:
+		return DEVICE_GRAPH_RELAUNCHED;
+	default:
+		return DEVICE_GRAPH_PLAIN;
+	}
+}
 
 const char *graph_mode_name(enum graph_mode m)
 {
@@ -61,6 +91,17 @@ int graph_mode_parse(const char *name)
 	return -1;
 }
 
+bool graph_mode_loops(enum graph_mode m)
+{
+	return m == GRAPH_MODE_WHILE || m == GRAPH_MODE_LOOP;
+}
+
+int graph_mode_check(enum graph_mode m, const struct device *d, struct error *err)
+{
+	int rc = device_can_graph(d, kind_of((int)m), err);
+	return rc ? error_prefix(err, rc, "%s", graph_mode_name(m)) : 0;
+}
+
 const char *graph_event_name(enum graph_event e)
 {
 	static const char *const names[] = {"direct", "capture", "update", "replay", "fallback"};
@@ -69,7 +110,7 @@ const char *graph_event_name(enum graph_event e)
 
 size_t graph_cache_device_bytes(void)
 {
-	return GRAPH_STEPS * sizeof(struct step);
+	return sizeof(struct cells);
 }
 
 int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err)
@@ -86,14 +127,14 @@ int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, s
 		free(c);
 		return error_set(err, ERROR_MEMORY, "no memory for the graph cache");
 	}
-	void *steps;
-	int rc = device_alloc(d, graph_cache_device_bytes(), &steps, err);
+	void *cells;
+	int rc = device_alloc(d, graph_cache_device_bytes(), &cells, err);
 	if (rc) {
 		free(c->entries);
 		free(c);
 		return rc;
 	}
-	c->steps = steps;
+	c->cells = cells;
 	*out = c;
 	return 0;
 }
@@ -124,9 +165,63 @@ void graph_cache_close(struct graph_cache *c)
 	if (!c)
 		return;
 	graph_cache_clear(c);
-	device_free(c->device, c->steps);
+	device_free(c->device, c->cells);
+	if (device_has_host_memory(c->device))
+		free(c->ring);
+	else
+		device_free(c->device, c->ring);
 	free(c->entries);
 	free(c);
+}
+
+static int open_ring(struct graph_cache *c, struct error *err)
+{
+	void *on_device, *on_host;
+	if (c->ring)
+		return 0;
+	if (device_has_host_memory(c->device)) {
+		c->ring = c->ring_on_host = calloc(1, sizeof *c->ring);
+		return c->ring ? 0 : error_set(err, ERROR_MEMORY, "no memory for a loop's tokens");
+	}
+	int rc = device_alloc_mapped(c->device, sizeof *c->ring, &on_device, &on_host, err);
+	if (rc)
+		return error_prefix(err, rc, "a loop's tokens");
+	memset(on_host, 0, sizeof *c->ring);
+	c->ring = on_device;
+	c->ring_on_host = on_host;
+	return 0;
+}
+
+int graph_cache_ring(struct graph_cache *c, struct graph_ring *out, struct error *err)
+{
+	int rc = open_ring(c, err);
+	if (rc)
+		return rc;
+	*out = (struct graph_ring){
+		.marks = c->ring_on_host->marks, .tokens = c->ring_on_host->tokens, .stop = &c->ring_on_host->stop};
+	return 0;
+}
+
+int graph_ring_start(struct graph_cache *c, struct error *err)
+{
+	const struct advance_params p = {.marks = &c->ring->marks[GRAPH_LOOP_MAX]};
+	c->ring_on_host->marks[GRAPH_LOOP_MAX].ns = 0;
+	return device_launch(c->device, KERNEL_advance, &p, err);
+}
+
+/* Behind a token's work. */
+static int emit_advance(struct graph_cache *c, struct error *err)
+{
+	const struct advance_params p = {
+		.state = &c->cells->loop, .tokens = c->ring->tokens, .marks = c->ring->marks, .stop = &c->ring->stop};
+	return device_launch(c->device, KERNEL_advance, &p, err);
+}
+
+/* In front of it: of all kernels it alone reads the step. */
+static int emit_patch(struct graph_cache *c, const struct at *at, struct error *err)
+{
+	const struct patch_params p = {.step = c->cells->steps, .base = at->host.pos, .keys = DEVICE_SPLIT_KEYS};
+	return device_launch(c->device, KERNEL_patch, &p, err);
 }
 
 struct graph_stats graph_cache_stats(const struct graph_cache *c)
@@ -160,13 +255,18 @@ static struct entry *make_room(struct graph_cache *c)
 	return &c->entries[c->n_entries];
 }
 
-static int record(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
-		  struct error *err)
+static int record(struct graph_cache *c, int mode, const struct at *at, graph_emit *emit, void *ctx,
+		  struct device_graph **out, struct error *err)
 {
-	int rc = device_capture_begin(c->device, err);
+	int rc = device_capture_begin(c->device, kind_of(mode), err);
 	if (rc)
-		return rc;
-	rc = emit(ctx, at, err);
+		return error_prefix(err, rc, "%s", graph_mode_name((enum graph_mode)mode));
+	if (mode == GRAPH_MODE_PATCH)
+		rc = emit_patch(c, at, err);
+	if (!rc)
+		rc = emit(ctx, at, err);
+	if (!rc && graph_mode_loops((enum graph_mode)mode))
+		rc = emit_advance(c, err);
 	if (rc) {
 		device_capture_abort(c->device);
 		return rc;
@@ -174,11 +274,11 @@ static int record(struct graph_cache *c, const struct at *at, graph_emit *emit, 
 	return device_capture_end(c->device, out, err);
 }
 
-static int capture(struct graph_cache *c, const struct at *at, graph_emit *emit, void *ctx, struct device_graph **out,
-		   struct error *err)
+static int capture(struct graph_cache *c, int mode, const struct at *at, graph_emit *emit, void *ctx,
+		   struct device_graph **out, struct error *err)
 {
 	nvtx_push("capture", at->host.pos);
-	int rc = record(c, at, emit, ctx, out, err);
+	int rc = record(c, mode, at, emit, ctx, out, err);
 	nvtx_pop();
 	return rc;
 }
@@ -210,7 +310,7 @@ static int build(struct graph_cache *c, const struct graph_key *key, const struc
 {
 	struct entry e = {.key = *key, .base = at->host};
 	int64_t t0 = clock_ns();
-	int rc = capture(c, at, emit, ctx, &e.graph, err);
+	int rc = capture(c, key->mode, at, emit, ctx, &e.graph, err);
 	if (rc)
 		return rc;
 	int64_t t1 = clock_ns();
@@ -263,7 +363,7 @@ static int recapture(struct graph_cache *c, struct entry *e, const struct at *at
 		     struct error *err)
 {
 	struct device_graph *g = NULL;
-	int rc = capture(c, at, emit, ctx, &g, err);
+	int rc = capture(c, e->key.mode, at, emit, ctx, &g, err);
 	if (rc)
 		return rc;
 	/* Only params move into the executable: its nodes stay those of the first graph, so this one may go. */
@@ -291,31 +391,60 @@ static int advance(struct graph_cache *c, struct entry *e, const struct at *at, 
 	}
 }
 
-static int replay(struct graph_cache *c, const struct graph_key *key, const struct step *steps, int n_steps,
-		  graph_emit *emit, void *ctx, enum graph_event *event, struct error *err)
+/* A token or a chunk, or in a mode that loops n_tokens tokens, of which the first has number `first`. */
+struct work {
+	const struct graph_key *key;
+	const struct step *steps;
+	int n_steps;
+	int first;
+	int n_tokens;
+	graph_emit *emit;
+	void *ctx;
+};
+
+/* Where the mode's kernels find the step; null: in their params. */
+static const struct step *step_on_device(const struct graph_cache *c, int mode)
 {
-	bool on_device = key->mode == GRAPH_MODE_DEVICE;
-	struct at at = {.device = on_device ? c->steps : NULL, .host = *steps};
+	return mode == GRAPH_MODE_DEVICE                 ? c->cells->steps
+	       : graph_mode_loops((enum graph_mode)mode) ? &c->cells->loop.step
+							 : NULL;
+}
+
+static int send_loop(struct graph_cache *c, const struct step *step, int first, int n, struct error *err)
+{
+	const struct loop_state state = {.step = *step, .next = first, .end = first + n};
+	return device_send(c->device, &c->cells->loop, &state, sizeof state, err);
+}
+
+/* What the replay reads of where it is. */
+static int send(struct graph_cache *c, const struct entry *e, const struct work *w, struct error *err)
+{
+	int mode = w->key->mode;
+	if (graph_mode_loops((enum graph_mode)mode))
+		return send_loop(c, w->steps, w->first, w->n_tokens, err);
+	if ((mode != GRAPH_MODE_DEVICE && mode != GRAPH_MODE_PATCH) || !e->n_positional)
+		return 0;
+	return device_send(c->device, c->cells->steps, w->steps, (size_t)w->n_steps * sizeof *w->steps, err);
+}
+
+static int replay(struct graph_cache *c, const struct work *w, enum graph_event *event, struct error *err)
+{
+	const struct graph_key *key = w->key;
+	struct at at = {.device = step_on_device(c, key->mode), .host = *w->steps};
 	struct entry *e = find(c, key);
 	int rc;
 	if (e) {
-		rc = advance(c, e, &at, emit, ctx, event, err);
+		rc = advance(c, e, &at, w->emit, w->ctx, event, err);
 		if (rc)
 			goto broken;
 	} else {
 		*event = GRAPH_EVENT_CAPTURE;
-		rc = build(c, key, &at, emit, ctx, &e, err);
+		rc = build(c, key, &at, w->emit, w->ctx, &e, err);
 		if (rc)
 			return rc;
 	}
 	e->last_used = ++c->tick;
-	if (on_device && e->n_positional) {
-		rc = device_send(c->device, c->steps, steps, (size_t)n_steps * sizeof *steps, err);
-		if (rc)
-			goto broken;
-	}
-	rc = device_replay(c->device, e->exec, err);
-	if (rc)
+	if ((rc = send(c, e, w, err)) || (rc = device_replay_loop(c->device, e->exec, w->n_tokens, err)))
 		goto broken;
 	c->stats.replays++;
 	return 0;
@@ -325,30 +454,61 @@ broken:
 	return rc;
 }
 
-static int run(struct graph_cache *c, const struct graph_key *key, const struct step *steps, int n_steps,
-	       graph_emit *emit, void *ctx, enum graph_event *event, struct error *err)
+/* Token by token. */
+static int launch_directly(struct graph_cache *c, const struct work *w, struct error *err)
 {
-	const struct at at = {.host = *steps};
+	struct at at = {.host = *w->steps};
+	bool loops = graph_mode_loops((enum graph_mode)w->key->mode) && c->ring;
+	int rc = 0;
+	for (int i = 0; i < w->n_tokens && !rc; i++) {
+		if (loops)
+			rc = send_loop(c, &at.host, w->first + i, 1, err);
+		if (!rc)
+			rc = w->emit(w->ctx, &at, err);
+		if (!rc && loops)
+			rc = emit_advance(c, err);
+		at.host.pos++;
+		if (loops && i + 1 < w->n_tokens)
+			at.host.token = c->ring_on_host->tokens[w->first + i + 1];
+	}
+	return rc;
+}
+
+static int run(struct graph_cache *c, const struct work *w, enum graph_event *event, struct error *err)
+{
 	*event = GRAPH_EVENT_DIRECT;
-	if (key->mode != GRAPH_MODE_DIRECT) {
+	if (w->key->mode != GRAPH_MODE_DIRECT) {
 		struct error why = {0};
-		if (!replay(c, key, steps, n_steps, emit, ctx, event, &why))
+		int rc = graph_mode_loops((enum graph_mode)w->key->mode) ? open_ring(c, &why) : 0;
+		if (!rc && !replay(c, w, event, &why))
 			return 0;
 		*event = GRAPH_EVENT_FALLBACK;
 		c->stats.fallbacks++;
 		text_escape(c->reason, sizeof c->reason, why.text);
 	}
-	return emit(ctx, &at, err);
+	return launch_directly(c, w, err);
 }
 
 int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,
 	      enum graph_event *event, struct error *err)
 {
-	return run(c, key, step, 1, emit, ctx, event, err);
+	const struct work w = {.key = key, .steps = step, .n_steps = 1, .n_tokens = 1, .emit = emit, .ctx = ctx};
+	return run(c, &w, event, err);
 }
 
 int graph_run_chunk(struct graph_cache *c, const struct graph_key *key, const struct step *steps, graph_emit *emit,
 		    void *ctx, enum graph_event *event, struct error *err)
 {
-	return run(c, key, steps, GRAPH_STEPS, emit, ctx, event, err);
+	const struct work w = {
+		.key = key, .steps = steps, .n_steps = GRAPH_STEPS, .n_tokens = 1, .emit = emit, .ctx = ctx};
+	return run(c, &w, event, err);
+}
+
+int graph_run_loop(struct graph_cache *c, const struct graph_key *key, const struct step *step, int first, int n,
+		   graph_emit *emit, void *ctx, enum graph_event *event, struct error *err)
+{
+	assert(graph_mode_loops((enum graph_mode)key->mode) && c->ring && n > 0 && first + n <= GRAPH_LOOP_MAX);
+	const struct work w = {
+		.key = key, .steps = step, .n_steps = 1, .first = first, .n_tokens = n, .emit = emit, .ctx = ctx};
+	return run(c, &w, event, err);
 }

@@ -10,6 +10,7 @@
 #ifndef GEMMARK_ENGINE_DEVICE_GRAPH_H
 #define GEMMARK_ENGINE_DEVICE_GRAPH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -20,7 +21,12 @@ enum graph_mode {
 	GRAPH_MODE_PARAMS, /* one replay; before it each positional node gets new params */
 	GRAPH_MODE_UPDATE, /* the token is re-captured and the executable graph updated */
 	GRAPH_MODE_DEVICE, /* one replay; the step is sent to the device, no node is touched */
+	GRAPH_MODE_PATCH,  /* one replay, in which a kernel gives each positional node new params */
+	/* Tokens behind each other in one launch, each advanced to on the device: */
+	GRAPH_MODE_LOOP,  /* a graph that launches itself again */
+	GRAPH_MODE_WHILE, /* the body of a conditional node */
 	GRAPH_MODE_COUNT,
+	GRAPH_MODE_PROMPT_COUNT = GRAPH_MODE_LOOP, /* those of a prompt's chunks: a chunk is no token */
 };
 
 enum graph_event {
@@ -31,9 +37,13 @@ enum graph_event {
 	GRAPH_EVENT_FALLBACK,
 };
 
-/* "direct", "graph-params", "graph-update", "graph-device"; -1 for none of them */
+/* "direct", "graph-params", "graph-update", "graph-device", "graph-patch", "graph-loop", "graph-while"; -1: none */
 const char *graph_mode_name(enum graph_mode m);
 int graph_mode_parse(const char *name);
+/* Whether several tokens are run by one launch. */
+bool graph_mode_loops(enum graph_mode m);
+/* Whether the device has the mode: ERROR_UNSUPPORTED says what it needs. */
+int graph_mode_check(enum graph_mode m, const struct device *d, struct error *err);
 /* "direct", "capture", "update", "replay", "fallback" */
 const char *graph_event_name(enum graph_event e);
 
@@ -51,7 +61,10 @@ struct graph_key {
 	uint64_t generation; /* of the cache: changes with its geometry and pointers */
 };
 
-enum { GRAPH_STEPS = 2 };
+enum {
+	GRAPH_STEPS = 2,
+	GRAPH_LOOP_MAX = 1 << 16, /* tokens that a loop has numbers for */
+};
 
 /*
  * Enqueues one token's or chunk's work on the device. Called zero, one or two times for each. Of a chunk at->device,
@@ -61,7 +74,7 @@ typedef int graph_emit(void *ctx, const struct at *at, struct error *err);
 
 struct graph_stats {
 	uint64_t captures;
-	uint64_t replays;
+	uint64_t replays; /* launches: of a loop's tokens there is one */
 	uint64_t updates; /* exec updates (graph-update) */
 	uint64_t fallbacks;
 	uint64_t evictions; /* graphs that the LRU dropped */
@@ -75,7 +88,7 @@ struct graph_stats {
 
 struct graph_cache; /* opaque */
 
-/* capacity: graphs kept. The device outlives the cache. Allocates GRAPH_STEPS struct step on the device. */
+/* capacity: graphs kept. The device outlives the cache. Allocates graph_cache_device_bytes on the device. */
 int graph_cache_open(struct graph_cache **out, struct device *d, int capacity, struct error *err);
 void graph_cache_close(struct graph_cache *c);
 /* What graph_cache_open allocates on the device. */
@@ -91,6 +104,25 @@ int graph_run(struct graph_cache *c, const struct graph_key *key, const struct s
  */
 int graph_run_chunk(struct graph_cache *c, const struct graph_key *key, const struct step *steps, graph_emit *emit,
 		    void *ctx, enum graph_event *event, struct error *err);
+
+/* What loops share with the host, by token number; in the host's memory, valid until the cache is closed. */
+struct graph_ring {
+	volatile struct loop_mark *marks; /* (GRAPH_LOOP_MAX), and one behind them for the start */
+	volatile int *tokens;             /* (GRAPH_LOOP_MAX): read when the token before is complete */
+	volatile int *stop;               /* not 0: no token is begun any more but the first of a launch */
+};
+/* Allocates it at the first call, and behind what loop modes ran. */
+int graph_cache_ring(struct graph_cache *c, struct graph_ring *out, struct error *err);
+/* The mark behind the ring's is set when what is enqueued is done. */
+int graph_ring_start(struct graph_cache *c, struct error *err);
+
+/*
+ * n tokens in one launch, in a mode that loops. step: of the first of them, which has number `first`; of the others the
+ * ring has the ids. What emit enqueues is the same for each: so is the key. Marks are set as tokens are complete; what
+ * cannot be looped over is launched directly, token by token, and sets them too.
+ */
+int graph_run_loop(struct graph_cache *c, const struct graph_key *key, const struct step *step, int first, int n,
+		   graph_emit *emit, void *ctx, enum graph_event *event, struct error *err);
 
 struct graph_stats graph_cache_stats(const struct graph_cache *c);
 /* Of the last fallback; empty if there was none. */

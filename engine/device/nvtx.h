@@ -4,8 +4,8 @@
  *
  *   load         a model
  *   prefill      payload: tokens
- *   direct, graph-params, graph-update, graph-device: a decoded token in that mode; payload: its position
- *   capture      payload: the token's position
+ *   direct, graph-params, graph-update, graph-device, graph-patch, graph-loop, graph-while: a decoded token in that
+ * mode, of a loop all that are told at once; payload: its position capture      payload: the token's position
  *   instantiate  payload: nodes
  *   layer        one launched, or recorded by a capture; payload: its number
  */

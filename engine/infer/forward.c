@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "engine/device/nvtx.h"
@@ -106,6 +107,7 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 		s->expert_out = take(a, t * used * e, sizeof(float));
 	}
 	s->logits = take(a, (size_t)f->logit_rows * (size_t)m->n_vocab, sizeof(float));
+	s->sampled = take(a, f->range.head, sizeof *s->sampled);
 	s->trace = take(a, ((size_t)m->n_layer + 1) * e, sizeof(float));
 }
 
@@ -317,6 +319,20 @@ static void leave_kv(struct pass *p, int i)
 	op_copy(&p->e, p->out->v[i], p->f->scratch.v, bytes);
 }
 
+/* The kernel that comes next takes the layer's splits from the int at `offset` of its params. */
+static void vary_splits(struct pass *p, const struct model_layer *l, const struct device_splits *d, size_t offset)
+{
+	int values[DEVICE_VARIANTS_MAX], n = 0;
+	if (!p->f->varied)
+		return;
+	for (int bucket = 1; n < DEVICE_VARIANTS_MAX; bucket *= 2) {
+		values[n++] = splits_of(p->f, l, d, bucket);
+		if (bucket >= p->f->bucket_most)
+			break;
+	}
+	device_vary(p->f->device, offset, values, n);
+}
+
 void pass_attend(struct pass *p, int i)
 {
 	const struct model *m = p->f->model;
@@ -348,10 +364,13 @@ void pass_attend(struct pass *p, int i)
 					       .n_splits = n_splits,
 					       .scale = l->attention_scale};
 	if (p->fused && n_splits <= d.fused) {
+		vary_splits(p, l, &d, offsetof(struct attention_params, split.n_splits));
 		op_attention(&p->e, (struct attention_params){.split = split, .y = s->attn});
 		return;
 	}
+	vary_splits(p, l, &d, offsetof(struct attention_split_params, n_splits));
 	op_attention_split(&p->e, split);
+	vary_splits(p, l, &d, offsetof(struct attention_combine_params, n_splits));
 	op_attention_combine(&p->e, (struct attention_combine_params){.partial = s->partial,
 								      .y = s->attn,
 								      .n_heads = l->n_head,

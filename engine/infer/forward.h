@@ -31,31 +31,32 @@ enum { PROMPT_ROWS_LEAST = 9 }; /* of prompts in float16: the device's products 
 
 /* Activations, on the device. T = batch rows. */
 struct forward_scratch {
-	int *tokens;           /* (T) */
-	float *h;              /* (T, n_embd): the residual stream */
-	float *normed;         /* (T, n_embd) */
-	float *sub;            /* (T, n_embd): a sublayer's output */
-	float *sub_norm;       /* (T, n_embd): the same, normed */
-	float *q;              /* (T, max n_head * head_dim) */
-	float *k;              /* (T, max n_head_kv * head_dim) */
-	float *v;              /* as k */
-	float *attn;           /* as q */
-	float *partial;        /* (max n_head, max splits of any device, max head_dim + 2) */
-	float *gate;           /* (T, max n_ff) */
-	float *up;             /* as gate */
-	float *ple;            /* (T, n_layer - ple_first, n_ple) */
-	float *ple_proj;       /* as ple; where the device embeds */
-	float *ple_gate;       /* (T, n_ple) */
-	float *router;         /* (T, n_expert) */
-	float *routed;         /* (T, n_embd): the experts' weighted sum */
-	float *dense;          /* (T, n_embd): the dense branch beside the experts */
-	int *ids;              /* (T, n_expert_used) */
-	float *expert_weights; /* (T, n_expert_used) */
-	float *expert_gate_up; /* (T, n_expert_used, 2 * n_ff_expert) */
-	float *expert_act;     /* (T, n_expert_used, n_ff_expert) */
-	float *expert_out;     /* (T, n_expert_used, n_embd) */
-	float *logits;         /* (logit_rows, n_vocab); where the device has the head */
-	float *trace;          /* (n_layer + 1, n_embd) */
+	int *tokens;             /* (T) */
+	float *h;                /* (T, n_embd): the residual stream */
+	float *normed;           /* (T, n_embd) */
+	float *sub;              /* (T, n_embd): a sublayer's output */
+	float *sub_norm;         /* (T, n_embd): the same, normed */
+	float *q;                /* (T, max n_head * head_dim) */
+	float *k;                /* (T, max n_head_kv * head_dim) */
+	float *v;                /* as k */
+	float *attn;             /* as q */
+	float *partial;          /* (max n_head, max splits of any device, max head_dim + 2) */
+	float *gate;             /* (T, max n_ff) */
+	float *up;               /* as gate */
+	float *ple;              /* (T, n_layer - ple_first, n_ple) */
+	float *ple_proj;         /* as ple; where the device embeds */
+	float *ple_gate;         /* (T, n_ple) */
+	float *router;           /* (T, n_expert) */
+	float *routed;           /* (T, n_embd): the experts' weighted sum */
+	float *dense;            /* (T, n_embd): the dense branch beside the experts */
+	int *ids;                /* (T, n_expert_used) */
+	float *expert_weights;   /* (T, n_expert_used) */
+	float *expert_gate_up;   /* (T, n_expert_used, 2 * n_ff_expert) */
+	float *expert_act;       /* (T, n_expert_used, n_ff_expert) */
+	float *expert_out;       /* (T, n_expert_used, n_embd) */
+	float *logits;           /* (logit_rows, n_vocab); where the device has the head */
+	struct sampled *sampled; /* where the device has the head */
+	float *trace;            /* (n_layer + 1, n_embd) */
 	/* Of prompts in float16 alone. k, v, gate, up, ple_gate and what experts leave then have fewer rows. */
 	void *products;     /* (T, q + 2 kv) float32, or (T, 2 * max n_ff) f16 */
 	void *rows;         /* (T, max n_embd, n_ff, q, n_ple) f16: what a product takes */
@@ -83,6 +84,7 @@ struct forward {
 	bool trace;          /* copy each layer's input (last row) and the final norm to scratch.trace */
 	int bucket;          /* of the token that is about to be emitted; see forward_bucket */
 	int bucket_most;     /* no layer has more splits in a larger one */
+	bool varied;         /* its graph serves all buckets that splits_same_kernels has */
 	struct forward_scratch scratch;
 	struct persistent persistent; /* of forward_prepare */
 	void *arena;                  /* what scratch points into */

@@ -1,8 +1,8 @@
 /*
  * A layer over a prompt's rows in float16: forward.c's mathematics in fewer, wider kernels. Products take rows that the
- * kernel before them wrote in float16, each with a scale (kernels/params_prompt.h), and where the weights for prompts
- * are resident, q, k and v are one product, and gate and up; the end of a sublayer is one kernel with the norm of the
- * next. The residual stream stays float32.
+ * kernel before them wrote in float16, each with a scale (kernels/params_prompt.h), and where the layer's weights for
+ * prompts are resident, q, k and v are one product, and gate and up; the end of a sublayer is one kernel with the norm
+ * of the next. The residual stream stays float32.
  */
 #include <assert.h>
 #include <math.h>

@@ -2,23 +2,28 @@
 #ifndef GEMMARK_ENGINE_INFER_LOAD_OPTIONS_H
 #define GEMMARK_ENGINE_INFER_LOAD_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "engine/cuda/device_cuda.h"
 #include "engine/device/device_host.h"
 #include "kernels/params.h"
 
-/* Where the products of prompts, in float16, have the layers' weights from. */
-enum prefill_weights {
-	PREFILL_WEIGHTS_AUTO,     /* as placement_plan_weights has it */
-	PREFILL_WEIGHTS_CONVERT,  /* from those that decoding reads, converted for each chunk of a prompt */
-	PREFILL_WEIGHTS_RESIDENT, /* from a second copy, made at load */
-	PREFILL_WEIGHTS_COUNT,
+/*
+ * How many of a GPU's layers, the first ones, have their weights a second time, made at load, for the products of
+ * prompts in float16. The others' are converted from those that decoding reads, for each chunk of a prompt.
+ */
+enum {
+	PREFILL_WEIGHTS_AUTO = -1,          /* as placement_plan_weights has it */
+	PREFILL_WEIGHTS_CONVERT = 0,        /* none */
+	PREFILL_WEIGHTS_RESIDENT = INT_MAX, /* all */
 };
 
-/* "auto", "convert", "resident"; -1 for none of them */
-const char *prefill_weights_name(enum prefill_weights w);
-int prefill_weights_parse(const char *name);
+/* "auto", "convert", "resident", or the number */
+struct prefill_weights_name {
+	char text[12];
+};
+struct prefill_weights_name prefill_weights_name(int n_layers);
 
 struct load_options {
 	int n_threads; /* host device threads; 0: one a physical core */
@@ -32,7 +37,7 @@ struct load_options {
 	bool ple_on_host;  /* the per-layer embedding table stays in host memory, read by the GPU */
 	bool pdl;          /* programmatic dependent launch, where the card has it */
 	enum prefill_precision prefill;
-	enum prefill_weights prefill_weights;
+	int prefill_weights; /* layers, or PREFILL_WEIGHTS_ */
 	/* What choices that are left open plan for. */
 	int context;       /* positions that a session will hold at most; fewer than the model was trained for: those */
 	size_t gpu_memory; /* bytes of the GPU; 0: what it has free */

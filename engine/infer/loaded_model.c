@@ -11,19 +11,18 @@
 #include "engine/device/nvtx.h"
 #include "engine/infer/placement_plan.h"
 
-static const char *const weights_names[PREFILL_WEIGHTS_COUNT] = {"auto", "convert", "resident"};
-
-const char *prefill_weights_name(enum prefill_weights w)
+struct prefill_weights_name prefill_weights_name(int n_layers)
 {
-	return weights_names[w];
-}
-
-int prefill_weights_parse(const char *name)
-{
-	for (int w = 0; w < PREFILL_WEIGHTS_COUNT; w++)
-		if (!strcmp(name, weights_names[w]))
-			return w;
-	return -1;
+	struct prefill_weights_name name;
+	const char *word = n_layers == PREFILL_WEIGHTS_AUTO       ? "auto"
+			   : n_layers == PREFILL_WEIGHTS_CONVERT  ? "convert"
+			   : n_layers == PREFILL_WEIGHTS_RESIDENT ? "resident"
+								  : NULL;
+	if (word)
+		snprintf(name.text, sizeof name.text, "%s", word);
+	else
+		snprintf(name.text, sizeof name.text, "%d", n_layers);
+	return name;
 }
 
 void load_options_default(struct load_options *o)
@@ -34,7 +33,18 @@ void load_options_default(struct load_options *o)
 		.v_type = TENSOR_F16,
 		.pdl = true,
 		.prefill = PREFILL_F16,
+		.prefill_weights = PREFILL_WEIGHTS_AUTO,
 	};
+}
+
+static int larger(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+static int smaller(int a, int b)
+{
+	return a < b ? a : b;
 }
 
 static int batch_of(const struct load_options *o)
@@ -44,13 +54,7 @@ static int batch_of(const struct load_options *o)
 
 int loaded_model_batch(const struct load_options *o, int context)
 {
-	int batch = batch_of(o);
-	return batch < context ? batch : context;
-}
-
-static int larger(int a, int b)
-{
-	return a > b ? a : b;
+	return smaller(batch_of(o), context);
 }
 
 int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
@@ -101,13 +105,19 @@ bool loaded_model_narrow(const struct load_options *o, bool gpu)
 	return gpu && o->prefill == PREFILL_F16;
 }
 
+int loaded_model_prompt_layers(const struct model *m, int n_gpu_layers)
+{
+	return smaller(n_gpu_layers, model_first_reader(m));
+}
+
 /* A table that is only gathered from is not worth the memory of a device that lacks some already. */
-struct weights_places loaded_model_places(const struct load_options *o, int n_gpu_layers, int n_parts)
+struct weights_places loaded_model_places(const struct model *m, const struct load_options *o, int n_gpu_layers,
+					  int n_parts)
 {
 	return (struct weights_places){
 		.token_embd = n_parts > 1,
 		.per_layer_token_embd = o->ple_on_host && n_gpu_layers,
-		.prompts = o->prefill_weights == PREFILL_WEIGHTS_RESIDENT && n_gpu_layers,
+		.n_prompts = smaller(larger(o->prefill_weights, 0), loaded_model_prompt_layers(m, n_gpu_layers)),
 	};
 }
 
@@ -136,7 +146,7 @@ static int settle_prompts(struct loaded_model *m, const struct device *first, st
 	struct load_options *o = &m->options;
 	bool open = o->batch <= 0 || o->prefill_weights == PREFILL_WEIGHTS_AUTO;
 	size_t memory = o->gpu_memory;
-	if (o->prefill_weights == PREFILL_WEIGHTS_RESIDENT && o->prefill != PREFILL_F16)
+	if (o->prefill_weights > 0 && o->prefill != PREFILL_F16)
 		return error_set(err, ERROR_INPUT,
 				 "prompts in %s take no resident weights; use them in f16, or convert the weights",
 				 prefill_precision_name(o->prefill));
@@ -185,7 +195,7 @@ static int open_devices(struct loaded_model *m, struct error *err)
 
 static int load_weights(struct loaded_model *m, struct error *err)
 {
-	const struct weights_places places = loaded_model_places(&m->options, m->n_gpu_layers, m->n_parts);
+	const struct weights_places places = loaded_model_places(&m->model, &m->options, m->n_gpu_layers, m->n_parts);
 	int rc = 0;
 	for (int i = 0; i < m->n_parts && !rc; i++) {
 		struct loaded_part *part = &m->parts[i];

@@ -61,8 +61,11 @@ int loaded_model_divide(const struct model *m, int n_gpu_layers, bool head_on_ho
 			struct model_range out[LOADED_PARTS_MAX], int *head_part);
 /* Whether prompts' products take float16 on a GPU, or on the host. */
 bool loaded_model_narrow(const struct load_options *o, bool gpu);
-/* The tables that stay in host memory, and whether prompts have weights of their own. */
-struct weights_places loaded_model_places(const struct load_options *o, int n_gpu_layers, int n_parts);
+/* Layers that can have weights for prompts of their own: of the GPU's those that compute all rows of a prompt. */
+int loaded_model_prompt_layers(const struct model *m, int n_gpu_layers);
+/* The tables that stay in host memory, and how many layers have weights for prompts; PREFILL_WEIGHTS_AUTO: none. */
+struct weights_places loaded_model_places(const struct model *m, const struct load_options *o, int n_gpu_layers,
+					  int n_parts);
 /* What the CUDA kernels of the first n_layers are specialised for, and how large a prompt's products get. */
 int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
 			      struct cuda_open_options *out, struct error *err);

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/infer/splits.h"
 
 enum {
-	GRAPHS_KEPT = 32, /* a stage: a sweep over modes, fusions, buckets of one depth range and chunks of prompts */
+	GRAPHS_KEPT = 48, /* a stage: a sweep over modes, fusions, buckets of one depth range and chunks of prompts */
 };
 static_assert((int)LOADED_PARTS_MAX <= (int)KV_CACHES_MAX, "a cache each");
 
@@ -121,6 +122,11 @@ static void advance(struct pipeline *p, int n)
 		kv_cache_advance(&p->parts[i].cache, n);
 }
 
+void pipeline_retreat(struct pipeline *p, int n)
+{
+	advance(p, -n); /* what the rings lost stays counted: as many slots may have been written */
+}
+
 int pipeline_synchronize(struct pipeline *p, struct error *err)
 {
 	int rc = 0;
@@ -174,7 +180,7 @@ static struct graph_key key_of(const struct pipeline_stage *s, enum graph_mode m
 	key.head = s->run.range.head;
 	key.trace = f->trace;
 	if (key.layer_begin < key.layer_end) { /* the head alone is the same at every position */
-		key.bucket = f->bucket;
+		key.bucket = mode == GRAPH_MODE_PATCH ? splits_same_kernels(f, f->bucket) : f->bucket;
 		key.generation = f->cache->generation;
 	}
 	return key;
@@ -207,6 +213,7 @@ static int enqueue_stage(struct pipeline_stage *s, enum graph_mode mode, const s
 	struct graph_key key = key_of(s, mode);
 	enum graph_event event;
 	int rc;
+	s->run.forward->varied = mode == GRAPH_MODE_PATCH;
 	int64_t t0 = clock_ns();
 	if ((rc = device_event_record(d, begin, err)) ||
 	    (rc = graph_run(s->graphs, &key, step, forward_token, &s->run, &event, err)) ||
@@ -275,6 +282,31 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
 	return rc;
 }
 
+int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, int n, enum graph_mode mode,
+		  int *launched, struct pipeline_timing *t, struct error *err)
+{
+	struct pipeline_stage *s = &p->stages[0];
+	const struct forward *f = s->run.forward;
+	assert(p->n_stages == 1);
+	const struct step step = begin_token(p, ring->tokens[first], t);
+	struct step last = step;
+	int count_same = 0;
+	for (; count_same < n && forward_bucket(f, &last) == f->bucket; count_same++)
+		last.pos++;
+	struct device_counters before = device_counters(s->device);
+	struct graph_key key = key_of(s, mode);
+	int64_t t0 = clock_ns();
+	int rc = graph_run_loop(s->graphs, &key, &step, first, count_same, forward_token, &s->run, &t->event, err);
+	if (rc)
+		return rc;
+	t->submit_us = (double)(clock_ns() - t0) * 1e-3;
+	struct device_counters after = device_counters(s->device);
+	count(&t->counters, &before, &after);
+	advance(p, count_same);
+	*launched = count_same;
+	return 0;
+}
+
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)
 {
 	int rc = pipeline_prepare(p, err);
@@ -321,6 +353,7 @@ int pipeline_replay_chunk(struct pipeline *p, const int *tokens, int n, enum hea
 	struct graph_key key;
 	int rc;
 	assert(p->n_stages == 1);
+	s->run.forward->varied = false; /* a chunk's last row is split as its key says */
 	forward_prompt_describe(&chunk, &key, steps);
 	key.mode = (int)(forward_prompt_repeats(&chunk) ? mode : GRAPH_MODE_DIRECT);
 	if ((rc = device_upload(s->device, s->run.forward->scratch.tokens, tokens, (size_t)n * sizeof *tokens, err)) ||

@@ -87,6 +87,15 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
 		     struct device_event *end, struct pipeline_timing *t, struct error *err);
 
 /*
+ * Tokens behind each other on the only stage's device, in a mode that loops: those numbered from `first` on, at most n,
+ * whose ids are in the ring, as many as one graph serves. Fills launched and t, as pipeline_enqueue.
+ */
+int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, int n, enum graph_mode mode,
+		  int *launched, struct pipeline_timing *t, struct error *err);
+/* The position is n tokens back: those were stopped before they ran. */
+void pipeline_retreat(struct pipeline *p, int n);
+
+/*
  * A chunk of at most the parts' batch, as forward_chunk; the position moves on. The residual stream of
  * the last n_out tokens is then where pipeline_head's forward_head finds it. Enqueued.
  */

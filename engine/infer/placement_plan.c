@@ -41,6 +41,20 @@ static int add_weights(struct placement_plan *p, const struct model *m, const st
 	return rc;
 }
 
+/* How many of the first layers' weights for prompts, of `most`, find room. */
+static int prompt_layers_within(const struct model *m, int most, size_t room)
+{
+	for (int i = 0; i < most; i++) {
+		const struct model_range r = {.begin = i, .end = i + 1};
+		const struct weights_places places = {.n_prompts = i + 1};
+		struct weights_bytes w;
+		if (weights_measure(&w, m, &r, false, &places, NULL) || w.device[WEIGHTS_PROMPTS].taken > room)
+			return i;
+		room -= w.device[WEIGHTS_PROMPTS].taken;
+	}
+	return most;
+}
+
 /* One device's part, as open_part of pipeline.c opens it. */
 static int add_part(struct placement_plan *p, const struct model *m, const struct load_options *o,
 		    const struct model_range *r, bool gpu, const struct weights_places *places, struct error *err)
@@ -73,6 +87,12 @@ static int add_prompts(struct placement_plan *p, const struct model *m, const st
 	return 0;
 }
 
+static int prefill_weights_of(const struct model *m, int n_prompt_layers, int n_gpu_layers)
+{
+	bool all = n_prompt_layers && n_prompt_layers == loaded_model_prompt_layers(m, n_gpu_layers);
+	return all ? PREFILL_WEIGHTS_RESIDENT : n_prompt_layers;
+}
+
 int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,
 		   int context, struct error *err)
 {
@@ -90,8 +110,9 @@ int placement_plan(struct placement_plan *p, const struct model *m, const struct
 	struct pipeline_route route[PIPELINE_STAGES_MAX];
 	int head_part, n_parts = loaded_model_divide(m, n_gpu_layers, o->head_on_host, ranges, &head_part);
 	int n_stages = pipeline_route(m, ranges, n_parts, head_part, route), rc = 0;
-	const struct weights_places places = loaded_model_places(o, n_gpu_layers, n_parts);
-	p->prefill_weights = places.prompts ? PREFILL_WEIGHTS_RESIDENT : PREFILL_WEIGHTS_CONVERT;
+	const struct weights_places places = loaded_model_places(m, o, n_gpu_layers, n_parts);
+	p->n_prompt_layers = places.n_prompts;
+	p->prefill_weights = prefill_weights_of(m, places.n_prompts, n_gpu_layers);
 	for (int i = 0; i < n_parts && !rc; i++)
 		rc = add_part(p, m, o, &ranges[i], i == 0 && n_gpu_layers > 0, &places, err);
 	for (int i = 0; i < n_stages; i++) {
@@ -135,31 +156,29 @@ int placement_plan_batch(const struct model *m, const struct load_options *o, in
 	return placement_plan_gpu_need(&p) <= gpu_bytes ? GPU_BATCH : LOADED_MODEL_BATCH;
 }
 
-enum prefill_weights placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers,
-					    size_t gpu_bytes)
+int placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers, size_t gpu_bytes)
 {
-	struct load_options resident = *o;
 	struct placement_plan p;
-	int context = placement_plan_context(m, o);
-	resident.prefill_weights = PREFILL_WEIGHTS_RESIDENT;
-	if (o->prefill_weights != PREFILL_WEIGHTS_AUTO)
-		return o->prefill_weights;
-	if (!n_gpu_layers || o->prefill != PREFILL_F16 || gpu_bytes < PLACEMENT_AMPLE_BYTES ||
-	    placement_plan(&p, m, &resident, n_gpu_layers, context, NULL) ||
-	    placement_plan_gpu_need(&p) > gpu_bytes - PLACEMENT_AMPLE_BYTES)
-		return PREFILL_WEIGHTS_CONVERT;
-	return PREFILL_WEIGHTS_RESIDENT;
+	int most = loaded_model_prompt_layers(m, n_gpu_layers), n = o->prefill_weights;
+	if (n == PREFILL_WEIGHTS_AUTO) {
+		size_t room = gpu_bytes > PLACEMENT_AMPLE_BYTES ? gpu_bytes - PLACEMENT_AMPLE_BYTES : 0;
+		if (!most || !room || o->prefill != PREFILL_F16 ||
+		    placement_plan(&p, m, o, n_gpu_layers, placement_plan_context(m, o), NULL) ||
+		    placement_plan_gpu_need(&p) > room)
+			return PREFILL_WEIGHTS_CONVERT;
+		n = prompt_layers_within(m, most, room - placement_plan_gpu_need(&p));
+	}
+	return prefill_weights_of(m, n < most ? n : most, n_gpu_layers);
 }
 
-/* Of n layers, with the chunks that suit them. */
-static int plan_suited(struct placement_plan *p, const struct model *m, const struct load_options *o, int n,
-		       int context, size_t gpu_bytes, struct error *err)
+int placement_plan_suited(struct placement_plan *p, const struct model *m, const struct load_options *o,
+			  int n_gpu_layers, int context, size_t gpu_bytes, struct error *err)
 {
 	struct load_options suited = *o;
-	suited.batch = placement_plan_batch(m, o, n, gpu_bytes);
+	suited.batch = placement_plan_batch(m, o, n_gpu_layers, gpu_bytes);
 	suited.context = context;
-	suited.prefill_weights = placement_plan_weights(m, &suited, n, gpu_bytes);
-	return placement_plan(p, m, &suited, n, context, err);
+	suited.prefill_weights = placement_plan_weights(m, &suited, n_gpu_layers, gpu_bytes);
+	return placement_plan(p, m, &suited, n_gpu_layers, context, err);
 }
 
 int placement_plan_most(struct placement_plan *p, const struct model *m, const struct load_options *o, int context,
@@ -169,13 +188,13 @@ int placement_plan_most(struct placement_plan *p, const struct model *m, const s
 	int fits = 0, fails = m->n_layer + 1, rc = 0;
 	while (fails - fits > 1 && !rc) {
 		int n = fails == m->n_layer + 1 ? m->n_layer : fits + (fails - fits) / 2;
-		rc = plan_suited(p, m, o, n, context, gpu_bytes, err);
+		rc = placement_plan_suited(p, m, o, n, context, gpu_bytes, err);
 		if (placement_plan_gpu_need(p) <= gpu_bytes)
 			fits = n;
 		else
 			fails = n;
 	}
-	return rc ? rc : plan_suited(p, m, o, fits, context, gpu_bytes, err);
+	return rc ? rc : placement_plan_suited(p, m, o, fits, context, gpu_bytes, err);
 }
 
 int placement_plan_check_host(const struct placement_plan *p, size_t host_bytes, struct error *err)

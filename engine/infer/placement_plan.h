@@ -49,7 +49,8 @@ struct placement_plan {
 	int batch;
 	enum tensor_type k_type, v_type;
 	bool head_on_host;
-	enum prefill_weights prefill_weights;
+	int prefill_weights;                    /* CONVERT, RESIDENT, or of how many layers where it is some */
+	int n_prompt_layers;                    /* that have weights for prompts */
 	int n_kv_gpu, n_kv_host, n_kv_mirrored; /* caches */
 	struct placement_bytes items[PLACEMENT_ITEM_COUNT];
 	struct placement_bytes sum;
@@ -71,11 +72,11 @@ int placement_plan_batch(const struct model *m, const struct load_options *o, in
  */
 #define PLACEMENT_AMPLE_BYTES ((size_t)2 << 30)
 /*
- * What PREFILL_WEIGHTS_AUTO stands for: RESIDENT where they, and what that context and o->batch need, leave
- * PLACEMENT_AMPLE_BYTES of gpu_bytes free beside the reserve, and prompts are in float16; else CONVERT.
+ * Of how many layers o->prefill_weights is: CONVERT, RESIDENT where it is of all that can have them, or the number.
+ * AUTO: of the most whose weights for prompts, and what that context and o->batch need, leave PLACEMENT_AMPLE_BYTES of
+ * gpu_bytes free beside the reserve; of none where prompts are not in float16.
  */
-enum prefill_weights placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers,
-					    size_t gpu_bytes);
+int placement_plan_weights(const struct model *m, const struct load_options *o, int n_gpu_layers, size_t gpu_bytes);
 
 /*
  * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill,
@@ -84,6 +85,11 @@ enum prefill_weights placement_plan_weights(const struct model *m, const struct 
  */
 int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,
 		   int context, struct error *err);
+
+/* The same with the chunks and the weights for prompts that suit so many layers and gpu_bytes, where o leaves them
+ * open. */
+int placement_plan_suited(struct placement_plan *p, const struct model *m, const struct load_options *o,
+			  int n_gpu_layers, int context, size_t gpu_bytes, struct error *err);
 
 /* The most layers, with the chunks and the weights for prompts that suit them, that leave PLACEMENT_RESERVE_BYTES of
  * gpu_bytes free; 0 where not even one does. Fills *p for it. */

@@ -1,6 +1,5 @@
 #include "engine/infer/session.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,27 +9,7 @@
 #include "engine/device/nvtx.h"
 #include "engine/infer/kv_fault.h"
 #include "engine/infer/kv_snapshot.h"
-#include "engine/infer/loaded_model.h"
-#include "engine/infer/pipeline.h"
-#include "engine/infer/token_queue.h"
-
-struct session {
-	struct loaded_model *loaded;
-	bool owns_loaded;
-	const struct model *model; /* the loaded one */
-	struct pipeline pipeline;
-	struct snapkv snapkv[LOADED_PARTS_MAX];
-	struct token_queue queue;
-	enum graph_mode mode;
-	enum graph_mode prefill_mode;
-	enum prefill_rows rows;
-	float *logits;       /* host, (logit_rows, n_vocab) */
-	bool logits_on_host; /* row logits_row of it is the last token's */
-	int logits_row;      /* of scratch.logits, or of logits once downloaded */
-	bool has_logits;
-	float *trace; /* the caller's; null: off */
-	struct prefill_counts prefilled;
-};
+#include "engine/infer/session_internal.h"
 
 void session_options_default(struct session_options *o)
 {
@@ -151,6 +130,15 @@ int session_position(const struct session *s)
 	return pipeline_position(&s->pipeline);
 }
 
+int session_mode_check(const struct session *s, enum graph_mode mode, struct error *err)
+{
+	const struct loaded_model *m = s->loaded;
+	int rc = 0;
+	for (int i = 0; i < m->n_parts && !rc; i++)
+		rc = graph_mode_check(mode, m->parts[i].device, err);
+	return rc;
+}
+
 void session_set_mode(struct session *s, enum graph_mode mode)
 {
 	s->mode = mode;
@@ -200,11 +188,17 @@ int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct err
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "%s: two devices take turns at every chunk of a prompt, which is launched directly",
 				 graph_mode_name(mode));
-	s->prefill_mode = mode;
-	return 0;
+	if (graph_mode_loops(mode))
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "%s: it goes on from token to token, and a prompt's chunks are no tokens",
+				 graph_mode_name(mode));
+	int rc = session_mode_check(s, mode, err);
+	if (!rc)
+		s->prefill_mode = mode;
+	return rc;
 }
 
-static int check_tokens(const struct session *s, const int *tokens, int n, struct error *err)
+int session_check_tokens(const struct session *s, const int *tokens, int n, struct error *err)
 {
 	for (int i = 0; i < n; i++)
 		if (tokens[i] < 0 || tokens[i] >= s->model->n_vocab)
@@ -308,7 +302,7 @@ int session_prefill(struct session *s, const int *tokens, int n, float *logits, 
 	int rc;
 	if (n < 1)
 		return error_set(err, ERROR_INPUT, "a prefill of %d tokens makes no sense", n);
-	if ((rc = check_tokens(s, tokens, n, err)) || (rc = pipeline_check(&s->pipeline, n, err)))
+	if ((rc = session_check_tokens(s, tokens, n, err)) || (rc = pipeline_check(&s->pipeline, n, err)))
 		return rc;
 	s->has_logits = s->logits_on_host = false;
 	s->prefilled = (struct prefill_counts){.sequence = 1};
@@ -323,7 +317,7 @@ struct prefill_counts session_prefill_counts(const struct session *s)
 	return s->prefilled;
 }
 
-static struct token_timing timing_of(const struct pipeline_timing *t)
+struct token_timing session_timing(const struct pipeline_timing *t)
 {
 	return (struct token_timing){
 		.submit_us = t->submit_us,
@@ -343,7 +337,7 @@ int session_decode(struct session *s, int token, struct token_timing *timing, st
 {
 	struct pipeline_timing t;
 	int rc;
-	if ((rc = check_tokens(s, &token, 1, err)) || (rc = pipeline_check(&s->pipeline, 1, err)))
+	if ((rc = session_check_tokens(s, &token, 1, err)) || (rc = pipeline_check(&s->pipeline, 1, err)))
 		return rc;
 	s->has_logits = s->logits_on_host = false;
 	pipeline_set_trace(&s->pipeline, s->trace);
@@ -355,45 +349,8 @@ int session_decode(struct session *s, int token, struct token_timing *timing, st
 	s->logits_row = 0;
 	s->has_logits = true;
 	if (timing)
-		*timing = timing_of(&t);
+		*timing = session_timing(&t);
 	return download_trace(s, err);
-}
-
-int session_queue_begin(struct session *s, int n, bool keep_logits, struct error *err)
-{
-	int rc = pipeline_check(&s->pipeline, n, err);
-	if (rc)
-		return rc;
-	s->has_logits = s->logits_on_host = false;
-	pipeline_set_trace(&s->pipeline, false);
-	return token_queue_begin(&s->queue, &s->pipeline, n, keep_logits, err);
-}
-
-int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err)
-{
-	struct pipeline_timing t;
-	int rc = check_tokens(s, &token, 1, err);
-	if (rc)
-		return rc;
-	nvtx_push(graph_mode_name(s->mode), session_position(s));
-	rc = token_queue_add(&s->queue, &s->pipeline, token, s->mode, &t, err);
-	nvtx_pop();
-	if (!rc && timing)
-		*timing = timing_of(&t);
-	return rc;
-}
-
-int session_queue_end(struct session *s, struct error *err)
-{
-	int rc = token_queue_end(&s->queue, err);
-	s->logits_row = 0;
-	s->has_logits = !rc && s->queue.n;
-	return rc;
-}
-
-int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err)
-{
-	return token_queue_times(&s->queue, i, device_us, itl_us, err);
 }
 
 int session_check_logits(struct session *s, const float *logits, int pos, struct error *err)
@@ -408,17 +365,6 @@ int session_check_logits(struct session *s, const float *logits, int pos, struct
 		return kv_fault_explain(caches, pipeline_caches(&s->pipeline, caches), ERROR_WRONG, err);
 	}
 	return 0;
-}
-
-int session_queue_logits(struct session *s, int i, const float **logits, struct error *err)
-{
-	const struct token_queue *q = &s->queue;
-	assert(q->keep && i >= 0 && i < q->n);
-	*logits = q->kept + (size_t)i * q->n_vocab;
-	int rc = session_check_logits(s, *logits, session_position(s) - q->n + i, err);
-	if (rc)
-		*logits = NULL;
-	return rc;
 }
 
 int session_fetch_logits(struct session *s, struct error *err)

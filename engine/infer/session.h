@@ -16,6 +16,7 @@
 #include "engine/device/graph.h"
 #include "engine/infer/forward.h"
 #include "engine/infer/load_options.h"
+#include "engine/infer/sampling.h"
 #include "engine/infer/snapkv.h"
 #include "engine/model/model.h"
 
@@ -70,6 +71,8 @@ int session_gpu_layers(const struct session *s);
 const char *session_gpu_reason(const struct session *s);
 int session_position(const struct session *s);
 
+/* Whether the session's devices have the mode: ERROR_UNSUPPORTED says what it needs. Others fall back. */
+int session_mode_check(const struct session *s, enum graph_mode mode, struct error *err);
 /* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
 void session_set_mode(struct session *s, enum graph_mode mode);
 void session_set_fusion(struct session *s, enum fusion fusion);
@@ -97,7 +100,7 @@ enum prefill_rows session_prefill_rows(const struct session *s);
 /*
  * How the chunks of the prefills to come are run; at opening: direct. A graph serves every chunk of its length,
  * wherever it is. Launched directly all the same: chunks whose rows the caller gets logits of, and those with rows that
- * SnapKV observes. ERROR_UNSUPPORTED on two devices, unless direct.
+ * SnapKV observes. ERROR_UNSUPPORTED on two devices, unless direct, in modes that loop, and as session_mode_check.
  */
 int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct error *err);
 
@@ -124,17 +127,35 @@ int session_decode(struct session *s, int token, struct token_timing *timing, st
 
 /*
  * Tokens behind each other without waiting for each, in the session's mode; see engine/infer/token_queue.h. Between
- * begin and end only session_enqueue is called. ERROR_UNSUPPORTED on two devices. After a failure: session_rewind.
+ * begin and end only session_ahead, session_enqueue and
+ * session_queue_* are called. ERROR_UNSUPPORTED on two
+ * devices. After a failure: session_rewind.
  */
 int session_queue_begin(struct session *s, int n, bool keep_logits, struct error *err);
+/*
+ * Behind begin, in a mode that loops: the n tokens that will be enqueued, at most the queue's. The device begins, and
+ * goes on from one to the next without the host, unless the queue keeps logits. In other modes nothing.
+ */
+int session_ahead(struct session *s, const int *tokens, int n, struct error *err);
 /* Appends one token; of timing, which may be null, everything but device_us, host_us, wall_us and done_ns. */
 int session_enqueue(struct session *s, int token, struct token_timing *timing, struct error *err);
-/* Waits until all are complete. */
+/* Of the next token to be enqueued: what was told ahead may have run further. */
+int session_queue_position(const struct session *s);
+/* Waits until token i, which was enqueued, is complete. */
+int session_queue_wait(struct session *s, int i, struct error *err);
+/* Waits until all are complete. Tokens told ahead that were not enqueued are stopped, and a few of them may have run.
+ */
 int session_queue_end(struct session *s, struct error *err);
 /* Of token i of the queue that ended last; from completion to completion, the first one from session_queue_begin. */
 int session_queue_times(struct session *s, int i, double *device_us, double *itl_us, struct error *err);
 /* Where they were kept: token i's logits, (n_vocab), valid until the next queue begins. As session_logits. */
 int session_queue_logits(struct session *s, int i, const float **logits, struct error *err);
+
+/*
+ * Chooses the token behind the last one, on the device of the output head; the position does not move. The same again
+ * for the same options, which sampling_check takes. ERROR_WRONG as session_check_logits.
+ */
+int session_sample(struct session *s, const struct sampling_options *o, int *token, struct error *err);
 
 /* Brings the last token's logits to the host, where session_logits then finds them. */
 int session_fetch_logits(struct session *s, struct error *err);

@@ -1,6 +1,7 @@
 #include "engine/infer/splits.h"
 
 #include <assert.h>
+#include <stdbool.h>
 
 int splits_bucket(int n_keys)
 {
@@ -17,6 +18,25 @@ int splits_of(const struct forward *f, const struct model_layer *l, const struct
 		keys = f->model->window;
 	int n = (keys + d->keys - 1) / d->keys;
 	return n < d->most ? n : d->most;
+}
+
+static bool same_kernels(const struct forward *f, int a, int b)
+{
+	for (int i = f->range.begin; i < f->range.end; i++) {
+		const struct model_layer *l = &f->model->layers[i];
+		struct device_splits d = device_splits(f->device, l->n_head, l->n_head_kv, l->head_dim);
+		if ((splits_of(f, l, &d, a) <= d.fused) != (splits_of(f, l, &d, b) <= d.fused))
+			return false;
+	}
+	return true;
+}
+
+int splits_same_kernels(const struct forward *f, int bucket)
+{
+	int least = 1;
+	while (f->fusion != FUSION_NONE && !same_kernels(f, least, bucket))
+		least *= 2;
+	return least;
 }
 
 int splits_last_bucket(const struct forward *f, int n_keys)

@@ -407,11 +407,11 @@ static void load(struct loader *l, const struct model_range *r, const struct wei
 			inv_freq[layer->sliding] = inverse_frequencies(l, layer);
 		known[layer->sliding] = true;
 		load_layer(l, i, inv_freq);
-		if (places->prompts && !l->host_memory && i < model_first_reader(m))
+		if (i < places->n_prompts && !l->host_memory && i < model_first_reader(m))
 			load_prompts(l, i);
 	}
 	/* Weights are read before a kernel waits for those in front of it: see cuda_kernels.h. */
-	if (places->prompts && !l->host_memory && !l->rc && !l->counts)
+	if (places->n_prompts && !l->host_memory && !l->rc && !l->counts)
 		l->rc = device_synchronize(l->w->device, l->err);
 }
 

@@ -31,8 +31,8 @@ struct layer_weights {
 	struct weight gate, up, down;
 	struct weight inp_gate, proj;
 	/*
-	 * For prompts' products, where weights_places asks for them: F16, q's rows in front of k's and v's and gate's
-	 * in front of up's. Data null where there is none.
+	 * For prompts' products, of the layers that weights_places asks for: F16, q's rows in front of k's and v's and
+	 * gate's in front of up's. Data null where there is none.
 	 */
 	struct weight prompt_qkv, prompt_o, prompt_gate_up, prompt_down, prompt_inp_gate, prompt_proj;
 	float output_scale; /* 1 where the layer has none */
@@ -68,9 +68,9 @@ struct weights_places {
 	/* Tables that stay in host memory which the device reads: a token needs one row of them. */
 	bool token_embd; /* no effect where the head is in the range too and tied to it */
 	bool per_layer_token_embd;
-	/* Matrices of layers that compute all of a prompt's rows also in float16, on a device with memory of its own.
-	 */
-	bool prompts;
+	/* The model's first layers have their matrices also in float16, those that compute all of a prompt's rows, on a
+	 * device with memory of its own. */
+	int n_prompts;
 };
 
 /* Those of the range; the others' stay zero. The model and the device outlive the weights. */

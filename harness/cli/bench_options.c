@@ -249,10 +249,9 @@ static const struct option_spec options[] = {
 	{"--prefill-precision", "f16|f32",
 	 "GPU: of a prompt's matrix products, for 9 tokens and more; one for the whole sweep (default f16)",
 	 apply_prefill_precision},
-	{"--prefill-weights", "auto|resident|convert",
+	{"--prefill-weights", "auto|resident|convert|N",
 	 "GPU: these products' weights, beside those that decoding reads: a copy in f16 that stays, or one made for "
-	 "each\n"
-	 "chunk; auto: resident where memory is ample (default auto)",
+	 "each chunk; N: the first N layers' stay; auto: of as many as leave memory ample (default auto)",
 	 apply_prefill_weights},
 	{"--host-products", "f32|bf16",
 	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a CPU with "

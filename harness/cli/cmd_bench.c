@@ -145,7 +145,7 @@ static int add_settings(json_t *description, const struct bench *b, struct error
 	const struct engine_settings *e = &b->engine;
 	json_t *settings =
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill),
-			  "prefill_weights", prefill_weights_name(e->prefill_weights), "host_products",
+			  "prefill_weights", prefill_weights_name(e->prefill_weights).text, "host_products",
 			  host_products_name(e->host_products), "ple", e->ple_on_host ? "host" : "device", "pdl",
 			  e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
 	if (has_auto(b))

@@ -1,10 +1,12 @@
 /*
- * gemmark compare: two sides of run directories, a verdict a cell, an exit code for all.
+ * gemmark compare: two sides of run directories, or of Google Benchmark's files, a verdict a cell, an exit code for
+ * all.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/output_file.h"
 #include "harness/cli/comparison_options.h"
@@ -12,6 +14,7 @@
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
 #include "harness/record/calibration.h"
+#include "harness/report/benchmark_compare.h"
 #include "harness/report/compare_output.h"
 
 enum { MAX_DIRECTORIES = 1000 };
@@ -171,13 +174,15 @@ static const struct command command = {
 	.summary = "Compares two result sets: what changed, how sure that is, and what they cannot tell.\n"
 		   "Exit code 0: the same or better, 1: a regression, 2: bad usage or input, 3: inconclusive, 4: wrong "
 		   "results.",
-	.usage = "gemmark compare BASE HEAD [options]",
+	.usage = "gemmark compare BASE HEAD [options]     result directories, or Google Benchmark's JSON files",
 	.examples = "gemmark compare results/before results/after\n"
 		    "gemmark compare --base b1 --head h1 --base b2 --head h2 --paired -o md\n"
 		    "gemmark compare --calibrate results/first results/second\n"
 		    "gemmark bench -m m.gguf --mode direct -r 12 --out results/direct\n"
 		    "gemmark bench -m m.gguf --mode graph-device -r 12 --out results/device\n"
-		    "gemmark compare results/direct results/device --across mode\n",
+		    "gemmark compare results/direct results/device --across mode\n"
+		    "gemmark_bench_kernels --benchmark_repetitions=14 --benchmark_out=before.json\n"
+		    "gemmark compare before.json after.json\n",
 	.options = options,
 	.positional = take_directory,
 };
@@ -242,19 +247,31 @@ static int check_out(const struct compare_command *o, struct error *err)
 	return rc ? rc : output_option_check_results("--out", o->out, o->head.names, o->head.n, NULL, err);
 }
 
-static int print(const struct compare_command *o, const struct comparison *c, const struct compare_output *of,
-		 struct error *err)
+/* What is printed: one of them. */
+struct found {
+	const struct comparison *cells;
+	const struct compare_output *of;
+	const struct benchmark_comparison *benchmarks;
+};
+
+static int print_to(const struct compare_command *o, const struct found *found, FILE *f, struct error *err)
+{
+	return found->benchmarks ? benchmark_compare_write(found->benchmarks, o->format, o->all, f, err)
+				 : compare_output_write(found->cells, found->of, o->format, f, err);
+}
+
+static int print(const struct compare_command *o, const struct found *found, struct error *err)
 {
 	struct output_file out;
 	if (!o->out)
-		return compare_output_write(c, of, o->format, stdout, err);
+		return print_to(o, found, stdout, err);
 	int rc = output_file_open(&out, o->out, true, err);
 	if (rc)
 		return error_prefix(err, rc, "--out");
 	FILE *f;
 	rc = output_file_stream(&out, &f, err);
 	if (!rc)
-		rc = compare_output_write(c, of, o->format, f, err);
+		rc = print_to(o, found, f, err);
 	if (f && (ferror(f) | fclose(f)))
 		rc = error_set(err, ERROR_IO, "--out: %s: cannot be written; name another file", o->out);
 	if (!rc && (rc = output_file_commit(&out, err)))
@@ -262,6 +279,58 @@ static int print(const struct compare_command *o, const struct comparison *c, co
 	output_file_discard(&out);
 	return rc;
 }
+
+/* ---- Google Benchmark's files ---- */
+
+/* Whether all names are files: 1; all something else: 0; both: an error. */
+static int sides_are_files(const struct compare_command *o, struct error *err)
+{
+	int files = 0, n = o->base.n + o->head.n;
+	for (int i = 0; i < n; i++) {
+		struct stat s;
+		const char *name = i < o->base.n ? o->base.names[i] : o->head.names[i - o->base.n];
+		files += !stat(name, &s) && !S_ISDIR(s.st_mode);
+	}
+	if (files && files < n)
+		return error_set(err, ERROR_INPUT,
+				 "directories of runs and files of benchmarks are no sides of one comparison");
+	return files > 0;
+}
+
+static int run_files(struct compare_command *o, int *code, struct error *err)
+{
+	int n = o->base.n + o->head.n, rc = 0;
+	struct compare_options plain;
+	struct benchmark_comparison c = {0};
+	compare_options_default(&plain);
+	if (o->core.across || o->core.gate != plain.gate || o->core.gate_exact != plain.gate_exact || o->calibrate ||
+	    o->calibration)
+		return error_set(
+			err, ERROR_INPUT,
+			"--across, --gate, --gate-exact and --calibrate are for directories of runs; leave them "
+			"out");
+	struct benchmark_file *files = calloc((size_t)n, sizeof *files);
+	if (!files)
+		return error_set(err, ERROR_MEMORY, "no memory for %d files", n);
+	for (int i = 0; i < n && !rc; i++)
+		rc = benchmark_file_read(&files[i], i < o->base.n ? o->base.names[i] : o->head.names[i - o->base.n],
+					 err);
+	for (int i = 0; i < n && !rc && o->out; i++)
+		rc = output_file_check(o->out, true, (const char *const[]){files[i].path}, 1, err);
+	if (!rc)
+		rc = benchmark_compare(files, o->base.n, files + o->base.n, o->head.n, &o->core, &c, err);
+	if (!rc)
+		rc = print(o, &(struct found){.benchmarks = &c}, err);
+	if (!rc)
+		*code = benchmark_compare_code(&c);
+	benchmark_compare_free(&c);
+	for (int i = 0; i < n; i++)
+		benchmark_file_free(&files[i]);
+	free(files);
+	return rc;
+}
+
+/* ---- run directories ---- */
 
 static int run(struct compare_command *o, int *code, struct error *err)
 {
@@ -297,7 +366,7 @@ static int run(struct compare_command *o, int *code, struct error *err)
 					    .calibration = &k,
 					    .all = o->all};
 		if (!rc)
-			rc = print(o, &c, &of, err);
+			rc = print(o, &(struct found){.cells = &c, .of = &of}, err);
 		*code = compare_exit_code(&c);
 	}
 	compare_free(&c);
@@ -325,7 +394,9 @@ int cmd_compare(int argc, char **argv)
 	if (!rc && (!o.base.n || !o.head.n))
 		rc = error_set(&err, ERROR_INPUT,
 			       "name two results directories, as in: gemmark compare results/BASE results/HEAD");
+	int files = rc ? rc : sides_are_files(&o, &err);
+	rc = files < 0 ? files : 0;
 	if (!rc)
-		rc = run(&o, &code, &err);
+		rc = files ? run_files(&o, &code, &err) : run(&o, &code, &err);
 	return rc ? command_fail(command.name, rc, &err) : code;
 }

@@ -1,6 +1,7 @@
 /*
  * gemmark eval: teacher-forced logits of a token sequence, for comparison with other
- * engines and between modes. Logits go to disk row by row; memory holds one chunk.
+ * engines and between modes, and the tokens that the engine puts behind it. Logits go to disk row by row; memory holds
+ * one chunk.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -19,6 +20,7 @@
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
+#include "harness/cli/sampling_values.h"
 #include "harness/cli/trained_context.h"
 
 #define SEPARATORS " \t\n\v\f\r,[]" /* of token ids */
@@ -39,6 +41,10 @@ struct eval {
 	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free */
 	int *tokens;
 	int n_tokens;
+	struct sampling_options sampling;
+	const char *sampling_named; /* an option of it that was given; null: none */
+	int n_generated;
+	int *generated; /* (n_generated) */
 };
 
 /* ---- options ---- */
@@ -163,6 +169,47 @@ static int set_host_products(void *ctx, const char *value, struct error *err)
 	return options_host_products(value, &((struct eval *)ctx)->session.load.host_products, err);
 }
 
+static int set_generate(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--generate", 1, MAX_TOKENS, &((struct eval *)ctx)->n_generated, err);
+}
+
+static int set_temperature(void *ctx, const char *value, struct error *err)
+{
+	struct eval *ev = ctx;
+	if (!ev->sampling_named)
+		ev->sampling_named = "--temp";
+	return sampling_temperature(value, &ev->sampling, err);
+}
+
+static int set_top_k(void *ctx, const char *value, struct error *err)
+{
+	struct eval *ev = ctx;
+	ev->sampling_named = "--top-k";
+	return sampling_top_k(value, &ev->sampling, err);
+}
+
+static int set_top_p(void *ctx, const char *value, struct error *err)
+{
+	struct eval *ev = ctx;
+	ev->sampling_named = "--top-p";
+	return sampling_top_p(value, &ev->sampling, err);
+}
+
+static int set_min_p(void *ctx, const char *value, struct error *err)
+{
+	struct eval *ev = ctx;
+	ev->sampling_named = "--min-p";
+	return sampling_min_p(value, &ev->sampling, err);
+}
+
+static int set_sampling_seed(void *ctx, const char *value, struct error *err)
+{
+	struct eval *ev = ctx;
+	ev->sampling_named = "--sampling-seed";
+	return sampling_seed(value, &ev->sampling, err);
+}
+
 static const struct option_spec eval_options[] = {
 	{"-m, --model", "FILE", "the GGUF file", set_model},
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
@@ -177,8 +224,18 @@ static const struct option_spec eval_options[] = {
 	 "of the prefilled tokens keep BUDGET entries, the last W among them; scores pooled over P keys "
 	 "(default: off; 64, 7)",
 	 set_snapkv},
+	{"--generate", "N", "then generate N tokens, each fed back, and print their ids", set_generate},
+	{"--temp", "T", "of --generate: the temperature; 0: always the token of the greatest logit (default: 0)",
+	 set_temperature},
+	{"--top-k", "K", "first, of those the K most probable; 0: all (default: 0)", set_top_k},
+	{"--top-p", "P", "then the fewest, the most probable, whose probabilities add up to P (default: 1)", set_top_p},
+	{"--min-p", "P", "then those P times as probable as the most probable one, or more (default: 0)", set_min_p},
+	{"--sampling-seed", "N", "of the draw among what is left, which N and the position decide (default: 0)",
+	 set_sampling_seed},
 	{"--mode", "MODE",
-	 "how decoded tokens run: direct, graph-params, graph-update,\ngraph-device (default: direct)", set_mode},
+	 "how decoded tokens run: direct, graph-params, graph-update, graph-device,\ngraph-patch, graph-loop, "
+	 "graph-while (default: direct)",
+	 set_mode},
 	{"--fusion", "none|full|persistent",
 	 "primitives, fused kernels or one kernel for a decoded token (default: full)", set_fusion},
 	{"-b, --batch", "N", "longest prefill chunk in tokens (default: 512)", set_batch},
@@ -195,9 +252,9 @@ static const struct option_spec eval_options[] = {
 	{"-t, --threads", "N", "host threads; 0: one a physical core, within the CPU quota (default: 0)", set_threads},
 	{"--prefill-precision", "f16|f32", "GPU: of a prompt's matrix products, for 9 tokens and more (default: f16)",
 	 set_prefill_precision},
-	{"--prefill-weights", "auto|resident|convert",
-	 "GPU: these products' weights: a copy in f16 that stays, or one made for each chunk; auto: resident where\n"
-	 "memory is ample (default: auto)",
+	{"--prefill-weights", "auto|resident|convert|N",
+	 "GPU: these products' weights: a copy in f16 that stays, or one made for each chunk; N: the first N layers' "
+	 "stay; auto: of as many as leave memory ample (default: auto)",
 	 set_prefill_weights},
 	{"--host-products", "f32|bf16",
 	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a\n"
@@ -215,7 +272,8 @@ static const struct command eval_command = {
 	.examples = "gemmark eval -m model.gguf --tokens 2,369,137,41\n"
 		    "gemmark eval -m model.gguf --tokens ids.txt -o logits.f32 --prefill 48 --mode graph-device\n"
 		    "gemmark eval -m model.gguf --tokens ids.txt --prefill 4096 --snapkv 1024,window=32\n"
-		    "gemmark eval -m model.gguf --tokens ids.txt -ctk f32 -ctv f32",
+		    "gemmark eval -m model.gguf --tokens ids.txt -ctk f32 -ctv f32\n"
+		    "gemmark eval -m model.gguf --tokens 2,369,137 --generate 64 --temp 0.8 --top-k 40 --top-p 0.95",
 	.options = eval_options,
 };
 
@@ -363,6 +421,29 @@ static int evaluate(struct session *s, const struct eval *ev, struct logits_sink
 	return rc;
 }
 
+/* Behind evaluate. */
+static int generate(struct session *s, const struct eval *ev, struct remarks *r, struct error *err)
+{
+	int rc = 0;
+	for (int i = 0; !rc && i < ev->n_generated; i++) {
+		struct token_timing timing = {0};
+		if (i)
+			rc = session_decode(s, ev->generated[i - 1], &timing, err);
+		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
+		if (!rc)
+			rc = session_sample(s, &ev->sampling, &ev->generated[i], err);
+	}
+	return rc;
+}
+
+static void print_generated(const struct eval *ev)
+{
+	fputs("generated   ", stdout);
+	for (int i = 0; i < ev->n_generated; i++)
+		printf("%s%d", i ? "," : "", ev->generated[i]);
+	putchar('\n');
+}
+
 static void print_eviction(const struct session_eviction *v)
 {
 	if (v->entries_after == v->entries_before)
@@ -416,7 +497,9 @@ static int run(struct eval *ev, struct error *err)
 	if (ev->prefill > ev->n_tokens)
 		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
 				 ev->n_tokens);
-	ev->session.context = ev->n_tokens;
+	ev->session.context = ev->n_tokens + (ev->n_generated ? ev->n_generated - 1 : 0);
+	if (ev->n_generated && !(ev->generated = calloc((size_t)ev->n_generated, sizeof *ev->generated)))
+		return error_set(err, ERROR_MEMORY, "no memory for %d tokens", ev->n_generated);
 	if (ev->session.load.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
 		return rc;
 	struct session *s = NULL;
@@ -435,8 +518,10 @@ static int run(struct eval *ev, struct error *err)
 		k.first = first_row(ev);
 		k.model = &session_model(s)->file;
 		k.n_vocab = session_model(s)->n_vocab;
-		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->n_tokens, "");
+		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->session.context, "");
 		rc = evaluate(s, ev, &k, &remarks, err);
+		if (!rc)
+			rc = generate(s, ev, &remarks, err);
 	}
 	uint64_t hash = rc ? 0 : logits_sink_hash(&k);
 	rc = logits_sink_close(&k, rc, err);
@@ -452,6 +537,8 @@ static int run(struct eval *ev, struct error *err)
 				     "nothing");
 		}
 		printf("hash        %016llx\n", (unsigned long long)hash);
+		if (ev->n_generated)
+			print_generated(ev);
 		if (ev->output)
 			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
 			       ev->n_tokens - first_row(ev), k.n_vocab);
@@ -475,21 +562,37 @@ static void settle_chunk(struct eval *ev)
 	}
 }
 
+/* An option that would change nothing. */
+static int check_sampling(const struct eval *ev, struct error *err)
+{
+	if (ev->sampling_named && !ev->n_generated)
+		return error_set(err, ERROR_INPUT, "%s: nothing is generated; add --generate N", ev->sampling_named);
+	if (ev->sampling_named && strcmp(ev->sampling_named, "--temp") != 0 && ev->sampling.temperature == 0)
+		return error_set(err, ERROR_INPUT,
+				 "%s: at temperature 0 the greatest logit's token is taken anyway; add --temp, as 1",
+				 ev->sampling_named);
+	return 0;
+}
+
 int cmd_eval(int argc, char **argv)
 {
 	struct error err = {0};
 	struct eval ev = {.prefill = -1, .rows = PREFILL_ROWS_ALL};
 	session_options_default(&ev.session);
+	sampling_options_default(&ev.sampling);
 	int rc = options_parse(&eval_command, argc, argv, &ev, &err);
 	if (rc > 0)
 		return 0;
 	if (!rc && (!ev.model || !ev.tokens_arg))
 		rc = error_set(&err, ERROR_INPUT, "%s is missing; see gemmark eval --help",
 			       ev.model ? "--tokens" : "-m FILE");
+	if (!rc)
+		rc = check_sampling(&ev, &err);
 	if (!rc) {
 		settle_chunk(&ev);
 		rc = run(&ev, &err);
 	}
 	free(ev.tokens);
+	free(ev.generated);
 	return rc ? command_fail("eval", rc, &err) : 0;
 }

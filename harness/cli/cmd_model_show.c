@@ -143,8 +143,10 @@ static const struct option_spec options[] = {
 	 apply_gpu_layers},
 	{"--head", "gpu|cpu", "--device: where the output head runs; default gpu", apply_head},
 	{"--ple", "device|host", "--device: where the per-layer embedding table is; default device", apply_ple},
-	{"--prefill-weights", "auto|resident|convert",
-	 "--device: whether prompts have a copy of the layers' weights in f16; default auto, where memory is ample",
+	{"--prefill-weights", "auto|resident|convert|N",
+	 "--device: whether prompts have a copy of the layers' weights in f16, or of the first N layers'; default "
+	 "auto, "
+	 "of as many as leave memory ample",
 	 apply_prefill_weights},
 	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default: as for bench", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",
@@ -359,11 +361,7 @@ static int show_device(const struct model *m, const struct show *s, struct error
 			continue;
 		}
 		int layers = n < 0 || n > m->n_layer ? m->n_layer : n;
-		struct load_options o = s->load;
-		o.batch = placement_plan_batch(m, &o, layers, bytes);
-		o.context = context;
-		o.prefill_weights = placement_plan_weights(m, &o, layers, bytes);
-		rc = placement_plan(&plan, m, &o, layers, context, err);
+		rc = placement_plan_suited(&plan, m, &s->load, layers, context, bytes, err);
 		if (!rc)
 			gpu_layers_print(&plan, m, bytes, stdout);
 		if (!rc)

@@ -230,7 +230,7 @@ static const struct option_spec options[] = {
 	 "tokens in the cache before a run (default 0-4608+512: 40 cells with four modes; with -m 0)",
 	 axis_apply_DEPTH},
 	{"--prefill-precision", "f16|f32", "GPU, as for bench (default f16)", apply_prefill_precision},
-	{"--prefill-weights", "auto|resident|convert", "GPU, as for bench (default auto)", apply_prefill_weights},
+	{"--prefill-weights", "auto|resident|convert|N", "GPU, as for bench (default auto)", apply_prefill_weights},
 	{"--host-products", "f32|bf16", "host, as for bench (default f32)", apply_host_products},
 	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
 	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},

@@ -36,6 +36,7 @@ struct preview {
 	struct model model;
 	const struct cell *cell; /* the group's first one */
 	int gpu_layers;
+	int prefill_weights;
 	double host_bytes; /* of weights, for a token */
 	double gpu_bytes;
 	struct error skipped; /* why none of them runs; empty: they do */
@@ -94,7 +95,7 @@ static double pass_seconds(const struct preview *p, const struct rates *r, const
 		return (2 - cell_is_direct(c)) * prompt;
 	double token = token_seconds(p, r, c->n_depth + c->n_prompt + c->n_gen / 2);
 	/* Queued tokens run once more for their check; a prompt before each time, and before the warm-up. */
-	return (2 + cell_is_queued(c)) * prompt + (o->steady + (1 + cell_is_queued(c)) * c->n_gen) * token +
+	return (2 + cell_runs_twice(c)) * prompt + (o->steady + (1 + cell_runs_twice(c)) * c->n_gen) * token +
 	       c->n_gen * CHECK_S_PER_BYTE * 4 * p->model.n_vocab;
 }
 
@@ -136,7 +137,7 @@ static int group_context(const struct cell *cells, const struct plan_group *g, c
 	return cells[g->sequence[0]].n_depth + need;
 }
 
-/* Sets gpu_layers, and skipped where what is asked for cannot be. */
+/* Sets gpu_layers and prefill_weights, and skipped where what is asked for cannot be. */
 static void place(struct preview *p, const struct rates *r, const struct engine_settings *e, int context)
 {
 	const struct cell *c = p->cell;
@@ -162,13 +163,14 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 	if (!rc && c->n_gpu_layers == AXIS_LAYERS_AUTO && r->gpu_free)
 		rc = placement_plan_most(&plan, &p->model, &o, context, r->gpu_free, &p->skipped);
 	else if (!rc && c->n_gpu_layers)
-		rc = placement_plan(&plan, &p->model, &o, c->n_gpu_layers < 0 ? all : p->gpu_layers, context,
-				    &p->skipped);
+		rc = placement_plan_suited(&plan, &p->model, &o, c->n_gpu_layers < 0 ? all : p->gpu_layers, context,
+					   r->gpu_free, &p->skipped);
 	else
 		return;
 	if (rc)
 		return;
 	p->gpu_layers = plan.n_gpu_layers;
+	p->prefill_weights = plan.prefill_weights;
 	if (r->gpu_free && plan.sum.gpu.taken > r->gpu_free)
 		error_set(&p->skipped, ERROR_MEMORY, "%d layers take %.2f GiB of the GPU, which has %.2f GiB free",
 			  plan.n_gpu_layers, (double)plan.sum.gpu.taken / (1 << 30), (double)r->gpu_free / (1 << 30));
@@ -210,8 +212,9 @@ static void print_heading(FILE *f, const struct preview *p, const struct rates *
 {
 	char on[200] = "host";
 	if (p->gpu_layers)
-		snprintf(on, sizeof on, "%s%s, %d of %d layers", r->gpu.name,
-			 p->gpu_layers < p->model.n_layer ? "+host" : "", p->gpu_layers, p->model.n_layer);
+		snprintf(on, sizeof on, "%s%s, %d of %d layers, prefill weights %s", r->gpu.name,
+			 p->gpu_layers < p->model.n_layer ? "+host" : "", p->gpu_layers, p->model.n_layer,
+			 prefill_weights_name(p->prefill_weights).text);
 	fprintf(f, "\n%s on %s, KV %s/%s, depth %d%s%s", text_show_path(c->model).text,
 		*p->skipped.text ? "no device" : on, c->type_k, c->type_v, c->n_depth, c->snapkv ? ", SnapKV " : "",
 		c->snapkv ? c->snapkv : "");

@@ -64,10 +64,11 @@ json_t *engine_context_identity(const struct loaded_model *m, const char *weight
 			 gpu->compute_capability, gpu->cuda_version, gpu->nvrtc_version ? gpu->nvrtc_version : "-",
 			 libraries.text);
 	snprintf(engine, sizeof engine, "%s, program %016" PRIx64, build_info()->label, program);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", weights, "K cache type",
-			 tensor_type_name(o->k_type), "V cache type", tensor_type_name(o->v_type), "prefill precision",
-			 prefill_precision_name(o->prefill), "host products", host_products_name(o->host_products),
-			 "chunk", chunk, "placement", layers, "head and tables",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", weights,
+			 "K cache type", tensor_type_name(o->k_type), "V cache type", tensor_type_name(o->v_type),
+			 "prefill precision", prefill_precision_name(o->prefill), "prefill weights",
+			 prefill_weights_name(o->prefill_weights).text, "host products",
+			 host_products_name(o->host_products), "chunk", chunk, "placement", layers, "head and tables",
 			 o->head_on_host  ? o->ple_on_host ? "head on the host, PLE on the host"
 							   : "head on the host, PLE on the device"
 			 : o->ple_on_host ? "head on the device, PLE on the host"

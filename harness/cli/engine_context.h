@@ -20,9 +20,9 @@
 uint64_t engine_context_program(void);
 
 /*
- * Names to texts: weights, cache types, the prefill's precision and chunks, the layers' and tables' places, devices
- * with what compiles for them, engine. weights: of the content. The caller owns it; null where weights or program are
- * unknown, or without memory.
+ * Names to texts: weights, cache types, the prefill's precision, weights and chunks, the layers' and tables' places,
+ * devices with what compiles for them, engine. weights: of the content. The caller owns it; null where weights or
+ * program are unknown, or without memory.
  */
 json_t *engine_context_identity(const struct loaded_model *m, const char *weights, const char *device,
 				uint64_t program);

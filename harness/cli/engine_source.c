@@ -15,7 +15,8 @@
 #include "harness/cli/gpu_layers.h"
 #include "harness/measure/progress.h"
 
-const char *const engine_modes[] = {"direct", "graph-params", "graph-update", "graph-device", NULL};
+const char *const engine_modes[] = {"direct",      "graph-params", "graph-update", "graph-device",
+				    "graph-patch", "graph-loop",   "graph-while",  NULL};
 const char *const engine_fusions[] = {"none", "full", "persistent", NULL};
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) #word,
 const char *const engine_cache_types[] = {TENSOR_CACHE_TYPES(X, , ) NULL};
@@ -103,6 +104,10 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	o.prefill_weights = s->settings.prefill_weights;
 	o.host_products = s->settings.host_products;
 	o.context = p->context;
+	/* All of a sweep's placements plan for the same memory, or how many layers have weights for prompts would
+	 * depend on what was loaded before. */
+	if (!s->memory_known && o.n_gpu_layers && o.prefill_weights == PREFILL_WEIGHTS_AUTO)
+		engine_source_device_memory(&s->base, s->settings.device_memory);
 	o.gpu_memory = s->settings.device_memory;
 	int rc = cache_type_parse(p->cell->type_k, &o.k_type, err);
 	if (!rc)
@@ -161,11 +166,11 @@ void engine_settings_default(struct engine_settings *e)
 
 int engine_settings_check(const struct engine_settings *e, struct error *err)
 {
-	if (e->prefill_weights != PREFILL_WEIGHTS_RESIDENT || e->prefill == PREFILL_F16)
+	if (e->prefill_weights <= 0 || e->prefill == PREFILL_F16)
 		return 0;
 	return error_set(err, ERROR_INPUT,
-			 "--prefill-weights resident: they are in f16; leave --prefill-precision %s or this out",
-			 prefill_precision_name(e->prefill));
+			 "--prefill-weights %s: they are in f16; leave --prefill-precision %s or this out",
+			 prefill_weights_name(e->prefill_weights).text, prefill_precision_name(e->prefill));
 }
 
 void engine_settings_no_gpu(const char *command)
@@ -195,7 +200,7 @@ void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTI
 		 e->prefill != d.prefill ? " prefill-" : "",
 		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "",
 		 e->prefill_weights != d.prefill_weights ? " weights-" : "",
-		 e->prefill_weights != d.prefill_weights ? prefill_weights_name(e->prefill_weights) : "",
+		 e->prefill_weights != d.prefill_weights ? prefill_weights_name(e->prefill_weights).text : "",
 		 e->host_products != d.host_products ? " host-" : "",
 		 e->host_products != d.host_products ? host_products_name(e->host_products) : "");
 	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));

@@ -21,8 +21,8 @@ struct engine_settings {
 	bool ple_on_host;
 	bool pdl;
 	enum prefill_precision prefill;
-	bool prefill_named; /* by an option, which then is for something */
-	enum prefill_weights prefill_weights;
+	bool prefill_named;  /* by an option, which then is for something */
+	int prefill_weights; /* layers, or PREFILL_WEIGHTS_ */
 	enum host_products host_products;
 	size_t device_memory; /* that -ngl auto, and choices that are left open, plan for; 0: what the GPU has free when
 				 that is first asked */

@@ -20,6 +20,7 @@ struct engine_workload {
 	struct engine_model *model;
 	char device[160];
 	char head_device[160];
+	struct prefill_weights_name prefill_weights;
 	struct snapkv_options snapkv;
 	char weights[CELL_HASH_SIZE]; /* hash of the model's content; empty: unknown */
 	float *remembered;            /* (rows, n_vocab): logits of the full cache */
@@ -109,6 +110,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 	struct session *s = e->session;
 	const struct model *m = session_model(s);
 	struct session_stats stats = session_stats(s);
+	e->prefill_weights = prefill_weights_name(e->model->loaded->options.prefill_weights);
 	*out = (struct workload_facts){
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
@@ -117,8 +119,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model_parameters = model_parameters(m),
 		.device = device_label(session_device_name(s), e->device, sizeof e->device),
 		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
-		.prefill_weights =
-			session_gpu_layers(s) ? prefill_weights_name(e->model->loaded->options.prefill_weights) : NULL,
+		.prefill_weights = session_gpu_layers(s) ? e->prefill_weights.text : NULL,
 		.n_vocab = m->n_vocab,
 		.n_context_trained = m->n_context,
 		.n_threads = session_threads(s),
@@ -138,6 +139,13 @@ static int engine_set_arm(struct workload *w, const char *mode, const char *fusi
 	int m = graph_mode_parse(mode), f = fusion_parse(fusion);
 	if (m < 0 || f < 0)
 		return error_set(err, ERROR_UNSUPPORTED, "mode %s with fusion %s is not in this build", mode, fusion);
+	int rc = session_mode_check(engine(w)->session, (enum graph_mode)m, err);
+	if (!rc && graph_mode_loops((enum graph_mode)m) && strcmp(session_device_name(engine(w)->session), "cuda"))
+		rc = error_set(err, ERROR_UNSUPPORTED,
+			       "%s needs every layer on the GPU: the host's own tokens cannot go on without the host",
+			       mode);
+	if (rc)
+		return rc;
 	session_set_mode(engine(w)->session, (enum graph_mode)m);
 	session_set_fusion(engine(w)->session, (enum fusion)f);
 	return noted(w, session_prepare(engine(w)->session, err));
@@ -239,11 +247,21 @@ static int engine_queue_begin(struct workload *w, int n, int keep, struct error 
 	return noted(w, session_queue_begin(engine(w)->session, n, keep, err));
 }
 
+static int engine_queue_ahead(struct workload *w, const int *tokens, int n, struct error *err)
+{
+	return noted(w, session_ahead(engine(w)->session, tokens, n, err));
+}
+
+static int engine_queue_wait(struct workload *w, int i, struct error *err)
+{
+	return noted(w, session_queue_wait(engine(w)->session, i, err));
+}
+
 static int engine_enqueue(struct workload *w, int token, struct token_record *out, struct error *err)
 {
 	struct session *s = engine(w)->session;
 	struct token_timing t;
-	out->pos = session_position(s);
+	out->pos = session_queue_position(s);
 	out->kv_len = out->pos + 1 - session_evicted(s);
 	int rc = noted(w, session_enqueue(s, token, &t, err));
 	if (!rc)
@@ -419,6 +437,8 @@ static const struct workload_ops engine_ops = {
 	.rewind = engine_rewind,
 	.decode = engine_decode,
 	.queue_begin = engine_queue_begin,
+	.queue_ahead = engine_queue_ahead,
+	.queue_wait = engine_queue_wait,
 	.enqueue = engine_enqueue,
 	.queue_end = engine_queue_end,
 	.queue_hash = engine_queue_hash,

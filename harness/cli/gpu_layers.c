@@ -85,10 +85,12 @@ static void print_verdict(const struct placement_plan *p, size_t gpu_bytes, FILE
 
 void gpu_layers_print(const struct placement_plan *p, const struct model *m, size_t gpu_bytes, FILE *out)
 {
-	char layers[64], kv[64], mirrored[64];
+	char layers[64], kv[64], mirrored[64], prompts[64];
 	snprintf(layers, sizeof layers, "layers: GPU %d, host %d", p->n_gpu_layers, p->n_layer - p->n_gpu_layers);
 	snprintf(kv, sizeof kv, "K/V caches: GPU %d, host %d", p->n_kv_gpu, p->n_kv_host);
 	snprintf(mirrored, sizeof mirrored, "K/V caches that both read: %d", p->n_kv_mirrored);
+	snprintf(prompts, sizeof prompts, "weights for prompts, f16: %d layer%s", p->n_prompt_layers,
+		 p->n_prompt_layers == 1 ? "" : "s");
 	const char *const names[PLACEMENT_ITEM_COUNT] = {
 		[PLACEMENT_LAYERS] = layers,
 		[PLACEMENT_EMBEDDING] = "embedding table",
@@ -96,7 +98,7 @@ void gpu_layers_print(const struct placement_plan *p, const struct model *m, siz
 		[PLACEMENT_PLE_PROJECTION] = "PLE projection",
 		[PLACEMENT_HEAD] =
 			is_empty(&p->items[PLACEMENT_EMBEDDING]) ? "output head, and embedding table" : "output head",
-		[PLACEMENT_PROMPT_WEIGHTS] = "layers' weights for prompts, f16",
+		[PLACEMENT_PROMPT_WEIGHTS] = prompts,
 		[PLACEMENT_KV] = kv,
 		[PLACEMENT_KV_MIRRORED] = mirrored,
 		[PLACEMENT_KV_CHECKPOINT] = "checkpoint of sliding K/V",

@@ -1,9 +1,11 @@
 #include "harness/cli/option_values.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "harness/cli/options.h"
+#include "harness/sweep/axis.h"
 
 /* Index of value in names, or ERROR_INPUT. */
 static int choose(const char *value, const char *what, const char *const *names, int n, struct error *err)
@@ -108,15 +110,16 @@ int options_prefill_precision(const char *value, enum prefill_precision *out, st
 	return 0;
 }
 
-int options_prefill_weights(const char *value, enum prefill_weights *out, struct error *err)
+int options_prefill_weights(const char *value, int *n_layers, struct error *err)
 {
-	const char *names[PREFILL_WEIGHTS_COUNT];
-	for (int w = 0; w < PREFILL_WEIGHTS_COUNT; w++)
-		names[w] = prefill_weights_name((enum prefill_weights)w);
-	int i = choose(value, "choice", names, PREFILL_WEIGHTS_COUNT, err);
+	static const char *const names[] = {"auto", "resident", "convert"};
+	static const int values[] = {PREFILL_WEIGHTS_AUTO, PREFILL_WEIGHTS_RESIDENT, PREFILL_WEIGHTS_CONVERT};
+	if (*value == '-' || isdigit((unsigned char)*value))
+		return options_int(value, "--prefill-weights", 0, AXIS_LAYERS_MAX, n_layers, err);
+	int i = choose(value, "choice or number of layers", names, 3, err);
 	if (i < 0)
 		return i;
-	*out = (enum prefill_weights)i;
+	*n_layers = values[i];
 	return 0;
 }
 

@@ -16,13 +16,13 @@ int options_fusion(const char *value, enum fusion *out, struct error *err);
 /* f32, f16, bf16 */
 int options_cache_type(const char *value, enum tensor_type *out, struct error *err);
 /* --head gpu|cpu, --ple host|device, --pdl on|off, --prefill-rows all|last, --prefill-precision f16|f32,
- * --prefill-weights auto|..., --host-products f32|bf16 */
+ * --prefill-weights auto|resident|convert|N, --host-products f32|bf16 */
 int options_head(const char *value, bool *on_host, struct error *err);
 int options_ple(const char *value, bool *on_host, struct error *err);
 int options_pdl(const char *value, bool *on, struct error *err);
 int options_prefill_rows(const char *value, enum prefill_rows *out, struct error *err);
 int options_prefill_precision(const char *value, enum prefill_precision *out, struct error *err);
-int options_prefill_weights(const char *value, enum prefill_weights *out, struct error *err);
+int options_prefill_weights(const char *value, int *n_layers, struct error *err);
 int options_host_products(const char *value, enum host_products *out, struct error *err);
 
 #endif

@@ -202,6 +202,20 @@ static int warm_up_queued(struct pass_setup *s, const struct cell *c, struct pas
 	return rc ? rc : w->ops->queue_end(w, s->records, p->n_warmup, err);
 }
 
+/* As a host that reads the tokens sees each: complete, and no word of its own needed for the next. */
+static int follow(struct pass_setup *s, int i, struct token_record *t, struct error *err)
+{
+	int rc = s->w->ops->queue_wait(s->w, i, err);
+	t->done_ns = runner_now_ns(s->o);
+	return rc;
+}
+
+static void times_as_followed(struct token_record *records, int n, int64_t begun)
+{
+	for (int i = 0; i < n; i++)
+		records[i].itl_us = (double)(records[i].done_ns - (i ? records[i - 1].done_ns : begun)) / 1e3;
+}
+
 /* Nothing but the prompt and the tokens, and the hash of the last one's logits when all is over. */
 static int measure_queued(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_t *hashes,
 			  struct error *err)
@@ -212,14 +226,22 @@ static int measure_queued(struct pass_setup *s, const struct cell *c, struct pas
 	clear_records(records, c->n_gen, TOKEN_PHASE_MEASURE);
 	watch_begin(s);
 	int rc = measure_prompt(s, c, p, hashes, err);
+	int followed = !cell_is_queued(c);
 	if (!rc)
 		rc = w->ops->queue_begin(w, c->n_gen, 0, err);
+	int64_t begun = runner_now_ns(s->o);
+	if (!rc && cell_loops(c))
+		rc = w->ops->queue_ahead(w, tokens, c->n_gen, err);
 	for (int i = 0; !rc && i < c->n_gen && !runner_stopped(s->o); i++) {
 		rc = w->ops->enqueue(w, tokens[i], &records[i], err);
+		if (!rc && followed)
+			rc = follow(s, i, &records[i], err);
 		p->n_measured += !rc;
 	}
 	if (!rc)
 		rc = w->ops->queue_end(w, records, p->n_measured, err);
+	if (!rc && followed)
+		times_as_followed(records, p->n_measured, begun);
 	watch_end(s, p);
 	for (int i = 0; i < p->n_measured; i++)
 		p->fallbacks += fell_back(c, records[i].event);
@@ -261,6 +283,9 @@ static int pass_queued(struct pass_setup *s, const struct cell *c, struct pass *
 {
 	if (!s->w->ops->queue_begin)
 		return error_set(err, ERROR_UNSUPPORTED, "this workload waits for every token; --sync token");
+	if (cell_loops(c) && !s->w->ops->queue_ahead)
+		return error_set(err, ERROR_UNSUPPORTED, "mode %s: this workload's device waits for every token",
+				 c->mode);
 	int rc = warm_up_queued(s, c, p, err);
 	if (!rc)
 		rc = s->w->ops->rewind(s->w, c->n_depth, err);
@@ -339,9 +364,9 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 	if (!rc)
 		rc = w->ops->rewind(w, c->n_depth, err);
 	if (!rc)
-		rc = (cell_is_prompt(c)   ? pass_prompt
-		      : cell_is_queued(c) ? pass_queued
-					  : pass_generate)(s, c, p, hashes, err);
+		rc = (cell_is_prompt(c)    ? pass_prompt
+		      : cell_runs_twice(c) ? pass_queued
+					   : pass_generate)(s, c, p, hashes, err);
 	p->stopped = runner_stopped(s->o) && p->n_measured < c->n_gen;
 	p->seconds = (double)(runner_now_ns(s->o) - from) / 1e9;
 	return rc;
@@ -350,13 +375,13 @@ int pass_run(struct pass_setup *s, const struct cell *c, struct pass *p, uint64_
 void pass_compare(struct pass *p, const struct cell *c, const uint64_t *expected, uint64_t last, const uint64_t *hashes)
 {
 	int n = p->n_hashes;
-	if (cell_is_queued(c) && n < pass_hashes(c))
+	if (cell_runs_twice(c) && n < pass_hashes(c))
 		return; /* interrupted before the check */
 	for (int i = 0; i < n && p->first_diff < 0; i++)
 		if (hashes[i] != expected[i])
 			p->first_diff = i;
 	/* The check pass may have gone well where the timed one did not. */
-	if (cell_is_queued(c) && p->first_diff < 0 && p->last != last)
+	if (cell_runs_twice(c) && p->first_diff < 0 && p->last != last)
 		p->first_diff = n - 1;
 }
 

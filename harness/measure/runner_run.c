@@ -12,12 +12,12 @@
 
 int runner_decode_work(const struct runner *r, const struct cell *c)
 {
-	return c->n_gen ? r->setup.o->steady + (1 + cell_is_queued(c)) * c->n_gen : 0;
+	return c->n_gen ? r->setup.o->steady + (1 + cell_runs_twice(c)) * c->n_gen : 0;
 }
 
 int runner_prefill_work(const struct cell *c)
 {
-	return c->n_prompt * (c->n_gen ? 2 + cell_is_queued(c) : 2 - cell_is_direct(c));
+	return c->n_prompt * (c->n_gen ? 2 + cell_runs_twice(c) : 2 - cell_is_direct(c));
 }
 
 void runner_report(struct runner *r, const struct cell *c)
@@ -55,6 +55,15 @@ static double itl_median(struct runner *r, const struct pass *p)
 	return row.itl_median_us;
 }
 
+/* Whether cells of the unit compare the last token's logits alone. */
+static int any_runs_twice(const struct runner *r, const struct cell *c)
+{
+	for (int i = 0; i < r->n; i++)
+		if (cell_runs_twice(&r->cells[i]) && cell_same_unit(&r->cells[i], c))
+			return 1;
+	return 0;
+}
+
 /* The unit's direct pass. */
 static int unit_reference(struct runner *r, const struct cell *c, struct unit *u, struct error *err)
 {
@@ -70,7 +79,7 @@ static int unit_reference(struct runner *r, const struct cell *c, struct unit *u
 	r->setup.quality = r->setup.n_remembered && !c->n_prompt ? &u->quality : NULL;
 	int rc = pass_run(&r->setup, &direct, &p, hashes, err);
 	r->setup.quality = NULL;
-	if (!rc && !p.stopped && cell_is_queued(c))
+	if (!rc && !p.stopped && any_runs_twice(r, c))
 		rc = r->setup.w->ops->hash(r->setup.w, 0, &u->last, err);
 	runner_progress_add(r, c, &p);
 	if (rc || p.stopped) {

@@ -36,7 +36,7 @@ struct workload_facts {
 	int64_t model_parameters;
 	const char *device;          /* "A+B": the model's first layers on A, the rest on B */
 	const char *head_device;     /* where the output head runs */
-	const char *prefill_weights; /* of a GPU: "resident" or "convert"; null elsewhere */
+	const char *prefill_weights; /* of a GPU: "resident", "convert" or a number of layers; null elsewhere */
 	int n_vocab;
 	int n_context_trained; /* positions that the model was trained for; 0: unknown, too */
 	int n_threads;
@@ -132,12 +132,19 @@ struct workload_ops {
 	/* Appends one token and waits until it is complete. No allocation, no I/O once its graph exists. */
 	int (*decode)(struct workload *w, int token, struct token_record *out, struct error *err);
 	/*
-	 * Tokens without waiting for each, where the workload can; all four null where it never can. Between begin and
+	 * Tokens without waiting for each, where the workload can; all null where it never can. Between begin and
 	 * end only enqueue is called; what begin returned has allocated all that n tokens need, and the first token's
 	 * itl starts there. keep: the logits of each are kept for queue_hash, n <= WORKLOAD_QUEUE_KEEP.
 	 * ERROR_UNSUPPORTED where this placement cannot.
 	 */
 	int (*queue_begin)(struct workload *w, int n, int keep, struct error *err);
+	/*
+	 * Behind queue_begin, in a mode whose tokens follow each other on the device: all n that will be enqueued.
+	 * Null: there are no such modes.
+	 */
+	int (*queue_ahead)(struct workload *w, const int *tokens, int n, struct error *err);
+	/* Returns when token i, which was enqueued, is complete; null as queue_ahead. */
+	int (*queue_wait)(struct workload *w, int i, struct error *err);
 	/* Appends one token; out as decode's, but for the times that only queue_end knows. */
 	int (*enqueue)(struct workload *w, int token, struct token_record *out, struct error *err);
 	/* Waits for all. out: (n), the records of the tokens since begin; gives them gpu_us and itl_us. */

@@ -7,7 +7,8 @@
 #include "base/text.h"
 #include "harness/stats/stats.h"
 
-static const char *const known_modes[] = {"direct", "graph-params", "graph-update", "graph-device", "graph-loop"};
+static const char *const known_modes[] = {"direct",      "graph-params", "graph-update", "graph-device",
+					  "graph-patch", "graph-loop",   "graph-while"};
 enum { N_KNOWN_MODES = sizeof known_modes / sizeof *known_modes };
 
 static int no_memory(const struct plot_data *d, struct error *err)

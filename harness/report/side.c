@@ -8,8 +8,8 @@
 #include "harness/report/metric.h"
 #include "harness/stats/stats.h"
 
-static const char *const known_modes[] = {MODE_REFERENCE, "graph-params", "graph-update",
-					  "graph-device", "graph-patch",  "graph-loop"};
+static const char *const known_modes[] = {MODE_REFERENCE, "graph-params", "graph-update", "graph-device",
+					  "graph-patch",  "graph-loop",   "graph-while"};
 enum { N_KNOWN_MODES = sizeof known_modes / sizeof *known_modes };
 
 static int no_memory(struct error *err)

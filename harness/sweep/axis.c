@@ -141,6 +141,16 @@ int cell_is_queued(const struct cell *c)
 	return !strcmp(cell_word(c, AXIS_SYNC), SYNC_NONE);
 }
 
+int cell_loops(const struct cell *c)
+{
+	return c->n_gen && (!strcmp(cell_mode(c), "graph-while") || !strcmp(cell_mode(c), "graph-loop"));
+}
+
+int cell_runs_twice(const struct cell *c)
+{
+	return cell_is_queued(c) || cell_loops(c);
+}
+
 int cell_computes_all_rows(const struct cell *c)
 {
 	return !strcmp(cell_word(c, AXIS_PREFILL_ROWS), PREFILL_ROWS_OF_ALL);

@@ -105,12 +105,13 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .defaults = SYNC_TOKEN, .absent = SYNC_TOKEN, .words = axis_syncs, .decode_only = 1, .spoken = "sync", .slug = "sync-") \
 	X(PREFILL_MODE, WORD, prefill_mode, prefill_mode, .level = AXIS_LEVEL_MODE, .option = "--prefill-mode", \
 	  .argument = "MODE", \
-	  .help = "of a prompt test, how its chunks are launched: direct, graph-params, graph-update or graph-device\n" \
-		  "(default direct)", \
+	  .help = "of a prompt test, how its chunks are launched: direct, graph-params, graph-update, graph-device or\n" \
+		  "graph-patch (default direct)", \
 	  .defaults = MODE_REFERENCE, .absent = MODE_REFERENCE, .no_decode = 1, .spoken = "prefill mode", \
 	  .slug = "prefill-") \
 	X(MODE, WORD, mode, mode, .level = AXIS_LEVEL_MODE, .option = "--mode", .argument = "MODE", \
-	  .help = "of tokens: direct, graph-params, graph-update or graph-device (default: all four)\n" \
+	  .help = "of tokens: direct, graph-params, graph-update, graph-device, graph-patch, graph-loop or\n" \
+		  "graph-while (default: the first four)\n" \
 		  "Prompt tests run once whatever it is: --prefill-mode is theirs.", \
 	  .defaults = "direct,graph-params,graph-update,graph-device", .absent = MODE_REFERENCE, \
 	  .decode_only = 1, .spoken = "mode", .slug = "")
@@ -198,6 +199,10 @@ const char *cell_mode(const struct cell *c);
 /* The reference's mode. */
 int cell_is_direct(const struct cell *c);
 int cell_is_queued(const struct cell *c);
+/* Of its tokens the device goes from one to the next: the host may follow them, and nobody waits for it. */
+int cell_loops(const struct cell *c);
+/* Its tokens' logits are not there behind each token: they run once more for them. */
+int cell_runs_twice(const struct cell *c);
 int cell_computes_all_rows(const struct cell *c);
 /* Whether the axis means something to the cell's test; else its value is the absent one. */
 int cell_has_axis(const struct cell *c, enum axis_id a);

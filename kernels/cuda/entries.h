@@ -44,7 +44,12 @@
 	X(dequant_to_f16, "convert")                 \
 	X(dequant_to_f32, "convert")                 \
 	X(to_f16, "convert")                         \
-	X(scale_rows, "convert")
+	X(scale_rows, "convert")                     \
+	X(sample, "sample")                          \
+	X(patch, "patch")                            \
+	X(advance, "loop")                           \
+	X(advance_while, "loop")                     \
+	X(advance_relaunch, "loop")
 
 /* X(name, source): an entry per weight type. */
 #define TYPED_ENTRIES(X)             \

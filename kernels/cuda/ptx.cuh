@@ -63,6 +63,19 @@ INLINE unsigned arrive(unsigned *counter)
 	return before;
 }
 
+/* What was written in front of a store_release is seen behind the load_acquire that reads what that stored. */
+INLINE unsigned load_acquire(const unsigned *p)
+{
+	unsigned v;
+	asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+	return v;
+}
+
+INLINE void store_release(unsigned *p, unsigned v)
+{
+	asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+
 /* ---- conversions ---- */
 
 INLINE float f16_to_f32(unsigned short h)

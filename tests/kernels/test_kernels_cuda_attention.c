@@ -60,8 +60,8 @@ static int first_of(const struct attention_case *c, int pos)
 /* Slots that no row attends keep their NaNs. */
 static struct kv filled_cache(struct pair *p, const struct attention_case *c)
 {
-	struct kv kv = kernel_case_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity,
-					 c->ring > 0);
+	struct kv kv =
+		pair_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity, c->ring > 0);
 	size_t hd = (size_t)c->head_dim;
 	for (int pos = first_of(c, c->pos); pos < c->pos + c->n_tokens; pos++) {
 		for (int h = 0; h < c->n_kv_heads; h++) {
@@ -120,12 +120,12 @@ static void decode_case(struct pair *p, const struct attention_case *c, bool on_
 	pair_run(p, KERNEL_attention_split, &split, NULL, "%s", describe(c));
 	partial_magnitude(p, c, split.partial);
 	int longest = n_keys / c->n_splits + c->split_len;
-	pair_check(p, kernel_case_attention(split.q, c->head_dim, c->n_heads, longest, SCALE));
+	pair_check(p, tolerance_attention(split.q, c->head_dim, c->n_heads, longest, SCALE));
 	struct attention_params m = {.split = split_params(p, c, PAIR_SCRATCH, on_device)};
 	m.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, n, 0);
 	pair_run(p, KERNEL_attention, &m, NULL, "%s", describe(c));
 	pair_magnitude_rows(p, m.y, (size_t)c->head_dim);
-	pair_check(p, kernel_case_attention(m.split.q, c->head_dim, c->n_heads, n_keys, SCALE));
+	pair_check(p, tolerance_attention(m.split.q, c->head_dim, c->n_heads, n_keys, SCALE));
 }
 
 static void attention_prefill_case(struct pair *p, const struct attention_case *c, bool on_device)
@@ -143,8 +143,8 @@ static void attention_prefill_case(struct pair *p, const struct attention_case *
 	};
 	pair_run(p, KERNEL_attention_prefill, &m, NULL, "%s", describe(c));
 	pair_magnitude_rows(p, m.y, (size_t)c->head_dim);
-	pair_check(p, kernel_case_attention(m.q, c->head_dim, c->n_tokens * c->n_heads,
-					    keys_of(c, c->pos + c->n_tokens - 1), SCALE));
+	pair_check(p, tolerance_attention(m.q, c->head_dim, c->n_tokens * c->n_heads,
+					  keys_of(c, c->pos + c->n_tokens - 1), SCALE));
 }
 
 /* A window in a ring as long as it and some slack, a global cache with or without evictions, or a window alone. */
@@ -226,7 +226,7 @@ static void all_attention(void (*test)(struct pair *, const struct attention_cas
 			test(p, &c, k % 2);
 		}
 	}
-	pair_close(p);
+	kernel_case_close(p);
 	/* K and V of different types: other entries, compiled for the pair. */
 	for (int t = 0; t < 9; t++) {
 		int type = cache_types[t % 3], v_type = cache_types[t / 3];
@@ -243,7 +243,7 @@ static void all_attention(void (*test)(struct pair *, const struct attention_cas
 			struct attention_case c = random_case(p, type, v_type, k % 2 ? 256 : 64);
 			test(p, &c, k / 2 % 2);
 		}
-		pair_close(p);
+		kernel_case_close(p);
 	}
 }
 
@@ -289,7 +289,7 @@ static void test_attention_combine(void **state)
 		pair_magnitude_rows(p, m.y, hd);
 		pair_check(p, 2 * (sum_of((double)splits) + 2 * 40 * U) + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- time ---- */
@@ -343,7 +343,7 @@ static double time_calls(const struct timed *t, struct attention_split_params sp
 	struct device_exec *x;
 	struct error err;
 	double best = INFINITY;
-	ok(device_capture_begin(t->device, &err), &err);
+	ok(device_capture_begin(t->device, DEVICE_GRAPH_PLAIN, &err), &err);
 	for (size_t i = 0; i < CALLS; i++) {
 		split.kv.k = t->caches + i % n_caches * 2 * half;
 		split.kv.v = t->caches + (i % n_caches * 2 + 1) * half;

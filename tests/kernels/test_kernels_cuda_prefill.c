@@ -172,8 +172,8 @@ static float *queries(struct pair *p, const struct prefill_case *c)
 static struct attention_prefill_params inputs(struct pair *p, const struct prefill_case *c, bool on_device)
 {
 	size_t hd = (size_t)c->head_dim, n = (size_t)c->n_tokens * (size_t)c->n_heads * hd;
-	struct kv kv = kernel_case_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity,
-					 c->ring > 0);
+	struct kv kv =
+		pair_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity, c->ring > 0);
 	for (int pos = first_of(c, c->pos); pos < c->pos + c->n_tokens; pos++) {
 		for (int h = 0; h < c->n_kv_heads; h++) {
 			size_t at = ((size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos)) * hd;
@@ -250,11 +250,11 @@ static void check(struct pair *p, const struct prefill_case *c, bool on_device, 
 	pair_magnitude_rows(p, m.y, hd);
 	/*
 	 * Probabilities round by at most a unit, by 0.6 of it in the root of their mean squares, independently: as in
-	 * kernel_case_attention, allowed are 8 such deviations. Tensor cores cut off: sums count twice.
+	 * tolerance_attention, allowed are 8 such deviations. Tensor cores cut off: sums count twice.
 	 */
 	double unit = !takes_tensor_cores(c) ? 0 : c->v_type == TENSOR_BF16 ? 0x1p-8 : 0x1p-11;
-	pair_check(p, 5 * unit + 2 * kernel_case_attention(q, c->head_dim, c->n_tokens * c->n_heads,
-							   keys_of(c, c->pos + c->n_tokens - 1), scale_of(c)));
+	pair_check(p, 5 * unit + 2 * tolerance_attention(q, c->head_dim, c->n_tokens * c->n_heads,
+							 keys_of(c, c->pos + c->n_tokens - 1), scale_of(c)));
 	free(want);
 }
 
@@ -354,7 +354,7 @@ static struct pair *open_pair(int type, int v_type, int n_head_dims)
 static void finish(struct pair *p, const struct tally *tally)
 {
 	print_message("%d cases, worst row of float64 %s\n", tally->cases, tally->what);
-	pair_close(p);
+	kernel_case_close(p);
 	if (tally->wrong)
 		fail_msg("%d of %d cases wrong", tally->wrong, tally->cases);
 }

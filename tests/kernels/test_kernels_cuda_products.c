@@ -59,7 +59,7 @@ static void matmul_case(struct pair *p, struct pair_layout l, struct shape s, in
 	};
 	pair_run(p, KERNEL_matmul, &m, NULL, "%s n_in %d n_out %d tokens %d strides %d %d offset %zu", l.name, s.n_in,
 		 s.n_out, n_tokens, x_stride, y_stride, offset);
-	kernel_case_matmul(p, &m);
+	tolerance_matmul(p, &m);
 	pair_check(p, sum_of(s.n_in));
 }
 
@@ -81,7 +81,7 @@ static void test_matmul(void **state)
 		int n_in = pair_between(p, 1, 100) * (l.type == TENSOR_Q8_0 ? 32 : 8);
 		matmul_case(p, l, (struct shape){n_in, pair_between(p, 1, 900)}, 1, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* The head: more rows than any other matrix has, an odd number of them. */
@@ -91,7 +91,7 @@ static void test_matmul_head(void **state)
 	struct pair *p = kernel_case_open();
 	matmul_case(p, pair_layouts[3], (struct shape){kernel_case_few ? 64 : 2560, kernel_case_few ? 40001 : 262143},
 		    1, 0);
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_matmul_tokens(void **state)
@@ -107,7 +107,7 @@ static void test_matmul_tokens(void **state)
 			continue;
 		matmul_case(p, l, s, tokens[i % COUNT(tokens)], s.n_in < 600 && i % 2 ? 4 : 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /*
@@ -138,7 +138,7 @@ static void prefill_case(struct pair *p, struct pair_layout l, struct shape s, i
 	}
 	pair_run(p, KERNEL_matmul, &m, &rounded, "%s prefill %s n_in %d n_out %d tokens %d", l.name,
 		 prefill_precision_name(precision), s.n_in, s.n_out, n);
-	kernel_case_matmul(p, &m);
+	tolerance_matmul(p, &m);
 	pair_check(p, f16 ? 2 * sum_of(s.n_in) : sum_of(s.n_in));
 }
 
@@ -163,7 +163,7 @@ static void test_matmul_prefill(void **state)
 				prefill_case(p, pair_layouts[i % PAIR_LAYOUTS], s, n,
 					     (enum prefill_precision)precision);
 		}
-		pair_close(p);
+		kernel_case_close(p);
 	}
 }
 
@@ -215,7 +215,7 @@ static void norm_matmul_case(struct pair *p, struct pair_layout l, int n, const 
 		 n_out[0], n_out[1], n_out[2], (double)cap);
 	float *x = normed_on_host(m.x, m.weight, n, m.eps);
 	for (int i = 0; i < n_matmuls; i++) {
-		kernel_case_product(p, m.y[i], 0, &m.w[i], 0, norms[i], x, 0);
+		tolerance_product(p, m.y[i], 0, &m.w[i], 0, norms[i], x, 0);
 		free(norms[i]);
 	}
 	double *normed = pair_magnitude(p, m.normed);
@@ -247,7 +247,7 @@ static void test_norm_matmul(void **state)
 	norm_matmul_case(p, pair_layouts[2], 131, outs[3], 2, 5);
 	if (!kernel_case_few)
 		norm_matmul_case(p, pair_layouts[3], 2560, (const int[3]){262144, 0, 0}, 1, 30);
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* The steepest slope of GELU and of SiLU. */
@@ -307,7 +307,7 @@ static void test_norm_gated(void **state)
 		norm_gated_magnitude(p, &g);
 		pair_check(p, sum_of(s.n_in) + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_matmul_gated(void **state)
@@ -334,13 +334,13 @@ static void test_matmul_gated(void **state)
 			 g.act);
 		/* up is given, without an error of its own. */
 		double *norms = pair_row_norms(&g.w), *magnitude = pair_magnitude(p, g.y);
-		kernel_case_product(p, g.y, 0, &g.w, 0, norms, g.x, 0);
+		tolerance_product(p, g.y, 0, &g.w, 0, norms, g.x, 0);
 		for (int r = 0; r < s.n_out; r++)
 			magnitude[r] *= SLOPE * fabs((double)g.up[r]);
 		free(norms);
 		pair_check(p, sum_of(s.n_in) + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static int *expert_ids(struct pair *p, int n_tokens, int n_used, int n_expert)
@@ -387,12 +387,12 @@ static void test_matmul_experts(void **state)
 			 s->n_out + odd, s->n_expert, s->n_used, s->n_tokens, per_expert);
 		double *norms = pair_row_norms(&m.w);
 		for (int j = 0; j < pairs; j++)
-			kernel_case_product(p, m.y, m.w.n_out, &m.w, m.ids[j], norms,
-					    m.x + (size_t)(per_expert ? j : j / s->n_used) * (size_t)s->n_in, j);
+			tolerance_product(p, m.y, m.w.n_out, &m.w, m.ids[j], norms,
+					  m.x + (size_t)(per_expert ? j : j / s->n_used) * (size_t)s->n_in, j);
 		free(norms);
 		pair_check(p, sum_of(s->n_in));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void experts_magnitude(struct pair *p, const struct experts_gated_params *m)
@@ -440,7 +440,7 @@ static void test_experts_gated(void **state)
 		experts_magnitude(p, &m);
 		pair_check(p, sum_of(s->n_in) + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 int main(int argc, char **argv)

@@ -68,7 +68,7 @@ static void test_dequant(void **state)
 		pair_run(p, KERNEL_dequant, &m, NULL, "%s n_in %d n_out %d to %d", l.name, n_in, n_out, type);
 		pair_check(p, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* Rows far beyond what float16 holds and far below it, and one of zeros. */
@@ -97,7 +97,7 @@ static void test_to_f16(void **state)
 		pair_run(p, KERNEL_to_f16, &m, NULL, "rows %d n %d stride %d", rows, n, stride);
 		pair_check(p, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_scale_rows(void **state)
@@ -116,7 +116,7 @@ static void test_scale_rows(void **state)
 		pair_run(p, KERNEL_scale_rows, &m, NULL, "rows %d n %d stride %d", rows, n, stride);
 		pair_check(p, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- norms ---- */
@@ -146,7 +146,7 @@ static void test_prompt_norm(void **state)
 		pair_run(p, KERNEL_prompt_norm, &m, NULL, "n %d rows %d", n, rows);
 		pair_check(p, sum_of(n));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_prompt_residual(void **state)
@@ -180,7 +180,7 @@ static void test_prompt_residual(void **state)
 		/* Two norms, one in the other, and the addition between them. */
 		pair_check(p, 3 * sum_of(n));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- gates ---- */
@@ -219,7 +219,7 @@ static void test_prompt_gated(void **state)
 			 s[3], s[4], m.act);
 		pair_check(p, FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- products ---- */
@@ -261,7 +261,7 @@ static void test_prompt_matmul(void **state)
 		pair_magnitude_rows(p, m.y, (size_t)stride);
 		pair_check(p, 2 * sum_of(n_in));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- q, k and v ---- */
@@ -288,8 +288,8 @@ static void rows_case(struct pair *p, const struct rows_case *c)
 		.q_norm = pair_floats(p, "q norm", hd, 2, 0),
 		.k_norm = pair_floats(p, "k norm", hd, 2, 0),
 		.inv_freq = freq,
-		.kv = kernel_case_cache(p, PAIR_OUTPUT, c->k_type, c->v_type, c->kv_heads, c->head_dim,
-					c->ring ? c->ring : c->tokens + 40, c->ring),
+		.kv = pair_cache(p, PAIR_OUTPUT, c->k_type, c->v_type, c->kv_heads, c->head_dim,
+				 c->ring ? c->ring : c->tokens + 40, c->ring),
 		.n_tokens = c->tokens,
 		.n_heads = c->heads,
 		.head_dim = c->head_dim,
@@ -330,7 +330,7 @@ static void test_prompt_qkv(void **state)
 	for (size_t i = 0; i < COUNT(cases); i++)
 		if (!left_out(i))
 			rows_case(p, &cases[i]);
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- experts ---- */
@@ -368,7 +368,7 @@ static void test_moe_sort(void **state)
 		pair_run(p, KERNEL_moe_sort, &m, NULL, "pairs %d experts %d ids %d", n, n_expert, (int)(i % 3));
 		pair_check(p, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* In ascending order of experts, by counting. */
@@ -433,7 +433,7 @@ static void test_prompt_experts_gated(void **state)
 		 * as the result. */
 		pair_check(p, 2 * 2.3 * sum_of(c->n_in) + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_prompt_experts_matmul(void **state)
@@ -462,7 +462,7 @@ static void test_prompt_experts_matmul(void **state)
 		pair_magnitude_rows(p, m.y, (size_t)c->n_out);
 		pair_check(p, 2 * sum_of(c->n_in));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 int main(int argc, char **argv)

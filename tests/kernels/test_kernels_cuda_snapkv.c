@@ -69,7 +69,7 @@ static void all_votes(void (*test)(struct pair *, const struct vote_case *))
 		if (!left_out(i))
 			test(p, &c);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void softmax(struct pair *p, const struct vote_case *c)
@@ -111,7 +111,7 @@ static void test_select(void **state)
 	for (size_t i = 0; i < COUNT(cases); i++)
 		if (!kernel_case_few || cases[i].n_keys < 10000)
 			select_case(p, &cases[i], SELECT_RIGHT);
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_compact(void **state)
@@ -132,7 +132,7 @@ static void test_compact(void **state)
 		if (!left_out((size_t)i))
 			compact_case(p, &c, false);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 int main(int argc, char **argv)

@@ -50,7 +50,7 @@ static void test_moe_route(void **state)
 		pair_magnitude(p, m.weights);
 		pair_check(p, sum_of((double)e) + 2 * 16 * U + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_moe_sum(void **state)
@@ -76,7 +76,7 @@ static void test_moe_sum(void **state)
 		pair_run(p, KERNEL_moe_sum, &m, NULL, "tokens %zu used %zu n %zu", t, u, n);
 		pair_check(p, sum_of((double)u));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_embed(void **state)
@@ -112,7 +112,7 @@ static void test_embed(void **state)
 			pair_check(p, 0);
 		}
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_rms_norm(void **state)
@@ -143,7 +143,7 @@ static void test_rms_norm(void **state)
 		pair_magnitude(p, m.y);
 		pair_check(p, sum_of((double)n));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_norm_add(void **state)
@@ -176,7 +176,7 @@ static void test_norm_add(void **state)
 			magnitude[k] += fabs((double)(m.normed[k] * m.scale));
 		pair_check(p, sum_of((double)n));
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_add(void **state)
@@ -196,7 +196,7 @@ static void test_add(void **state)
 		pair_run(p, KERNEL_add, &m, NULL, "n %zu", n);
 		pair_check(p, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_gated(void **state)
@@ -229,7 +229,7 @@ static void test_gated(void **state)
 		pair_run(p, KERNEL_gated, &m, NULL, "rows %zu n %zu act %d in place %zu", rows, n, m.act, i & 1);
 		pair_check(p, FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_softcap(void **state)
@@ -246,7 +246,7 @@ static void test_softcap(void **state)
 		pair_magnitude(p, x); /* each relative to itself, the smallest too */
 		pair_check(p, FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
@@ -287,7 +287,7 @@ static void test_rope(void **state)
 		pair_magnitude_pairs(p, x, (size_t)m.head_dim);
 		pair_check(p, FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static const struct {
@@ -325,8 +325,8 @@ static void test_kv_append(void **state)
 				i % 2),
 			.k = rows[0],
 			.v = rows[1],
-			.kv = kernel_case_cache(p, PAIR_EXACT, type, v_type, heads, hd, append_cases[i / 9].capacity,
-						append_cases[i / 9].ring),
+			.kv = pair_cache(p, PAIR_EXACT, type, v_type, heads, hd, append_cases[i / 9].capacity,
+					 append_cases[i / 9].ring),
 			.n_tokens = append_cases[i / 9].tokens,
 		};
 		pair_run(p, KERNEL_kv_append, &m, NULL,
@@ -335,7 +335,7 @@ static void test_kv_append(void **state)
 			 hd, m.kv.capacity, m.kv.ring, m.n_tokens, append_cases[i / 9].pos);
 		pair_check(p, 0);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* 0: q alone; 1: with k and v, v not normed; 2: v normed; 3: v is k's projection. */
@@ -372,8 +372,8 @@ static void test_qkv_prepare(void **state)
 			.q_norm = pair_floats(p, "q_norm", (size_t)hd, 1, 0),
 			.k_norm = pair_floats(p, "k_norm", (size_t)hd, 1, 0),
 			.inv_freq = inverse_frequencies(p, hd),
-			.kv = kernel_case_cache(p, PAIR_OUTPUT, cache_types[i % 3], cache_types[i / 3 % 3], n_kv, hd,
-						capacity, ring),
+			.kv = pair_cache(p, PAIR_OUTPUT, cache_types[i % 3], cache_types[i / 3 % 3], n_kv, hd, capacity,
+					 ring),
 			.n_tokens = tokens,
 			.n_heads = n_heads,
 			.head_dim = hd,
@@ -392,7 +392,7 @@ static void test_qkv_prepare(void **state)
 		pair_magnitude(p, m.kv.v);
 		pair_check(p, sum_of(hd) + FUNCTION);
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 int main(int argc, char **argv)

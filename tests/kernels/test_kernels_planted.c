@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/support/kernel_case.h"
+#include "tests/support/sample_pair.h"
 #include "tests/support/vote_case.h"
 
 static void check(struct pair *p, bool planted, double relative)
@@ -66,7 +67,7 @@ static void product(struct pair *p, struct pair_layout l, int n_in, int n_tokens
 	for (size_t i = 0; i < n_x && fault == X_IN_11_BITS; i++)
 		x[i] = round_11(x[i]);
 	pair_run(p, KERNEL_matmul, &m, &other, "%s n_in %d tokens %d fault %d", l.name, n_in, n_tokens, (int)fault);
-	kernel_case_matmul(p, &m);
+	tolerance_matmul(p, &m);
 	/* As the prompts' test has it: twice for tensor cores, which cut off. */
 	check(p, fault != NO_FAULT, fault == X_UNROUNDED ? 2 * sum_of(n_in) : sum_of(n_in));
 }
@@ -103,7 +104,7 @@ static void prefill(enum prefill_precision precision)
 			product(p, pair_layouts[i], 10240, TOKENS, X_UNROUNDED);
 		}
 	}
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 /* ---- attention: the host leaves out the oldest key, or turns one key a little ---- */
@@ -118,7 +119,7 @@ static void attention(struct pair *p, int type, int head_dim, int n_keys, int n_
 		.at = pair_at(p, (struct step){.pos = n_keys - n_tokens}, false),
 		/* Scores of about 1: no key is lost among others. */
 		.q = pair_floats(p, "q", n, 24 / sqrtf((float)head_dim), 0),
-		.kv = kernel_case_cache(p, PAIR_INPUT, type, type, KV_HEADS, head_dim, n_keys, false),
+		.kv = pair_cache(p, PAIR_INPUT, type, type, KV_HEADS, head_dim, n_keys, false),
 		.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, n, 0),
 		.n_tokens = n_tokens,
 		.n_heads = HEADS,
@@ -128,7 +129,7 @@ static void attention(struct pair *p, int type, int head_dim, int n_keys, int n_
 	pair_fill(p, m.kv.k, type, 0, all);
 	pair_fill(p, m.kv.v, type, 0, all);
 	struct attention_prefill_params other = m;
-	struct kv copy = kernel_case_cache(p, PAIR_INPUT, type, type, KV_HEADS, head_dim, n_keys, false);
+	struct kv copy = pair_cache(p, PAIR_INPUT, type, type, KV_HEADS, head_dim, n_keys, false);
 	size_t size = type == TENSOR_F32 ? 4 : 2;
 	memcpy(copy.k, m.kv.k, all * size);
 	memcpy(copy.v, m.kv.v, all * size);
@@ -167,7 +168,7 @@ static void attention(struct pair *p, int type, int head_dim, int n_keys, int n_
 			 n_keys, (int)fault);
 	}
 	pair_magnitude_rows(p, m.y, (size_t)head_dim);
-	check(p, fault != ALL_KEYS, kernel_case_attention(m.q, head_dim, HEADS * n_tokens, n_keys, m.scale));
+	check(p, fault != ALL_KEYS, tolerance_attention(m.q, head_dim, HEADS * n_tokens, n_keys, m.scale));
 }
 
 static void attentions(struct pair *p)
@@ -277,7 +278,7 @@ static void append(struct pair *p, bool planted)
 		.at = pair_at(p, (struct step){.pos = 31}, false),
 		.k = pair_floats(p, "k", (size_t)HEADS * HEAD_DIM, 3, 0),
 		.v = pair_floats(p, "v", (size_t)HEADS * HEAD_DIM, 3, 0),
-		.kv = kernel_case_cache(p, PAIR_EXACT, TENSOR_F16, TENSOR_BF16, HEADS, HEAD_DIM, RING, true),
+		.kv = pair_cache(p, PAIR_EXACT, TENSOR_F16, TENSOR_BF16, HEADS, HEAD_DIM, RING, true),
 		.n_tokens = 1,
 	};
 	struct kv_append_params other = m;
@@ -326,16 +327,26 @@ static void snapkv(struct pair *p)
 			compact_case(p, &moves[i], planted);
 }
 
+static void sampling(struct pair *p)
+{
+	for (int fault = 0; fault < SAMPLE_FAULTS; fault++)
+		sample_pair_planted(p, (enum sample_fault)fault);
+	for (int i = 0; i < 16; i++) {
+		sample_pair(p, 4097, i, i * 29 + 1, i, i % 2, i / 2 % 2);
+		sample_pair_wrong(p, 50, i % 4, i * 5 + 1);
+	}
+}
+
 static void on_both(void (*cases)(struct pair *))
 {
 	struct pair *p = pair_open(NULL);
 	cases(p);
-	pair_close(p);
+	kernel_case_close(p);
 	if (device_cuda_probe(NULL))
 		return;
 	p = kernel_case_open();
 	cases(p);
-	pair_close(p);
+	kernel_case_close(p);
 }
 
 static void test_products(void **state)
@@ -366,13 +377,17 @@ static void test_snapkv(void **state)
 	on_both(snapkv);
 }
 
+static void test_sampling(void **state)
+{
+	(void)state;
+	on_both(sampling);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_products),
-		cmocka_unit_test(test_attention),
-		cmocka_unit_test(test_the_rest),
-		cmocka_unit_test(test_snapkv),
+		cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_the_rest),
+		cmocka_unit_test(test_snapkv),   cmocka_unit_test(test_sampling),
 	};
 	return cmocka_run_group_tests_name("planted faults", tests, NULL, NULL);
 }

@@ -275,6 +275,25 @@ static int fake_queue_begin(struct workload *w, int n, int keep, struct error *e
 	f->queue_n = 0;
 	f->queue_at = f->pos;
 	f->queue_keep = keep;
+	f->queue_told = 0;
+	return 0;
+}
+
+static int fake_queue_ahead(struct workload *w, const int *tokens, int n, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)tokens, (void)err;
+	f->queue_told = n;
+	f->told += n;
+	return 0;
+}
+
+static int fake_queue_wait(struct workload *w, int i, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	(void)err;
+	if (f->now_ns < f->queue_ends[i])
+		f->now_ns = f->queue_ends[i];
 	return 0;
 }
 
@@ -292,7 +311,9 @@ static int fake_enqueue(struct workload *w, int token, struct token_record *out,
 	out->api_launches = r.api_launches;
 	out->kernels = r.kernels;
 	out->copies = r.copies;
-	f->now_ns += (int64_t)f->submit_us * 1000;
+	/* What was told costs the host the first token's submission alone. */
+	if (f->queue_n == 0 || f->queue_n >= f->queue_told)
+		f->now_ns += (int64_t)f->submit_us * 1000;
 	f->device_ns = (f->device_ns > f->now_ns ? f->device_ns : f->now_ns) + (int64_t)(r.gpu_us * 1000);
 	f->queue_ends[f->queue_n] = f->device_ns;
 	f->queue_contents[f->queue_n++] = f->content;
@@ -369,13 +390,13 @@ static const char *fake_fallback_reason(struct workload *w)
 	return fake_of(w)->fallback_mode ? "instantiate said no" : "";
 }
 
-#define FAKE_OPS                                                                                                \
-	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,             \
-	.fetch = fake_fetch, .set_prefill_mode = fake_set_prefill_mode, .checkpoint = fake_checkpoint,          \
-	.rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, .enqueue = fake_enqueue, \
-	.queue_end = fake_queue_end, .queue_hash = fake_queue_hash, .hash = fake_hash, .totals = fake_totals,   \
-	.prefill_flops = fake_prefill_flops, .kv_bytes_read = fake_kv_bytes_read,                               \
-	.fallback_reason = fake_fallback_reason
+#define FAKE_OPS                                                                                                      \
+	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,                   \
+	.fetch = fake_fetch, .set_prefill_mode = fake_set_prefill_mode, .checkpoint = fake_checkpoint,                \
+	.rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, .enqueue = fake_enqueue,       \
+	.queue_ahead = fake_queue_ahead, .queue_wait = fake_queue_wait, .queue_end = fake_queue_end,                  \
+	.queue_hash = fake_queue_hash, .hash = fake_hash, .totals = fake_totals, .prefill_flops = fake_prefill_flops, \
+	.kv_bytes_read = fake_kv_bytes_read, .fallback_reason = fake_fallback_reason
 
 int fake_open(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err)
 {

@@ -67,6 +67,7 @@ struct fake {
 	int64_t queue_ends[1 << 12];
 	uint64_t queue_contents[1 << 12];
 	int queue_n, queue_at, queue_keep; /* queue_at: position in front of the queue */
+	int queue_told;                    /* tokens of the queue that were told ahead */
 	int token;
 	char mode[32], fusion[16], prefill_mode[32];
 	char prompt_graph[32];    /* mode in which prompts were captured last */
@@ -76,7 +77,7 @@ struct fake {
 	struct workload_totals totals;
 
 	/* What happened. */
-	long decoded, prefilled, hashed, queued;
+	long decoded, prefilled, hashed, queued, told;
 	long prompts; /* calls of prefill */
 	int context_saves, context_restores;
 	int opened, closed;

@@ -126,6 +126,9 @@ static void check_case(const struct kv_fault_case *c, int n_gpu_layers)
 	OK(session_prefill(s, tokens, N_TOKENS, rows, e));
 	check_said(c, "a prompt's row", session_check_logits(s, rows + 3 * vocab, 3, &err), &err);
 	check_said(c, "a prompt's last row", session_logits(s, &row, &err), &err);
+	struct sampling_options drawn = {.temperature = 1, .top_p = 0.9};
+	int token;
+	check_said(c, "a token behind it", session_sample(s, &drawn, &token, &err), &err);
 	for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
 		OK(session_rewind(s, 0, e));
 		session_set_mode(s, (enum graph_mode)mode);

@@ -85,10 +85,10 @@ static struct kv other_keys(struct pair *p, const struct vote_case *c, struct kv
 	return kv;
 }
 
-/* Relative, of a probability and of sums of them: as kernel_case_attention has it, and the sum over rows. */
+/* Relative, of a probability and of sums of them: as tolerance_attention has it, and the sum over rows. */
 static double allowed(const struct vote_case *c, const float *q)
 {
-	return kernel_case_attention(q, c->head_dim, c->window * c->n_heads, c->n_keys, SCALE) + sum_of(rows_of(c));
+	return tolerance_attention(q, c->head_dim, c->window * c->n_heads, c->n_keys, SCALE) + sum_of(rows_of(c));
 }
 
 static void check(struct pair *p, bool planted, double relative)
@@ -239,7 +239,7 @@ void select_case(struct pair *p, const struct select_case *c, enum select_fault 
 
 static struct kv cache(struct pair *p, enum pair_role role, const struct compact_case *c, int capacity)
 {
-	return kernel_case_cache(p, role, c->type, c->v_type, c->n_kv_heads, c->head_dim, capacity, false);
+	return pair_cache(p, role, c->type, c->v_type, c->n_kv_heads, c->head_dim, capacity, false);
 }
 
 void compact_case(struct pair *p, const struct compact_case *c, bool planted)

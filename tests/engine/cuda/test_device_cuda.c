@@ -16,6 +16,7 @@
 #include "tests/support/apart.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/self_case.h"
 
 enum { N = 1000 };
 
@@ -205,7 +206,7 @@ static void expect_chain(const struct chain *c, float scale)
 static struct device_graph *record(const struct chain *c, float scale)
 {
 	struct device_graph *g;
-	OK(device_capture_begin(c->d, e));
+	OK(device_capture_begin(c->d, DEVICE_GRAPH_PLAIN, e));
 	OK(emit(c, scale, e));
 	OK(device_capture_end(c->d, &g, e));
 	return g;
@@ -262,7 +263,7 @@ static void test_update_of_another_topology_is_refused(void **state)
 	struct device_exec *x;
 	struct error err;
 	OK(device_instantiate(c.d, g, &x, e));
-	OK(device_capture_begin(c.d, e));
+	OK(device_capture_begin(c.d, DEVICE_GRAPH_PLAIN, e));
 	OK(emit(&c, 1, e));
 	OK(emit(&c, 1, e));
 	OK(device_capture_end(c.d, &longer, e));
@@ -285,7 +286,7 @@ static void test_refusals_and_faults(void **state)
 	void *p;
 	float x[4] = {0};
 	for (int i = 0; i < 7; i++) {
-		OK(device_capture_begin(d, e));
+		OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 		OK(emit(&c, 1, e));
 		int rc = i == 0   ? device_alloc(d, 64, &p, &err)
 			 : i == 1 ? device_synchronize(d, &err)
@@ -293,7 +294,7 @@ static void test_refusals_and_faults(void **state)
 			 : i == 3 ? device_download(d, x, c.x, sizeof x, &err)
 			 : i == 4 ? device_send(d, c.x, x, sizeof x, &err)
 			 : i == 5 ? device_event_create(d, &event, &err)
-				  : device_capture_begin(d, &err);
+				  : device_capture_begin(d, DEVICE_GRAPH_PLAIN, &err);
 		assert_int_equal(rc, ERROR_DEVICE);
 		assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
 		assert_null(g);
@@ -301,11 +302,11 @@ static void test_refusals_and_faults(void **state)
 		OK(emit(&c, (float)i, e));
 		expect_chain(&c, (float)i);
 	}
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	device_capture_abort(d);
 	device_capture_abort(d);
 	device_fail(d, DEVICE_FAULT_CAPTURE_END, 0, 1);
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE);
 	assert_int_equal(device_capture_end(d, &g, &err), ERROR_DEVICE); /* none is open */
 	OK(emit(&c, 3, e));
@@ -390,6 +391,43 @@ static void test_gemm_rate(void **state)
 	device_close(d);
 }
 
+/* What the driver cannot is a reason of its own, and no failure. */
+static struct device *device_with(enum device_graph_kind kind)
+{
+	struct device *d = open_device();
+	struct error err;
+	if (!device_can_graph(d, kind, &err))
+		return d;
+	print_message("%s\n", err.text);
+	device_close(d);
+	skip();
+	return NULL;
+}
+
+static void test_patched_graph(void **state)
+{
+	(void)state;
+	struct device *d = device_with(DEVICE_GRAPH_PATCHED);
+	self_case_patch(d);
+	device_close(d);
+}
+
+static void test_relaunched_graph(void **state)
+{
+	(void)state;
+	struct device *d = device_with(DEVICE_GRAPH_RELAUNCHED);
+	self_case_loop(d, DEVICE_GRAPH_RELAUNCHED);
+	device_close(d);
+}
+
+static void test_while_graph(void **state)
+{
+	(void)state;
+	struct device *d = device_with(DEVICE_GRAPH_WHILE);
+	self_case_loop(d, DEVICE_GRAPH_WHILE);
+	device_close(d);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +442,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_captures_leak_nothing),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_gemm_rate),
+		cmocka_unit_test(test_patched_graph),
+		cmocka_unit_test(test_relaunched_graph),
+		cmocka_unit_test(test_while_graph),
 	};
 	/* One at a time: they watch the GPU's memory. */
 	const struct apart apart = {"the CUDA device", tests, sizeof tests / sizeof *tests, 1, no_gpu};

@@ -195,7 +195,7 @@ static const struct add_params params = {.n = 3, .scale = 7};
 static struct device_graph *capture(struct device *d)
 {
 	struct device_graph *g;
-	assert_int_equal(device_capture_begin(d, NULL), 0);
+	assert_int_equal(device_capture_begin(d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	assert_int_equal(device_copy(d, memory, memory, 1, NULL), 0);
 	assert_int_equal(device_launch(d, KERNEL_add, &params, NULL), 0);
 	assert_int_equal(device_capture_end(d, &g, NULL), 0);
@@ -293,7 +293,7 @@ static int call(struct fixture *f, int which, void **out, struct error *err)
 	case 9:
 		return device_event_wait(f->d, e, err);
 	case 10:
-		return device_capture_begin(f->d, err);
+		return device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, err);
 	case 11:
 		rc = device_instantiate(f->d, f->g, &x, err);
 		*out = x;
@@ -319,7 +319,7 @@ static void test_a_capture_lets_nothing_through(void **state)
 		struct device_graph *g = f->g;
 		char text[128];
 		void *out = NULL;
-		assert_int_equal(device_capture_begin(f->d, NULL), 0);
+		assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 		int before = calls, rc = call(f, i, &out, &err);
 		snprintf(text, sizeof text, "counted device: %s is not allowed while capturing", names[i]);
 		if (strcmp(names[i], "free")) {
@@ -362,7 +362,7 @@ static void test_a_fault_lets_nothing_through(void **state)
 	struct device_graph *g = f->g;
 	device_fail(f->d, DEVICE_FAULT_CAPTURE_END, 1, 1);
 	device_graph_destroy(f->d, capture(f->d));
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	assert_int_equal(device_capture_end(f->d, &g, &err), ERROR_DEVICE);
 	assert_string_equal(err.text, "counted device: capture_end failed (injected)");
 	assert_null(g);
@@ -414,11 +414,11 @@ static void test_graphs_keep_what_they_recorded(void **state)
 	assert_int_equal(destroyed, 5);
 	failure = -1;
 	struct device_graph *g = f->g;
-	assert_int_equal(device_capture_begin(f->d, NULL), -1);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), -1);
 	assert_int_equal(device_capture_end(f->d, &g, NULL), ERROR_DEVICE); /* it never began */
 	captures = 0;
 	failure = 0;
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	failure = -1;
 	assert_int_equal(device_capture_end(f->d, &g, NULL), -1);
 	assert_null(g);
@@ -440,14 +440,14 @@ static void test_nothing_is_nothing(void **state)
 	device_capture_abort(f->d);
 	assert_int_equal(calls + captures + destroyed, 0);
 	/* Also while capturing, where a free of something fails the capture. */
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	device_free(f->d, NULL);
 	struct device_graph *g;
 	assert_int_equal(device_capture_end(f->d, &g, NULL), 0);
 	assert_int_equal(device_graph_nodes(g), 0);
 	device_graph_destroy(f->d, g);
 	/* Closing ends what is open: teardown looks. */
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 }
 
 int main(void)

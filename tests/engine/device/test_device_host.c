@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/device/device_host.h"
+#include "tests/support/self_case.h"
 
 enum { N = 8 };
 
@@ -62,7 +63,7 @@ static void sync_expect(const struct fixture *f, float factor)
 static struct device_graph *capture_add(const struct fixture *f, float scale)
 {
 	struct device_graph *g;
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	launch_add(f, scale);
 	assert_int_equal(device_capture_end(f->d, &g, NULL), 0);
 	return g;
@@ -158,7 +159,7 @@ static void test_update_refuses_another_topology(void **state)
 {
 	struct fixture *f = *state;
 	struct device_graph *g = capture_add(f, 1), *longer;
-	assert_int_equal(device_capture_begin(f->d, NULL), 0);
+	assert_int_equal(device_capture_begin(f->d, DEVICE_GRAPH_PLAIN, NULL), 0);
 	launch_add(f, 1);
 	launch_add(f, 1);
 	assert_int_equal(device_capture_end(f->d, &longer, NULL), 0);
@@ -182,7 +183,7 @@ static void test_capture_refuses_what_cuda_refuses(void **state)
 		struct device_event *e;
 		void *p;
 		float bytes[2] = {0};
-		assert_int_equal(device_capture_begin(d, NULL), 0);
+		assert_int_equal(device_capture_begin(d, DEVICE_GRAPH_PLAIN, NULL), 0);
 		launch_add(f, 1);
 		int rc = 0;
 		switch (what) {
@@ -266,6 +267,14 @@ static void test_memory_is_counted(void **state)
 	assert_int_equal(device_memory(d).used, base);
 }
 
+static void test_graphs_that_change_themselves(void **state)
+{
+	struct fixture *f = *state;
+	self_case_patch(f->d);
+	self_case_loop(f->d, DEVICE_GRAPH_RELAUNCHED);
+	self_case_loop(f->d, DEVICE_GRAPH_WHILE);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -278,6 +287,7 @@ int main(void)
 		T(test_update_refuses_another_topology),
 		T(test_capture_refuses_what_cuda_refuses),
 		T(test_events),
+		T(test_graphs_that_change_themselves),
 		T(test_memory_is_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

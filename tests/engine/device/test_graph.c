@@ -27,7 +27,7 @@ struct faulty_step {
 };
 
 #define MODE(m) (1 << GRAPH_MODE_##m)
-#define ALL_GRAPHS (MODE(PARAMS) | MODE(UPDATE) | MODE(DEVICE))
+#define ALL_GRAPHS (MODE(PARAMS) | MODE(UPDATE) | MODE(DEVICE) | MODE(PATCH) | MODE(WHILE) | MODE(LOOP))
 
 static const struct faulty_step faulty_steps[] = {
 	{DEVICE_FAULT_CAPTURE_BEGIN, ALL_GRAPHS, 0, true}, {DEVICE_FAULT_CAPTURE_END, ALL_GRAPHS, 0, true},
@@ -65,6 +65,20 @@ static enum graph_event decode(struct session *s, int token, float *to)
 	return t.event;
 }
 
+/* What a session of that mode holds when its graph is there. */
+static size_t used_without_fault(const struct golden *g, enum graph_mode mode, float *row)
+{
+	struct session *s = open_session(g);
+	struct error err;
+	session_set_mode(s, mode);
+	assert_int_equal(session_prefill(s, g->tokens, 20, NULL, &err), 0);
+	for (int i = 0; i < 2; i++)
+		decode(s, g->tokens[20 + i], row);
+	size_t used = session_stats(s).memory.used;
+	session_close(s);
+	return used;
+}
+
 static void one_fault(const struct golden *g, const struct faulty_step *step, enum graph_mode mode, const float *want)
 {
 	size_t vocab = (size_t)g->n_vocab;
@@ -75,12 +89,10 @@ static void one_fault(const struct golden *g, const struct faulty_step *step, en
 	int after = step->fault == DEVICE_FAULT_SET_PARAMS ? 7 : 0;
 	session_set_mode(s, mode);
 	assert_int_equal(session_prefill(s, g->tokens, 20, NULL, &err), 0);
-	size_t used = 0;
+	size_t used = used_without_fault(g, mode, row);
 	for (int i = 0; i < TOKENS; i++) {
-		if (i == step->token) {
-			used = session_stats(s).memory.used;
+		if (i == step->token)
 			device_fail(session_device(s), step->fault, after, 1);
-		}
 		enum graph_event event = decode(s, g->tokens[20 + i], row);
 		if (memcmp(row, want + (size_t)i * vocab, vocab * sizeof *row))
 			fail_msg("%s, fault %d: token %d is not the direct one", graph_mode_name(mode), step->fault, i);
@@ -212,6 +224,9 @@ static void test_each_mode_does_what_it_says(void **state)
 		{GRAPH_MODE_PARAMS, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_UPDATE, 1, 2, 0},
 		{GRAPH_MODE_UPDATE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_UPDATE, 3, 0, 2},
 		{GRAPH_MODE_DEVICE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
+		{GRAPH_MODE_PATCH, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 3, 0},
+		{GRAPH_MODE_WHILE, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
+		{GRAPH_MODE_LOOP, GRAPH_EVENT_CAPTURE, GRAPH_EVENT_REPLAY, 1, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
 		uint64_t nodes = device_counters(n.d).node_updates, execs = graph_cache_stats(c).updates;
@@ -246,7 +261,8 @@ static void test_uncapturable_work_falls_back(void **state)
 static void test_names(void **state)
 {
 	(void)state;
-	const char *const names[] = {"direct", "graph-params", "graph-update", "graph-device"};
+	const char *const names[GRAPH_MODE_COUNT] = {"direct",      "graph-params", "graph-update", "graph-device",
+						     "graph-patch", "graph-loop",   "graph-while"};
 	for (int m = 0; m < GRAPH_MODE_COUNT; m++) {
 		assert_string_equal(graph_mode_name((enum graph_mode)m), names[m]);
 		assert_int_equal(graph_mode_parse(names[m]), m);

@@ -20,6 +20,7 @@
 #include "tests/support/kv_fault_case.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/sampled_run.h"
 #include "tests/support/separate_experts.h"
 #include "tests/support/temp_file.h"
 
@@ -106,6 +107,12 @@ static void check_golden(const struct golden *golden, const char *name)
 		print_message("golden %-26s fusion %-10s worst row: %.2g of golden, %.2g of host\n", name,
 			      fusion_name((enum fusion)fusion), worst, from_host);
 	}
+	/* Direct launches would have the bits, too. */
+	if (session_stats(s).graph.fallbacks) {
+		wrong++;
+		print_message("%s: %d tokens fell back: %s\n", name, (int)session_stats(s).graph.fallbacks,
+			      session_fallback_reason(s));
+	}
 	session_close(s);
 	session_close(on_host);
 	free(host);
@@ -121,6 +128,13 @@ static void test_golden(void **state)
 	golden_load(&g, name);
 	check_golden(&g, name);
 	golden_free(&g);
+}
+
+static void test_sampled(void **state)
+{
+	const char *name = golden_names[*(int *)*state];
+	sampled_run_check(name, -1);
+	sampled_run_check(name, 3);
 }
 
 /* A golden model with n edits: a GPU against the host, which test_golden holds to the references of such models. */
@@ -196,6 +210,9 @@ static void test_faults_fall_back(void **state)
 		{DEVICE_FAULT_REPLAY, GRAPH_MODE_DEVICE, 0},        {DEVICE_FAULT_REPLAY, GRAPH_MODE_UPDATE, 3},
 		{DEVICE_FAULT_SET_PARAMS, GRAPH_MODE_PARAMS, 3},    {DEVICE_FAULT_CAPTURE_BEGIN, GRAPH_MODE_UPDATE, 3},
 		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_UPDATE, 3},   {DEVICE_FAULT_UPDATE, GRAPH_MODE_UPDATE, 3},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_PATCH, 0},    {DEVICE_FAULT_UPLOAD, GRAPH_MODE_PATCH, 0},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_LOOP, 0},     {DEVICE_FAULT_REPLAY, GRAPH_MODE_LOOP, 3},
+		{DEVICE_FAULT_CAPTURE_END, GRAPH_MODE_WHILE, 0},    {DEVICE_FAULT_INSTANTIATE, GRAPH_MODE_WHILE, 0},
 	};
 	enum { TOKENS = 6 };
 	struct golden g;
@@ -293,8 +310,8 @@ static double settled_l2(const float *a, const struct golden *g, int without)
 }
 
 /*
- * Prompts in float16, with weights of either kind and in chunks of several lengths, within what test_prompt_f16.c
- * allows and derives, and finds of rows whose router has a tie; and the same bits every time.
+ * Prompts in float16, with weights of either kind, with some of each, and in chunks of several lengths, within what
+ * test_prompt_f16.c allows and derives, and finds of rows whose router has a tie; and the same bits every time.
  */
 static void test_prompt_f16(void **state)
 {
@@ -302,7 +319,8 @@ static void test_prompt_f16(void **state)
 	golden_load(&g, golden_names[*(int *)*state]);
 	size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
 	float *logits = malloc(n * sizeof *logits), *again = malloc(n * sizeof *again);
-	for (int resident = 0; resident < 2; resident++)
+	const int weights[] = {PREFILL_WEIGHTS_CONVERT, PREFILL_WEIGHTS_RESIDENT, 3};
+	for (size_t w = 0; w < sizeof weights / sizeof *weights; w++)
 		for (int batch = 20; batch <= g.n_tokens; batch += g.n_tokens - 20) {
 			struct session_options o;
 			struct session *s;
@@ -310,15 +328,15 @@ static void test_prompt_f16(void **state)
 			o.context = g.n_tokens;
 			o.load.batch = batch;
 			o.load.k_type = o.load.v_type = TENSOR_F32;
-			o.load.prefill_weights = resident ? PREFILL_WEIGHTS_RESIDENT : PREFILL_WEIGHTS_CONVERT;
+			o.load.prefill_weights = weights[w];
 			OK(session_open(&s, g.path, &o, e));
 			teacher_force(s, &g, g.n_tokens, g.n_tokens, logits);
 			teacher_force(s, &g, g.n_tokens, g.n_tokens, again);
 			assert_memory_equal(again, logits, n * sizeof *logits);
 			int ties = strstr(g.path, "a4b") ? 3 : 0;
 			double off = settled_l2(logits, &g, ties);
-			print_message("golden %-26s f16 prompt, %s weights, chunks of %d: %.2g\n",
-				      golden_names[*(int *)*state], resident ? "resident" : "converted", batch, off);
+			print_message("golden %-26s f16 prompt, weights %s, chunks of %d: %.2g\n",
+				      golden_names[*(int *)*state], prefill_weights_name(weights[w]).text, batch, off);
 			assert_true(off <= 2e-2);
 			session_close(s);
 		}
@@ -338,6 +356,9 @@ int main(int argc, char **argv)
 		GOLDEN_TEST(test_golden, 5),
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
+		GOLDEN_TEST(test_sampled, 0),
+		GOLDEN_TEST(test_sampled, 4),
+		GOLDEN_TEST(test_sampled, 7),
 		GOLDEN_TEST(test_prompt_f16, 0),
 		GOLDEN_TEST(test_prompt_f16, 1),
 		GOLDEN_TEST(test_prompt_f16, 3),

@@ -165,7 +165,7 @@ static void test_graphs_copy_across(void **state)
 	OK(device_alloc_mapped(d, N * sizeof(float), &in, &to_in, e));
 	OK(device_alloc_mapped(d, N * sizeof(float), &out, &from_out, e));
 	const struct add_params p = {.a = x, .b = x, .y = y, .n = N, .scale = 1.5f};
-	OK(device_capture_begin(d, e));
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
 	OK(device_copy(d, x, in, N * sizeof(float), e));
 	OK(device_launch(d, KERNEL_add, &p, e));
 	OK(device_copy(d, out, y, N * sizeof(float), e));
@@ -205,8 +205,9 @@ static void test_planned_bytes(void **state)
 			struct session *s;
 			o.context = 100;
 			o.load.prefill = layers % 2 ? PREFILL_F32 : PREFILL_F16;
-			o.load.prefill_weights =
-				layers % 2 || layers % 4 ? PREFILL_WEIGHTS_CONVERT : PREFILL_WEIGHTS_RESIDENT;
+			o.load.prefill_weights = layers % 2   ? PREFILL_WEIGHTS_CONVERT
+						 : layers % 4 ? layers / 2
+							      : PREFILL_WEIGHTS_RESIDENT;
 			o.load.ple_on_host = layers % 3 == 0;
 			OK(session_open(&s, g.path, &o, e));
 			OK(placement_plan(&p, session_model(s), &o.load, layers, o.context, e));

@@ -77,7 +77,7 @@ static int count_launch(struct device *d, enum kernel k, const void *params, str
 }
 
 static void rig_open_as(struct rig *r, const struct golden *g, int n_layers, int batch,
-			enum prefill_precision precision, enum prefill_weights weights)
+			enum prefill_precision precision, int weights)
 {
 	struct load_options o;
 	load_options_default(&o);
@@ -101,7 +101,7 @@ static void rig_open_as(struct rig *r, const struct golden *g, int n_layers, int
 	OK(session_open_on(&r->session, r->loaded, g->n_tokens, e));
 }
 
-static void rig_open(struct rig *r, const struct golden *g, int n_layers, int batch, enum prefill_weights weights)
+static void rig_open(struct rig *r, const struct golden *g, int n_layers, int batch, int weights)
 {
 	rig_open_as(r, g, n_layers, batch, PREFILL_F16, weights);
 }
@@ -187,7 +187,7 @@ static void check(const struct golden *g, const float *gaps, const float *logits
 	free(got);
 }
 
-/* Chunks that end anywhere, all layers or some, with weights of either kind: these change no bit. */
+/* Chunks that end anywhere, all layers or some, with weights of either kind or some of each: these change no bit. */
 static void test_golden(void **state)
 {
 	struct golden g;
@@ -214,13 +214,23 @@ static void test_golden(void **state)
 						 r.loaded->model.n_ff_expert % 64 == 0);
 			assert_int_equal(r.loaded->parts[0].weights.prompt_bytes, 0);
 			rig_close(&r);
-			rig_open(&r, &g, n_layers, batches[k], PREFILL_WEIGHTS_RESIDENT);
-			teacher_force(r.session, &g, g.n_tokens, g.n_tokens, resident);
-			assert_true(r.loaded->parts[0].weights.prompt_bytes > 0);
-			if (memcmp(resident, logits, n * sizeof *logits))
-				fail_msg("%s, %d layers, chunks of %d: resident weights change bits: %.3g", g.path,
-					 n_layers, batches[k], relative_l2(resident, logits, n));
-			rig_close(&r);
+			int converted = r.products[KERNEL_prompt_matmul];
+			const int weights[] = {n_layers / 4 + 1, PREFILL_WEIGHTS_RESIDENT};
+			size_t before = 0;
+			for (int w = 0; w < 2; w++) {
+				rig_open(&r, &g, n_layers, batches[k], weights[w]);
+				teacher_force(r.session, &g, g.n_tokens, g.n_tokens, resident);
+				/* More of them are joined, in more memory. */
+				assert_true(r.products[KERNEL_prompt_matmul] < converted);
+				assert_true(r.loaded->parts[0].weights.prompt_bytes > before);
+				converted = r.products[KERNEL_prompt_matmul];
+				before = r.loaded->parts[0].weights.prompt_bytes;
+				if (memcmp(resident, logits, n * sizeof *logits))
+					fail_msg("%s, %d layers, chunks of %d: weights %s change bits: %.3g", g.path,
+						 n_layers, batches[k], prefill_weights_name(weights[w]).text,
+						 relative_l2(resident, logits, n));
+				rig_close(&r);
+			}
 		}
 	free(resident);
 	free(logits);

@@ -89,6 +89,7 @@ static void test_float16(void **state)
 	o.n_gpu_layers = 1000;
 	o.n_threads = 1;
 	o.batch = 20;
+	o.prefill_weights = 2; /* the other layers' are converted */
 	OK(guarded_open(&far, true, 1, e));
 	OK(guarded_open(&near, false, 1, e));
 	OK(loaded_model_open_on(&m, g.path, &o, far, near, e));

@@ -25,8 +25,7 @@
 
 enum { ALL = 9999 }; /* layers: without a GPU an error, not the host */
 
-static struct session *open_session(const char *path, int batch, enum prefill_precision precision,
-				    enum prefill_weights weights)
+static struct session *open_session(const char *path, int batch, enum prefill_precision precision, int weights)
 {
 	struct session_options o;
 	struct session *s;
@@ -41,7 +40,7 @@ static struct session *open_session(const char *path, int batch, enum prefill_pr
 	return s;
 }
 
-static void check(const char *name, int batch, enum prefill_precision precision, enum prefill_weights weights)
+static void check(const char *name, int batch, enum prefill_precision precision, int weights)
 {
 	struct golden g;
 	golden_load(&g, name);
@@ -65,6 +64,10 @@ static void test_settings(void **state)
 	(void)state;
 	check("gemma4-e4b-tiny.q8_0", 20, PREFILL_F16, PREFILL_WEIGHTS_CONVERT);
 	check("gemma4-26b-a4b-tiny.q8_0", 20, PREFILL_F16, PREFILL_WEIGHTS_CONVERT);
+	/* Two layers' weights stay, the others' are converted. */
+	check("gemma4-e4b-tiny.q8_0", 20, PREFILL_F16, 2);
+	check("gemma4-26b-a4b-tiny.q8_0", 20, PREFILL_F16, 2);
+	check("gemma4-31b-tiny.q8_0", 64, PREFILL_F16, 2);
 	check("gemma4-e4b-tiny.q8_0", 20, PREFILL_F32, PREFILL_WEIGHTS_CONVERT);
 	check("gemma4-26b-a4b-tiny.q8_0", 20, PREFILL_F32, PREFILL_WEIGHTS_CONVERT);
 }

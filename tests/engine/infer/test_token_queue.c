@@ -112,6 +112,72 @@ static void check_kept(struct session *s, const float *want)
 	}
 }
 
+static void tell_ahead(struct session *s, int n)
+{
+	int tokens[TOKENS];
+	for (int i = 0; i < n; i++)
+		tokens[i] = token_at(1000 + i, s);
+	OK(session_rewind(s, PROMPT, e));
+	OK(session_queue_begin(s, n, false, e));
+	OK(session_ahead(s, tokens, n, e));
+}
+
+/* Told to the device at once: a launch a bucket, and the same bits, followed by the host or not. */
+static void check_ahead(struct session *s, const float *want, const struct token_timing *one_by_one, bool followed)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	struct token_timing t;
+	const float *row;
+	double sum = 0;
+	int launches = 0, copies = 0;
+	int64_t from = clock_ns();
+	tell_ahead(s, TOKENS);
+	for (int i = 0; i < TOKENS; i++) {
+		assert_int_equal(session_queue_position(s), PROMPT + i);
+		OK(session_enqueue(s, token_at(1000 + i, s), &t, e));
+		assert_int_equal(t.event, GRAPH_EVENT_REPLAY);
+		assert_int_equal(t.kernels, one_by_one[i].kernels);
+		assert_true(t.submit_us > 0);
+		launches += t.api_launches;
+		copies += t.copies;
+		if (followed)
+			OK(session_queue_wait(s, i, e));
+	}
+	OK(session_queue_end(s, e));
+	double wall = (double)(clock_ns() - from) * 1e-3;
+	/* From 100 to 159 there are two buckets on the host, more on a GPU; each takes a launch and a state sent. */
+	assert_true(launches == copies * 2 && copies >= 2 && copies <= 4);
+	for (int i = 0; i < TOKENS; i++) {
+		double device_us, itl_us;
+		OK(session_queue_times(s, i, &device_us, &itl_us, e));
+		assert_true(itl_us > 0 && device_us == itl_us);
+		sum += itl_us;
+	}
+	assert_true(sum <= wall * 1.01 + 20);
+	OK(session_logits(s, &row, e));
+	assert_memory_equal(row, want + (TOKENS - 1) * vocab, vocab * sizeof *row);
+}
+
+/* Stopped before all were run: decoding goes on behind the last that was. */
+static void check_stop(struct session *s, const float *want, int waited)
+{
+	size_t vocab = (size_t)session_model(s)->n_vocab;
+	struct error err;
+	const float *row;
+	tell_ahead(s, TOKENS);
+	for (int i = 0; i < 5; i++)
+		OK(session_enqueue(s, token_at(1000 + i, s), NULL, e));
+	assert_int_equal(session_enqueue(s, token_at(999, s), NULL, &err), ERROR_INPUT);
+	if (waited)
+		OK(session_queue_wait(s, waited - 1, e));
+	OK(session_queue_end(s, e));
+	int done = session_position(s) - PROMPT;
+	assert_true(done >= (waited ? waited : 1) && done < TOKENS);
+	OK(session_decode(s, token_at(1000 + done, s), NULL, e));
+	OK(session_logits(s, &row, e));
+	assert_memory_equal(row, want + (size_t)done * vocab, vocab * sizeof *row);
+}
+
 static void check_device(const char *model, int gpu_layers)
 {
 	struct golden g;
@@ -133,6 +199,12 @@ static void check_device(const char *model, int gpu_layers)
 			check_kept(s, want);
 			if (!SANITIZED)
 				check_timed(s, want, timing);
+			if (!graph_mode_loops((enum graph_mode)mode))
+				continue;
+			check_ahead(s, want, timing, false);
+			check_ahead(s, want, timing, true);
+			check_stop(s, want, 0);
+			check_stop(s, want, 5);
 		}
 	}
 	/* Queued tokens capture where nothing was captured before. */
@@ -189,6 +261,21 @@ static void test_fallback(void **state)
 		assert_int_equal(timing[i].event == GRAPH_EVENT_FALLBACK, i == 5);
 	}
 	OK(session_queue_end(s, e));
+	OK(session_logits(s, &row, e));
+	assert_memory_equal(row, want + (size_t)(TOKENS - 1) * (size_t)g.n_vocab, (size_t)g.n_vocab * sizeof *row);
+	/* Of a loop that cannot be built each token is launched directly, and its mark is set. */
+	session_set_mode(s, GRAPH_MODE_LOOP);
+	device_fail(session_device(s), DEVICE_FAULT_INSTANTIATE, 0, 9);
+	tell_ahead(s, TOKENS);
+	for (int i = 0; i < TOKENS; i++) {
+		double device_us, itl_us;
+		OK(session_enqueue(s, token_at(1000 + i, s), &timing[i], e));
+		OK(session_queue_wait(s, i, e));
+		OK(session_queue_times(s, i, &device_us, &itl_us, e));
+		assert_true(timing[i].event == GRAPH_EVENT_FALLBACK && itl_us > 0);
+	}
+	OK(session_queue_end(s, e));
+	device_fail(session_device(s), DEVICE_FAULT_INSTANTIATE, 0, 0);
 	OK(session_logits(s, &row, e));
 	assert_memory_equal(row, want + (size_t)(TOKENS - 1) * (size_t)g.n_vocab, (size_t)g.n_vocab * sizeof *row);
 	/* More than the cache holds is refused before anything is queued. */

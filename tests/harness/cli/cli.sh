@@ -49,6 +49,20 @@ expect 2 '' "gemmark kernels: --cache-type: cache type 'f17' is unknown*" kernel
 expect 2 '' 'gemmark kernels: --source: there is no kernels/cuda/attend.cu*' kernels --compile-only --source norm,attend
 expect 2 '' 'gemmark eval: snapkv *63*: the budget includes the window of 64*' eval --snapkv 63
 expect 2 '' 'gemmark bench: snapkv *even*' bench --snapkv off,even
+sampled=(eval -m m --tokens 1 --generate 3)
+expect 2 '' 'gemmark eval: --temp: nothing is generated; add --generate N' eval -m m --tokens 1 --temp 1
+expect 2 '' 'gemmark eval: --top-k: at temperature 0 *' "${sampled[@]}" --top-k 4
+expect 2 '' 'gemmark eval: --sampling-seed: at temperature 0 *' "${sampled[@]}" --temp 0 --sampling-seed 4
+expect 2 '' "gemmark eval: --generate: '0' is not a whole number from 1 *" "${sampled[@]}" --generate 0
+expect 2 '' 'gemmark eval: --temp: a temperature of -1: *' "${sampled[@]}" --temp -1
+expect 2 '' 'gemmark eval: --temp: a temperature of nan: *' "${sampled[@]}" --temp nan
+expect 2 '' "gemmark eval: --temp: '1x' is not a number" "${sampled[@]}" --temp 1x
+expect 2 '' "gemmark eval: --top-k: '-1' is not a whole number *" "${sampled[@]}" --top-k -1
+expect 2 '' 'gemmark eval: --top-p: a top-p of 1.5: *' "${sampled[@]}" --top-p 1.5
+expect 2 '' 'gemmark eval: --min-p: a min-p of -0.1: *' "${sampled[@]}" --min-p -0.1
+expect 2 '' "gemmark eval: --min-p: ' 1' is not a number" "${sampled[@]}" --min-p ' 1'
+expect 2 '' "gemmark eval: --sampling-seed: '-1' is not *" "${sampled[@]}" --sampling-seed -1
+expect 2 '' "gemmark eval: --sampling-seed: '18446744073709551616' is not *" "${sampled[@]}" --sampling-seed 18446744073709551616
 
 message=$("$gemmark" --help 2>&1 >/dev/full)
 code=$?

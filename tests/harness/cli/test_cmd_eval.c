@@ -17,6 +17,7 @@
 #include "harness/cli/options.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
+#include "tests/support/golden.h"
 #include "tests/support/ok.h"
 #include "tests/support/read_csv.h"
 #include "tests/support/synth_case.h"
@@ -110,6 +111,67 @@ static void test_perplexity(void **state)
 	check_perplexity(tokens, 9, none);
 	check_perplexity(tokens, 2, all);
 	check_perplexity(tokens, 1, all);
+}
+
+/* The line of generated ids; up to 255 bytes. */
+static void read_generated(char ids[256])
+{
+	static const char word[] = "generated   ";
+	char line[256];
+	FILE *f = folder_open(folder, "out", "r");
+	*ids = 0;
+	while (fgets(line, sizeof line, f))
+		if (!strncmp(line, word, strlen(word)))
+			snprintf(ids, 256, "%s", line + strlen(word));
+	fclose(f);
+}
+
+/* Behind tokens that were given, prefilled or decoded: the golden continuation; drawn, another one for each option. */
+static void test_generate(void **state)
+{
+	(void)state;
+	struct golden g;
+	char prompt[2048] = "", expected[256] = "", ids[256], first[256];
+	golden_load(&g, "gemma4-e4b-tiny.f32");
+	assert_true(g.n_tokens >= g.n_prompt + 8);
+	for (int i = 0; i < g.n_prompt; i++)
+		snprintf(prompt + strlen(prompt), sizeof prompt - strlen(prompt), "%s%d", i ? "," : "", g.tokens[i]);
+	for (int i = 0; i < 8; i++)
+		snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%d%s",
+			 g.tokens[g.n_prompt + i], i < 7 ? "," : "\n");
+	golden_free(&g);
+	char *greedy[] = {"--generate", "8", "-ctk", "f32", "-ctv", "f32", NULL},
+	     *decoded[] = {"--generate", "8", "-ctk",   "f32",          "-ctv", "f32",
+			   "--prefill",  "5", "--mode", "graph-device", NULL};
+	assert_int_equal(eval(MODEL, prompt, greedy), 0);
+	read_generated(ids);
+	assert_string_equal(ids, expected);
+	assert_int_equal(eval(MODEL, prompt, decoded), 0);
+	read_generated(ids);
+	assert_string_equal(ids, expected);
+
+	char *drawn[] = {"--generate", "8", "--temp", "9", "--mode", "direct", NULL, NULL, NULL};
+	assert_int_equal(eval(MODEL, prompt, drawn), 0);
+	read_generated(first);
+	drawn[5] = "graph-update";
+	assert_int_equal(eval(MODEL, prompt, drawn), 0);
+	read_generated(ids);
+	assert_string_equal(ids, first);
+	static char *const more[][2] = {
+		{"--sampling-seed", "18446744073709551615"}, {"--top-k", "3"}, {"--top-p", "0.2"}, {"--min-p", "0.9"}};
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+		drawn[6] = more[i][0];
+		drawn[7] = more[i][1];
+		assert_int_equal(eval(MODEL, prompt, drawn), 0);
+		read_generated(ids);
+		assert_true(*ids);
+		assert_string_not_equal(ids, first);
+	}
+	drawn[6] = "--temp";
+	drawn[7] = "0";
+	assert_int_equal(eval(MODEL, prompt, drawn), 0);
+	read_generated(ids);
+	assert_string_not_equal(ids, first);
 }
 
 /* Of weights that the file says are random it is no measure; of others it is one, and nothing is said. */
@@ -260,6 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_perplexity),
+		TEST(test_generate),
 		TEST(test_random_weights),
 		TEST(test_not_finite_in_a_prompt),
 		TEST(test_not_finite_in_decoding),

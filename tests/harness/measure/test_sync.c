@@ -102,6 +102,57 @@ static void test_work(void **state)
 	assert_int_equal(x.fake.hashed, 20 + 2);
 }
 
+/* A mode that loops is told its tokens, in both settings of the axis: the host follows them, or does not. */
+static void test_loop(void **state)
+{
+	(void)state;
+	x.options.repetitions = 1;
+	sweep("direct,graph-loop", "token,none");
+	assert_int_equal(x.summary.ok, 4);
+	assert_int_equal(x.fake.told, 2 * TOKENS);
+	for (int r = 0; r < x.n_runs; r++) {
+		const struct kept_run *k = &x.runs[r];
+		int loops = !strcmp(k->row.mode, "graph-loop"), queued = !strcmp(k->row.sync, "none");
+		int warmup = (int)k->row.warmup_tokens;
+		if (!loops)
+			continue;
+		assert_true(k->n == warmup + TOKENS && warmup >= WORKLOAD_QUEUE_KEEP);
+		assert_true(fabs(k->row.itl_median_us - 580) < 1e-9 && k->row.gpu_median_us == 580);
+		assert_true(fabs(k->tokens[warmup].itl_us - 600) < 1e-9);
+		/* When the host saw the token: of queued ones nobody looks. */
+		for (int t = warmup; t < k->n; t++)
+			assert_int_equal(k->tokens[t].done_ns != 0, !queued);
+		assert_string_equal(k->hash, x.runs[0].hash);
+	}
+}
+
+/* Wrong in the timed pass alone, as where the loop skips a token: the last one's logits tell, whatever the axis says.
+ */
+static void test_loop_wrong_when_timed(void **state)
+{
+	(void)state;
+	x.fake.late_mode = "graph-loop";
+	sweep("direct,graph-loop", "token");
+	assert_int_equal(x.summary.wrong, 1);
+}
+
+static void test_loop_unsupported(void **state)
+{
+	(void)state;
+	struct sim_options o = {.direct_us = 1000, .graph_us = 600, .submit_us = 100, .capture_us = 500};
+	struct sim *sim;
+	assert_int_equal(sim_open(&sim, &o, 1, NULL), 0);
+	x.options.clock = sim_clock;
+	x.options.clock_ctx = sim;
+	make_cells("direct,graph-loop", "token", 0);
+	fake_sweep_run(&x, sim_source(sim));
+	for (int r = 0; r < x.n_runs; r++)
+		if (!strcmp(x.runs[r].row.mode, "graph-loop"))
+			assert_non_null(strstr(x.runs[r].reason, "mode graph-loop: this workload's device waits"));
+	assert_int_equal(x.summary.skipped, 1);
+	sim_close(sim);
+}
+
 static void test_wrong_token(void **state)
 {
 	(void)state;
@@ -213,6 +264,9 @@ int main(void)
 		TEST(test_cells),
 		TEST(test_times),
 		TEST(test_work),
+		TEST(test_loop),
+		TEST(test_loop_wrong_when_timed),
+		TEST(test_loop_unsupported),
 		TEST(test_wrong_token),
 		TEST(test_wrong_when_timed),
 		TEST(test_unsupported),

@@ -1,13 +1,10 @@
-#include "tests/support/pair.h"
+#include "bench/pair.h"
 
 #include <math.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/device/device_host.h"
 #include "kernels/cpu/cpu.h"
@@ -30,6 +27,7 @@ struct buffer {
 	unsigned char *elements;
 	double *magnitude; /* (n), pair_magnitude; null: the root mean square for all */
 	void *on_gpu;
+	void **sets;         /* (n_sets), pair_place */
 	size_t partial_rows; /* pair_mark_partial */
 	int partial_head_dim;
 };
@@ -38,7 +36,7 @@ struct pair {
 	struct device *gpu, *host;
 	bool on_host; /* the first is the host, too */
 	struct buffer buffers[BUFFERS_MAX];
-	int n_buffers;
+	int n_buffers, n_sets;
 	uint64_t random;
 	int cases, wrong;
 	bool quiet;
@@ -48,28 +46,53 @@ struct pair {
 	char worst_what[SHAPE_BYTES];
 };
 
+void pair_fail(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fputs("FAILED: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	exit(1);
+}
+
+void pair_need(bool so, const char *what)
+{
+	if (!so)
+		pair_fail("there is no %s", what);
+}
+
 struct pair *pair_open(const struct cuda_open_options *o)
+{
+	return pair_open_with(o, 4);
+}
+
+struct pair *pair_open_with(const struct cuda_open_options *o, int n_threads)
 {
 	struct pair *p = calloc(1, sizeof *p);
 	struct error err = {""};
-	assert_non_null(p);
+	pair_need(p != NULL, "memory");
 	p->random = 1;
 	p->on_host = !o;
-	if (device_host_open(&p->host, 4, &err) ||
+	if (device_host_open(&p->host, n_threads, &err) ||
 	    (o ? device_cuda_open(&p->gpu, o, &err) : device_host_open(&p->gpu, 1, &err)))
-		fail_msg("%s", err.text);
+		pair_fail("%s", err.text);
 	return p;
 }
 
-void pair_close(struct pair *p)
+int pair_close(struct pair *p)
 {
-	int wrong = p->wrong, cases = p->cases;
-	print_message("%d cases, worst difference %.2g of what is allowed: %s\n", cases, p->worst, p->worst_what);
+	int wrong = p->wrong;
+	if (p->cases)
+		fprintf(stderr, "%d cases, worst difference %.2g of what is allowed: %s\n", p->cases, p->worst,
+			p->worst_what);
+	if (wrong)
+		fprintf(stderr, "%d of %d cases wrong\n", wrong, p->cases);
 	device_close(p->gpu);
 	device_close(p->host);
 	free(p);
-	if (wrong)
-		fail_msg("%d of %d cases wrong", wrong, cases);
+	return wrong;
 }
 
 /* ---- buffers ---- */
@@ -81,12 +104,12 @@ static size_t element_bytes(int type)
 
 void *pair_buffer(struct pair *p, const char *name, enum pair_role role, int type, size_t n, size_t offset)
 {
-	assert_true(p->n_buffers < BUFFERS_MAX && offset < GUARD);
+	pair_need(p->n_buffers < BUFFERS_MAX && offset < GUARD, "room for one buffer more");
 	struct buffer *b = &p->buffers[p->n_buffers++];
 	*b = (struct buffer){.name = name, .role = role, .type = type, .n = n};
 	b->bytes = (2 * GUARD + offset + n * element_bytes(type) + GUARD - 1) / GUARD * GUARD;
 	b->block = aligned_alloc(GUARD, b->bytes);
-	assert_non_null(b->block);
+	pair_need(b->block != NULL, "memory");
 	b->elements = b->block + GUARD + offset;
 	/* Around inputs NaN, which spreads where it is read; around outputs a number, which NaN does not hide in. */
 	memset(b->block, role == PAIR_INPUT ? 0xff : 0xa5, b->bytes);
@@ -103,8 +126,11 @@ static void buffers_free(struct pair *p)
 		free(b->got);
 		free(b->magnitude);
 		device_free(p->gpu, b->on_gpu);
+		for (int k = 0; b->sets && k < p->n_sets; k++)
+			device_free(pair_timed_device(p), b->sets[k]);
+		free(b->sets);
 	}
-	p->n_buffers = 0;
+	p->n_buffers = p->n_sets = 0;
 }
 
 static struct buffer *buffer_of(struct pair *p, const void *elements)
@@ -112,8 +138,7 @@ static struct buffer *buffer_of(struct pair *p, const void *elements)
 	for (int i = 0; i < p->n_buffers; i++)
 		if (p->buffers[i].elements == elements)
 			return &p->buffers[i];
-	fail_msg("%s", "no such buffer");
-	return NULL;
+	pair_fail("%s", "no such buffer");
 }
 
 void pair_mark_partial(struct pair *p, const float *partial, size_t rows, int head_dim)
@@ -126,7 +151,7 @@ void pair_mark_partial(struct pair *p, const float *partial, size_t rows, int he
 const void *pair_got(struct pair *p, const void *output)
 {
 	const struct buffer *b = buffer_of(p, output);
-	assert_non_null(b->got);
+	pair_need(b->got != NULL, "memory");
 	return b->got + (b->elements - b->block);
 }
 
@@ -135,7 +160,7 @@ double *pair_magnitude(struct pair *p, const void *output)
 	struct buffer *b = buffer_of(p, output);
 	if (!b->magnitude)
 		b->magnitude = calloc(b->n, sizeof *b->magnitude);
-	assert_non_null(b->magnitude);
+	pair_need(b->magnitude != NULL, "memory");
 	return b->magnitude;
 }
 
@@ -283,8 +308,8 @@ static bool untouched(const struct pair *p, const struct buffer *b)
 		if ((b->role != PAIR_INPUT && i >= first && i < end) || b->got[i] == want[i])
 			continue;
 		if (shown(p))
-			print_message("WRONG %s: byte %td of %s (%zu elements) was written: %02x, was %02x\n", p->what,
-				      (ptrdiff_t)i - (ptrdiff_t)first, b->name, b->n, b->got[i], want[i]);
+			fprintf(stderr, "WRONG %s: byte %td of %s (%zu elements) was written: %02x, was %02x\n",
+				p->what, (ptrdiff_t)i - (ptrdiff_t)first, b->name, b->n, b->got[i], want[i]);
 		return false;
 	}
 	return true;
@@ -307,13 +332,13 @@ static bool buffer_right(struct pair *p, struct buffer *b, double relative)
 		return true;
 	const unsigned char *got = b->got + (b->elements - b->block);
 	if (shown(p)) {
-		print_message("WRONG %s: %s: %zu of %zu elements, worst %.3g of what is allowed\n", p->what, b->name,
-			      d.wrong, b->n, d.worst);
+		fprintf(stderr, "WRONG %s: %s: %zu of %zu elements, worst %.3g of what is allowed\n", p->what, b->name,
+			d.wrong, b->n, d.worst);
 		size_t end = d.first + 6 < b->n ? d.first + 6 : b->n;
 		for (size_t i = d.first; i < end; i++)
-			print_message("    [%zu] cuda %.9g, host %.9g, magnitude %.3g\n", i, value(b->type, got, i),
-				      value(b->type, b->elements, i),
-				      b->magnitude ? b->magnitude[i] : root_mean_square(b, 0, b->n));
+			fprintf(stderr, "    [%zu] cuda %.9g, host %.9g, magnitude %.3g\n", i, value(b->type, got, i),
+				value(b->type, b->elements, i),
+				b->magnitude ? b->magnitude[i] : root_mean_square(b, 0, b->n));
 	}
 	return false;
 }
@@ -322,8 +347,8 @@ static bool buffer_right(struct pair *p, struct buffer *b, double relative)
 
 static void give_up(const struct pair *p, const struct error *err)
 {
-	print_message("after %d cases, %d of them wrong:\n", p->cases, p->wrong);
-	fail_msg("%s: %s", p->what, err->text);
+	fprintf(stderr, "after %d cases, %d of them wrong:\n", p->cases, p->wrong);
+	pair_fail("%s: %s", p->what, err->text);
 }
 
 static void upload(struct pair *p, bool only_written)
@@ -347,7 +372,7 @@ static void download(struct pair *p)
 		struct buffer *b = &p->buffers[i];
 		if (!b->got)
 			b->got = malloc(b->bytes);
-		assert_non_null(b->got);
+		pair_need(b->got != NULL, "memory");
 		if (device_download(p->gpu, b->got, b->on_gpu, b->bytes, &err))
 			give_up(p, &err);
 	}
@@ -387,7 +412,7 @@ static bool same_again(struct pair *p, enum kernel k, const void *params)
 		if (same && memcmp(first[i], b->got, b->bytes)) {
 			same = false;
 			if (shown(p))
-				print_message("WRONG %s: %s: a second launch gives other bits\n", p->what, b->name);
+				fprintf(stderr, "WRONG %s: %s: a second launch gives other bits\n", p->what, b->name);
 		}
 		free(first[i]);
 	}
@@ -398,7 +423,7 @@ static bool launch_on_gpu(struct pair *p, enum kernel k, const void *params)
 {
 	uint64_t translated[128];
 	size_t bytes = kernel_params_bytes(k);
-	assert_true(bytes % sizeof *translated == 0 && bytes <= sizeof translated);
+	pair_need(bytes % sizeof *translated == 0 && bytes <= sizeof translated, "params of whole words");
 	memcpy(translated, params, bytes);
 	for (size_t i = 0; i < bytes / sizeof *translated; i++)
 		translated[i] = translate(p, translated[i]);
@@ -407,7 +432,7 @@ static bool launch_on_gpu(struct pair *p, enum kernel k, const void *params)
 	int rc = launch_first(p, k, translated, &err);
 	if (rc == ERROR_UNSUPPORTED) {
 		if (shown(p))
-			print_message("WRONG %s: %s\n", p->what, err.text);
+			fprintf(stderr, "WRONG %s: %s\n", p->what, err.text);
 		return false;
 	}
 	if (rc)
@@ -430,7 +455,7 @@ void pair_run(struct pair *p, enum kernel k, const void *params, const void *on_
 		if (b->role == PAIR_INPUT)
 			continue;
 		b->before = malloc(b->bytes);
-		assert_non_null(b->before);
+		pair_need(b->before != NULL, "memory");
 		memcpy(b->before, b->block, b->bytes);
 	}
 	upload(p, false);
@@ -440,30 +465,106 @@ void pair_run(struct pair *p, enum kernel k, const void *params, const void *on_
 		give_up(p, &err);
 }
 
-/* Whether the case is right; ends it. */
-static bool finish(struct pair *p, double relative)
+static bool right(struct pair *p, double relative)
 {
-	bool right = p->right;
-	for (int i = 0; i < p->n_buffers && right; i++)
-		right = buffer_right(p, &p->buffers[i], relative);
+	bool so = p->right;
+	for (int i = 0; i < p->n_buffers && so; i++)
+		so = buffer_right(p, &p->buffers[i], relative);
 	p->cases++;
-	buffers_free(p);
-	return right;
+	return so;
+}
+
+bool pair_compare(struct pair *p, double relative)
+{
+	bool so = right(p, relative);
+	p->wrong += !so;
+	return so;
 }
 
 void pair_check(struct pair *p, double relative)
 {
-	p->wrong += !finish(p, relative);
+	pair_compare(p, relative);
+	buffers_free(p);
+}
+
+void pair_end(struct pair *p)
+{
+	buffers_free(p);
 }
 
 void pair_check_wrong(struct pair *p, double relative)
 {
 	p->quiet = true;
-	bool right = finish(p, relative);
+	bool so = right(p, relative);
 	p->quiet = false;
-	if (right)
-		print_message("NOT NOTICED %s\n", p->what);
-	p->wrong += right;
+	if (so)
+		fprintf(stderr, "NOT NOTICED %s\n", p->what);
+	p->wrong += so;
+	buffers_free(p);
+}
+
+/* ---- timing ---- */
+
+struct device *pair_timed_device(const struct pair *p)
+{
+	return p->on_host ? p->host : p->gpu;
+}
+
+size_t pair_bytes(const struct pair *p)
+{
+	size_t bytes = 0;
+	for (int i = 0; i < p->n_buffers; i++)
+		bytes += p->buffers[i].bytes;
+	return bytes;
+}
+
+static int place(struct pair *p, struct buffer *b, struct error *err)
+{
+	struct device *d = pair_timed_device(p);
+	int rc = 0;
+	for (int k = 0; k < p->n_sets && !rc; k++) {
+		rc = device_alloc(d, b->bytes, &b->sets[k], err);
+		if (!rc && !k)
+			rc = device_upload(d, b->sets[k], b->before ? b->before : b->block, b->bytes, err);
+		else if (!rc)
+			rc = device_copy(d, b->sets[k], b->sets[0], b->bytes, err);
+	}
+	return rc;
+}
+
+int pair_place(struct pair *p, int n, struct error *err)
+{
+	int rc = 0;
+	pair_need(!p->n_sets, "second place for a case's buffers");
+	for (int i = 0; i < p->n_buffers && !rc; i++) {
+		struct buffer *b = &p->buffers[i];
+		device_free(p->gpu, b->on_gpu);
+		b->on_gpu = NULL;
+		b->sets = calloc((size_t)n, sizeof(void *));
+		pair_need(b->sets != NULL, "memory");
+		p->n_sets = n;
+		rc = place(p, b, err);
+	}
+	return rc ? rc : device_synchronize(pair_timed_device(p), err);
+}
+
+void pair_translate(const struct pair *p, int set, enum kernel k, const void *params, void *out)
+{
+	size_t bytes = kernel_params_bytes(k);
+	memcpy(out, params, bytes);
+	for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+		uint64_t word;
+		memcpy(&word, (const char *)params + at, sizeof word);
+		for (int i = 0; i < p->n_buffers; i++) {
+			const struct buffer *b = &p->buffers[i];
+			uint64_t from = (uint64_t)(uintptr_t)b->block;
+			if (word >= from && word < from + b->bytes) {
+				word = (uint64_t)(uintptr_t)b->sets[set] + (word - from);
+				memcpy((char *)out + at, &word, sizeof word);
+				break;
+			}
+		}
+	}
 }
 
 uint32_t pair_bits(struct pair *p)

@@ -1,12 +1,8 @@
-#include "tests/support/pair.h"
+#include "bench/pair.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 float pair_float(struct pair *p, float scale)
 {
@@ -77,7 +73,7 @@ struct weight pair_weight(struct pair *p, struct pair_layout l, int n_in, int n_
 	size_t n = (size_t)n_in * (size_t)n_out * (size_t)n_expert;
 	struct weight w = {.type = l.type, .n_in = n_in, .n_out = n_out, .n_expert = n_expert};
 	if (l.type == TENSOR_Q8_0) {
-		assert_true(n_in % 32 == 0);
+		pair_need(n_in % 32 == 0, "part of a block");
 		uint16_t *scales = NULL;
 		void *data = pair_buffer(p, "weights", PAIR_INPUT, PAIR_BYTES, l.planes ? n : n / 32 * 34, offset);
 		if (l.planes)
@@ -143,8 +139,8 @@ double *pair_row_norms(const struct weight *w)
 	size_t rows = (size_t)w->n_out * (size_t)w->n_expert, n = (size_t)w->n_in;
 	double *norms = malloc(rows * sizeof *norms);
 	float *v = malloc(n * sizeof *v);
-	assert_non_null(norms);
-	assert_non_null(v);
+	pair_need(norms != NULL, "memory");
+	pair_need(v != NULL, "memory");
 	for (size_t r = 0; r < rows; r++) {
 		double squares = 0;
 		row_values(w, r, v);
@@ -195,4 +191,20 @@ struct at pair_at(struct pair *p, struct step s, bool on_device)
 	struct step *device = pair_buffer(p, "step", PAIR_INPUT, PAIR_INT, 4, 0);
 	*device = s;
 	return (struct at){.device = device, .host = {.token = 1, .pos = 1}};
+}
+
+struct kv pair_cache(struct pair *p, enum pair_role role, int type, int v_type, int n_kv_heads, int head_dim,
+		     int capacity, bool ring)
+{
+	size_t n = (size_t)n_kv_heads * (size_t)capacity * (size_t)head_dim;
+	return (struct kv){
+		.k = pair_buffer(p, "k cache", role, type, n, 0),
+		.v = pair_buffer(p, "v cache", role, v_type, n, 0),
+		.type = type,
+		.v_type = v_type,
+		.n_kv_heads = n_kv_heads,
+		.head_dim = head_dim,
+		.capacity = capacity,
+		.ring = ring ? capacity : 0,
+	};
 }

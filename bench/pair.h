@@ -5,10 +5,11 @@
  * host memory, and runs; every word of the params that points into a buffer is replaced by the
  * address of the GPU's copy. On the GPU each buffer lies between guards. After the launch inputs and guards
  * must be untouched, poison that the host's kernel left alone too, the rest as close as the
- * case says; and a second launch from the same state must give the same bits.
+ * case says; and a second launch from the same state must give the same bits. The tests of the kernels and the
+ * benchmarks' checks are such cases.
  */
-#ifndef GEMMARK_TESTS_SUPPORT_PAIR_H
-#define GEMMARK_TESTS_SUPPORT_PAIR_H
+#ifndef GEMMARK_BENCH_PAIR_H
+#define GEMMARK_BENCH_PAIR_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,10 +30,17 @@ enum { PAIR_INT = 100, PAIR_BYTES };
 
 struct pair; /* both devices, the buffers of the case at hand, what was seen so far */
 
-/* Fails the running test where the GPU cannot be opened. o null: the host's portable kernels take its place. */
+/* o null: the host's portable kernels take the GPU's place. As pair_fail where a device cannot be opened. */
 struct pair *pair_open(const struct cuda_open_options *o);
-/* Fails the running test if a case was wrong; prints the worst difference seen. */
-void pair_close(struct pair *p);
+/* The same with so many threads of the host, 0: all; pair_open takes a few, of a test that is not alone. */
+struct pair *pair_open_with(const struct cuda_open_options *o, int n_threads);
+/* Says the worst difference seen, on standard error. Returns how many cases were wrong. */
+int pair_close(struct pair *p);
+
+/* What leaves nothing to compare: a device that fails, no memory. Ends the process, with that line and exit code 1. */
+void pair_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+/* pair_fail, where it is not so. */
+void pair_need(bool so, const char *what);
 
 /*
  * n elements in host memory, 256-byte aligned there and on the GPU but for `offset` bytes; poisoned
@@ -68,6 +76,20 @@ void pair_magnitude_pairs(struct pair *p, const void *output, size_t row);
  */
 void pair_mark_partial(struct pair *p, const float *partial, size_t rows, int head_dim);
 
+/* ---- a case that is timed after it was compared ---- */
+
+/* As pair_check, but the case goes on until pair_end. Returns whether it is right. */
+bool pair_compare(struct pair *p, double relative);
+void pair_end(struct pair *p);
+/* The GPU; where the host takes its place, the host as it is. */
+struct device *pair_timed_device(const struct pair *p);
+/* Bytes of all buffers. */
+size_t pair_bytes(const struct pair *p);
+/* n sets of all buffers on the timed device, each as the buffers were before the run; they end with the case. */
+int pair_place(struct pair *p, int n, struct error *err);
+/* The kernel's params in `out`, with the addresses of that set. */
+void pair_translate(const struct pair *p, int set, enum kernel k, const void *params, void *out);
+
 /* ---- random inputs ---- */
 
 uint32_t pair_bits(struct pair *p);
@@ -98,5 +120,8 @@ void pair_row_as_f16(const float *x, float *y, size_t n);
 double *pair_row_norms(const struct weight *w);
 /* A step; in memory of the device where on_device is set, with another one as the host's. */
 struct at pair_at(struct pair *p, struct step s, bool on_device);
+/* An empty cache as a buffer of `role`. */
+struct kv pair_cache(struct pair *p, enum pair_role role, int type, int v_type, int n_kv_heads, int head_dim,
+		     int capacity, bool ring);
 
 #endif
