@@ -45,9 +45,9 @@ struct persistent_product {
 	int trace; /* row of the params' trace that gets h or, of the logits, x; -1: none */
 	/* The device's plan: who has which part, and how much of it may be on its way at once. */
 	int n_jobs;
-	int shift; /* of n_in in 1 << shift splits: y is (1 << shift, w.n_out), whose sum is the product */
-	int n_parts;  /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
-	int whole; /* a tile's rows lie behind each other, and fit a stage as they are */
+	int shift;   /* of n_in in 1 << shift splits: y is (1 << shift, w.n_out), whose sum is the product */
+	int n_parts; /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
+	int whole;   /* a tile's rows lie behind each other, and fit a stage as they are */
 	int rotate;
 	int first_jobs; /* of a block, of which first_limit bytes may be on their way; limit of the others */
 	int first_limit;

@@ -7,19 +7,20 @@
 
 #include "engine/cuda/cubin_cache.h"
 
-enum { HEADERS_MAX = 32 };
-
 int cuda_compile(struct nvrtc *n, const struct cuda_source *source, const struct cuda_compile_options *o,
 		 struct cuda_cubin *out, struct error *err)
 {
 	*out = (struct cuda_cubin){0};
 	assert(!source->is_header && !(o->cache && o->report));
-	struct nvrtc_header headers[HEADERS_MAX];
+	struct nvrtc_header headers[NVRTC_HEADERS_MAX];
 	struct nvrtc_source unit = {.name = source->name, .text = source->text, .headers = headers};
 	for (int i = 0; i < cuda_n_sources; i++) {
 		if (!cuda_sources[i].is_header)
 			continue;
-		assert(unit.n_headers < HEADERS_MAX);
+		if (unit.n_headers == NVRTC_HEADERS_MAX)
+			return error_set(err, ERROR_DEVICE,
+					 "cuda device: this build has more than %d headers of kernels",
+					 (int)NVRTC_HEADERS_MAX);
 		headers[unit.n_headers++] =
 			(struct nvrtc_header){.name = cuda_sources[i].name, .text = cuda_sources[i].text};
 	}

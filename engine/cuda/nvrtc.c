@@ -134,14 +134,14 @@ static void first_error(const char *log, char *line, size_t line_bytes)
 int nvrtc_compile(struct nvrtc *n, const struct nvrtc_source *source, const char *const *options, int n_options,
 		  void **cubin, size_t *bytes, char **log, struct error *err)
 {
-	enum { HEADERS_MAX = 32 };
-	const char *texts[HEADERS_MAX], *names[HEADERS_MAX];
+	const char *texts[NVRTC_HEADERS_MAX], *names[NVRTC_HEADERS_MAX];
 	*cubin = NULL;
 	*bytes = 0;
 	if (log)
 		*log = NULL;
-	if (source->n_headers > HEADERS_MAX)
-		return error_set(err, ERROR_UNSUPPORTED, "%s includes more than %d headers", source->name, HEADERS_MAX);
+	if (source->n_headers > NVRTC_HEADERS_MAX)
+		return error_set(err, ERROR_UNSUPPORTED, "%s includes more than %d headers", source->name,
+				 (int)NVRTC_HEADERS_MAX);
 	for (int i = 0; i < source->n_headers; i++) {
 		texts[i] = source->headers[i].text;
 		names[i] = source->headers[i].name;

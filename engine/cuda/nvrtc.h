@@ -18,6 +18,8 @@ struct nvrtc_header {
 	const char *text;
 };
 
+enum { NVRTC_HEADERS_MAX = 64 };
+
 struct nvrtc_source {
 	const char *name; /* "matmul.cu" */
 	const char *text;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/persistent_geometry.h"
 #include "tests/support/alternating.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
@@ -94,11 +95,43 @@ static void test_cards_are_refused(void **state)
 	assert_null(cuda_persistent_plan(&g, &phase, &card));
 	assert_int_equal(g.n_blocks, 132);
 	assert_true(g.n_stages >= 2 && (size_t)g.shared_bytes <= card.shared_per_block);
-	assert_true(phase.of.product.limit < 2 * g.n_stages);
+	assert_int_equal(phase.of.product.n_jobs, 160);
+	assert_int_equal(phase.of.product.shift, 0);
+	assert_true(g.row_stride >= 2560 && g.row_stride % 128 == 64);
+	assert_true(phase.of.product.limit >= 4 * 2560 * 2); /* a quarter's rows, or nothing is ever copied ahead */
 	card.shared_per_block = 99 << 10;
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "no shared memory"));
-	g.n_embd = 6148;
-	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "6144"));
+	g.n_embd = 6404;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "6400"));
+}
+
+/* Splits of a product's columns, and slices of them, are all of them once, in their order, and fit a stage. */
+static void test_columns(void **state)
+{
+	(void)state;
+	const int types[] = {TENSOR_Q8_0, TENSOR_BF16, TENSOR_F32};
+	for (int n_in = 32; n_in <= 21504; n_in += n_in < 2048 ? 32 : 1504) {
+		for (int k = 0; k < 9; k++) {
+			int type = types[k / 3], shift = k % 3, at = 0;
+			for (int split = 0; split < 1 << shift; split++) {
+				struct columns c = persistent_split(n_in, shift, split);
+				assert_int_equal(c.begin, at);
+				if (c.begin == c.end)
+					continue;
+				struct slicing s = persistent_slicing(type, c);
+				for (int i = 0; i < s.n; i++) {
+					struct columns part = persistent_slice(c, s, i);
+					assert_int_equal(part.begin, at);
+					assert_int_equal(part.begin % PERSISTENT_UNIT, 0);
+					assert_true(part.end > part.begin);
+					assert_true((part.end - part.begin) * persistent_element_bytes(type) <=
+						    PERSISTENT_ROW_MAX);
+					at = part.end;
+				}
+			}
+			assert_int_equal(at, n_in);
+		}
+	}
 }
 
 int main(void)
@@ -108,6 +141,7 @@ int main(void)
 		cmocka_unit_test(test_experts_are_refused),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
+		cmocka_unit_test(test_columns),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
