@@ -303,7 +303,7 @@ static void bench_read(struct bench_state *s, const void *arg)
 	bench_value(s, "bytes/s", best);
 }
 
-enum { MAX_RUNS = 512 };
+enum { MAX_RUNS = 4096 };
 
 struct runs {
 	int n;

@@ -186,9 +186,11 @@ static void check_device(const char *model, int gpu_layers)
 	size_t n = (size_t)TOKENS * (size_t)g.n_vocab;
 	float *want = malloc(n * sizeof *want), *rows = malloc(n * sizeof *rows);
 	struct token_timing timing[TOKENS];
+	enum fusion last = FUSION_NONE; /* that want is of */
 	for (int fusion = FUSION_NONE; fusion < FUSION_COUNT; fusion++) {
 		if (!fusion_set(s, (enum fusion)fusion))
 			continue;
+		last = (enum fusion)fusion;
 		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
 			session_set_mode(s, (enum graph_mode)mode);
 			decode(s, mode ? rows : want, timing); /* captures */
@@ -209,6 +211,7 @@ static void check_device(const char *model, int gpu_layers)
 	}
 	/* Queued tokens capture where nothing was captured before. */
 	struct session *fresh = open_session(&g, gpu_layers);
+	session_set_fusion(fresh, last);
 	session_set_mode(fresh, GRAPH_MODE_DEVICE);
 	check_kept(fresh, want);
 	assert_int_equal(session_stats(fresh).graph.fallbacks, 0);
