@@ -177,7 +177,10 @@ static int enqueue(const struct way *w, struct error *err)
 static int capture(const struct way *w, struct device_graph **g, struct device_exec **x, struct error *err)
 {
 	struct device *d = pair_timed_device(open.pair);
-	int rc = device_capture_begin(d, DEVICE_GRAPH_PLAIN, err);
+	/* A product's shape is searched an algorithm for at its first launch, which is none in a capture. */
+	int rc = enqueue(w, err);
+	rc = rc ? rc : device_synchronize(d, err);
+	rc = rc ? rc : device_capture_begin(d, DEVICE_GRAPH_PLAIN, err);
 	if (rc)
 		return rc;
 	rc = enqueue(w, err);
