@@ -258,25 +258,25 @@ int pipeline_prepare(struct pipeline *p, struct error *err)
 	return rc;
 }
 
-static struct step begin_token(struct pipeline *p, int token, struct pipeline_timing *t)
+/* What every way to run a token begins with. */
+static int begin_token(struct pipeline *p, int token, struct step *step, struct pipeline_timing *t, struct error *err)
 {
 	const struct kv_cache *cache = &p->parts[0].cache;
-	struct step step = {.token = token, .pos = cache->pos, .evicted = cache->evicted};
+	*step = (struct step){.token = token, .pos = cache->pos, .evicted = cache->evicted};
 	*t = (struct pipeline_timing){.event = GRAPH_EVENT_DIRECT};
 	for (int i = 0; i < p->n_parts; i++)
-		p->parts[i].forward.bucket = forward_bucket(&p->parts[i].forward, &step);
-	return step;
+		p->parts[i].forward.bucket = forward_bucket(&p->parts[i].forward, step);
+	return pipeline_prepare(p, err);
 }
 
 int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct device_event *begin,
 		     struct device_event *end, struct pipeline_timing *t, struct error *err)
 {
 	assert(p->n_stages == 1);
-	int rc = pipeline_prepare(p, err);
-	if (rc)
-		return rc;
-	struct step step = begin_token(p, token, t);
-	rc = enqueue_stage(&p->stages[0], mode, &step, begin, end, t, err);
+	struct step step;
+	int rc = begin_token(p, token, &step, t, err);
+	if (!rc)
+		rc = enqueue_stage(&p->stages[0], mode, &step, begin, end, t, err);
 	if (!rc)
 		advance(p, 1);
 	return rc;
@@ -288,15 +288,17 @@ int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, 
 	struct pipeline_stage *s = &p->stages[0];
 	const struct forward *f = s->run.forward;
 	assert(p->n_stages == 1);
-	const struct step step = begin_token(p, ring->tokens[first], t);
+	struct step step;
+	int rc = begin_token(p, ring->tokens[first], &step, t, err), count_same = 0;
+	if (rc)
+		return rc;
 	struct step last = step;
-	int count_same = 0;
 	for (; count_same < n && forward_bucket(f, &last) == f->bucket; count_same++)
 		last.pos++;
 	struct device_counters before = device_counters(s->device);
 	struct graph_key key = key_of(s, mode);
 	int64_t t0 = clock_ns();
-	int rc = graph_run_loop(s->graphs, &key, &step, first, count_same, forward_token, &s->run, &t->event, err);
+	rc = graph_run_loop(s->graphs, &key, &step, first, count_same, forward_token, &s->run, &t->event, err);
 	if (rc)
 		return rc;
 	t->submit_us = (double)(clock_ns() - t0) * 1e-3;
@@ -309,11 +311,9 @@ int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, 
 
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)
 {
-	int rc = pipeline_prepare(p, err);
-	if (rc)
-		return rc;
+	struct step step;
+	int rc = begin_token(p, token, &step, t, err);
 	int64_t t0 = clock_ns();
-	struct step step = begin_token(p, token, t);
 	for (int i = 0; i < p->n_stages && !rc; i++)
 		rc = run_stage(&p->stages[i], mode, &step, t, err);
 	t->done_ns = clock_ns();

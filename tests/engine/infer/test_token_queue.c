@@ -178,6 +178,23 @@ static void check_stop(struct session *s, const float *want, int waited)
 	assert_memory_equal(row, want + (size_t)done * vocab, vocab * sizeof *row);
 }
 
+/* A session's very first tokens, in every fusion: nothing was decoded before that could have made it ready. */
+static void check_ahead_first(const struct golden *g, int gpu_layers, enum fusion fusion, const float *want)
+{
+	size_t vocab = (size_t)g->n_vocab;
+	struct session *s = open_session(g, gpu_layers);
+	const float *row;
+	session_set_fusion(s, fusion);
+	session_set_mode(s, GRAPH_MODE_LOOP);
+	tell_ahead(s, TOKENS);
+	for (int i = 0; i < TOKENS; i++)
+		OK(session_enqueue(s, token_at(1000 + i, s), NULL, e));
+	OK(session_queue_end(s, e));
+	OK(session_logits(s, &row, e));
+	assert_memory_equal(row, want + (TOKENS - 1) * vocab, vocab * sizeof *row);
+	session_close(s);
+}
+
 static void check_device(const char *model, int gpu_layers)
 {
 	struct golden g;
@@ -208,6 +225,7 @@ static void check_device(const char *model, int gpu_layers)
 			check_stop(s, want, 0);
 			check_stop(s, want, 5);
 		}
+		check_ahead_first(&g, gpu_layers, last, want);
 	}
 	/* Queued tokens capture where nothing was captured before. */
 	struct session *fresh = open_session(&g, gpu_layers);
