@@ -310,14 +310,6 @@ static double allow_vote(struct pair *p, const struct case_shape *s, const struc
 
 const struct case_kind case_snapkv_vote = {"snapkv_vote", build_vote, allow_vote, 0};
 
-static double allow_exact(struct pair *p, const struct case_shape *s, const struct case_subject *c)
-{
-	(void)p;
-	(void)s;
-	(void)c;
-	return 0;
-}
-
 static void build_select(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {
 	size_t n = (size_t)s->n_kv_heads * (size_t)(s->n_keys - s->n_tokens);
@@ -338,7 +330,7 @@ static void build_select(struct pair *p, const struct case_shape *s, struct case
 	c->bytes = 8.0 * (double)n + 4.0 * s->n_kv_heads * s->budget;
 }
 
-const struct case_kind case_snapkv_select = {"snapkv_select", build_select, allow_exact, 0};
+const struct case_kind case_snapkv_select = {"snapkv_select", build_select, case_exact, 0};
 
 static void build_compact(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {
@@ -357,4 +349,4 @@ static void build_compact(struct pair *p, const struct case_shape *s, struct cas
 	c->bytes = 4.0 * s->n_kv_heads * s->budget * s->head_dim * element_bytes(s->type);
 }
 
-const struct case_kind case_snapkv_compact = {"snapkv_compact", build_compact, allow_exact, 0};
+const struct case_kind case_snapkv_compact = {"snapkv_compact", build_compact, case_exact, 0};

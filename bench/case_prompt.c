@@ -6,28 +6,9 @@
 
 enum { CHECKED_ROWS = 40 };
 
-static void *halves(struct pair *p, const char *name, size_t n)
-{
-	void *x = pair_buffer(p, name, PAIR_INPUT, TENSOR_F16, n, 0);
-	pair_fill(p, x, TENSOR_F16, 0, n);
-	return x;
-}
-
-/* Powers of two. */
 static float *scales(struct pair *p, int n)
 {
-	float *x = pair_buffer(p, "scales", PAIR_INPUT, TENSOR_F32, (size_t)n, 0);
-	for (int i = 0; i < n; i++)
-		x[i] = ldexpf(1, pair_between(p, -3, 3));
-	return x;
-}
-
-static double allow_exact(struct pair *p, const struct case_shape *s, const struct case_subject *c)
-{
-	(void)p;
-	(void)s;
-	(void)c;
-	return 0;
+	return pair_scales(p, n, -3, 3);
 }
 
 /* ---- conversions ---- */
@@ -45,7 +26,7 @@ static void build_dequant(struct pair *p, const struct case_shape *s, struct cas
 	c->bytes = case_weight_bytes(&m.w) + 2.0 * (double)n;
 }
 
-const struct case_kind case_dequant = {"dequant", build_dequant, allow_exact, 0};
+const struct case_kind case_dequant = {"dequant", build_dequant, case_exact, 0};
 
 static void build_to_f16(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {
@@ -62,7 +43,7 @@ static void build_to_f16(struct pair *p, const struct case_shape *s, struct case
 	c->bytes = 6.0 * (double)n;
 }
 
-const struct case_kind case_to_f16 = {"to_f16", build_to_f16, allow_exact, 0};
+const struct case_kind case_to_f16 = {"to_f16", build_to_f16, case_exact, 0};
 
 static void build_scale_rows(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {
@@ -76,7 +57,7 @@ static void build_scale_rows(struct pair *p, const struct case_shape *s, struct 
 	c->bytes = 8.0 * (double)n;
 }
 
-const struct case_kind case_scale_rows = {"scale_rows", build_scale_rows, allow_exact, 0};
+const struct case_kind case_scale_rows = {"scale_rows", build_scale_rows, case_exact, 0};
 
 /* ---- norms and gates ---- */
 
@@ -138,7 +119,7 @@ const struct case_kind case_prompt_residual = {"prompt_residual", build_residual
 static void build_gated(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {
 	size_t rows = (size_t)s->n_tokens, n = (size_t)s->n_in;
-	char *both = halves(p, "gate and up", rows * 2 * n);
+	char *both = pair_halves(p, "gate and up", rows * 2 * n);
 	struct prompt_gated_params m = {
 		.gate = both,
 		.up = both + 2 * n,
@@ -173,7 +154,7 @@ static void build_matmul(struct pair *p, const struct case_shape *s, struct case
 	size_t rows = (size_t)s->n_tokens, n_out = (size_t)s->n_out[0];
 	struct prompt_matmul_params m = {
 		.w = pair_weight(p, s->layout, s->n_in, s->n_out[0], 1, 0),
-		.x = halves(p, "x", rows * (size_t)s->n_in),
+		.x = pair_halves(p, "x", rows * (size_t)s->n_in),
 		.y = pair_buffer(p, "y", PAIR_OUTPUT, s->type, rows * n_out, 0),
 		.n_tokens = s->n_tokens,
 		.y_stride = s->n_out[0],
@@ -263,7 +244,7 @@ static void build_sort(struct pair *p, const struct case_shape *s, struct case_s
 	c->bytes = 8.0 * n + 4.0 * s->n_expert;
 }
 
-const struct case_kind case_moe_sort = {"moe_sort", build_sort, allow_exact, 0};
+const struct case_kind case_moe_sort = {"moe_sort", build_sort, case_exact, 0};
 
 /* Pairs in ascending order of experts, by counting. */
 static void sorted(struct pair *p, const struct case_shape *s, int **order, int **starts)
@@ -289,7 +270,7 @@ static void build_experts_gated(struct pair *p, const struct case_shape *s, stru
 		.w = pair_weight(p, s->layout, s->n_in, 2 * s->n_out[0], s->n_expert, 0),
 		.order = order,
 		.starts = starts,
-		.x = halves(p, "x", (size_t)s->n_tokens * (size_t)s->n_in),
+		.x = pair_halves(p, "x", (size_t)s->n_tokens * (size_t)s->n_in),
 		.scale = scales(p, s->n_tokens),
 		.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, (size_t)n_pairs * (size_t)s->n_out[0], 0),
 		.n_tokens = s->n_tokens,
@@ -319,7 +300,7 @@ static void build_experts_matmul(struct pair *p, const struct case_shape *s, str
 		.w = pair_weight(p, s->layout, s->n_in, s->n_out[0], s->n_expert, 0),
 		.order = order,
 		.starts = starts,
-		.x = halves(p, "x", (size_t)n_pairs * (size_t)s->n_in),
+		.x = pair_halves(p, "x", (size_t)n_pairs * (size_t)s->n_in),
 		.scale = scales(p, s->n_tokens),
 		.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, (size_t)n_pairs * (size_t)s->n_out[0], 0),
 		.n_pairs = n_pairs,

@@ -12,14 +12,6 @@ float *case_inverse_frequencies(struct pair *p, int head_dim)
 	return f;
 }
 
-static double allow_exact(struct pair *p, const struct case_shape *s, const struct case_subject *c)
-{
-	(void)p;
-	(void)s;
-	(void)c;
-	return 0;
-}
-
 /* ---- norms ---- */
 
 static void build_rms_norm(struct pair *p, const struct case_shape *s, struct case_subject *c)
@@ -97,7 +89,7 @@ static void build_add(struct pair *p, const struct case_shape *s, struct case_su
 	c->bytes = 12.0 * s->n_in;
 }
 
-const struct case_kind case_add = {"add", build_add, allow_exact, 0};
+const struct case_kind case_add = {"add", build_add, case_exact, 0};
 
 static void build_gated(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {
@@ -167,13 +159,7 @@ static void build_sample(struct pair *p, const struct case_shape *s, struct case
 	c->bytes = 4.0 * (double)s->n_in;
 }
 
-static double allow_sample(struct pair *p, const struct case_shape *s, const struct case_subject *c)
-{
-	(void)p, (void)s, (void)c;
-	return 0; /* the same token */
-}
-
-const struct case_kind case_sample = {"sample", build_sample, allow_sample, 0};
+const struct case_kind case_sample = {"sample", build_sample, case_exact, 0};
 
 /* ---- q, k, v and the cache ---- */
 
@@ -227,7 +213,7 @@ static void build_kv_append(struct pair *p, const struct case_shape *s, struct c
 	c->bytes = 8.0 * (double)n + cache_row_bytes(s);
 }
 
-const struct case_kind case_kv_append = {"kv_append", build_kv_append, allow_exact, 0};
+const struct case_kind case_kv_append = {"kv_append", build_kv_append, case_exact, 0};
 
 static void build_qkv_prepare(struct pair *p, const struct case_shape *s, struct case_subject *c)
 {

@@ -66,6 +66,8 @@ int family_cases(int (*add)(void *ctx, const struct family_case *c), void *ctx);
 /* ---- what the cases share ---- */
 
 void case_params(struct case_subject *c, enum kernel k, const void *params, size_t bytes);
+/* An allow: the host's bits. */
+double case_exact(struct pair *p, const struct case_shape *s, const struct case_subject *c);
 /* A matrix's in memory. */
 double case_weight_bytes(const struct weight *w);
 /* A buffer of floats that the kernel changes. */

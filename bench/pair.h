@@ -108,6 +108,10 @@ extern const struct pair_layout pair_layouts[PAIR_LAYOUTS];
 
 /* An input of n floats. */
 float *pair_floats(struct pair *p, const char *name, size_t n, float scale, size_t offset);
+/* The same in F16. */
+void *pair_halves(struct pair *p, const char *name, size_t n);
+/* The same, powers of two from 2^low to 2^high: scales of rows. */
+float *pair_scales(struct pair *p, int n, int low, int high);
 /* Elements of F32, F16 or BF16 at `to`, magnitudes up to 1 with subnormals among them; from .. n. */
 void pair_fill(struct pair *p, void *to, int type, size_t from, size_t n);
 /* A matrix as input. offset: of its data. */

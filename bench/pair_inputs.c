@@ -27,6 +27,21 @@ float *pair_floats(struct pair *p, const char *name, size_t n, float scale, size
 	return x;
 }
 
+float *pair_scales(struct pair *p, int n, int low, int high)
+{
+	float *x = pair_buffer(p, "scales", PAIR_INPUT, TENSOR_F32, (size_t)n, 0);
+	for (int i = 0; i < n; i++)
+		x[i] = ldexpf(1, pair_between(p, low, high));
+	return x;
+}
+
+void *pair_halves(struct pair *p, const char *name, size_t n)
+{
+	void *x = pair_buffer(p, name, PAIR_INPUT, TENSOR_F16, n, 0);
+	pair_fill(p, x, TENSOR_F16, 0, n);
+	return x;
+}
+
 /* Of magnitude up to 1, one in 16 of them subnormal. */
 static uint16_t random_f16(struct pair *p)
 {

@@ -22,20 +22,9 @@
 #include "engine/model/gguf.h"
 #include "tests/support/kernel_case.h"
 
-static void *halves(struct pair *p, const char *name, size_t n)
-{
-	void *x = pair_buffer(p, name, PAIR_INPUT, TENSOR_F16, n, 0);
-	pair_fill(p, x, TENSOR_F16, 0, n);
-	return x;
-}
-
-/* Powers of two. */
 static float *scales(struct pair *p, int n)
 {
-	float *x = pair_buffer(p, "scales", PAIR_INPUT, TENSOR_F32, (size_t)n, 0);
-	for (int i = 0; i < n; i++)
-		x[i] = ldexpf(1, pair_between(p, -6, 8));
-	return x;
+	return pair_scales(p, n, -6, 8);
 }
 
 /* Scales that a kernel finds: the host's, where no largest is within a rounding of a power of two. */
@@ -203,8 +192,8 @@ static void test_prompt_gated(void **state)
 		for (size_t k = 0; up && s[1] == 72 && k < rows * (size_t)s[3]; k++)
 			up[k] *= 1e5f; /* beyond what float16 holds */
 		struct prompt_gated_params m = {
-			.gate = halves(p, "gate", rows * (size_t)s[2]),
-			.up = up ? (void *)up : halves(p, "up", rows * (size_t)s[3]),
+			.gate = pair_halves(p, "gate", rows * (size_t)s[2]),
+			.up = up ? (void *)up : pair_halves(p, "up", rows * (size_t)s[3]),
 			.x_scale = scales(p, s[0]),
 			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, all, 0),
 			.y_scale = scales_found(p, s[0]),
@@ -249,7 +238,7 @@ static void test_prompt_matmul(void **state)
 			continue;
 		struct prompt_matmul_params m = {
 			.w = pair_weight(p, l, n_in, n_out, 1, 0),
-			.x = halves(p, "x", (size_t)n * (size_t)n_in),
+			.x = pair_halves(p, "x", (size_t)n * (size_t)n_in),
 			.y = pair_buffer(p, "y", PAIR_OUTPUT, type, (size_t)n * (size_t)stride, 0),
 			.scale = i % 4 == 1 ? scales(p, n) : NULL,
 			.n_tokens = n,
@@ -420,7 +409,7 @@ static void test_prompt_experts_gated(void **state)
 			.w = pair_weight(p, l, c->n_in, 2 * c->n_out, c->experts, 0),
 			.order = order,
 			.starts = starts,
-			.x = halves(p, "x", (size_t)c->tokens * (size_t)c->n_in),
+			.x = pair_halves(p, "x", (size_t)c->tokens * (size_t)c->n_in),
 			.scale = scales(p, c->tokens),
 			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F16, (size_t)n_pairs * (size_t)c->n_out, 0),
 			.n_tokens = c->tokens,
@@ -451,7 +440,7 @@ static void test_prompt_experts_matmul(void **state)
 			.w = pair_weight(p, l, c->n_in, c->n_out, c->experts, 0),
 			.order = order,
 			.starts = starts,
-			.x = halves(p, "x", (size_t)n_pairs * (size_t)c->n_in),
+			.x = pair_halves(p, "x", (size_t)n_pairs * (size_t)c->n_in),
 			.scale = scales(p, c->tokens),
 			.y = pair_buffer(p, "y", PAIR_OUTPUT, TENSOR_F32, (size_t)n_pairs * (size_t)c->n_out, 0),
 			.n_pairs = n_pairs,
