@@ -49,9 +49,8 @@ static struct persistent_product *add_product(struct builder *b, const float *in
 	return &phase->of.product;
 }
 
-static void add_matrix(struct builder *b, struct persistent_product *p, const struct weight *w, float *y)
+static void add_matrix(struct persistent_product *p, const struct weight *w, float *y)
 {
-	(void)b;
 	p->w[p->n_w] = *w;
 	p->y[p->n_w++] = y;
 }
@@ -61,7 +60,7 @@ static float *plain(struct builder *b, const struct weight *w, const float *x)
 {
 	struct persistent_product *p = add_product(b, x, 1);
 	float *y = vector(b, w->n_out * PERSISTENT_SPLITS); /* the device's plan says how many of them there are */
-	add_matrix(b, p, w, y);
+	add_matrix(p, w, y);
 	return y;
 }
 
@@ -93,15 +92,15 @@ static float *add_qkv(struct builder *b, int i)
 	struct source *s = &b->sources[i];
 	float *q = vector(b, w->q.n_out);
 	p->trace = i;
-	add_matrix(b, p, &w->q, q);
+	add_matrix(p, &w->q, q);
 	if (l->kv_source != i)
 		return q;
 	s->k = vector(b, w->k.n_out);
 	s->v = vector(b, w->k.n_out);
 	s->v_raw = l->v_is_k ? s->k : s->v;
-	add_matrix(b, p, &w->k, s->k);
+	add_matrix(p, &w->k, s->k);
 	if (!l->v_is_k)
-		add_matrix(b, p, &w->v, s->v);
+		add_matrix(p, &w->v, s->v);
 	return q;
 }
 
@@ -164,15 +163,15 @@ static void add_layer(struct builder *b, int i, float *proj, float *ple)
 
 	struct persistent_product *p = of_stream(b, w->ffn_norm, PERSISTENT_GATED);
 	float *gated = vector(b, w->gate.n_out);
-	add_matrix(b, p, &w->gate, gated);
-	add_matrix(b, p, &w->up, NULL);
+	add_matrix(p, &w->gate, gated);
+	add_matrix(p, &w->up, NULL);
 	for_stream(b, plain(b, &w->down, gated), w->post_ffw_norm, m->n_ple ? 1 : w->output_scale);
 	if (!m->n_ple)
 		return;
 	p = of_stream(b, NULL, PERSISTENT_TIMES);
 	p->up = ple ? ple + (size_t)i * (size_t)m->n_ple : NULL;
 	gated = vector(b, m->n_ple);
-	add_matrix(b, p, &w->inp_gate, gated);
+	add_matrix(p, &w->inp_gate, gated);
 	for_stream(b, plain(b, &w->proj, gated), w->post_norm, w->output_scale);
 }
 
@@ -186,13 +185,13 @@ static void add_phases(struct builder *b)
 		struct persistent_product *p = of_stream(b, NULL, PERSISTENT_STORE);
 		proj = vector(b, m->n_layer * m->n_ple);
 		ple = vector(b, m->n_layer * m->n_ple);
-		add_matrix(b, p, &f->weights->per_layer_model_proj, proj);
+		add_matrix(p, &f->weights->per_layer_model_proj, proj);
 	}
 	for (int i = 0; i < m->n_layer; i++)
 		add_layer(b, i, proj, ple);
 	struct persistent_product *head = of_stream(b, f->weights->output_norm, PERSISTENT_LOGITS);
 	head->trace = m->n_layer;
-	add_matrix(b, head, &f->weights->output, f->scratch.logits);
+	add_matrix(head, &f->weights->output, f->scratch.logits);
 }
 
 static void describe(struct persistent_program *g, const struct forward *f)

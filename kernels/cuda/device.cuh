@@ -6,6 +6,7 @@
 #ifndef GEMMARK_KERNELS_CUDA_DEVICE_CUH
 #define GEMMARK_KERNELS_CUDA_DEVICE_CUH
 
+#include "kernels/cuda/element_geometry.h"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/params.h"
 
@@ -35,12 +36,6 @@ template <int T> INLINE float2 pair_to_f32(unsigned w)
 	if (T == TENSOR_F16)
 		return make_float2(f16_to_f32((unsigned short)w), f16_to_f32((unsigned short)(w >> 16)));
 	return make_float2(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));
-}
-
-/* Bytes of an element outside Q8_0. */
-INLINE int element_bytes(int type)
-{
-	return type == TENSOR_F32 ? 4 : type == TENSOR_Q8_0 ? 1 : 2;
 }
 
 /* Element i of a row of F32, F16 or BF16. */

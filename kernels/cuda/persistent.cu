@@ -1,6 +1,6 @@
 /*
  * A decoded token as one kernel: a program of phases (params_persistent.h), one block on each multiprocessor, all
- * resident at once. Eight warps compute and one copies weights, each going through the phases at its own pace
+ * resident at once. Ten warps compute and one copies weights, each going through the phases at its own pace
  * (persistent_product.cuh); blocks wait for each other's values, never for each other (persistent_vector.cuh).
  *
  * A value that a phase leaves is waited for by a later phase alone, and the copying warp waits for none: so whatever
@@ -162,14 +162,13 @@ template <int KT, int VT> INLINE void persistent(const struct persistent_params 
 		((unsigned long long *)&g)[i] = ((const unsigned long long *)params.program)[i];
 	__syncthreads();
 	const struct stages s = stages_of(shared_memory, g, l);
-	if (threadIdx.x == 0)
-		for (int i = 0; i < PERSISTENT_MAX_STAGES; i++) {
-			for (int q = 0; q < PERSISTENT_QUARTERS; q++)
-				barrier_init(s.full + i * PERSISTENT_QUARTERS + q, 1);
+	if (threadIdx.x == 0) {
+		for (int i = 0; i < PERSISTENT_MAX_STAGES * PERSISTENT_QUARTERS; i++)
+			barrier_init(s.full + i, 1);
+		for (int i = 0; i < PERSISTENT_MAX_STAGES; i++)
 			barrier_init(s.empty + i, PERSISTENT_WARPS);
-		}
-	if (threadIdx.x == 0)
 		barriers_are_ready();
+	}
 	__syncthreads();
 	if (threadIdx.x >= PERSISTENT_CONSUMERS)
 		fill(g, l, s);

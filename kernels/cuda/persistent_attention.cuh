@@ -483,6 +483,7 @@ template <int HD, int KT, int VT, int HEADS>
 APART void attend(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
 		  unsigned parity, unsigned number, void *x_shared)
 {
+	/* Counted once more: handed over, they would be kept in memory. */
 	const struct attention_keys k = keys_of(p, step, g.n_blocks);
 	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
 		attend_split<HD, KT, VT, HEADS>(g, p, k, item_of(p, k, i), step, parity, number, x_shared);

@@ -2,6 +2,7 @@
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_GEOMETRY_H
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_GEOMETRY_H
 
+#include "kernels/cuda/element_geometry.h"
 #include "kernels/cuda/matvec_geometry.h"
 #include "kernels/cuda/shared.h"
 #include "kernels/params.h"
@@ -37,11 +38,6 @@ SHARED_INLINE int persistent_tiles(int n_out)
 	return (n_out + PERSISTENT_TILE - 1) / PERSISTENT_TILE;
 }
 
-SHARED_INLINE int persistent_element_bytes(int type)
-{
-	return type == TENSOR_F32 ? 4 : type == TENSOR_Q8_0 ? 1 : 2;
-}
-
 SHARED_INLINE int persistent_units(struct columns c)
 {
 	return (c.end - c.begin + PERSISTENT_UNIT - 1) / PERSISTENT_UNIT;
@@ -68,7 +64,7 @@ struct slicing {
 SHARED_INLINE struct slicing persistent_slicing(int type, struct columns c)
 {
 	const int units = persistent_units(c);
-	const int most = PERSISTENT_ROW_MAX / (PERSISTENT_UNIT * persistent_element_bytes(type));
+	const int most = PERSISTENT_ROW_MAX / (PERSISTENT_UNIT * element_bytes(type));
 	struct slicing s;
 	int each;
 	s.n = (units + most - 1) / most;
@@ -90,7 +86,7 @@ SHARED_INLINE struct columns persistent_slice(struct columns c, struct slicing s
 
 SHARED_INLINE int persistent_segments_in(int type, int n)
 {
-	return (n * persistent_element_bytes(type) + PERSISTENT_SEGMENT - 1) / PERSISTENT_SEGMENT;
+	return (n * element_bytes(type) + PERSISTENT_SEGMENT - 1) / PERSISTENT_SEGMENT;
 }
 
 /* Of activations in shared memory: of Q8_0 a warp has two whole ones at a time. */
@@ -104,7 +100,7 @@ SHARED_INLINE int persistent_x_bytes(int type, int n)
 {
 	const int segments = persistent_segments(type, n);
 	return type == TENSOR_Q8_0 ? segments * (PERSISTENT_SEGMENT * 3 + 8)
-				   : segments * PERSISTENT_SEGMENT / persistent_element_bytes(type) * 4;
+				   : segments * PERSISTENT_SEGMENT / element_bytes(type) * 4;
 }
 
 /* Queries, the token's own key and value, sums of the warps, and their greatest scores and sums of probabilities. */

@@ -114,11 +114,6 @@ INLINE void store_now64(unsigned long long *p, unsigned long long v)
 	asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
 }
 
-INLINE void prefetch_l1(const void *p)
-{
-	asm volatile("prefetch.global.L1 [%0];" ::"l"(p));
-}
-
 /* ---- integer products ---- */
 
 /* c += a b; a: (16, 32), b: (32, 8) of signed bytes. */

@@ -130,6 +130,16 @@ struct token {
 	unsigned n_groups = 0; /* of jobs */
 };
 
+/* Of what each warp left there. */
+INLINE float sum_of_warps(const float *left)
+{
+	float sum = 0.0f;
+#pragma unroll
+	for (int w = 0; w < PERSISTENT_WARPS; w++)
+		sum += left[w];
+	return sum;
+}
+
 /* Over the threads that compute. Every thread gets the sum. */
 INLINE float consumers_sum(struct token &t, float v)
 {
@@ -139,14 +149,10 @@ INLINE float consumers_sum(struct token &t, float v)
 	if (lane == 0)
 		scratch[threadIdx.x / WARP] = v;
 	consumers_sync();
-	float sum = 0.0f;
-#pragma unroll
-	for (int w = 0; w < PERSISTENT_WARPS; w++)
-		sum += scratch[w];
-	return sum;
+	return sum_of_warps(scratch);
 }
 
-/* A thread's part of a sum that sum_of_warps makes of it behind the next barrier. */
+/* A thread's part of a sum that left_sum makes of it behind the next barrier. */
 INLINE void leave_sum(struct token &t, float v)
 {
 	v = warp_sum(v);
@@ -156,14 +162,9 @@ INLINE void leave_sum(struct token &t, float v)
 }
 
 /* The sum that was left last. */
-INLINE float sum_of_warps(const struct token &t)
+INLINE float left_sum(const struct token &t)
 {
-	const float *const left = t.scratch + 2 * WARP + ((t.n_left - 1) & 1) * PERSISTENT_WARPS;
-	float sum = 0.0f;
-#pragma unroll
-	for (int w = 0; w < PERSISTENT_WARPS; w++)
-		sum += left[w];
-	return sum;
+	return sum_of_warps(t.scratch + 2 * WARP + ((t.n_left - 1) & 1) * PERSISTENT_WARPS);
 }
 
 #endif

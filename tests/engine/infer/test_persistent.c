@@ -124,7 +124,7 @@ static void test_columns(void **state)
 					assert_int_equal(part.begin, at);
 					assert_int_equal(part.begin % PERSISTENT_UNIT, 0);
 					assert_true(part.end > part.begin);
-					assert_true((part.end - part.begin) * persistent_element_bytes(type) <=
+					assert_true((part.end - part.begin) * element_bytes(type) <=
 						    PERSISTENT_ROW_MAX);
 					at = part.end;
 				}
