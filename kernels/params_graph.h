@@ -3,6 +3,7 @@
 #define GEMMARK_KERNELS_PARAMS_GRAPH_H
 
 #include "kernels/params_operands.h"
+#include "kernels/params_sampling.h"
 
 /* What a node has while the keys are those of a bucket. */
 struct patch_variant {
@@ -41,14 +42,14 @@ struct loop_state {
 	int next;         /* number of the token that runs, or runs next */
 	int end;          /* and of the first one that does not run any more */
 	int go;           /* whether the loop goes on */
-	int reserved;
+	int last;         /* a token that ends it where it is chosen; negative: none does */
 };
 
 /* What the host sees of a token that is complete. */
 struct loop_mark {
 	unsigned long long ns; /* of a clock of the device: only differences mean anything; 0: not yet */
 	int token;
-	int reserved;
+	int chosen; /* the token behind it, where the loop chooses it; negative: its logits say none */
 };
 
 enum loop_how {
@@ -59,12 +60,14 @@ enum loop_how {
 
 /*
  * The token is complete: marks[next] says when, and the state goes on to the next one, unless that is the end or
- * *stop is not 0. state null: marks[0] alone.
+ * *stop is not 0. state null: marks[0] alone. The next one is sampled's, where that is not null; one that is wrong, or
+ * the state's last, is not gone on to.
  */
 struct advance_params {
 	struct loop_state *state;
-	const int *tokens;       /* by number */
-	struct loop_mark *marks; /* by number */
+	const int *tokens;             /* by number; else */
+	const struct sampled *sampled; /* of the token that is complete */
+	struct loop_mark *marks;       /* by number */
 	const int *stop;
 	unsigned long long handle; /* the conditional node's, where it is in one */
 	int how;                   /* enum loop_how */

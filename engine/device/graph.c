@@ -210,10 +210,13 @@ int graph_ring_start(struct graph_cache *c, struct error *err)
 }
 
 /* Behind a token's work. */
-static int emit_advance(struct graph_cache *c, struct error *err)
+static int emit_advance(struct graph_cache *c, const struct sampled *sampled, struct error *err)
 {
-	const struct advance_params p = {
-		.state = &c->cells->loop, .tokens = c->ring->tokens, .marks = c->ring->marks, .stop = &c->ring->stop};
+	const struct advance_params p = {.state = &c->cells->loop,
+					 .tokens = c->ring->tokens,
+					 .sampled = sampled,
+					 .marks = c->ring->marks,
+					 .stop = &c->ring->stop};
 	return device_launch(c->device, KERNEL_advance, &p, err);
 }
 
@@ -255,18 +258,29 @@ static struct entry *make_room(struct graph_cache *c)
 	return &c->entries[c->n_entries];
 }
 
-static int record(struct graph_cache *c, int mode, const struct at *at, graph_emit *emit, void *ctx,
-		  struct device_graph **out, struct error *err)
+/* A token or a chunk, or in a mode that loops the tokens of `loop`. */
+struct work {
+	const struct graph_key *key;
+	const struct step *steps;
+	int n_steps;
+	struct graph_loop loop;
+	graph_emit *emit;
+	void *ctx;
+};
+
+static int record(struct graph_cache *c, const struct work *w, const struct at *at, struct device_graph **out,
+		  struct error *err)
 {
+	int mode = w->key->mode;
 	int rc = device_capture_begin(c->device, kind_of(mode), err);
 	if (rc)
 		return error_prefix(err, rc, "%s", graph_mode_name((enum graph_mode)mode));
 	if (mode == GRAPH_MODE_PATCH)
 		rc = emit_patch(c, at, err);
 	if (!rc)
-		rc = emit(ctx, at, err);
+		rc = w->emit(w->ctx, at, err);
 	if (!rc && graph_mode_loops((enum graph_mode)mode))
-		rc = emit_advance(c, err);
+		rc = emit_advance(c, w->loop.sampled, err);
 	if (rc) {
 		device_capture_abort(c->device);
 		return rc;
@@ -274,11 +288,11 @@ static int record(struct graph_cache *c, int mode, const struct at *at, graph_em
 	return device_capture_end(c->device, out, err);
 }
 
-static int capture(struct graph_cache *c, int mode, const struct at *at, graph_emit *emit, void *ctx,
-		   struct device_graph **out, struct error *err)
+static int capture(struct graph_cache *c, const struct work *w, const struct at *at, struct device_graph **out,
+		   struct error *err)
 {
 	nvtx_push("capture", at->host.pos);
-	int rc = record(c, mode, at, emit, ctx, out, err);
+	int rc = record(c, w, at, out, err);
 	nvtx_pop();
 	return rc;
 }
@@ -305,12 +319,12 @@ static int list_positional(struct graph_cache *c, struct entry *e, struct error 
 }
 
 /* Captures, instantiates and uploads; on success the entry is in the cache. */
-static int build(struct graph_cache *c, const struct graph_key *key, const struct at *at, graph_emit *emit, void *ctx,
-		 struct entry **out, struct error *err)
+static int build(struct graph_cache *c, const struct work *w, const struct at *at, struct entry **out,
+		 struct error *err)
 {
-	struct entry e = {.key = *key, .base = at->host};
+	struct entry e = {.key = *w->key, .base = at->host};
 	int64_t t0 = clock_ns();
-	int rc = capture(c, key->mode, at, emit, ctx, &e.graph, err);
+	int rc = capture(c, w, at, &e.graph, err);
 	if (rc)
 		return rc;
 	int64_t t1 = clock_ns();
@@ -359,11 +373,11 @@ static int set_positions(struct graph_cache *c, struct entry *e, const struct at
 	return 0;
 }
 
-static int recapture(struct graph_cache *c, struct entry *e, const struct at *at, graph_emit *emit, void *ctx,
+static int recapture(struct graph_cache *c, struct entry *e, const struct work *w, const struct at *at,
 		     struct error *err)
 {
 	struct device_graph *g = NULL;
-	int rc = capture(c, e->key.mode, at, emit, ctx, &g, err);
+	int rc = capture(c, w, at, &g, err);
 	if (rc)
 		return rc;
 	/* Only params move into the executable: its nodes stay those of the first graph, so this one may go. */
@@ -375,7 +389,7 @@ static int recapture(struct graph_cache *c, struct entry *e, const struct at *at
 }
 
 /* Brings an existing graph to this token. */
-static int advance(struct graph_cache *c, struct entry *e, const struct at *at, graph_emit *emit, void *ctx,
+static int advance(struct graph_cache *c, struct entry *e, const struct work *w, const struct at *at,
 		   enum graph_event *event, struct error *err)
 {
 	switch (e->key.mode) {
@@ -384,23 +398,12 @@ static int advance(struct graph_cache *c, struct entry *e, const struct at *at, 
 		return set_positions(c, e, at, err);
 	case GRAPH_MODE_UPDATE:
 		*event = GRAPH_EVENT_UPDATE;
-		return recapture(c, e, at, emit, ctx, err);
+		return recapture(c, e, w, at, err);
 	default:
 		*event = GRAPH_EVENT_REPLAY;
 		return 0;
 	}
 }
-
-/* A token or a chunk, or in a mode that loops n_tokens tokens, of which the first has number `first`. */
-struct work {
-	const struct graph_key *key;
-	const struct step *steps;
-	int n_steps;
-	int first;
-	int n_tokens;
-	graph_emit *emit;
-	void *ctx;
-};
 
 /* Where the mode's kernels find the step; null: in their params. */
 static const struct step *step_on_device(const struct graph_cache *c, int mode)
@@ -410,9 +413,9 @@ static const struct step *step_on_device(const struct graph_cache *c, int mode)
 							 : NULL;
 }
 
-static int send_loop(struct graph_cache *c, const struct step *step, int first, int n, struct error *err)
+static int send_loop(struct graph_cache *c, const struct step *step, const struct graph_loop *l, struct error *err)
 {
-	const struct loop_state state = {.step = *step, .next = first, .end = first + n};
+	const struct loop_state state = {.step = *step, .next = l->first, .end = l->first + l->n, .last = l->last};
 	return device_send(c->device, &c->cells->loop, &state, sizeof state, err);
 }
 
@@ -421,7 +424,7 @@ static int send(struct graph_cache *c, const struct entry *e, const struct work 
 {
 	int mode = w->key->mode;
 	if (graph_mode_loops((enum graph_mode)mode))
-		return send_loop(c, w->steps, w->first, w->n_tokens, err);
+		return send_loop(c, w->steps, &w->loop, err);
 	if ((mode != GRAPH_MODE_DEVICE && mode != GRAPH_MODE_PATCH) || !e->n_positional)
 		return 0;
 	return device_send(c->device, c->cells->steps, w->steps, (size_t)w->n_steps * sizeof *w->steps, err);
@@ -434,17 +437,17 @@ static int replay(struct graph_cache *c, const struct work *w, enum graph_event 
 	struct entry *e = find(c, key);
 	int rc;
 	if (e) {
-		rc = advance(c, e, &at, w->emit, w->ctx, event, err);
+		rc = advance(c, e, w, &at, event, err);
 		if (rc)
 			goto broken;
 	} else {
 		*event = GRAPH_EVENT_CAPTURE;
-		rc = build(c, key, &at, w->emit, w->ctx, &e, err);
+		rc = build(c, w, &at, &e, err);
 		if (rc)
 			return rc;
 	}
 	e->last_used = ++c->tick;
-	if ((rc = send(c, e, w, err)) || (rc = device_replay_loop(c->device, e->exec, w->n_tokens, err)))
+	if ((rc = send(c, e, w, err)) || (rc = device_replay_loop(c->device, e->exec, w->loop.n, err)))
 		goto broken;
 	c->stats.replays++;
 	return 0;
@@ -454,27 +457,31 @@ broken:
 	return rc;
 }
 
-/* Token by token. */
-static int launch_directly(struct graph_cache *c, const struct work *w, struct error *err)
+/* Token by token. A chosen one is not known before it is complete. */
+static int launch_directly(struct graph_cache *c, struct work *w, struct error *err)
 {
 	struct at at = {.host = *w->steps};
 	bool loops = graph_mode_loops((enum graph_mode)w->key->mode) && c->ring;
+	struct graph_loop one = w->loop;
 	int rc = 0;
-	for (int i = 0; i < w->n_tokens && !rc; i++) {
+	one.n = 1;
+	if (w->loop.sampled)
+		w->loop.n = 1;
+	for (int i = 0; i < w->loop.n && !rc; i++, one.first++) {
 		if (loops)
-			rc = send_loop(c, &at.host, w->first + i, 1, err);
+			rc = send_loop(c, &at.host, &one, err);
 		if (!rc)
 			rc = w->emit(w->ctx, &at, err);
 		if (!rc && loops)
-			rc = emit_advance(c, err);
+			rc = emit_advance(c, one.sampled, err);
 		at.host.pos++;
-		if (loops && i + 1 < w->n_tokens)
-			at.host.token = c->ring_on_host->tokens[w->first + i + 1];
+		if (loops && i + 1 < w->loop.n)
+			at.host.token = c->ring_on_host->tokens[one.first + 1];
 	}
 	return rc;
 }
 
-static int run(struct graph_cache *c, const struct work *w, enum graph_event *event, struct error *err)
+static int run(struct graph_cache *c, struct work *w, enum graph_event *event, struct error *err)
 {
 	*event = GRAPH_EVENT_DIRECT;
 	if (w->key->mode != GRAPH_MODE_DIRECT) {
@@ -492,23 +499,25 @@ static int run(struct graph_cache *c, const struct work *w, enum graph_event *ev
 int graph_run(struct graph_cache *c, const struct graph_key *key, const struct step *step, graph_emit *emit, void *ctx,
 	      enum graph_event *event, struct error *err)
 {
-	const struct work w = {.key = key, .steps = step, .n_steps = 1, .n_tokens = 1, .emit = emit, .ctx = ctx};
+	struct work w = {.key = key, .steps = step, .n_steps = 1, .loop = {.n = 1}, .emit = emit, .ctx = ctx};
 	return run(c, &w, event, err);
 }
 
 int graph_run_chunk(struct graph_cache *c, const struct graph_key *key, const struct step *steps, graph_emit *emit,
 		    void *ctx, enum graph_event *event, struct error *err)
 {
-	const struct work w = {
-		.key = key, .steps = steps, .n_steps = GRAPH_STEPS, .n_tokens = 1, .emit = emit, .ctx = ctx};
+	struct work w = {
+		.key = key, .steps = steps, .n_steps = GRAPH_STEPS, .loop = {.n = 1}, .emit = emit, .ctx = ctx};
 	return run(c, &w, event, err);
 }
 
-int graph_run_loop(struct graph_cache *c, const struct graph_key *key, const struct step *step, int first, int n,
+int graph_run_loop(struct graph_cache *c, const struct graph_key *key, const struct step *step, struct graph_loop *l,
 		   graph_emit *emit, void *ctx, enum graph_event *event, struct error *err)
 {
-	assert(graph_mode_loops((enum graph_mode)key->mode) && c->ring && n > 0 && first + n <= GRAPH_LOOP_MAX);
-	const struct work w = {
-		.key = key, .steps = step, .n_steps = 1, .first = first, .n_tokens = n, .emit = emit, .ctx = ctx};
-	return run(c, &w, event, err);
+	assert(graph_mode_loops((enum graph_mode)key->mode) && c->ring && l->n > 0 &&
+	       l->first + l->n <= GRAPH_LOOP_MAX);
+	struct work w = {.key = key, .steps = step, .n_steps = 1, .loop = *l, .emit = emit, .ctx = ctx};
+	int rc = run(c, &w, event, err);
+	l->n = w.loop.n;
+	return rc;
 }

@@ -56,6 +56,7 @@ struct graph_key {
 	int head;            /* whether the head is behind them; the embedding is in front where layer_begin is 0 */
 	int bucket;          /* attention length bucket */
 	int trace;           /* whether hidden states are copied out */
+	int chosen;          /* whether the next token is chosen behind the head */
 	int rows;            /* of a chunk; 0: a token */
 	int rows_out;        /* of them that are wanted behind the last layer, or in the head */
 	uint64_t generation; /* of the cache: changes with its geometry and pointers */
@@ -116,12 +117,24 @@ int graph_cache_ring(struct graph_cache *c, struct graph_ring *out, struct error
 /* The mark behind the ring's is set when what is enqueued is done. */
 int graph_ring_start(struct graph_cache *c, struct error *err);
 
+/* Tokens of one launch. */
+struct graph_loop {
+	int first; /* number of the first */
+	int n;
+	/*
+	 * On the device: the token behind each, which what is emitted leaves there. Null: the ring has the ids. One
+	 * that is wrong, or is `last`, ends the loop; last negative: none is.
+	 */
+	const struct sampled *sampled;
+	int last;
+};
+
 /*
- * n tokens in one launch, in a mode that loops. step: of the first of them, which has number `first`; of the others the
- * ring has the ids. What emit enqueues is the same for each: so is the key. Marks are set as tokens are complete; what
- * cannot be looped over is launched directly, token by token, and sets them too.
+ * Tokens behind each other in a mode that loops. step: of the first of them. What emit enqueues is the same for each:
+ * so is the key, and sampled. Marks are set as tokens are complete; what cannot be looped over is launched directly,
+ * token by token, and sets them too: where tokens are chosen, the first of them alone, and l->n is 1 then.
  */
-int graph_run_loop(struct graph_cache *c, const struct graph_key *key, const struct step *step, int first, int n,
+int graph_run_loop(struct graph_cache *c, const struct graph_key *key, const struct step *step, struct graph_loop *l,
 		   graph_emit *emit, void *ctx, enum graph_event *event, struct error *err);
 
 struct graph_stats graph_cache_stats(const struct graph_cache *c);

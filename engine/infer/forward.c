@@ -107,7 +107,7 @@ static void lay_out(struct forward *f, int context, struct arena *a)
 		s->expert_out = take(a, t * used * e, sizeof(float));
 	}
 	s->logits = take(a, (size_t)f->logit_rows * (size_t)m->n_vocab, sizeof(float));
-	s->sampled = take(a, f->range.head, sizeof *s->sampled);
+	s->sampler = take(a, f->range.head, sizeof *s->sampler);
 	s->trace = take(a, ((size_t)m->n_layer + 1) * e, sizeof(float));
 }
 

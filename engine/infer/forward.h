@@ -16,6 +16,7 @@
 #include "engine/infer/crossing.h"
 #include "engine/infer/kv_cache.h"
 #include "engine/infer/persistent.h"
+#include "engine/infer/sampling.h"
 #include "engine/infer/snapkv.h"
 #include "engine/infer/weights.h"
 #include "engine/model/model.h"
@@ -55,7 +56,7 @@ struct forward_scratch {
 	float *expert_act;       /* (T, n_expert_used, n_ff_expert) */
 	float *expert_out;       /* (T, n_expert_used, n_embd) */
 	float *logits;           /* (logit_rows, n_vocab); where the device has the head */
-	struct sampled *sampled; /* where the device has the head */
+	struct sampler *sampler; /* where the device has the head */
 	float *trace;            /* (n_layer + 1, n_embd) */
 	/* Of prompts in float16 alone. k, v, gate, up, ple_gate and what experts leave then have fewer rows. */
 	void *products;     /* (T, q + 2 kv) float32, or (T, 2 * max n_ff) f16 */
@@ -163,5 +164,7 @@ int forward_bucket(const struct forward *f, const struct step *step);
 int forward_prepare(struct forward *f, struct error *err);
 /* A graph_emit: ctx is the stage, whose forward's bucket must be that of the token. Logits land in scratch.logits. */
 int forward_token(void *ctx, const struct at *at, struct error *err);
+/* The same, and behind it the choice of the next token, where the stage has the head: scratch.sampler says how. */
+int forward_token_chosen(void *ctx, const struct at *at, struct error *err);
 
 #endif

@@ -261,3 +261,21 @@ int forward_token(void *ctx, const struct at *at, struct error *err)
 		leave_rows(&p, g->range.end);
 	return p.e.rc;
 }
+
+int forward_token_chosen(void *ctx, const struct at *at, struct error *err)
+{
+	const struct forward_stage *g = ctx;
+	struct forward *f = g->forward;
+	struct sampler *sampler = f->scratch.sampler;
+	struct emitter e = {.device = f->device, .err = err};
+	assert(g->range.head);
+	e.rc = forward_token(ctx, at, err);
+	op_sample(&e, (struct sample_params){
+			      .at = *at,
+			      .device = &sampler->settings,
+			      .logits = f->scratch.logits,
+			      .out = &sampler->chosen,
+			      .n = f->model->n_vocab,
+		      });
+	return e.rc;
+}

@@ -122,6 +122,11 @@ static void advance(struct pipeline *p, int n)
 		kv_cache_advance(&p->parts[i].cache, n);
 }
 
+void pipeline_passed(struct pipeline *p, int n)
+{
+	advance(p, n);
+}
+
 void pipeline_retreat(struct pipeline *p, int n)
 {
 	advance(p, -n); /* what the rings lost stays counted: as many slots may have been written */
@@ -282,31 +287,56 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
 	return rc;
 }
 
-int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, int n, enum graph_mode mode,
-		  int *launched, struct pipeline_timing *t, struct error *err)
+/* Of the loop's tokens as many as one graph serves, which l->n then says. */
+static int run_loop(struct pipeline *p, int token, struct graph_loop *l, enum graph_mode mode,
+		    struct pipeline_timing *t, struct error *err)
 {
 	struct pipeline_stage *s = &p->stages[0];
 	const struct forward *f = s->run.forward;
 	assert(p->n_stages == 1);
 	struct step step;
-	int rc = begin_token(p, ring->tokens[first], &step, t, err), count_same = 0;
+	int rc = begin_token(p, token, &step, t, err), count_same = 0;
 	if (rc)
 		return rc;
 	struct step last = step;
-	for (; count_same < n && forward_bucket(f, &last) == f->bucket; count_same++)
+	for (; count_same < l->n && forward_bucket(f, &last) == f->bucket; count_same++)
 		last.pos++;
+	l->n = count_same;
 	struct device_counters before = device_counters(s->device);
 	struct graph_key key = key_of(s, mode);
+	key.chosen = l->sampled != NULL;
+	s->run.forward->varied = false;
 	int64_t t0 = clock_ns();
-	rc = graph_run_loop(s->graphs, &key, &step, first, count_same, forward_token, &s->run, &t->event, err);
+	rc = graph_run_loop(s->graphs, &key, &step, l, l->sampled ? forward_token_chosen : forward_token, &s->run,
+			    &t->event, err);
 	if (rc)
 		return rc;
 	t->submit_us = (double)(clock_ns() - t0) * 1e-3;
 	struct device_counters after = device_counters(s->device);
 	count(&t->counters, &before, &after);
-	advance(p, count_same);
-	*launched = count_same;
 	return 0;
+}
+
+int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, int n, enum graph_mode mode,
+		  int *launched, struct pipeline_timing *t, struct error *err)
+{
+	struct graph_loop l = {.first = first, .n = n};
+	int rc = run_loop(p, ring->tokens[first], &l, mode, t, err);
+	if (rc)
+		return rc;
+	advance(p, l.n);
+	*launched = l.n;
+	return 0;
+}
+
+int pipeline_loop_chosen(struct pipeline *p, int token, int n, int last, enum graph_mode mode, int *launched,
+			 struct pipeline_timing *t, struct error *err)
+{
+	struct graph_loop l = {.n = n, .sampled = &pipeline_head(p)->scratch.sampler->chosen, .last = last};
+	int rc = run_loop(p, token, &l, mode, t, err);
+	if (!rc)
+		*launched = l.n;
+	return rc;
 }
 
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err)

@@ -92,6 +92,15 @@ int pipeline_enqueue(struct pipeline *p, int token, enum graph_mode mode, struct
  */
 int pipeline_loop(struct pipeline *p, const struct graph_ring *ring, int first, int n, enum graph_mode mode,
 		  int *launched, struct pipeline_timing *t, struct error *err);
+/*
+ * The same of tokens that the device chooses, as the head's scratch.sampler says: the one behind `token`, and the one
+ * behind that, n times at most, until `last` is chosen or one is wrong. The ring's marks, from 0 on, have them. The
+ * position stays: pipeline_passed moves it.
+ */
+int pipeline_loop_chosen(struct pipeline *p, int token, int n, int last, enum graph_mode mode, int *launched,
+			 struct pipeline_timing *t, struct error *err);
+/* n tokens of pipeline_loop_chosen are complete. */
+void pipeline_passed(struct pipeline *p, int n);
 /* The position is n tokens back: those were stopped before they ran. */
 void pipeline_retreat(struct pipeline *p, int n);
 

@@ -18,6 +18,12 @@ struct sampling_options {
 	uint64_t seed;
 };
 
+/* On the device: how tokens are chosen there, and the last one. */
+struct sampler {
+	struct sampling settings;
+	struct sampled chosen;
+};
+
 /* Temperatures other than 0. */
 #define SAMPLING_COLDEST 1e-6
 #define SAMPLING_HOTTEST 1e6

@@ -41,11 +41,12 @@ void k_advance(const struct advance_params *p)
 		return;
 	}
 	struct loop_state *s = p->state;
-	p->marks[s->next] = (struct loop_mark){.ns = now(), .token = s->step.token};
+	int chosen = !p->sampled || p->sampled->wrong ? -1 : p->sampled->token;
+	p->marks[s->next] = (struct loop_mark){.ns = now(), .token = s->step.token, .chosen = chosen};
 	s->next++;
-	s->go = s->next < s->end && !*p->stop;
+	s->go = s->next < s->end && !*p->stop && (!p->sampled || (chosen >= 0 && chosen != s->last));
 	if (s->go) {
-		s->step.token = p->tokens[s->next];
+		s->step.token = p->sampled ? chosen : p->tokens[s->next];
 		s->step.pos++;
 	}
 }

@@ -26,35 +26,43 @@ INLINE unsigned long long clock_of_device()
 }
 
 /* The host polls ns: it comes last. */
-INLINE void set_mark(struct loop_mark *m, int token)
+INLINE void set_mark(struct loop_mark *m, int token, int chosen)
 {
 	m->token = token;
+	m->chosen = chosen;
 	__threadfence_system();
 	*(volatile unsigned long long *)&m->ns = clock_of_device();
 }
 
 /*
  * A thread. The state was written by the iteration before, so it, and what is in the host's memory and takes a
- * microsecond to come, is read before the wait. Returns whether the loop goes on.
+ * microsecond to come, is read before the wait; what was chosen, behind it. Returns whether the loop goes on.
  */
 INLINE bool advance(const struct advance_params &p)
 {
 	if (!p.state) {
 		wait_for_earlier();
-		set_mark(p.marks, 0);
+		set_mark(p.marks, 0, -1);
 		return false;
 	}
 	struct loop_state s = *p.state;
 	const int token = s.step.token;
 	const int number = s.next++;
+	int chosen = -1;
 	s.go = s.next < s.end && !*(const volatile int *)p.stop;
-	if (s.go) {
+	if (s.go && !p.sampled)
 		s.step.token = ((const volatile int *)p.tokens)[s.next];
-		s.step.pos++;
-	}
 	wait_for_earlier();
+	if (p.sampled) {
+		const volatile struct sampled *const sampled = p.sampled;
+		chosen = sampled->wrong ? -1 : sampled->token;
+		s.go = s.go && chosen >= 0 && chosen != s.last;
+		if (s.go)
+			s.step.token = chosen;
+	}
+	s.step.pos += s.go;
 	*p.state = s;
-	set_mark(p.marks + number, token);
+	set_mark(p.marks + number, token, chosen);
 	return s.go;
 }
 

@@ -1,5 +1,6 @@
 #include "tests/support/self_case.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +11,9 @@
 #include <cmocka.h>
 
 #include "engine/device/ops.h"
+#include "kernels/cpu/cpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/sample_case.h"
 
 enum { HEAD_DIM = 64, CAPACITY = 256, NODES = 20, TOKENS = 40, N = CAPACITY * HEAD_DIM };
 
@@ -148,6 +151,19 @@ static void expect_marks(const struct shared *s, int first, int n, int token)
 	}
 }
 
+static struct shared *share(struct device *d, struct shared **on_device)
+{
+	void *p, *host;
+	if (device_has_host_memory(d)) {
+		OK(device_alloc(d, sizeof **on_device, &p, e));
+		host = p;
+	} else {
+		OK(device_alloc_mapped(d, sizeof **on_device, &p, &host, e));
+	}
+	*on_device = p;
+	return host;
+}
+
 void self_case_loop(struct device *d, enum device_graph_kind kind)
 {
 	struct cache c = open_cache(d);
@@ -155,17 +171,10 @@ void self_case_loop(struct device *d, enum device_graph_kind kind)
 	struct shared *s, *on_device;
 	struct device_graph *g;
 	struct device_exec *x;
-	void *p, *host;
+	void *p;
 	OK(device_alloc(d, sizeof *state, &p, e));
 	state = p;
-	if (device_has_host_memory(d)) {
-		OK(device_alloc(d, sizeof *s, &p, e));
-		host = p;
-	} else {
-		OK(device_alloc_mapped(d, sizeof *s, &p, &host, e));
-	}
-	on_device = p;
-	s = host;
+	s = share(d, &on_device);
 	const struct at at = {.device = &state->step};
 	const struct advance_params advance = {
 		.state = state, .tokens = on_device->tokens, .marks = on_device->marks, .stop = &on_device->stop};
@@ -205,4 +214,134 @@ void self_case_loop(struct device *d, enum device_graph_kind kind)
 	device_free(d, state);
 	device_free(d, on_device);
 	close_cache(&c);
+}
+
+/* The least of language models: a token's logits are its row of a table. */
+struct chain {
+	float *rows; /* (VOCAB, VOCAB) */
+	int tokens[TOKENS + 1];
+};
+enum { VOCAB = 500, FIRST = 17, AT = 60 };
+
+/* What the host's kernel chooses, one by one. */
+static void run_chain(struct chain *c, const struct sampling *settings)
+{
+	c->tokens[0] = FIRST;
+	for (int i = 0; i < TOKENS; i++) {
+		struct sampled out = {0};
+		const struct sample_params p = {.at.host = {.pos = AT + i},
+						.host = *settings,
+						.logits = c->rows + (size_t)c->tokens[i] * VOCAB,
+						.out = &out,
+						.n = VOCAB};
+		k_sample(&p);
+		c->tokens[i + 1] = out.token;
+	}
+}
+
+/* Of the tokens behind the first: one that was not there before. */
+static int new_token(const struct chain *c)
+{
+	for (int i = TOKENS / 2; i > 0; i--) {
+		int k = 0;
+		while (c->tokens[k] != c->tokens[i])
+			k++;
+		if (k == i)
+			return i;
+	}
+	fail_msg("no token is a new one");
+	return 0;
+}
+
+/* What the loop's graph reads. */
+struct chosen {
+	struct loop_state loop;
+	struct sampling settings;
+	struct sampled sampled;
+};
+
+void self_case_loop_chosen(struct device *d, enum device_graph_kind kind)
+{
+	struct shared *s, *shared;
+	struct device_graph *g;
+	struct device_exec *x;
+	struct chosen *on_device;
+	struct chain c = {.rows = malloc(sizeof(float) * VOCAB * VOCAB)};
+	uint64_t random = 5;
+	void *p;
+	assert_non_null(c.rows);
+	for (int i = 0; i < VOCAB; i++)
+		sample_case_logits(c.rows + (size_t)i * VOCAB, VOCAB, i, &random);
+	OK(device_alloc(d, sizeof *on_device, &p, e));
+	on_device = p;
+	float *table = filled(d, (size_t)VOCAB * VOCAB, 0), *logits = filled(d, VOCAB, 0);
+	s = share(d, &shared);
+	struct error err;
+	struct emitter emitter = {.device = d, .err = &err};
+	const struct at at = {.device = &on_device->loop.step};
+	OK(device_capture_begin(d, kind, e));
+	op_embed(&emitter,
+		 (struct embed_params){
+			 .at = at,
+			 .table = {.data = table, .type = TENSOR_F32, .n_in = VOCAB, .n_out = VOCAB, .n_expert = 1},
+			 .y = logits,
+			 .n_tokens = 1,
+			 .scale = 1});
+	op_sample(&emitter, (struct sample_params){.at = at,
+						   .device = &on_device->settings,
+						   .logits = logits,
+						   .out = &on_device->sampled,
+						   .n = VOCAB});
+	op_advance(&emitter, (struct advance_params){.state = &on_device->loop,
+						     .sampled = &on_device->sampled,
+						     .marks = shared->marks,
+						     .stop = &shared->stop});
+	if (emitter.rc)
+		fail_msg("%s", err.text);
+	OK(device_capture_end(d, &g, e));
+	OK(device_instantiate(d, g, &x, e));
+	OK(device_exec_upload(d, x, e));
+	enum { ALL, TOLD, LAST, WRONG, HOWS };
+	for (int i = 0; i < 4 * HOWS; i++) {
+		struct sampling_options o = {.temperature = i < HOWS ? 0 : 1, .top_k = 20 * (i & 1), .top_p = 1};
+		o.seed = (uint64_t)i;
+		struct chosen begin = {.settings = sampling_of(&o)};
+		int how = i % HOWS, run = TOKENS;
+		run_chain(&c, &begin.settings);
+		int at_new = i < HOWS ? 1 : new_token(&c); /* greedy chains turn in circles */
+		begin.loop = (struct loop_state){.step = {.token = FIRST, .pos = AT},
+						 .end = TOKENS,
+						 .last = how == LAST ? c.tokens[at_new] : -1};
+		memset(s, 0, sizeof *s);
+		OK(device_upload(d, table, c.rows, sizeof(float) * VOCAB * VOCAB, e));
+		if (how == TOLD) {
+			s->stop = run = 1;
+		} else if (how == LAST) {
+			run = at_new;
+		} else if (how == WRONG) {
+			const float none = NAN;
+			OK(device_upload(d, table + (size_t)c.tokens[at_new] * VOCAB + 3, &none, sizeof none, e));
+			run = at_new + 1;
+		}
+		OK(device_send(d, on_device, &begin, sizeof begin, e));
+		OK(device_replay_loop(d, x, TOKENS, e));
+		OK(device_wait_mark(d, &s->marks[run - 1], e));
+		OK(device_synchronize(d, e));
+		for (int t = 0; t <= TOKENS; t++) {
+			assert_int_equal(s->marks[t].ns != 0, t < run);
+			if (t >= run)
+				continue;
+			assert_int_equal(s->marks[t].token, c.tokens[t]);
+			assert_int_equal(s->marks[t].chosen, how == WRONG && t == run - 1 ? -1 : c.tokens[t + 1]);
+		}
+		OK(device_download(d, &begin, on_device, sizeof begin, e));
+		assert_true(begin.loop.next == run && !begin.loop.go);
+	}
+	device_exec_destroy(d, x);
+	device_graph_destroy(d, g);
+	device_free(d, on_device);
+	device_free(d, shared);
+	device_free(d, table);
+	device_free(d, logits);
+	free(c.rows);
 }

@@ -417,6 +417,7 @@ static void test_relaunched_graph(void **state)
 	(void)state;
 	struct device *d = device_with(DEVICE_GRAPH_RELAUNCHED);
 	self_case_loop(d, DEVICE_GRAPH_RELAUNCHED);
+	self_case_loop_chosen(d, DEVICE_GRAPH_RELAUNCHED);
 	device_close(d);
 }
 
@@ -425,6 +426,7 @@ static void test_while_graph(void **state)
 	(void)state;
 	struct device *d = device_with(DEVICE_GRAPH_WHILE);
 	self_case_loop(d, DEVICE_GRAPH_WHILE);
+	self_case_loop_chosen(d, DEVICE_GRAPH_WHILE);
 	device_close(d);
 }
 

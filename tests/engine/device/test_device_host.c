@@ -272,7 +272,9 @@ static void test_graphs_that_change_themselves(void **state)
 	struct fixture *f = *state;
 	self_case_patch(f->d);
 	self_case_loop(f->d, DEVICE_GRAPH_RELAUNCHED);
+	self_case_loop_chosen(f->d, DEVICE_GRAPH_RELAUNCHED);
 	self_case_loop(f->d, DEVICE_GRAPH_WHILE);
+	self_case_loop_chosen(f->d, DEVICE_GRAPH_WHILE);
 }
 
 int main(void)
