@@ -121,6 +121,7 @@ stage_device() {
   # What is read and was never written is NaN: initcheck does not see what cuBLASLt writes.
   (cd tests && GEMMARK_POISON=1 "$build/tests/test_golden_cuda" | sed 's/^golden /poisoned /') || rc=1
   (cd tests && "$build/tests/test_token_queue") || rc=1
+  (cd tests && "$build/tests/test_generate") || rc=1
   (cd tests && "$build/tests/test_cupti") || cupti=$?
   case $cupti in
     0) ;;

@@ -157,6 +157,26 @@ int session_queue_logits(struct session *s, int i, const float **logits, struct 
  */
 int session_sample(struct session *s, const struct sampling_options *o, int *token, struct error *err);
 
+/*
+ * Generates tokens behind the last one that was run: at most n, each chosen as session_sample does and then run, but
+ * for the last; `last`, where it is chosen, is the last one; negative: none is. In a mode that loops, on one device,
+ * the device chooses and goes on by itself, many tokens a launch, however slowly they are taken; else each is chosen
+ * and run when it is asked for. The tokens are the same. Between begin and end only session_generate_next and
+ * session_position are called. After a failure: session_rewind.
+ */
+int session_generate_begin(struct session *s, const struct sampling_options *o, int n, int last, struct error *err);
+/*
+ * Waits for the next token; -1 behind the last one. The position is behind the token before it. Of timing, which may be
+ * null, what session_enqueue says of the run that chose it; of a loop's, with its first token, what its launch took for
+ * all. ERROR_WRONG as session_check_logits.
+ */
+int session_generate_next(struct session *s, int *token, struct token_timing *timing, struct error *err);
+/*
+ * Stops it, where it has not ended, and waits. What a loop ran beyond the tokens that were taken is run: the position
+ * says so, and the logits are those of the last that was.
+ */
+int session_generate_end(struct session *s, struct error *err);
+
 /* Brings the last token's logits to the host, where session_logits then finds them. */
 int session_fetch_logits(struct session *s, struct error *err);
 /* The last token's logits, (n_vocab), valid until the next call on s. As session_check_logits. */

@@ -7,6 +7,22 @@
 #include "engine/infer/session.h"
 #include "engine/infer/token_queue.h"
 
+/* Tokens that the session chooses and goes on from. */
+struct generation {
+	struct sampling_options sampling;
+	int n;     /* at most */
+	int last;  /* ends them; negative: none does */
+	int given; /* so far */
+	int token; /* given last, or, before any was, the first */
+	bool open; /* more are to come */
+	/* In a mode that loops: the launch that runs. */
+	bool loops;
+	int launched;
+	int passed; /* of those, complete and counted */
+	struct pipeline_timing timing;
+	struct graph_ring ring;
+};
+
 struct session {
 	struct loaded_model *loaded;
 	bool owns_loaded;
@@ -14,6 +30,7 @@ struct session {
 	struct pipeline pipeline;
 	struct snapkv snapkv[LOADED_PARTS_MAX];
 	struct token_queue queue;
+	struct generation generation;
 	enum graph_mode mode;
 	enum graph_mode prefill_mode;
 	enum prefill_rows rows;
