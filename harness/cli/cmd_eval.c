@@ -4,6 +4,7 @@
  * one chunk.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ struct eval {
 	struct sampling_options sampling;
 	const char *sampling_named; /* an option of it that was given; null: none */
 	int n_generated;
+	int stop_token; /* that ends them; -1: none */
 	int *generated; /* (n_generated) */
 };
 
@@ -174,6 +176,11 @@ static int set_generate(void *ctx, const char *value, struct error *err)
 	return options_int(value, "--generate", 1, MAX_TOKENS, &((struct eval *)ctx)->n_generated, err);
 }
 
+static int set_stop_token(void *ctx, const char *value, struct error *err)
+{
+	return options_int(value, "--stop-token", 0, INT_MAX, &((struct eval *)ctx)->stop_token, err);
+}
+
 static int set_temperature(void *ctx, const char *value, struct error *err)
 {
 	struct eval *ev = ctx;
@@ -225,6 +232,8 @@ static const struct option_spec eval_options[] = {
 	 "(default: off; 64, 7)",
 	 set_snapkv},
 	{"--generate", "N", "then generate N tokens, each fed back, and print their ids", set_generate},
+	{"--stop-token", "ID", "of --generate: the token behind which nothing more is generated (default: none)",
+	 set_stop_token},
 	{"--temp", "T", "of --generate: the temperature; 0: always the token of the greatest logit (default: 0)",
 	 set_temperature},
 	{"--top-k", "K", "first, of those the K most probable; 0: all (default: 0)", set_top_k},
@@ -422,18 +431,22 @@ static int evaluate(struct session *s, const struct eval *ev, struct logits_sink
 }
 
 /* Behind evaluate. */
-static int generate(struct session *s, const struct eval *ev, struct remarks *r, struct error *err)
+static int generate(struct session *s, struct eval *ev, struct remarks *r, struct error *err)
 {
-	int rc = 0;
-	for (int i = 0; !rc && i < ev->n_generated; i++) {
-		struct token_timing timing = {0};
-		if (i)
-			rc = session_decode(s, ev->generated[i - 1], &timing, err);
+	if (ev->stop_token >= session_model(s)->n_vocab)
+		return error_set(err, ERROR_INPUT, "--stop-token %d is not in the vocabulary of %d", ev->stop_token,
+				 session_model(s)->n_vocab);
+	int n = 0, rc = session_generate_begin(s, &ev->sampling, ev->n_generated, ev->stop_token, err);
+	while (!rc && n < ev->n_generated) {
+		struct token_timing timing;
+		rc = session_generate_next(s, &ev->generated[n], &timing, err);
 		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
-		if (!rc)
-			rc = session_sample(s, &ev->sampling, &ev->generated[i], err);
+		if (!rc && ev->generated[n] < 0)
+			break;
+		n += !rc;
 	}
-	return rc;
+	ev->n_generated = n;
+	return rc ? rc : session_generate_end(s, err);
 }
 
 static void print_generated(const struct eval *ev)
@@ -520,7 +533,7 @@ static int run(struct eval *ev, struct error *err)
 		k.n_vocab = session_model(s)->n_vocab;
 		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->session.context, "");
 		rc = evaluate(s, ev, &k, &remarks, err);
-		if (!rc)
+		if (!rc && ev->n_generated)
 			rc = generate(s, ev, &remarks, err);
 	}
 	uint64_t hash = rc ? 0 : logits_sink_hash(&k);
@@ -565,6 +578,8 @@ static void settle_chunk(struct eval *ev)
 /* An option that would change nothing. */
 static int check_sampling(const struct eval *ev, struct error *err)
 {
+	if (ev->stop_token >= 0 && !ev->n_generated)
+		return error_set(err, ERROR_INPUT, "--stop-token: nothing is generated; add --generate N");
 	if (ev->sampling_named && !ev->n_generated)
 		return error_set(err, ERROR_INPUT, "%s: nothing is generated; add --generate N", ev->sampling_named);
 	if (ev->sampling_named && strcmp(ev->sampling_named, "--temp") != 0 && ev->sampling.temperature == 0)
@@ -577,7 +592,7 @@ static int check_sampling(const struct eval *ev, struct error *err)
 int cmd_eval(int argc, char **argv)
 {
 	struct error err = {0};
-	struct eval ev = {.prefill = -1, .rows = PREFILL_ROWS_ALL};
+	struct eval ev = {.prefill = -1, .rows = PREFILL_ROWS_ALL, .stop_token = -1};
 	session_options_default(&ev.session);
 	sampling_options_default(&ev.sampling);
 	int rc = options_parse(&eval_command, argc, argv, &ev, &err);

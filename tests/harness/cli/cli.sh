@@ -51,6 +51,8 @@ expect 2 '' 'gemmark eval: snapkv *63*: the budget includes the window of 64*' e
 expect 2 '' 'gemmark bench: snapkv *even*' bench --snapkv off,even
 sampled=(eval -m m --tokens 1 --generate 3)
 expect 2 '' 'gemmark eval: --temp: nothing is generated; add --generate N' eval -m m --tokens 1 --temp 1
+expect 2 '' 'gemmark eval: --stop-token: nothing is generated; add --generate N' eval -m m --tokens 1 --stop-token 1
+expect 2 '' "gemmark eval: --stop-token: '-1' is not a whole number from 0 *" "${sampled[@]}" --stop-token -1
 expect 2 '' 'gemmark eval: --top-k: at temperature 0 *' "${sampled[@]}" --top-k 4
 expect 2 '' 'gemmark eval: --sampling-seed: at temperature 0 *' "${sampled[@]}" --temp 0 --sampling-seed 4
 expect 2 '' "gemmark eval: --generate: '0' is not a whole number from 1 *" "${sampled[@]}" --generate 0

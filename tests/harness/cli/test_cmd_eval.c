@@ -153,10 +153,32 @@ static void test_generate(void **state)
 	char *drawn[] = {"--generate", "8", "--temp", "9", "--mode", "direct", NULL, NULL, NULL};
 	assert_int_equal(eval(MODEL, prompt, drawn), 0);
 	read_generated(first);
+	static char *const modes[] = {"graph-update", "graph-while", "graph-loop"};
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+		drawn[5] = modes[i];
+		assert_int_equal(eval(MODEL, prompt, drawn), 0);
+		read_generated(ids);
+		assert_string_equal(ids, first);
+	}
+	/* The third of them, if it is none of the first two, and nothing behind it. */
+	char third[16], up_to[256];
+	int n = 0, tokens[3];
+	assert_int_equal(sscanf(first, "%d,%d,%d%n", &tokens[0], &tokens[1], &tokens[2], &n), 3);
+	assert_true(tokens[2] != tokens[0] && tokens[2] != tokens[1]);
+	snprintf(up_to, sizeof up_to, "%.*s\n", n, first);
+	snprintf(third, sizeof third, "%d", tokens[2]);
+	drawn[6] = "--stop-token";
+	drawn[7] = third;
+	for (size_t i = 0; i < 2; i++) {
+		drawn[5] = i ? "direct" : "graph-loop";
+		assert_int_equal(eval(MODEL, prompt, drawn), 0);
+		read_generated(ids);
+		assert_string_equal(ids, up_to);
+	}
+	drawn[7] = "512";
+	assert_int_equal(eval(MODEL, prompt, drawn), 2);
+	assert_true(command_said(folder, "errors", "--stop-token 512 is not in the vocabulary of 512"));
 	drawn[5] = "graph-update";
-	assert_int_equal(eval(MODEL, prompt, drawn), 0);
-	read_generated(ids);
-	assert_string_equal(ids, first);
 	static char *const more[][2] = {
 		{"--sampling-seed", "18446744073709551615"}, {"--top-k", "3"}, {"--top-p", "0.2"}, {"--min-p", "0.9"}};
 	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
