@@ -3,7 +3,6 @@
  * engines and between modes, and the tokens that the engine puts behind it. Logits go to disk row by row; memory holds
  * one chunk.
  */
-#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,11 +21,8 @@
 #include "harness/cli/options.h"
 #include "harness/cli/output_option.h"
 #include "harness/cli/sampling_values.h"
+#include "harness/cli/token_list.h"
 #include "harness/cli/trained_context.h"
-
-#define SEPARATORS " \t\n\v\f\r,[]" /* of token ids */
-
-enum { MAX_TOKENS = 1 << 24, MAX_TOKEN_FILE = 256 << 20 };
 
 struct eval {
 	const char *model;
@@ -40,8 +36,7 @@ struct eval {
 	int batch, ubatch; /* 0: not given */
 	bool prefill_named;
 	size_t device_memory; /* that -ngl auto plans for; 0: what the GPU has free */
-	int *tokens;
-	int n_tokens;
+	struct token_list tokens;
 	struct sampling_options sampling;
 	const char *sampling_named; /* an option of it that was given; null: none */
 	int n_generated;
@@ -82,7 +77,7 @@ static int set_force(void *ctx, const char *value, struct error *err)
 
 static int set_prefill(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "--prefill", 0, MAX_TOKENS, &((struct eval *)ctx)->prefill, err);
+	return options_int(value, "--prefill", 0, TOKEN_LIST_MAX, &((struct eval *)ctx)->prefill, err);
 }
 
 static int set_prefill_rows(void *ctx, const char *value, struct error *err)
@@ -173,7 +168,7 @@ static int set_host_products(void *ctx, const char *value, struct error *err)
 
 static int set_generate(void *ctx, const char *value, struct error *err)
 {
-	return options_int(value, "--generate", 1, MAX_TOKENS, &((struct eval *)ctx)->n_generated, err);
+	return options_int(value, "--generate", 1, TOKEN_LIST_MAX, &((struct eval *)ctx)->n_generated, err);
 }
 
 static int set_stop_token(void *ctx, const char *value, struct error *err)
@@ -286,85 +281,6 @@ static const struct command eval_command = {
 	.options = eval_options,
 };
 
-/* ---- tokens ---- */
-
-static int parse_tokens(struct eval *ev, const char *text, const char *where, struct error *err)
-{
-	int cap = 0;
-	for (const char *p = text; *p;) {
-		p += strspn(p, SEPARATORS);
-		if (!*p)
-			break;
-		char *end;
-		errno = 0;
-		long id = strtol(p, &end, 10);
-		if (end == p || errno || id < 0 || id > INT32_MAX)
-			return error_set(err, ERROR_INPUT, "%s: '%s' is no token id; expected numbers from 0",
-					 text_show_path(where).text, text_show(p, strcspn(p, SEPARATORS)).text);
-		if (ev->n_tokens == MAX_TOKENS)
-			return error_set(err, ERROR_INPUT, "%s: more than %d tokens", where, MAX_TOKENS);
-		if (ev->n_tokens == cap) {
-			cap = cap ? 2 * cap : 1024;
-			int *grown = realloc(ev->tokens, (size_t)cap * sizeof *grown);
-			if (!grown)
-				return error_set(err, ERROR_MEMORY, "no memory for %d tokens", cap);
-			ev->tokens = grown;
-		}
-		ev->tokens[ev->n_tokens++] = (int)id;
-		p = end;
-	}
-	if (ev->n_tokens == 0)
-		return error_set(err, ERROR_INPUT, "%s: no tokens; give ids like 2,17,4 or a file of them", where);
-	return 0;
-}
-
-/* Ids themselves, and no file of them? */
-static bool is_list(const char *arg)
-{
-	return strspn(arg, "0123456789, ") == strlen(arg);
-}
-
-static int read_tokens(struct eval *ev, struct error *err)
-{
-	const char *arg = ev->tokens_arg;
-	if (is_list(arg))
-		return parse_tokens(ev, arg, "--tokens", err);
-	FILE *f = fopen(arg, "rb");
-	if (!f)
-		return error_set(err, ERROR_INPUT, "--tokens: %s: %s; give ids like 2,17,4 or a file of them", arg,
-				 strerror(errno));
-	char *text = NULL;
-	size_t used = 0, cap = 0;
-	int rc = 0;
-	for (;;) {
-		if (cap - used < 2) {
-			cap = cap ? 2 * cap : 1 << 16;
-			char *grown = cap <= MAX_TOKEN_FILE ? realloc(text, cap) : NULL;
-			if (!grown) {
-				rc = error_set(err, ERROR_INPUT, "--tokens: %s is larger than %d bytes", arg,
-					       MAX_TOKEN_FILE);
-				break;
-			}
-			text = grown;
-		}
-		size_t n = fread(text + used, 1, cap - used - 1, f);
-		if (n == 0)
-			break;
-		used += n;
-	}
-	if (!rc && ferror(f))
-		rc = error_set(err, ERROR_IO, "--tokens: reading %s: %s", arg, strerror(errno));
-	fclose(f);
-	if (!rc) {
-		text[used] = 0;
-		rc = strlen(text) == used
-			     ? parse_tokens(ev, text + text_mark(text, used), arg, err)
-			     : error_set(err, ERROR_INPUT, "%s: a zero byte: this is no list of numbers", arg);
-	}
-	free(text);
-	return rc;
-}
-
 /* ---- the run ---- */
 
 static int prefill(struct session *s, const struct eval *ev, int n, struct logits_sink *k, struct error *err)
@@ -372,7 +288,7 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct logit
 	size_t vocab = (size_t)k->n_vocab;
 	const float *last;
 	if (n > 0 && ev->rows == PREFILL_ROWS_LAST) {
-		int rc = session_prefill(s, ev->tokens, n, NULL, err);
+		int rc = session_prefill(s, ev->tokens.tokens, n, NULL, err);
 		if (!rc)
 			rc = session_logits(s, &last, err);
 		return rc ? rc : logits_sink_row(k, s, last, err);
@@ -385,7 +301,7 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct logit
 		return error_set(err, ERROR_MEMORY, "no memory for %d rows of logits; use a smaller --batch", chunk);
 	for (int done = 0; !rc && done < n; done += chunk) {
 		int m = n - done < chunk ? n - done : chunk;
-		rc = session_prefill(s, ev->tokens + done, m, rows, err);
+		rc = session_prefill(s, ev->tokens.tokens + done, m, rows, err);
 		for (int i = 0; !rc && i < m; i++)
 			rc = logits_sink_row(k, s, rows + (size_t)i * vocab, err);
 	}
@@ -395,7 +311,7 @@ static int prefill(struct session *s, const struct eval *ev, int n, struct logit
 
 static int prefilled(const struct eval *ev)
 {
-	return ev->prefill < 0 ? ev->n_tokens : ev->prefill;
+	return ev->prefill < 0 ? ev->tokens.n : ev->prefill;
 }
 
 /* Of the logits. */
@@ -419,10 +335,10 @@ static int evaluate(struct session *s, const struct eval *ev, struct logits_sink
 		rc = prefill(s, ev, n, k, err);
 	if (!rc)
 		rc = session_evict(s, &r->eviction, err);
-	for (int i = n; !rc && i < ev->n_tokens; i++) {
+	for (int i = n; !rc && i < ev->tokens.n; i++) {
 		struct token_timing timing;
 		const float *row;
-		if ((rc = session_decode(s, ev->tokens[i], &timing, err)) || (rc = session_logits(s, &row, err)))
+		if ((rc = session_decode(s, ev->tokens.tokens[i], &timing, err)) || (rc = session_logits(s, &row, err)))
 			break;
 		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
 		rc = logits_sink_row(k, s, row, err);
@@ -499,18 +415,18 @@ static int check_parts(const struct eval *ev, struct error *err)
 
 static int run(struct eval *ev, struct error *err)
 {
-	const char *inputs[] = {ev->model, is_list(ev->tokens_arg) ? NULL : ev->tokens_arg};
+	const char *inputs[] = {ev->model, token_list_is_ids(ev->tokens_arg) ? NULL : ev->tokens_arg};
 	int rc = ev->output ? output_option_check("-o", ev->output, ev->force, inputs, 2, err) : 0;
 	if (!rc && ev->output && ev->force && !access(ev->output, F_OK))
 		rc = check_parts(ev, err);
 	if (!rc)
-		rc = read_tokens(ev, err);
+		rc = token_list_read(ev->tokens_arg, &ev->tokens, err);
 	if (rc)
 		return rc;
-	if (ev->prefill > ev->n_tokens)
+	if (ev->prefill > ev->tokens.n)
 		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
-				 ev->n_tokens);
-	ev->session.context = ev->n_tokens + (ev->n_generated ? ev->n_generated - 1 : 0);
+				 ev->tokens.n);
+	ev->session.context = ev->tokens.n + (ev->n_generated ? ev->n_generated - 1 : 0);
 	if (ev->n_generated && !(ev->generated = calloc((size_t)ev->n_generated, sizeof *ev->generated)))
 		return error_set(err, ERROR_MEMORY, "no memory for %d tokens", ev->n_generated);
 	if (ev->session.load.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
@@ -526,8 +442,8 @@ static int run(struct eval *ev, struct error *err)
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
 		if (ev->prefill_named && !session_gpu_layers(s))
 			engine_settings_no_gpu("eval");
-		k.tokens = ev->tokens;
-		k.n_tokens = ev->n_tokens;
+		k.tokens = ev->tokens.tokens;
+		k.n_tokens = ev->tokens.n;
 		k.first = first_row(ev);
 		k.model = &session_model(s)->file;
 		k.n_vocab = session_model(s)->n_vocab;
@@ -539,11 +455,11 @@ static int run(struct eval *ev, struct error *err)
 	uint64_t hash = rc ? 0 : logits_sink_hash(&k);
 	rc = logits_sink_close(&k, rc, err);
 	if (!rc) {
-		printf("tokens      %d (%d prefilled%s)\n", ev->n_tokens, prefilled(ev),
+		printf("tokens      %d (%d prefilled%s)\n", ev->tokens.n, prefilled(ev),
 		       ev->rows == PREFILL_ROWS_LAST ? ", of which the last row's logits" : "");
 		if (ev->snapkv.budget)
 			print_eviction(&remarks.eviction);
-		if (ev->n_tokens - first_row(ev) > 1) {
+		if (ev->tokens.n - first_row(ev) > 1) {
 			printf("perplexity  %.6g\n", logits_sink_perplexity(&k));
 			if (synth_made(&session_model(s)->file))
 				puts("note        the weights are random, as the file says: the perplexity means "
@@ -554,7 +470,7 @@ static int run(struct eval *ev, struct error *err)
 			print_generated(ev);
 		if (ev->output)
 			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
-			       ev->n_tokens - first_row(ev), k.n_vocab);
+			       ev->tokens.n - first_row(ev), k.n_vocab);
 	}
 	if (remarks.fallbacks)
 		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", remarks.fallbacks,
@@ -607,7 +523,7 @@ int cmd_eval(int argc, char **argv)
 		settle_chunk(&ev);
 		rc = run(&ev, &err);
 	}
-	free(ev.tokens);
+	free(ev.tokens.tokens);
 	free(ev.generated);
 	return rc ? command_fail("eval", rc, &err) : 0;
 }
