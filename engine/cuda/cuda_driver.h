@@ -147,6 +147,7 @@ struct cu_instantiate_params {
 	X(DeviceGetAttribute, 2000, (int *value, int attribute, int device))                               \
 	X(DevicePrimaryCtxRetain, 7000, (struct cu_context * *context, int device))                        \
 	X(DevicePrimaryCtxRelease, 11000, (int device))                                                    \
+	X(DevicePrimaryCtxGetState, 7000, (int device, unsigned *flags, int *active))                      \
 	X(CtxSetCurrent, 4000, (struct cu_context * context))                                              \
 	X(MemGetInfo, 3020, (size_t * free_bytes, size_t * total_bytes))                                   \
 	X(MemAlloc, 3020, (uint64_t * address, size_t bytes))                                              \

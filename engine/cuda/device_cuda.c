@@ -104,6 +104,17 @@ static void cuda_event_destroy(struct device *d, struct device_event *e)
 
 /* ---- opening ---- */
 
+/* A device that is still open has the same context, and needs it current: all calls go to the current one. */
+static void leave_context(const struct cuda_driver *cu, struct cu_context *context, int ordinal)
+{
+	unsigned flags;
+	int active = 0;
+	cu->CtxSetCurrent(NULL);
+	cu->DevicePrimaryCtxRelease(ordinal);
+	if (!cu->DevicePrimaryCtxGetState(ordinal, &flags, &active) && active)
+		cu->CtxSetCurrent(context);
+}
+
 static void cuda_close(struct device *d)
 {
 	struct cuda_device *c = cuda_of(d);
@@ -115,8 +126,7 @@ static void cuda_close(struct device *d)
 		cuda_kernels_close(c);
 		if (c->stream)
 			c->cu.StreamDestroy(c->stream);
-		c->cu.CtxSetCurrent(NULL);
-		c->cu.DevicePrimaryCtxRelease(c->ordinal);
+		leave_context(&c->cu, c->context, c->ordinal);
 	}
 	cuda_driver_close(&c->cu);
 	free(c);
@@ -280,10 +290,8 @@ int device_cuda_free_memory(size_t *bytes, struct error *err)
 	if ((result = cu.DeviceGet(&ordinal, 0)) || (result = cu.DevicePrimaryCtxRetain(&context, ordinal)) ||
 	    (result = cu.CtxSetCurrent(context)) || (result = cu.MemGetInfo(bytes, &total)))
 		rc = cuda_driver_error(&cu, result, err, "reading the GPU's free memory");
-	if (context) {
-		cu.CtxSetCurrent(NULL);
-		cu.DevicePrimaryCtxRelease(ordinal);
-	}
+	if (context)
+		leave_context(&cu, context, ordinal);
 	cuda_driver_close(&cu);
 	return rc;
 }

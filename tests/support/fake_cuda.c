@@ -1,6 +1,7 @@
 /*
  * A stand-in for libcuda.so.1 and for NVRTC, in one library: a GPU whose memory is the host's, whose streams do
- * everything at once, and whose kernels do nothing but add and gemmark_replay_cost's, which count.
+ * everything at once, and whose kernels do nothing but add and gemmark_replay_cost's, which count. What needs a context
+ * fails where none is current, or the one that is has been released by all.
  *
  * FAKE_CUDA in the environment breaks it: "lost-update" (node parameters set later than at capture do not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
@@ -47,7 +48,11 @@ struct cu_event {
 	struct timespec at;
 };
 
+enum { INVALID_CONTEXT = 201 };
+
 static struct cu_graph *capturing;
+static int retained; /* how often the primary context is, of the only thread */
+static struct cu_context *current;
 static int something; /* what handles that nobody looks into point at */
 
 static bool broken(const char *how)
@@ -168,11 +173,45 @@ static int fake_GetErrorString(int result, const char **text)
 static int fake_DevicePrimaryCtxRetain(struct cu_context **context, int device)
 {
 	*context = (void *)&something;
+	retained++;
 	return 0;
+}
+
+static int fake_DevicePrimaryCtxRelease(int device)
+{
+	return retained-- > 0 ? 0 : INVALID_CONTEXT;
+}
+
+static int fake_DevicePrimaryCtxGetState(int device, unsigned *flags, int *active)
+{
+	*flags = 0;
+	*active = retained > 0;
+	return 0;
+}
+
+static int fake_CtxSetCurrent(struct cu_context *context)
+{
+	current = context;
+	return 0;
+}
+
+static bool no_context(void)
+{
+	return !current || retained < 1;
+}
+
+/* For tests. */
+int fake_cuda_contexts(bool *is_current);
+int fake_cuda_contexts(bool *is_current)
+{
+	*is_current = current != NULL;
+	return retained;
 }
 
 static int fake_MemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	*free_bytes = (size_t)3 << 30;
 	*total_bytes = (size_t)4 << 30;
 	return 0;
@@ -180,13 +219,15 @@ static int fake_MemGetInfo(size_t *free_bytes, size_t *total_bytes)
 
 static int fake_MemHostAlloc(void **p, size_t bytes, unsigned flags)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	*p = aligned_alloc(256, (bytes + 255) / 256 * 256);
 	return *p ? 0 : CU_OUT_OF_MEMORY;
 }
 
 static int fake_MemAlloc(uint64_t *address, size_t bytes)
 {
-	void *p;
+	void *p = NULL;
 	int result = fake_MemHostAlloc(&p, bytes, 0);
 	*address = (uint64_t)(uintptr_t)p;
 	return result;
@@ -194,12 +235,16 @@ static int fake_MemAlloc(uint64_t *address, size_t bytes)
 
 static int fake_MemFree(uint64_t address)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	free((void *)(uintptr_t)address);
 	return 0;
 }
 
 static int fake_MemFreeHost(void *p)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	free(p);
 	return 0;
 }
@@ -240,6 +285,8 @@ static int fake_MemcpyAsync(uint64_t dst, uint64_t src, size_t bytes, struct cu_
 
 static int fake_StreamCreate(struct cu_stream **stream, unsigned flags)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	*stream = (void *)&something;
 	return 0;
 }
@@ -251,6 +298,8 @@ static int fake_StreamWaitEvent(struct cu_stream *stream, struct cu_event *event
 
 static int fake_StreamBeginCapture(struct cu_stream *stream, int mode)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	capturing = calloc(1, sizeof *capturing);
 	return capturing ? 0 : CU_OUT_OF_MEMORY;
 }
@@ -272,6 +321,8 @@ static int fake_StreamEndCapture(struct cu_stream *stream, struct cu_graph **gra
 
 static int fake_EventCreate(struct cu_event **event, unsigned flags)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	*event = calloc(1, sizeof **event);
 	return *event ? 0 : CU_OUT_OF_MEMORY;
 }
@@ -297,6 +348,8 @@ static int fake_EventDestroy(struct cu_event *event)
 
 static int fake_ModuleLoadData(struct cu_module **module, const void *image)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	*module = (void *)&something;
 	return 0;
 }
@@ -322,6 +375,8 @@ static int fake_FuncGetAttribute(int *value, int attribute, struct cu_function *
 static int fake_LaunchKernelEx(const struct cu_launch_config *config, struct cu_function *f, void **params,
 			       void **extra)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	if (capturing)
 		return add_node(f, params);
 	if (!strcmp(f->name, "gate") && broken("blocking"))
@@ -335,6 +390,8 @@ static int fake_LaunchKernelEx(const struct cu_launch_config *config, struct cu_
 
 static int fake_GraphInstantiateWithFlags(struct cu_graph_exec **exec, struct cu_graph *graph, unsigned long long flags)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	struct cu_graph_exec *x = calloc(1, sizeof *x);
 	if (!x || !(x->nodes = calloc(graph->n + 1, sizeof *x->nodes)))
 		return CU_OUT_OF_MEMORY;
@@ -347,6 +404,8 @@ static int fake_GraphInstantiateWithFlags(struct cu_graph_exec **exec, struct cu
 
 static int fake_GraphLaunch(struct cu_graph_exec *exec, struct cu_stream *stream)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	for (size_t i = broken("lost-node"); i < exec->graph->n; i++)
 		run_node(&exec->nodes[i]);
 	return 0;
@@ -354,6 +413,8 @@ static int fake_GraphLaunch(struct cu_graph_exec *exec, struct cu_stream *stream
 
 static int fake_GraphExecDestroy(struct cu_graph_exec *exec)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	free(exec->nodes);
 	free(exec);
 	return 0;
@@ -361,6 +422,8 @@ static int fake_GraphExecDestroy(struct cu_graph_exec *exec)
 
 static int fake_GraphDestroy(struct cu_graph *graph)
 {
+	if (no_context())
+		return INVALID_CONTEXT;
 	for (size_t i = 0; i < graph->n; i++)
 		free(graph->nodes[i]);
 	free(graph->nodes);
@@ -436,6 +499,9 @@ int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64
 		   FAKE(GetErrorName),
 		   FAKE(GetErrorString),
 		   FAKE(DevicePrimaryCtxRetain),
+		   FAKE(DevicePrimaryCtxRelease),
+		   FAKE(DevicePrimaryCtxGetState),
+		   FAKE(CtxSetCurrent),
 		   FAKE(MemGetInfo),
 		   FAKE(MemHostAlloc),
 		   FAKE(MemAlloc),

@@ -1,0 +1,124 @@
+/*
+ * Several devices of one GPU in one thread, on the driver that tests/support/fake_cuda.c makes up: closing one, or
+ * asking what is free, leaves the others their context; the last one leaves none.
+ */
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/cuda/device_cuda.h"
+#include "tests/support/folder.h"
+#include "tests/support/ok.h"
+
+enum { N = 5 };
+
+static char cache[FOLDER_BYTES];
+static int (*contexts)(bool *is_current);
+
+static struct device *open_device(void)
+{
+	const struct cuda_open_options o = {
+		.dims = {.n_head_dims = 1, .head_dims = {256}, .k_type = TENSOR_F16, .v_type = TENSOR_F16},
+		.pdl = true,
+		.batch = 1,
+		.n_in_max = 32,
+	};
+	struct device *d;
+	OK(device_cuda_open(&d, &o, e));
+	return d;
+}
+
+/* Memory, launches and graphs of it. */
+static void check_works(struct device *d)
+{
+	const float a[N] = {1, 2, 3, 4, 5};
+	float y[N];
+	struct device_graph *g;
+	struct device_exec *x;
+	void *on_device, *sum;
+	OK(device_alloc(d, sizeof a, &on_device, e));
+	OK(device_alloc(d, sizeof y, &sum, e));
+	OK(device_upload(d, on_device, a, sizeof a, e));
+	const struct add_params p = {.a = on_device, .b = on_device, .y = sum, .n = N, .scale = 1};
+	OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
+	OK(device_launch(d, KERNEL_add, &p, e));
+	OK(device_capture_end(d, &g, e));
+	OK(device_instantiate(d, g, &x, e));
+	OK(device_replay(d, x, e));
+	OK(device_download(d, y, sum, sizeof y, e));
+	for (int i = 0; i < N; i++)
+		assert_true(y[i] == 2 * a[i]);
+	device_exec_destroy(d, x);
+	device_graph_destroy(d, g);
+	device_free(d, on_device);
+	device_free(d, sum);
+}
+
+static void check_contexts(int retained, bool is)
+{
+	bool is_current;
+	assert_int_equal(contexts(&is_current), retained);
+	assert_int_equal(is_current, is);
+}
+
+/* Closed in either order. */
+static void test_two(void **state)
+{
+	(void)state;
+	for (int first = 0; first < 2; first++) {
+		struct device *d[2] = {open_device(), open_device()};
+		check_works(d[0]);
+		check_works(d[1]);
+		device_close(d[first]);
+		check_contexts(1, true);
+		check_works(d[!first]);
+		device_close(d[!first]);
+		check_contexts(0, false);
+	}
+}
+
+static void test_free_memory(void **state)
+{
+	(void)state;
+	size_t bytes;
+	OK(device_cuda_free_memory(&bytes, e));
+	assert_true(bytes > 0);
+	check_contexts(0, false);
+	struct device *d = open_device();
+	OK(device_cuda_free_memory(&bytes, e));
+	check_contexts(1, true);
+	check_works(d);
+	device_close(d);
+	check_contexts(0, false);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	/* Named libcuda.so.1: who asks for that now gets this one. */
+	void *fake = dlopen(GEMMARK_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+	void *symbol = fake ? dlsym(fake, "fake_cuda_contexts") : NULL;
+	memcpy(&contexts, &symbol, sizeof contexts);
+	return !symbol || folder_make(cache, "cuda_context") || setenv("XDG_CACHE_HOME", cache, 1) ||
+	       setenv("GEMMARK_NVRTC", GEMMARK_FAKE_CUDA, 1);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return folder_remove(cache);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two),
+		cmocka_unit_test(test_free_memory),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
