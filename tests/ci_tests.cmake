@@ -31,7 +31,9 @@ set(no_valgrind
   compare_common
   compare_units
   context_store
+  device_memory
   far_positions
+  generate
   golden
   graph
   host_threads

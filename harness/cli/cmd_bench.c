@@ -46,6 +46,7 @@ struct sweep {
 	struct workload_source *source;
 	struct recorder *recorder;
 	json_t *description;         /* sweep.json's */
+	bool memory_unrecorded;      /* in that of the sweep that goes on */
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
 	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
@@ -117,30 +118,42 @@ static bool is_in(const char *directory, const char *name)
 	return is;
 }
 
-static bool has_auto(const struct bench *b)
+static bool has_int(const struct bench *b, enum axis_id a, int value)
 {
-	const struct axis_values *a = &b->axes.matrix.of[AXIS_GPU_LAYERS];
-	for (int i = 0; i < a->n; i++)
-		if (a->ints[i] == AXIS_LAYERS_AUTO)
+	const struct axis_values *v = &b->axes.matrix.of[a];
+	for (int i = 0; i < v->n; i++)
+		if (v->ints[i] == value)
 			return true;
 	return false;
 }
 
-/* What -ngl auto plans for: a sweep that goes on plans with what it began with, so that it places the layers alike. */
-static void settle_device_memory(struct bench *b, struct workload_source *source, const char *directory)
+/* Whether something that is left open depends on the memory of a GPU: layers, weights for prompts or chunks. */
+static bool plans_for_memory(const struct bench *b)
+{
+	const struct axis_values *layers = &b->axes.matrix.of[AXIS_GPU_LAYERS];
+	bool on_gpu = false;
+	for (int i = 0; i < layers->n; i++)
+		on_gpu |= layers->ints[i] != 0;
+	return has_int(b, AXIS_GPU_LAYERS, AXIS_LAYERS_AUTO) ||
+	       (on_gpu && (b->engine.prefill_weights == PREFILL_WEIGHTS_AUTO || has_int(b, AXIS_UBATCH, 0)));
+}
+
+/* What that plans for: a sweep that goes on plans with what it began with, so that it chooses alike. */
+static void recall_device_memory(struct bench *b, struct sweep *s)
 {
 	json_t *sweep = NULL;
-	if (b->resume && !b->engine.device_memory)
-		load_json(directory, "sweep.json", &sweep, NULL); /* where it cannot be read, open_directory says so */
+	if (!b->resume)
+		return;
+	load_json(b->resume, "sweep.json", &sweep, NULL); /* where it cannot be read, open_directory says so */
 	json_int_t recorded = json_integer_value(json_object_get(sweep, "device_memory"));
+	s->memory_unrecorded = sweep && !json_object_get(sweep, "device_memory");
 	json_decref(sweep);
-	if (recorded > 0)
+	if (recorded > 0 && !b->engine.device_memory)
 		b->engine.device_memory = (size_t)recorded;
-	b->engine.device_memory = engine_source_device_memory(source, b->engine.device_memory);
 }
 
 /* The engine's settings have no columns of their own: a sweep goes on with the same ones. */
-static int add_settings(json_t *description, const struct bench *b, struct error *err)
+static int add_settings(struct sweep *s, const struct bench *b, struct error *err)
 {
 	const struct engine_settings *e = &b->engine;
 	json_t *settings =
@@ -148,10 +161,12 @@ static int add_settings(json_t *description, const struct bench *b, struct error
 			  "prefill_weights", prefill_weights_name(e->prefill_weights).text, "host_products",
 			  host_products_name(e->host_products), "ple", e->ple_on_host ? "host" : "device", "pdl",
 			  e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
-	if (has_auto(b))
+	/* Without a GPU only what was asked for by name depends on it. Older sweeps do not say it. */
+	if (plans_for_memory(b) && (e->device_memory || has_int(b, AXIS_GPU_LAYERS, AXIS_LAYERS_AUTO)) &&
+	    !s->memory_unrecorded)
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
-	if (json_object_update_new(description, settings) ||
-	    json_object_update_new(description, runner_options_describe(&b->runner)))
+	if (json_object_update_new(s->description, settings) ||
+	    json_object_update_new(s->description, runner_options_describe(&b->runner)))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
 	return 0;
 }
@@ -175,7 +190,7 @@ static int open_directory(struct bench *b, struct sweep *s, const char *director
 	int rc = sweep_describe(&b->axes.matrix, &s->description, err);
 	const json_t *description = s->description;
 	if (!rc)
-		rc = add_settings(s->description, b, err);
+		rc = add_settings(s, b, err);
 	if (!rc && b->resume) {
 		struct run_directory d;
 		struct resume_dropped dropped;
@@ -309,6 +324,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	b->runner.run_prefix = s.stamp;
 	b->runner.stop = &interrupt_noted;
 
+	recall_device_memory(b, &s);
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
 					     .head_on_host = b->engine.head_on_host,
 					     .chunk_most = b->batch,
@@ -342,8 +358,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	s.source = source;
 	if (!rc)
 		rc = engine_context_open(&b->runner.contexts, &b->contexts, err);
-	if (!rc && has_auto(b))
-		settle_device_memory(b, source, output);
+	if (!rc && plans_for_memory(b))
+		b->engine.device_memory = engine_source_device_memory(
+			source, b->engine.device_memory ? b->engine.device_memory : resolution.gpu_memory);
 	if (!rc)
 		rc = table_open(&s.table, cells, n, err);
 	if (!rc) {

@@ -5,7 +5,8 @@
  *
  * FAKE_CUDA in the environment breaks it: "lost-update" (node parameters set later than at capture do not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
- * cannot wait for events), "no-adds" (add does nothing, launched alone).
+ * cannot wait for events), "no-adds" (add does nothing, launched alone). FAKE_CUDA_FREE: bytes of its memory that are
+ * free.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -212,16 +213,21 @@ static int fake_MemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
 	if (no_context())
 		return INVALID_CONTEXT;
-	*free_bytes = (size_t)3 << 30;
+	const char *set = getenv("FAKE_CUDA_FREE");
+	*free_bytes = set ? (size_t)strtoull(set, NULL, 10) : (size_t)3 << 30;
 	*total_bytes = (size_t)4 << 30;
 	return 0;
 }
 
+/* What is less than the memory for a bandwidth is 0: no kernel writes it, and what is read of it is a number. */
 static int fake_MemHostAlloc(void **p, size_t bytes, unsigned flags)
 {
+	enum { LARGE = 64 << 20 };
 	if (no_context())
 		return INVALID_CONTEXT;
 	*p = aligned_alloc(256, (bytes + 255) / 256 * 256);
+	if (*p && bytes < LARGE)
+		memset(*p, 0, bytes);
 	return *p ? 0 : CU_OUT_OF_MEMORY;
 }
 

@@ -6,12 +6,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "engine/cuda/device_cuda.h"
+#include "tests/support/fake_gpu.h"
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
 
@@ -100,12 +100,10 @@ static void test_free_memory(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	/* Named libcuda.so.1: who asks for that now gets this one. */
-	void *fake = dlopen(GEMMARK_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+	void *fake = folder_make(cache, "cuda_context") ? NULL : fake_gpu_load(cache);
 	void *symbol = fake ? dlsym(fake, "fake_cuda_contexts") : NULL;
 	memcpy(&contexts, &symbol, sizeof contexts);
-	return !symbol || folder_make(cache, "cuda_context") || setenv("XDG_CACHE_HOME", cache, 1) ||
-	       setenv("GEMMARK_NVRTC", GEMMARK_FAKE_CUDA, 1);
+	return !symbol;
 }
 
 static int tear_down(void **state)

@@ -1,0 +1,124 @@
+/*
+ * What a sweep plans for of a GPU's memory, on a GPU that is made up: it is recorded where something depends on it, and
+ * a sweep that goes on plans with it, whatever is free by then.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "harness/cli/options.h"
+#include "tests/support/bench_folder.h"
+#include "tests/support/fake_gpu.h"
+#include "tests/support/read_csv.h"
+
+#define MODEL "golden/qwen3-tiny.q8_0.gguf"
+#define FREE "3221225472" /* at first; 2 GiB of it stay free */
+
+/* Of the named run's rows, n of which are ok: where they have the weights from. */
+static void check_rows(const char *name, int n, const char *weights)
+{
+	char path[BENCH_FOLDER_PATH], file[BENCH_FOLDER_PATH];
+	struct csv_rows runs;
+	snprintf(file, sizeof file, "%s/runs.csv", name);
+	bench_folder_path(file, path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_int_equal(runs.n_rows - 1, n);
+	for (int r = 1; r <= n; r++) {
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+		assert_string_equal(csv_at(&runs, r, "prefill_weights"), weights);
+	}
+	csv_rows_free(&runs);
+}
+
+/* As if it had been killed behind its first row. */
+static void drop_second_row(const char *name)
+{
+	char path[BENCH_FOLDER_PATH], line[16384];
+	char file[BENCH_FOLDER_PATH];
+	snprintf(file, sizeof file, "%s/runs.csv", name);
+	bench_folder_path(file, path);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(line, sizeof line, f));
+	assert_non_null(fgets(line, sizeof line, f));
+	long end = ftell(f);
+	fclose(f);
+	assert_int_equal(truncate(path, end), 0);
+}
+
+static void test_weights(void **state)
+{
+	(void)state;
+	char path[BENCH_FOLDER_PATH], sweep_path[BENCH_FOLDER_PATH];
+	bench_folder_path("run", path);
+	bench_folder_path("run/sweep.json", sweep_path);
+	setenv("FAKE_CUDA_FREE", FREE, 1);
+	char *words[] = {"-m", MODEL, "-p", "0", "-n", "1", "-r", "2", "--mode", "direct", "-b", "4", "-ub", "4", NULL};
+	assert_int_equal(bench_folder_run("run", words), 0);
+	check_rows("run", 2, "resident");
+	assert_true(bench_folder_said("run/sweep.json", "\"device_memory\": " FREE));
+
+	setenv("FAKE_CUDA_FREE", "1073741824", 1);
+	assert_int_equal(bench_folder_run("less", words), 0);
+	check_rows("less", 2, "convert");
+	drop_second_row("run");
+	char *alone[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_true(bench_folder_said("out", "1 run ok; 1 was there already"));
+	check_rows("run", 2, "resident");
+	char *other[] = {"bench", "--resume", path,     "-m", MODEL, "-p",  "0", "-n", "1", "-r",
+			 "2",     "--mode",   "direct", "-b", "4",   "-ub", "4", "-t", "1", "--device-memory",
+			 "4G",    NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, other), 2);
+	assert_true(bench_folder_said("errors", "device_memory: " FREE " there, 4294967296 here"));
+
+	/* One that did not record it goes on with what there is. */
+	json_t *sweep = json_load_file(sweep_path, 0, NULL);
+	assert_int_equal(json_object_del(sweep, "device_memory"), 0);
+	assert_int_equal(json_dump_file(sweep, sweep_path, JSON_INDENT(2)), 0);
+	json_decref(sweep);
+	drop_second_row("run");
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_true(bench_folder_said("out", "1 run ok; 1 was there already"));
+}
+
+/* Where nothing depends on it. */
+static void test_not_recorded(void **state)
+{
+	(void)state;
+	static char *const more[][2] = {{"-ngl", "0"}, {"--prefill-weights", "convert"}};
+	char name[8] = "0";
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++, name[0]++) {
+		char file[16];
+		char *words[] = {"-m",     MODEL, "-p", "0",   "-n", "1",        "-r",       "1", "--mode",
+				 "direct", "-b",  "4",  "-ub", "4",  more[i][0], more[i][1], NULL};
+		assert_int_equal(bench_folder_run(name, words), 0);
+		snprintf(file, sizeof file, "%s/sweep.json", name);
+		assert_false(bench_folder_said(file, "device_memory"));
+	}
+}
+
+static int set_up(void **state)
+{
+	char cache[BENCH_FOLDER_PATH];
+	if (bench_folder_set_up(state))
+		return -1;
+	bench_folder_path("cache", cache);
+	return !fake_gpu_load(cache);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_weights, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_not_recorded, set_up, bench_folder_tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
