@@ -461,6 +461,16 @@ static void settle_outcomes(struct comparison *c)
 	}
 }
 
+static int check_differences(const struct comparison *c, struct error *err)
+{
+	if (!c->n_differences || c->options.allow_env_diff)
+		return 0;
+	return error_set(err, ERROR_INPUT,
+			 "the sides were not measured alike: %s%s%s; measure both alike, or say --allow-env-diff",
+			 c->differences[0], c->n_differences > 1 ? "; " : "",
+			 c->n_differences > 1 ? c->differences[1] : "");
+}
+
 static int check_sides(struct comparison *c, const struct side *base, const struct side *head, struct error *err)
 {
 	int rc = compare_sides_distinct(base->sets, base->n, head->sets, head->n, err);
@@ -469,12 +479,8 @@ static int check_sides(struct comparison *c, const struct side *base, const stru
 		if (i && compare_environment(base->sets[0], s, &c->differences, &c->n_differences, err))
 			return ERROR_MEMORY;
 	}
-	if (!rc && c->n_differences && !c->options.allow_env_diff)
-		return error_set(
-			err, ERROR_INPUT,
-			"the sides were not measured alike: %s%s%s; measure both alike, or say --allow-env-diff",
-			c->differences[0], c->n_differences > 1 ? "; " : "",
-			c->n_differences > 1 ? c->differences[1] : "");
+	if (!rc)
+		rc = check_differences(c, err);
 	if (!rc && c->options.paired && base->n != head->n)
 		return error_set(err, ERROR_INPUT,
 				 "--paired: %d directories of base and %d of head; pairs need as many", base->n,
@@ -541,14 +547,17 @@ int compare_run(struct result_set *const *base, int n_base, struct result_set *c
 		rc = judge_common(&j, units, of, verdicts, err);
 	for (int i = 0; i < out->n && !rc; i++) {
 		const int *index = j.index + (size_t)i * (size_t)(n_base + n_head);
-		for (int k = 0; k < n_base + n_head; k++)
-			if (index[k] >= 0 && k < n_base)
-				compare_rows_look(&out->cells[i], base[k], &j.base.rows[k], index[k], 0, &out->runs[0]);
-			else if (index[k] >= 0)
-				compare_rows_look(&out->cells[i], head[k - n_base], &j.head.rows[k - n_base], index[k],
-						  1, &out->runs[1]);
+		for (int k = 0; k < n_base + n_head && !rc; k++) {
+			const struct side *side = k < n_base ? &j.base : &j.head;
+			int at = k < n_base ? k : k - n_base;
+			if (index[k] >= 0)
+				rc = compare_rows_look(out, &out->cells[i], side->sets[at], &side->rows[at], index[k],
+						       k >= n_base, err);
+		}
 		compare_rows_settle(&out->cells[i], o->gate_exact);
 	}
+	if (!rc)
+		rc = check_differences(out, err);
 	if (!rc) {
 		settle_outcomes(out);
 		out->least_units = verdict_least_runs(out->n, o->verdict.alpha);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum { SHOWN = 90 };
 
 /*
@@ -45,8 +47,17 @@ static const char *const facts[] = {
 
 /* Of sweep.json: what rows depend on, beside the axes, whose values the cells have. */
 static const char *const settings[] = {
-	"steady", "warmup_max", "prefill_fusion", "seed", "until_error", "prefill_precision", "host_products",
-	"ple",    "pdl",        "head",
+	"steady",
+	"warmup_max",
+	"prefill_fusion",
+	"seed",
+	"until_error",
+	"prefill_precision",
+	"prefill_weights",
+	"host_products",
+	"ple",
+	"pdl",
+	"head",
 };
 
 static const json_t *at_path(const json_t *from, const char *path)
@@ -135,4 +146,17 @@ int compare_environment(const struct result_set *base, const struct result_set *
 		rc = differ(settings[i], at_path(base->sweep, settings[i]), at_path(head->sweep, settings[i]), lines, n,
 			    err);
 	return rc;
+}
+
+int compare_environment_row(const struct run_row *base, const struct run_row *row, char ***lines, int *n,
+			    struct error *err)
+{
+	const char *a = base->prefill_weights, *b = row->prefill_weights;
+	char line[300];
+	if (base->status != RUN_STATUS_OK || row->status != RUN_STATUS_OK || row->n_prompt < 1 ||
+	    base->n_gpu_layers != row->n_gpu_layers || !a || !b || !*a || !*b || !strcmp(a, b))
+		return 0;
+	snprintf(line, sizeof line, "prefill_weights of prompts: %s in base, %s in head", text_show(a, strlen(a)).text,
+		 text_show(b, strlen(b)).text);
+	return add(lines, n, line, err);
 }

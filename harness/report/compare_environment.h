@@ -14,5 +14,11 @@
  */
 int compare_environment(const struct result_set *base, const struct result_set *head, char ***lines, int *n,
 			struct error *err);
+/*
+ * The same of a run and one of base that has its cell: where a prompt's weights came from, which may have been left
+ * open to what memory was free. Fewer layers on a GPU have fewer of them, and are no difference.
+ */
+int compare_environment_row(const struct run_row *base, const struct run_row *row, char ***lines, int *n,
+			    struct error *err);
 
 #endif

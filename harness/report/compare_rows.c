@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/report/compare_environment.h"
+
 static void note_exact(struct compare_exact *e, const struct run_row *row, enum exact_id q, int head)
 {
 	char text[COLUMN_TEXT_SIZE], *side = head ? e->head : e->base;
@@ -21,11 +23,13 @@ static void note_exact(struct compare_exact *e, const struct run_row *row, enum 
 		e->change = EXACT_VARIES;
 }
 
-void compare_rows_look(struct compare_cell *k, const struct result_set *s, const struct set_rows *of, int cell,
-		       int head, struct compare_runs *runs)
+int compare_rows_look(struct comparison *c, struct compare_cell *k, const struct result_set *s,
+		      const struct set_rows *of, int cell, int head, struct error *err)
 {
 	const struct run_row **first = head ? &k->head_row : &k->base_row;
-	for (int i = of->first[cell]; i < of->first[cell + 1]; i++) {
+	struct compare_runs *runs = &c->runs[head];
+	int rc = 0;
+	for (int i = of->first[cell]; i < of->first[cell + 1] && !rc; i++) {
 		const struct run_row *row = &s->rows[of->rows[i]];
 		int ok = row->status == RUN_STATUS_OK;
 		runs->n++;
@@ -41,7 +45,10 @@ void compare_rows_look(struct compare_cell *k, const struct result_set *s, const
 			k->reason = row->reason && *row->reason ? row->reason : run_status_name(row->status);
 		for (int q = 0; ok && q < EXACT_COUNT; q++)
 			note_exact(&k->exact[q], row, (enum exact_id)q, head);
+		if (k->base_row)
+			rc = compare_environment_row(k->base_row, row, &c->differences, &c->n_differences, err);
 	}
+	return rc;
 }
 
 void compare_rows_settle(struct compare_cell *k, unsigned gates)

@@ -10,9 +10,12 @@ struct set_rows {
 	int *first; /* (n_cells + 1) */
 };
 
-/* Adds the rows of the set's cell to k's base, or head, side, and to that side's runs. */
-void compare_rows_look(struct compare_cell *k, const struct result_set *s, const struct set_rows *of, int cell,
-		       int head, struct compare_runs *runs);
+/*
+ * Adds the rows of the set's cell to k's base, or head, side, and to that side's runs; to c's differences what they
+ * were measured with and base's first row was not. ERROR_MEMORY.
+ */
+int compare_rows_look(struct comparison *c, struct compare_cell *k, const struct result_set *s,
+		      const struct set_rows *of, int cell, int head, struct error *err);
 /* Once both sides are in: what is equal, what differs, and whether one of `gates`, bits 1 << EXACT_..., is worse. */
 void compare_rows_settle(struct compare_cell *k, unsigned gates);
 

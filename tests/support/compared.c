@@ -56,6 +56,8 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 			 .n_threads = 2,
 			 .n_ubatch = m->ubatch ? m->ubatch : 512,
 			 .n_depth = 64 + depth,
+			 .n_prompt = m->n_prompt,
+			 .n_gpu_layers = m->gpu_layers,
 			 .n_gen = COMPARED_TOKENS,
 			 .fusion = m->fusion ? m->fusion : "full",
 			 .mode = modes[(cell + m->first_mode) % COMPARED_CELLS]};
@@ -93,6 +95,8 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 	row.kernels_per_token = 100;
 	row.node_updates_per_token = 0;
 	row.weight_bytes_per_token = 12345;
+	if (m->weights)
+		row.prefill_weights = m->weights_process && m->weights_process != process + 1 ? "resident" : m->weights;
 	row.memory_peak_bytes = 1 << 20;
 	row.logits_hash = m->hash ? m->hash : "0123456789abcdef";
 	row.logits_hash = m->silent ? "" : odd && m->hash_odd ? m->hash_odd : row.logits_hash;
@@ -113,6 +117,12 @@ void compared_make(const char *side, int process, const struct compared_side *m)
 			  "build", "flags", m->flags ? m->flags : "-O3", "type", "Release");
 	assert_int_equal(json_dump_file(env, file, 0), 0);
 	json_decref(env);
+	if (m->weights_asked) {
+		snprintf(file, sizeof file, "%s/sweep.json", path);
+		json_t *sweep = json_pack("{s:s}", "prefill_weights", m->weights_asked);
+		assert_int_equal(json_dump_file(sweep, file, 0), 0);
+		json_decref(sweep);
+	}
 	snprintf(file, sizeof file, "%s/runs.csv", path);
 	FILE *f = fopen(file, "w");
 	assert_non_null(f);

@@ -40,7 +40,12 @@ struct compared_side {
 	const char *gpu;      /* env.json's */
 	const char *flags;
 	int cells;
-	int ubatch; /* 0: 512 */
+	int ubatch;                /* 0: 512 */
+	const char *weights_asked; /* sweep.json's prefill_weights; null: there is no sweep.json */
+	const char *weights;       /* the rows'; null: none */
+	int weights_process;       /* there alone, counted from 1, and "resident" else; 0: in all */
+	int n_prompt;
+	int gpu_layers;
 	uint64_t seed;
 	int first_mode;
 	int first_repetition;
