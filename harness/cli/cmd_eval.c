@@ -41,7 +41,6 @@ struct eval {
 	const char *sampling_named; /* an option of it that was given; null: none */
 	int n_generated;
 	int stop_token; /* that ends them; -1: none */
-	int *generated; /* (n_generated) */
 };
 
 /* ---- options ---- */
@@ -346,31 +345,23 @@ static int evaluate(struct session *s, const struct eval *ev, struct logits_sink
 	return rc;
 }
 
-/* Behind evaluate. */
-static int generate(struct session *s, struct eval *ev, struct remarks *r, struct error *err)
+/* Behind evaluate; prints the tokens as they come. */
+static int generate(struct session *s, const struct eval *ev, struct remarks *r, struct error *err)
 {
-	if (ev->stop_token >= session_model(s)->n_vocab)
-		return error_set(err, ERROR_INPUT, "--stop-token %d is not in the vocabulary of %d", ev->stop_token,
-				 session_model(s)->n_vocab);
-	int n = 0, rc = session_generate_begin(s, &ev->sampling, ev->n_generated, ev->stop_token, err);
-	while (!rc && n < ev->n_generated) {
+	int token = -1, n = 0, rc = session_generate_begin(s, &ev->sampling, ev->n_generated, ev->stop_token, err);
+	if (rc)
+		return rc;
+	do {
 		struct token_timing timing;
-		rc = session_generate_next(s, &ev->generated[n], &timing, err);
+		rc = session_generate_next(s, &token, &timing, err);
 		r->fallbacks += timing.event == GRAPH_EVENT_FALLBACK;
-		if (!rc && ev->generated[n] < 0)
-			break;
-		n += !rc;
-	}
-	ev->n_generated = n;
+		if (token >= 0)
+			printf("%s%d", n++ ? "," : "generated   ", token);
+		fflush(stdout);
+	} while (token >= 0);
+	if (n)
+		putchar('\n');
 	return rc ? rc : session_generate_end(s, err);
-}
-
-static void print_generated(const struct eval *ev)
-{
-	fputs("generated   ", stdout);
-	for (int i = 0; i < ev->n_generated; i++)
-		printf("%s%d", i ? "," : "", ev->generated[i]);
-	putchar('\n');
 }
 
 static void print_eviction(const struct session_eviction *v)
@@ -381,6 +372,24 @@ static void print_eviction(const struct session_eviction *v)
 		printf("evicted     %d of %d entries in %.2f ms; device memory %zu bytes before, %zu after\n",
 		       v->entries_before - v->entries_after, v->entries_before, v->us / 1e3, v->memory_before,
 		       v->memory_after);
+}
+
+static void print_evaluated(const struct session *s, const struct eval *ev, const struct logits_sink *k,
+			    const struct remarks *r, uint64_t hash)
+{
+	printf("tokens      %d (%d prefilled%s)\n", ev->tokens.n, prefilled(ev),
+	       ev->rows == PREFILL_ROWS_LAST ? ", of which the last row's logits" : "");
+	if (ev->snapkv.budget)
+		print_eviction(&r->eviction);
+	if (ev->tokens.n - first_row(ev) > 1) {
+		printf("perplexity  %.6g\n", logits_sink_perplexity(k));
+		if (synth_made(&session_model(s)->file))
+			puts("note        the weights are random, as the file says: the perplexity means nothing");
+	}
+	printf("hash        %016llx\n", (unsigned long long)hash);
+	if (ev->output)
+		printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
+		       ev->tokens.n - first_row(ev), k->n_vocab);
 }
 
 /* -ngl auto to a number. */
@@ -427,8 +436,6 @@ static int run(struct eval *ev, struct error *err)
 		return error_set(err, ERROR_INPUT, "--prefill %d is more than the %d tokens given", ev->prefill,
 				 ev->tokens.n);
 	ev->session.context = ev->tokens.n + (ev->n_generated ? ev->n_generated - 1 : 0);
-	if (ev->n_generated && !(ev->generated = calloc((size_t)ev->n_generated, sizeof *ev->generated)))
-		return error_set(err, ERROR_MEMORY, "no memory for %d tokens", ev->n_generated);
 	if (ev->session.load.n_gpu_layers == AXIS_LAYERS_AUTO && (rc = settle_layers(ev, err)))
 		return rc;
 	struct session *s = NULL;
@@ -437,6 +444,9 @@ static int run(struct eval *ev, struct error *err)
 	rc = logits_sink_open(&k, ev->output, ev->force, err);
 	if (!rc)
 		rc = session_open(&s, ev->model, &ev->session, err);
+	if (!rc && ev->stop_token >= session_model(s)->n_vocab)
+		rc = error_set(err, ERROR_INPUT, "--stop-token %d is not in the vocabulary of %d", ev->stop_token,
+			       session_model(s)->n_vocab);
 	if (!rc) {
 		if (*session_gpu_reason(s))
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));
@@ -449,29 +459,13 @@ static int run(struct eval *ev, struct error *err)
 		k.n_vocab = session_model(s)->n_vocab;
 		trained_context_warn("eval", ev->model, session_model(s)->n_context, ev->session.context, "");
 		rc = evaluate(s, ev, &k, &remarks, err);
-		if (!rc && ev->n_generated)
-			rc = generate(s, ev, &remarks, err);
 	}
 	uint64_t hash = rc ? 0 : logits_sink_hash(&k);
 	rc = logits_sink_close(&k, rc, err);
-	if (!rc) {
-		printf("tokens      %d (%d prefilled%s)\n", ev->tokens.n, prefilled(ev),
-		       ev->rows == PREFILL_ROWS_LAST ? ", of which the last row's logits" : "");
-		if (ev->snapkv.budget)
-			print_eviction(&remarks.eviction);
-		if (ev->tokens.n - first_row(ev) > 1) {
-			printf("perplexity  %.6g\n", logits_sink_perplexity(&k));
-			if (synth_made(&session_model(s)->file))
-				puts("note        the weights are random, as the file says: the perplexity means "
-				     "nothing");
-		}
-		printf("hash        %016llx\n", (unsigned long long)hash);
-		if (ev->n_generated)
-			print_generated(ev);
-		if (ev->output)
-			printf("logits      %s: float32 [%d][%d]\n", text_show_path(ev->output).text,
-			       ev->tokens.n - first_row(ev), k.n_vocab);
-	}
+	if (!rc)
+		print_evaluated(s, ev, &k, &remarks, hash);
+	if (!rc && ev->n_generated)
+		rc = generate(s, ev, &remarks, err);
 	if (remarks.fallbacks)
 		fprintf(stderr, "gemmark eval: %d tokens fell back to direct launches: %s\n", remarks.fallbacks,
 			session_fallback_reason(s));
@@ -524,6 +518,5 @@ int cmd_eval(int argc, char **argv)
 		rc = run(&ev, &err);
 	}
 	free(ev.tokens.tokens);
-	free(ev.generated);
 	return rc ? command_fail("eval", rc, &err) : 0;
 }
