@@ -19,6 +19,15 @@ enum persistent_kind {
 	PERSISTENT_ATTENTION,
 };
 
+/* When a block was where in a phase. */
+enum persistent_stamp {
+	PERSISTENT_ENTERED,
+	PERSISTENT_INPUT,  /* it has what it works on */
+	PERSISTENT_WORKED, /* multiplied, or attended */
+	PERSISTENT_PUBLISHED,
+	PERSISTENT_STAMPS,
+};
+
 /* What becomes of the products of a phase. */
 enum persistent_output {
 	PERSISTENT_STORE,  /* y[i] = w[i] . x */
@@ -126,12 +135,18 @@ struct persistent_program {
 	int k_type; /* of the caches */
 	int v_type;
 	int reserved;
+	unsigned long long *stamps; /* a kernel's copy has here those of its block and phase; null elsewhere */
 };
 
 struct persistent_params {
 	struct at at;
 	const struct persistent_program *program;
 	float *trace; /* (n_layer + 1, n_embd) or null */
+	/*
+	 * Null, or (n_blocks, n_phases, PERSISTENT_STAMPS): nanoseconds of a clock that the blocks share. INPUT and
+	 * WORKED stay as they were where a block had nothing to do. Then (n_blocks): the number of its multiprocessor.
+	 */
+	unsigned long long *stamps;
 	/* Of the program's plan. */
 	int n_blocks;
 	int shared_bytes;

@@ -88,7 +88,8 @@ struct forward {
 	bool varied;         /* its graph serves all buckets that splits_same_kernels has */
 	struct forward_scratch scratch;
 	struct persistent persistent; /* of forward_prepare */
-	void *arena;                  /* what scratch points into */
+	unsigned long long *stamps; /* the device's: where its tokens leave their time stamps; null: they leave none */
+	void *arena;                /* what scratch points into */
 	size_t arena_bytes;
 	float *all_logits; /* (all_rows, n_vocab): of forward_head_all; null before forward_head_reserve */
 	int all_rows;

@@ -231,6 +231,7 @@ static int run_program(struct forward *f, const struct at *at, struct error *err
 	struct persistent_params params = f->persistent.params;
 	params.at = *at;
 	params.trace = f->trace ? f->scratch.trace : NULL;
+	params.stamps = f->stamps;
 	op_persistent(&e, params);
 	return e.rc;
 }

@@ -19,6 +19,7 @@ struct builder {
 	char *base; /* on the device */
 	size_t used;
 	struct persistent_phase *phases;
+	struct phase_label *labels; /* as phases */
 	int n_phases;
 	struct source *sources; /* (n_layer) */
 	/* What the stream has not taken yet. */
@@ -28,6 +29,23 @@ struct builder {
 };
 
 enum { PHASES_A_LAYER = 7, PHASES_ELSEWHERE = 3 };
+
+const char *phase_kind_name(enum phase_kind k)
+{
+	static const char *const names[PHASE_KINDS] = {
+		[PHASE_PLE_MODEL_PROJ] = "ple_model_proj",
+		[PHASE_QKV] = "qkv",
+		[PHASE_PLE] = "ple",
+		[PHASE_ATTENTION] = "attention",
+		[PHASE_ATTN_OUTPUT] = "attn_output",
+		[PHASE_FFN_GATE_UP] = "ffn_gate_up",
+		[PHASE_FFN_DOWN] = "ffn_down",
+		[PHASE_PLE_GATE] = "ple_gate",
+		[PHASE_PLE_PROJ] = "ple_proj",
+		[PHASE_HEAD] = "head",
+	};
+	return names[k];
+}
 
 static void *take(struct builder *b, size_t bytes)
 {
@@ -41,10 +59,18 @@ static float *vector(struct builder *b, int n)
 	return take(b, (size_t)n * sizeof(float));
 }
 
-static struct persistent_product *add_product(struct builder *b, const float *in, float scale)
+static struct persistent_phase *add_phase(struct builder *b, enum persistent_kind kind, enum phase_kind is, int layer)
 {
-	struct persistent_phase *phase = &b->phases[b->n_phases++];
-	*phase = (struct persistent_phase){.kind = PERSISTENT_PRODUCT};
+	struct persistent_phase *phase = &b->phases[b->n_phases];
+	*phase = (struct persistent_phase){.kind = (int)kind};
+	b->labels[b->n_phases++] = (struct phase_label){is, layer};
+	return phase;
+}
+
+static struct persistent_product *add_product(struct builder *b, enum phase_kind is, int layer, const float *in,
+					      float scale)
+{
+	struct persistent_phase *phase = add_phase(b, PERSISTENT_PRODUCT, is, layer);
 	phase->of.product = (struct persistent_product){.in = in, .scale = scale, .trace = -1};
 	return &phase->of.product;
 }
@@ -56,18 +82,19 @@ static void add_matrix(struct persistent_product *p, const struct weight *w, flo
 }
 
 /* A product of x alone; what it leaves. */
-static float *plain(struct builder *b, const struct weight *w, const float *x)
+static float *plain(struct builder *b, enum phase_kind is, int layer, const struct weight *w, const float *x)
 {
-	struct persistent_product *p = add_product(b, x, 1);
+	struct persistent_product *p = add_product(b, is, layer, x, 1);
 	float *y = vector(b, w->n_out * PERSISTENT_SPLITS); /* the device's plan says how many of them there are */
 	add_matrix(p, w, y);
 	return y;
 }
 
 /* One of the stream, which takes what there is for it first. */
-static struct persistent_product *of_stream(struct builder *b, const float *pre_norm, enum persistent_output output)
+static struct persistent_product *of_stream(struct builder *b, enum phase_kind is, int layer, const float *pre_norm,
+					    enum persistent_output output)
 {
-	struct persistent_product *p = add_product(b, b->in, b->scale);
+	struct persistent_product *p = add_product(b, is, layer, b->in, b->scale);
 	p->post_norm = b->post_norm;
 	p->pre_norm = pre_norm;
 	p->output = (int)output;
@@ -88,7 +115,7 @@ static float *add_qkv(struct builder *b, int i)
 	const struct forward *f = b->f;
 	const struct model_layer *l = &f->model->layers[i];
 	const struct layer_weights *w = &f->weights->layers[i];
-	struct persistent_product *p = of_stream(b, w->attn_norm, PERSISTENT_STORE);
+	struct persistent_product *p = of_stream(b, PHASE_QKV, i, w->attn_norm, PERSISTENT_STORE);
 	struct source *s = &b->sources[i];
 	float *q = vector(b, w->q.n_out);
 	p->trace = i;
@@ -110,9 +137,8 @@ static float *add_attention(struct builder *b, int i, float *q)
 	const struct model *m = f->model;
 	const struct model_layer *l = &m->layers[i];
 	const struct source *s = &b->sources[l->kv_source];
-	struct persistent_phase *phase = &b->phases[b->n_phases++];
+	struct persistent_phase *phase = add_phase(b, PERSISTENT_ATTENTION, PHASE_ATTENTION, i);
 	float *y = vector(b, l->n_head * l->head_dim);
-	*phase = (struct persistent_phase){.kind = PERSISTENT_ATTENTION};
 	phase->of.attention = (struct persistent_attention){
 		.q = q,
 		.k = s->k,
@@ -135,8 +161,7 @@ static float *add_attention(struct builder *b, int i, float *q)
 static void add_ple(struct builder *b, float *proj, float *ple)
 {
 	const struct model *m = b->f->model;
-	struct persistent_phase *phase = &b->phases[b->n_phases++];
-	*phase = (struct persistent_phase){.kind = PERSISTENT_PLE};
+	struct persistent_phase *phase = add_phase(b, PERSISTENT_PLE, PHASE_PLE, -1);
 	/* norm(x / sqrt(n_embd)) is norm(x) with eps * n_embd. */
 	phase->of.ple = (struct persistent_ple){
 		.table = b->f->weights->per_layer_token_embd,
@@ -159,20 +184,20 @@ static void add_layer(struct builder *b, int i, float *proj, float *ple)
 	if (i == 0 && m->n_ple)
 		add_ple(b, proj, ple); /* behind a product that does not wait for its projection */
 	float *attended = add_attention(b, i, q);
-	for_stream(b, plain(b, &w->o, attended), w->post_attention_norm, 1);
+	for_stream(b, plain(b, PHASE_ATTN_OUTPUT, i, &w->o, attended), w->post_attention_norm, 1);
 
-	struct persistent_product *p = of_stream(b, w->ffn_norm, PERSISTENT_GATED);
+	struct persistent_product *p = of_stream(b, PHASE_FFN_GATE_UP, i, w->ffn_norm, PERSISTENT_GATED);
 	float *gated = vector(b, w->gate.n_out);
 	add_matrix(p, &w->gate, gated);
 	add_matrix(p, &w->up, NULL);
-	for_stream(b, plain(b, &w->down, gated), w->post_ffw_norm, m->n_ple ? 1 : w->output_scale);
+	for_stream(b, plain(b, PHASE_FFN_DOWN, i, &w->down, gated), w->post_ffw_norm, m->n_ple ? 1 : w->output_scale);
 	if (!m->n_ple)
 		return;
-	p = of_stream(b, NULL, PERSISTENT_TIMES);
+	p = of_stream(b, PHASE_PLE_GATE, i, NULL, PERSISTENT_TIMES);
 	p->up = ple ? ple + (size_t)i * (size_t)m->n_ple : NULL;
 	gated = vector(b, m->n_ple);
 	add_matrix(p, &w->inp_gate, gated);
-	for_stream(b, plain(b, &w->proj, gated), w->post_norm, w->output_scale);
+	for_stream(b, plain(b, PHASE_PLE_PROJ, i, &w->proj, gated), w->post_norm, w->output_scale);
 }
 
 static void add_phases(struct builder *b)
@@ -182,14 +207,14 @@ static void add_phases(struct builder *b)
 	float *proj = NULL, *ple = NULL;
 	for_stream(b, NULL, NULL, 1);
 	if (m->n_ple) {
-		struct persistent_product *p = of_stream(b, NULL, PERSISTENT_STORE);
+		struct persistent_product *p = of_stream(b, PHASE_PLE_MODEL_PROJ, -1, NULL, PERSISTENT_STORE);
 		proj = vector(b, m->n_layer * m->n_ple);
 		ple = vector(b, m->n_layer * m->n_ple);
 		add_matrix(p, &f->weights->per_layer_model_proj, proj);
 	}
 	for (int i = 0; i < m->n_layer; i++)
 		add_layer(b, i, proj, ple);
-	struct persistent_product *head = of_stream(b, f->weights->output_norm, PERSISTENT_LOGITS);
+	struct persistent_product *head = of_stream(b, PHASE_HEAD, -1, f->weights->output_norm, PERSISTENT_LOGITS);
 	head->trace = m->n_layer;
 	add_matrix(head, &f->weights->output, f->scratch.logits);
 }
@@ -210,6 +235,7 @@ static void describe(struct persistent_program *g, const struct forward *f)
 		.eps = m->eps,
 		.cap = m->softcap,
 		.act = m->activation,
+		.n_blocks = 1, /* of a device without a plan */
 	};
 }
 
@@ -290,6 +316,10 @@ static int prepare(struct persistent *p, struct builder *b, struct error *err)
 		return rc;
 	}
 	assert(b->used == p->bytes);
+	free(p->labels);
+	p->labels = b->labels;
+	p->n_phases = b->n_phases;
+	b->labels = NULL;
 	p->generation = f->cache->generation;
 	p->params = (struct persistent_params){.program = p->memory,
 					       .n_blocks = g.n_blocks,
@@ -310,13 +340,15 @@ int persistent_prepare(struct persistent *p, const struct forward *f, struct err
 	struct builder b = {
 		.f = f,
 		.phases = calloc(most, sizeof *b.phases),
+		.labels = calloc(most, sizeof *b.labels),
 		.sources = calloc(n_layer, sizeof *b.sources),
 	};
-	if (!b.phases || !b.sources)
+	if (!b.phases || !b.labels || !b.sources)
 		rc = error_set(err, ERROR_MEMORY, "no memory for a program of %zu phases", most);
 	else
 		rc = prepare(p, &b, err);
 	free(b.phases);
+	free(b.labels);
 	free(b.sources);
 	return rc;
 }
@@ -325,5 +357,6 @@ void persistent_close(struct persistent *p)
 {
 	if (p->device)
 		device_free(p->device, p->memory);
+	free(p->labels);
 	*p = (struct persistent){0};
 }

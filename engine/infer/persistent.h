@@ -13,12 +13,37 @@
 
 struct forward;
 
+/* What a phase is of the model. */
+enum phase_kind {
+	PHASE_PLE_MODEL_PROJ,
+	PHASE_QKV,
+	PHASE_PLE,
+	PHASE_ATTENTION,
+	PHASE_ATTN_OUTPUT,
+	PHASE_FFN_GATE_UP,
+	PHASE_FFN_DOWN,
+	PHASE_PLE_GATE,
+	PHASE_PLE_PROJ,
+	PHASE_HEAD,
+	PHASE_KINDS,
+};
+
+struct phase_label {
+	enum phase_kind kind;
+	int layer; /* -1: of none */
+};
+
+/* "qkv", "ffn_gate_up", ... */
+const char *phase_kind_name(enum phase_kind k);
+
 struct persistent {
 	struct device *device;
 	void *memory; /* program, phases and what they leave; null: not built yet */
 	size_t bytes;
 	uint64_t generation;             /* of the caches that it attends */
-	struct persistent_params params; /* but for position and trace */
+	struct persistent_params params; /* but for position, trace and stamps */
+	struct phase_label *labels;      /* (n_phases) */
+	int n_phases;
 };
 
 /*

@@ -125,6 +125,22 @@ struct prefill_counts session_prefill_counts(const struct session *s);
 /* Appends one token in the session's mode. timing may be null. Waits for completion. */
 int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
 
+/* When each block of a token's one kernel was where in each phase; (n_blocks, n_phases, PERSISTENT_STAMPS). */
+struct token_timeline {
+	int n_blocks;
+	int n_phases;
+	struct phase_label *phases; /* (n_phases) */
+	int *multiprocessors;       /* (n_blocks): the block's; -1: unknown, as on the host */
+	int64_t *ns;                /* since the earliest; -1: the block had nothing to do */
+};
+/*
+ * As session_decode, launched directly: to the same bits, with time stamps on the way, which take some time themselves.
+ * The caller frees *out, also after a failure. ERROR_UNSUPPORTED in another fusion than persistent.
+ */
+int session_decode_stamped(struct session *s, int token, struct token_timeline *out, struct error *err);
+/* May be called twice. */
+void token_timeline_free(struct token_timeline *t);
+
 /*
  * Tokens behind each other without waiting for each, in the session's mode; see engine/infer/token_queue.h. Between
  * begin and end only session_ahead, session_enqueue and

@@ -1,7 +1,19 @@
 /* A token's program on the host: each phase is the composition of primitives that params_persistent.h names. */
 #include <assert.h>
+#include <time.h>
 
 #include "kernels/cpu/inner.h"
+
+/* When the host was where in a phase; stamps: (PERSISTENT_STAMPS) or null. */
+static void stamp(unsigned long long *stamps, enum persistent_stamp s)
+{
+	struct timespec t;
+
+	if (!stamps)
+		return;
+	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	stamps[s] = (unsigned long long)t.tv_sec * 1000000000ull + (unsigned long long)t.tv_nsec;
+}
 
 static void take_in(const struct persistent_program *g, const struct persistent_product *p)
 {
@@ -49,7 +61,8 @@ static void trace(const struct persistent_program *g, const struct persistent_pr
 		to[(size_t)p->trace * (size_t)g->n_embd + (size_t)i] = from[i];
 }
 
-static void product(const struct persistent_program *g, const struct persistent_product *p, float *traced)
+static void product(const struct persistent_program *g, const struct persistent_product *p, float *traced,
+		    unsigned long long *stamps)
 {
 	const float *x = p->in, *up = p->up;
 
@@ -59,8 +72,10 @@ static void product(const struct persistent_program *g, const struct persistent_
 		x = p->pre_norm ? normed(g, g->h, p->pre_norm) : g->h;
 		trace(g, p, p->output == PERSISTENT_LOGITS ? x : g->h, traced);
 	}
+	stamp(stamps, PERSISTENT_INPUT);
 	for (int i = 0; i < p->n_w; i++)
 		matmul(&p->w[i], x, p->output == PERSISTENT_GATED && i == 1 ? g->up : p->y[i]);
+	stamp(stamps, PERSISTENT_WORKED);
 	if (p->output == PERSISTENT_GATED)
 		up = g->up;
 	if (p->output == PERSISTENT_GATED || p->output == PERSISTENT_TIMES)
@@ -100,7 +115,8 @@ static void per_layer_embeddings(const struct at *at, const struct persistent_pl
 	});
 }
 
-static void attention(const struct persistent_program *g, const struct at *at, const struct persistent_attention *p)
+static void attention(const struct persistent_program *g, const struct at *at, const struct persistent_attention *p,
+		      unsigned long long *stamps)
 {
 	const struct step step = at->device ? *at->device : at->host;
 	int keys = step.pos - (p->window > 0 ? 0 : step.evicted) + 1;
@@ -123,6 +139,7 @@ static void attention(const struct persistent_program *g, const struct at *at, c
 		.v_norm = p->v_norm,
 		.eps = g->eps,
 	});
+	stamp(stamps, PERSISTENT_INPUT);
 	k_attention(&(struct attention_params){
 		.split = {.at = *at,
 			  .q = p->q,
@@ -135,26 +152,32 @@ static void attention(const struct persistent_program *g, const struct at *at, c
 			  .scale = p->scale},
 		.y = p->y,
 	});
+	stamp(stamps, PERSISTENT_WORKED);
 }
 
 void k_persistent(const struct persistent_params *p)
 {
 	const struct persistent_program *g = p->program;
+	unsigned long long *stamps = p->stamps;
 
 	embed(&p->at, &g->token_embd, g->embed_scale, g->h);
 	for (int i = 0; i < g->n_phases; i++) {
 		const struct persistent_phase *phase = &g->phases[i];
 
+		stamp(stamps, PERSISTENT_ENTERED);
 		switch ((enum persistent_kind)phase->kind) {
 		case PERSISTENT_PRODUCT:
-			product(g, &phase->of.product, p->trace);
+			product(g, &phase->of.product, p->trace, stamps);
 			break;
 		case PERSISTENT_PLE:
 			per_layer_embeddings(&p->at, &phase->of.ple);
 			break;
 		case PERSISTENT_ATTENTION:
-			attention(g, &p->at, &phase->of.attention);
+			attention(g, &p->at, &phase->of.attention, stamps);
 			break;
 		}
+		stamp(stamps, PERSISTENT_PUBLISHED);
+		if (stamps)
+			stamps += PERSISTENT_STAMPS;
 	}
 }

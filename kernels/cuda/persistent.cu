@@ -99,6 +99,7 @@ INLINE void per_layer_embeddings(const struct persistent_program &g, const struc
 			sum += v * v;
 		}
 		const float factor = 1.0f / sqrtf(consumers_sum(t, sum) / (float)p.n_ple + p.eps);
+		stamp(g, PERSISTENT_INPUT);
 		for (int i = threadIdx.x; i < p.n_ple; i += PERSISTENT_CONSUMERS) {
 			const float e = weight_element(p.table, t.step.token, (int)first + i) * p.table_scale;
 			const float v = await(p.proj + first + i, t.parity) * factor * p.norm[i];
@@ -121,9 +122,18 @@ INLINE void any_attention(const struct persistent_program &g, const struct persi
 	}
 }
 
+/* What thread 0 enters a phase with. */
+INLINE void enter_stamps(const struct persistent_params &params, struct persistent_program &g, int phase)
+{
+	if (params.stamps && threadIdx.x == 0) {
+		g.stamps = params.stamps + ((long long)blockIdx.x * g.n_phases + phase) * PERSISTENT_STAMPS;
+		stamp(g, PERSISTENT_ENTERED);
+	}
+}
+
 /* The warps that compute. */
 template <int KT, int VT>
-INLINE void compute(const struct persistent_params &params, const struct persistent_program &g,
+INLINE void compute(const struct persistent_params &params, struct persistent_program &g,
 		    const struct persistent_layout &l, const struct stages &s)
 {
 	const struct product_memory memory = {shared_memory + l.x, (float *)(shared_memory + l.h),
@@ -138,14 +148,18 @@ INLINE void compute(const struct persistent_params &params, const struct persist
 	start_stream(g, t.step.token, memory.h);
 	for (int i = 0; i < g.n_phases; i++) {
 		const struct persistent_phase &phase = way.enter(i);
+		enter_stamps(params, g, i);
 		if (phase.kind == PERSISTENT_PRODUCT)
-			product(g, phase.of.product, t, memory, s, own, params.trace);
+			product(params, g, phase.of.product, t, memory, s, own);
 		else if (phase.kind == PERSISTENT_ATTENTION)
 			any_attention<KT, VT>(g, phase.of.attention, t, t.number * (unsigned)g.n_phases + i, memory.x);
 		else
 			per_layer_embeddings(g, phase.of.ple, t);
+		stamp(params, g, PERSISTENT_PUBLISHED);
 		way.leave(i);
 	}
+	if (params.stamps && threadIdx.x == 0)
+		params.stamps[(long long)g.n_blocks * g.n_phases * PERSISTENT_STAMPS + blockIdx.x] = multiprocessor();
 	/* All threads of all blocks know the token's number by the time that the last block is here. */
 	consumers_sync();
 	if (threadIdx.x == 0 && arrive(g.state + 1) == (unsigned)g.n_blocks - 1) {

@@ -391,7 +391,9 @@ INLINE void attend_split(const struct persistent_program &g, const struct persis
 		load_cached(p, k, m, warp * first.KEYS, first);
 	prepare<HD, HEADS>(p, m, step, parity, g.eps, s);
 	consumers_sync();
+	stamp(g, PERSISTENT_INPUT);
 	attend_keys<HD, KT, VT, HEADS>(p, k, m, s, first, r);
+	stamp(g, PERSISTENT_WORKED);
 	if (lane == 0) {
 #pragma unroll
 		for (int h = 0; h < HEADS; h++)

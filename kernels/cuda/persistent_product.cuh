@@ -347,8 +347,9 @@ INLINE void leave_row(const struct persistent_program &g, const struct persisten
 
 /* All of the block's jobs of a product, whose activations are in shared memory. */
 template <int T>
-INLINE void multiply(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
-		     const struct columns &c, const struct product_memory &m, const struct stages &s, struct stage &own)
+INLINE void multiply(const struct persistent_params &params, const struct persistent_program &g,
+		     const struct persistent_product &p, struct token &t, const struct columns &c, const struct product_memory &m,
+		     const struct stages &s, struct stage &own)
 {
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
 	const int q = threadIdx.x / PERSISTENT_TILE, r = threadIdx.x % PERSISTENT_TILE;
@@ -375,6 +376,7 @@ INLINE void multiply(const struct persistent_program &g, const struct persistent
 			}
 		}
 		consumers_sync();
+		stamp(params, g, PERSISTENT_WORKED); /* the last group's stays */
 		if (n == 0 && p.stream && p.pre_norm)
 			factor = rms_factor(left_sum(t), g);
 		if (warp * WARP < n_here * PERSISTENT_TILE) {
@@ -433,8 +435,9 @@ APART unsigned stage_wide(const struct persistent_program &g, const struct persi
 	return t.n_sums;
 }
 
-INLINE void product(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
-		    const struct product_memory &m, const struct stages &s, struct stage &own, float *trace)
+INLINE void product(const struct persistent_params &params, const struct persistent_program &g,
+		    const struct persistent_product &p, struct token &t, const struct product_memory &m,
+		    const struct stages &s, struct stage &own)
 {
 	const int type = p.w[0].type, job = first_job(p, g.n_blocks);
 	const bool works = job < p.n_jobs;
@@ -442,9 +445,9 @@ INLINE void product(const struct persistent_program &g, const struct persistent_
 	if (p.stream) {
 		/* Of E2B and E4B a thread holds less than half of what it does of the widest. */
 		if (g.n_embd <= PERSISTENT_VECS / 2 * 4 * PERSISTENT_CONSUMERS) {
-			stage_stream<PERSISTENT_VECS / 2>(g, p, t, m, trace, works);
+			stage_stream<PERSISTENT_VECS / 2>(g, p, t, m, params.trace, works);
 		} else {
-			t.n_sums = stage_wide(g, p, t, m.x, m.h, trace, works);
+			t.n_sums = stage_wide(g, p, t, m.x, m.h, params.trace, works);
 			t.n_left += works;
 		}
 	} else if (works) {
@@ -452,7 +455,8 @@ INLINE void product(const struct persistent_program &g, const struct persistent_
 	}
 	if (works) {
 		consumers_sync();
-		for_type(type, [&](auto w) { multiply<w.T>(g, p, t, c, m, s, own); });
+		stamp(params, g, PERSISTENT_INPUT);
+		for_type(type, [&](auto w) { multiply<w.T>(params, g, p, t, c, m, s, own); });
 	}
 }
 

@@ -134,6 +134,13 @@ INLINE unsigned long long nanoseconds()
 	return t;
 }
 
+INLINE unsigned multiprocessor()
+{
+	unsigned n;
+	asm("mov.u32 %0, %%smid;" : "=r"(n));
+	return n;
+}
+
 /* Ends the kernel; the host gets an error for it and for whatever comes after. */
 INLINE void give_up()
 {

@@ -130,6 +130,20 @@ struct token {
 	unsigned n_groups = 0; /* of jobs */
 };
 
+/* Of the block's phase, where there are any; one thread knows and leaves them. */
+INLINE void stamp(const struct persistent_program &g, enum persistent_stamp s)
+{
+	if (threadIdx.x == 0 && g.stamps)
+		g.stamps[s] = nanoseconds();
+}
+
+/* The same: what tells that there are none is a constant, at no cost of a load or a register. */
+INLINE void stamp(const struct persistent_params &params, const struct persistent_program &g, enum persistent_stamp s)
+{
+	if (params.stamps)
+		stamp(g, s);
+}
+
 /* Of what each warp left there. */
 INLINE float sum_of_warps(const float *left)
 {

@@ -18,7 +18,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 agreed='
 sm_80  k_attention_prefill_256 36
 sm_90  k_persistent_f16_f16    516
-sm_90  k_persistent_f32_f32    552
+sm_90  k_persistent_f32_f32    588
 sm_100 k_matmul_tiled          56
 sm_100 k_persistent_f16_f16    460
 sm_100 k_persistent_f32_f32    572
@@ -32,7 +32,7 @@ sm_120 k_norm_add              32
 sm_120 k_norm_gated_q8_0       64
 sm_120 k_norm_matmul_q8_0      96
 sm_120 k_persistent_f16_f16    604
-sm_120 k_persistent_f32_f32    700
+sm_120 k_persistent_f32_f32    704
 sm_120 k_snapkv_softmax        20
 sm_120 k_snapkv_vote           96
 '

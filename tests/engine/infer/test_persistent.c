@@ -15,6 +15,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
+#include "tests/support/stamped.h"
 
 #include "engine/infer/loaded_model.h"
 
@@ -134,10 +135,42 @@ static void test_columns(void **state)
 	}
 }
 
+static void test_stamps(void **state)
+{
+	(void)state;
+	stamped_check("gemma4-e4b-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-e4b-tiny.q8_0", 0, GRAPH_MODE_DEVICE);
+	stamped_check("qwen3-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
+}
+
+static void test_other_fusions_have_no_stamps(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct token_timeline t;
+	struct error err;
+	struct session_options o;
+	struct session *s;
+	golden_load(&g, "qwen3-tiny.q8_0");
+	session_options_default(&o);
+	o.load.n_gpu_layers = 0;
+	o.context = 6;
+	OK(session_open(&s, g.path, &o, e));
+	OK(session_prefill(s, g.tokens, 5, NULL, e));
+	assert_int_equal(session_decode_stamped(s, 3, &t, &err), ERROR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "fusion full"));
+	assert_int_equal(session_position(s), 5);
+	token_timeline_free(&t);
+	session_close(s);
+	golden_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alternating),
+		cmocka_unit_test(test_stamps),
+		cmocka_unit_test(test_other_fusions_have_no_stamps),
 		cmocka_unit_test(test_experts_are_refused),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),

@@ -1,7 +1,7 @@
 /*
- * The kernel of a whole token on a GPU: 10,000 tokens in turn have their bits, in every mode; a card that can must run
- * it. Its logits are test_golden_cuda.c's. Exits with 77 where there is no GPU, or one from before compute
- * capability 9.0.
+ * The kernel of a whole token on a GPU: 10,000 tokens in turn have their bits, in every mode; its time stamps are in
+ * order, and change none; a card that can must run it. Its logits are test_golden_cuda.c's. Exits with 77 where there
+ * is no GPU, or one from before compute capability 9.0.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include "tests/support/alternating.h"
 #include "tests/support/apart.h"
 #include "tests/support/no_gpu.h"
+#include "tests/support/stamped.h"
 
 enum { OLDEST_CC = 90, TOKENS = 10000, ALL = 9999 };
 
@@ -30,6 +31,14 @@ static void test_other_models(void **state)
 	alternating_check("gemma4-e2b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("gemma4-31b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("qwen3-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
+}
+
+static void test_stamps(void **state)
+{
+	(void)state;
+	stamped_check("gemma4-e4b-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-e4b-tiny.q8_0", ALL, GRAPH_MODE_DEVICE);
+	stamped_check("qwen3-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
 }
 
 static bool no_card(void)
@@ -49,6 +58,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_e4b),
 		cmocka_unit_test(test_other_models),
+		cmocka_unit_test(test_stamps),
 	};
 	const struct apart apart = {"a token's kernel on a GPU", tests, sizeof tests / sizeof *tests, 1, no_card};
 	return apart_main(argc, argv, &apart, NULL);
