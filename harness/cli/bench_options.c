@@ -83,6 +83,14 @@ static int apply_telemetry(void *ctx, const char *value, struct error *err)
 	return options_int(value, "--telemetry", 0, MAX_INTERVAL, &bench(ctx)->telemetry_ms, err);
 }
 
+static int apply_timeline(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	bench(ctx)->runner.timeline = "persistent";
+	return 0;
+}
+
 static int apply_until(void *ctx, const char *value, struct error *err)
 {
 	char *end = NULL;
@@ -284,6 +292,11 @@ static const struct option_spec options[] = {
 	{"--telemetry", "MS",
 	 "between two looks at clocks, power and the like, by a thread of its own; 0: none (default 100)",
 	 apply_telemetry},
+	{"--timeline", NULL,
+	 "stamp one token of each test, apart from the measured ones: when each multiprocessor began, waited, worked "
+	 "and ended in each phase of the token's kernel, in timeline.csv\n"
+	 "Of --fusion persistent, which is one kernel a token; gemmark plot draws it.",
+	 apply_timeline},
 	{"-o, --output", "FORMAT",
 	 "of what is printed at the end: table, for people; or as llama-bench has it: md, csv, json, jsonl, sql or "
 	 "none, with all notes on standard error (default table)",

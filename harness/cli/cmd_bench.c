@@ -48,6 +48,7 @@ struct sweep {
 	json_t *description;         /* sweep.json's */
 	bool memory_unrecorded;      /* in that of the sweep that goes on */
 	struct telemetry *telemetry; /* null: none */
+	int timeline;                /* one was recorded */
 	struct table *table;
 	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
 	int progress;              /* a line a run is asked for */
@@ -77,6 +78,38 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 	if (!rc)
 		rc = recorder_run(s->recorder, row, tokens, n, err);
 	return rc ? rc : summarise(s, row, err);
+}
+
+static int take_timeline(void *ctx, const char *run_id, const struct timeline_stamp *stamps, int n, struct error *err)
+{
+	struct sweep *s = ctx;
+	s->timeline = 1;
+	return recorder_timeline(s->recorder, run_id, stamps, n, err);
+}
+
+/* A sweep that would stamp nothing is refused. */
+static int check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err)
+{
+	char fusions[160] = "";
+	int generate = 0;
+	for (int i = 0; i < n; i++) {
+		const struct cell *c = &cells[i];
+		size_t used = strlen(fusions);
+		if (!c->n_gen)
+			continue;
+		generate = 1;
+		if (!strcmp(c->fusion, b->runner.timeline))
+			return 0;
+		if (!strstr(fusions, c->fusion))
+			snprintf(fusions + used, sizeof fusions - used, "%s%s", used ? ", " : "", c->fusion);
+	}
+	return generate ? error_set(
+				  err, ERROR_INPUT,
+				  "--timeline: time stamps within a token are of --fusion %s alone, and this sweep has "
+				  "%s; name it as well, or leave --timeline out",
+				  b->runner.timeline, fusions)
+			: error_set(err, ERROR_INPUT,
+				    "--timeline: no test generates a token; give -n, or leave --timeline out");
 }
 
 static int keep_run(void *ctx, const struct run_row *row, struct error *err)
@@ -235,7 +268,8 @@ static int exit_code(const struct runner_summary *s, const struct past *p)
 	return s->ok || p->ok ? 0 : EXIT_NOTHING;
 }
 
-static void print_end(const struct runner_summary *s, const struct past *p, const char *directory, FILE *f)
+static void print_end(const struct runner_summary *s, const struct past *p, int timeline, const char *directory,
+		      FILE *f)
 {
 	fprintf(f, "\n%d run%s ok", s->ok, s->ok == 1 ? "" : "s");
 	if (s->with_fallbacks)
@@ -250,7 +284,7 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 		fprintf(f, "; %d %s there already", p->rows, p->rows == 1 ? "was" : "were");
 	fprintf(f, "%s\nresults: ", s->interrupted ? "; interrupted" : "");
 	text_print(f, directory);
-	fputs("/runs.csv, tokens.csv, telemetry.csv, env.json\n", f);
+	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n", timeline ? "timeline.csv, " : "");
 	if (s->interrupted)
 		next_command_print(f, "go on:  ", "bench", "--resume", directory);
 	bool gnuplot = next_command_finds("gnuplot");
@@ -286,7 +320,7 @@ static int print_results(const struct bench *b, const struct sweep *s, const str
 	FILE *notes = b->format == BENCH_FORMAT_TABLE ? stdout : stderr;
 	if (b->format != BENCH_FORMAT_TABLE && b->error_format != BENCH_FORMAT_TABLE)
 		table_write_remarks(s->table, notes);
-	print_end(summary, &s->past, directory, notes);
+	print_end(summary, &s->past, s->timeline, directory, notes);
 	return rc;
 }
 
@@ -336,6 +370,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = matrix_defaults(&b->axes.matrix, err);
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
+	if (!rc && b->runner.timeline)
+		rc = check_timeline(b, cells, n, err);
 	for (int i = 0; i < n && !rc; i++) {
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 		b->engine.all_rows |= cell_computes_all_rows(&cells[i]);
@@ -385,7 +421,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
 	if (!rc) {
-		struct runner_sink sink = {.ctx = &s, .run = take_run, .progress = take_progress};
+		struct runner_sink sink = {
+			.ctx = &s, .run = take_run, .timeline = take_timeline, .progress = take_progress};
 		b->runner.monitor = s.telemetry ? telemetry_monitor(s.telemetry) : NULL;
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
 		progress_clear();

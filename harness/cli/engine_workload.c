@@ -348,6 +348,42 @@ static int engine_compare(struct workload *w, int i, struct agreement *out, stru
 	return rc;
 }
 
+static int64_t stamp_or_unknown(int64_t ns)
+{
+	return ns < 0 ? COLUMN_UNKNOWN : ns;
+}
+
+static struct timeline_stamp stamp_of(const struct token_timeline *t, int block, int phase)
+{
+	const int64_t *ns = t->ns + ((size_t)block * (size_t)t->n_phases + (size_t)phase) * PERSISTENT_STAMPS;
+	return (struct timeline_stamp){
+		.block = block,
+		.sm = t->multiprocessors[block],
+		.phase = phase,
+		.layer = t->phases[phase].layer,
+		.kind = timeline_kind_find(phase_kind_name(t->phases[phase].kind)),
+		.entered_ns = stamp_or_unknown(ns[PERSISTENT_ENTERED]),
+		.input_ns = stamp_or_unknown(ns[PERSISTENT_INPUT]),
+		.worked_ns = stamp_or_unknown(ns[PERSISTENT_WORKED]),
+		.published_ns = stamp_or_unknown(ns[PERSISTENT_PUBLISHED]),
+	};
+}
+
+static int engine_timeline(struct workload *w, int token, struct timeline_stamp **out, int *n, struct error *err)
+{
+	struct token_timeline t;
+	*out = NULL;
+	*n = 0;
+	int rc = noted(w, session_decode_stamped(engine(w)->session, token, &t, err));
+	if (!rc && !(*out = calloc((size_t)t.n_blocks * (size_t)t.n_phases, sizeof **out)))
+		rc = error_set(err, ERROR_MEMORY, "no memory for the time stamps of %d phases", t.n_phases);
+	for (int b = 0; b < t.n_blocks && !rc; b++)
+		for (int phase = 0; phase < t.n_phases; phase++)
+			(*out)[(*n)++] = stamp_of(&t, b, phase);
+	token_timeline_free(&t);
+	return rc;
+}
+
 static void engine_totals(struct workload *w, struct workload_totals *out)
 {
 	struct session_stats s = session_stats(engine(w)->session);
@@ -446,6 +482,7 @@ static const struct workload_ops engine_ops = {
 	.evict = engine_evict,
 	.remember = engine_remember,
 	.compare = engine_compare,
+	.timeline = engine_timeline,
 	.totals = engine_totals,
 	.prefill_flops = engine_prefill_flops,
 	.kv_bytes_read = engine_kv_bytes_read,

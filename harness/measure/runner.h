@@ -64,6 +64,9 @@ struct runner_sink {
 	 * for strings that belong to cells and options. A failure ends the sweep.
 	 */
 	int (*run)(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err);
+	/* Before it, of the run with that id, where a token of it was stamped; not null where the options ask for it.
+	 */
+	int (*timeline)(void *ctx, const char *run_id, const struct timeline_stamp *stamps, int n, struct error *err);
 	/* Between runs, never inside one; may be null. */
 	void (*progress)(void *ctx, const struct runner_progress *p);
 	/* The cell with this index is run next, and recorded; may be null. */

@@ -15,6 +15,7 @@ struct unit {
 	uint64_t last;          /* of the last token alone; of queued cells */
 	double direct_itl_us;   /* median of the direct run last seen; NAN: none that queues as the unit does */
 	struct quality quality; /* of the direct pass; of SnapKV's units */
+	int stamped;            /* a token of it was: the same in all modes */
 	int code;               /* of the direct pass, where it failed: no mode of the unit can be checked */
 	struct error why;
 };
@@ -46,7 +47,9 @@ struct runner {
 	struct runner_progress progress;
 	const struct plan *plan;
 	int order;
-	int attempt; /* of the run at hand */
+	int attempt;                   /* of the run at hand */
+	struct timeline_stamp *stamps; /* (n_stamps), its; null: none */
+	int n_stamps;
 
 	/* Groups that did not fit; of (n_refused). */
 	struct refusal {

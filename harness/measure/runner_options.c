@@ -24,8 +24,9 @@ json_t *runner_options_describe(const struct runner_options *o)
 				"steady", o->steady, "warmup_max", o->warmup_max, "chunk", o->chunk, "prefill_fusion",
 				o->prefill_fusion, "seed", (json_int_t)o->seed, "clock_fraction", o->clock_fraction,
 				"clock_retries", o->clock_retries, "until_error", o->until);
-	/* Files from before there was one had none. */
-	if (o->delay_s && json_object_set_new(out, "delay_s", json_integer(o->delay_s))) {
+	/* Files from before there were any had none. */
+	if ((o->delay_s && json_object_set_new(out, "delay_s", json_integer(o->delay_s))) ||
+	    (o->timeline && json_object_set_new(out, "timeline", json_string(o->timeline)))) {
 		json_decref(out);
 		out = NULL;
 	}

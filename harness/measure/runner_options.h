@@ -41,6 +41,7 @@ struct runner_options {
 	double clock_fraction;                /* of its peers' SM clock, below which a run is low; 0: not checked */
 	int clock_retries;                    /* times that a low block is repeated at most */
 	struct context_store *contexts;       /* the caller's; null: each group prefills its context */
+	const char *timeline;                 /* the fusion whose units' first runs have a token stamped; null: none */
 	double until; /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
 };
 

@@ -8,6 +8,7 @@
 
 #include "harness/measure/measured_row.h"
 #include "harness/measure/nvml.h"
+#include "harness/measure/pass_timeline.h"
 #include "harness/measure/runner_internal.h"
 
 int runner_decode_work(const struct runner *r, const struct cell *c)
@@ -327,7 +328,11 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	} else if (c->n_gen && cell_is_direct(c))
 		r->units[r->states[cell].unit].direct_itl_us = row.itl_median_us;
 	r->order++;
-	int rc = r->sink->run(r->sink->ctx, &row, r->setup.records, n, err);
+	int rc = 0;
+	if (r->stamps)
+		rc = r->sink->timeline(r->sink->ctx, id, r->stamps, r->n_stamps, err);
+	if (!rc)
+		rc = r->sink->run(r->sink->ctx, &row, r->setup.records, n, err);
 	runner_report(r, c);
 	return rc;
 }
@@ -385,6 +390,17 @@ static void delay(const struct runner *r)
 	}
 }
 
+/* Behind the unit's first run that went well so far. */
+static int stamp_token(struct runner *r, const struct cell *c, const struct pass *p, struct unit *u, struct error *why)
+{
+	const char *fusion = r->setup.o->timeline;
+	if (!fusion || !c->n_gen || strcmp(c->fusion, fusion) || u->stamped || p->stopped || p->first_diff >= 0 ||
+	    !r->setup.w->ops->timeline)
+		return 0;
+	u->stamped = 1;
+	return pass_timeline(&r->setup, c, u->hashes, &r->stamps, &r->n_stamps, why);
+}
+
 int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err)
 {
 	const struct cell *c = &r->cells[cell];
@@ -415,5 +431,10 @@ int runner_run_cell(struct runner *r, int cell, int repetition, struct error *er
 	int code = pass_run(&r->setup, c, &p, r->scratch, &why);
 	runner_progress_add(r, c, &p);
 	pass_compare(&p, c, u->hashes, u->last, r->scratch);
-	return deliver(r, cell, repetition, code, &why, &p, &before, started, err);
+	if (!code)
+		code = stamp_token(r, c, &p, u, &why);
+	int rc = deliver(r, cell, repetition, code, &why, &p, &before, started, err);
+	free(r->stamps);
+	r->stamps = NULL;
+	return rc;
 }

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "harness/record/timeline_stamp.h"
 #include "harness/record/token_record.h"
 #include "harness/sweep/axis.h"
 
@@ -161,6 +162,11 @@ struct workload_ops {
 	int (*evict)(struct workload *w, struct eviction *out, struct error *err);
 	int (*remember)(struct workload *w, int i, int n, struct error *err);
 	int (*compare)(struct workload *w, int i, struct agreement *out, struct error *err);
+	/*
+	 * As decode, directly, to the same bits: with time stamps within the token, *out (*n), the caller's to free
+	 * also after a failure. ERROR_UNSUPPORTED where the arm has none. Null: none has.
+	 */
+	int (*timeline)(struct workload *w, int token, struct timeline_stamp **out, int *n, struct error *err);
 	void (*totals)(struct workload *w, struct workload_totals *out);
 	/* Floating-point operations of a prefill of n tokens from pos on; NAN: unknown. */
 	double (*prefill_flops)(struct workload *w, int pos, int n);

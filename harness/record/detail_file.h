@@ -1,5 +1,5 @@
 /*
- * tokens.csv or telemetry.csv: the rows of each run, found once, read when they are asked for.
+ * tokens.csv, telemetry.csv or timeline.csv: the rows of each run, found once, read when they are asked for.
  *
  * A pass over the file finds which ranges of it belong to which run (one range, where it is as recorder.h writes it),
  * without splitting its records; a run's rows are then read from its ranges alone. A row is a line, as none of its

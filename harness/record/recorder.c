@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct file {
 	const char *name;
 	int fd;     /* negative: not open */
 	off_t size; /* of what is whole */
+	off_t end;  /* of what was written for the run to come; 0: nothing was */
 };
 
 struct recorder {
@@ -25,7 +27,7 @@ struct recorder {
 	struct file runs;
 	struct file tokens;
 	struct file telemetry;
-	off_t telemetry_end; /* of what was written for the run to come */
+	struct file timeline;
 };
 
 /* One field and what follows it. Unknown values are nothing at all, not "". Returns 0 or -1. */
@@ -156,9 +158,10 @@ static int make_recorder(struct recorder **out, struct error *err)
 	if (!r)
 		return error_set(err, ERROR_MEMORY, "no memory for the recorder");
 	*r = (struct recorder){.directory = {.fd = -1},
-			       .runs = {"runs.csv", -1, 0},
-			       .tokens = {"tokens.csv", -1, 0},
-			       .telemetry = {"telemetry.csv", -1, 0}};
+			       .runs = {"runs.csv", -1, 0, 0},
+			       .tokens = {"tokens.csv", -1, 0, 0},
+			       .telemetry = {"telemetry.csv", -1, 0, 0},
+			       .timeline = {"timeline.csv", -1, 0, 0}};
 	return 0;
 }
 
@@ -177,6 +180,13 @@ static int put_header(const struct recorder *r, struct file *f, const struct col
 	for (int i = 0; i < n && !rc; i++)
 		bad |= put(t.stream, columns[i].name, i == n - 1);
 	return rc ? rc : text_append(&t, bad, r, f, &f->size, err);
+}
+
+static int sync_directory(const struct recorder *r, struct error *err)
+{
+	if (!fsync(r->directory.fd) || errno == EINVAL)
+		return 0;
+	return error_set(err, ERROR_IO, "%s: %s; %s", r->directory.path, strerror(errno), give_another);
 }
 
 int recorder_open(struct recorder **out, const char *path, struct error *err)
@@ -202,15 +212,14 @@ int recorder_open(struct recorder **out, const char *path, struct error *err)
 		rc = put_header(r, &r->tokens, token_columns, token_n_columns, err);
 	if (!rc)
 		rc = put_header(r, &r->runs, row_columns, row_n_columns, err);
-	if (!rc && fsync(r->directory.fd) && errno != EINVAL)
-		rc = error_set(err, ERROR_IO, "%s: %s; %s", path, strerror(errno), give_another);
+	if (!rc)
+		rc = sync_directory(r, err);
 	return rc ? give_up(out, rc) : 0;
 }
 
 int recorder_check(const struct recorder *r, struct error *err)
 {
-	const struct file *files[] = {&r->runs, &r->tokens, &r->telemetry};
-	const off_t written[] = {r->runs.size, r->tokens.size, r->telemetry_end ? r->telemetry_end : r->telemetry.size};
+	const struct file *files[] = {&r->runs, &r->tokens, &r->telemetry, &r->timeline};
 	struct stat s, named;
 	if (r->directory.fd < 0)
 		return 0;
@@ -220,7 +229,8 @@ int recorder_check(const struct recorder *r, struct error *err)
 			"%s: was removed while the sweep ran, and its rows with it; measure again, into another "
 			"directory",
 			r->directory.path);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
+		const off_t written = files[i]->end ? files[i]->end : files[i]->size;
 		if (files[i]->fd < 0 || fstat(files[i]->fd, &s))
 			continue;
 		if (!s.st_nlink || fstatat(r->directory.fd, files[i]->name, &named, AT_SYMLINK_NOFOLLOW) ||
@@ -231,13 +241,13 @@ int recorder_check(const struct recorder *r, struct error *err)
 				"restore what it held and go on with --resume, or measure again",
 				r->directory.path, files[i]->name);
 		/* What is not a regular file has no size. */
-		if (S_ISREG(s.st_mode) && s.st_size != written[i])
+		if (S_ISREG(s.st_mode) && s.st_size != written)
 			return error_set(
 				err, ERROR_IO,
 				"%s/%s: was changed while the sweep ran: %lld bytes were written and %lld are there; "
 				"runs that are whole are kept: restore its header if that is gone, and go on with "
 				"--resume, which measures the others again",
-				r->directory.path, files[i]->name, (long long)written[i], (long long)s.st_size);
+				r->directory.path, files[i]->name, (long long)written, (long long)s.st_size);
 	}
 	return 0;
 }
@@ -258,25 +268,70 @@ int recorder_moved(const struct recorder *r, char place[RUN_DIRECTORY_PATH])
 	return 1;
 }
 
+/* What belongs to the run to come. Frees t. */
+static int append_ahead(struct text *t, int bad, struct recorder *r, struct file *f, struct error *err)
+{
+	int rc = text_append(t, bad, r, f, &f->end, err);
+	if (rc) {
+		cut_back(f);
+		f->end = 0;
+	}
+	return rc;
+}
+
+static int begin_ahead(struct text *t, const struct recorder *r, struct error *err)
+{
+	int rc = recorder_check(r, err);
+	return rc ? rc : text_open(t, r, err);
+}
+
 int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
 		       struct error *err)
 {
 	struct text t;
-	int bad = 0, rc = recorder_check(r, err);
-	if (!rc)
-		rc = text_open(&t, r, err);
+	int bad = 0, rc = begin_ahead(&t, r, err);
 	if (rc)
 		return rc;
 	for (int i = 0; i < n; i++) {
 		struct telemetry_row look = {SCHEMA_VERSION, run_id, samples[i]};
 		bad |= put_record(t.stream, &look, telemetry_columns, telemetry_n_columns);
 	}
-	rc = text_append(&t, bad, r, &r->telemetry, &r->telemetry_end, err);
-	if (rc) {
-		cut_back(&r->telemetry);
-		r->telemetry_end = 0;
+	return append_ahead(&t, bad, r, &r->telemetry, err);
+}
+
+/* Of sweeps that ask for it alone. */
+static int make_timeline(struct recorder *r, struct error *err)
+{
+	int rc = open_file(r, &r->timeline, 1, err);
+	if (!rc)
+		rc = put_header(r, &r->timeline, timeline_columns, timeline_n_columns, err);
+	return rc ? rc : sync_directory(r, err);
+}
+
+int recorder_timeline(struct recorder *r, const char *run_id, const struct timeline_stamp *stamps, int n,
+		      struct error *err)
+{
+	struct text t;
+	int bad = 0, rc = r->timeline.fd < 0 ? make_timeline(r, err) : 0;
+	if (!rc)
+		rc = begin_ahead(&t, r, err);
+	if (rc)
+		return rc;
+	for (int i = 0; i < n; i++) {
+		struct timeline_row row = {SCHEMA_VERSION, run_id, stamps[i]};
+		bad |= put_record(t.stream, &row, timeline_columns, timeline_n_columns);
 	}
-	return rc;
+	return append_ahead(&t, bad, r, &r->timeline, err);
+}
+
+/* What was written for a run that is recorded now, or never will be. */
+static void settle_ahead(struct file *f, bool recorded)
+{
+	if (!recorded)
+		cut_back(f);
+	else if (f->end)
+		f->size = f->end;
+	f->end = 0;
 }
 
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
@@ -304,13 +359,11 @@ int recorder_run(struct recorder *r, const struct run_row *row, const struct tok
 	if (rc) {
 		cut_back(&r->runs);
 		cut_back(&r->tokens);
-		cut_back(&r->telemetry);
-		r->telemetry_end = 0;
-		return rc;
 	}
-	if (r->telemetry_end)
-		r->telemetry.size = r->telemetry_end;
-	r->telemetry_end = 0;
+	settle_ahead(&r->telemetry, !rc);
+	settle_ahead(&r->timeline, !rc);
+	if (rc)
+		return rc;
 	r->tokens.size = tokens_end;
 	r->runs.size = runs_end;
 	return recorder_check(r, err);
@@ -325,8 +378,8 @@ int recorder_close(struct recorder *r, struct error *err)
 	if (!rc && recorder_moved(r, place))
 		rc = error_set(err, ERROR_IO, "%s: was moved while the sweep ran; all rows are in %s",
 			       r->directory.path, place);
-	struct file *files[] = {&r->telemetry, &r->tokens, &r->runs};
-	for (int i = 0; i < 3; i++)
+	struct file *files[] = {&r->timeline, &r->telemetry, &r->tokens, &r->runs};
+	for (int i = 0; i < 4; i++)
 		if (files[i]->fd >= 0 && close(files[i]->fd))
 			rc = io_failed(r, files[i]->name, free_space, err);
 	run_directory_close(&r->directory);
@@ -367,5 +420,7 @@ int recorder_resume(struct recorder **out, const char *path,
 		rc = reopen_file(r, &r->tokens, err);
 	if (!rc)
 		rc = reopen_file(r, &r->telemetry, err);
+	if (!rc && !faccessat(r->directory.fd, r->timeline.name, F_OK, AT_SYMLINK_NOFOLLOW))
+		rc = reopen_file(r, &r->timeline, err);
 	return rc ? give_up(out, rc) : 0;
 }

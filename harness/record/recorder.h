@@ -1,6 +1,6 @@
 /*
- * A run directory: runs.csv, tokens.csv and telemetry.csv, written as the sweep goes, by one process
- * at a time.
+ * A run directory: runs.csv, tokens.csv, telemetry.csv and, where a token was stamped, timeline.csv, written as the
+ * sweep goes, by one process at a time.
  *
  * The files begin with their header line. recorder_run appends a run's tokens, then
  * its row, and forces them to the disk before it returns: whatever kills the sweep
@@ -20,6 +20,7 @@
 #include "harness/record/row.h"
 #include "harness/record/run_directory.h"
 #include "harness/record/telemetry_sample.h"
+#include "harness/record/timeline_stamp.h"
 #include "harness/record/token_record.h"
 
 struct recorder; /* opaque */
@@ -54,6 +55,9 @@ int recorder_moved(const struct recorder *r, char place[RUN_DIRECTORY_PATH]);
  */
 int recorder_telemetry(struct recorder *r, const char *run_id, const struct telemetry_sample *samples, int n,
 		       struct error *err);
+/* The same of a token's time stamps, in timeline.csv, which the first of them makes. */
+int recorder_timeline(struct recorder *r, const char *run_id, const struct timeline_stamp *stamps, int n,
+		      struct error *err);
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,
 		 struct error *err);
 /*

@@ -1,13 +1,16 @@
-/* The tokens of a result set's runs, and the looks at the machine. */
+/* The tokens of a result set's runs, the looks at the machine, and the time stamps within a token. */
 #include "harness/record/result_set.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/text.h"
+
+#define TIMELINE_MAX_NS ((int64_t)1 << 53) /* exact as a double; more than a hundred days */
 
 static long find_run(const void *ctx, const char *run_id)
 {
@@ -177,4 +180,91 @@ int result_set_telemetry(struct result_set *s, size_t row, struct telemetry_samp
 	free(read);
 	*n = rc ? 0 : *n;
 	return rc;
+}
+
+int result_set_open_timeline(struct result_set *s, struct error *err)
+{
+	static const char *const required[] = {"run_id", "block", "phase", "kind", "entered_ns", "published_ns", NULL};
+	const struct detail_runs runs = {s, find_run};
+	struct stat there;
+	if (s->timeline.fd >= 0 ||
+	    (fstatat(s->directory.fd, "timeline.csv", &there, AT_SYMLINK_NOFOLLOW) && errno == ENOENT))
+		return 0;
+	return detail_file_open(&s->timeline, &s->directory, "timeline.csv", timeline_columns, timeline_n_columns,
+				required, RESULT_SET_MAX_DETAIL_BYTES, &runs, err);
+}
+
+static int compare_stamps(const void *a, const void *b)
+{
+	const struct timeline_stamp *x = a, *y = b;
+	if (x->block != y->block)
+		return x->block < y->block ? -1 : 1;
+	return (x->phase > y->phase) - (x->phase < y->phase);
+}
+
+/* Whether a stamp that may be missing is between two others. */
+static bool is_between(int64_t from, int64_t ns, int64_t to)
+{
+	return ns == COLUMN_UNKNOWN || (from <= ns && ns <= to);
+}
+
+/* stamps: (n), sorted. What is wrong with them as a token's; null: nothing. */
+static const char *wrong_stamps(const struct timeline_stamp *stamps, size_t n)
+{
+	size_t n_phases = 0;
+	while (n_phases < n && stamps[n_phases].block == stamps[0].block)
+		n_phases++;
+	if (n % n_phases)
+		return "a time stamp is missing, or there twice";
+	for (size_t i = 0; i < n; i++) {
+		const struct timeline_stamp *s = &stamps[i], *alike = &stamps[i % n_phases];
+		int64_t input = s->input_ns == COLUMN_UNKNOWN ? s->entered_ns : s->input_ns;
+		if (s->kind < 0)
+			return "a time stamp without a kind";
+		if ((size_t)s->block != i / n_phases || s->block < 0 || (size_t)s->phase != i % n_phases ||
+		    s->phase < 0)
+			return "a time stamp is missing, or there twice";
+		if (s->kind != alike->kind || s->layer != alike->layer)
+			return "blocks that disagree on what a phase is";
+		if (s->entered_ns < 0 || s->published_ns > TIMELINE_MAX_NS || s->entered_ns > s->published_ns ||
+		    !is_between(s->entered_ns, s->input_ns, s->published_ns) ||
+		    !is_between(input, s->worked_ns, s->published_ns) ||
+		    (s->phase && s[-1].published_ns > s->entered_ns))
+			return "time stamps that are not in order";
+	}
+	return NULL;
+}
+
+int result_set_timeline(struct result_set *s, size_t row, struct timeline_stamp **out, size_t *n, struct error *err)
+{
+	struct timeline_row *read = NULL;
+	const char *wrong = NULL;
+	*out = NULL;
+	*n = 0;
+	int rc = result_set_open_timeline(s, err);
+	if (!rc && s->timeline.fd >= 0)
+		rc = detail_file_read(&s->timeline, row, sizeof *read, (void **)&read, n, err);
+	if (rc || !*n) {
+		*n = 0;
+		return rc;
+	}
+	struct timeline_stamp *stamps = calloc(*n, sizeof *stamps);
+	if (!stamps)
+		rc = error_set(err, ERROR_MEMORY, "%s: not enough memory for %zu time stamps", s->directory.path, *n);
+	for (size_t i = 0; i < *n && !rc; i++)
+		stamps[i] = read[i].stamp;
+	free(read);
+	if (!rc)
+		qsort(stamps, *n, sizeof *stamps, compare_stamps);
+	if (!rc)
+		wrong = wrong_stamps(stamps, *n);
+	if (wrong)
+		rc = bad_run(s, row, "timeline.csv", wrong, err);
+	if (rc) {
+		free(stamps);
+		*n = 0;
+		return rc;
+	}
+	*out = stamps;
+	return 0;
 }

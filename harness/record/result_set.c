@@ -354,7 +354,8 @@ static int read_directory(struct result_set *s, struct error *err)
 
 static void set_empty(struct result_set *s)
 {
-	*s = (struct result_set){.directory = {.fd = -1}, .tokens = {.fd = -1}, .telemetry = {.fd = -1}};
+	*s = (struct result_set){
+		.directory = {.fd = -1}, .tokens = {.fd = -1}, .telemetry = {.fd = -1}, .timeline = {.fd = -1}};
 }
 
 int result_set_open(struct result_set *s, const char *path, struct error *err)
@@ -378,6 +379,7 @@ void result_set_close(struct result_set *s)
 {
 	detail_file_close(&s->tokens);
 	detail_file_close(&s->telemetry);
+	detail_file_close(&s->timeline);
 	run_directory_close(&s->directory);
 	json_decref(s->env);
 	json_decref(s->sweep);

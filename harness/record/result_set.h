@@ -20,6 +20,7 @@
 #include "harness/record/row.h"
 #include "harness/record/run_directory.h"
 #include "harness/record/telemetry_sample.h"
+#include "harness/record/timeline_stamp.h"
 #include "harness/record/token_record.h"
 #include "harness/sweep/axis.h"
 
@@ -59,7 +60,7 @@ struct result_set {
 	/* The set's own. */
 	size_t *by_id; /* (n_rows): rows in the order of their ids */
 	struct text_block *texts;
-	struct detail_file tokens, telemetry; /* fd negative: not opened yet */
+	struct detail_file tokens, telemetry, timeline; /* fd negative: not opened yet */
 };
 
 /*
@@ -91,10 +92,17 @@ int result_set_itl(struct result_set *s, size_t row, double **out, size_t *n, st
 int result_set_check_tokens(struct result_set *s, size_t row, struct error *err);
 /* The looks at the machine while it ran, in their order, likewise; a directory without telemetry.csv has none. */
 int result_set_telemetry(struct result_set *s, size_t row, struct telemetry_sample **out, size_t *n, struct error *err);
+/*
+ * The time stamps within a token of it, by block and phase, likewise: ERROR_INPUT where they are no token's, which has
+ * each phase of each block once, in order.
+ */
+int result_set_timeline(struct result_set *s, size_t row, struct timeline_stamp **out, size_t *n, struct error *err);
 
-/* Opens tokens.csv or telemetry.csv where that was not done yet, for the members above. As detail_file_open fails. */
+/* Opens one of these files where that was not done yet, for the members above. As detail_file_open fails. */
 int result_set_open_tokens(struct result_set *s, struct error *err);
 int result_set_open_telemetry(struct result_set *s, struct error *err);
+/* The same; nothing is open where there is none. */
+int result_set_open_timeline(struct result_set *s, struct error *err);
 
 /* The commit that all rows are of; null where they differ, or none is known. The set's. */
 const char *result_set_commit(const struct result_set *s);

@@ -150,18 +150,19 @@ static int choose(struct result_set *s, unsigned char *stays, struct resume_drop
 		if (rc && !dropped->damaged++)
 			snprintf(dropped->why, sizeof dropped->why, "%s", why.text);
 	}
-	dropped->lines =
-		s->tokens.n_others + s->telemetry.n_others + (size_t)(s->cut + s->tokens.cut + s->telemetry.cut);
+	dropped->lines = s->tokens.n_others + s->telemetry.n_others + s->timeline.n_others +
+			 (size_t)(s->cut + s->tokens.cut + s->telemetry.cut + s->timeline.cut);
 	return 0;
 }
 
 /* Nothing is taken from a file that is not ours. */
 static int check_columns(const struct result_set *s, struct error *err)
 {
-	const char *other = !s->same                     ? "runs.csv"
-			    : !s->tokens.columns.same    ? "tokens.csv"
-			    : !s->telemetry.columns.same ? "telemetry.csv"
-							 : NULL;
+	const char *other = !s->same                                           ? "runs.csv"
+			    : !s->tokens.columns.same                          ? "tokens.csv"
+			    : !s->telemetry.columns.same                       ? "telemetry.csv"
+			    : s->timeline.fd >= 0 && !s->timeline.columns.same ? "timeline.csv"
+									       : NULL;
 	if (!other)
 		return 0;
 	return error_set(err, ERROR_INPUT,
@@ -174,7 +175,8 @@ int resume_directory(const struct run_directory *d,
 		     struct resume_dropped *dropped, struct error *err)
 {
 	struct result_set s;
-	struct rest rests[3] = {{.name = "runs.csv"}, {.name = "tokens.csv"}, {.name = "telemetry.csv"}};
+	struct rest rests[4] = {
+		{.name = "runs.csv"}, {.name = "tokens.csv"}, {.name = "telemetry.csv"}, {.name = "timeline.csv"}};
 	unsigned char *stays = NULL;
 	*dropped = (struct resume_dropped){0};
 	int rc = result_set_read(&s, d, err);
@@ -182,6 +184,8 @@ int resume_directory(const struct run_directory *d,
 		rc = result_set_open_tokens(&s, err);
 	if (!rc)
 		rc = result_set_open_telemetry(&s, err);
+	if (!rc)
+		rc = result_set_open_timeline(&s, err);
 	if (!rc)
 		rc = check_columns(&s, err);
 	if (!rc && !(stays = calloc(s.n_rows + 1, 1)))
@@ -197,9 +201,12 @@ int resume_directory(const struct run_directory *d,
 		rc = rest_of_details(&s, &s.tokens, stays, &rests[1], err);
 	if (!rc)
 		rc = rest_of_details(&s, &s.telemetry, stays, &rests[2], err);
-	for (int i = 0; i < 3 && !rc; i++)
+	int n_files = s.timeline.fd < 0 ? 3 : 4;
+	if (!rc && n_files == 4)
+		rc = rest_of_details(&s, &s.timeline, stays, &rests[3], err);
+	for (int i = 0; i < n_files && !rc; i++)
 		rc = apply(d, &rests[i], err);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < n_files; i++)
 		free(rests[i].ranges);
 	free(stays);
 	result_set_close(&s);

@@ -5,7 +5,7 @@
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = {"runs.csv", "tokens.csv", "telemetry.csv"};
+	static const char *const names[] = {"runs.csv", "tokens.csv", "telemetry.csv", "timeline.csv"};
 	struct error err = {""};
 	if (argc != 3) {
 		fprintf(stderr, "usage: seed_results OUT_FILE SCRATCH_FOLDER\n");
@@ -16,13 +16,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	FILE *out = fopen(argv[1], "wb");
-	for (int i = 0; i < 3 && out; i++) {
+	for (int i = 0; i < 4 && out; i++) {
 		char path[4096];
 		snprintf(path, sizeof path, "%s/%s", argv[2], names[i]);
 		FILE *f = fopen(path, "rb");
 		for (int c; f && (c = getc(f)) != EOF;)
 			putc(c, out);
-		if (!f || fclose(f) || (i < 2 && putc(0, out) == EOF)) {
+		if (!f || fclose(f) || (i < 3 && putc(0, out) == EOF)) {
 			perror(path);
 			return 2;
 		}

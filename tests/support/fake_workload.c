@@ -368,6 +368,21 @@ static int fake_hash(struct workload *w, uint64_t seed, uint64_t *out, struct er
 	return 0;
 }
 
+/* Two blocks of one phase. */
+static int fake_timeline(struct workload *w, int token, struct timeline_stamp **out, int *n, struct error *err)
+{
+	struct fake *f = fake_of(w);
+	struct token_record unused;
+	int rc = fake_decode(w, token, &unused, err);
+	*n = rc ? 0 : 2;
+	*out = rc ? NULL : calloc(2, sizeof **out);
+	f->content += f->wrong_stamped;
+	f->stamped++;
+	for (int i = 0; i < *n; i++)
+		(*out)[i] = (struct timeline_stamp){.block = i, .sm = -1, .layer = -1, .published_ns = f->pos};
+	return rc;
+}
+
 static void fake_totals(struct workload *w, struct workload_totals *out)
 {
 	*out = fake_of(w)->totals;
@@ -390,13 +405,14 @@ static const char *fake_fallback_reason(struct workload *w)
 	return fake_of(w)->fallback_mode ? "instantiate said no" : "";
 }
 
-#define FAKE_OPS                                                                                                      \
-	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,                   \
-	.fetch = fake_fetch, .set_prefill_mode = fake_set_prefill_mode, .checkpoint = fake_checkpoint,                \
-	.rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, .enqueue = fake_enqueue,       \
-	.queue_ahead = fake_queue_ahead, .queue_wait = fake_queue_wait, .queue_end = fake_queue_end,                  \
-	.queue_hash = fake_queue_hash, .hash = fake_hash, .totals = fake_totals, .prefill_flops = fake_prefill_flops, \
-	.kv_bytes_read = fake_kv_bytes_read, .fallback_reason = fake_fallback_reason
+#define FAKE_OPS                                                                                                \
+	.close = fake_close, .facts = fake_facts, .set_arm = fake_set_arm, .prefill = fake_prefill,             \
+	.fetch = fake_fetch, .set_prefill_mode = fake_set_prefill_mode, .checkpoint = fake_checkpoint,          \
+	.rewind = fake_rewind, .decode = fake_decode, .queue_begin = fake_queue_begin, .enqueue = fake_enqueue, \
+	.queue_ahead = fake_queue_ahead, .queue_wait = fake_queue_wait, .queue_end = fake_queue_end,            \
+	.queue_hash = fake_queue_hash, .hash = fake_hash, .timeline = fake_timeline, .totals = fake_totals,     \
+	.prefill_flops = fake_prefill_flops, .kv_bytes_read = fake_kv_bytes_read,                               \
+	.fallback_reason = fake_fallback_reason
 
 int fake_open(struct workload_source *s, const struct placement *p, struct workload **out, struct error *err)
 {

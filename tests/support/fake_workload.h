@@ -38,6 +38,7 @@ struct fake {
 	long odd_prompt;       /* prefill that launches a kernel more, from 1; 0: none */
 	int gpu_layers;        /* that it says to have */
 	int no_queue;          /* queue_begin refuses */
+	int wrong_stamped;     /* a stamped token's logits differ */
 	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
 	const char *oom_mode;  /* whose decode fails */
 	const char *unsupported_mode;
@@ -77,7 +78,7 @@ struct fake {
 	struct workload_totals totals;
 
 	/* What happened. */
-	long decoded, prefilled, hashed, queued, told;
+	long decoded, prefilled, hashed, queued, told, stamped;
 	long prompts; /* calls of prefill */
 	int context_saves, context_restores;
 	int opened, closed;

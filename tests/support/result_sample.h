@@ -22,6 +22,12 @@ static inline int sample_write(const char *path, struct error *err)
 		{"direct", 1, 1, 0, RUN_STATUS_OK},         {"direct", 0, 0, 4, RUN_STATUS_OK},
 		{"graph-loop", 0, 0, 0, RUN_STATUS_FAILED}, {"graph-update", 0, 0, 0, RUN_STATUS_INTERRUPTED},
 	};
+	static const struct timeline_stamp stamps[4] = {
+		{0, 3, 0, -1, 0, 0, 10, 20, 30},
+		{0, 3, 1, 0, 1, 31, COLUMN_UNKNOWN, COLUMN_UNKNOWN, 32},
+		{1, 0, 0, -1, 0, 5, 10, 20, 30},
+		{1, 0, 1, 0, 1, 30, 31, COLUMN_UNKNOWN, 40},
+	};
 	struct recorder *r;
 	int rc = recorder_open(&r, path, err);
 	for (size_t i = 0; i < sizeof runs / sizeof *runs && !rc; i++) {
@@ -65,6 +71,8 @@ static inline int sample_write(const char *path, struct error *err)
 			looks[k].cpu_mhz = NAN;
 		}
 		rc = recorder_telemetry(r, id, looks, 2, err);
+		if (!rc && i == 1)
+			rc = recorder_timeline(r, id, stamps, 4, err);
 		if (!rc)
 			rc = recorder_run(r, &row, tokens, n, err);
 	}

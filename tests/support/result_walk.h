@@ -39,6 +39,7 @@ static inline void walk_columns(const void *record, const struct column *columns
 		struct run_row row;
 		struct token_row token;
 		struct telemetry_row look;
+		struct timeline_row stamp;
 	} copy;
 	for (int i = 0; i < n; i++) {
 		char text[COLUMN_TEXT_SIZE];
@@ -55,6 +56,7 @@ static inline void walk_details(struct result_set *s, size_t row)
 {
 	struct token_record *tokens;
 	struct telemetry_sample *looks;
+	struct timeline_stamp *stamps;
 	double *itl;
 	size_t n, n_itl, n_measured = 0;
 	struct error err = {""};
@@ -80,6 +82,16 @@ static inline void walk_details(struct result_set *s, size_t row)
 			walk_columns(&t, telemetry_columns, telemetry_n_columns);
 		}
 	free(looks);
+	if (!walk_result(result_set_timeline(s, row, &stamps, &n, &err), &err))
+		for (size_t i = 0; i < n; i++) {
+			struct timeline_row t = {1, "", stamps[i]};
+			walk_columns(&t, timeline_columns, timeline_n_columns);
+			walk_promise(stamps[i].entered_ns >= 0 && stamps[i].published_ns >= stamps[i].entered_ns,
+				     "a phase has begun and ended");
+			walk_promise(stamps[i].kind >= 0 && stamps[i].kind < timeline_n_kinds, "a phase has a kind");
+			walk_promise((stamps[i].block + 1) * (stamps[n - 1].phase + 1) <= (int)n, "blocks are alike");
+		}
+	free(stamps);
 }
 
 static inline void walk_set(struct result_set *s)

@@ -18,8 +18,8 @@
 #include "tests/support/result_sample.h"
 #include "tests/support/result_walk.h"
 
-enum { FILES = 3, MOST = 1 << 16 };
-static const char *const names[FILES] = {"runs.csv", "tokens.csv", "telemetry.csv"};
+enum { FILES = 4, MOST = 1 << 16 };
+static const char *const names[FILES] = {"runs.csv", "tokens.csv", "telemetry.csv", "timeline.csv"};
 static int mutations = 400;
 
 /* The disk is not what is tested (gemmark_wrap). */

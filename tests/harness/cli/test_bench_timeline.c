@@ -1,0 +1,159 @@
+/* gemmark bench --timeline on a small real model, on the host: which runs have stamps, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "harness/cli/options.h"
+#include "tests/support/bench_folder.h"
+#include "tests/support/folder.h"
+#include "tests/support/read_csv.h"
+
+#define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
+
+/* The fusion and depth of a run. */
+static const char *of_run(const struct csv_rows *runs, const char *id, const char *column)
+{
+	for (int r = 1; r < runs->n_rows; r++)
+		if (!strcmp(csv_at(runs, r, "run_id"), id))
+			return csv_at(runs, r, column);
+	fail_msg("no run %s", id);
+	return "";
+}
+
+/* One block goes through all its phases, from the token's begin. Returns the row behind them. */
+static int check_token(const struct csv_rows *t, int row)
+{
+	const char *id = csv_at(t, row, "run_id");
+	long last = 0;
+	int phase = 0;
+	assert_string_equal(csv_at(t, row, "kind"), "ple_model_proj");
+	assert_string_equal(csv_at(t, row, "entered_ns"), "0");
+	for (; row < t->n_rows && !strcmp(csv_at(t, row, "run_id"), id); row++, phase++) {
+		static const char *const times[] = {"entered_ns", "input_ns", "worked_ns", "published_ns"};
+		assert_string_equal(csv_at(t, row, "block"), "0");
+		assert_string_equal(csv_at(t, row, "sm"), "");
+		assert_int_equal(atoi(csv_at(t, row, "phase")), phase);
+		for (int i = 0; i < 4; i++) {
+			const char *text = csv_at(t, row, times[i]);
+			assert_true(*text || !strcmp(csv_at(t, row, "kind"), "ple"));
+			if (!*text)
+				continue;
+			assert_true(atol(text) >= last);
+			last = atol(text);
+		}
+	}
+	assert_string_equal(csv_at(t, row - 1, "kind"), "head");
+	assert_true(last > 0 && phase > 10);
+	return row;
+}
+
+static void test_timeline(void **state)
+{
+	(void)state;
+	char path[BENCH_FOLDER_PATH], run[BENCH_FOLDER_PATH];
+	struct csv_rows runs, t;
+	int row = 1, depths[2] = {0, 0};
+	char *words[] = {"-m",         MODEL,
+			 "-p",         "4",
+			 "-n",         "3",
+			 "-d",         "0,8",
+			 "-r",         "2",
+			 "-ngl",       "0",
+			 "--mode",     "direct,graph-device",
+			 "--fusion",   "full,persistent",
+			 "--timeline", NULL};
+	assert_int_equal(bench_folder_run("run", words), 0);
+	assert_true(bench_folder_said("out", "timeline.csv"));
+	assert_true(bench_folder_said("run/sweep.json", "\"timeline\": \"persistent\""));
+	bench_folder_path("run/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	bench_folder_path("run/timeline.csv", path);
+	assert_int_equal(csv_read(&t, path), 0);
+	while (row < t.n_rows) {
+		const char *id = csv_at(&t, row, "run_id");
+		assert_string_equal(of_run(&runs, id, "fusion"), "persistent");
+		assert_string_equal(of_run(&runs, id, "status"), "ok");
+		assert_string_equal(of_run(&runs, id, "n_gen"), "3");
+		depths[atoi(of_run(&runs, id, "n_depth")) == 8]++;
+		row = check_token(&t, row);
+	}
+	assert_int_equal(depths[0], 1);
+	assert_int_equal(depths[1], 1);
+	for (int r = 1; r < runs.n_rows; r++)
+		assert_string_equal(csv_at(&runs, r, "status"), "ok");
+	int rows = t.n_rows;
+	csv_rows_free(&t);
+	csv_rows_free(&runs);
+
+	/* Going on keeps it, with the same option alone. */
+	bench_folder_path("run", run);
+	char *alone[] = {"bench", "--resume", run, NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
+	assert_int_equal(csv_lines(path), rows);
+	char *without[] = {"bench",
+			   "--resume",
+			   run,
+			   "-t",
+			   "1",
+			   "-m",
+			   MODEL,
+			   "-p",
+			   "4",
+			   "-n",
+			   "3",
+			   "-d",
+			   "0,8",
+			   "-r",
+			   "2",
+			   "-ngl",
+			   "0",
+			   "--mode",
+			   "direct,graph-device",
+			   "--fusion",
+			   "full,persistent",
+			   NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, without), 2);
+	assert_true(bench_folder_said("errors", "timeline"));
+}
+
+static void test_none(void **state)
+{
+	(void)state;
+	char *words[] = {"-m",   MODEL, "-p",     "0",      "-n",       "2",          "-r", "1",
+			 "-ngl", "0",   "--mode", "direct", "--fusion", "persistent", NULL};
+	assert_int_equal(bench_folder_run("run", words), 0);
+	assert_false(folder_has(bench_folder, "run/timeline.csv"));
+	assert_false(bench_folder_said("out", "timeline.csv"));
+	assert_false(bench_folder_said("run/sweep.json", "timeline"));
+}
+
+static void refused(char *fusion, char *n_gen, const char *why)
+{
+	char *words[] = {"-m", MODEL,  "-p", "4",        "-n",   n_gen,        "-r",
+			 "1",  "-ngl", "0",  "--fusion", fusion, "--timeline", NULL};
+	assert_int_equal(bench_folder_run("run", words), 2);
+	if (!bench_folder_said("errors", why))
+		fail_msg("not said: %s", why);
+	assert_false(folder_has(bench_folder, "run"));
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	refused("full", "2", "of --fusion persistent alone, and this sweep has full; ");
+	refused("none,full", "2", "this sweep has none, full; ");
+	refused("persistent", "0", "no test generates a token");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bench_folder_set_up, bench_folder_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {TEST(test_timeline), TEST(test_none), TEST(test_refused)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

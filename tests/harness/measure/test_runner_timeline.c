@@ -1,0 +1,184 @@
+/* Which runs of a sweep have a token stamped, on the fake workload; and that nothing measured depends on it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "harness/measure/runner.h"
+#include "tests/support/fake_workload.h"
+
+enum { MAX_ROWS = 64, REPETITIONS = 3, TOKENS = 6, AGAIN = 4 };
+
+struct kept {
+	char run_id[100], fusion[16], status[16], reason[600], hash[24];
+	int n_tokens, n_stamps;
+	long pos; /* behind the stamped token */
+	double itl_us;
+};
+
+static struct kept rows[MAX_ROWS];
+static int n_rows;
+static char stamped_id[100]; /* of the run that is to come */
+static int n_stamps;
+static long stamped_pos;
+static struct fake fake;
+
+static int keep_stamps(void *ctx, const char *run_id, const struct timeline_stamp *stamps, int n, struct error *err)
+{
+	(void)ctx, (void)err;
+	assert_string_equal(stamped_id, "");
+	snprintf(stamped_id, sizeof stamped_id, "%s", run_id);
+	n_stamps = n;
+	stamped_pos = (long)stamps[n - 1].published_ns;
+	return 0;
+}
+
+static int keep(void *ctx, const struct run_row *row, const struct token_record *tokens, int n, struct error *err)
+{
+	(void)ctx, (void)tokens, (void)err;
+	assert_true(n_rows < MAX_ROWS);
+	struct kept *k = &rows[n_rows++];
+	*k = (struct kept){.n_tokens = n, .n_stamps = n_stamps, .pos = stamped_pos, .itl_us = row->itl_median_us};
+	snprintf(k->run_id, sizeof k->run_id, "%s", row->run_id);
+	snprintf(k->fusion, sizeof k->fusion, "%s", row->fusion);
+	snprintf(k->status, sizeof k->status, "%s", run_status_name(row->status));
+	snprintf(k->reason, sizeof k->reason, "%s", row->reason);
+	snprintf(k->hash, sizeof k->hash, "%s", row->logits_hash ? row->logits_hash : "");
+	assert_true(!n_stamps || !strcmp(stamped_id, k->run_id));
+	*stamped_id = '\0';
+	n_stamps = 0;
+	return 0;
+}
+
+/* Two fusions in two modes, n_gen tokens behind n_prompt, at depth 5. */
+static void sweep(const char *timeline, int n_prompt, int n_gen, const char *sync)
+{
+	struct cell cells[4];
+	struct runner_options o;
+	struct runner_summary summary;
+	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
+	for (int i = 0; i < 4; i++)
+		cells[i] = (struct cell){.model = "m",
+					 .type_k = "f16",
+					 .type_v = "f16",
+					 .fusion = i < 2 ? "full" : "persistent",
+					 .mode = i % 2 ? "graph-device" : "direct",
+					 .sync = sync,
+					 .n_depth = 5,
+					 .n_prompt = n_prompt,
+					 .n_gen = n_gen};
+	runner_options_default(&o);
+	o.repetitions = REPETITIONS;
+	o.clock = fake_clock;
+	o.clock_ctx = &fake;
+	o.timeline = timeline;
+	n_rows = 0;
+	assert_int_equal(runner_run(cells, 4, &fake.source, &o, &sink, &summary, NULL), 0);
+	assert_int_equal(n_rows, 4 * REPETITIONS);
+}
+
+/* The one stamped run, of the fusion that has stamps and of its first repetition. */
+static const struct kept *stamped(void)
+{
+	const struct kept *found = NULL;
+	for (int i = 0; i < n_rows; i++) {
+		if (!rows[i].n_stamps)
+			continue;
+		assert_null(found);
+		found = &rows[i];
+	}
+	assert_non_null(found);
+	assert_string_equal(found->fusion, "persistent");
+	return found;
+}
+
+static void test_one_token(void **state)
+{
+	(void)state;
+	static const char *const syncs[] = {"token", "none"};
+	for (int k = 0; k < 4; k++) {
+		const int n_prompt = k / 2 ? 3 : 0;
+		struct kept plain[MAX_ROWS];
+		fake_init(&fake);
+		sweep(NULL, n_prompt, TOKENS, syncs[k % 2]);
+		assert_int_equal(fake.stamped, 0);
+		long decoded = fake.decoded;
+		memcpy(plain, rows, sizeof rows);
+		for (int i = 0; i < n_rows; i++)
+			assert_int_equal(rows[i].n_stamps, 0);
+
+		fake_init(&fake);
+		sweep("persistent", n_prompt, TOKENS, syncs[k % 2]);
+		assert_int_equal(fake.stamped, 1);
+		assert_int_equal(fake.decoded, decoded + AGAIN);
+		assert_int_equal(stamped()->n_stamps, 2);
+		assert_int_equal(stamped()->pos, 5 + n_prompt + AGAIN);
+		for (int i = 0; i < n_rows; i++) {
+			assert_string_equal(rows[i].status, "ok");
+			assert_string_equal(rows[i].hash, plain[i].hash);
+			assert_int_equal(rows[i].n_tokens, plain[i].n_tokens);
+			assert_true(rows[i].itl_us == plain[i].itl_us);
+		}
+	}
+}
+
+/* No more than the test has. */
+static void test_few_tokens(void **state)
+{
+	(void)state;
+	fake_init(&fake);
+	sweep("persistent", 0, 1, "token");
+	assert_int_equal(stamped()->pos, 5 + 1);
+}
+
+static void test_prompts_have_none(void **state)
+{
+	(void)state;
+	fake_init(&fake);
+	sweep("persistent", 4, 0, "token");
+	assert_int_equal(fake.stamped, 0);
+}
+
+/* Stamps that changed what a token computes would be of something else. */
+static void test_other_bits(void **state)
+{
+	(void)state;
+	int n_wrong = 0;
+	fake_init(&fake);
+	fake.wrong_stamped = 1;
+	struct cell cells[1] = {{.model = "m",
+				 .type_k = "f16",
+				 .type_v = "f16",
+				 .fusion = "persistent",
+				 .mode = "direct",
+				 .n_gen = TOKENS}};
+	struct runner_options o;
+	struct runner_summary summary;
+	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
+	runner_options_default(&o);
+	o.clock = fake_clock;
+	o.clock_ctx = &fake;
+	o.timeline = "persistent";
+	n_rows = 0;
+	assert_int_equal(runner_run(cells, 1, &fake.source, &o, &sink, &summary, NULL), 0);
+	for (int i = 0; i < n_rows; i++)
+		n_wrong += !strcmp(rows[i].status, "wrong") &&
+			   !strcmp(rows[i].reason, "timeline: logits differ from the direct reference");
+	assert_int_equal(n_wrong, 1);
+	assert_int_equal(summary.wrong, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_token),
+		cmocka_unit_test(test_few_tokens),
+		cmocka_unit_test(test_prompts_have_none),
+		cmocka_unit_test(test_other_bits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
