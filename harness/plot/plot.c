@@ -16,6 +16,7 @@
 #include "harness/plot/plot_layers.h"
 #include "harness/plot/plot_script.h"
 #include "harness/plot/plot_snapkv.h"
+#include "harness/plot/plot_timeline.h"
 
 enum { TRACE_COLUMNS_MAX = 2, TRACE_TICKS = 5 };
 
@@ -260,7 +261,7 @@ static int draw_panel(struct plot_figure *f, struct error *err)
 	return rc;
 }
 
-static int draw_all(const struct plot_request *request, const struct plot_data *d, const struct run_directory *out,
+static int draw_all(const struct plot_request *request, struct plot_data *d, const struct run_directory *out,
 		    struct error *err)
 {
 	int all[PLOT_DATA_MAX_COMBINATIONS];
@@ -284,6 +285,8 @@ static int draw_all(const struct plot_request *request, const struct plot_data *
 		rc = plot_layers(request, d, out, err);
 	if (!rc)
 		rc = plot_snapkv(request, d, out, err);
+	if (!rc)
+		rc = plot_timeline(request, d, out, err);
 	free(slugs);
 	return rc;
 }

@@ -2,7 +2,7 @@
  * The figures of a results directory, drawn by gnuplot: latency and host submit cost against
  * context depth by mode, overhead of the graph modes relative to direct, and a per-token trace; and where
  * the layers on the GPU differ, tokens a second against them; where SnapKV budgets differ, decode rate, cache and
- * what eviction changes.
+ * what eviction changes; and where a token has time stamps, its phases by multiprocessor.
  *
  * Owns: which files are written and what they hold. The statistics are plot_data.h's, the looks
  * those of the templates in plots, whose text is in the program. Each figure leaves NAME.dat and NAME.gp beside its

@@ -29,6 +29,7 @@ enum plot_template {
 	PLOT_TEMPLATE_OVERHEAD,
 	PLOT_TEMPLATE_TRACE,
 	PLOT_TEMPLATE_LAYERS,
+	PLOT_TEMPLATE_TIMELINE,
 	PLOT_TEMPLATE_REPORT, /* of harness/report/figure_svg.h */
 };
 

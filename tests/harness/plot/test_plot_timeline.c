@@ -1,0 +1,244 @@
+/*
+ * The figure of a token's time stamps, with the real gnuplot, on results written here; its numbers are worked out by
+ * hand from them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "harness/plot/plot.h"
+#include "tests/support/folder.h"
+
+static char folder[FOLDER_BYTES];
+
+static int set_up(void **state)
+{
+	(void)state;
+	return folder_make(folder, "plot-timeline");
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return folder_remove(folder);
+}
+
+/* A run of each depth: d0, d1, ... */
+static void write_runs(const long *depths, int n)
+{
+	FILE *runs = folder_open(folder, "runs.csv", "wb"), *tokens = folder_open(folder, "tokens.csv", "wb");
+	fputs("run_id,status,repetition,model,model_path_name,arch,weight_type,n_prompt,n_gen,n_depth,mode,fusion,"
+	      "n_gpu_layers,type_k,type_v,n_threads,device,commit,itl_median_us,submit_median_us\n",
+	      runs);
+	fputs("run_id,phase,token_index,submit_us,itl_us,graph_event\n", tokens);
+	for (int i = 0; i < n; i++) {
+		fprintf(runs, "d%d,ok,0,M,m.gguf,gemma4,Q8_0,0,4,%ld,direct,persistent,5,f16,f16,1,GPU 1,abc,1000,9\n",
+			i, depths[i]);
+		fprintf(tokens, "d%d,measure,0,9,1000,direct\n", i);
+	}
+	assert_int_equal(fclose(runs) | fclose(tokens), 0);
+}
+
+static FILE *open_timeline(void)
+{
+	FILE *f = folder_open(folder, "timeline.csv", "wb");
+	fputs("run_id,block,sm,phase,layer,kind,entered_ns,input_ns,worked_ns,published_ns\n", f);
+	return f;
+}
+
+/*
+ * Five layers of qkv and attention between a projection and the head, 10 us a phase; block 0 on multiprocessor 1, where
+ * it waits 1 us, works 6 and publishes 3, block 1 on 0, which has nothing to do in attention and waits the first 4 us
+ * of all else, works 5 and publishes 1.
+ */
+static void write_token(FILE *f, const char *run)
+{
+	for (int block = 0; block < 2; block++)
+		for (int phase = 0; phase < 12; phase++) {
+			int layer = phase && phase < 11 ? (phase - 1) / 2 : -1, at = 10000 * phase;
+			bool attends = layer >= 0 && phase % 2 == 0;
+			fprintf(f, "%s,%d,%d,%d,", run, block, 1 - block, phase);
+			if (layer >= 0)
+				fprintf(f, "%d", layer);
+			fprintf(f, ",%s,%d,",
+				layer >= 0 ? (attends ? "attention" : "qkv")
+				: phase    ? "head"
+					   : "ple_model_proj",
+				at);
+			if (!block)
+				fprintf(f, "%d,%d,%d\n", at + 1000, at + 7000, at + 10000);
+			else if (attends)
+				fprintf(f, ",,%d\n", at + 10000);
+			else
+				fprintf(f, "%d,%d,%d\n", at + 4000, at + 9000, at + 10000);
+		}
+}
+
+static int plot(unsigned formats, struct error *err)
+{
+	const struct plot_request request = {.dir = folder, .formats = formats, .gnuplot = "gnuplot", .timeout_s = 60};
+	return plot_results(&request, err);
+}
+
+static void draw(unsigned formats)
+{
+	struct error err = {""};
+	if (plot(formats, &err))
+		fail_msg("%s", err.text);
+}
+
+/* Lines of five numbers of block number `index` of the figure's data; returns how many. */
+static int read_block(int index, double rows[64][5])
+{
+	char line[256];
+	int n = 0, at = -1;
+	FILE *f = folder_open(folder, "plots/timeline.dat", "r");
+	while (fgets(line, sizeof line, f)) {
+		at += line[0] == '#';
+		double *row = rows[n];
+		if (at == index && line[0] != '#' && n < 63)
+			n += sscanf(line, "%lf %lf %lf %lf %lf", row, row + 1, row + 2, row + 3, row + 4) == 5;
+	}
+	fclose(f);
+	return n;
+}
+
+static void near(double value, double expected)
+{
+	if (value < expected - 1e-3 || value > expected + 1e-3)
+		fail_msg("%g is not %g", value, expected);
+}
+
+static void expect_row(const double row[5], double a, double b, double c, double d, double e)
+{
+	const double expected[5] = {a, b, c, d, e};
+	for (int i = 0; i < 5; i++)
+		near(row[i], expected[i]);
+}
+
+static void test_numbers(void **state)
+{
+	(void)state;
+	static const long depths[] = {128};
+	double rows[64][5];
+	write_runs(depths, 1);
+	FILE *f = open_timeline();
+	write_token(f, "d0");
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG | PLOT_FORMAT_PNG);
+	/* Layers 1 to 3: 6 phases of three parts of block 0, 3 of three and 3 of one of block 1. */
+	assert_int_equal(read_block(0, rows), 6 * 3 + 3 * 3 + 3);
+	expect_row(rows[0], 30, 31, 1, 2, 0);
+	expect_row(rows[1], 31, 37, 1, 2, 1);
+	expect_row(rows[2], 37, 40, 1, 2, 2);
+	expect_row(rows[3], 40, 41, 1, 4, 0);
+	expect_row(rows[18], 30, 34, 0, 2, 0);
+	expect_row(rows[21], 40, 50, 0, 4, 0);
+	/* The projection, five layers, the head: percent of both blocks' time. */
+	assert_int_equal(read_block(1, rows), 7);
+	expect_row(rows[0], 0, 10, 55, 20, 25);
+	for (int i = 0; i < 5; i++)
+		expect_row(rows[1 + i], 10 + 20 * i, 30 + 20 * i, 17.0 / 40 * 100, 7.0 / 40 * 100, 16.0 / 40 * 100);
+	expect_row(rows[6], 110, 120, 55, 20, 25);
+	/* Kinds: their number, us of the token that a block waits, works and publishes on average. */
+	assert_int_equal(read_block(2, rows), 4);
+	expect_row(rows[0], 1, 1, 2.5, 5.5, 2);
+	expect_row(rows[1], 2, 2, 12.5, 27.5, 10);
+	expect_row(rows[2], 3, 4, 27.5, 15, 7.5);
+	expect_row(rows[3], 4, 10, 2.5, 5.5, 2);
+	assert_true(folder_has(folder, "plots/timeline.png"));
+	static char text[1 << 18];
+	f = folder_open(folder, "plots/timeline.svg", "r");
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	static const char *const parts[] = {
+		"token's 120 \xc2\xb5s go, at depth 128<",
+		"layer 1<",
+		"layer 3<",
+		"multiprocessor<",
+		"44.6 % of the multiprocessors",
+		"attention<",
+		"head<",
+		"waits for its input<",
+		"5.50<",
+		"fusion persistent",
+		"GPU 1",
+		"41.7 %<",
+		"17.9 % publishing, 37.5 % waiting",
+	};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (!strstr(text, parts[i]))
+			fail_msg("timeline.svg lacks '%s'", parts[i]);
+}
+
+/* A figure a depth, where there is a token of it. */
+static void test_depths(void **state)
+{
+	(void)state;
+	static const long depths[] = {0, 16, 4096};
+	write_runs(depths, 3);
+	FILE *f = open_timeline();
+	write_token(f, "d0");
+	write_token(f, "d2");
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_true(folder_has(folder, "plots/timeline-d0.svg"));
+	assert_false(folder_has(folder, "plots/timeline-d16.svg"));
+	assert_true(folder_has(folder, "plots/timeline-d4096.svg"));
+}
+
+/* Blocks stand where there are no multiprocessors, and one phase of no layer is a token. */
+static void test_host(void **state)
+{
+	(void)state;
+	static const long depths[] = {0};
+	static char text[1 << 16];
+	write_runs(depths, 1);
+	FILE *f = open_timeline();
+	fputs("d0,0,,0,,head,0,1000,2000,4000\n", f);
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	f = folder_open(folder, "plots/timeline.svg", "r");
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	assert_non_null(strstr(text, "25.0 % of the blocks"));
+	assert_non_null(strstr(text, "block<"));
+}
+
+static void test_without(void **state)
+{
+	(void)state;
+	static const long depths[] = {0};
+	struct error err = {""};
+	write_runs(depths, 1);
+	draw(PLOT_FORMAT_SVG);
+	assert_true(folder_has(folder, "plots/latency.svg"));
+	assert_false(folder_has(folder, "plots/timeline.svg"));
+	/* Malformed, it is refused by name. */
+	FILE *f = open_timeline();
+	fputs("d0,0,,0,,head,5,1,2,3\n", f);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(plot(PLOT_FORMAT_SVG, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "timeline.csv: run d0"));
+	/* All at once there is nothing to draw. */
+	f = open_timeline();
+	fputs("d0,0,,0,,head,0,0,0,0\n", f);
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_false(folder_has(folder, "plots/timeline.svg"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {TEST(test_numbers), TEST(test_depths), TEST(test_host), TEST(test_without)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
