@@ -401,6 +401,7 @@ struct snapkv_compact_params {
 	X(snapkv_select, 0)         \
 	X(snapkv_compact, 0)        \
 	X(persistent, 1)            \
+	X(persistent_tile, 0)       \
 	X(sample, 1)                \
 	X(patch, 0)                 \
 	X(advance, 0)

@@ -11,7 +11,10 @@
 
 #include "kernels/params_operands.h"
 
-enum { PERSISTENT_SPLITS = 4 }; /* most that a plan makes of a product's columns */
+enum {
+	PERSISTENT_SPLITS = 4, /* most that a plan makes of a product's columns */
+	PERSISTENT_ROPES = 2,  /* kinds of layers by their frequencies */
+};
 
 enum persistent_kind {
 	PERSISTENT_PRODUCT,
@@ -52,15 +55,14 @@ struct persistent_product {
 	int output; /* enum persistent_output */
 	int stream;
 	int trace; /* row of the params' trace that gets h or, of the logits, x; -1: none */
-	/* The device's plan: who has which part, and how much of it may be on its way at once. */
-	int n_jobs;
-	int shift;   /* of n_in in 1 << shift splits: y is (1 << shift, w.n_out), whose sum is the product */
-	int n_parts; /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
-	int whole;   /* a tile's rows lie behind each other, and fit a stage as they are */
+	/* The device's plan. */
+	int n_jobs;    /* a tile of rows each, and a slice of their columns */
+	int jobs_each; /* of a block, and one more of the first jobs_rest */
+	int jobs_rest;
+	int shift;    /* of 1 << shift slices: y is (1 << shift, w.n_out), whose sum is the product */
+	int n_chunks; /* of a slice */
+	int n_parts;  /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
 	int rotate;
-	int first_jobs; /* of a block, of which first_limit bytes may be on their way; limit of the others */
-	int first_limit;
-	int limit;
 };
 
 /* y[i] = (table row of the token [i] * table_scale + rms_norm(proj[i]) * norm) * scale, a layer at a time */
@@ -93,7 +95,33 @@ struct persistent_attention {
 	float scale;
 	int owns;
 	int v_norm;
-	int most_splits; /* the device's plan */
+	/* The device's plan. */
+	int most_splits;
+	int piece_keys; /* of the cache, that are copied at once */
+	int angles;     /* where the program's table of them has this layer's */
+};
+
+/*
+ * What is copied for a phase, in the device's plan: a product's weights to whom they are dealt, or the keys and values
+ * that are attended, but for the token's own.
+ */
+struct persistent_copy {
+	int kind;  /* enum persistent_kind */
+	int limit; /* pieces that may be on their way */
+	/* A product. */
+	long long at; /* of the program's tiled weights */
+	int n_jobs;
+	int job_bytes; /* which lie behind each other */
+	int piece_bytes;
+	int rotate;
+	int first_jobs; /* of a block, of which first_limit pieces may be on their way */
+	int first_limit;
+	/* As the attention's. */
+	struct kv kv;
+	int n_heads;
+	int window;
+	int most_splits;
+	int piece_keys;
 };
 
 struct persistent_phase {
@@ -124,18 +152,49 @@ struct persistent_program {
 	float eps;
 	float cap; /* 0: none */
 	int act;
+	int reserved;
 	/* The device's plan. */
+	struct persistent_copy *copies; /* (n_phases) */
+	void *tiled; /* tiled_bytes: the weights of all products once more, as persistent_tile leaves them */
+	long long tiled_bytes;
+	const float *inv_freq[PERSISTENT_ROPES]; /* that the table of angles is of */
+	int n_angles[PERSISTENT_ROPES];
 	int n_blocks;
 	int shared_bytes;
 	int partial_bytes;
-	int x_bytes;
+	int corner_bytes; /* of activations, a warp's */
+	int angles_bytes;
+	int sums_bytes;
 	int n_stages;
-	int row_stride; /* of a stage: bytes from row to row, and from the scales of one to those of the next */
-	int scale_stride;
+	int stage_bytes;
 	int k_type; /* of the caches */
 	int v_type;
-	int reserved;
-	unsigned long long *stamps; /* a kernel's copy has here those of its block and phase; null elsewhere */
+	int chunks_a_warp; /* of a job, that its kernel was compiled for */
+	/* Of shared memory, in bytes: persistent_layout. */
+	int x_at;
+	int h_at;
+	int partial_at;
+	int scratch_at;
+	int angles_at;
+	/* What a kernel's copy has besides, of its token; unset elsewhere. */
+	unsigned number;
+	int phase; /* that thread 0 is in */
+	int reserved_too;
+	struct step step;
+	unsigned long long *stamps; /* of its block and phase; null elsewhere */
+};
+
+/*
+ * y = the rows of w one below the other in tiles of 16, each matrix filled up with rows of zeros, as the plan's device
+ * reads them; gated: tiles have 8 rows of w[0], then 8 of w[1]. Rows are filled up with zeros too, to n_chunks chunks.
+ */
+struct persistent_tile_params {
+	struct weight w[3]; /* n_w of them, of one type and one n_in */
+	void *y;
+	int n_w;
+	int gated;
+	int n_tiles;
+	int n_chunks;
 };
 
 struct persistent_params {

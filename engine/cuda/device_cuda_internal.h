@@ -76,6 +76,7 @@ struct cuda_device {
 	struct cuda_driver cu;
 	struct cuda_facts facts;
 	struct cuda_card card;
+	int persistent_chunks; /* that its kernel was compiled for */
 	int ordinal;
 	struct cu_context *context;
 	struct cu_stream *stream;
@@ -129,7 +130,7 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 		 const char *what, struct error *err);
 struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
 int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
-			 struct error *err);
+			 struct persistent_copy *copies, struct error *err);
 int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err);
 

@@ -104,6 +104,7 @@ int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struc
 	c->functions = calloc((size_t)cuda_n_entries + 1, sizeof(struct cu_function *));
 	if (!c->modules || !c->functions)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
+	c->persistent_chunks = cuda_persistent_chunks(dims);
 	struct nvrtc *n;
 	int64_t t0 = clock_ns();
 	int rc = nvrtc_open(&n, err);
@@ -189,10 +190,11 @@ struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_h
 }
 
 int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
-			 struct error *err)
+			 struct persistent_copy *copies, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	const char *why = cuda_persistent_plan(g, phases, &c->card);
+	g->chunks_a_warp = c->persistent_chunks;
+	const char *why = cuda_persistent_plan(g, phases, copies, &c->card);
 	if (why)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "fusion persistent on %s (compute capability %d.%d): its kernel %s; "

@@ -83,9 +83,9 @@ struct device_splits device_splits(const struct device *d, int n_heads, int n_kv
 }
 
 int device_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
-			   struct error *err)
+			   struct persistent_copy *copies, struct error *err)
 {
-	return d->ops->plan_persistent ? d->ops->plan_persistent(d, g, phases, err) : 0;
+	return d->ops->plan_persistent ? d->ops->plan_persistent(d, g, phases, copies, err) : 0;
 }
 
 struct device_counters device_counters(const struct device *d)

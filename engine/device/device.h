@@ -83,11 +83,11 @@ enum { DEVICE_SPLITS_MAX = 256, DEVICE_SPLIT_KEYS = 128 };
 struct device_splits device_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
 
 /*
- * Lays a token's program out for this device: fills the plan of g and of its phases, which the host has; they and what
- * they point to may not be there yet. ERROR_UNSUPPORTED says why the device cannot run it.
+ * Lays a token's program out for this device: fills the plan of g, of its phases and of as many copies, which the host
+ * has; they and what they point to may not be there yet. ERROR_UNSUPPORTED says why the device cannot run it.
  */
 int device_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
-			   struct error *err);
+			   struct persistent_copy *copies, struct error *err);
 
 struct device_counters device_counters(const struct device *d);
 

@@ -66,7 +66,7 @@ struct device_ops {
 	struct device_splits (*splits)(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
 	/* null: it runs any program, and needs no plan. */
 	int (*plan_persistent)(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
-			       struct error *err);
+			       struct persistent_copy *copies, struct error *err);
 	size_t graph_bytes; /* of what holds this device's struct device_graph */
 
 	void (*close)(struct device *d);

@@ -82,6 +82,11 @@ int loaded_model_cuda_options(const struct model *m, int n_layers, const struct 
 					 HEAD_DIMS);
 		dims->head_dims[dims->n_head_dims++] = l->head_dim;
 	}
+	dims->n_in_max = out->n_in_max;
+	for (size_t i = 0; i < m->file.n_tensors; i++) {
+		const struct gguf_tensor *t = &m->file.tensors[i];
+		dims->weights |= t->n_dims > 1 ? 1u << t->type : 0;
+	}
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/infer/forward.h"
+#include "kernels/tiles.h"
 
 /* Where a layer's keys and values come from before they are in its cache. */
 struct source {
@@ -21,6 +22,7 @@ struct builder {
 	struct persistent_phase *phases;
 	struct phase_label *labels; /* as phases */
 	int n_phases;
+	struct persistent_copy *copies;
 	struct source *sources; /* (n_layer) */
 	/* What the stream has not taken yet. */
 	const float *in;
@@ -117,13 +119,16 @@ static float *add_qkv(struct builder *b, int i)
 	const struct layer_weights *w = &f->weights->layers[i];
 	struct persistent_product *p = of_stream(b, PHASE_QKV, i, w->attn_norm, PERSISTENT_STORE);
 	struct source *s = &b->sources[i];
-	float *q = vector(b, w->q.n_out);
+	/* Behind each other in whole tiles: where a device's plan has their rows. */
+	int q_rows = tile_count(w->q.n_out) * TILE_ROWS, k_rows = tile_count(w->k.n_out) * TILE_ROWS;
+	bool owns = l->kv_source == i;
+	float *q = vector(b, q_rows + (owns ? 2 * k_rows : 0));
 	p->trace = i;
 	add_matrix(p, &w->q, q);
-	if (l->kv_source != i)
+	if (!owns)
 		return q;
-	s->k = vector(b, w->k.n_out);
-	s->v = vector(b, w->k.n_out);
+	s->k = q ? q + q_rows : NULL;
+	s->v = q ? s->k + k_rows : NULL;
 	s->v_raw = l->v_is_k ? s->k : s->v;
 	add_matrix(p, &w->k, s->k);
 	if (!l->v_is_k)
@@ -249,12 +254,13 @@ static int build(struct builder *b, struct persistent_program *g, size_t *upload
 	describe(g, b->f);
 	take(b, sizeof *g);
 	g->phases = take(b, (size_t)most * sizeof *g->phases);
+	g->copies = take(b, (size_t)most * sizeof *g->copies);
 	*upload_bytes = b->used;
 	g->state = take(b, 2 * sizeof *g->state);
 	add_phases(b);
 	assert(b->n_phases <= most);
 	g->n_phases = b->n_phases;
-	int rc = device_plan_persistent(b->f->device, g, b->phases, err);
+	int rc = device_plan_persistent(b->f->device, g, b->phases, b->copies, err);
 	if (!rc)
 		g->partial = take(b, (size_t)g->partial_bytes);
 	return rc;
@@ -284,12 +290,48 @@ static int upload(struct persistent *p, const struct builder *b, const struct pe
 		return error_set(err, ERROR_MEMORY, "no memory for a program of %zu bytes", n);
 	memcpy(image, g, sizeof *g);
 	memcpy(image + ((const char *)g->phases - b->base), b->phases, (size_t)b->n_phases * sizeof *b->phases);
+	memcpy(image + ((const char *)g->copies - b->base), b->copies, (size_t)b->n_phases * sizeof *b->copies);
 	if (fresh) { /* the first token is number 1 */
 		const unsigned first = 1;
 		memcpy(image + ((const char *)g->state - b->base), &first, sizeof first);
 	}
 	int rc = device_upload(p->device, p->memory, image, n, err);
 	free(image);
+	return rc;
+}
+
+static int allocate(struct persistent *p, struct device *d, size_t bytes, const struct persistent_program *g,
+		    struct error *err)
+{
+	int rc = device_alloc(d, bytes, &p->memory, err);
+	p->device = d;
+	p->bytes = bytes;
+	if (rc)
+		return error_prefix(err, rc, "the program of a token");
+	if (g->tiled_bytes && (rc = device_alloc(d, (size_t)g->tiled_bytes, &p->tiled, err)))
+		return error_prefix(err, rc,
+				    "fusion persistent keeps the weights once more, in an order of its own; "
+				    "--prefill-weights convert leaves more room, --fusion full needs none");
+	return 0;
+}
+
+static int tile_weights(const struct persistent *p, const struct builder *b, struct error *err)
+{
+	int rc = 0;
+	for (int i = 0; i < b->n_phases && !rc; i++) {
+		const struct persistent_product *of = &b->phases[i].of.product;
+		if (b->phases[i].kind != PERSISTENT_PRODUCT)
+			continue;
+		struct persistent_tile_params t = {
+			.w = {of->w[0], of->w[1], of->w[2]},
+			.y = (char *)p->tiled + b->copies[i].at,
+			.n_w = of->n_w,
+			.gated = of->output == PERSISTENT_GATED,
+			.n_tiles = of->n_jobs >> of->shift,
+			.n_chunks = of->n_chunks << of->shift,
+		};
+		rc = device_launch(p->device, KERNEL_persistent_tile, &t, err);
+	}
 	return rc;
 }
 
@@ -301,16 +343,16 @@ static int prepare(struct persistent *p, struct builder *b, struct error *err)
 	bool fresh = !p->memory;
 	int rc = 0;
 	if (fresh) {
-		if ((rc = build(b, &g, &program_bytes, err)))
-			return rc;
-		if ((rc = device_alloc(f->device, b->used, &p->memory, err)))
-			return error_prefix(err, rc, "the program of a token");
-		p->device = f->device;
-		p->bytes = b->used;
+		if (!(rc = build(b, &g, &program_bytes, err)))
+			rc = allocate(p, f->device, b->used, &g, err);
 	}
 	b->base = p->memory;
-	if (!(rc = build(b, &g, &program_bytes, err)))
+	if (!rc && !(rc = build(b, &g, &program_bytes, err))) {
+		g.tiled = p->tiled;
 		rc = upload(p, b, &g, program_bytes, fresh, err);
+	}
+	if (!rc && fresh && p->tiled)
+		rc = tile_weights(p, b, err);
 	if (rc) {
 		persistent_close(p);
 		return rc;
@@ -341,13 +383,15 @@ int persistent_prepare(struct persistent *p, const struct forward *f, struct err
 		.f = f,
 		.phases = calloc(most, sizeof *b.phases),
 		.labels = calloc(most, sizeof *b.labels),
+		.copies = calloc(most, sizeof *b.copies),
 		.sources = calloc(n_layer, sizeof *b.sources),
 	};
-	if (!b.phases || !b.labels || !b.sources)
+	if (!b.phases || !b.labels || !b.copies || !b.sources)
 		rc = error_set(err, ERROR_MEMORY, "no memory for a program of %zu phases", most);
 	else
 		rc = prepare(p, &b, err);
 	free(b.phases);
+	free(b.copies);
 	free(b.labels);
 	free(b.sources);
 	return rc;
@@ -355,8 +399,10 @@ int persistent_prepare(struct persistent *p, const struct forward *f, struct err
 
 void persistent_close(struct persistent *p)
 {
-	if (p->device)
+	if (p->device) {
+		device_free(p->device, p->tiled);
 		device_free(p->device, p->memory);
+	}
 	free(p->labels);
 	*p = (struct persistent){0};
 }

@@ -40,6 +40,7 @@ struct persistent {
 	struct device *device;
 	void *memory; /* program, phases and what they leave; null: not built yet */
 	size_t bytes;
+	void *tiled;                     /* the weights as the device's plan wants them; null: it has none */
 	uint64_t generation;             /* of the caches that it attends */
 	struct persistent_params params; /* but for position, trace and stamps */
 	struct phase_label *labels;      /* (n_phases) */

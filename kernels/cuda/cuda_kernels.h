@@ -35,10 +35,12 @@ struct cuda_dims {
 	int head_dims[8]; /* distinct, of all layers; multiples of 32, at most 512 */
 	int k_type;       /* enum tensor_type of the cache; negative: all of F32, F16, BF16 with v_type = k_type */
 	int v_type;
-	int n_embd; /* 0: unknown, any */
+	int n_embd;       /* 0: unknown, any */
+	int n_in_max;     /* of all rows */
+	unsigned weights; /* 1 << enum tensor_type of matrices; 0: unknown, any */
 };
 
-enum { CUDA_MAX_OPTIONS = 16, CUDA_OPTION_BYTES = 192 };
+enum { CUDA_MAX_OPTIONS = 20, CUDA_OPTION_BYTES = 192 };
 
 /*
  * Writes the options for one source (all but --gpu-architecture, which the caller adds: sm_NN
@@ -90,11 +92,15 @@ int cuda_geometry_attention_mma(const struct attention_prefill_params *p, const 
 				struct cuda_launch *out);
 
 /*
- * Fills the plan of a token's program and of its phases (params_persistent.h). Null, or why its kernel cannot run
+ * Fills the plan of a token's program, of its phases, and of the copies of those that are products
+ * (params_persistent.h). Null, or why its kernel cannot run
  * there, to follow "its kernel".
  */
 const char *cuda_persistent_plan(struct persistent_program *g, struct persistent_phase *phases,
-				 const struct cuda_card *card);
+				 struct persistent_copy *copies, const struct cuda_card *card);
+
+/* Chunks of a job that a warp of that kernel is compiled for. */
+int cuda_persistent_chunks(const struct cuda_dims *dims);
 
 /* How many splits of a global layer's keys fill the card, one token's attention. */
 int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card);

@@ -100,13 +100,17 @@ INLINE float block_sum(float v, float *scratch)
 
 /* ---- activations ---- */
 
+/* Of which g is multiplied with the logistic function. */
+INLINE float activation_argument(float g, int act)
+{
+	if (act != ACTIVATION_GELU_TANH)
+		return g;
+	return g * fmaf(g * g, 0.044715f, 1.0f) * 1.5957691216f; /* 2 sqrt(2 / pi): 1 + tanh(u) = 2 / (1 + e^-2u) */
+}
+
 INLINE float activate(float g, int act)
 {
-	float a = g;
-	if (act == ACTIVATION_GELU_TANH)
-		a = g * fmaf(g * g, 0.044715f, 1.0f) *
-		    1.5957691216f; /* 2 sqrt(2 / pi): 1 + tanh(u) = 2 / (1 + e^-2u) */
-	return g / (1.0f + expf(-a));
+	return g / (1.0f + expf(-activation_argument(g, act)));
 }
 
 INLINE float softcap(float x, float cap)

@@ -53,6 +53,12 @@ static const char *const type_names[] = {
 #undef X
 };
 
+static const int type_numbers[] = {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) number,
+	TENSOR_TYPES(X, , )
+#undef X
+};
+
 int cuda_type_index(int type)
 {
 	switch (type) {
@@ -116,6 +122,10 @@ int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CU
 			return -1;
 		snprintf(options[n++], CUDA_OPTION_BYTES, "-DHEAD_DIM_%d", dims->head_dims[i]);
 	}
+	snprintf(options[n++], CUDA_OPTION_BYTES, "-DCHUNKS_A_WARP=%d", cuda_persistent_chunks(dims));
+	for (int i = 0; i < CUDA_N_TYPES; i++)
+		if (!dims->weights || dims->weights >> type_numbers[i] & 1)
+			snprintf(options[n++], CUDA_OPTION_BYTES, "-DWEIGHTS_%s", type_names[i]);
 	if (dims->k_type < 0) {
 		for (int i = 0; i < CUDA_N_CACHE_TYPES; i++)
 			snprintf(options[n++], CUDA_OPTION_BYTES, "-DKV_%s_%s", type_names[i], type_names[i]);

@@ -45,6 +45,7 @@
 	X(dequant_to_f32, "convert")                 \
 	X(to_f16, "convert")                         \
 	X(scale_rows, "convert")                     \
+	X(persistent_tile, "tile")                   \
 	X(sample, "sample")                          \
 	X(patch, "patch")                            \
 	X(advance, "loop")                           \

@@ -16,81 +16,66 @@
 #include "kernels/cuda/persistent_product.cuh"
 #include "kernels/cuda/table.cuh"
 
-extern __shared__ __align__(128) char shared_memory[];
+/* What a block knows of its phases: the copier brings them, and each warp gives them back. */
+struct phases {
+	char *memory;
+	unsigned long long *full, *empty; /* (PHASES) */
 
-/*
- * A warp's way through the phases. What it reads of them it has in shared memory, its own: the next one comes while
- * it works on this one.
- */
-struct way {
-	unsigned long long *own; /* (2, PHASE_WORDS) */
-	const struct persistent_phase *phases;
-	int n;
-	unsigned long long coming;
+	static_assert(sizeof(struct persistent_phase) == PERSISTENT_PHASE_BYTES && PERSISTENT_PHASE_BYTES % 16 == 0,
+		      "what is copied at once");
 
-	static_assert(sizeof(struct persistent_phase) <= PERSISTENT_PHASE_WORDS * 8, "a phase has more words");
-
-	__device__ __forceinline__ unsigned long long word(int i) const
+	__device__ __forceinline__ phases(const struct persistent_layout &l)
 	{
-		const int lane = threadIdx.x % WARP;
-		return i < n && lane < (int)(sizeof(struct persistent_phase) / 8)
-			       ? ((const unsigned long long *)(phases + i))[lane]
-			       : 0;
+		memory = shared_memory + l.phases;
+		full = (unsigned long long *)(shared_memory + l.barriers) + 2 * PERSISTENT_MAX_STAGES;
+		empty = full + PERSISTENT_PHASES;
 	}
 
-	__device__ __forceinline__ void put(int i, unsigned long long word)
+	static __device__ __forceinline__ unsigned parity(int i)
 	{
-		own[i % 2 * PERSISTENT_PHASE_WORDS + threadIdx.x % WARP] = word;
+		return i / PERSISTENT_PHASES & 1;
+	}
+
+	__device__ __forceinline__ void bring(int i, const struct persistent_phase *phases,
+					      unsigned long long policy) const
+	{
+		const int at = i % PERSISTENT_PHASES;
+		barrier_wait(empty + at, parity(i) ^ 1);
+		barrier_expect(full + at, PERSISTENT_PHASE_BYTES);
+		bulk_copy(memory + at * PERSISTENT_PHASE_BYTES, phases + i, PERSISTENT_PHASE_BYTES, full + at, policy);
+	}
+
+	__device__ __forceinline__ const struct persistent_phase &enter(int i) const
+	{
+		const int at = i % PERSISTENT_PHASES;
+		barrier_wait(full + at, parity(i));
+		return *(const struct persistent_phase *)(memory + at * PERSISTENT_PHASE_BYTES);
+	}
+
+	__device__ __forceinline__ void leave(int i) const
+	{
 		__syncwarp();
-	}
-
-	__device__ __forceinline__ way(char *shared, const struct persistent_program &g)
-	{
-		own = (unsigned long long *)shared + (int)threadIdx.x / WARP * 2 * PERSISTENT_PHASE_WORDS;
-		phases = g.phases;
-		n = g.n_phases;
-		put(0, word(0));
-	}
-
-	/* Phase i; leave it before the next. */
-	__device__ __forceinline__ const struct persistent_phase &enter(int i)
-	{
-		coming = word(i + 1);
-		return *(const struct persistent_phase *)(own + i % 2 * PERSISTENT_PHASE_WORDS);
-	}
-
-	__device__ __forceinline__ void leave(int i)
-	{
-		put(i + 1, coming);
+		if (threadIdx.x % WARP == 0)
+			barrier_arrive(empty + i % PERSISTENT_PHASES, 1);
 	}
 };
 
-/* The copying warp: all products of the token. */
-INLINE void fill(const struct persistent_program &g, const struct persistent_layout &l, const struct stages &s)
-{
-	const unsigned long long policy = evict_first();
-	struct way way(shared_memory + l.phases, g);
-	struct stage own;
-	struct in_flight flight;
-	for (int i = 0; i < g.n_phases; i++) {
-		const struct persistent_phase &phase = way.enter(i);
-		if (phase.kind == PERSISTENT_PRODUCT)
-			fill_product(phase.of.product, g.n_blocks, s, own, flight, policy);
-		way.leave(i);
-	}
-}
-
+/* As the stream's products have it: a thread's own vectors. */
 INLINE void start_stream(const struct persistent_program &g, int token, float *h_shared)
 {
-	for (int i = threadIdx.x; i < g.n_embd / 4; i += PERSISTENT_CONSUMERS) {
-		const float4 v = table_vec(g.token_embd, token, 4 * i);
-		((float4 *)h_shared)[i] =
-			make_float4(v.x * g.embed_scale, v.y * g.embed_scale, v.z * g.embed_scale, v.w * g.embed_scale);
-	}
+	for (int c = 0; c * PERSISTENT_WARPS < tile_chunks(g.n_embd); c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			const int at = vec_of(c, i);
+			if (4 * at < g.n_embd)
+				((float4 *)h_shared)[at] =
+					scaled(table_vec(g.token_embd, token, 4 * at), g.embed_scale);
+		}
 }
 
 INLINE void per_layer_embeddings(const struct persistent_program &g, const struct persistent_ple &p, struct token &t)
 {
+#pragma unroll 1
 	for (int layer = blockIdx.x; layer < p.n_layer; layer += g.n_blocks) {
 		const long long first = (long long)layer * p.n_ple;
 		float sum = 0.0f;
@@ -98,27 +83,81 @@ INLINE void per_layer_embeddings(const struct persistent_program &g, const struc
 			const float v = await(p.proj + first + i, t.parity);
 			sum += v * v;
 		}
-		const float factor = 1.0f / sqrtf(consumers_sum(t, sum) / (float)p.n_ple + p.eps);
+		const float factor = reciprocal_root(__fdividef(consumers_sum(g, t, sum), (float)p.n_ple) + p.eps);
 		stamp(g, PERSISTENT_INPUT);
 		for (int i = threadIdx.x; i < p.n_ple; i += PERSISTENT_CONSUMERS) {
-			const float e = weight_element(p.table, t.step.token, (int)first + i) * p.table_scale;
+			const float e = weight_element(p.table, g.step.token, (int)first + i) * p.table_scale;
 			const float v = await(p.proj + first + i, t.parity) * factor * p.norm[i];
 			publish(p.y + first + i, (e + v) * p.scale, t.parity);
 		}
 	}
 }
 
-template <int KT, int VT>
-INLINE void any_attention(const struct persistent_program &g, const struct persistent_attention &p,
-			  const struct token &t, unsigned number, void *x_shared)
+/* Cosines and sines of the token's position. */
+INLINE void turn_angles(const struct persistent_program &g, int pos, float2 *angles)
 {
+	for (int k = 0; k < PERSISTENT_ROPES; k++) {
+		for (int i = threadIdx.x; i < g.n_angles[k]; i += PERSISTENT_CONSUMERS)
+			angles[i] = cos_sin(pos, g.inv_freq[k][i]);
+		angles += g.n_angles[k];
+	}
+}
+
+template <int KT, int VT>
+INLINE void any_attention(const struct persistent_params &params, const struct persistent_program &g,
+			  const struct persistent_attention &p, const struct token &t, unsigned number,
+			  const struct stages &s, struct stage &own)
+{
+	float *const partial = shared_floats(g.partial_at);
+	const struct attention_memory memory = {partial, (float2 *)(partial + PERSISTENT_WARPS * p.kv.head_dim),
+						(const float2 *)(shared_memory + g.angles_at) + p.angles};
+	int n_splits = 1;
 	switch (p.kv.head_dim) {
-#define ENTRIES(hd)                                                              \
-	case hd:                                                                 \
-		attention<hd, KT, VT>(g, p, t.step, t.parity, number, x_shared); \
+#define ENTRIES(hd)                                                                               \
+	case hd:                                                                                  \
+		n_splits = attention<hd, KT, VT>(params, g, p, t.parity, number, memory, s, own); \
 		break;
 #include "kernels/cuda/head_dims.cuh"
 #undef ENTRIES
+	}
+	if (n_splits > 1)
+		combine_all(g, p, n_splits, t.parity, number, memory.sums);
+}
+
+/* One thread: the phases, and all that they need of memory that no phase writes. */
+INLINE void fill(const struct persistent_params &params, const struct persistent_program &g,
+		 const struct phases &phases, const struct stages &s)
+{
+	const struct step step = step_of(params.at);
+	struct filling f(s);
+	struct persistent_copy c = g.copies[0];
+#pragma unroll 1
+	for (int i = 0; i < g.n_phases; i++) {
+		const struct persistent_copy next = g.copies[min(i + 1, g.n_phases - 1)];
+		phases.bring(i, g.phases, f.keys_policy);
+		if (c.kind == PERSISTENT_PRODUCT)
+			fill_product(c, g.tiled, g.n_blocks, f);
+		else if (c.kind == PERSISTENT_ATTENTION)
+			fill_keys(c, step, g.n_blocks, f);
+		c = next;
+	}
+}
+
+constexpr unsigned long long WAIT_NS = 10000000000ull; /* in one phase, after which a block is taken to wait in vain */
+
+/* One thread, until the block is through. */
+INLINE void watch(const struct persistent_program &g, unsigned long long *done)
+{
+	int phase = -1;
+	unsigned long long since = nanoseconds();
+	while (!barrier_try_long(done, 0)) {
+		const int now = *(const volatile int *)&g.phase;
+		if (now != phase) {
+			phase = now;
+			since = nanoseconds();
+		} else if (nanoseconds() - since > WAIT_NS) {
+			give_up();
+		}
 	}
 }
 
@@ -133,38 +172,46 @@ INLINE void enter_stamps(const struct persistent_params &params, struct persiste
 
 /* The warps that compute. */
 template <int KT, int VT>
-INLINE void compute(const struct persistent_params &params, struct persistent_program &g,
-		    const struct persistent_layout &l, const struct stages &s)
+INLINE void compute(const struct persistent_params &params, struct persistent_program &g, const struct phases &phases,
+		    const struct stages &s, unsigned long long *done)
 {
-	const struct product_memory memory = {shared_memory + l.x, (float *)(shared_memory + l.h),
-					      (float *)(shared_memory + l.partial)};
-	struct way way(shared_memory + l.phases, g);
 	struct stage own;
 	struct token t;
-	t.step = step_of(params.at);
-	t.number = load_now(g.state);
-	t.parity = t.number & 1;
-	t.scratch = (float *)(shared_memory + l.scratch);
-	start_stream(g, t.step.token, memory.h);
+	const struct step step = step_of(params.at);
+	const unsigned number = load_now(g.state);
+	t.parity = number & 1;
+	if (threadIdx.x == 0) {
+		g.step = step;
+		g.number = number;
+	}
+	start_stream(g, step.token, shared_floats(g.h_at));
+	turn_angles(g, step.pos, (float2 *)(shared_memory + g.angles_at));
+	consumers_sync();
+#pragma unroll 1
 	for (int i = 0; i < g.n_phases; i++) {
-		const struct persistent_phase &phase = way.enter(i);
+		const struct persistent_phase &phase = phases.enter(i);
+		if (threadIdx.x == 0)
+			g.phase = i;
 		enter_stamps(params, g, i);
 		if (phase.kind == PERSISTENT_PRODUCT)
-			product(params, g, phase.of.product, t, memory, s, own);
+			product(params, g, phase.of.product, t, s, own);
 		else if (phase.kind == PERSISTENT_ATTENTION)
-			any_attention<KT, VT>(g, phase.of.attention, t, t.number * (unsigned)g.n_phases + i, memory.x);
+			any_attention<KT, VT>(params, g, phase.of.attention, t, g.number * (unsigned)g.n_phases + i, s,
+					      own);
 		else
 			per_layer_embeddings(g, phase.of.ple, t);
 		stamp(params, g, PERSISTENT_PUBLISHED);
-		way.leave(i);
+		phases.leave(i);
 	}
 	if (params.stamps && threadIdx.x == 0)
 		params.stamps[(long long)g.n_blocks * g.n_phases * PERSISTENT_STAMPS + blockIdx.x] = multiprocessor();
 	/* All threads of all blocks know the token's number by the time that the last block is here. */
 	consumers_sync();
+	if (threadIdx.x == 0)
+		barrier_arrive(done, 1);
 	if (threadIdx.x == 0 && arrive(g.state + 1) == (unsigned)g.n_blocks - 1) {
 		g.state[1] = 0;
-		g.state[0] = t.number + 1;
+		g.state[0] = g.number + 1;
 	}
 }
 
@@ -176,18 +223,27 @@ template <int KT, int VT> INLINE void persistent(const struct persistent_params 
 		((unsigned long long *)&g)[i] = ((const unsigned long long *)params.program)[i];
 	__syncthreads();
 	const struct stages s = stages_of(shared_memory, g, l);
+	const struct phases phases(l);
+	unsigned long long *const done = phases.empty + PERSISTENT_PHASES;
 	if (threadIdx.x == 0) {
-		for (int i = 0; i < PERSISTENT_MAX_STAGES * PERSISTENT_QUARTERS; i++)
+		for (int i = 0; i < s.n; i++) {
 			barrier_init(s.full + i, 1);
-		for (int i = 0; i < PERSISTENT_MAX_STAGES; i++)
-			barrier_init(s.empty + i, PERSISTENT_WARPS);
+			barrier_init(s.empty + i, PERSISTENT_PIECE_SHARES);
+		}
+		for (int i = 0; i < PERSISTENT_PHASES; i++) {
+			barrier_init(phases.full + i, 1);
+			barrier_init(phases.empty + i, PERSISTENT_WARPS);
+		}
+		barrier_init(done, 1);
 		barriers_are_ready();
 	}
 	__syncthreads();
-	if (threadIdx.x >= PERSISTENT_CONSUMERS)
-		fill(g, l, s);
-	else
-		compute<KT, VT>(params, g, l, s);
+	if (threadIdx.x < PERSISTENT_CONSUMERS)
+		compute<KT, VT>(params, g, phases, s, done);
+	else if (threadIdx.x == PERSISTENT_COPIER)
+		fill(params, g, phases, s);
+	else if (threadIdx.x == PERSISTENT_WATCHER)
+		watch(g, done);
 }
 #else
 /* The plan refuses older cards: there are no bulk copies. */

@@ -1,364 +1,166 @@
 /*
- * Attention in a token's kernel: the norms, RoPE and appending that qkv_prepare does, and one query row over the cache.
+ * Attention in a token's kernel: the norms, RoPE and appending that qkv_prepare does, and one query row over the cache
+ * (persistent_keys.cuh says who has which keys).
  *
- * A block takes up to HEADS query heads of one KV head and a split of the keys; its warps take KEYS keys in turn, each
- * with a running maximum and sum of its own. The token's own key and value, which only a kernel to come may read from
- * the cache, a block makes from the projections, as the cache will have them. Splits' sums go to the warps that
- * combine them; where there is one split, it is all.
+ * Warps work in teams that take a split's pieces in turn: a team's warps have a head each, or, of one head, half of the
+ * piece's keys each. A warp makes its query from the projection itself, and one warp a head also the token's own key
+ * and value, as the cache will have them: so nobody waits for another warp before all are summed. Splits' sums go to
+ * the warps that combine them; where there is one split, it is all.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_ATTENTION_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_ATTENTION_CUH
 
-#include "kernels/cuda/persistent_vector.cuh"
-#include "kernels/cuda/rope.cuh"
+#include "kernels/cuda/persistent_keys.cuh"
+#include "kernels/cuda/persistent_rows.cuh"
 
-/* ---- a row of the cache among the lanes of a warp ---- */
+/* ---- what a warp attends ---- */
 
-template <int BYTES> struct words {
-};
-template <> struct words<2> {
-	unsigned short w[1];
-};
-template <> struct __align__(4) words<4>
-{
-	unsigned w[1];
-};
-template <> struct __align__(8) words<8>
-{
-	unsigned w[2];
-};
-template <> struct __align__(16) words<16>
-{
-	unsigned w[4];
-};
+/* A running softmax of a head. */
+template <int HD> struct running {
+	lane_dims<HD> sum;
+	float greatest, l;
 
-/* A lane has vectors of WIDTH elements, number j at (j * WARP + lane) * WIDTH. */
-template <int HD, int TYPE> struct lane_row {
-	enum {
-		BYTES = TYPE == TENSOR_F32 ? 4 : 2,
-		EACH = HD / WARP,
-		WIDEST = 16 / BYTES,
-		WIDTH = EACH % WIDEST == 0 ? WIDEST
-			: EACH % 4 == 0    ? 4
-			: EACH % 2 == 0    ? 2
-					   : 1,
-		VECS = EACH / WIDTH,
-	};
-	words<WIDTH * BYTES> v[VECS];
-
-	__device__ __forceinline__ void load(const char *row)
+	__device__ __forceinline__ void clear()
 	{
-		const int lane = threadIdx.x % WARP;
-#pragma unroll
-		for (int j = 0; j < VECS; j++)
-			v[j] = *(const words<WIDTH * BYTES> *)(row + (j * WARP + lane) * WIDTH * BYTES);
+		sum.clear();
+		greatest = NEGATIVE_INFINITY;
+		l = 0.0f;
 	}
 
-	/* Element i of the lane's. */
-	__device__ __forceinline__ float get(int i) const
+	/* Makes place for scores up to that. */
+	__device__ __forceinline__ void raise(float to)
 	{
-		const int j = i / WIDTH, e = i % WIDTH;
-		if (TYPE == TENSOR_F32)
-			return __uint_as_float(v[j].w[e]);
-		const unsigned w = v[j].w[e / 2];
-		const unsigned short half = (unsigned short)(e % 2 ? w >> 16 : w);
-		return TYPE == TENSOR_F16 ? f16_to_f32(half) : bf16_to_f32(half);
-	}
-
-	/* Which element of the row that is. */
-	static __device__ __forceinline__ int index(int i)
-	{
-		return (i / WIDTH * WARP + (int)threadIdx.x % WARP) * WIDTH + i % WIDTH;
+		const float shrink = power_of_two(greatest - to);
+		greatest = to;
+		l *= shrink;
+		sum.scale(shrink);
 	}
 };
 
-/* ---- what a block works on ---- */
-
-struct attention_item {
-	int kv_head;
-	int head0; /* of n_heads query heads */
-	int n_heads;
-	int split;
-	int begin; /* of n keys, counted from the first attended one */
-	int n;
-	bool newest;  /* the last of them is the token's own */
-	bool appends; /* and this block's to store */
-};
-
-struct attention_keys {
-	struct span all;
-	int n_keys;
-	int length; /* of a split */
-	int n_splits;
-	int heads; /* of a KV head that are attended together: one where blocks suffice, else HEADS */
-	int parts; /* groups of them */
-	int n_items;
-};
-
-INLINE struct attention_keys keys_of(const struct persistent_attention &p, const struct step &step, int n_blocks)
+/* Sums of two values over the warp: in five steps, and every lane gets both. */
+INLINE void warp_sums(float (&v)[2])
 {
-	struct attention_keys k;
-	k.all = attended(p.kv, p.window, step.pos, step.evicted);
-	k.n_keys = k.all.end - k.all.first;
-	const int wanted = min(p.most_splits, (k.n_keys + PERSISTENT_SPLIT_KEYS - 1) / PERSISTENT_SPLIT_KEYS);
-	k.length = (k.n_keys + wanted - 1) / wanted;
-	k.n_splits = (k.n_keys + k.length - 1) / k.length;
-	k.heads = p.n_heads * k.n_splits <= n_blocks ? 1 : PERSISTENT_HEADS;
-	k.parts = (p.n_heads / p.kv.n_kv_heads + k.heads - 1) / k.heads;
-	k.n_items = p.kv.n_kv_heads * k.parts * k.n_splits;
-	return k;
+	const bool second = threadIdx.x & 16;
+	float s = (second ? v[1] : v[0]) + __shfl_xor_sync(ALL_LANES, second ? v[0] : v[1], 16);
+	s += __shfl_xor_sync(ALL_LANES, s, 8);
+	s += __shfl_xor_sync(ALL_LANES, s, 4);
+	s += __shfl_xor_sync(ALL_LANES, s, 2);
+	s += __shfl_xor_sync(ALL_LANES, s, 1);
+	v[0] = __shfl_sync(ALL_LANES, s, 0);
+	v[1] = __shfl_sync(ALL_LANES, s, 16);
 }
 
-INLINE struct attention_item item_of(const struct persistent_attention &p, const struct attention_keys &k, int i)
+/* Sums of four values over the warp: in six steps, and every lane gets all. */
+INLINE void warp_sums(float (&v)[4])
 {
-	struct attention_item m;
-	const int group = p.n_heads / p.kv.n_kv_heads, g = i / k.n_splits;
-	const int part = g % k.parts;
-	m.kv_head = g / k.parts;
-	m.head0 = m.kv_head * group + part * k.heads;
-	m.n_heads = min(k.heads, group - part * k.heads);
-	m.split = i % k.n_splits;
-	m.begin = m.split * k.length;
-	m.n = min(k.length, k.n_keys - m.begin);
-	m.newest = m.begin + m.n == k.n_keys;
-	m.appends = m.newest && p.owns && part == 0;
-	return m;
+	const int lane = threadIdx.x % WARP;
+	const bool second = lane & 16, odd = lane & 8;
+	float a = second ? v[2] : v[0], b = second ? v[3] : v[1];
+	a += __shfl_xor_sync(ALL_LANES, second ? v[0] : v[2], 16);
+	b += __shfl_xor_sync(ALL_LANES, second ? v[1] : v[3], 16);
+	float s = odd ? b : a;
+	s += __shfl_xor_sync(ALL_LANES, odd ? a : b, 8);
+	s += __shfl_xor_sync(ALL_LANES, s, 4);
+	s += __shfl_xor_sync(ALL_LANES, s, 2);
+	s += __shfl_xor_sync(ALL_LANES, s, 1);
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		v[i] = __shfl_sync(ALL_LANES, s, i * 8);
 }
 
-template <int HD> struct attention_memory {
-	float *q;      /* (HEADS, HD), scaled */
-	char *key;     /* (HD) as the cache has it */
-	char *value;   /* (HD) */
-	float *sums;   /* (WARPS, HD) */
-	float2 *stats; /* (WARPS, HEADS): m, l */
-
-	__device__ __forceinline__ attention_memory(void *x)
-	{
-		q = (float *)x;
-		key = (char *)(q + PERSISTENT_HEADS * HD);
-		value = key + HD * 4;
-		sums = (float *)(value + HD * 4);
-		stats = (float2 *)(sums + PERSISTENT_WARPS * HD);
-	}
-};
-
-/* ---- before attention ---- */
-
-/* A head's projection by a warp, normed: pairs (j, j + HD / 2), of which a lane has every WARPth. */
-template <int HD> struct head_pairs {
-	enum { HALF = HD / 2, EACH = (HALF + WARP - 1) / WARP };
-	float2 v[EACH];
-	float2 angles[EACH]; /* cos, sin */
-
-	static __device__ __forceinline__ int pair(int k)
-	{
-		return k * WARP + (int)threadIdx.x % WARP;
-	}
-
-	/* norm null: without a weight. What is waited for is asked for at once, and what is not before it. */
-	__device__ __forceinline__ void load(const float *x, const float *norm, bool normed, float eps, unsigned parity)
-	{
-		float2 w[EACH];
-		struct patience patience;
-		bool all;
-#pragma unroll
-		for (int k = 0; k < EACH; k++)
-			w[k] = norm && pair(k) < HALF ? make_float2(norm[pair(k)], norm[HALF + pair(k)])
-						      : make_float2(1.0f, 1.0f);
-		do {
-			all = true;
-#pragma unroll
-			for (int k = 0; k < EACH; k++) {
-				unsigned a = parity, b = parity;
-				if (pair(k) < HALF) {
-					a = load_now(x + pair(k));
-					b = load_now(x + HALF + pair(k));
-				}
-				v[k] = make_float2(__uint_as_float(a & ~1u), __uint_as_float(b & ~1u));
-				all = all && (((a ^ parity) | (b ^ parity)) & 1) == 0;
-			}
-			patience.wait();
-		} while (!all);
-		__syncwarp();
-		float sum = 0.0f;
-#pragma unroll
-		for (int k = 0; k < EACH; k++) {
-			if (pair(k) >= HALF)
-				v[k] = make_float2(0.0f, 0.0f);
-			sum += v[k].x * v[k].x + v[k].y * v[k].y;
-		}
-		if (!normed)
-			return;
-		const float factor = 1.0f / sqrtf(warp_sum(sum) / (float)HD + eps);
-#pragma unroll
-		for (int k = 0; k < EACH; k++)
-			v[k] = make_float2(v[k].x * factor * w[k].x, v[k].y * factor * w[k].y);
-	}
-
-	/* Before load, which waits: what turn needs. */
-	__device__ __forceinline__ void aim(int pos, const float *inv_freq)
-	{
-#pragma unroll
-		for (int k = 0; k < EACH; k++)
-			angles[k] = pair(k) < HALF ? cos_sin(pos, inv_freq[pair(k)]) : make_float2(1.0f, 0.0f);
-	}
-
-	__device__ __forceinline__ void turn()
-	{
-#pragma unroll
-		for (int k = 0; k < EACH; k++)
-			v[k] = rotate(v[k], angles[k]);
-	}
-
-	__device__ __forceinline__ void store(void *to, int type, float scale) const
-	{
-#pragma unroll
-		for (int k = 0; k < EACH; k++)
-			if (pair(k) < HALF) {
-				store_element(to, type, pair(k), v[k].x * scale);
-				store_element(to, type, HALF + pair(k), v[k].y * scale);
-			}
-	}
-};
-
-INLINE char *cache_row(void *cache, int type, const struct kv &kv, int kv_head, int slot)
-{
-	return (char *)cache + ((long long)kv_head * kv.capacity + slot) * kv.head_dim * element_bytes(type);
-}
-
-template <int HD, int HEADS>
-INLINE void prepare(const struct persistent_attention &p, const struct attention_item &m, const struct step &step,
-		    unsigned parity, float eps, const attention_memory<HD> &s)
-{
-	const int warp = threadIdx.x / WARP;
-	const int slot = append_slot(p.kv, step.pos, step.evicted);
-	head_pairs<HD> x;
-	if (warp < m.n_heads) {
-		x.aim(step.pos, p.inv_freq);
-		x.load(p.q + (long long)(m.head0 + warp) * HD, p.q_norm, true, eps, parity);
-		x.turn();
-		x.store(s.q + warp * HD, TENSOR_F32, p.scale);
-	} else if (warp < HEADS) {
-#pragma unroll
-		for (int k = 0; k < x.EACH; k++)
-			x.v[k] = make_float2(0.0f, 0.0f);
-		x.store(s.q + warp * HD, TENSOR_F32, 0.0f);
-	} else if (warp == HEADS && m.newest) {
-		x.aim(step.pos, p.inv_freq);
-		x.load(p.k + (long long)m.kv_head * HD, p.k_norm, true, eps, parity);
-		x.turn();
-		x.store(s.key, p.kv.type, 1.0f);
-		if (m.appends)
-			x.store(cache_row(p.kv.k, p.kv.type, p.kv, m.kv_head, slot), p.kv.type, 1.0f);
-	} else if (warp == HEADS + 1 && m.newest) {
-		x.load(p.v_raw + (long long)m.kv_head * HD, nullptr, p.v_norm, eps, parity);
-		x.store(s.value, p.kv.v_type, 1.0f);
-		if (m.appends)
-			x.store(cache_row(p.kv.v, p.kv.v_type, p.kv, m.kv_head, slot), p.kv.v_type, 1.0f);
-	}
-}
-
-/* ---- a split ---- */
-
-/* A warp's running softmax of a head. */
-template <int EACH> struct running {
-	float m, l;
-	float sum[EACH];
-};
-
-/* Keys that a warp attends at once, and their values. */
-template <int HD, int KT, int VT> struct key_batch {
-	enum { KEYS = HD > 256 ? 2 : 4 };
-	lane_row<HD, KT> key[KEYS];
-	lane_row<HD, VT> value[KEYS];
-};
-
-/* Those of the split from base on, but for the token's own; behind the last one that one again. */
+/* Keys begin .. end of a piece. All rows are asked for before the first is used. */
 template <int HD, int KT, int VT>
-INLINE void load_cached(const struct persistent_attention &p, const struct attention_keys &k,
-			const struct attention_item &m, int base, key_batch<HD, KT, VT> &b)
+INLINE void attend_keys(const char *keys, const char *values, int begin, int end, const lane_dims<HD> &q,
+			running<HD> &r)
 {
-	const int ring = p.kv.ring > 0 ? p.kv.ring : 0x7fffffff;
-	if (base >= m.n)
-		return;
-#pragma unroll
-	for (int i = 0; i < b.KEYS; i++) {
-		const int n = m.begin + min(base + i, m.n - 1);
-		if (n == k.n_keys - 1)
-			continue;
-		const int slot = (k.all.first + n) % ring;
-		b.key[i].load(cache_row(p.kv.k, KT, p.kv, m.kv_head, slot));
-		b.value[i].load(cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
-	}
-}
-
-/* batch: of one head what load_cached left of the warp's first keys. */
-template <int HD, int KT, int VT, int HEADS>
-INLINE void attend_keys(const struct persistent_attention &p, const struct attention_keys &k,
-			const struct attention_item &m, const attention_memory<HD> &s, key_batch<HD, KT, VT> &batch,
-			running<HD / WARP> (&r)[HEADS])
-{
-	typedef lane_row<HD, KT> key_row;
-	enum { EACH = HD / WARP, KEYS = key_batch<HD, KT, VT>::KEYS };
-	const int warp = threadIdx.x / WARP;
-
-	for (int base = warp * KEYS; base < m.n; base += PERSISTENT_WARPS * KEYS) {
-		if (HEADS > 1 || base != warp * KEYS)
-			load_cached(p, k, m, base, batch);
+	/* Of the widest rows fewer at once: what does not fit into registers is far away. */
+	enum { KEYS = HD > 256 ? 2 : 4 };
+	enum { ROW = HD * (KT == TENSOR_F32 ? 4 : 2), V_ROW = HD * (VT == TENSOR_F32 ? 4 : 2) };
+#pragma unroll 1
+	for (int base = begin; base < end; base += KEYS) {
+		float score[KEYS], greatest = r.greatest;
+		row_words<HD, KT> key[KEYS];
+		row_words<HD, VT> value[KEYS];
+		lane_dims<HD> x;
 #pragma unroll
 		for (int i = 0; i < KEYS; i++)
-			if (m.begin + min(base + i, m.n - 1) == k.n_keys - 1) {
-				batch.key[i].load(s.key);
-				batch.value[i].load(s.value);
-			}
-		/* Scores of all heads first: keys need no registers any more when values do. */
-		float score[HEADS][KEYS];
+			key[i].load(keys + min(base + i, end - 1) * ROW);
 #pragma unroll
-		for (int h = 0; h < HEADS; h++) {
+		for (int i = 0; i < KEYS; i++)
+			value[i].load(values + min(base + i, end - 1) * V_ROW);
 #pragma unroll
-			for (int i = 0; i < KEYS; i++)
-				score[h][i] = 0.0f;
+		for (int i = 0; i < KEYS; i++) {
+			x.read(key[i]);
+			score[i] = q.dot(x);
 		}
+		warp_sums(score);
 #pragma unroll
-		for (int e = 0; e < EACH; e++) {
-#pragma unroll
-			for (int h = 0; h < HEADS; h++) {
-				const float q = s.q[h * HD + key_row::index(e)];
-#pragma unroll
-				for (int i = 0; i < KEYS; i++)
-					score[h][i] = fmaf(q, batch.key[i].get(e), score[h][i]);
-			}
+		for (int i = 0; i < KEYS; i++) {
+			score[i] = base + i < end ? score[i] : NEGATIVE_INFINITY;
+			greatest = fmaxf(greatest, score[i]);
 		}
+		r.raise(greatest);
 #pragma unroll
-		for (int h = 0; h < HEADS; h++) {
-			float greatest = r[h].m;
-#pragma unroll
-			for (int i = 0; i < KEYS; i++) {
-				score[h][i] = base + i < m.n ? warp_sum(score[h][i]) : NEGATIVE_INFINITY;
-				greatest = fmaxf(greatest, score[h][i]);
-			}
-			const float shrink = expf(r[h].m - greatest);
-			r[h].m = greatest;
-			r[h].l *= shrink;
-#pragma unroll
-			for (int e = 0; e < EACH; e++)
-				r[h].sum[e] *= shrink;
-#pragma unroll
-			for (int i = 0; i < KEYS; i++) {
-				score[h][i] = expf(score[h][i] - greatest);
-				r[h].l += score[h][i];
-			}
+		for (int i = 0; i < KEYS; i++) {
+			const float weight = power_of_two(score[i] - greatest);
+			r.l += weight;
+			x.read(value[i]);
+			r.sum.add(weight, x);
 		}
-#pragma unroll
-		for (int e = 0; e < EACH; e++) {
-#pragma unroll
-			for (int i = 0; i < KEYS; i++) {
-				const float v = batch.value[i].get(e);
-#pragma unroll
-				for (int h = 0; h < HEADS; h++)
-					r[h].sum[e] = fmaf(score[h][i], v, r[h].sum[e]);
-			}
-		}
+	}
+}
+
+/* What a warp needs of its item, and where it is in it. */
+struct attention_part {
+	int n_teams, team;
+	int member; /* of a team: the head, or the half */
+	int shares; /* of a piece */
+	bool one_head;
+	int head;
+	bool works;  /* on some key */
+	bool newest; /* on the token's own too */
+};
+
+INLINE struct attention_part part_of(const struct attention_keys &k, const struct attention_item &m, int n_pieces)
+{
+	struct attention_part t;
+	const int warp = threadIdx.x / WARP, size = k.heads == 1 ? 2 : k.heads;
+	t.one_head = k.heads == 1;
+	t.n_teams = PERSISTENT_WARPS / size;
+	t.team = warp / size;
+	t.member = warp - t.team * size;
+	t.shares = PERSISTENT_PIECE_SHARES / size;
+	t.head = m.head0 + (t.one_head ? 0 : min(t.member, m.n_heads - 1));
+	/* The last team has the fewest pieces. */
+	t.newest = m.newest && t.team == t.n_teams - 1 && (!t.one_head || t.member == 0);
+	t.works = t.newest || (t.team < t.n_teams && t.team < n_pieces);
+	return t;
+}
+
+struct attention_memory {
+	float *sums;          /* (WARPS, head_dim) */
+	float2 *stats;        /* (WARPS): greatest score, sum of probabilities */
+	const float2 *angles; /* of the layer's kind */
+};
+
+/* The token's own key and value, which is r's sum: as they were projected. */
+template <int HD, int KT, int VT>
+INLINE void attend_newest(const struct persistent_attention &p, const struct attention_item &m, bool appends,
+			  const struct step &step, float eps, const float2 *angles, const lane_dims<HD> &q,
+			  lane_dims<HD> &k, running<HD> &r)
+{
+	const int slot = append_slot(p.kv, step.pos, step.evicted);
+	k.norm(p.k_norm, eps);
+	k.turn(angles);
+	k.template round<KT>();
+	r.greatest = warp_sum(q.dot(k));
+	r.l = 1.0f;
+	if (p.v_norm)
+		r.sum.norm(nullptr, eps);
+	r.sum.template round<VT>();
+	if (appends) {
+		k.template store<KT>(cache_row(p.kv.k, KT, p.kv, m.kv_head, slot));
+		r.sum.template store<VT>(cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
 	}
 }
 
@@ -369,148 +171,223 @@ INLINE unsigned long long *split_row(const struct persistent_program &g, const s
 	return (unsigned long long *)g.partial + ((long long)head * p.most_splits + split) * (p.kv.head_dim + 2);
 }
 
-template <int HD, int KT, int VT, int HEADS>
-INLINE void attend_split(const struct persistent_program &g, const struct persistent_attention &p,
-			 const struct attention_keys &k, const struct attention_item &m, const struct step &step,
-			 unsigned parity, unsigned number, void *x_shared)
+/* What a split's head leaves: sums of head_dim, of which this lane has number d. */
+template <int HD>
+INLINE void leave_sum_of(const struct persistent_program &g, const struct persistent_attention &p,
+			 const struct attention_keys &k, int head, int split, int d, float sum, float greatest, float l,
+			 unsigned parity, unsigned number)
 {
-	enum { EACH = HD / WARP };
-	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-	const attention_memory<HD> s(x_shared);
-	running<EACH> r[HEADS];
-#pragma unroll
-	for (int h = 0; h < HEADS; h++) {
-		r[h].m = NEGATIVE_INFINITY;
-		r[h].l = 0.0f;
-#pragma unroll
-		for (int e = 0; e < EACH; e++)
-			r[h].sum[e] = 0.0f;
+	if (k.n_splits == 1) {
+		publish(p.y + (long long)head * HD + d, __fdividef(sum, l), parity);
+		return;
 	}
-	struct key_batch<HD, KT, VT> first;
-	if (HEADS == 1) /* of more there is no room for them while what they are for is waited for */
-		load_cached(p, k, m, warp * first.KEYS, first);
-	prepare<HD, HEADS>(p, m, step, parity, g.eps, s);
-	consumers_sync();
-	stamp(g, PERSISTENT_INPUT);
-	attend_keys<HD, KT, VT, HEADS>(p, k, m, s, first, r);
-	stamp(g, PERSISTENT_WORKED);
-	if (lane == 0) {
-#pragma unroll
-		for (int h = 0; h < HEADS; h++)
-			s.stats[warp * HEADS + h] = make_float2(r[h].m, r[h].l);
-	}
-#pragma unroll
-	for (int h = 0; h < HEADS; h++) {
-		if (h >= m.n_heads)
-			break;
-#pragma unroll
-		for (int e = 0; e < EACH; e++)
-			s.sums[warp * HD + lane_row<HD, VT>::index(e)] = r[h].sum[e];
-		consumers_sync();
-		float greatest = NEGATIVE_INFINITY, l = 0.0f, factor[PERSISTENT_WARPS];
-#pragma unroll
-		for (int w = 0; w < PERSISTENT_WARPS; w++)
-			greatest = fmaxf(greatest, s.stats[w * HEADS + h].x);
+	unsigned long long *const row = split_row(g, p, head, split);
+	publish_numbered(row + d, sum, number);
+	if (d < 2)
+		publish_numbered(row + HD + d, d ? l : greatest, number);
+}
+
+/* The warps' sums together: every step-th warp's from h on are head h's. A lane knows one of them. */
+template <int HD>
+INLINE void leave_split(const struct persistent_program &g, const struct persistent_attention &p,
+			const struct attention_keys &k, const struct attention_item &m,
+			const struct attention_memory &s, unsigned parity, unsigned number)
+{
+	const int step = k.heads, n = PERSISTENT_WARPS / step, lane = threadIdx.x % WARP;
+#pragma unroll 1
+	for (int i = threadIdx.x; i < m.n_heads * HD; i += PERSISTENT_CONSUMERS) {
+		const int h = i / HD, d = i % HD;
+		const float2 stat = lane < n ? s.stats[h + lane * step] : make_float2(NEGATIVE_INFINITY, 0.0f);
+		const float greatest = warp_max(stat.x);
+		const float factor = stat.y > 0.0f ? power_of_two(stat.x - greatest) : 0.0f;
+		const float l = warp_sum(stat.y * factor);
+		float sum = 0.0f;
 #pragma unroll
 		for (int w = 0; w < PERSISTENT_WARPS; w++) {
-			const float2 stat = s.stats[w * HEADS + h];
-			factor[w] = expf(stat.x - greatest);
-			l = fmaf(stat.y, factor[w], l);
+			const float f = __shfl_sync(ALL_LANES, factor, w);
+			if (f > 0.0f) /* else there may be nothing */
+				sum = fmaf(s.sums[(h + w * step) * HD + d], f, sum);
 		}
-		unsigned long long *const row = split_row(g, p, m.head0 + h, m.split);
-		for (int d = threadIdx.x; d < HD; d += PERSISTENT_CONSUMERS) {
-			float sum = 0.0f;
-#pragma unroll
-			for (int w = 0; w < PERSISTENT_WARPS; w++)
-				sum = fmaf(s.sums[w * HD + d], factor[w], sum);
-			if (k.n_splits == 1)
-				publish(p.y + (long long)(m.head0 + h) * HD + d, sum / l, parity);
-			else
-				publish_numbered(row + d, sum, number);
-		}
-		if (k.n_splits > 1 && threadIdx.x < 2)
-			publish_numbered(row + HD + threadIdx.x, threadIdx.x ? l : greatest, number);
-		consumers_sync();
+		leave_sum_of<HD>(g, p, k, m.head0 + h, m.split, d, sum, greatest, l, parity, number);
 	}
+}
+
+template <int HD, int KT, int VT>
+INLINE void attend_item(const struct persistent_params &params, const struct persistent_program &g,
+			const struct persistent_attention &p, const struct attention_keys &k,
+			const struct attention_item &m, unsigned parity, unsigned number,
+			const struct attention_memory &memory, const struct stages &s, struct stage &own)
+{
+	enum { ROW = HD * (KT == TENSOR_F32 ? 4 : 2) };
+	const int warp = threadIdx.x / WARP, piece_keys = p.piece_keys;
+	const int n_pieces = m.n > 0 ? (m.n + piece_keys - 1) / piece_keys : 0;
+	const struct attention_part t = part_of(k, m, n_pieces);
+	const bool alone = n_pieces == 0 && t.member < m.n_heads; /* nothing but the token's own key: a warp a head */
+	running<HD> r;
+	r.clear();
+	if (t.works) {
+		lane_dims<HD> q, own_k;
+		const long long kv_at = (long long)m.kv_head * HD;
+		bool there;
+		lane_dims<HD>::prefetch(p.q_norm);
+		if (t.newest)
+			lane_dims<HD>::prefetch(p.k_norm);
+		do { /* all that is waited for at once */
+			there = q.look(p.q + (long long)t.head * HD, parity);
+			if (t.newest) {
+				there = own_k.look(p.k + kv_at, parity) && there;
+				there = r.sum.look(p.v_raw + kv_at, parity) && there;
+			}
+		} while (!__all_sync(ALL_LANES, there));
+		stamp(params, g, PERSISTENT_INPUT);
+		q.norm(p.q_norm, g.eps);
+		q.turn(memory.angles);
+		q.scale(p.scale * LOG2_E); /* scores are powers of two's */
+		if (t.newest)
+			attend_newest<HD, KT, VT>(p, m, m.appends && p.owns && t.member == 0, g.step, g.eps,
+						  memory.angles, q, own_k, r);
+		if (alone) {
+#pragma unroll
+			for (int i = 0; i < lane_dims<HD>::W; i++)
+				if (lane_dims<HD>::has(i)) {
+					const int d = lane_dims<HD>::index(i);
+					leave_sum_of<HD>(g, p, k, t.head, m.split, d, r.sum.low[i], r.greatest, r.l,
+							 parity, number);
+					leave_sum_of<HD>(g, p, k, t.head, m.split, lane_dims<HD>::HALF + d,
+							 r.sum.high[i], r.greatest, r.l, parity, number);
+				}
+		}
+#pragma unroll 1
+		for (int i = t.team; i < n_pieces; i += t.n_teams) {
+			const struct stage there = own.after(i, s);
+			const char *const piece = s.memory + there.at * s.bytes;
+			const int n = min(piece_keys, m.n - i * piece_keys);
+			const int half = t.one_head ? (n + 1) / 2 : n, begin = t.member && t.one_head ? half : 0;
+			barrier_wait(s.full + there.at, there.parity);
+			attend_keys<HD, KT, VT>(piece, piece + piece_keys * ROW, begin, begin ? n : half, q, r);
+			give_back(s, there, t.shares);
+		}
+	}
+	if (n_pieces == 0) {
+		stamp(params, g, PERSISTENT_WORKED);
+		return;
+	}
+	if (t.works) {
+		float *const sums = memory.sums + warp * HD;
+#pragma unroll
+		for (int i = 0; i < lane_dims<HD>::W; i++)
+			if (lane_dims<HD>::has(i)) {
+				sums[lane_dims<HD>::index(i)] = r.sum.low[i];
+				sums[lane_dims<HD>::HALF + lane_dims<HD>::index(i)] = r.sum.high[i];
+			}
+	}
+	if (threadIdx.x % WARP == 0)
+		memory.stats[warp] = make_float2(r.greatest, r.l);
+	own = own.after(n_pieces, s);
+	consumers_sync();
+	stamp(params, g, PERSISTENT_WORKED);
+	leave_split<HD>(g, p, k, m, memory, parity, number);
+	consumers_sync();
 }
 
 /* ---- splits together ---- */
 
-/* WARP columns of a head by a warp. */
-INLINE void combine(const struct persistent_program &g, const struct persistent_attention &p, int n_splits, int head,
-		    int column, unsigned parity, unsigned number)
+/* Sums of some splits in their own scale. */
+struct combined {
+	float greatest, l, sum;
+};
+
+INLINE struct combined no_splits()
 {
-	enum { AT_ONCE = 8 };
-	const int lane = threadIdx.x % WARP, hd = p.kv.head_dim;
-	float m = NEGATIVE_INFINITY, l = 0.0f, sum = 0.0f;
-	for (int base = 0; base < n_splits; base += AT_ONCE) {
-		const int n = min((int)AT_ONCE, n_splits - base);
-		const unsigned long long *const own = split_row(g, p, head, base + min(lane, n - 1)) + hd;
-		unsigned long long x[AT_ONCE], own_m = 0, own_l = 0;
-		struct patience patience;
-		for (;;) {
-			bool all = true;
+	return {NEGATIVE_INFINITY, 0.0f, 0.0f};
+}
+
+INLINE void combine(struct combined &a, float greatest, float l, float sum)
+{
+	const float to = fmaxf(a.greatest, greatest);
+	const float shrink = power_of_two(a.greatest - to), factor = power_of_two(greatest - to);
+	a.greatest = to;
+	a.l = a.l * shrink + l * factor;
+	a.sum = a.sum * shrink + sum * factor;
+}
+
+/* WARP columns of a head over every WARPS-th split, from the warp's on. */
+INLINE struct combined combine_splits(const struct persistent_program &g, const struct persistent_attention &p,
+				      int n_splits, int head, int column, unsigned number)
+{
+	enum { AT_ONCE = 4 };
+	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, hd = p.kv.head_dim;
+	struct combined a = no_splits();
+#pragma unroll 1
+	for (int base = warp; base < n_splits; base += AT_ONCE * PERSISTENT_WARPS) {
+		const unsigned long long *const row = split_row(g, p, head, base);
+		const int step = PERSISTENT_WARPS * (hd + 2); /* to the next one's row */
+		const int n = min((int)AT_ONCE, (n_splits - base + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS);
+		unsigned long long x[AT_ONCE], m[AT_ONCE], l[AT_ONCE];
+		bool all;
+		do {
+			all = true;
+#pragma unroll
+			for (int i = 0; i < AT_ONCE; i++)
+				if (i < n) {
+					x[i] = load_now64(row + i * step + column + lane);
+					m[i] = load_now64(row + i * step + hd);
+					l[i] = load_now64(row + i * step + hd + 1);
+				}
 #pragma unroll
 			for (int i = 0; i < AT_ONCE; i++)
 				if (i < n)
-					x[i] = load_now64(split_row(g, p, head, base + i) + column + lane);
-			own_m = load_now64(own);
-			own_l = load_now64(own + 1);
+					all = all && is_numbered(x[i], number) && is_numbered(m[i], number) &&
+					      is_numbered(l[i], number);
+		} while (!all);
 #pragma unroll
-			for (int i = 0; i < AT_ONCE; i++)
-				if (i < n)
-					all = all && is_numbered(x[i], number);
-			if (all && is_numbered(own_m, number) && is_numbered(own_l, number))
-				break;
-			patience.wait();
-		}
-		__syncwarp();
-		const float split_m = lane < n ? numbered_value(own_m) : NEGATIVE_INFINITY;
-		const float greatest = fmaxf(m, warp_max(split_m));
-		const float factor = expf(split_m - greatest), shrink = expf(m - greatest);
-		m = greatest;
-		l = l * shrink + warp_sum(lane < n ? numbered_value(own_l) * factor : 0.0f);
-		sum *= shrink;
-#pragma unroll
-		for (int i = 0; i < AT_ONCE; i++) {
-			const float f = __shfl_sync(ALL_LANES, factor, i);
+		for (int i = 0; i < AT_ONCE; i++)
 			if (i < n)
-				sum = fmaf(f, numbered_value(x[i]), sum);
-		}
+				combine(a, numbered_value(m[i]), numbered_value(l[i]), numbered_value(x[i]));
 	}
-	publish(p.y + (long long)head * hd + column + lane, sum / l, parity);
+	__syncwarp();
+	return a;
 }
 
-template <int HD, int KT, int VT, int HEADS>
-APART void attend(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
-		  unsigned parity, unsigned number, void *x_shared)
+/* A head's columns by a block, WARP of them: its warps have splits each. */
+INLINE void combine_all(const struct persistent_program &g, const struct persistent_attention &p, int n_splits,
+			unsigned parity, unsigned number, float *sums)
 {
-	/* Counted once more: handed over, they would be kept in memory. */
-	const struct attention_keys k = keys_of(p, step, g.n_blocks);
-	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
-		attend_split<HD, KT, VT, HEADS>(g, p, k, item_of(p, k, i), step, parity, number, x_shared);
+	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, columns = p.kv.head_dim / WARP;
+#pragma unroll 1
+	for (int i = blockIdx.x; i < p.n_heads * columns; i += g.n_blocks) {
+		const int head = i / columns, column = i % columns * WARP;
+		struct combined a = combine_splits(g, p, n_splits, head, column, number);
+		float *const own = sums + warp * 3 * WARP + lane;
+		own[0] = a.greatest;
+		own[WARP] = a.l;
+		own[2 * WARP] = a.sum;
+		consumers_sync();
+		if (warp == 0) {
+			for (int w = 1; w < PERSISTENT_WARPS; w++) {
+				const float *const other = sums + w * 3 * WARP + lane;
+				if (other[WARP] > 0.0f)
+					combine(a, other[0], other[WARP], other[2 * WARP]);
+			}
+			publish(p.y + (long long)head * p.kv.head_dim + column + lane, __fdividef(a.sum, a.l), parity);
+		}
+		consumers_sync();
+	}
 }
 
-APART void combine_splits(const struct persistent_program &g, const struct persistent_attention &p, int n_splits,
-			  unsigned parity, unsigned number)
-{
-	const int warp = threadIdx.x / WARP, columns = p.kv.head_dim / WARP;
-	for (int i = (int)blockIdx.x + warp * g.n_blocks; i < p.n_heads * columns; i += PERSISTENT_WARPS * g.n_blocks)
-		combine(g, p, n_splits, i / columns, i % columns * WARP, parity, number);
-}
-
+/* Returns how many splits there are: of more than one, combine_all has what they left. */
 template <int HD, int KT, int VT>
-INLINE void attention(const struct persistent_program &g, const struct persistent_attention &p, struct step step,
-		      unsigned parity, unsigned number, void *x_shared)
+INLINE int attention(const struct persistent_params &params, const struct persistent_program &g,
+		     const struct persistent_attention &p, unsigned parity, unsigned number,
+		     const struct attention_memory &memory, const struct stages &s, struct stage &own)
 {
-	const struct attention_keys k = keys_of(p, step, g.n_blocks);
-	if (k.heads == 1)
-		attend<HD, KT, VT, 1>(g, p, step, parity, number, x_shared);
-	else
-		attend<HD, KT, VT, PERSISTENT_HEADS>(g, p, step, parity, number, x_shared);
-	if (k.n_splits == 1)
-		return;
-	combine_splits(g, p, k.n_splits, parity, number);
+	const struct attention_keys k = keys_of(p, g.step, g.n_blocks);
+	if (k.n_keys > 1)
+		consumers_sync(); /* what sums are left in, the product before may still be read in */
+#pragma unroll 1
+	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
+		attend_item<HD, KT, VT>(params, g, p, k, item_of(p, k, i), parity, number, memory, s, own);
+	return k.n_splits;
 }
 
 #endif

@@ -8,16 +8,15 @@
 enum {
 	/*
 	 * Bytes on their way at once, to each multiprocessor. What polls for activations queues behind them in the L2:
-	 * fewer while a phase that needs little is loaded, and at the start of the widest. Of this kernel, E4B's shapes
-	 * on an H100, limits from 22 to 120 KiB made no difference: it waits for other things still.
+	 * fewer while a phase that needs little is loaded, and at the start of the widest.
 	 */
-	SMALL_LIMIT = 28 << 10,
-	WIDE_FIRST_LIMIT = 22 << 10,
+	SMALL_LIMIT = 18 << 10,
+	WIDE_FIRST_LIMIT = 18 << 10,
 	WIDE_LIMIT = 56 << 10,
-	WIDE_FIRST_JOBS = 3,
-	JOBS_A_BLOCK = 4, /* that splits of the columns are made for: what a job too many costs is shared out then */
-	COLUMNS_A_SPLIT = 2048, /* at least: shorter rows are too many copies */
-	OLDEST_CC = 90,         /* bulk copies into shared memory */
+	WIDE_FIRST_JOBS = 4,
+	SPARE_STAGES = 2, /* that are never on their way */
+	MOST_KEYS = 8,    /* of a piece: two batches of a warp's */
+	OLDEST_CC = 90,   /* bulk copies into shared memory */
 };
 
 static int greater(int a, int b)
@@ -25,75 +24,114 @@ static int greater(int a, int b)
 	return a > b ? a : b;
 }
 
+static int warps_chunks(int n_chunks)
+{
+	return (n_chunks + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS;
+}
+
+int cuda_persistent_chunks(const struct cuda_dims *dims)
+{
+	int stream = warps_chunks(tile_chunks(dims->n_embd));
+	int slice = warps_chunks((tile_chunks(dims->n_in_max) + PERSISTENT_SPLITS - 1) / PERSISTENT_SPLITS);
+	int n = greater(stream, slice);
+	return dims->n_embd && n < PERSISTENT_CHUNKS ? n : PERSISTENT_CHUNKS;
+}
+
 static const char *plan_matrix(const struct persistent_product *p, const struct weight *w)
 {
 	if (!products_streamable(w, NULL) || w->type != p->w[0].type || w->n_in != p->w[0].n_in || w->n_expert > 1)
 		return "reads a product's rows in 16-byte vectors, of one type, which these weights do not allow";
-	/* Copies of scales are rounded out to 16 bytes: none of the matrix's end may lie behind it. */
-	if (w->type == TENSOR_Q8_0 && (!aligned16(w->scales) || (int64_t)w->n_out * (w->n_in / 32) % 8))
-		return "needs scales of Q8_0 in whole vectors of 16 bytes";
 	return NULL;
 }
 
-/* Splits of the columns of a product whose sum is the stream's next input. All jobs of a block are of one split. */
-static int shift_of(const struct persistent_program *g, const struct weight *w, int tiles)
+/* As few slices of the columns as give each warp a chunk of them at most; only the sum of the stream's input can be
+ * of slices. All jobs of a block are of one. */
+static int shift_of(const struct persistent_program *g, const struct persistent_product *p)
 {
-	for (int shift = 2; shift > 0; shift--) {
-		int n = 1 << shift;
-		if (g->n_blocks % n == 0 && w->n_in >= n * COLUMNS_A_SPLIT &&
-		    tiles * (n - 1) < JOBS_A_BLOCK * g->n_blocks)
-			return shift;
-	}
-	return 0;
+	int shift = 0, chunks = tile_chunks(p->w[0].n_in);
+	while (!p->stream && 2 << shift <= PERSISTENT_SPLITS && g->n_blocks % (2 << shift) == 0 &&
+	       chunks > PERSISTENT_WARPS << shift)
+		shift++;
+	return shift;
 }
 
-/* Rows of a quarter are then one copy, and their scales one more. */
-static int is_whole(const struct persistent_product *p)
+static int tiles_of(const struct persistent_product *p)
 {
-	struct columns all = persistent_split(p->w[0].n_in, 0, 0);
-	int rows = p->output == PERSISTENT_GATED ? PERSISTENT_TILE / 2 : PERSISTENT_TILE;
-	if (p->shift || persistent_slicing(p->w[0].type, all).n != 1 || p->w[0].n_in % 64)
-		return 0;
+	int tiles = 0;
+	if (p->output == PERSISTENT_GATED) /* half a tile of either */
+		return tile_count(2 * p->w[0].n_out);
 	for (int i = 0; i < p->n_w; i++)
-		if (p->w[i].n_out % rows)
-			return 0;
-	return 1;
+		tiles += tile_count(p->w[i].n_out);
+	return tiles;
 }
 
-static const char *plan_product(struct persistent_program *g, struct persistent_product *p, int *rotate)
+static const char *plan_product(struct persistent_program *g, struct persistent_product *p,
+				struct persistent_copy *copy, int *rotate)
 {
-	int gated = p->output == PERSISTENT_GATED, wide = gated || p->output == PERSISTENT_LOGITS, tiles = 0;
 	const struct weight *w = &p->w[0];
 	for (int i = 0; i < p->n_w; i++) {
 		const char *why = plan_matrix(p, &p->w[i]);
 		if (why)
 			return why;
-		if (!gated)
-			tiles += persistent_tiles(p->w[i].n_out);
 	}
-	if (gated) /* half a tile of either */
-		tiles = persistent_tiles(2 * w->n_out);
-	p->shift = p->stream ? 0 : shift_of(g, w, tiles);
-	p->n_jobs = tiles << p->shift;
-	p->whole = is_whole(p);
+	p->shift = shift_of(g, p);
+	p->n_chunks = (tile_chunks(w->n_in) + (1 << p->shift) - 1) >> p->shift;
+	if (p->n_chunks > PERSISTENT_WARPS * g->chunks_a_warp)
+		return "has no way for rows as wide as these";
+	p->n_jobs = tiles_of(p) << p->shift;
+	p->jobs_each = p->n_jobs / g->n_blocks;
+	p->jobs_rest = p->n_jobs % g->n_blocks;
 	p->rotate = *rotate;
 	*rotate = (*rotate + p->n_jobs) % g->n_blocks;
-	p->first_jobs = gated ? WIDE_FIRST_JOBS : 0;
-	p->first_limit = WIDE_FIRST_LIMIT;
-	p->limit = wide || w->n_in > g->n_embd ? WIDE_LIMIT : SMALL_LIMIT;
-	for (int split = 0; split < 1 << p->shift; split++) {
-		const struct columns c = persistent_split(w->n_in, p->shift, split);
-		const struct slicing slicing = persistent_slicing(w->type, c);
-		g->x_bytes = greater(g->x_bytes, persistent_x_bytes(w->type, c.end - c.begin));
-		for (int i = 0; i < slicing.n; i++) {
-			const struct columns k = persistent_slice(c, slicing, i);
-			g->row_stride = greater(g->row_stride, (k.end - k.begin) * element_bytes(w->type));
-			if (w->type == TENSOR_Q8_0) /* copied from a multiple of 16 bytes on */
-				g->scale_stride =
-					greater(g->scale_stride, (14 + (k.end - k.begin) / 32 * 2 + 15) / 16 * 16);
-		}
-	}
+	*copy = (struct persistent_copy){
+		.kind = PERSISTENT_PRODUCT,
+		.at = g->tiled_bytes,
+		.n_jobs = p->n_jobs,
+		.job_bytes = p->n_chunks * tile_unit_bytes(w->type),
+		.piece_bytes = persistent_piece_units(w->type) * tile_unit_bytes(w->type),
+		.rotate = p->rotate,
+	};
+	g->tiled_bytes += (long long)copy->n_jobs * copy->job_bytes;
+	g->stage_bytes = greater(g->stage_bytes, copy->piece_bytes);
 	return NULL;
+}
+
+static int pieces_within(int limit, int piece_bytes, int n_stages)
+{
+	int n = limit / piece_bytes, most = n_stages - SPARE_STAGES;
+	return n < 1 ? 1 : n < most ? n : most;
+}
+
+/* Behind the others: a piece of keys is as large as a stage has room for. */
+static void plan_keys(const struct persistent_program *g, struct persistent_attention *p, struct persistent_copy *copy)
+{
+	int row = p->kv.head_dim * (element_bytes(p->kv.type) + element_bytes(p->kv.v_type)), n = g->stage_bytes / row;
+	p->piece_keys = n < MOST_KEYS ? n : MOST_KEYS;
+	*copy = (struct persistent_copy){
+		.kind = PERSISTENT_ATTENTION,
+		.limit = pieces_within(WIDE_LIMIT, p->piece_keys * row, g->n_stages),
+		.kv = p->kv,
+		.n_heads = p->n_heads,
+		.window = p->window,
+		.most_splits = p->most_splits,
+		.piece_keys = p->piece_keys,
+	};
+}
+
+static void plan_copies(struct persistent_program *g, struct persistent_phase *phases, struct persistent_copy *copies)
+{
+	for (int i = 0; i < g->n_phases; i++) {
+		const struct persistent_product *p = &phases[i].of.product;
+		if (phases[i].kind == PERSISTENT_ATTENTION)
+			plan_keys(g, &phases[i].of.attention, &copies[i]);
+		if (phases[i].kind != PERSISTENT_PRODUCT)
+			continue;
+		int gated = p->output == PERSISTENT_GATED;
+		int wide = gated || p->output == PERSISTENT_LOGITS || p->w[0].n_in > g->n_embd;
+		copies[i].first_jobs = gated ? WIDE_FIRST_JOBS : 0;
+		copies[i].first_limit = pieces_within(WIDE_FIRST_LIMIT, copies[i].piece_bytes, g->n_stages);
+		copies[i].limit = pieces_within(wide ? WIDE_LIMIT : SMALL_LIMIT, copies[i].piece_bytes, g->n_stages);
+	}
 }
 
 /* Whoever takes what a product leaves must sum its splits. */
@@ -112,6 +150,23 @@ static void plan_parts(const struct persistent_program *g, struct persistent_pha
 	}
 }
 
+/* Layers of a kind share their frequencies. */
+static int plan_angles(struct persistent_program *g, struct persistent_attention *p)
+{
+	p->angles = 0;
+	for (int i = 0; i < PERSISTENT_ROPES; i++) {
+		if (!g->n_angles[i]) {
+			g->inv_freq[i] = p->inv_freq;
+			g->n_angles[i] = p->kv.head_dim / 2;
+			g->angles_bytes += (g->n_angles[i] * 8 + 15) / 16 * 16;
+		}
+		if (g->inv_freq[i] == p->inv_freq && g->n_angles[i] == p->kv.head_dim / 2)
+			return 1;
+		p->angles += g->n_angles[i];
+	}
+	return 0;
+}
+
 static const char *plan_attention(struct persistent_program *g, struct persistent_attention *p)
 {
 	const struct kv *kv = &p->kv;
@@ -121,53 +176,62 @@ static const char *plan_attention(struct persistent_program *g, struct persisten
 	int groups = kv->n_kv_heads * ((group + PERSISTENT_HEADS - 1) / PERSISTENT_HEADS);
 	p->most_splits = greater(g->n_blocks / groups, 1);
 	g->partial_bytes = greater(g->partial_bytes, p->n_heads * p->most_splits * (kv->head_dim + 2) * 8);
-	g->x_bytes = greater(g->x_bytes, persistent_attention_bytes(kv->head_dim));
+	g->sums_bytes = greater(g->sums_bytes, persistent_attended_bytes(kv->head_dim));
+	g->stage_bytes = greater(g->stage_bytes, kv->head_dim * (element_bytes(kv->type) + element_bytes(kv->v_type)));
+	if (!plan_angles(g, p))
+		return "has a table of angles for two kinds of layers";
 	g->k_type = kv->type;
 	g->v_type = kv->v_type;
 	return NULL;
 }
 
-/* So that eight rows' vectors of 64 bytes, or their scales, are in different banks. */
-static void plan_strides(struct persistent_program *g)
-{
-	g->row_stride = (g->row_stride + 63) / 128 * 128 + 64;
-	g->scale_stride = g->scale_stride ? (g->scale_stride / 16 | 1) * 16 : 0;
-}
-
 const char *cuda_persistent_plan(struct persistent_program *g, struct persistent_phase *phases,
-				 const struct cuda_card *card)
+				 struct persistent_copy *copies, const struct cuda_card *card)
 {
 	const char *why = NULL;
 	int rotate = 0;
 	if (card->compute_capability < OLDEST_CC)
 		return "needs compute capability 9.0";
-	if (g->n_embd % 4 || g->n_embd > PERSISTENT_CONSUMERS * 4 * PERSISTENT_VECS)
-		return "holds at most 6400 elements of a token, in fours";
-	g->n_blocks = card->n_sm;
-	g->partial_bytes = g->x_bytes = g->n_stages = g->row_stride = g->scale_stride = 0;
+	if (g->n_embd % 4 || tile_chunks(g->n_embd) > PERSISTENT_WARPS * g->chunks_a_warp)
+		return "holds at most 2560 elements of a token for each chunk that its warps have, in fours";
+	/* In fours too: then there are as many slices as there may be. */
+	g->n_blocks = card->n_sm < PERSISTENT_SPLITS ? card->n_sm : card->n_sm / PERSISTENT_SPLITS * PERSISTENT_SPLITS;
+	g->partial_bytes = g->angles_bytes = g->stage_bytes = g->n_stages = 0;
+	g->sums_bytes = 2 * PERSISTENT_GROUP * PERSISTENT_SUMS * 4;
+	g->corner_bytes = g->chunks_a_warp * TILE_CHUNK * 4;
+	g->tiled_bytes = 0;
+	for (int i = 0; i < PERSISTENT_ROPES; i++)
+		g->n_angles[i] = 0;
 	for (int i = 0; i < g->n_phases && !why; i++) {
 		struct persistent_phase *p = &phases[i];
 		if (p->kind == PERSISTENT_PRODUCT)
-			why = plan_product(g, &p->of.product, &rotate);
+			why = plan_product(g, &p->of.product, &copies[i], &rotate);
 		else if (p->kind == PERSISTENT_ATTENTION)
 			why = plan_attention(g, &p->of.attention);
+		else
+			copies[i] = (struct persistent_copy){.kind = p->kind};
 	}
 	if (why)
 		return why;
 	plan_parts(g, phases);
-	plan_strides(g);
-	int rest = persistent_layout_of(g).bytes, stage = persistent_stage_bytes(g);
-	int n = ((int)card->shared_per_block - rest) / stage;
+	int n = ((int)card->shared_per_block - persistent_layout_of(g).bytes) / g->stage_bytes;
 	if (n < PERSISTENT_MIN_STAGES)
 		return "has no shared memory left for its weights beside activations as wide as these";
 	g->n_stages = n < PERSISTENT_MAX_STAGES ? n : PERSISTENT_MAX_STAGES;
-	g->shared_bytes = persistent_layout_of(g).bytes;
+	struct persistent_layout l = persistent_layout_of(g);
+	g->shared_bytes = l.bytes;
+	g->x_at = l.x;
+	g->h_at = l.h;
+	g->partial_at = l.partial;
+	g->scratch_at = l.scratch;
+	g->angles_at = l.angles;
+	plan_copies(g, phases, copies);
 	return NULL;
 }
 
 int geometry_persistent(const struct persistent_params *p, const struct cuda_card *card, struct cuda_launch *out)
 {
-	if (card->compute_capability < OLDEST_CC || p->n_blocks != card->n_sm)
+	if (card->compute_capability < OLDEST_CC || p->n_blocks > card->n_sm)
 		return CUDA_GEOMETRY_UNSUPPORTED;
 	int entry = ENTRY_persistent_f32_f32 + cuda_cache_type_index(p->k_type) * CUDA_N_CACHE_TYPES +
 		    cuda_cache_type_index(p->v_type);
@@ -175,4 +239,13 @@ int geometry_persistent(const struct persistent_params *p, const struct cuda_car
 	out->pdl = 0;
 	out->cooperative = 1;
 	return rc;
+}
+
+/* A thread for each vector of 16 bytes. */
+int geometry_persistent_tile(const struct persistent_tile_params *p, const struct cuda_card *card,
+			     struct cuda_launch *out)
+{
+	(void)card;
+	int64_t vectors = tile_unit_bytes(p->w[0].type) / 16;
+	return geometry_elements(out, ENTRY_persistent_tile, vectors * p->n_chunks * p->n_tiles, 1);
 }

@@ -1,66 +1,89 @@
 /*
  * The products of a token's kernel.
  *
- * A job is 16 rows of one matrix, or 8 of gate and 8 of up, and a range of their columns; block b has the jobs that are
- * dealt to it, every n_blocks-th. Weights come through shared memory: one warp copies them there, phase after phase,
- * without a look at activations, so that the memory is busy while the others wait for each other. A stage holds a slice
- * of a job's columns, in four copies of four rows; the ring of stages is deep, but only so many bytes are on their way
- * at once as the phase's limit says: what the others poll for queues behind them.
- *
- * The warps that compute share a slice's columns out; a lane has 16 bytes of two rows at a time. Of Q8_0, a block of
- * activations is three digits of 8 bits and a scale, and the tensor cores multiply them as integers.
+ * A job is 16 rows of one matrix, or 8 of gate and 8 of up, and a slice of their columns; block b has the jobs that are
+ * dealt to it, every n_blocks-th. Weights come through the ring of stages (persistent_copy.cuh), tiled. Of a slice's
+ * chunks of columns a warp has every WARPS-th, in all of the block's jobs: so it waits for its own activations alone
+ * and keeps them in registers. Of Q8_0 a chunk of activations is three digits of 8 bits and a scale, and the tensor
+ * cores multiply them as integers.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 
-#include "kernels/cuda/matvec.cuh"
 #include "kernels/cuda/persistent_copy.cuh"
+#include "kernels/cuda/persistent_operand.cuh"
 
-/* ---- activations ---- */
+#ifndef CHUNKS_A_WARP /* at most, of this model; see cuda_options */
+#define CHUNKS_A_WARP PERSISTENT_CHUNKS
+#endif
+
+/* ---- the stream and other inputs ---- */
+
+/* Which vector of four that is. */
+INLINE int vec_of(int chunk, int i)
+{
+	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+	return ((chunk * PERSISTENT_WARPS + warp) * 2 + i) * WARP + lane;
+}
 
 /*
- * Four consecutive activations 4 * i .. of a split to where lanes read them. Of Q8_0: a segment of 64 is three digits
- * of 64 bytes; the scales of blocks, behind all of the n segments. Called by whole warps: a block is eight lanes.
+ * How much of a vector is in the warp's chunks. Of models' widths all of a chunk or nothing, for all lanes alike: that
+ * is what is fast.
  */
-template <int T> INLINE void put_activations(void *x_shared, int n_segments, int i, float4 v)
-{
-	if (T != TENSOR_Q8_0) {
-		((float4 *)x_shared)[i] = v;
-		return;
-	}
-	const struct digits d = digits_of(v);
-	unsigned *const to = (unsigned *)x_shared + i / 16 * 48 + i % 16;
-	to[0] = d.high;
-	to[16] = d.mid;
-	to[32] = d.low;
-	if (i % 8 == 0)
-		((float *)x_shared)[n_segments * 48 + i / 8] = d.scale;
-}
+struct extent {
+	int n_vecs; /* of the vector */
+	int n_chunks;
+	bool ragged; /* then the last of them not all */
 
-/* The split's columns of p.in, as they are. */
-template <int T>
-INLINE void stage_input(const struct persistent_product &p, const struct columns &c, const struct token &t,
-			void *x_shared)
+	__device__ __forceinline__ extent(int vecs)
+	{
+		const int rest = vecs - (int)(threadIdx.x / WARP) * 2 * WARP;
+		n_vecs = vecs;
+		n_chunks = rest <= 0 ? 0 : (rest + PERSISTENT_WARPS * 2 * WARP - 1) / (PERSISTENT_WARPS * 2 * WARP);
+		ragged = vecs % (2 * WARP) != 0;
+	}
+
+	__device__ __forceinline__ bool has(int chunk, int i) const
+	{
+		return chunk < n_chunks && (!ragged || vec_of(chunk, i) < n_vecs);
+	}
+};
+
+/* from null, or behind its end: other. */
+template <int N> INLINE void load_chunks(chunks<N> &to, const float *from, float other, const struct extent &e)
 {
-	enum { AT_ONCE = 3 };
-	const int n = c.end - c.begin, n_segments = persistent_segments(T, n);
-	const int n_vecs = n_segments * PERSISTENT_SEGMENT / element_bytes(T) / 4;
-	for (int base = 0; base < n_vecs; base += AT_ONCE * PERSISTENT_CONSUMERS) {
-		float4 v[AT_ONCE];
-		await_vecs(p.in + c.begin, base + (int)threadIdx.x, n / 4, t.parity, v);
+	const float4 *const own = (const float4 *)from + vec_of(0, 0);
 #pragma unroll
-		for (int j = 0; j < AT_ONCE; j++) {
-			const int i = base + j * PERSISTENT_CONSUMERS + (int)threadIdx.x;
-			if (i >= n_vecs) /* of Q8_0 whole warps */
-				break;
-			put_activations<T>(x_shared, n_segments, i, v[j]);
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			to.v[c][i] = make_float4(other, other, other, other);
+			if (from && e.has(c, i))
+				to.v[c][i] = load_once(own + vec_of(c, i) - vec_of(0, 0));
 		}
-	}
 }
 
-INLINE float4 times(float4 v, float s, float4 w)
+/* What the block has of the stream. */
+template <int N> INLINE void load_stream(chunks<N> &to, const float *h_shared, const struct extent &e)
 {
-	return make_float4(v.x * s * w.x, v.y * s * w.y, v.z * s * w.z, v.w * s * w.w);
+#pragma unroll
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			to.v[c][i] = make_float4(0, 0, 0, 0);
+			if (e.has(c, i))
+				to.v[c][i] = ((const float4 *)h_shared)[vec_of(c, i)];
+		}
+}
+
+template <int N> INLINE void store_chunks(float *to, const chunks<N> &x, const struct extent &e)
+{
+#pragma unroll
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+			if (e.has(c, i))
+				((float4 *)to)[vec_of(c, i)] = x.v[c][i];
 }
 
 INLINE float4 plus(float4 a, float4 b)
@@ -68,396 +91,312 @@ INLINE float4 plus(float4 a, float4 b)
 	return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
 
-INLINE float squares(float4 v)
+INLINE float4 times(float4 a, float4 b)
 {
-	return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+	return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
-/* Of the stream and of norms: a thread's vectors, of which number j is at threadIdx.x + j * CONSUMERS. */
-template <int VECS> struct held {
-	float4 v[VECS];
-};
-
-template <int VECS> INLINE void load_held(held<VECS> &to, const float *from, int n_vecs)
+INLINE float4 scaled(float4 a, float s)
 {
-#pragma unroll
-	for (int j = 0; j < VECS; j++) {
-		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
-		to.v[j] = from && i < n_vecs ? ((const float4 *)from)[i] : make_float4(0, 0, 0, 0);
-	}
+	return make_float4(a.x * s, a.y * s, a.z * s, a.w * s);
 }
 
-template <int VECS> INLINE float sum_of_squares(const held<VECS> &x)
+template <int N> INLINE float sum_of_squares(const chunks<N> &x)
 {
 	float sum = 0.0f;
 #pragma unroll
-	for (int j = 0; j < VECS; j++)
-		sum += squares(x.v[j]);
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			const float4 v = x.v[c][i];
+			sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+		}
 	return sum;
+}
+
+/*
+ * Parts of P first, first + 1 .. n_parts, each n_vecs long, and what they sum to. A part is asked for again as a whole
+ * until all of it is there.
+ */
+template <int P, int N>
+INLINE void await_some(const float *in, int first, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
+{
+	const unsigned flip = 0u - parity;
+	const float *part[P];
+	uint4 u[P][N][2];
+	unsigned missing = 0;
+#pragma unroll
+	for (int k = 0; k < P; k++) {
+		part[k] = in + 4 * ((long long)(first + k) * e.n_vecs + vec_of(0, 0));
+		missing |= first + k < n_parts ? 1u << k : 0;
+#pragma unroll
+		for (int j = 0; j < N * 2; j++)
+			u[k][j / 2][j % 2] = make_uint4(0, 0, 0, 0);
+	}
+	if (!e.n_chunks)
+		missing = 0;
+	while (missing) {
+#pragma unroll
+		for (int k = 0; k < P; k++)
+			if (missing >> k & 1) {
+#pragma unroll
+				for (int j = 0; j < N * 2; j++)
+					if (e.has(j / 2, j % 2))
+						u[k][j / 2][j % 2] =
+							load_now4(part[k] + 4 * (vec_of(j / 2, j % 2) - vec_of(0, 0)));
+			}
+#pragma unroll
+		for (int k = 0; k < P; k++) {
+			unsigned wrong = 0;
+#pragma unroll
+			for (int j = 0; j < N * 2; j++) {
+				const uint4 v = u[k][j / 2][j % 2];
+				if (e.has(j / 2, j % 2))
+					wrong |= (v.x ^ flip) | (v.y ^ flip) | (v.z ^ flip) | (v.w ^ flip);
+			}
+			if (!(wrong & 1))
+				missing &= ~(1u << k);
+		}
+	}
+	__syncwarp();
+#pragma unroll
+	for (int k = 0; k < P; k++)
+#pragma unroll
+		for (int j = 0; j < N * 2; j++) {
+			const uint4 w = u[k][j / 2][j % 2];
+			const float4 v = make_float4(__uint_as_float(w.x & ~1u), __uint_as_float(w.y & ~1u),
+						     __uint_as_float(w.z & ~1u), __uint_as_float(w.w & ~1u));
+			float4 &to = x.v[j / 2][j % 2];
+			to = first + k ? plus(to, v) : v;
+		}
+}
+
+/* What p.in's parts sum to. */
+template <int N>
+INLINE void await_parts(const float *in, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
+{
+	enum { AT_ONCE = N > 2 ? 2 : PERSISTENT_SPLITS }; /* of the widest fewer: registers */
+#pragma unroll
+	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE)
+		if (!first || first < n_parts)
+			await_some<AT_ONCE>(in, first, n_parts, e, parity, x);
 }
 
 INLINE float rms_factor(float sum, const struct persistent_program &g)
 {
-	return 1.0f / sqrtf(sum / (float)g.n_embd + g.eps);
-}
-
-template <int VECS> INLINE void store_trace(float *to, const held<VECS> &x, int n_vecs)
-{
-#pragma unroll
-	for (int j = 0; j < VECS; j++) {
-		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
-		if (i < n_vecs)
-			((float4 *)to)[i] = x.v[j];
-	}
-}
-
-/* What p.in's splits sum to. */
-template <int VECS>
-INLINE void await_input(const struct persistent_product &p, int n_embd, const struct token &t, held<VECS> &x)
-{
-	/* Of the widest fewer at once: else they do not fit into registers. */
-	enum { AT_ONCE = VECS > PERSISTENT_VECS / 2 ? 2 : PERSISTENT_SPLITS };
-#pragma unroll
-	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE) {
-		if (first && first >= p.n_parts)
-			break;
-		float4 v[AT_ONCE * VECS];
-		await_all<AT_ONCE, VECS>(
-			[&](int s, int j) {
-				const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
-				return first + s < p.n_parts && 4 * i < n_embd
-					       ? p.in + (long long)(first + s) * n_embd + 4 * i
-					       : nullptr;
-			},
-			t.parity, v);
-#pragma unroll
-		for (int s = 0; s < AT_ONCE; s++) {
-#pragma unroll
-			for (int j = 0; j < VECS; j++)
-				x.v[j] = first + s ? plus(x.v[j], v[s * VECS + j]) : v[s * VECS + j];
-		}
-	}
+	return reciprocal_root(__fdividef(sum, (float)g.n_embd) + g.eps);
 }
 
 /*
- * The stream takes p.in; what is returned is x of the product but for the factor of its norm, of which sum is this
- * thread's part of the squares. Every block has the whole stream, and a thread the same part always.
+ * The stream takes p.in; what is left in the corner is x of the product but for the factor of its norm, of which sum
+ * is this thread's part of the squares. Every block has the whole stream, and a thread the same part always.
  */
-template <int VECS>
-INLINE held<VECS> advance_stream(const struct persistent_program &g, const struct persistent_product &p,
-				 struct token &t, float *h_shared, float *trace, float &sum)
+template <int N>
+INLINE void advance_stream(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
+			   float *trace, void *corner, float &sum)
 {
-	const int n_vecs = g.n_embd / 4;
-	held<VECS> x, h, post, pre;
-	load_held(post, p.post_norm, n_vecs);
-	load_held(pre, p.pre_norm, n_vecs);
-	load_held(h, h_shared, n_vecs);
+	const struct extent e(g.n_embd / 4);
+	float *const h_shared = shared_floats(g.h_at);
+	chunks<N> pre;
+	load_chunks(pre, p.pre_norm, 1, e);
 	if (p.in) {
-		await_input(p, g.n_embd, t, x);
-		const float factor = p.post_norm ? rms_factor(consumers_sum(t, sum_of_squares(x)), g) : 1.0f;
+		chunks<N> x, h, post;
+		load_chunks(post, p.post_norm, 1, e);
+		load_stream(h, h_shared, e);
+		await_parts(p.in, p.n_parts, e, t.parity, x);
+		/* Also where there is no norm: one way through all of this keeps it in registers. */
+		const float norm = rms_factor(consumers_sum(g, t, sum_of_squares(x)), g);
+		const float factor = p.post_norm ? norm : 1.0f;
 #pragma unroll
-		for (int j = 0; j < VECS; j++) {
-			const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
-			const float4 u = p.post_norm ? times(x.v[j], factor, post.v[j]) : x.v[j];
-			h.v[j] = make_float4((h.v[j].x + u.x) * p.scale, (h.v[j].y + u.y) * p.scale,
-					     (h.v[j].z + u.z) * p.scale, (h.v[j].w + u.w) * p.scale);
-			if (i < n_vecs)
-				((float4 *)h_shared)[i] = h.v[j];
-		}
+		for (int c = 0; c < N; c++)
+#pragma unroll
+			for (int i = 0; i < 2; i++)
+				h.v[c][i] = scaled(plus(h.v[c][i], times(scaled(x.v[c][i], factor), post.v[c][i])),
+						   p.scale);
+		store_chunks(h_shared, h, e);
 	}
-	x = h;
+	chunks<N> x, h; /* from there again: across that, the compiler would keep it in memory that is far away */
+	load_stream(h, h_shared, e);
 	sum = sum_of_squares(h);
-	if (p.pre_norm) {
+	x = h;
 #pragma unroll
-		for (int j = 0; j < VECS; j++)
-			x.v[j] = times(h.v[j], 1.0f, pre.v[j]);
-	}
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+			x.v[c][i] = times(h.v[c][i], pre.v[c][i]);
+	put_chunks(corner, x);
 	if (trace && p.trace >= 0 && blockIdx.x == 0) {
 		trace += (long long)p.trace * g.n_embd;
 		if (p.output == PERSISTENT_LOGITS) {
-			held<VECS> normed;
-			const float factor = p.pre_norm ? rms_factor(consumers_sum(t, sum), g) : 1.0f;
+			chunks<N> normed;
+			const float factor = p.pre_norm ? rms_factor(consumers_sum(g, t, sum), g) : 1.0f;
 #pragma unroll
-			for (int j = 0; j < VECS; j++)
-				normed.v[j] = times(x.v[j], factor, make_float4(1, 1, 1, 1));
-			store_trace(trace, normed, n_vecs);
+			for (int c = 0; c < N; c++)
+#pragma unroll
+				for (int i = 0; i < 2; i++)
+					normed.v[c][i] = scaled(x.v[c][i], factor);
+			store_chunks(trace, normed, e);
 		} else {
-			store_trace(trace, h, n_vecs);
+			store_chunks(trace, h, e);
 		}
 	}
-	return x;
 }
 
-template <int T, int VECS> INLINE void stage_held(void *x_shared, const held<VECS> &x, int n)
-{
-	const int n_segments = persistent_segments(T, n);
-	const int n_vecs = n_segments * PERSISTENT_SEGMENT / element_bytes(T) / 4;
-#pragma unroll
-	for (int j = 0; j < VECS; j++) {
-		const int i = (int)threadIdx.x + j * PERSISTENT_CONSUMERS;
-		if (i < n_vecs) /* of Q8_0 whole warps */
-			put_activations<T>(x_shared, n_segments, i, x.v[j]);
-	}
-}
-
-/* ---- multiplying ---- */
-
-/* A lane's sums of rows lane / 4 and lane / 4 + 8; four lanes have a row. */
-struct row_sums {
-	float a = 0.0f, b = 0.0f;
-};
-
-/* A slice in shared memory: rows and scales of the lane. */
-struct slice {
-	const char *a, *b;
-	const char *scales_a, *scales_b;
-	int n; /* elements */
-};
-
-INLINE uint4 zero4()
-{
-	return make_uint4(0, 0, 0, 0);
-}
-
-/*
- * Segment i of a slice, segment x_at of the split. The columns of the tensor cores' product are the digits of the
- * segment's first block, one empty, and those of the second: a lane gives zeros where its columns are of the other one.
- * A lane has its row's sums with two of the digits of block lane % 4 / 2.
- */
-template <int T>
-INLINE void multiply_segment(const struct slice &w, int i, const void *x_shared, int x_at, int n_segments,
-			     struct row_sums &sums)
-{
-	const int lane = threadIdx.x % WARP, row = lane / 4, part = lane % 4;
-	uint4 a = *(const uint4 *)(w.a + i * PERSISTENT_SEGMENT);
-	uint4 b = *(const uint4 *)(w.b + i * PERSISTENT_SEGMENT);
-	if (T == TENSOR_Q8_0) {
-		const bool has = row % 4 < 3 && row / 4 == part / 2;
-		const int block = i * 2 + part / 2;
-		uint4 x = zero4();
-		if (has)
-			x = ((const uint4 *)x_shared)[x_at * 12 + row % 4 * 4 + part];
-		int c[4] = {0, 0, 0, 0};
-		multiply_add_s8(c, a.x, b.x, a.y, b.y, x.x, x.y);
-		multiply_add_s8(c, a.z, b.z, a.w, b.w, x.z, x.w);
-		if (block * 32 >= w.n)
-			return;
-		/* Of lanes with an odd number the lowest digit, of the others the two above it. */
-		const float scale = ((const float *)x_shared)[n_segments * 48 + x_at * 2 + part / 2] *
-				    (part % 2 ? 1.0f / 256.0f : 256.0f);
-		const float scale_a = f16_to_f32(*(const unsigned short *)(w.scales_a + block * 2));
-		const float scale_b = f16_to_f32(*(const unsigned short *)(w.scales_b + block * 2));
-		sums.a = fmaf((float)(c[0] * 256 + c[1]), scale_a * scale, sums.a);
-		sums.b = fmaf((float)(c[2] * 256 + c[3]), scale_b * scale, sums.b);
-		return;
-	}
-	enum { ELEMENTS = PERSISTENT_SEGMENT / (T == TENSOR_F32 ? 4 : 2) };
-	if (i * ELEMENTS + part * (ELEMENTS / 4) >= w.n)
-		return;
-	const float4 *const x = (const float4 *)x_shared + (x_at * ELEMENTS + part * (ELEMENTS / 4)) / 4;
-	if (T == TENSOR_F32) {
-		sums.a = weight_stream<T, int>::dot4(a, x[0], sums.a);
-		sums.b = weight_stream<T, int>::dot4(b, x[0], sums.b);
-		return;
-	}
-	const float4 x0 = x[0], x1 = x[1];
-	sums.a = weight_stream<T, int>::dot8(a, x0, x1, sums.a);
-	sums.b = weight_stream<T, int>::dot8(b, x0, x1, sums.b);
-}
-
-/* The warp's columns of a job. */
-template <int T>
-INLINE struct row_sums multiply_job(const struct persistent_product &p, int job, const struct columns &c,
-				    const struct slicing &slicing, const struct strides &strides, const void *x_shared,
-				    const struct stages &s, struct stage &own)
-{
-	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, row = lane / 4;
-	const int n_segments = persistent_segments(T, c.end - c.begin);
-	const bool skewed = T == TENSOR_Q8_0 && !p.whole && p.w[0].n_in % 256; /* scales are not aligned to 16 bytes */
-	struct row_sums sums;
-	struct tile_row ta = {}, tb = {};
-	if (skewed) {
-		ta = row_of_tile(p, job >> p.shift, row);
-		tb = row_of_tile(p, job >> p.shift, row + 8);
-	}
-	for (int i = 0; i < slicing.n; i++) {
-		const struct columns k = persistent_slice(c, slicing, i);
-		const int n_here = persistent_segments_in(T, k.end - k.begin);
-		const int end = n_here * (warp + 1) / PERSISTENT_WARPS;
-		const int x_at = (k.begin - c.begin) * element_bytes(T) / PERSISTENT_SEGMENT;
-		struct slice w;
-		w.a = s.memory + own.at * s.bytes + row * strides.row + lane % 4 * 16;
-		w.b = w.a + 8 * strides.row;
-		w.scales_a = s.memory + own.at * s.bytes + strides.scales + row * strides.scale;
-		w.scales_b = w.scales_a + 8 * strides.scale;
-		w.n = k.end - k.begin;
-		if (skewed) {
-			w.scales_a += scales_skip(*ta.w, ta.row, k.begin);
-			w.scales_b += scales_skip(*tb.w, tb.row, k.begin);
-		}
-#pragma unroll
-		for (int q = 0; q < PERSISTENT_QUARTERS; q++)
-			barrier_wait(s.full + own.at * PERSISTENT_QUARTERS + q, own.parity);
-#pragma unroll 4
-		for (int j = n_here * warp / PERSISTENT_WARPS; j < end; j++)
-			multiply_segment<T>(w, j, x_shared, x_at + j, n_segments, sums);
-		__syncwarp();
-		if (lane == 0)
-			barrier_arrive(s.empty + own.at);
-		own.next(s.n);
-	}
-#pragma unroll
-	for (int d = 1; d < 4; d *= 2) {
-		sums.a += __shfl_xor_sync(ALL_LANES, sums.a, d);
-		sums.b += __shfl_xor_sync(ALL_LANES, sums.b, d);
-	}
-	return sums;
-}
-
-/* What of the block's shared memory a product takes. */
-struct product_memory {
-	void *x;
-	float *h;
-	float *partial; /* (2, GROUP, PERSISTENT_SUMS) */
-};
+/* ---- jobs ---- */
 
 /* Thread r of a job's 16 leaves its row, whose product is v; the others of its warp take part. */
 INLINE void leave_row(const struct persistent_program &g, const struct persistent_product &p, const struct token &t,
 		      int job, int r, bool mine, float v, float up)
 {
-	const struct tile_row row = row_of_tile(p, job >> p.shift, r);
+	const int tile = job >> p.shift, n_out = p.w[0].n_out;
 	if (p.output == PERSISTENT_GATED) {
 		const float other = __shfl_xor_sync(ALL_LANES, v, 8);
-		if (r < 8 && row.real && mine)
-			publish(p.y[0] + row.row, activate(v, g.act) * other, t.parity);
+		const int row = tile * (TILE_ROWS / 2) + r;
+		if (r < 8 && mine && row < n_out)
+			publish(p.y[0] + row, activate_near(v, g.act) * other, t.parity);
 		return;
 	}
-	if (!row.real || !mine)
+	const int row = tile * TILE_ROWS + r;
+	if (!mine || (p.n_w == 1 && row >= n_out)) /* of several the rows that fill tiles up have a place */
 		return;
 	if (p.output == PERSISTENT_LOGITS) {
-		p.y[0][row.row] = g.cap > 0.0f ? softcap(v, g.cap) : v;
+		p.y[0][row] = g.cap > 0.0f ? softcap_near(v, g.cap) : v;
 		return;
 	}
 	if (p.output == PERSISTENT_TIMES)
-		v = activate(v, g.act) * up;
-	const int m = (int)(row.w - p.w);
-	float *const y = m == 0 ? p.y[0] : m == 1 ? p.y[1] : p.y[2];
-	publish(y + (long long)(job & ((1 << p.shift) - 1)) * row.w->n_out + row.row, v, t.parity);
+		v = activate_near(v, g.act) * up;
+	publish(p.y[0] + (long long)(job & ((1 << p.shift) - 1)) * n_out + row, v, t.parity);
 }
 
-/* All of the block's jobs of a product, whose activations are in shared memory. */
-template <int T>
+/* Of PERSISTENT_TIMES what thread r of 16 multiplies its row with. */
+INLINE float await_up(const struct persistent_product &p, const struct token &t, int job, int r)
+{
+	const int row = (job >> p.shift) * TILE_ROWS + r;
+	return row < p.w[0].n_out ? await(p.up + row, t.parity) : 0.0f;
+}
+
+/* All of the block's jobs of a product. x: the warp's own chunks. up: of the first group's jobs. */
+template <int T, int N>
 INLINE void multiply(const struct persistent_params &params, const struct persistent_program &g,
-		     const struct persistent_product &p, struct token &t, const struct columns &c, const struct product_memory &m,
+		     const struct persistent_product &p, struct token &t, void *corner, float up,
 		     const struct stages &s, struct stage &own)
 {
-	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-	const int q = threadIdx.x / PERSISTENT_TILE, r = threadIdx.x % PERSISTENT_TILE;
-	const struct slicing slicing = persistent_slicing(T, c);
-	const struct strides strides = strides_of(p, s);
+	enum { UNITS = T == TENSOR_Q8_0 ? 2 : 1 };
+	const int warp = threadIdx.x / WARP;
+	const int q = threadIdx.x / TILE_ROWS, r = threadIdx.x % TILE_ROWS;
+	const int n_chunks = p.n_chunks, n_blocks = g.n_blocks, pieces = persistent_pieces(T, n_chunks);
+	int job = first_job(p.rotate, n_blocks);
 	float factor = 1.0f;
+	operand<T, N> a;
+	if (warp < n_chunks)
+		a.set(corner);
 
-	for (int job = first_job(p, g.n_blocks), n = 0; job < p.n_jobs; job += PERSISTENT_GROUP * g.n_blocks, n++) {
-		const int n_here = min((int)PERSISTENT_GROUP, (p.n_jobs - job + g.n_blocks - 1) / g.n_blocks);
-		float *const partial = m.partial + (t.n_groups++ & 1) * PERSISTENT_GROUP * PERSISTENT_SUMS;
-		const int own_job = job + q * g.n_blocks;
-		float up = 0.0f;
-		if (p.output == PERSISTENT_TIMES && q < n_here) {
-			const struct tile_row row = row_of_tile(p, own_job, r);
-			up = await(p.up + row.row, t.parity);
-		}
+#pragma unroll 1
+	for (int left = p.jobs_each + (job < p.jobs_rest), n = 0; left > 0; left -= PERSISTENT_GROUP, n++) {
+		const int n_here = min(left, (int)PERSISTENT_GROUP);
+		float *const partial =
+			shared_floats(g.partial_at) + t.place(t.GROUPS) * PERSISTENT_GROUP * PERSISTENT_SUMS;
+		t.next ^= t.GROUPS;
+		const int own_job = job + q * n_blocks;
+		if (n && p.output == PERSISTENT_TIMES && q < n_here)
+			up = await_up(p, t, own_job, r);
+#pragma unroll 1
 		for (int i = 0; i < n_here; i++) {
-			const struct row_sums sums =
-				multiply_job<T>(p, job + i * g.n_blocks, c, slicing, strides, m.x, s, own);
-			if (lane % 4 == 0) {
-				float *const to = partial + i * PERSISTENT_SUMS + warp * PERSISTENT_TILE + lane / 4;
-				to[0] = sums.a;
-				to[8] = sums.b;
+			if (warp < n_chunks) {
+				a.clear();
+#pragma unroll
+				for (int c = 0; c < N; c++) {
+					const int chunk = c * PERSISTENT_WARPS + warp;
+					if (c && chunk >= n_chunks)
+						break;
+					const struct stage there = own.after(chunk / UNITS, s);
+					barrier_wait(s.full + there.at, there.parity);
+					a.multiply(s.memory + there.at * s.bytes + chunk % UNITS * tile_unit_bytes(T),
+						   c);
+					/* The last unit may be alone. */
+					give_back(s, there,
+						  UNITS == 1 || (chunk % 2 == 0 && chunk == n_chunks - 1)
+							  ? PERSISTENT_PIECE_SHARES
+							  : PERSISTENT_PIECE_SHARES / 2);
+				}
+				a.leave(partial + i * PERSISTENT_SUMS + warp * TILE_ROWS);
 			}
+			own = own.after(pieces, s);
 		}
 		consumers_sync();
 		stamp(params, g, PERSISTENT_WORKED); /* the last group's stays */
 		if (n == 0 && p.stream && p.pre_norm)
-			factor = rms_factor(left_sum(t), g);
-		if (warp * WARP < n_here * PERSISTENT_TILE) {
+			factor = rms_factor(left_sum(g, t), g);
+		if (warp * WARP < n_here * TILE_ROWS) {
 			float v = 0.0f;
 			const float *const from = partial + q * PERSISTENT_SUMS + r;
 #pragma unroll
 			for (int w = 0; w < PERSISTENT_WARPS; w++)
-				v += from[w * PERSISTENT_TILE];
+				v += w < n_chunks ? from[w * TILE_ROWS] : 0.0f;
 			leave_row(g, p, t, q < n_here ? own_job : job, r, q < n_here, v * factor, up);
 		}
+		job += PERSISTENT_GROUP * n_blocks;
 	}
 }
 
-template <int VALUE> struct constant {
-	enum { T = VALUE };
-};
-
-/* f(constant<TENSOR_ of the type of weights>) */
-template <class F> INLINE void for_type(int type, const F &f)
+template <int N>
+INLINE void multiply_any(const struct persistent_params &params, const struct persistent_program &g,
+			 const struct persistent_product &p, struct token &t, void *corner, float up,
+			 const struct stages &s, struct stage &own)
 {
-	switch (type) {
-	case TENSOR_Q8_0:
-		f(constant<TENSOR_Q8_0>());
+	switch (p.w[0].type) {
+#define WEIGHTS(TYPE)                                                   \
+	case TYPE:                                                      \
+		multiply<TYPE, N>(params, g, p, t, corner, up, s, own); \
 		break;
-	case TENSOR_BF16:
-		f(constant<TENSOR_BF16>());
-		break;
-	case TENSOR_F16:
-		f(constant<TENSOR_F16>());
-		break;
-	case TENSOR_F32:
-		f(constant<TENSOR_F32>());
-		break;
+#ifdef WEIGHTS_Q8_0
+		WEIGHTS(TENSOR_Q8_0)
+#endif
+#ifdef WEIGHTS_BF16
+		WEIGHTS(TENSOR_BF16)
+#endif
+#ifdef WEIGHTS_F16
+		WEIGHTS(TENSOR_F16)
+#endif
+#ifdef WEIGHTS_F32
+		WEIGHTS(TENSOR_F32)
+#endif
+#undef WEIGHTS
 	}
 }
 
-/* What the stream gives a product that has jobs: activations in shared memory, and its part of the squares left. */
-template <int VECS>
-INLINE void stage_stream(const struct persistent_program &g, const struct persistent_product &p, struct token &t,
-			 const struct product_memory &m, float *trace, bool works)
+template <int N>
+INLINE void product_of(const struct persistent_params &params, const struct persistent_program &g,
+		       const struct persistent_product &p, struct token &t, const struct stages &s, struct stage &own)
 {
-	float sum;
-	const held<VECS> x = advance_stream<VECS>(g, p, t, m.h, trace, sum);
+	const int job = first_job(p.rotate, g.n_blocks), q = threadIdx.x / TILE_ROWS;
+	const bool works = job < p.n_jobs;
+	void *const corner = shared_memory + g.x_at + threadIdx.x / WARP * g.corner_bytes;
+	float up = 0.0f;
+	if (p.output == PERSISTENT_TIMES && q < p.jobs_each + (job < p.jobs_rest))
+		up = await_up(p, t, job + q * g.n_blocks, threadIdx.x % TILE_ROWS);
+	if (p.stream) {
+		float sum;
+		advance_stream<N>(g, p, t, params.trace, corner, sum);
+		if (works)
+			leave_sum(g, t, sum);
+	} else if (works) {
+		const int at = (job & ((1 << p.shift) - 1)) * p.n_chunks * TILE_CHUNK;
+		chunks<N> x;
+		await_some<1>(p.in + at, 0, 1, extent(min(p.w[0].n_in - at, p.n_chunks * TILE_CHUNK) / 4), t.parity, x);
+		put_chunks(corner, x);
+	}
 	if (works) {
-		leave_sum(t, sum);
-		for_type(p.w[0].type, [&](auto w) { stage_held<w.T>(m.x, x, g.n_embd); });
+		__syncwarp();
+		stamp(params, g, PERSISTENT_INPUT);
+		multiply_any<N>(params, g, p, t, corner, up, s, own);
 	}
-}
-
-/* Apart, with a token of its own: what the widest holds does not fit beside what the others do. */
-APART unsigned stage_wide(const struct persistent_program &g, const struct persistent_product &p, struct token t,
-			  void *x, float *h, float *trace, bool works)
-{
-	const struct product_memory m = {x, h, nullptr};
-	stage_stream<PERSISTENT_VECS>(g, p, t, m, trace, works);
-	return t.n_sums;
 }
 
 INLINE void product(const struct persistent_params &params, const struct persistent_program &g,
-		    const struct persistent_product &p, struct token &t, const struct product_memory &m,
-		    const struct stages &s, struct stage &own)
+		    const struct persistent_product &p, struct token &t, const struct stages &s, struct stage &own)
 {
-	const int type = p.w[0].type, job = first_job(p, g.n_blocks);
-	const bool works = job < p.n_jobs;
-	const struct columns c = split_columns(p, job);
-	if (p.stream) {
-		/* Of E2B and E4B a thread holds less than half of what it does of the widest. */
-		if (g.n_embd <= PERSISTENT_VECS / 2 * 4 * PERSISTENT_CONSUMERS) {
-			stage_stream<PERSISTENT_VECS / 2>(g, p, t, m, params.trace, works);
-		} else {
-			t.n_sums = stage_wide(g, p, t, m.x, m.h, params.trace, works);
-			t.n_left += works;
-		}
-	} else if (works) {
-		for_type(type, [&](auto w) { stage_input<w.T>(p, c, t, m.x); });
-	}
-	if (works) {
-		consumers_sync();
-		stamp(params, g, PERSISTENT_INPUT);
-		for_type(type, [&](auto w) { multiply<w.T>(params, g, p, t, c, m, s, own); });
-	}
+	product_of<CHUNKS_A_WARP>(params, g, p, t, s, own);
 }
 
 #endif

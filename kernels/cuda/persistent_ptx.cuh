@@ -8,6 +8,8 @@
 #include "kernels/cuda/persistent_geometry.h"
 #include "kernels/cuda/ptx.cuh"
 
+extern __shared__ __align__(128) char shared_memory[];
+
 INLINE unsigned shared_address(const void *p)
 {
 	return (unsigned)__cvta_generic_to_shared(p);
@@ -34,9 +36,10 @@ INLINE void barrier_expect(unsigned long long *b, unsigned bytes)
 		     : "memory");
 }
 
-INLINE void barrier_arrive(unsigned long long *b)
+/* As many times. */
+INLINE void barrier_arrive(unsigned long long *b, int times)
 {
-	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
+	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(times) : "memory");
 }
 
 /* Whether the phase of that parity is complete; may wait a while for it. */
@@ -46,6 +49,21 @@ INLINE bool barrier_try(unsigned long long *b, unsigned parity)
 	asm volatile("{\n\t"
 		     ".reg .pred p;\n\t"
 		     "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
+		     "selp.u32 %0, 1, 0, p;\n\t"
+		     "}"
+		     : "=r"(done)
+		     : "r"(shared_address(b)), "r"(parity)
+		     : "memory");
+	return done;
+}
+
+/* The same, waiting for up to a tenth of a second or so. */
+INLINE bool barrier_try_long(unsigned long long *b, unsigned parity)
+{
+	unsigned done;
+	asm volatile("{\n\t"
+		     ".reg .pred p;\n\t"
+		     "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2, 100000000;\n\t"
 		     "selp.u32 %0, 1, 0, p;\n\t"
 		     "}"
 		     : "=r"(done)
@@ -69,6 +87,13 @@ INLINE unsigned long long evict_first()
 	return policy;
 }
 
+INLINE unsigned long long evict_normal()
+{
+	unsigned long long policy;
+	asm volatile("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));
+	return policy;
+}
+
 /* Addresses and bytes are multiples of 16. */
 INLINE void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b, unsigned long long policy)
 {
@@ -76,6 +101,22 @@ INLINE void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long 
 		     "[%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)),
 		     "l"(from), "r"(bytes), "r"(shared_address(b)), "l"(policy)
 		     : "memory");
+}
+
+/* What is read once and kept nowhere near: the L1 is small, and has better things to keep. */
+INLINE float4 load_once(const float4 *p)
+{
+	float4 v;
+	asm volatile("ld.global.nc.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];"
+		     : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+		     : "l"(p));
+	return v;
+}
+
+/* Brings a line to the L1, of what nobody writes meanwhile. */
+INLINE void prefetch_l1(const void *p)
+{
+	asm volatile("prefetch.global.L1 [%0];" ::"l"(p));
 }
 
 /* ---- memory that other multiprocessors write and read meanwhile ---- */
@@ -112,6 +153,13 @@ INLINE void store_now(void *p, unsigned v)
 INLINE void store_now64(unsigned long long *p, unsigned long long v)
 {
 	asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+}
+
+INLINE float exp2_near(float x)
+{
+	float y;
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
 }
 
 /* ---- integer products ---- */

@@ -17,30 +17,10 @@
 /* A function of its own: what it takes of registers, its callers need not have beside theirs. */
 #define APART static __device__ __noinline__
 
-constexpr unsigned long long WAIT_NS = 10000000000ull; /* after which a wait is taken for one in vain */
-
-/* Of a loop that waits, every time around. */
-struct patience {
-	unsigned times = 0;
-	unsigned long long since = 0;
-
-	__device__ __forceinline__ void wait()
-	{
-		if (++times % 4096)
-			return;
-		const unsigned long long now = nanoseconds();
-		if (!since)
-			since = now;
-		else if (now - since > WAIT_NS)
-			give_up();
-	}
-};
-
 INLINE void barrier_wait(unsigned long long *b, unsigned parity)
 {
-	struct patience patience;
 	while (!barrier_try(b, parity))
-		patience.wait();
+		;
 }
 
 INLINE void publish(float *p, float v, unsigned parity)
@@ -50,54 +30,36 @@ INLINE void publish(float *p, float v, unsigned parity)
 
 INLINE float await(const float *p, unsigned parity)
 {
-	struct patience patience;
-	for (;;) {
-		const unsigned v = load_now(p);
-		if ((v & 1) == parity)
-			return __uint_as_float(v & ~1u);
-		patience.wait();
-	}
+	unsigned v;
+	do
+		v = load_now(p);
+	while ((v & 1) != parity);
+	return __uint_as_float(v & ~1u);
 }
 
-/* ask(i, j): vector j of part i, of P parts of N vectors; null: there is none, and it is 0. All are asked for at once.
- */
-template <int P, int N, class F> INLINE void await_all(const F &ask, unsigned parity, float4 (&v)[P * N])
+constexpr float LOG2_E = 1.4426950408889634f;
+
+/* 2^x, to two units in the last place. */
+INLINE float power_of_two(float x)
 {
-	struct patience patience;
-	uint4 u[P * N];
-	unsigned missing = 0;
-#pragma unroll
-	for (int i = 0; i < P * N; i++) {
-		u[i] = make_uint4(0, 0, 0, 0);
-		if (ask(i / N, i % N))
-			missing |= 1u << i;
-	}
-	while (missing) {
-#pragma unroll
-		for (int i = 0; i < P * N; i++)
-			if (missing >> i & 1)
-				u[i] = load_now4(ask(i / N, i % N));
-#pragma unroll
-		for (int i = 0; i < P * N; i++)
-			if ((((u[i].x ^ parity) | (u[i].y ^ parity) | (u[i].z ^ parity) | (u[i].w ^ parity)) & 1) == 0)
-				missing &= ~(1u << i);
-		patience.wait();
-	}
-#pragma unroll
-	for (int i = 0; i < P * N; i++)
-		v[i] = make_float4(__uint_as_float(u[i].x & ~1u), __uint_as_float(u[i].y & ~1u),
-				   __uint_as_float(u[i].z & ~1u), __uint_as_float(u[i].w & ~1u));
+	return exp2_near(x);
 }
 
-/* Vectors of four first, first + CONSUMERS .. of x; 0 from number n on. */
-template <int N> INLINE void await_vecs(const float *x, int first, int n, unsigned parity, float4 (&v)[N])
+/* activate and softcap, to some units in the last place. */
+INLINE float activate_near(float g, int act)
 {
-	await_all<1, N>(
-		[&](int, int j) {
-			const int i = first + j * PERSISTENT_CONSUMERS;
-			return i < n ? x + 4 * i : nullptr;
-		},
-		parity, v);
+	return g * __fdividef(1.0f, 1.0f + power_of_two(activation_argument(g, act) * -LOG2_E));
+}
+
+INLINE float softcap_near(float x, float cap)
+{
+	return cap * tanhf(__fdividef(x, cap));
+}
+
+/* 1 / sqrt(x), to a unit in the last place or two. */
+INLINE float reciprocal_root(float x)
+{
+	return rsqrtf(x);
 }
 
 /* ---- values with a number ---- */
@@ -119,16 +81,25 @@ INLINE float numbered_value(unsigned long long v)
 
 /* ---- the block ---- */
 
-/* What a thread that computes knows of its token. */
+/* What a thread that computes knows of its token; the rest is in the block's copy of the program. */
 struct token {
-	struct step step;
-	unsigned number;
 	unsigned parity;
-	float *scratch;        /* shared: (2, WARP) of sums, then (2, WARPS) of those that are left for later */
-	unsigned n_sums = 0;   /* made so far */
-	unsigned n_left = 0;   /* the same of sums that were left */
-	unsigned n_groups = 0; /* of jobs */
+	/* Which of two places is next: of sums, of sums that are left for later, of jobs' sums. Bits of one register.
+	 */
+	unsigned next = 0;
+
+	enum { SUMS = 1, LEFT = 2, GROUPS = 4 };
+
+	__device__ __forceinline__ int place(unsigned of) const
+	{
+		return next & of ? 1 : 0;
+	}
 };
+
+INLINE float *shared_floats(int at)
+{
+	return (float *)(shared_memory + at);
+}
 
 /* Of the block's phase, where there are any; one thread knows and leaves them. */
 INLINE void stamp(const struct persistent_program &g, enum persistent_stamp s)
@@ -154,11 +125,16 @@ INLINE float sum_of_warps(const float *left)
 	return sum;
 }
 
-/* Over the threads that compute. Every thread gets the sum. */
-INLINE float consumers_sum(struct token &t, float v)
+/*
+ * Over the threads that compute. Every thread gets the sum. scratch: (2, WARP) of sums, then (2, WARPS) of those that
+ * are left for later.
+ */
+INLINE float consumers_sum(const struct persistent_program &g, struct token &t, float v)
 {
 	const int lane = threadIdx.x % WARP;
-	float *const scratch = t.scratch + (t.n_sums++ & 1) * WARP; /* the other one may still be read */
+	float *const scratch =
+		shared_floats(g.scratch_at) + t.place(t.SUMS) * WARP; /* the other one may still be read */
+	t.next ^= t.SUMS;
 	v = warp_sum(v);
 	if (lane == 0)
 		scratch[threadIdx.x / WARP] = v;
@@ -167,18 +143,18 @@ INLINE float consumers_sum(struct token &t, float v)
 }
 
 /* A thread's part of a sum that left_sum makes of it behind the next barrier. */
-INLINE void leave_sum(struct token &t, float v)
+INLINE void leave_sum(const struct persistent_program &g, struct token &t, float v)
 {
 	v = warp_sum(v);
 	if (threadIdx.x % WARP == 0)
-		t.scratch[2 * WARP + (t.n_left & 1) * PERSISTENT_WARPS + threadIdx.x / WARP] = v;
-	t.n_left++;
+		shared_floats(g.scratch_at)[2 * WARP + t.place(t.LEFT) * PERSISTENT_WARPS + threadIdx.x / WARP] = v;
+	t.next ^= t.LEFT;
 }
 
 /* The sum that was left last. */
-INLINE float left_sum(const struct token &t)
+INLINE float left_sum(const struct persistent_program &g, const struct token &t)
 {
-	return sum_of_warps(t.scratch + 2 * WARP + ((t.n_left - 1) & 1) * PERSISTENT_WARPS);
+	return sum_of_warps(shared_floats(g.scratch_at) + 2 * WARP + (1 - t.place(t.LEFT)) * PERSISTENT_WARPS);
 }
 
 #endif

@@ -68,8 +68,10 @@ static void test_all(void **state)
 	static struct seen seen;
 	seen.p = pair_open(NULL);
 	assert_int_equal(family_cases(build, &seen), 0);
-	/* What steers a graph from within it does nothing outside; a whole token has no shape, and is bench's. */
+	/* What steers a graph from within it does nothing outside; a whole token has no shape, and is bench's; what
+	 * makes its weights runs once. */
 	seen.of[KERNEL_patch] = seen.of[KERNEL_advance] = seen.of[KERNEL_persistent] = true;
+	seen.of[KERNEL_persistent_tile] = true;
 	for (int k = 0; k < KERNEL_COUNT; k++)
 		if (!seen.of[k])
 			fail_msg("no case times %s", kernel_name((enum kernel)k));

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "engine/model/gguf.h"
+#include "kernels/tiles.h"
 #include "tests/support/kernel_case.h"
 
 struct shape {
@@ -443,6 +444,41 @@ static void test_experts_gated(void **state)
 	kernel_case_close(p);
 }
 
+/* The same bytes: of one matrix, of three below each other, of gate and up in turn; all rows filled up. */
+static void test_persistent_tile(void **state)
+{
+	(void)state;
+	static const int outs[][3] = {{1, 1, 1}, {17, 3, 40}, {64, 32, 32}, {250, 130, 16}};
+	static const int widths[] = {32, 256, 288, 2560, 2816};
+	struct pair *p = kernel_case_open();
+	for (size_t i = 0; i < COUNT(outs) * COUNT(widths) * PAIR_LAYOUTS * 3; i++) {
+		struct pair_layout l = pair_layouts[i / 3 % PAIR_LAYOUTS];
+		int n_in = widths[i / 3 / PAIR_LAYOUTS % COUNT(widths)], way = (int)(i % 3);
+		const int *n_out = outs[i / 3 / PAIR_LAYOUTS / COUNT(widths)];
+		if (left_out(i) || (l.type == TENSOR_Q8_0 && !l.planes))
+			continue;
+		struct persistent_tile_params m = {
+			.n_w = way == 0   ? 1
+			       : way == 1 ? 3
+					  : 2,
+			.gated = way == 2,
+			.n_chunks = tile_chunks(n_in) + (int)(i % 2), /* as where slices do not come out even */
+		};
+		for (int w = 0; w < m.n_w; w++) {
+			m.w[w] = pair_weight(p, l, n_in, n_out[m.gated ? 0 : w], 1, 0);
+			m.n_tiles += m.gated ? 0 : tile_count(m.w[w].n_out);
+		}
+		if (m.gated)
+			m.n_tiles = (m.w[0].n_out + 7) / 8;
+		size_t bytes = (size_t)tile_unit_bytes(l.type) * (size_t)m.n_chunks * (size_t)m.n_tiles;
+		m.y = pair_buffer(p, "y", PAIR_EXACT, TENSOR_F16, bytes / 2, 0);
+		pair_run(p, KERNEL_persistent_tile, &m, NULL, "%s n_in %d n_out %d way %d", l.name, n_in, n_out[0],
+			 way);
+		pair_check(p, 0);
+	}
+	kernel_case_close(p);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +491,7 @@ int main(int argc, char **argv)
 		{"matmul_gated", test_matmul_gated, NULL, NULL, NULL},
 		{"matmul_experts", test_matmul_experts, NULL, NULL, NULL},
 		{"experts_gated", test_experts_gated, NULL, NULL, NULL},
+		{"persistent_tile", test_persistent_tile, NULL, NULL, NULL},
 	};
 	return kernel_case_main(argc, argv, "CUDA matrix products", tests, COUNT(tests));
 }

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -84,54 +85,82 @@ static void test_cards_are_refused(void **state)
 {
 	(void)state;
 	struct persistent_phase phase = {.kind = PERSISTENT_PRODUCT};
-	struct persistent_program g = {.n_embd = 2560, .n_phases = 1};
+	struct persistent_copy copy;
+	struct persistent_program g = {.n_embd = 2560, .n_phases = 1, .chunks_a_warp = 1};
 	struct cuda_card card = {.n_sm = 132, .compute_capability = 89, .shared_per_block = 232448};
 	struct weight w = {.type = TENSOR_Q8_0, .n_in = 2560, .n_out = 2560, .n_expert = 1};
 	phase.of.product = (struct persistent_product){.w = {w}, .n_w = 1};
-	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "compute capability 9.0"));
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "compute capability 9.0"));
 	card.compute_capability = 90;
 	/* Planes are what the device reads. */
-	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "16-byte vectors"));
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "16-byte vectors"));
 	phase.of.product.w[0].type = TENSOR_BF16;
-	assert_null(cuda_persistent_plan(&g, &phase, &card));
+	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
 	assert_int_equal(g.n_blocks, 132);
 	assert_true(g.n_stages >= 2 && (size_t)g.shared_bytes <= card.shared_per_block);
 	assert_int_equal(phase.of.product.n_jobs, 160);
 	assert_int_equal(phase.of.product.shift, 0);
-	assert_true(g.row_stride >= 2560 && g.row_stride % 128 == 64);
-	assert_true(phase.of.product.limit >= 4 * 2560 * 2); /* a quarter's rows, or nothing is ever copied ahead */
-	card.shared_per_block = 99 << 10;
-	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "no shared memory"));
-	g.n_embd = 6404;
-	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &card), "6400"));
+	assert_int_equal(phase.of.product.n_chunks, 10);
+	assert_int_equal(copy.job_bytes, 16 * 2560 * 2);
+	assert_int_equal(g.tiled_bytes, (long long)2560 * 2560 * 2);
+	assert_true(copy.limit > 1 && copy.limit < g.n_stages); /* or nothing is ever copied ahead */
+	card.shared_per_block = 48 << 10;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "no shared memory"));
+	g.n_embd = 2564;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "2560"));
 }
 
-/* Splits of a product's columns, and slices of them, are all of them once, in their order, and fit a stage. */
-static void test_columns(void **state)
+/* Slices of rows of any length are whole chunks, no warp has more of them than it was compiled for, and all of a
+ * block's jobs are of one slice. */
+static void test_slices(void **state)
 {
 	(void)state;
-	const int types[] = {TENSOR_Q8_0, TENSOR_BF16, TENSOR_F32};
-	for (int n_in = 32; n_in <= 21504; n_in += n_in < 2048 ? 32 : 1504) {
-		for (int k = 0; k < 9; k++) {
-			int type = types[k / 3], shift = k % 3, at = 0;
-			for (int split = 0; split < 1 << shift; split++) {
-				struct columns c = persistent_split(n_in, shift, split);
-				assert_int_equal(c.begin, at);
-				if (c.begin == c.end)
-					continue;
-				struct slicing s = persistent_slicing(type, c);
-				for (int i = 0; i < s.n; i++) {
-					struct columns part = persistent_slice(c, s, i);
-					assert_int_equal(part.begin, at);
-					assert_int_equal(part.begin % PERSISTENT_UNIT, 0);
-					assert_true(part.end > part.begin);
-					assert_true((part.end - part.begin) * element_bytes(type) <=
-						    PERSISTENT_ROW_MAX);
-					at = part.end;
-				}
+	static const int widths[] = {256,  1536, 2048,  2560,  2816,  3840,  4096, 5376,
+				     6144, 8192, 10240, 12288, 15360, 16384, 21504};
+	static const int embds[] = {1536, 2560, 3840, 4096, 5376};
+	for (size_t i = 0; i < sizeof widths / sizeof *widths * 5 * 3; i++) {
+		int n_in = widths[i / 15], n_embd = embds[i / 3 % 5], n_sm = (int[]){132, 114, 148}[i % 3];
+		const struct cuda_dims dims = {.n_embd = n_embd, .n_in_max = n_in};
+		struct persistent_copy copy;
+		struct persistent_phase phase = {.kind = PERSISTENT_PRODUCT};
+		struct persistent_program g = {.n_embd = n_embd, .n_phases = 1};
+		struct cuda_card card = {.n_sm = n_sm, .compute_capability = 90, .shared_per_block = 232448};
+		g.chunks_a_warp = cuda_persistent_chunks(&dims);
+		phase.of.product = (struct persistent_product){
+			.w = {{.type = TENSOR_BF16, .n_in = n_in, .n_out = n_embd, .n_expert = 1}}, .n_w = 1};
+		const struct persistent_product *p = &phase.of.product;
+		assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+		assert_true(g.n_blocks <= n_sm && g.n_blocks > n_sm - 4);
+		assert_int_equal(g.n_blocks % (1 << p->shift), 0);
+		assert_true(p->n_chunks << p->shift >= (n_in + 255) / 256);
+		assert_true((p->n_chunks - 1) << p->shift < (n_in + 255) / 256);
+		assert_true(p->n_chunks <= PERSISTENT_WARPS * g.chunks_a_warp);
+		assert_int_equal(p->n_jobs, n_embd / 16 << p->shift);
+		assert_int_equal(p->jobs_each * g.n_blocks + p->jobs_rest, p->n_jobs);
+		assert_int_equal(g.tiled_bytes, (long long)p->n_jobs * copy.job_bytes);
+		assert_true(g.shared_bytes <= 232448);
+	}
+}
+
+/* Every element and every scale of a unit has its own place in it, and nothing else is there. */
+static void test_tiles(void **state)
+{
+	(void)state;
+	static const int types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		int type = types[i], bytes = tile_unit_bytes(type);
+		char *taken = calloc(1, (size_t)bytes);
+		for (int row = 0; row < TILE_ROWS; row++) {
+			for (int k = 0; k < TILE_CHUNK; k++) {
+				for (int b = 0; b < element_bytes(type); b++)
+					taken[tile_element_at(type, row, k) + b]++;
+				for (int b = 0; type == TENSOR_Q8_0 && k % 32 == 0 && b < 2; b++)
+					taken[tile_scale_at(row, k) + b]++;
 			}
-			assert_int_equal(at, n_in);
 		}
+		for (int b = 0; b < bytes; b++)
+			assert_int_equal(taken[b], 1);
+		free(taken);
 	}
 }
 
@@ -174,7 +203,8 @@ int main(void)
 		cmocka_unit_test(test_experts_are_refused),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
-		cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_slices),
+		cmocka_unit_test(test_tiles),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

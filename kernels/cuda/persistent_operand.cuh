@@ -1,0 +1,210 @@
+/*
+ * Activations of a product as its warps multiply them with units of tiled weights (kernels/tiles.h): of Q8_0 as digits
+ * in the columns of integer products on tensor cores, of other types as floats.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_OPERAND_CUH
+#define GEMMARK_KERNELS_CUDA_PERSISTENT_OPERAND_CUH
+
+#include "kernels/cuda/matvec.cuh"
+#include "kernels/cuda/persistent_ptx.cuh"
+
+/* A warp's chunks of a vector, of which a lane has every 32nd vector of four. */
+template <int N> struct chunks {
+	float4 v[N][2];
+};
+
+/* A warp's chunks as floats, where what multiplies them finds them. */
+template <int N> INLINE void put_chunks(void *corner, const chunks<N> &x)
+{
+#pragma unroll
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+			((float4 *)corner)[(c * 2 + i) * WARP + threadIdx.x % WARP] = x.v[c][i];
+}
+
+template <int N> INLINE chunks<N> get_chunks(const void *corner)
+{
+	chunks<N> x;
+#pragma unroll
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+			x.v[c][i] = ((const float4 *)corner)[(c * 2 + i) * WARP + threadIdx.x % WARP];
+	return x;
+}
+
+/*
+ * A chunk of Q8_0's as columns of m16n8k32: column d of block k is digit d, the highest first, in the two registers
+ * 2 * k and 2 * k + 1 of lanes 4 * d .. 4 * d + 3. corner: a chunk of floats of the warp's, to turn them over in.
+ */
+struct digit_columns {
+	unsigned b[16];
+	float scale; /* of what this lane's accumulators sum: two digits, or one, or none */
+
+	__device__ __forceinline__ void set(float4 low, float4 high, unsigned *corner)
+	{
+		const int lane = threadIdx.x % WARP, column = lane / 4, part = lane % 4;
+		const float f[2][4] = {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
+		/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
+		unsigned m = 0;
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+#pragma unroll
+			for (int e = 0; e < 4; e++)
+				m = max(m, __float_as_uint(f[i][e]) & 0x7fffffffu);
+		const float greatest = __uint_as_float(__reduce_max_sync(ALL_LANES, m));
+		const float inverse = greatest >= 1e-30f ? __fdividef(LIMIT, greatest) : 0.0f;
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			/* Bytes are digits from -128 to 127: added 128 to each, and their highest bits turned. */
+			unsigned q[4];
+#pragma unroll
+			for (int e = 0; e < 4; e++) {
+				const unsigned fixed =
+					__float_as_uint(fmaf(f[i][e], inverse, 12582912.0f)) - 0x4b400000u;
+				q[e] = (fixed + 0x808080u) ^ 0x808080u;
+			}
+			const unsigned a = __byte_perm(q[0], q[1], 0x5140), b = __byte_perm(q[2], q[3], 0x5140);
+			const unsigned c = __byte_perm(q[0], q[1], 0x0062), d = __byte_perm(q[2], q[3], 0x0062);
+			unsigned *const to = corner + part * STRIDE + (i * 4 + lane / 8) * 2 + lane / 4 % 2;
+			to[0] = __byte_perm(c, d, 0x5410);
+			to[4 * STRIDE] = __byte_perm(a, b, 0x7632);
+			to[8 * STRIDE] = __byte_perm(a, b, 0x5410);
+		}
+		__syncwarp();
+#pragma unroll
+		for (int k = 0; k < 4; k++) {
+			uint4 v = make_uint4(0, 0, 0, 0);
+			if (column < 3)
+				v = *(const uint4 *)(corner + (column * 4 + part) * STRIDE + k * 4);
+			b[4 * k] = v.x;
+			b[4 * k + 1] = v.y;
+			b[4 * k + 2] = v.z;
+			b[4 * k + 3] = v.w;
+		}
+		__syncwarp();
+		scale = greatest * (1.0f / LIMIT) * (part == 0 ? 256.0f : part == 1 ? 1.0f / 256.0f : 0.0f);
+	}
+
+	static constexpr float LIMIT = 4194000.0f; /* less than half of what a float's mantissa counts to */
+	enum { STRIDE = 20 };                      /* of 16 words, in different banks */
+};
+
+/* Sums of a lane's that are a row's when its lanes have added them, and which row. */
+template <int T, int N> struct operand {
+	const float *x;
+	float4 own[8]; /* of the chunk that is multiplied */
+
+	__device__ __forceinline__ void set(void *corner)
+	{
+		x = (const float *)corner;
+		if (N == 1)
+			read(0);
+	}
+
+	/* A lane has every eighth vector of EACH elements. */
+	enum { EACH = T == TENSOR_F32 ? 4 : 8 };
+
+	__device__ __forceinline__ void read(int chunk)
+	{
+		const float *const from = x + chunk * TILE_CHUNK + threadIdx.x % 8 * EACH;
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			own[i] = *(const float4 *)(EACH == 4 ? from + i * 32 : from + i / 2 * 64 + i % 2 * 4);
+	}
+
+	float sum[4];
+
+	__device__ __forceinline__ void clear()
+	{
+#pragma unroll
+		for (int r = 0; r < 4; r++)
+			sum[r] = 0.0f;
+	}
+
+	__device__ __forceinline__ void multiply(const char *unit, int chunk)
+	{
+		const uint4 *const w = (const uint4 *)unit + threadIdx.x % WARP;
+		if (N > 1)
+			read(chunk);
+#pragma unroll
+		for (int i = 0; i < 32 / EACH; i++)
+#pragma unroll
+			for (int r = 0; r < 4; r++) {
+				const uint4 v = w[(i * 4 + r) * WARP];
+				if (T == TENSOR_F32)
+					sum[r] = weight_stream<T, int>::dot4(v, own[i], sum[r]);
+				else
+					sum[r] = weight_stream<T, int>::dot8(v, own[i * 2 % 8], own[i * 2 % 8 + 1],
+									     sum[r]);
+			}
+	}
+
+	/* The rows' sums over the warp to where its rows begin: eight lanes have four rows. */
+	__device__ __forceinline__ void leave(float *to) const
+	{
+		const int lane = threadIdx.x % WARP;
+		float a = lane & 1 ? sum[2] : sum[0], b = lane & 1 ? sum[3] : sum[1];
+		a += __shfl_xor_sync(ALL_LANES, lane & 1 ? sum[0] : sum[2], 1);
+		b += __shfl_xor_sync(ALL_LANES, lane & 1 ? sum[1] : sum[3], 1);
+		const float other = __shfl_xor_sync(ALL_LANES, lane & 2 ? a : b, 2);
+		float v = (lane & 2 ? b : a) + other;
+		v += __shfl_xor_sync(ALL_LANES, v, 4);
+		if (lane % 8 < 4)
+			to[lane / 8 * 4 + lane % 2 * 2 + lane / 2 % 2] = v;
+	}
+};
+
+template <int N> struct operand<TENSOR_Q8_0, N> {
+	struct digit_columns x[N];
+	float a, b; /* rows lane / 4 and lane / 4 + 8 */
+
+	__device__ __forceinline__ void set(void *corner)
+	{
+		const chunks<N> v = get_chunks<N>(corner);
+		__syncwarp();
+#pragma unroll
+		for (int c = 0; c < N; c++)
+			x[c].set(v.v[c][0], v.v[c][1], (unsigned *)corner);
+	}
+
+	__device__ __forceinline__ void clear()
+	{
+		a = b = 0.0f;
+	}
+
+	__device__ __forceinline__ void multiply(const char *unit, int chunk)
+	{
+		const int lane = threadIdx.x % WARP;
+		const uint4 *const w = (const uint4 *)unit + lane;
+		const uint4 *const s = (const uint4 *)(unit + TILE_ROWS * TILE_CHUNK) + lane / 4 * 2;
+		const uint4 s0 = s[0], s1 = s[1];
+		const unsigned scales[8] = {s0.x, s0.y, s0.z, s0.w, s1.x, s1.y, s1.z, s1.w};
+		float r0 = 0.0f, r1 = 0.0f;
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+			const uint4 v = w[k * WARP];
+			int c[4] = {0, 0, 0, 0};
+			multiply_add_s8(c, v.x, v.y, v.z, v.w, x[chunk].b[2 * k], x[chunk].b[2 * k + 1]);
+			const float2 f = pair_to_f32<TENSOR_F16>(scales[k]);
+			r0 = fmaf((float)(c[0] * 256 + c[1]), f.x, r0);
+			r1 = fmaf((float)(c[2] * 256 + c[3]), f.y, r1);
+		}
+		a = fmaf(r0, x[chunk].scale, a);
+		b = fmaf(r1, x[chunk].scale, b);
+	}
+
+	/* The first two of four lanes have digits. */
+	__device__ __forceinline__ void leave(float *to) const
+	{
+		const int lane = threadIdx.x % WARP;
+		const float v = a + __shfl_xor_sync(ALL_LANES, a, 1), w = b + __shfl_xor_sync(ALL_LANES, b, 1);
+		if (lane % 4 == 0) {
+			to[lane / 4] = v;
+			to[lane / 4 + 8] = w;
+		}
+	}
+};
+
+#endif

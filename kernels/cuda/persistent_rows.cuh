@@ -1,0 +1,234 @@
+/* A head's row among the lanes of a warp: of a projection, which is waited for, or of a cache, in shared memory. */
+#ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_ROWS_CUH
+#define GEMMARK_KERNELS_CUDA_PERSISTENT_ROWS_CUH
+
+#include "kernels/cuda/persistent_vector.cuh"
+#include "kernels/cuda/rope.cuh"
+
+/* Words of a cache's row, as they are there. */
+template <int HD, int TYPE> struct row_words {
+	enum {
+		BYTES = TYPE == TENSOR_F32 ? 4 : 2,
+		HALF = HD / 2,
+		W = (HALF + WARP - 1) / WARP,
+		DENSE = HALF % WARP == 0,
+		VECTORS = DENSE && W * BYTES % 16 == 0,
+		PAIRS = DENSE && !VECTORS && W * BYTES % 4 == 0,
+		WORDS = PAIRS ? W * BYTES / 4 : W,
+	};
+	uint4 vectors[2][VECTORS ? W * BYTES / 16 : 1];
+	unsigned words[2][WORDS];
+
+	__device__ __forceinline__ void load(const char *row)
+	{
+		const int lane = threadIdx.x % WARP;
+#pragma unroll
+		for (int h = 0; h < 2; h++) {
+			const char *const half = row + h * HALF * BYTES;
+			if (VECTORS) {
+#pragma unroll
+				for (int i = 0; i < W * BYTES / 16; i++)
+					vectors[h][i] = ((const uint4 *)(half + lane * W * BYTES))[i];
+			} else if (PAIRS) {
+#pragma unroll
+				for (int i = 0; i < WORDS; i++)
+					words[h][i] = ((const unsigned *)(half + lane * W * BYTES))[i];
+			} else {
+#pragma unroll
+				for (int i = 0; i < W; i++) {
+					const int k = DENSE ? lane * W + i : i * WARP + lane;
+					words[h][i] = k >= HALF    ? 0
+						      : BYTES == 4 ? ((const unsigned *)half)[k]
+								   : ((const unsigned short *)half)[k];
+				}
+			}
+		}
+	}
+
+	/* Element i of the lane's in either half. */
+	__device__ __forceinline__ float get(int h, int i) const
+	{
+		const int word = i * BYTES / 4, vector = word / 4, in = word % 4;
+		unsigned w;
+		if (VECTORS) {
+			const uint4 v = vectors[h][vector];
+			w = in == 0 ? v.x : in == 1 ? v.y : in == 2 ? v.z : v.w;
+		} else {
+			w = words[h][PAIRS ? word : i];
+		}
+		if (TYPE == TENSOR_F32)
+			return __uint_as_float(w);
+		const float2 f = pair_to_f32<(TYPE == TENSOR_F32 ? TENSOR_F16 : TYPE)>(w);
+		return (VECTORS || PAIRS) && i % 2 ? f.y : f.x;
+	}
+};
+
+/*
+ * A lane has W elements of either half of the row, in such a way that RoPE's pairs are its own: numbers lane * W .., or
+ * where the half is no multiple of 32, every 32nd.
+ */
+template <int HD> struct lane_dims {
+	enum { HALF = HD / 2, W = (HALF + WARP - 1) / WARP, DENSE = HALF % WARP == 0, VECTORS = W % 4 == 0 };
+	float low[W], high[W];
+
+	static __device__ __forceinline__ int index(int i)
+	{
+		const int lane = threadIdx.x % WARP;
+		return DENSE ? lane * W + i : i * WARP + lane;
+	}
+
+	static __device__ __forceinline__ bool has(int i)
+	{
+		return DENSE || index(i) < HALF;
+	}
+
+	__device__ __forceinline__ void clear()
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++)
+			low[i] = high[i] = 0.0f;
+	}
+
+	__device__ __forceinline__ void scale(float s)
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			low[i] *= s;
+			high[i] *= s;
+		}
+	}
+
+	/* Weights of a norm; null: 1. */
+	__device__ __forceinline__ void load(const float *w)
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			low[i] = w && has(i) ? w[index(i)] : 1.0f;
+			high[i] = w && has(i) ? w[HALF + index(i)] : 1.0f;
+		}
+	}
+
+	/* For norm, before what it is of is waited for. */
+	static __device__ __forceinline__ void prefetch(const float *w)
+	{
+		if (w && has(0)) {
+			prefetch_l1(w + index(0));
+			prefetch_l1(w + HALF + index(0));
+		}
+	}
+
+	/* What is there of a vector that is waited for; whether that is all. */
+	__device__ __forceinline__ bool look(const float *x, unsigned parity)
+	{
+		unsigned wrong = 0;
+		if (VECTORS) {
+#pragma unroll
+			for (int i = 0; i < 2 * W; i += 4) {
+				float *const to = i < W ? low + i : high + i - W;
+				const uint4 v = load_now4(x + (i < W ? index(i) : HALF + index(i - W)));
+				wrong |= (v.x ^ parity) | (v.y ^ parity) | (v.z ^ parity) | (v.w ^ parity);
+				to[0] = __uint_as_float(v.x & ~1u);
+				to[1] = __uint_as_float(v.y & ~1u);
+				to[2] = __uint_as_float(v.z & ~1u);
+				to[3] = __uint_as_float(v.w & ~1u);
+			}
+		} else {
+#pragma unroll
+			for (int i = 0; i < W; i++) {
+				const unsigned a = has(i) ? load_now(x + index(i)) : parity;
+				const unsigned b = has(i) ? load_now(x + HALF + index(i)) : parity;
+				wrong |= (a ^ parity) | (b ^ parity);
+				low[i] = has(i) ? __uint_as_float(a & ~1u) : 0.0f;
+				high[i] = has(i) ? __uint_as_float(b & ~1u) : 0.0f;
+			}
+		}
+		return !(wrong & 1);
+	}
+
+	/* weight null: 1 */
+	__device__ __forceinline__ void norm(const float *weight, float eps)
+	{
+		lane_dims w;
+		w.load(weight);
+		float sum = 0.0f;
+#pragma unroll
+		for (int i = 0; i < W; i++)
+			sum += low[i] * low[i] + high[i] * high[i];
+		const float factor = reciprocal_root(warp_sum(sum) * (1.0f / HD) + eps);
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			low[i] *= factor * w.low[i];
+			high[i] *= factor * w.high[i];
+		}
+	}
+
+	/* angles: (HALF) cosines and sines in shared memory */
+	__device__ __forceinline__ void turn(const float2 *angles)
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			if (!has(i))
+				continue;
+			const float2 v = rotate(make_float2(low[i], high[i]), angles[index(i)]);
+			low[i] = v.x;
+			high[i] = v.y;
+		}
+	}
+
+	/* As a cache of that type would have it. */
+	template <int TYPE> __device__ __forceinline__ void round()
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			low[i] = rounded<TYPE>(low[i]);
+			high[i] = rounded<TYPE>(high[i]);
+		}
+	}
+
+	template <int TYPE> static __device__ __forceinline__ float rounded(float v)
+	{
+		return TYPE == TENSOR_F16    ? f16_to_f32(f32_to_f16(v))
+		       : TYPE == TENSOR_BF16 ? bf16_to_f32(f32_to_bf16(v))
+					     : v;
+	}
+
+	template <int TYPE> __device__ __forceinline__ void store(void *row) const
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++)
+			if (has(i)) {
+				store_element(row, TYPE, index(i), low[i]);
+				store_element(row, TYPE, HALF + index(i), high[i]);
+			}
+	}
+
+	/* Of a cache's row in shared memory. */
+	template <int TYPE> __device__ __forceinline__ void read(const row_words<HD, TYPE> &row)
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			low[i] = row.get(0, i);
+			high[i] = row.get(1, i);
+		}
+	}
+
+	__device__ __forceinline__ float dot(const lane_dims &o) const
+	{
+		float sum = 0.0f;
+#pragma unroll
+		for (int i = 0; i < W; i++)
+			sum = fmaf(low[i], o.low[i], fmaf(high[i], o.high[i], sum));
+		return sum;
+	}
+
+	__device__ __forceinline__ void add(float f, const lane_dims &o)
+	{
+#pragma unroll
+		for (int i = 0; i < W; i++) {
+			low[i] = fmaf(f, o.low[i], low[i]);
+			high[i] = fmaf(f, o.high[i], high[i]);
+		}
+	}
+};
+
+#endif
