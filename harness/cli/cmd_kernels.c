@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "engine/cuda/cuda_compile.h"
+#include "engine/model/tensor_type.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 
@@ -128,6 +129,34 @@ static int set_cache_type(void *ctx, const char *value, struct error *err)
 	return rc;
 }
 
+/* EMBD,WIDEST: of the stream, and of the widest rows of weights */
+static int set_widths(void *ctx, const char *value, struct error *err)
+{
+	struct cuda_dims *d = &((struct kernels *)ctx)->dims;
+	char embd[16], widest[16];
+	const char *rest = next_word(next_word(value, embd, sizeof embd), widest, sizeof widest);
+	if (*rest)
+		return error_set(err, ERROR_INPUT, "--widths: expected two numbers, 2560,10240");
+	int rc = options_int(embd, "--widths", 1, 1 << 20, &d->n_embd, err);
+	return rc ? rc : options_int(widest, "--widths", 1, 1 << 20, &d->n_in_max, err);
+}
+
+static int set_weights(void *ctx, const char *value, struct error *err)
+{
+	struct cuda_dims *d = &((struct kernels *)ctx)->dims;
+	d->weights = 0;
+	while (*value) {
+		char word[16];
+		value = next_word(value, word, sizeof word);
+		const struct tensor_traits *t = tensor_type_parse(word);
+		if (!t)
+			return error_set(err, ERROR_INPUT,
+					 "--weights: '%s' is no type of weights; expected" TENSOR_TYPE_WORDS, word);
+		d->weights |= 1u << t->type;
+	}
+	return 0;
+}
+
 static const struct option_spec kernels_options[] = {
 	{"--compile-only", NULL, "compile and report; needs NVRTC and no GPU", set_compile_only},
 	{"--arch", "LIST", "architectures to compile for (default: sm_80,sm_86,sm_89,sm_90,sm_100,sm_120)", set_arch},
@@ -136,6 +165,9 @@ static const struct option_spec kernels_options[] = {
 	{"--cache-type", "TYPE",
 	 "specialise for a KV cache of this type only, one of" TENSOR_CACHE_TYPE_WORDS " (default: each)",
 	 set_cache_type},
+	{"--widths", "EMBD,WIDEST", "specialise for a stream this wide, and rows of weights up to that (default: any)",
+	 set_widths},
+	{"--weights", "LIST", "specialise for weights of these types only (default: all)", set_weights},
 	{"--source", "LIST", "compile these files of kernels/cuda only: attention,matvec (default: all)", set_source},
 	{0},
 };
@@ -145,7 +177,7 @@ static const struct command kernels_command = {
 	.summary = "Compiles the CUDA kernels and prints registers, shared memory and spills of each.\n"
 		   "NVRTC is taken from GEMMARK_NVRTC (a path), or found where the loader and toolkits keep it.",
 	.usage = "gemmark kernels --compile-only [--arch LIST] [--head-dims LIST] [--cache-type TYPE]\n"
-		 "                [--source LIST]",
+		 "                [--widths EMBD,WIDEST] [--weights LIST] [--source LIST]",
 	.examples = "gemmark kernels --compile-only --arch sm_90\n"
 		    "gemmark kernels --compile-only --arch sm_80,sm_120 --head-dims 256,512 --cache-type f16",
 	.options = kernels_options,
