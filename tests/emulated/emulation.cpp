@@ -1,0 +1,411 @@
+#include "tests/emulated/words.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+/* What a kernel is compiled for; see cuda_options. */
+#define CHUNKS_A_WARP 3
+#define WEIGHTS_Q8_0
+#define WEIGHTS_BF16
+#define WEIGHTS_F16
+#define WEIGHTS_F32
+#define HEAD_DIM_32
+#define HEAD_DIM_64
+#define HEAD_DIM_128
+#define HEAD_DIM_256
+#define HEAD_DIM_512
+#define KV_F32_F32
+#define KV_F16_F16
+#define KV_BF16_BF16
+#include "kernels/cuda/persistent.cu"
+#include "tests/emulated/emulation.h"
+
+static_assert(CHUNKS_A_WARP == EMULATED_CHUNKS_A_WARP, "what plans are told");
+
+enum {
+	THREADS = PERSISTENT_THREADS,
+	WARPS = THREADS / 32,
+	STACK_BYTES = 48 << 10,
+	STUCK_STEPS = 3000000, /* of fibres that all wait */
+	A_WHILE = 20000,       /* steps that a block is ahead for, or a warp behind */
+};
+
+emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim = {THREADS, 1, 1};
+char *emulated_shared;
+
+[[noreturn]] static void fail(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fprintf(stderr, "emulation, block %u thread %u: ", emulated_block.x, emulated_thread.x);
+	vfprintf(stderr, format, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	abort();
+}
+
+/* ---- fibres ---- */
+
+/* Pushes what a call must keep, leaves the stack pointer at *from, and goes on at `to`, where the same was done. */
+extern "C" void emulated_switch(void **from, void *to);
+asm(".globl emulated_switch\n"
+    "emulated_switch:\n"
+    "	push %rbp\n	push %rbx\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
+    "	mov %rsp, (%rdi)\n"
+    "	mov %rsi, %rsp\n"
+    "	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbx\n	pop %rbp\n"
+    "	ret\n");
+
+struct fibre {
+	void *sp;
+	std::vector<char> stack;
+	int block, thread;
+};
+
+/* Of the lanes that have come to a call together: what each brought, of this time and of the one before. */
+struct warp {
+	int arrived, kind;
+	unsigned times;
+	uint64_t values[2][32];
+	bool votes[2][32];
+	std::vector<int> waiting;
+};
+
+struct gate {
+	int threads;
+	std::vector<int> waiting;
+};
+
+static struct {
+	std::mt19937_64 random;
+	std::vector<fibre> fibres;
+	std::vector<warp> warps;
+	std::vector<std::vector<char>> memory; /* of blocks */
+	gate gates[EMULATED_BLOCKS_MAX][2];
+	std::vector<int> ready;
+	void *outside;
+	const struct persistent_params *params;
+	int current, unfinished;
+	long steps, progress; /* since which something was done that others wait for */
+} now;
+
+static void leave()
+{
+	emulated_switch(&now.fibres[(size_t)now.current].sp, now.outside);
+}
+
+void emulated_yield()
+{
+	now.ready.push_back(now.current);
+	leave();
+}
+
+static void run_kernel()
+{
+	const struct persistent_params &p = *now.params;
+	if (p.k_type == TENSOR_F32 && p.v_type == TENSOR_F32)
+		k_persistent_f32_f32(p);
+	else if (p.k_type == TENSOR_F16 && p.v_type == TENSOR_F16)
+		k_persistent_f16_f16(p);
+	else if (p.k_type == TENSOR_BF16 && p.v_type == TENSOR_BF16)
+		k_persistent_bf16_bf16(p);
+	else
+		fail("no kernel for these caches");
+}
+
+static void begin_fibre()
+{
+	run_kernel();
+	now.unfinished--;
+	now.progress = now.steps;
+	leave();
+	abort();
+}
+
+static void release(std::vector<int> &waiting)
+{
+	now.progress = now.steps;
+	now.ready.insert(now.ready.end(), waiting.begin(), waiting.end());
+	waiting.clear();
+}
+
+/* ---- warps and blocks ---- */
+
+static warp &own_warp()
+{
+	const fibre &f = now.fibres[(size_t)now.current];
+	return now.warps[(size_t)(f.block * WARPS + f.thread / 32)];
+}
+
+void emulated_meet(int kind)
+{
+	warp &w = own_warp();
+	if (w.arrived && w.kind != kind)
+		fail("its warp is at two places, calls of kinds %d and %d", w.kind, kind);
+	w.kind = kind;
+	if (++w.arrived < 32) {
+		w.waiting.push_back(now.current);
+		leave();
+		return;
+	}
+	w.arrived = 0;
+	w.times++;
+	release(w.waiting);
+}
+
+uint64_t emulated_exchange(uint64_t v, int from, int kind)
+{
+	warp &w = own_warp();
+	const unsigned time = w.times & 1;
+	w.values[time][LANE] = v;
+	emulated_meet(kind);
+	return w.values[time][from];
+}
+
+unsigned emulated_ballot(bool p)
+{
+	warp &w = own_warp();
+	const unsigned time = w.times & 1;
+	unsigned all = 0;
+	w.votes[time][LANE] = p;
+	emulated_meet(5);
+	for (int i = 0; i < 32; i++)
+		all |= (unsigned)w.votes[time][i] << i;
+	return all;
+}
+
+void emulated_barrier(int id, int n_threads)
+{
+	gate &g = now.gates[emulated_block.x][id];
+	if (!g.waiting.empty() && g.threads != n_threads)
+		fail("barrier %d is waited at for %d and for %d threads", id, g.threads, n_threads);
+	g.threads = n_threads;
+	if ((int)g.waiting.size() + 1 < n_threads) {
+		g.waiting.push_back(now.current);
+		leave();
+		return;
+	}
+	release(g.waiting);
+}
+
+/* ---- barriers in shared memory, and copies that happen some time later ---- */
+
+struct pending {
+	int8_t arrivals, expected;
+	uint8_t phase, set;
+	int bytes;
+};
+static_assert(sizeof(pending) == sizeof(unsigned long long), "it stands in a barrier's place");
+
+static pending &pending_of(unsigned long long *b)
+{
+	return *(pending *)b;
+}
+
+static void settle(pending &p)
+{
+	if (p.arrivals < 0)
+		fail("a barrier is arrived at too often");
+	if (p.arrivals || p.bytes)
+		return;
+	p.phase ^= 1;
+	p.arrivals = p.expected;
+	now.progress = now.steps;
+}
+
+void barrier_init(unsigned long long *b, int arrivals)
+{
+	pending_of(b) = {(int8_t)arrivals, (int8_t)arrivals, 0, 1, 0};
+}
+
+void barrier_expect(unsigned long long *b, unsigned bytes)
+{
+	pending &p = pending_of(b);
+	if (p.bytes > 0)
+		fail("a barrier is used for a copy while it waits for another one");
+	p.bytes += (int)bytes;
+	p.arrivals--;
+	settle(p);
+}
+
+void barrier_arrive(unsigned long long *b, int times)
+{
+	pending &p = pending_of(b);
+	p.arrivals = (int8_t)(p.arrivals - times);
+	settle(p);
+}
+
+bool barrier_try(unsigned long long *b, unsigned parity)
+{
+	const pending &p = pending_of(b);
+	if (p.set != 1)
+		fail("a barrier is waited at that is none");
+	if (p.phase == (parity & 1))
+		emulated_yield();
+	return p.phase != (parity & 1);
+}
+
+struct copy {
+	char *to;
+	const char *from;
+	unsigned bytes;
+	pending *barrier;
+};
+static std::vector<copy> copies;
+
+void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b, unsigned long long)
+{
+	char *const begin = (char *)to, *const end = begin + bytes;
+	if ((uintptr_t)to % 16 || (uintptr_t)from % 16 || bytes % 16 || !bytes)
+		fail("a copy of %u bytes from %p to %p is misaligned", bytes, from, to);
+	if (begin < emulated_shared || end > emulated_shared + now.params->shared_bytes)
+		fail("a copy leaves the shared memory");
+	for (const copy &c : copies)
+		if (c.to < end && begin < c.to + c.bytes)
+			fail("a copy is on its way to where another one goes");
+	memset(to, 0xff, bytes);
+	copies.push_back({begin, (const char *)from, bytes, &pending_of(b)});
+}
+
+static void complete_one()
+{
+	const size_t i = now.random() % copies.size();
+	const copy c = copies[i];
+	copies[i] = copies.back();
+	copies.pop_back();
+	memcpy(c.to, c.from, c.bytes);
+	c.barrier->bytes -= (int)c.bytes;
+	settle(*c.barrier);
+}
+
+/* ---- memory that blocks share ---- */
+
+static std::unordered_map<const void *, int> stored;
+
+void store_now(void *p, unsigned v)
+{
+	now.progress = now.steps;
+	if (stored[p]++)
+		fail("an element is written twice in a token");
+	*(unsigned *)p = v;
+}
+
+void store_now64(unsigned long long *p, unsigned long long v)
+{
+	now.progress = now.steps;
+	*p = v;
+}
+
+unsigned arrive(unsigned *counter)
+{
+	now.progress = now.steps;
+	return (*counter)++;
+}
+
+void give_up()
+{
+	fail("the watcher gave up");
+}
+
+/* ---- a token ---- */
+
+static void prepare(int n_blocks)
+{
+	if (now.fibres.size() == (size_t)(n_blocks * THREADS))
+		return;
+	if (n_blocks > EMULATED_BLOCKS_MAX)
+		fail("%d blocks are more than there may be", n_blocks);
+	now.fibres.resize((size_t)(n_blocks * THREADS));
+	for (fibre &f : now.fibres)
+		f.stack.resize(STACK_BYTES);
+	now.warps.resize((size_t)(n_blocks * WARPS));
+	now.memory.resize((size_t)n_blocks);
+	for (auto &m : now.memory)
+		m.resize(EMULATED_SHARED_BYTES + 128);
+}
+
+static char *shared_of(int block)
+{
+	return (char *)(((uintptr_t)now.memory[(size_t)block].data() + 127) & ~(uintptr_t)127);
+}
+
+static void start_fibre(int i)
+{
+	fibre &f = now.fibres[(size_t)i];
+	void **sp = (void **)((uintptr_t)(f.stack.data() + STACK_BYTES) & ~(uintptr_t)63);
+	*--sp = nullptr; /* as after a call */
+	*--sp = (void *)begin_fibre;
+	sp -= 6;
+	f.sp = sp;
+	f.block = i / THREADS;
+	f.thread = i % THREADS;
+	now.ready.push_back(i);
+}
+
+/* At random, but for a while a block is ahead of the others, and of each block one warp is behind. */
+struct turns {
+	int ahead = 0, behind[EMULATED_BLOCKS_MAX] = {};
+	long until = 0;
+
+	size_t next(int n_blocks)
+	{
+		if (--until < 0) {
+			ahead = (int)(now.random() % (unsigned)n_blocks);
+			for (int &w : behind)
+				w = (int)(now.random() % WARPS);
+			until = (long)(now.random() % A_WHILE);
+		}
+		size_t i = now.random() % now.ready.size();
+		for (int tries = 0; tries < 24; tries++) {
+			const fibre &f = now.fibres[(size_t)now.ready[i]];
+			if ((f.block == ahead || tries > 3) && f.thread / 32 != behind[f.block])
+				break;
+			i = now.random() % now.ready.size();
+		}
+		return i;
+	}
+};
+
+static void take_turn(size_t i)
+{
+	now.current = now.ready[i];
+	now.ready[i] = now.ready.back();
+	now.ready.pop_back();
+	const fibre &f = now.fibres[(size_t)now.current];
+	emulated_thread.x = (unsigned)f.thread;
+	emulated_block.x = (unsigned)f.block;
+	emulated_shared = shared_of(f.block);
+	if (++now.steps - now.progress > STUCK_STEPS)
+		fail("all wait");
+	emulated_switch(&now.outside, f.sp);
+}
+
+void emulated_persistent(const struct persistent_params *p, unsigned seed)
+{
+	turns turns;
+	now.random.seed(seed);
+	now.params = p;
+	emulated_grid = {(unsigned)p->n_blocks, 1, 1};
+	prepare(p->n_blocks);
+	stored.clear();
+	now.steps = now.progress = 0;
+	now.unfinished = p->n_blocks * THREADS;
+	for (int b = 0; b < p->n_blocks; b++)
+		memset(shared_of(b), 0xff, EMULATED_SHARED_BYTES);
+	for (int i = 0; i < p->n_blocks * THREADS; i++)
+		start_fibre(i);
+	while (now.unfinished) {
+		if (!copies.empty() && (now.ready.empty() || now.random() % 64 == 0))
+			complete_one();
+		else if (now.ready.empty())
+			fail("none can go on");
+		else
+			take_turn(turns.next(p->n_blocks));
+	}
+	if (!copies.empty())
+		fail("copies are on their way when all is done");
+}

@@ -1,0 +1,28 @@
+/*
+ * The kernel of a whole token (kernels/cuda/persistent.cu) on the processor: its threads are fibres of one thread,
+ * which take turns at random, so that a seed gives one of the ways that they may run beside each other; copies and
+ * their barriers complete some time later, in any order. What would be undefined on a GPU ends the program with a
+ * message: a warp that meets itself in two places, an element that is written twice in a token, a copy that is
+ * misaligned, leaves the shared memory or meets another one, a barrier that is arrived at too often, and threads that
+ * all wait.
+ */
+#ifndef GEMMARK_TESTS_EMULATED_EMULATION_H
+#define GEMMARK_TESTS_EMULATED_EMULATION_H
+
+#include "kernels/params.h"
+
+enum {
+	EMULATED_BLOCKS_MAX = 8,
+	EMULATED_SHARED_BYTES = 232448, /* an H100's, of a block */
+	EMULATED_CHUNKS_A_WARP = 3,     /* that it is compiled for */
+};
+
+#ifdef __cplusplus
+extern "C"
+#endif
+	/* A token; all of it is done when that returns. Its program was planned for at most BLOCKS_MAX multiprocessors.
+	 */
+	void
+	emulated_persistent(const struct persistent_params *p, unsigned seed);
+
+#endif
