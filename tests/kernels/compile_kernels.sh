@@ -32,7 +32,7 @@ sm_120 k_norm_add              32
 sm_120 k_norm_gated_q8_0       64
 sm_120 k_norm_matmul_q8_0      96
 sm_120 k_persistent_f16_f16    116
-sm_120 k_persistent_f32_f32    272
+sm_120 k_persistent_f32_f32    348
 sm_120 k_snapkv_softmax        20
 sm_120 k_snapkv_vote           96
 '
