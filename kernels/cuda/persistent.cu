@@ -1,10 +1,12 @@
 /*
  * A decoded token as one kernel: a program of phases (params_persistent.h), one block on each multiprocessor, all
- * resident at once. Ten warps compute and one copies weights, each going through the phases at its own pace
- * (persistent_product.cuh); blocks wait for each other's values, never for each other (persistent_vector.cuh).
+ * resident at once. Ten warps compute, a thread copies what they need of memory (persistent_copy.cuh), each going
+ * through the phases at its own pace, and a thread watches; blocks wait for each other's values, never for each other
+ * (persistent_vector.cuh).
  *
- * A value that a phase leaves is waited for by a later phase alone, and the copying warp waits for none: so whatever
- * the order in which blocks run, the earliest phase that is not done can go on.
+ * A value that a phase leaves is waited for by a later phase alone, the copier waits for none of them, and brings a
+ * phase before what is copied for it: so whatever the order in which blocks run, the earliest phase that is not done
+ * can go on.
  */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/persistent_geometry.h"

@@ -14,9 +14,6 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/persistent_ptx.cuh"
 
-/* A function of its own: what it takes of registers, its callers need not have beside theirs. */
-#define APART static __device__ __noinline__
-
 INLINE void barrier_wait(unsigned long long *b, unsigned parity)
 {
 	while (!barrier_try(b, parity))
