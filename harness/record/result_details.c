@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -182,6 +184,18 @@ int result_set_telemetry(struct result_set *s, size_t row, struct telemetry_samp
 	return rc;
 }
 
+/* Whether it ends within its header, as where the sweep ended while that was written: then it has no rows. */
+static bool ends_in_header(int fd)
+{
+	char header[1024], text[sizeof header];
+	int n = 0;
+	for (int i = 0; i < timeline_n_columns; i++)
+		n += snprintf(header + n, sizeof header - (size_t)n, "%s\"%s\"", i ? "," : "",
+			      timeline_columns[i].name);
+	ssize_t got = pread(fd, text, sizeof text, 0);
+	return got >= 0 && got <= n && !memcmp(text, header, (size_t)got);
+}
+
 int result_set_open_timeline(struct result_set *s, struct error *err)
 {
 	static const char *const required[] = {"run_id", "block", "phase", "kind", "entered_ns", "published_ns", NULL};
@@ -189,6 +203,13 @@ int result_set_open_timeline(struct result_set *s, struct error *err)
 	struct stat there;
 	if (s->timeline.fd >= 0 ||
 	    (fstatat(s->directory.fd, "timeline.csv", &there, AT_SYMLINK_NOFOLLOW) && errno == ENOENT))
+		return 0;
+	int fd = run_directory_open_file(&s->directory, "timeline.csv", O_RDONLY, err);
+	if (fd < 0)
+		return fd;
+	bool empty = ends_in_header(fd);
+	close(fd);
+	if (empty)
 		return 0;
 	return detail_file_open(&s->timeline, &s->directory, "timeline.csv", timeline_columns, timeline_n_columns,
 				required, RESULT_SET_MAX_DETAIL_BYTES, &runs, err);

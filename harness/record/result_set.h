@@ -101,7 +101,7 @@ int result_set_timeline(struct result_set *s, size_t row, struct timeline_stamp 
 /* Opens one of these files where that was not done yet, for the members above. As detail_file_open fails. */
 int result_set_open_tokens(struct result_set *s, struct error *err);
 int result_set_open_telemetry(struct result_set *s, struct error *err);
-/* The same; nothing is open where there is none. */
+/* The same; nothing is open where there is none, or no more of it than of its header. */
 int result_set_open_timeline(struct result_set *s, struct error *err);
 
 /* The commit that all rows are of; null where they differ, or none is known. The set's. */

@@ -133,6 +133,15 @@ static int check_telemetry(struct result_set *s, size_t row, struct error *err)
 			 s->telemetry.path, s->rows[row].run_id, (long long)n_measured, (long long)said);
 }
 
+static int check_timeline(struct result_set *s, size_t row, struct error *err)
+{
+	struct timeline_stamp *stamps;
+	size_t n;
+	int rc = result_set_timeline(s, row, &stamps, &n, err);
+	free(stamps);
+	return rc;
+}
+
 static int choose(struct result_set *s, unsigned char *stays, struct resume_dropped *dropped, struct error *err)
 {
 	for (size_t i = 0; i < s->n_rows; i++) {
@@ -144,6 +153,8 @@ static int choose(struct result_set *s, unsigned char *stays, struct resume_drop
 		int rc = result_set_check_tokens(s, i, &why);
 		if (!rc)
 			rc = check_telemetry(s, i, &why);
+		if (!rc)
+			rc = check_timeline(s, i, &why);
 		if (rc && rc != ERROR_INPUT)
 			return error_set(err, rc, "%s", why.text);
 		stays[i] = !rc;
@@ -206,6 +217,9 @@ int resume_directory(const struct run_directory *d,
 		rc = rest_of_details(&s, &s.timeline, stays, &rests[3], err);
 	for (int i = 0; i < n_files && !rc; i++)
 		rc = apply(d, &rests[i], err);
+	/* The next time stamps make it. */
+	if (!rc && n_files == 3 && unlinkat(d->fd, rests[3].name, 0) && errno != ENOENT)
+		rc = io_failed(d, rests[3].name, err);
 	for (int i = 0; i < n_files; i++)
 		free(rests[i].ranges);
 	free(stays);

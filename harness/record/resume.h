@@ -1,11 +1,11 @@
 /*
- * What a sweep that goes on finds in its directory, made whole: the runs that are finished stay with all their tokens
- * and telemetry, whatever else is there goes.
+ * What a sweep that goes on finds in its directory, made whole: the runs that are finished stay with all their tokens,
+ * telemetry and time stamps, whatever else is there goes.
  *
- * A run goes, and is measured again, where it was interrupted, or where its tokens or its telemetry are not those that
- * its row says. Files are cut at their end where that is all; otherwise they are written anew beside themselves and
- * renamed, runs.csv first: a process that is killed in between leaves rows with all that is theirs, and at most lines
- * of no run.
+ * A run goes, and is measured again, where it was interrupted, where its tokens or its telemetry are not those that
+ * its row says, or where its time stamps are no token's. Files are cut at their end where that is all; otherwise they
+ * are written anew beside themselves and renamed, runs.csv first: a process that is killed in between leaves rows with
+ * all that is theirs, and at most lines of no run.
  */
 #ifndef GEMMARK_HARNESS_RECORD_RESUME_H
 #define GEMMARK_HARNESS_RECORD_RESUME_H

@@ -14,6 +14,10 @@
 #include "tests/support/read_csv.h"
 #include "tests/support/result_sample.h"
 
+#define HEADER                                                                                                     \
+	"\"schema_version\",\"run_id\",\"block\",\"sm\",\"phase\",\"layer\",\"kind\",\"entered_ns\",\"input_ns\"," \
+	"\"worked_ns\",\"published_ns\"\n"
+
 static char folder[FOLDER_BYTES];
 static char run_path[FOLDER_BYTES + 8], csv_path[FOLDER_BYTES + 32];
 
@@ -198,6 +202,75 @@ static void test_resume(void **state)
 	csv_rows_free(&r);
 }
 
+/* A run whose stamps are no token's is measured again, as one without its tokens is. */
+static void test_resume_damaged(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {"1,run-1,0,,1,0,qkv,0,1,2,3\n", "1,run-1,0,,0,0,qkv,0,1,2,x\n"};
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		struct recorder *rec;
+		struct resume_dropped dropped;
+		struct csv_rows r;
+		struct error err = {""};
+		int kept = 0;
+		assert_int_equal(sample_write(run_path, &err), 0);
+		FILE *f = folder_open(folder, "run/timeline.csv", "w");
+		fprintf(f, "%s%s", HEADER, lines[i]);
+		assert_int_equal(fclose(f), 0);
+		if (recorder_resume(&rec, run_path, keep, &kept, &dropped, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(kept, 6);
+		assert_int_equal(dropped.damaged, 1);
+		assert_non_null(strstr(dropped.why, "timeline.csv"));
+		assert_int_equal(recorder_close(rec, &err), 0);
+		assert_int_equal(csv_read(&r, csv_path), 0);
+		assert_int_equal(r.n_rows, 1);
+		csv_rows_free(&r);
+		tear_down(state);
+		assert_int_equal(set_up(state), 0);
+	}
+}
+
+/* Ended while its header was written, it has nothing: the sweep goes on, and what is next begins it anew. */
+static void test_resume_header(void **state)
+{
+	(void)state;
+	static const size_t sizes[] = {0, 1, 40, sizeof HEADER - 2};
+	const struct timeline_stamp stamp = {.sm = -1, .published_ns = 77};
+	struct timeline_stamp *stamps;
+	struct recorder *rec;
+	struct resume_dropped dropped;
+	struct csv_rows r;
+	struct error err = {""};
+	size_t n;
+	assert_int_equal(sample_write(run_path, &err), 0);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		int kept = 0;
+		FILE *f = folder_open(folder, "run/timeline.csv", "w");
+		assert_int_equal(fwrite(HEADER, 1, sizes[i], f), sizes[i]);
+		assert_int_equal(fclose(f), 0);
+		if (read_stamps(&stamps, &n, &err))
+			fail_msg("%zu bytes: %s", sizes[i], err.text);
+		assert_int_equal(n, 0);
+		if (recorder_resume(&rec, run_path, keep, &kept, &dropped, &err))
+			fail_msg("%zu bytes: %s", sizes[i], err.text);
+		assert_int_equal(dropped.damaged, 0);
+		assert_int_equal(recorder_timeline(rec, "run-8", &stamp, 1, &err), 0);
+		assert_int_equal(recorder_close(rec, &err), 0);
+		assert_int_equal(csv_read(&r, csv_path), 0);
+		assert_int_equal(r.n_rows, 2);
+		assert_string_equal(csv_at(&r, 1, "run_id"), "run-8");
+		csv_rows_free(&r);
+	}
+	/* No header's beginning is somebody else's. */
+	FILE *f = folder_open(folder, "run/timeline.csv", "w");
+	fputs("\"schema_version\",\"mine", f);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(read_stamps(&stamps, &n, &err), ERROR_INPUT);
+	assert_int_equal(recorder_resume(&rec, run_path, keep, &(int){0}, &dropped, &err), ERROR_INPUT);
+	assert_true(folder_has(folder, "run/timeline.csv"));
+}
+
 /* Taken away while the sweep runs, as any other of its files. */
 static void test_removed(void **state)
 {
@@ -219,7 +292,8 @@ static void test_removed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_columns), TEST(test_read), TEST(test_refused), TEST(test_resume), TEST(test_removed),
+		TEST(test_columns),        TEST(test_read),          TEST(test_refused), TEST(test_resume),
+		TEST(test_resume_damaged), TEST(test_resume_header), TEST(test_removed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
