@@ -48,7 +48,6 @@ struct sweep {
 	json_t *description;         /* sweep.json's */
 	bool memory_unrecorded;      /* in that of the sweep that goes on */
 	struct telemetry *telemetry; /* null: none */
-	int timeline;                /* one was recorded */
 	struct table *table;
 	struct llama_bench *llama; /* null: none of llama-bench's formats is printed */
 	int progress;              /* a line a run is asked for */
@@ -82,8 +81,7 @@ static int take_run(void *ctx, const struct run_row *row, const struct token_rec
 
 static int take_timeline(void *ctx, const char *run_id, const struct timeline_stamp *stamps, int n, struct error *err)
 {
-	struct sweep *s = ctx;
-	s->timeline = 1;
+	const struct sweep *s = ctx;
 	return recorder_timeline(s->recorder, run_id, stamps, n, err);
 }
 
@@ -268,8 +266,7 @@ static int exit_code(const struct runner_summary *s, const struct past *p)
 	return s->ok || p->ok ? 0 : EXIT_NOTHING;
 }
 
-static void print_end(const struct runner_summary *s, const struct past *p, int timeline, const char *directory,
-		      FILE *f)
+static void print_end(const struct runner_summary *s, const struct past *p, const char *directory, FILE *f)
 {
 	fprintf(f, "\n%d run%s ok", s->ok, s->ok == 1 ? "" : "s");
 	if (s->with_fallbacks)
@@ -284,7 +281,8 @@ static void print_end(const struct runner_summary *s, const struct past *p, int 
 		fprintf(f, "; %d %s there already", p->rows, p->rows == 1 ? "was" : "were");
 	fprintf(f, "%s\nresults: ", s->interrupted ? "; interrupted" : "");
 	text_print(f, directory);
-	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n", timeline ? "timeline.csv, " : "");
+	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n",
+		is_in(directory, "timeline.csv") ? "timeline.csv, " : "");
 	if (s->interrupted)
 		next_command_print(f, "go on:  ", "bench", "--resume", directory);
 	bool gnuplot = next_command_finds("gnuplot");
@@ -320,7 +318,7 @@ static int print_results(const struct bench *b, const struct sweep *s, const str
 	FILE *notes = b->format == BENCH_FORMAT_TABLE ? stdout : stderr;
 	if (b->format != BENCH_FORMAT_TABLE && b->error_format != BENCH_FORMAT_TABLE)
 		table_write_remarks(s->table, notes);
-	print_end(summary, &s->past, s->timeline, directory, notes);
+	print_end(summary, &s->past, directory, notes);
 	return rc;
 }
 

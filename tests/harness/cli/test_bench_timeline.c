@@ -95,6 +95,7 @@ static void test_timeline(void **state)
 	char *alone[] = {"bench", "--resume", run, NULL};
 	assert_int_equal(bench_folder_call(cmd_bench, alone), 0);
 	assert_int_equal(csv_lines(path), rows);
+	assert_true(bench_folder_said("out", "timeline.csv"));
 	char *without[] = {"bench",
 			   "--resume",
 			   run,
