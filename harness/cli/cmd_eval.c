@@ -345,9 +345,10 @@ static int evaluate(struct session *s, const struct eval *ev, struct logits_sink
 	return rc;
 }
 
-/* Behind evaluate; prints the tokens as they come. */
+/* Behind evaluate; prints the tokens as they come, as long as they can be written. */
 static int generate(struct session *s, const struct eval *ev, struct remarks *r, struct error *err)
 {
+	fflush(stdout);
 	int token = -1, n = 0, rc = session_generate_begin(s, &ev->sampling, ev->n_generated, ev->stop_token, err);
 	if (rc)
 		return rc;
@@ -358,9 +359,10 @@ static int generate(struct session *s, const struct eval *ev, struct remarks *r,
 		if (token >= 0)
 			printf("%s%d", n++ ? "," : "generated   ", token);
 		fflush(stdout);
-	} while (token >= 0);
+	} while (token >= 0 && !ferror(stdout));
 	if (n)
 		putchar('\n');
+	fflush(stdout);
 	return rc ? rc : session_generate_end(s, err);
 }
 
@@ -447,6 +449,9 @@ static int run(struct eval *ev, struct error *err)
 	if (!rc && ev->stop_token >= session_model(s)->n_vocab)
 		rc = error_set(err, ERROR_INPUT, "--stop-token %d is not in the vocabulary of %d", ev->stop_token,
 			       session_model(s)->n_vocab);
+	/* Before the prompt, which may take long. */
+	if (!rc && (ev->n_generated > 1 || prefilled(ev) < ev->tokens.n))
+		rc = session_prepare(s, err);
 	if (!rc) {
 		if (*session_gpu_reason(s))
 			fprintf(stderr, "gemmark eval: on the host: %s\n", session_gpu_reason(s));

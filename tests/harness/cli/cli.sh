@@ -111,6 +111,30 @@ if [ "$message" != 0 ]; then
   failures=$((failures + 1))
 fi
 
+# Nobody reads what is generated: then it ends, long before all of it is there.
+long=(eval -m "$tiny" --tokens 1,2,3 -ngl 0 -t 1 --generate 500000)
+for mode in direct graph-loop; do
+  message=$(timeout 20 "$gemmark" "${long[@]}" --mode $mode 2>&1 >/dev/full)
+  code=$?
+  if [ $code -ne 2 ] || [[ "$message" != *"gemmark: cannot write to standard output: "* ]]; then
+    echo "generating in $mode to a full disk: exit code $code, '$message'"
+    failures=$((failures + 1))
+  fi
+  message=$( { { timeout 20 "$gemmark" "${long[@]}" --mode $mode 2>/dev/null; echo $? >&3; } | head -n 1; } 3>&1)
+  if [[ "$message" != *'tokens '*0 && "$message" != 0*'tokens '* ]]; then
+    echo "generating in $mode into a closed pipe: '$message'"
+    failures=$((failures + 1))
+  fi
+done
+
+# What cannot be decoded is refused before the prompt is computed.
+experts=$(dirname "$tiny")/gemma4-26b-a4b-tiny.q8_0.gguf
+expect 2 '' '*fusion persistent does no mixture of experts*' eval -m "$experts" --tokens 1,2,3 -ngl 0 --fusion persistent \
+  --generate 2
+expect 2 '' '*fusion persistent does no mixture of experts*' eval -m "$experts" --tokens 1,2,3 -ngl 0 --fusion persistent \
+  --prefill 2
+expect 0 '*' '' eval -m "$experts" --tokens 1,2,3 -ngl 0 --fusion persistent --generate 1
+
 # Logits to a pipe and to a device: as to a file, and the device is still one afterwards.
 temp=$(mktemp -d)
 tiny=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/golden/qwen3-tiny.q8_0.gguf
