@@ -247,6 +247,8 @@ static const char *wrong_stamps(const struct timeline_stamp *stamps, size_t n)
 			return "a time stamp is missing, or there twice";
 		if (s->kind != alike->kind || s->layer != alike->layer)
 			return "blocks that disagree on what a phase is";
+		if (s->layer >= 0 && (size_t)s->layer >= n_phases)
+			return "more layers than phases";
 		if (s->entered_ns < 0 || s->published_ns > TIMELINE_MAX_NS || s->entered_ns > s->published_ns ||
 		    !is_between(s->entered_ns, s->input_ns, s->published_ns) ||
 		    !is_between(input, s->worked_ns, s->published_ns) ||

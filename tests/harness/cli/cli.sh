@@ -112,7 +112,7 @@ if [ "$message" != 0 ]; then
 fi
 
 # Nobody reads what is generated: then it ends, long before all of it is there.
-long=(eval -m "$tiny" --tokens 1,2,3 -ngl 0 -t 1 --generate 500000)
+long=(eval -m "$tiny" --tokens '1,2,3' -ngl 0 -t 1 --generate 500000)
 for mode in direct graph-loop; do
   message=$(timeout 20 "$gemmark" "${long[@]}" --mode $mode 2>&1 >/dev/full)
   code=$?

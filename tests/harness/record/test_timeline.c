@@ -146,6 +146,8 @@ static void test_refused(void **state)
 		{"run-1,0,,0,0,qkv,,1,2,3\n", "not in order"},
 		{"run-1,0,,0,0,qkv,0,1,2,9007199254740993\n", "not in order"},
 		{"run-1,0,,0,0,qkv,0,1,2,3\nrun-1,0,,1,0,head,2,3,4,5\n", "not in order"},
+		{"run-1,0,,0,1,qkv,0,1,2,3\n", "more layers than phases"},
+		{"run-1,0,,0,2147483647,qkv,0,1,2,3\n", "more layers than phases"},
 		{"run-1,0,,0,0,,0,1,2,3\n", "without a kind"},
 		{"run-1,0,,0,0,other,0,1,2,3\n", "column 'kind'"},
 		{"run-1,0,,0,0,qkv,0.5,1,2,3\n", "column 'entered_ns'"},
