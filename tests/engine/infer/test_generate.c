@@ -403,12 +403,23 @@ static void test_refused(void **state)
 	rewind_prompt(s);
 	assert_int_equal(session_generate_begin(s, &all[1], TOKENS + 1, NOBODY, &err), ERROR_INPUT);
 	assert_int_equal(session_position(s), PROMPT);
+	/* Where the context is full, a token may still be chosen, and none be run. */
+	for (int i = 1; i < TOKENS; i++)
+		OK(session_decode(s, 7, NULL, e));
+	assert_int_equal(session_generate_begin(s, &all[1], 2, NOBODY, &err), ERROR_INPUT);
+	OK(session_generate_begin(s, &all[1], 1, NOBODY, e));
+	OK(session_generate_next(s, &token, NULL, e));
+	assert_true(token >= 0);
+	OK(session_generate_end(s, e));
 	for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+		/* A token that would end it, and is not what a loop takes for one without logits. */
+		const int last = mode % 2 ? g.n_vocab - 1 : NOBODY;
 		session_set_mode(s, GRAPH_MODE_DIRECT);
 		rewind_prompt(s);
 		session_set_mode(s, (enum graph_mode)mode);
-		OK(session_generate_begin(s, &all[1], TOKENS, NOBODY, e));
+		OK(session_generate_begin(s, &all[1], TOKENS, last, e));
 		OK(session_generate_next(s, &token, NULL, e));
+		assert_int_not_equal(token, last);
 		/* The host device has run nothing of it yet. */
 		uint16_t *k = s->pipeline.parts[0].cache.layers[0].k, was = *k;
 		*k = 0x7e00;
