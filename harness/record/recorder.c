@@ -268,13 +268,23 @@ int recorder_moved(const struct recorder *r, char place[RUN_DIRECTORY_PATH])
 	return 1;
 }
 
-/* What belongs to the run to come. Frees t. */
+/* What was written for a run that is recorded now, or never will be. */
+static void settle_ahead(struct file *f, bool recorded)
+{
+	if (!recorded)
+		cut_back(f);
+	else if (f->end)
+		f->size = f->end;
+	f->end = 0;
+}
+
+/* What belongs to the run to come; where it fails, nothing does. Frees t. */
 static int append_ahead(struct text *t, int bad, struct recorder *r, struct file *f, struct error *err)
 {
 	int rc = text_append(t, bad, r, f, &f->end, err);
 	if (rc) {
-		cut_back(f);
-		f->end = 0;
+		settle_ahead(&r->telemetry, false);
+		settle_ahead(&r->timeline, false);
 	}
 	return rc;
 }
@@ -322,16 +332,6 @@ int recorder_timeline(struct recorder *r, const char *run_id, const struct timel
 		bad |= put_record(t.stream, &row, timeline_columns, timeline_n_columns);
 	}
 	return append_ahead(&t, bad, r, &r->timeline, err);
-}
-
-/* What was written for a run that is recorded now, or never will be. */
-static void settle_ahead(struct file *f, bool recorded)
-{
-	if (!recorded)
-		cut_back(f);
-	else if (f->end)
-		f->size = f->end;
-	f->end = 0;
 }
 
 int recorder_run(struct recorder *r, const struct run_row *row, const struct token_record *tokens, int n,

@@ -26,8 +26,8 @@ static char folder[FOLDER_BYTES], run_path[FOLDER_BYTES + 8];
 
 /* ---- what the disk has ---- */
 
-enum { RUNS, TOKENS, TELEMETRY, DIRECTORY, N_FILES };
-static const char *const names[N_FILES] = {"runs.csv", "tokens.csv", "telemetry.csv", "run"};
+enum { RUNS, TOKENS, TELEMETRY, TIMELINE, DIRECTORY, N_FILES };
+static const char *const names[N_FILES] = {"runs.csv", "tokens.csv", "telemetry.csv", "timeline.csv", "run"};
 
 static struct {
 	int dirty; /* written or cut since it was last forced */
@@ -56,8 +56,8 @@ ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
 {
 	int i = file_of(fd);
-	if (i == RUNS && (files[TOKENS].dirty || files[TELEMETRY].dirty))
-		fail_msg("a row was written before its tokens and its telemetry were on the disk");
+	if (i == RUNS && (files[TOKENS].dirty || files[TELEMETRY].dirty || files[TIMELINE].dirty))
+		fail_msg("a row was written before its tokens, telemetry and time stamps were on the disk");
 	files[i].dirty = 1;
 	files[i].writes++;
 	if (piecemeal && files[i].writes % 3 == 0) {
@@ -134,7 +134,7 @@ static void open_recorder(void)
 	OK(recorder_open(&rec, run_path, e));
 }
 
-/* A run with its telemetry; the code of what failed first. */
+/* A run with its time stamps and its telemetry; the code of what failed first. */
 static int record(const char *id, enum run_status status, struct error *err)
 {
 	struct run_row row;
@@ -148,7 +148,10 @@ static int record(const char *id, enum run_status status, struct error *err)
 	row.repetition = repetition++;
 	row.warmup_tokens = 3;
 	gpu_reading_init(&look.gpu);
-	int rc = recorder_telemetry(rec, id, &look, 1, err);
+	const struct timeline_stamp stamp = {.sm = -1};
+	int rc = recorder_timeline(rec, id, &stamp, 1, err);
+	if (!rc)
+		rc = recorder_telemetry(rec, id, &look, 1, err);
 	return rc ? rc : recorder_run(rec, &row, tokens, 3, err);
 }
 
@@ -171,21 +174,23 @@ static void check_recorded(const char *id, int is_there)
 	assert_int_equal(lines_of("runs.csv", id), is_there);
 	assert_int_equal(lines_of("tokens.csv", id), 3 * is_there);
 	assert_int_equal(lines_of("telemetry.csv", id), is_there);
+	assert_int_equal(lines_of("timeline.csv", id), is_there);
 }
 
 static void test_run(void **state)
 {
 	(void)state;
 	open_recorder();
-	/* The headers, and that the files are in their directory. */
+	/* The headers, and that the files are in their directory; that of time stamps is made with the first. */
 	for (int i = 0; i < N_FILES; i++)
-		assert_int_equal(files[i].syncs, 1);
+		assert_int_equal(files[i].syncs, i != TIMELINE);
 	expect_clean("after opening");
 	for (int n = 1; n <= 3; n++) {
 		OK(record(n == 1 ? "r1" : n == 2 ? "r2" : "r3", RUN_STATUS_OK, e));
 		expect_clean("after a run");
-		for (int i = 0; i <= TELEMETRY; i++)
+		for (int i = 0; i <= TIMELINE; i++)
 			assert_int_equal(files[i].syncs, 1 + n);
+		assert_int_equal(files[DIRECTORY].syncs, 2);
 	}
 	OK(recorder_close(rec, e));
 	check_recorded("r2", 1);
@@ -197,7 +202,7 @@ static void test_sync_fails(void **state)
 	(void)state;
 	open_recorder();
 	OK(record("r1", RUN_STATUS_OK, e));
-	for (int i = 0; i <= TELEMETRY; i++) {
+	for (int i = 0; i <= TIMELINE; i++) {
 		struct error err = {""};
 		files[i].sync_errno = EIO;
 		assert_int_equal(record("lost", RUN_STATUS_OK, &err), ERROR_IO);
@@ -266,6 +271,8 @@ static void test_sync_fails_at_first(void **state)
 	(void)state;
 	for (int i = 0; i < N_FILES; i++) {
 		struct error err = {""};
+		if (i == TIMELINE)
+			continue;
 		files[i].sync_errno = EIO;
 		assert_int_equal(recorder_open(&rec, run_path, &err), ERROR_IO);
 		assert_null(rec);
@@ -320,7 +327,7 @@ static void test_resume(void **state)
 	struct resume_dropped dropped;
 	OK(recorder_resume(&rec, run_path, keep, &kept, &dropped, e));
 	assert_int_equal(kept, 1);
-	for (int i = 0; i <= TELEMETRY; i++)
+	for (int i = 0; i <= TIMELINE; i++)
 		assert_true(files[i].cuts == 1 && files[i].syncs == 1);
 	expect_clean("after resuming");
 	OK(record("r3", RUN_STATUS_OK, e));
@@ -329,7 +336,7 @@ static void test_resume(void **state)
 	check_recorded("r1", 1);
 	check_recorded("r2", 0);
 	check_recorded("r3", 1);
-	for (int i = 0; i <= TELEMETRY; i++) {
+	for (int i = 0; i <= TIMELINE; i++) {
 		struct error err = {""};
 		memset(files, 0, sizeof files);
 		files[i].sync_errno = EIO;
