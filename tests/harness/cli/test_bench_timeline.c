@@ -15,6 +15,8 @@
 
 #define MODEL "golden/gemma4-e2b-tiny.q8_0.gguf"
 
+enum { LAYERS = 10 };
+
 /* The fusion and depth of a run. */
 static const char *of_run(const struct csv_rows *runs, const char *id, const char *column)
 {
@@ -29,8 +31,8 @@ static const char *of_run(const struct csv_rows *runs, const char *id, const cha
 static int check_token(const struct csv_rows *t, int row)
 {
 	const char *id = csv_at(t, row, "run_id");
-	long last = 0;
-	int phase = 0;
+	long last = 0, worked = 0;
+	int phase = 0, layer = 0;
 	assert_string_equal(csv_at(t, row, "kind"), "ple_model_proj");
 	assert_string_equal(csv_at(t, row, "entered_ns"), "0");
 	for (; row < t->n_rows && !strcmp(csv_at(t, row, "run_id"), id); row++, phase++) {
@@ -44,9 +46,18 @@ static int check_token(const struct csv_rows *t, int row)
 			if (!*text)
 				continue;
 			assert_true(atol(text) >= last);
+			if (i == 2)
+				worked += atol(text) - last;
 			last = atol(text);
 		}
+		/* Layer by layer between what is of none. */
+		const char *number = csv_at(t, row, "layer"), *kind = csv_at(t, row, "kind");
+		assert_int_equal(!*number, !phase || !strcmp(kind, "ple") || !strcmp(kind, "head"));
+		if (*number)
+			assert_true(atoi(number) == layer || atoi(number) == ++layer);
 	}
+	assert_int_equal(layer, LAYERS - 1);
+	assert_true(worked > 0); /* from input to its end */
 	assert_string_equal(csv_at(t, row - 1, "kind"), "head");
 	assert_true(last > 0 && phase > 10);
 	return row;

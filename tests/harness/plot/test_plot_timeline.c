@@ -168,6 +168,7 @@ static void test_numbers(void **state)
 		"head<",
 		"waits for its input<",
 		"5.50<",
+		"3.00<", /* attention's 15 in five phases */
 		"fusion persistent",
 		"GPU 1",
 		"41.7 %<",
@@ -176,6 +177,12 @@ static void test_numbers(void **state)
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		if (!strstr(text, parts[i]))
 			fail_msg("timeline.svg lacks '%s'", parts[i]);
+	/* A row for each multiprocessor. */
+	f = folder_open(folder, "plots/timeline.gp", "r");
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	assert_non_null(strstr(text, "row_lo = -0.5\n"));
+	assert_non_null(strstr(text, "row_hi = 1.5\n"));
 }
 
 /* A figure a depth, where there is a token of it. */
@@ -192,6 +199,28 @@ static void test_depths(void **state)
 	assert_true(folder_has(folder, "plots/timeline-d0.svg"));
 	assert_false(folder_has(folder, "plots/timeline-d16.svg"));
 	assert_true(folder_has(folder, "plots/timeline-d4096.svg"));
+}
+
+/* A token is its own combination's alone. */
+static void test_combinations(void **state)
+{
+	(void)state;
+	static const long depths[] = {0, 0};
+	write_runs(depths, 2);
+	FILE *f = folder_open(folder, "runs.csv", "r");
+	static char text[1 << 12];
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	char *second = strstr(strstr(text, "\nd1,"), ",persistent,");
+	f = folder_open(folder, "runs.csv", "w");
+	fprintf(f, "%.*s,full,%s", (int)(second - text), text, second + strlen(",persistent,"));
+	assert_int_equal(fclose(f), 0);
+	f = open_timeline();
+	write_token(f, "d0");
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_true(folder_has(folder, "plots/timeline-fusion-persistent.svg"));
+	assert_false(folder_has(folder, "plots/timeline-fusion-full.svg"));
 }
 
 /* Blocks stand where there are no multiprocessors, and one phase of no layer is a token. */
@@ -239,6 +268,7 @@ static void test_without(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_numbers), TEST(test_depths), TEST(test_host), TEST(test_without)};
+	const struct CMUnitTest tests[] = {TEST(test_numbers), TEST(test_depths), TEST(test_combinations),
+					   TEST(test_host), TEST(test_without)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
