@@ -223,6 +223,12 @@ static void check_mode(struct session *s, struct expected *x)
 	OK(session_generate_end(s, e));
 	assert_int_equal(session_position(s), PROMPT);
 	check_left(s, &x[1]);
+	/* So few that the last of them is of the first launch: it is chosen, and not run. */
+	rewind_prompt(s);
+	assert_int_equal(take(s, &all[1], 5, NOBODY, 6, x[1].tokens), 5);
+	OK(session_generate_end(s, e));
+	assert_int_equal(session_position(s), PROMPT + 4);
+	check_left(s, &x[1]);
 }
 
 static void expected_open(struct expected x[OPTIONS], const struct golden *g)
@@ -389,6 +395,42 @@ static void test_fallback(void **state)
 	golden_free(&g);
 }
 
+/* Straight behind a prompt of which every row has logits, the last of which the first token is chosen by. */
+static void test_behind_prompt(void **state)
+{
+	(void)state;
+	enum { N = 12 };
+	static const int prompt[5] = {2, 17, 4, 99, 7};
+	struct golden g;
+	int direct[N], tokens[N], n;
+	golden_load(&g, "qwen3-tiny.q8_0");
+	size_t bytes = (size_t)g.n_vocab * sizeof(float);
+	float *left = malloc(bytes), *rows = malloc(5 * bytes);
+	assert_true(left && rows);
+	struct session *s = open_session(&g, 0);
+	for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+		const float *row;
+		session_set_mode(s, (enum graph_mode)mode);
+		OK(session_rewind(s, 0, e));
+		OK(session_prefill(s, prompt, 5, rows, e));
+		OK(session_generate_begin(s, &all[1], N, NOBODY, e));
+		for (n = 0; n < N; n++)
+			OK(session_generate_next(s, &tokens[n], NULL, e));
+		OK(session_generate_end(s, e));
+		OK(session_logits(s, &row, e));
+		if (!mode) {
+			memcpy(direct, tokens, sizeof tokens);
+			memcpy(left, row, bytes);
+		}
+		assert_memory_equal(tokens, direct, sizeof tokens);
+		assert_memory_equal(row, left, bytes);
+	}
+	session_close(s);
+	free(left);
+	free(rows);
+	golden_free(&g);
+}
+
 /* What cannot be generated is refused; logits that become NaN on the way end a loop there, and are named. */
 static void test_refused(void **state)
 {
@@ -440,8 +482,10 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_host), cmocka_unit_test(test_fallback),    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_gpu),  cmocka_unit_test(test_gpu_streams), cmocka_unit_test(test_gpu_and_host),
+		cmocka_unit_test(test_host),          cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_behind_prompt), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_gpu),           cmocka_unit_test(test_gpu_streams),
+		cmocka_unit_test(test_gpu_and_host),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

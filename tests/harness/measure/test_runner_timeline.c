@@ -143,28 +143,34 @@ static void test_prompts_have_none(void **state)
 	assert_int_equal(fake.stamped, 0);
 }
 
-/* Stamps that changed what a token computes would be of something else. */
-static void test_other_bits(void **state)
+/* A test's only cell, of a mode. */
+static void sweep_one(const char *mode, struct runner_summary *summary)
 {
-	(void)state;
-	int n_wrong = 0;
-	fake_init(&fake);
-	fake.wrong_stamped = 1;
 	struct cell cells[1] = {{.model = "m",
 				 .type_k = "f16",
 				 .type_v = "f16",
 				 .fusion = "persistent",
-				 .mode = "direct",
+				 .mode = mode,
 				 .n_gen = TOKENS}};
 	struct runner_options o;
-	struct runner_summary summary;
 	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
 	runner_options_default(&o);
 	o.clock = fake_clock;
 	o.clock_ctx = &fake;
 	o.timeline = "persistent";
 	n_rows = 0;
-	assert_int_equal(runner_run(cells, 1, &fake.source, &o, &sink, &summary, NULL), 0);
+	assert_int_equal(runner_run(cells, 1, &fake.source, &o, &sink, summary, NULL), 0);
+}
+
+/* Stamps that changed what a token computes would be of something else. */
+static void test_other_bits(void **state)
+{
+	(void)state;
+	int n_wrong = 0;
+	struct runner_summary summary;
+	fake_init(&fake);
+	fake.wrong_stamped = 1;
+	sweep_one("direct", &summary);
 	for (int i = 0; i < n_rows; i++)
 		n_wrong += !strcmp(rows[i].status, "wrong") &&
 			   !strcmp(rows[i].reason, "timeline: logits differ from the direct reference");
@@ -172,13 +178,25 @@ static void test_other_bits(void **state)
 	assert_int_equal(summary.wrong, 1);
 }
 
+/* A run that is wrong has none: another one's of the test are drawn. */
+static void test_wrong_run(void **state)
+{
+	(void)state;
+	struct runner_summary summary;
+	fake_init(&fake);
+	fake.wrong_mode = "graph-device";
+	fake.wrong_pos = AGAIN + 1;
+	sweep_one("graph-device", &summary);
+	assert_int_equal(summary.wrong, n_rows);
+	assert_int_equal(fake.stamped, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_token),
-		cmocka_unit_test(test_few_tokens),
-		cmocka_unit_test(test_prompts_have_none),
-		cmocka_unit_test(test_other_bits),
+		cmocka_unit_test(test_one_token),         cmocka_unit_test(test_few_tokens),
+		cmocka_unit_test(test_prompts_have_none), cmocka_unit_test(test_other_bits),
+		cmocka_unit_test(test_wrong_run),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,8 +39,8 @@ static void write_runs(const long *depths, int n)
 	      runs);
 	fputs("run_id,phase,token_index,submit_us,itl_us,graph_event\n", tokens);
 	for (int i = 0; i < n; i++) {
-		fprintf(runs, "d%d,ok,0,M,m.gguf,gemma4,Q8_0,0,4,%ld,direct,persistent,5,f16,f16,1,GPU 1,abc,1000,9\n",
-			i, depths[i]);
+		fprintf(runs, "d%d,ok,%d,M,m.gguf,gemma4,Q8_0,0,4,%ld,direct,persistent,5,f16,f16,1,GPU 1,abc,1000,9\n",
+			i, i, depths[i]);
 		fprintf(tokens, "d%d,measure,0,9,1000,direct\n", i);
 	}
 	assert_int_equal(fclose(runs) | fclose(tokens), 0);
@@ -201,6 +201,19 @@ static void test_depths(void **state)
 	assert_true(folder_has(folder, "plots/timeline-d4096.svg"));
 }
 
+/* Of the runs of a depth it need not be the first that has the token. */
+static void test_later_run(void **state)
+{
+	(void)state;
+	static const long depths[] = {0, 0};
+	write_runs(depths, 2);
+	FILE *f = open_timeline();
+	write_token(f, "d1");
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_true(folder_has(folder, "plots/timeline.svg"));
+}
+
 /* A token is its own combination's alone. */
 static void test_combinations(void **state)
 {
@@ -268,7 +281,7 @@ static void test_without(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_numbers), TEST(test_depths), TEST(test_combinations),
-					   TEST(test_host), TEST(test_without)};
+	const struct CMUnitTest tests[] = {TEST(test_numbers),      TEST(test_depths), TEST(test_later_run),
+					   TEST(test_combinations), TEST(test_host),   TEST(test_without)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
