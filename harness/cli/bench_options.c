@@ -251,7 +251,9 @@ static const struct option_spec options[] = {
 	{"-pg", "P,G",
 	 "a test of a prompt of P tokens and G generated behind it, beside those of -p and -n (default none)",
 	 apply_pair},
-	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free at the start)",
+	{"--device-memory", "BYTES",
+	 "of the GPU, for -ngl auto, --prefill-weights auto and -ub 0: 8G, 512M (default: what it has free at the "
+	 "start)",
 	 apply_device_memory},
 	{"--head", "gpu|cpu", "GPU: where the output head runs (default gpu)", apply_head},
 	{"--prefill-precision", "f16|f32",
