@@ -27,7 +27,7 @@ enum {
 };
 
 /* Units that are copied at once. */
-SHARED_INLINE int persistent_piece_units(int type)
+SHARED_CONSTANT int persistent_piece_units(int type)
 {
 	return type == TENSOR_Q8_0 ? 2 : 1;
 }

@@ -19,7 +19,7 @@
 
 /* ---- the stream and other inputs ---- */
 
-/* Which vector of four that is. */
+/* Of a warp's chunks (persistent_operand.cuh): which vector of four the lane's number i of a chunk is. */
 INLINE int vec_of(int chunk, int i)
 {
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -218,7 +218,6 @@ INLINE void advance_stream(const struct persistent_program &g, const struct pers
 	chunks<N> x, h; /* from there again: across that, the compiler would keep it in memory that is far away */
 	load_stream(h, h_shared, e);
 	sum = sum_of_squares(h);
-	x = h;
 #pragma unroll
 	for (int c = 0; c < N; c++)
 #pragma unroll
@@ -275,13 +274,13 @@ INLINE float await_up(const struct persistent_product &p, const struct token &t,
 	return row < p.w[0].n_out ? await(p.up + row, t.parity) : 0.0f;
 }
 
-/* All of the block's jobs of a product. x: the warp's own chunks. up: of the first group's jobs. */
+/* All of the block's jobs of a product. corner: the warp's own chunks. up: of the first group's jobs. */
 template <int T, int N>
 INLINE void multiply(const struct persistent_params &params, const struct persistent_program &g,
 		     const struct persistent_product &p, struct token &t, void *corner, float up,
 		     const struct stages &s, struct stage &own)
 {
-	enum { UNITS = T == TENSOR_Q8_0 ? 2 : 1 };
+	enum { UNITS = persistent_piece_units(T) };
 	const int warp = threadIdx.x / WARP;
 	const int q = threadIdx.x / TILE_ROWS, r = threadIdx.x % TILE_ROWS;
 	const int n_chunks = p.n_chunks, n_blocks = g.n_blocks, pieces = persistent_pieces(T, n_chunks);
@@ -365,9 +364,8 @@ INLINE void multiply_any(const struct persistent_params &params, const struct pe
 	}
 }
 
-template <int N>
-INLINE void product_of(const struct persistent_params &params, const struct persistent_program &g,
-		       const struct persistent_product &p, struct token &t, const struct stages &s, struct stage &own)
+INLINE void product(const struct persistent_params &params, const struct persistent_program &g,
+		    const struct persistent_product &p, struct token &t, const struct stages &s, struct stage &own)
 {
 	const int job = first_job(p.rotate, g.n_blocks), q = threadIdx.x / TILE_ROWS;
 	const bool works = job < p.n_jobs;
@@ -377,26 +375,20 @@ INLINE void product_of(const struct persistent_params &params, const struct pers
 		up = await_up(p, t, job + q * g.n_blocks, threadIdx.x % TILE_ROWS);
 	if (p.stream) {
 		float sum;
-		advance_stream<N>(g, p, t, params.trace, corner, sum);
+		advance_stream<CHUNKS_A_WARP>(g, p, t, params.trace, corner, sum);
 		if (works)
 			leave_sum(g, t, sum);
 	} else if (works) {
 		const int at = (job & ((1 << p.shift) - 1)) * p.n_chunks * TILE_CHUNK;
-		chunks<N> x;
+		chunks<CHUNKS_A_WARP> x;
 		await_some<1>(p.in + at, 0, 1, extent(min(p.w[0].n_in - at, p.n_chunks * TILE_CHUNK) / 4), t.parity, x);
 		put_chunks(corner, x);
 	}
 	if (works) {
 		__syncwarp();
 		stamp(params, g, PERSISTENT_INPUT);
-		multiply_any<N>(params, g, p, t, corner, up, s, own);
+		multiply_any<CHUNKS_A_WARP>(params, g, p, t, corner, up, s, own);
 	}
-}
-
-INLINE void product(const struct persistent_params &params, const struct persistent_program &g,
-		    const struct persistent_product &p, struct token &t, const struct stages &s, struct stage &own)
-{
-	product_of<CHUNKS_A_WARP>(params, g, p, t, s, own);
 }
 
 #endif
