@@ -15,6 +15,7 @@
 #include "engine/infer/session_internal.h"
 #include "tests/support/fusions.h"
 #include "tests/support/golden.h"
+#include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/sanitized.h"
 
@@ -292,11 +293,8 @@ static void test_host(void **state)
 static void test_gpu(void **state)
 {
 	(void)state;
-	struct error err;
-	if (device_cuda_probe(&err)) {
-		print_message("%s\n", err.text);
+	if (no_gpu())
 		skip();
-	}
 	check_device("gemma4-e2b-tiny.q8_0", -1);
 	check_device("gemma4-26b-a4b-tiny.q8_0", -1);
 }
@@ -306,13 +304,10 @@ static void test_gpu_streams(void **state)
 {
 	(void)state;
 	enum { DEEP = 1100, MANY = 900, TAKEN = 10 };
-	struct error err;
 	struct golden g;
 	int token;
-	if (device_cuda_probe(&err)) {
-		print_message("%s\n", err.text);
+	if (no_gpu())
 		skip();
-	}
 	golden_load(&g, "gemma4-e2b-tiny.q8_0");
 	struct session *s = open_at(&g, -1, DEEP, MANY);
 	for (int mode = GRAPH_MODE_LOOP; mode <= GRAPH_MODE_WHILE; mode++) {
@@ -336,13 +331,10 @@ static void test_gpu_streams(void **state)
 static void test_gpu_and_host(void **state)
 {
 	(void)state;
-	struct error err;
 	struct golden g;
 	struct expected x[OPTIONS];
-	if (device_cuda_probe(&err)) {
-		print_message("%s\n", err.text);
+	if (no_gpu())
 		skip();
-	}
 	golden_load(&g, "gemma4-e2b-tiny.q8_0");
 	expected_open(x, &g);
 	struct session *s = open_session(&g, 3);

@@ -17,6 +17,7 @@
 #include "engine/infer/token_queue.h"
 #include "tests/support/fusions.h"
 #include "tests/support/golden.h"
+#include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/sanitized.h"
 
@@ -252,11 +253,8 @@ static void test_host(void **state)
 static void test_gpu(void **state)
 {
 	(void)state;
-	struct error err;
-	if (device_cuda_probe(&err)) {
-		print_message("%s\n", err.text);
+	if (no_gpu())
 		skip();
-	}
 	check_device("gemma4-e2b-tiny.q8_0", -1);
 	check_device("gemma4-26b-a4b-tiny.q8_0", -1);
 }
