@@ -12,7 +12,7 @@
 #include "kernels/params_operands.h"
 
 enum {
-	PERSISTENT_SPLITS = 4, /* most that a plan makes of a product's columns */
+	PERSISTENT_SPLITS = 8, /* most that a plan makes of a product's columns */
 	PERSISTENT_ROPES = 2,  /* kinds of layers by their frequencies */
 };
 
@@ -57,7 +57,8 @@ struct persistent_product {
 	int trace; /* row of the params' trace that gets h or, of the logits, x; -1: none */
 	/* The device's plan. */
 	int n_jobs;    /* a tile of rows each, and a slice of their columns */
-	int jobs_each; /* of a block, and one more of the first jobs_rest */
+	int stride;    /* how many blocks they are dealt to */
+	int jobs_each; /* of each of those, and one more of the first jobs_rest */
 	int jobs_rest;
 	int shift;    /* of 1 << shift slices: y is (1 << shift, w.n_out), whose sum is the product */
 	int n_chunks; /* of a slice */
@@ -114,6 +115,7 @@ struct persistent_copy {
 	int job_bytes; /* which lie behind each other */
 	int piece_bytes;
 	int rotate;
+	int stride;
 	int first_jobs; /* of a block, of which first_limit pieces may be on their way */
 	int first_limit;
 	/* As the attention's. */
@@ -124,9 +126,9 @@ struct persistent_copy {
 	int piece_keys;
 };
 
-struct persistent_phase {
-	int kind; /* enum persistent_kind */
-	int reserved;
+struct persistent_phase { /* whole vectors of 16 bytes: what is copied */
+	int kind;         /* enum persistent_kind */
+	int reserved[3];
 	union {
 		struct persistent_product product;
 		struct persistent_ple ple;
@@ -169,7 +171,9 @@ struct persistent_program {
 	int stage_bytes;
 	int k_type; /* of the caches */
 	int v_type;
-	int chunks_a_warp; /* of a job, that its kernel was compiled for */
+	/* Of a job, that its kernel was compiled for: of the stream, and of slices of other vectors. */
+	int stream_chunks;
+	int slice_chunks;
 	/* Of shared memory, in bytes: persistent_layout. */
 	int x_at;
 	int h_at;
@@ -179,7 +183,6 @@ struct persistent_program {
 	/* What a kernel's copy has besides, of its token; unset elsewhere. */
 	unsigned number;
 	int phase; /* that thread 0 is in */
-	int reserved_too;
 	struct step step;
 	unsigned long long *stamps; /* of its block and phase; null elsewhere */
 };

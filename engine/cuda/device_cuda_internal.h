@@ -76,7 +76,7 @@ struct cuda_device {
 	struct cuda_driver cu;
 	struct cuda_facts facts;
 	struct cuda_card card;
-	int persistent_chunks; /* that its kernel was compiled for */
+	struct persistent_chunks persistent_chunks; /* that its kernel was compiled for */
 	int ordinal;
 	struct cu_context *context;
 	struct cu_stream *stream;

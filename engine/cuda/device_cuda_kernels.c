@@ -193,7 +193,8 @@ int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct 
 			 struct persistent_copy *copies, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	g->chunks_a_warp = c->persistent_chunks;
+	g->stream_chunks = c->persistent_chunks.stream;
+	g->slice_chunks = c->persistent_chunks.slice;
 	const char *why = cuda_persistent_plan(g, phases, copies, &c->card);
 	if (why)
 		return error_set(err, ERROR_UNSUPPORTED,

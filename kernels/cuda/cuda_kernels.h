@@ -100,7 +100,12 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 				 struct persistent_copy *copies, const struct cuda_card *card);
 
 /* Chunks of a job that a warp of that kernel is compiled for. */
-int cuda_persistent_chunks(const struct cuda_dims *dims);
+struct persistent_chunks {
+	int stream; /* where the job multiplies the stream */
+	int slice;  /* where it has a slice of another vector */
+};
+
+struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims);
 
 /* How many splits of a global layer's keys fill the card, one token's attention. */
 int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card);

@@ -164,51 +164,63 @@ INLINE void attend_newest(const struct persistent_attention &p, const struct att
 	}
 }
 
-/* Sums of a split's head: head_dim of them, then m and l. */
+/* Sums of a split's head: head_dim of them, then the greatest score and the sum of probabilities. */
 INLINE unsigned long long *split_row(const struct persistent_program &g, const struct persistent_attention &p, int head,
 				     int split)
 {
 	return (unsigned long long *)g.partial + ((long long)head * p.most_splits + split) * (p.kv.head_dim + 2);
 }
 
-/* What a split's head leaves: sums of head_dim, of which this lane has number d. */
+/* What a split's head leaves: sums of head_dim, of which this lane has four from d on. */
 template <int HD>
-INLINE void leave_sum_of(const struct persistent_program &g, const struct persistent_attention &p,
-			 const struct attention_keys &k, int head, int split, int d, float sum, float greatest, float l,
-			 unsigned parity, unsigned number)
+INLINE void leave_sums_of(const struct persistent_program &g, const struct persistent_attention &p,
+			  const struct attention_keys &k, int head, int split, int d, float4 sum, float greatest,
+			  float l, unsigned parity, unsigned number)
 {
 	if (k.n_splits == 1) {
-		publish(p.y + (long long)head * HD + d, __fdividef(sum, l), parity);
+		const float4 v = make_float4(__fdividef(sum.x, l), __fdividef(sum.y, l), __fdividef(sum.z, l),
+					     __fdividef(sum.w, l));
+		publish4(p.y + (long long)head * HD + d, v, parity);
 		return;
 	}
 	unsigned long long *const row = split_row(g, p, head, split);
-	publish_numbered(row + d, sum, number);
-	if (d < 2)
-		publish_numbered(row + HD + d, d ? l : greatest, number);
+	publish_numbered2(row + d, sum.x, sum.y, number);
+	publish_numbered2(row + d + 2, sum.z, sum.w, number);
+	if (d == 0)
+		publish_numbered2(row + HD, greatest, l, number);
 }
 
-/* The warps' sums together: every step-th warp's from h on are head h's. A lane knows one of them. */
+/* The warps' sums together: every step-th warp's from h on are head h's. */
 template <int HD>
 INLINE void leave_split(const struct persistent_program &g, const struct persistent_attention &p,
 			const struct attention_keys &k, const struct attention_item &m,
 			const struct attention_memory &s, unsigned parity, unsigned number)
 {
-	const int step = k.heads, n = PERSISTENT_WARPS / step, lane = threadIdx.x % WARP;
+	const int step = k.heads, n = PERSISTENT_WARPS / step;
 #pragma unroll 1
-	for (int i = threadIdx.x; i < m.n_heads * HD; i += PERSISTENT_CONSUMERS) {
-		const int h = i / HD, d = i % HD;
-		const float2 stat = lane < n ? s.stats[h + lane * step] : make_float2(NEGATIVE_INFINITY, 0.0f);
-		const float greatest = warp_max(stat.x);
-		const float factor = stat.y > 0.0f ? power_of_two(stat.x - greatest) : 0.0f;
-		const float l = warp_sum(stat.y * factor);
-		float sum = 0.0f;
+	for (int i = threadIdx.x; i < m.n_heads * (HD / 4); i += PERSISTENT_CONSUMERS) {
+		const int h = i / (HD / 4), d = i % (HD / 4) * 4;
+		float2 stat[PERSISTENT_WARPS];
+		float greatest = NEGATIVE_INFINITY, l = 0.0f;
+		float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll
+		for (int w = 0; w < PERSISTENT_WARPS; w++)
+			stat[w] = w < n ? s.stats[h + w * step] : make_float2(NEGATIVE_INFINITY, 0.0f);
+#pragma unroll
+		for (int w = 0; w < PERSISTENT_WARPS; w++)
+			greatest = fmaxf(greatest, stat[w].x);
 #pragma unroll
 		for (int w = 0; w < PERSISTENT_WARPS; w++) {
-			const float f = __shfl_sync(ALL_LANES, factor, w);
-			if (f > 0.0f) /* else there may be nothing */
-				sum = fmaf(s.sums[(h + w * step) * HD + d], f, sum);
+			const bool has = stat[w].y > 0.0f; /* else its sums may be anything */
+			const float f = has ? power_of_two(stat[w].x - greatest) : 0.0f;
+			float4 v = make_float4(0, 0, 0, 0);
+			if (has)
+				v = *(const float4 *)(s.sums + (h + w * step) * HD + d);
+			l = fmaf(stat[w].y, f, l);
+			sum = make_float4(fmaf(v.x, f, sum.x), fmaf(v.y, f, sum.y), fmaf(v.z, f, sum.z),
+					  fmaf(v.w, f, sum.w));
 		}
-		leave_sum_of<HD>(g, p, k, m.head0 + h, m.split, d, sum, greatest, l, parity, number);
+		leave_sums_of<HD>(g, p, k, m.head0 + h, m.split, d, sum, greatest, l, parity, number);
 	}
 }
 
@@ -222,7 +234,6 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 	const int warp = threadIdx.x / WARP, piece_keys = p.piece_keys;
 	const int n_pieces = m.n > 0 ? (m.n + piece_keys - 1) / piece_keys : 0;
 	const struct attention_part t = part_of(k, m, n_pieces);
-	const bool alone = n_pieces == 0 && t.member < m.n_heads; /* nothing but the token's own key: a warp a head */
 	running<HD> r;
 	r.clear();
 	if (t.works) {
@@ -246,17 +257,6 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 		if (t.newest)
 			attend_newest<HD, KT, VT>(p, m, m.appends && p.owns && t.member == 0, g.step, g.eps,
 						  memory.angles, q, own_k, r);
-		if (alone) {
-#pragma unroll
-			for (int i = 0; i < lane_dims<HD>::W; i++)
-				if (lane_dims<HD>::has(i)) {
-					const int d = lane_dims<HD>::index(i);
-					leave_sum_of<HD>(g, p, k, t.head, m.split, d, r.sum.low[i], r.greatest, r.l,
-							 parity, number);
-					leave_sum_of<HD>(g, p, k, t.head, m.split, lane_dims<HD>::HALF + d,
-							 r.sum.high[i], r.greatest, r.l, parity, number);
-				}
-		}
 #pragma unroll 1
 		for (int i = t.team; i < n_pieces; i += t.n_teams) {
 			const struct stage there = own.after(i, s);
@@ -268,19 +268,8 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 			give_back(s, there, t.shares);
 		}
 	}
-	if (n_pieces == 0) {
-		stamp(params, g, PERSISTENT_WORKED);
-		return;
-	}
-	if (t.works) {
-		float *const sums = memory.sums + warp * HD;
-#pragma unroll
-		for (int i = 0; i < lane_dims<HD>::W; i++)
-			if (lane_dims<HD>::has(i)) {
-				sums[lane_dims<HD>::index(i)] = r.sum.low[i];
-				sums[lane_dims<HD>::HALF + lane_dims<HD>::index(i)] = r.sum.high[i];
-			}
-	}
+	if (t.works)
+		r.sum.leave(memory.sums + warp * HD);
 	if (threadIdx.x % WARP == 0)
 		memory.stats[warp] = make_float2(r.greatest, r.l);
 	own = own.after(n_pieces, s);
@@ -292,15 +281,10 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 
 /* ---- splits together ---- */
 
-/* Sums of some splits in their own scale. */
+/* Sums of some splits in the scale of the greatest score. */
 struct combined {
 	float greatest, l, sum;
 };
-
-INLINE struct combined no_splits()
-{
-	return {NEGATIVE_INFINITY, 0.0f, 0.0f};
-}
 
 INLINE void combine(struct combined &a, float greatest, float l, float sum)
 {
@@ -317,7 +301,7 @@ INLINE struct combined combine_splits(const struct persistent_program &g, const 
 {
 	enum { AT_ONCE = 4 };
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, hd = p.kv.head_dim;
-	struct combined a = no_splits();
+	struct combined a = {NEGATIVE_INFINITY, 0.0f, 0.0f};
 #pragma unroll 1
 	for (int base = warp; base < n_splits; base += AT_ONCE * PERSISTENT_WARPS) {
 		const unsigned long long *const row = split_row(g, p, head, base);
@@ -331,8 +315,7 @@ INLINE struct combined combine_splits(const struct persistent_program &g, const 
 			for (int i = 0; i < AT_ONCE; i++)
 				if (i < n) {
 					x[i] = load_now64(row + i * step + column + lane);
-					m[i] = load_now64(row + i * step + hd);
-					l[i] = load_now64(row + i * step + hd + 1);
+					load_now64x2(row + i * step + hd, m[i], l[i]);
 				}
 #pragma unroll
 			for (int i = 0; i < AT_ONCE; i++)
@@ -357,23 +340,41 @@ INLINE void combine_all(const struct persistent_program &g, const struct persist
 #pragma unroll 1
 	for (int i = blockIdx.x; i < p.n_heads * columns; i += g.n_blocks) {
 		const int head = i / columns, column = i % columns * WARP;
-		struct combined a = combine_splits(g, p, n_splits, head, column, number);
+		const struct combined a = combine_splits(g, p, n_splits, head, column, number);
 		float *const own = sums + warp * 3 * WARP + lane;
 		own[0] = a.greatest;
 		own[WARP] = a.l;
 		own[2 * WARP] = a.sum;
 		consumers_sync();
 		if (warp == 0) {
-			for (int w = 1; w < PERSISTENT_WARPS; w++) {
-				const float *const other = sums + w * 3 * WARP + lane;
-				if (other[WARP] > 0.0f)
-					combine(a, other[0], other[WARP], other[2 * WARP]);
+			float greatest = NEGATIVE_INFINITY, l = 0.0f, sum = 0.0f, of[PERSISTENT_WARPS];
+#pragma unroll
+			for (int w = 0; w < PERSISTENT_WARPS; w++) {
+				of[w] = own[3 * w * WARP];
+				greatest = fmaxf(greatest, of[w]);
 			}
-			publish(p.y + (long long)head * p.kv.head_dim + column + lane, __fdividef(a.sum, a.l), parity);
+#pragma unroll
+			for (int w = 0; w < PERSISTENT_WARPS; w++) {
+				const float factor = power_of_two(of[w] - greatest); /* 0 of those without a split */
+				l = fmaf(own[(3 * w + 1) * WARP], factor, l);
+				sum = fmaf(own[(3 * w + 2) * WARP], factor, sum);
+			}
+			publish(p.y + (long long)head * p.kv.head_dim + column + lane, __fdividef(sum, l), parity);
 		}
 		consumers_sync();
 	}
 }
+
+/* Of a block, in its scratch. */
+struct attention_shares {
+	struct attention_keys keys;
+	struct attention_item item;
+};
+
+enum { SHARES_AT = 88 };
+static_assert(2 * WARP + 2 * PERSISTENT_WARPS <= SHARES_AT &&
+		      SHARES_AT * 4 + sizeof(struct attention_shares) <= PERSISTENT_SCRATCH * 4,
+	      "behind the sums, which are needed meanwhile");
 
 /* Returns how many splits there are: of more than one, combine_all has what they left. */
 template <int HD, int KT, int VT>
@@ -381,13 +382,26 @@ INLINE int attention(const struct persistent_params &params, const struct persis
 		     const struct persistent_attention &p, unsigned parity, unsigned number,
 		     const struct attention_memory &memory, const struct stages &s, struct stage &own)
 {
-	const struct attention_keys k = keys_of(p, g.step, g.n_blocks);
-	if (k.n_keys > 1)
-		consumers_sync(); /* what sums are left in, the product before may still be read in */
+	/* One thread finds out, and all read it again when they need it: as registers it would be in memory far away.
+	 */
+	struct attention_shares &shares = *(struct attention_shares *)(shared_floats(g.scratch_at) + SHARES_AT);
+	int i = blockIdx.x;
+	if (threadIdx.x == 0) {
+		shares.keys = keys_of(p, g.step, g.n_blocks);
+		shares.item = item_of(p, shares.keys, i);
+	}
+	consumers_sync(); /* and what sums are left in, the product before may still be read in */
 #pragma unroll 1
-	for (int i = blockIdx.x; i < k.n_items; i += g.n_blocks)
-		attend_item<HD, KT, VT>(params, g, p, k, item_of(p, k, i), parity, number, memory, s, own);
-	return k.n_splits;
+	while (i < shares.keys.n_items) {
+		attend_item<HD, KT, VT>(params, g, p, shares.keys, shares.item, parity, number, memory, s, own);
+		i += g.n_blocks;
+		if (i < shares.keys.n_items) {
+			if (threadIdx.x == 0)
+				shares.item = item_of(p, shares.keys, i);
+			consumers_sync();
+		}
+	}
+	return shares.keys.n_splits;
 }
 
 #endif

@@ -94,11 +94,11 @@ struct filling {
 	}
 };
 
-/* The block's first job of a product. */
-INLINE int first_job(int rotate, int n_blocks)
+/* The block's first job of a product, a persistent_product or the copy of it; behind all jobs if it has none. */
+template <class P> INLINE int first_job(const P &p, int n_blocks)
 {
-	const int job = (int)blockIdx.x - rotate;
-	return job < 0 ? job + n_blocks : job;
+	const int at = (int)blockIdx.x - p.rotate, job = at < 0 ? at + n_blocks : at;
+	return job < p.stride ? job : p.n_jobs;
 }
 
 /* One thread's: all of a block's jobs of one product. */
@@ -106,7 +106,7 @@ INLINE void fill_product(const struct persistent_copy &c, const void *tiled, int
 {
 	int n = 0;
 #pragma unroll 1
-	for (int job = first_job(c.rotate, n_blocks); job < c.n_jobs; job += n_blocks, n++) {
+	for (int job = first_job(c, n_blocks); job < c.n_jobs; job += c.stride, n++) {
 		const int limit = n < c.first_jobs ? c.first_limit : c.limit;
 		const char *from = (const char *)tiled + c.at + (long long)job * c.job_bytes;
 #pragma unroll 1

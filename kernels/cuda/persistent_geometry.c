@@ -14,6 +14,7 @@ enum {
 	WIDE_FIRST_LIMIT = 18 << 10,
 	WIDE_LIMIT = 56 << 10,
 	WIDE_FIRST_JOBS = 4,
+	FEW_SPLITS = 4,   /* whoever takes a product sums its splits */
 	SPARE_STAGES = 2, /* that are never on their way */
 	MOST_KEYS = 8,    /* of a piece: two batches of a warp's */
 	OLDEST_CC = 90,   /* bulk copies into shared memory */
@@ -29,12 +30,24 @@ static int warps_chunks(int n_chunks)
 	return (n_chunks + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS;
 }
 
-int cuda_persistent_chunks(const struct cuda_dims *dims)
+static int chunks_of(int n_chunks, int n_slices)
 {
-	int stream = warps_chunks(tile_chunks(dims->n_embd));
-	int slice = warps_chunks((tile_chunks(dims->n_in_max) + PERSISTENT_SPLITS - 1) / PERSISTENT_SPLITS);
-	int n = greater(stream, slice);
-	return dims->n_embd && n < PERSISTENT_CHUNKS ? n : PERSISTENT_CHUNKS;
+	return (n_chunks + n_slices - 1) / n_slices;
+}
+
+static int compiled_for(int n_chunks)
+{
+	int n = warps_chunks(n_chunks);
+	return n && n < PERSISTENT_CHUNKS ? n : PERSISTENT_CHUNKS;
+}
+
+struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims)
+{
+	int stream = compiled_for(tile_chunks(dims->n_embd)), widest = tile_chunks(dims->n_in_max);
+	int slice = compiled_for(chunks_of(widest, FEW_SPLITS));
+	/* One way of multiplying is faster than two. */
+	return (struct persistent_chunks){stream,
+					  stream < slice ? compiled_for(chunks_of(widest, PERSISTENT_SPLITS)) : slice};
 }
 
 static const char *plan_matrix(const struct persistent_product *p, const struct weight *w)
@@ -44,14 +57,19 @@ static const char *plan_matrix(const struct persistent_product *p, const struct 
 	return NULL;
 }
 
-/* As few slices of the columns as give each warp a chunk of them at most; only the sum of the stream's input can be
- * of slices. All jobs of a block are of one. */
+/*
+ * As few slices of the columns as give each warp a chunk of them at most, but no more than FEW_SPLITS where the warps
+ * can have more chunks; only the sum of the stream's input can be of slices.
+ */
 static int shift_of(const struct persistent_program *g, const struct persistent_product *p)
 {
 	int shift = 0, chunks = tile_chunks(p->w[0].n_in);
-	while (!p->stream && 2 << shift <= PERSISTENT_SPLITS && g->n_blocks % (2 << shift) == 0 &&
-	       chunks > PERSISTENT_WARPS << shift)
+	while (!p->stream && 2 << shift <= PERSISTENT_SPLITS && 2 << shift <= g->n_blocks) {
+		int n = chunks_of(chunks, 1 << shift);
+		if (n <= PERSISTENT_WARPS || (1 << shift >= FEW_SPLITS && n <= PERSISTENT_WARPS * g->slice_chunks))
+			break;
 		shift++;
+	}
 	return shift;
 }
 
@@ -75,14 +93,15 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 			return why;
 	}
 	p->shift = shift_of(g, p);
-	p->n_chunks = (tile_chunks(w->n_in) + (1 << p->shift) - 1) >> p->shift;
-	if (p->n_chunks > PERSISTENT_WARPS * g->chunks_a_warp)
+	p->n_chunks = chunks_of(tile_chunks(w->n_in), 1 << p->shift);
+	if (p->n_chunks > PERSISTENT_WARPS * (p->stream ? g->stream_chunks : g->slice_chunks))
 		return "has no way for rows as wide as these";
 	p->n_jobs = tiles_of(p) << p->shift;
-	p->jobs_each = p->n_jobs / g->n_blocks;
-	p->jobs_rest = p->n_jobs % g->n_blocks;
+	p->stride = g->n_blocks >> p->shift << p->shift; /* all jobs of a block are of one slice */
+	p->jobs_each = p->n_jobs / p->stride;
+	p->jobs_rest = p->n_jobs % p->stride;
 	p->rotate = *rotate;
-	*rotate = (*rotate + p->n_jobs) % g->n_blocks;
+	*rotate = (*rotate + p->jobs_rest) % g->n_blocks;
 	*copy = (struct persistent_copy){
 		.kind = PERSISTENT_PRODUCT,
 		.at = g->tiled_bytes,
@@ -90,6 +109,7 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 		.job_bytes = p->n_chunks * tile_unit_bytes(w->type),
 		.piece_bytes = persistent_piece_units(w->type) * tile_unit_bytes(w->type),
 		.rotate = p->rotate,
+		.stride = p->stride,
 	};
 	g->tiled_bytes += (long long)copy->n_jobs * copy->job_bytes;
 	g->stage_bytes = greater(g->stage_bytes, copy->piece_bytes);
@@ -192,13 +212,13 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	int rotate = 0;
 	if (card->compute_capability < OLDEST_CC)
 		return "needs compute capability 9.0";
-	if (g->n_embd % 4 || tile_chunks(g->n_embd) > PERSISTENT_WARPS * g->chunks_a_warp)
+	if (g->n_embd % 4 || tile_chunks(g->n_embd) > PERSISTENT_WARPS * g->stream_chunks)
 		return "holds at most 2560 elements of a token for each chunk that its warps have, in fours";
-	/* In fours too: then there are as many slices as there may be. */
-	g->n_blocks = card->n_sm < PERSISTENT_SPLITS ? card->n_sm : card->n_sm / PERSISTENT_SPLITS * PERSISTENT_SPLITS;
+	/* In fours too: then few slices are for all of them. */
+	g->n_blocks = card->n_sm < FEW_SPLITS ? card->n_sm : card->n_sm / FEW_SPLITS * FEW_SPLITS;
 	g->partial_bytes = g->angles_bytes = g->stage_bytes = g->n_stages = 0;
 	g->sums_bytes = 2 * PERSISTENT_GROUP * PERSISTENT_SUMS * 4;
-	g->corner_bytes = g->chunks_a_warp * TILE_CHUNK * 4;
+	g->corner_bytes = greater(g->stream_chunks, g->slice_chunks) * TILE_CHUNK * 4;
 	g->tiled_bytes = 0;
 	for (int i = 0; i < PERSISTENT_ROPES; i++)
 		g->n_angles[i] = 0;

@@ -21,8 +21,8 @@ enum {
 	PERSISTENT_MAX_STAGES = 24,
 	PERSISTENT_HEADS = 4,       /* query heads of one KV head that are attended together */
 	PERSISTENT_SPLIT_KEYS = 32, /* that a split is worth */
-	PERSISTENT_SCRATCH = 96,    /* floats of reductions */
-	PERSISTENT_PHASE_BYTES = 208,
+	PERSISTENT_SCRATCH = 112,   /* floats of reductions, and who attends what */
+	PERSISTENT_PHASE_BYTES = 224,
 	PERSISTENT_PHASES = 8, /* that a block knows of at once */
 };
 

@@ -13,8 +13,12 @@
 #include "kernels/cuda/persistent_copy.cuh"
 #include "kernels/cuda/persistent_operand.cuh"
 
-#ifndef CHUNKS_A_WARP /* at most, of this model; see cuda_options */
-#define CHUNKS_A_WARP PERSISTENT_CHUNKS
+/* What a warp has at most, of this model's stream and of slices of other vectors; see cuda_options. */
+#ifndef STREAM_CHUNKS
+#define STREAM_CHUNKS PERSISTENT_CHUNKS
+#endif
+#ifndef SLICE_CHUNKS
+#define SLICE_CHUNKS PERSISTENT_CHUNKS
 #endif
 
 /* ---- the stream and other inputs ---- */
@@ -60,6 +64,22 @@ template <int N> INLINE void load_chunks(chunks<N> &to, const float *from, float
 			to.v[c][i] = make_float4(other, other, other, other);
 			if (from && e.has(c, i))
 				to.v[c][i] = load_once(own + vec_of(c, i) - vec_of(0, 0));
+		}
+}
+
+/* The same into the warp's corner, meanwhile: async_copies_wait. */
+template <int N> INLINE void fetch_chunks(void *corner, const float *from, float other, const struct extent &e)
+{
+	const float4 *const own = (const float4 *)from + vec_of(0, 0);
+#pragma unroll
+	for (int c = 0; c < N; c++)
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			float4 *const to = (float4 *)corner + (c * 2 + i) * WARP + threadIdx.x % WARP;
+			if (from && e.has(c, i))
+				async_copy(to, own + vec_of(c, i) - vec_of(0, 0));
+			else
+				*to = make_float4(other, other, other, other);
 		}
 }
 
@@ -115,7 +135,7 @@ template <int N> INLINE float sum_of_squares(const chunks<N> &x)
 }
 
 /*
- * Parts of P first, first + 1 .. n_parts, each n_vecs long, and what they sum to. A part is asked for again as a whole
+ * Adds the parts first .. first + P of n_parts, each n_vecs long, to those before. A part is asked for again as a whole
  * until all of it is there.
  */
 template <int P, int N>
@@ -175,7 +195,7 @@ INLINE void await_some(const float *in, int first, int n_parts, const struct ext
 template <int N>
 INLINE void await_parts(const float *in, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
 {
-	enum { AT_ONCE = N > 2 ? 2 : PERSISTENT_SPLITS }; /* of the widest fewer: registers */
+	enum { AT_ONCE = N > 1 ? 2 : 4 }; /* of the widest fewer: registers */
 #pragma unroll
 	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE)
 		if (!first || first < n_parts)
@@ -197,16 +217,15 @@ INLINE void advance_stream(const struct persistent_program &g, const struct pers
 {
 	const struct extent e(g.n_embd / 4);
 	float *const h_shared = shared_floats(g.h_at);
-	chunks<N> pre;
-	load_chunks(pre, p.pre_norm, 1, e);
+	fetch_chunks<N>(corner, p.pre_norm, 1, e);
 	if (p.in) {
 		chunks<N> x, h, post;
 		load_chunks(post, p.post_norm, 1, e);
-		load_stream(h, h_shared, e);
 		await_parts(p.in, p.n_parts, e, t.parity, x);
 		/* Also where there is no norm: one way through all of this keeps it in registers. */
 		const float norm = rms_factor(consumers_sum(g, t, sum_of_squares(x)), g);
 		const float factor = p.post_norm ? norm : 1.0f;
+		load_stream(h, h_shared, e);
 #pragma unroll
 		for (int c = 0; c < N; c++)
 #pragma unroll
@@ -218,11 +237,13 @@ INLINE void advance_stream(const struct persistent_program &g, const struct pers
 	chunks<N> x, h; /* from there again: across that, the compiler would keep it in memory that is far away */
 	load_stream(h, h_shared, e);
 	sum = sum_of_squares(h);
+	async_copies_wait();
+	x = get_chunks<N>(corner);
 #pragma unroll
 	for (int c = 0; c < N; c++)
 #pragma unroll
 		for (int i = 0; i < 2; i++)
-			x.v[c][i] = times(h.v[c][i], pre.v[c][i]);
+			x.v[c][i] = times(h.v[c][i], x.v[c][i]);
 	put_chunks(corner, x);
 	if (trace && p.trace >= 0 && blockIdx.x == 0) {
 		trace += (long long)p.trace * g.n_embd;
@@ -283,8 +304,8 @@ INLINE void multiply(const struct persistent_params &params, const struct persis
 	enum { UNITS = persistent_piece_units(T) };
 	const int warp = threadIdx.x / WARP;
 	const int q = threadIdx.x / TILE_ROWS, r = threadIdx.x % TILE_ROWS;
-	const int n_chunks = p.n_chunks, n_blocks = g.n_blocks, pieces = persistent_pieces(T, n_chunks);
-	int job = first_job(p.rotate, n_blocks);
+	const int n_chunks = p.n_chunks, stride = p.stride, pieces = persistent_pieces(T, n_chunks);
+	int job = first_job(p, g.n_blocks);
 	float factor = 1.0f;
 	operand<T, N> a;
 	if (warp < n_chunks)
@@ -296,7 +317,7 @@ INLINE void multiply(const struct persistent_params &params, const struct persis
 		float *const partial =
 			shared_floats(g.partial_at) + t.place(t.GROUPS) * PERSISTENT_GROUP * PERSISTENT_SUMS;
 		t.next ^= t.GROUPS;
-		const int own_job = job + q * n_blocks;
+		const int own_job = job + q * stride;
 		if (n && p.output == PERSISTENT_TIMES && q < n_here)
 			up = await_up(p, t, own_job, r);
 #pragma unroll 1
@@ -334,7 +355,7 @@ INLINE void multiply(const struct persistent_params &params, const struct persis
 				v += w < n_chunks ? from[w * TILE_ROWS] : 0.0f;
 			leave_row(g, p, t, q < n_here ? own_job : job, r, q < n_here, v * factor, up);
 		}
-		job += PERSISTENT_GROUP * n_blocks;
+		job += PERSISTENT_GROUP * stride;
 	}
 }
 
@@ -367,27 +388,30 @@ INLINE void multiply_any(const struct persistent_params &params, const struct pe
 INLINE void product(const struct persistent_params &params, const struct persistent_program &g,
 		    const struct persistent_product &p, struct token &t, const struct stages &s, struct stage &own)
 {
-	const int job = first_job(p.rotate, g.n_blocks), q = threadIdx.x / TILE_ROWS;
+	const int job = first_job(p, g.n_blocks), q = threadIdx.x / TILE_ROWS;
 	const bool works = job < p.n_jobs;
 	void *const corner = shared_memory + g.x_at + threadIdx.x / WARP * g.corner_bytes;
 	float up = 0.0f;
 	if (p.output == PERSISTENT_TIMES && q < p.jobs_each + (job < p.jobs_rest))
-		up = await_up(p, t, job + q * g.n_blocks, threadIdx.x % TILE_ROWS);
+		up = await_up(p, t, job + q * p.stride, threadIdx.x % TILE_ROWS);
 	if (p.stream) {
 		float sum;
-		advance_stream<CHUNKS_A_WARP>(g, p, t, params.trace, corner, sum);
+		advance_stream<STREAM_CHUNKS>(g, p, t, params.trace, corner, sum);
 		if (works)
 			leave_sum(g, t, sum);
 	} else if (works) {
 		const int at = (job & ((1 << p.shift) - 1)) * p.n_chunks * TILE_CHUNK;
-		chunks<CHUNKS_A_WARP> x;
+		chunks<SLICE_CHUNKS> x;
 		await_some<1>(p.in + at, 0, 1, extent(min(p.w[0].n_in - at, p.n_chunks * TILE_CHUNK) / 4), t.parity, x);
 		put_chunks(corner, x);
 	}
 	if (works) {
 		__syncwarp();
 		stamp(params, g, PERSISTENT_INPUT);
-		multiply_any<CHUNKS_A_WARP>(params, g, p, t, corner, up, s, own);
+		if (STREAM_CHUNKS != SLICE_CHUNKS && p.stream)
+			multiply_any<STREAM_CHUNKS>(params, g, p, t, corner, up, s, own);
+		else
+			multiply_any<SLICE_CHUNKS>(params, g, p, t, corner, up, s, own);
 	}
 }
 

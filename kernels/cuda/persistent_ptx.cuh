@@ -103,6 +103,17 @@ INLINE void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long 
 		     : "memory");
 }
 
+/* 16 bytes, which are there for this thread behind async_copies_wait. */
+INLINE void async_copy(void *to, const void *from)
+{
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+
+INLINE void async_copies_wait()
+{
+	asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
 /* What is read once and kept nowhere near: the L1 is small, and has better things to keep. */
 INLINE float4 load_once(const float4 *p)
 {
@@ -145,14 +156,27 @@ INLINE unsigned long long load_now64(const unsigned long long *p)
 	return v;
 }
 
+INLINE void load_now64x2(const unsigned long long *p, unsigned long long &a, unsigned long long &b)
+{
+	asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];" : "=l"(a), "=l"(b) : "l"(p) : "memory");
+}
+
 INLINE void store_now(void *p, unsigned v)
 {
 	asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }
 
-INLINE void store_now64(unsigned long long *p, unsigned long long v)
+INLINE void store_now4(void *p, uint4 v)
 {
-	asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+	asm volatile("st.relaxed.gpu.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z),
+		     "r"(v.w)
+		     : "memory");
+}
+
+/* Two behind each other, each as a whole. */
+INLINE void store_now64x2(unsigned long long *p, unsigned long long a, unsigned long long b)
+{
+	asm volatile("st.relaxed.gpu.global.v2.u64 [%0], {%1, %2};" ::"l"(p), "l"(a), "l"(b) : "memory");
 }
 
 INLINE float exp2_near(float x)

@@ -175,6 +175,22 @@ template <int HD> struct lane_dims {
 		}
 	}
 
+	/* to: (HD), in shared memory */
+	__device__ __forceinline__ void leave(float *to) const
+	{
+#pragma unroll
+		for (int i = 0; i < W; i += VECTORS ? 4 : 1) {
+			if (VECTORS) {
+				*(float4 *)(to + index(i)) = make_float4(low[i], low[i + 1], low[i + 2], low[i + 3]);
+				*(float4 *)(to + HALF + index(i)) =
+					make_float4(high[i], high[i + 1], high[i + 2], high[i + 3]);
+			} else if (has(i)) {
+				to[index(i)] = low[i];
+				to[HALF + index(i)] = high[i];
+			}
+		}
+	}
+
 	/* As a cache of that type would have it. */
 	template <int TYPE> __device__ __forceinline__ void round()
 	{

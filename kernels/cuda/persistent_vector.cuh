@@ -25,6 +25,13 @@ INLINE void publish(float *p, float v, unsigned parity)
 	store_now(p, (__float_as_uint(v) & ~1u) | parity);
 }
 
+/* Four behind each other, from a multiple of 16 bytes on. */
+INLINE void publish4(float *p, float4 v, unsigned parity)
+{
+	store_now4(p, make_uint4((__float_as_uint(v.x) & ~1u) | parity, (__float_as_uint(v.y) & ~1u) | parity,
+				 (__float_as_uint(v.z) & ~1u) | parity, (__float_as_uint(v.w) & ~1u) | parity));
+}
+
 INLINE float await(const float *p, unsigned parity)
 {
 	unsigned v;
@@ -61,9 +68,14 @@ INLINE float reciprocal_root(float x)
 
 /* ---- values with a number ---- */
 
-INLINE void publish_numbered(unsigned long long *p, float v, unsigned number)
+INLINE unsigned long long numbered(float v, unsigned number)
 {
-	store_now64(p, (unsigned long long)number << 32 | __float_as_uint(v));
+	return (unsigned long long)number << 32 | __float_as_uint(v);
+}
+
+INLINE void publish_numbered2(unsigned long long *p, float a, float b, unsigned number)
+{
+	store_now64x2(p, numbered(a, number), numbered(b, number));
 }
 
 INLINE bool is_numbered(unsigned long long v, unsigned number)

@@ -8,7 +8,8 @@
 #include <vector>
 
 /* What a kernel is compiled for; see cuda_options. */
-#define CHUNKS_A_WARP 3
+#define STREAM_CHUNKS 2
+#define SLICE_CHUNKS 3
 #define WEIGHTS_Q8_0
 #define WEIGHTS_BF16
 #define WEIGHTS_F16
@@ -24,7 +25,7 @@
 #include "kernels/cuda/persistent.cu"
 #include "tests/emulated/emulation.h"
 
-static_assert(CHUNKS_A_WARP == EMULATED_CHUNKS_A_WARP, "what plans are told");
+static_assert(STREAM_CHUNKS == EMULATED_STREAM_CHUNKS && SLICE_CHUNKS == EMULATED_SLICE_CHUNKS, "what plans are told");
 
 enum {
 	THREADS = PERSISTENT_THREADS,

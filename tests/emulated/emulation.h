@@ -14,7 +14,8 @@
 enum {
 	EMULATED_BLOCKS_MAX = 8,
 	EMULATED_SHARED_BYTES = 232448, /* an H100's, of a block */
-	EMULATED_CHUNKS_A_WARP = 3,     /* that it is compiled for */
+	EMULATED_STREAM_CHUNKS = 2,     /* of a warp, that it is compiled for */
+	EMULATED_SLICE_CHUNKS = 3,
 };
 
 #ifdef __cplusplus

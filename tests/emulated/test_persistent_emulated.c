@@ -36,7 +36,8 @@ static int plan(struct device *d, struct persistent_program *g, struct persisten
 				       .compute_capability = 90,
 				       .shared_per_sm = EMULATED_SHARED_BYTES,
 				       .shared_per_block = EMULATED_SHARED_BYTES};
-	g->chunks_a_warp = EMULATED_CHUNKS_A_WARP;
+	g->stream_chunks = EMULATED_STREAM_CHUNKS;
+	g->slice_chunks = EMULATED_SLICE_CHUNKS;
 	const char *why = cuda_persistent_plan(g, phases, copies, &card);
 	return why ? error_set(err, ERROR_UNSUPPORTED, "its kernel %s", why) : 0;
 }

@@ -86,7 +86,7 @@ static void test_cards_are_refused(void **state)
 	(void)state;
 	struct persistent_phase phase = {.kind = PERSISTENT_PRODUCT};
 	struct persistent_copy copy;
-	struct persistent_program g = {.n_embd = 2560, .n_phases = 1, .chunks_a_warp = 1};
+	struct persistent_program g = {.n_embd = 2560, .n_phases = 1, .stream_chunks = 1, .slice_chunks = 1};
 	struct cuda_card card = {.n_sm = 132, .compute_capability = 89, .shared_per_block = 232448};
 	struct weight w = {.type = TENSOR_Q8_0, .n_in = 2560, .n_out = 2560, .n_expert = 1};
 	phase.of.product = (struct persistent_product){.w = {w}, .n_w = 1};
@@ -125,18 +125,21 @@ static void test_slices(void **state)
 		struct persistent_phase phase = {.kind = PERSISTENT_PRODUCT};
 		struct persistent_program g = {.n_embd = n_embd, .n_phases = 1};
 		struct cuda_card card = {.n_sm = n_sm, .compute_capability = 90, .shared_per_block = 232448};
-		g.chunks_a_warp = cuda_persistent_chunks(&dims);
+		struct persistent_chunks chunks = cuda_persistent_chunks(&dims);
+		g.stream_chunks = chunks.stream;
+		g.slice_chunks = chunks.slice;
 		phase.of.product = (struct persistent_product){
 			.w = {{.type = TENSOR_BF16, .n_in = n_in, .n_out = n_embd, .n_expert = 1}}, .n_w = 1};
 		const struct persistent_product *p = &phase.of.product;
 		assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
 		assert_true(g.n_blocks <= n_sm && g.n_blocks > n_sm - 4);
-		assert_int_equal(g.n_blocks % (1 << p->shift), 0);
+		assert_int_equal(p->stride % (1 << p->shift), 0);
+		assert_true(p->stride <= g.n_blocks && p->stride > g.n_blocks - (1 << p->shift));
 		assert_true(p->n_chunks << p->shift >= (n_in + 255) / 256);
 		assert_true((p->n_chunks - 1) << p->shift < (n_in + 255) / 256);
-		assert_true(p->n_chunks <= PERSISTENT_WARPS * g.chunks_a_warp);
+		assert_true(p->n_chunks <= PERSISTENT_WARPS * g.slice_chunks);
 		assert_int_equal(p->n_jobs, n_embd / 16 << p->shift);
-		assert_int_equal(p->jobs_each * g.n_blocks + p->jobs_rest, p->n_jobs);
+		assert_int_equal(p->jobs_each * p->stride + p->jobs_rest, p->n_jobs);
 		assert_int_equal(g.tiled_bytes, (long long)p->n_jobs * copy.job_bytes);
 		assert_true(g.shared_bytes <= 232448);
 	}

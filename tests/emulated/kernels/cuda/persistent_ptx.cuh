@@ -48,6 +48,29 @@ INLINE unsigned long long load_now64(const unsigned long long *p)
 	emulated_yield();
 	return *p;
 }
+INLINE void load_now64x2(const unsigned long long *p, unsigned long long &a, unsigned long long &b)
+{
+	a = load_now64(p);
+	b = load_now64(p + 1);
+}
+INLINE void store_now4(void *p, uint4 v)
+{
+	const unsigned of[4] = {v.x, v.y, v.z, v.w};
+	for (int i = 0; i < 4; i++)
+		store_now((unsigned *)p + i, of[i]);
+}
+INLINE void store_now64x2(unsigned long long *p, unsigned long long a, unsigned long long b)
+{
+	store_now64(p, a);
+	store_now64(p + 1, b);
+}
+INLINE void async_copy(void *to, const void *from)
+{
+	memcpy(to, from, 16);
+}
+INLINE void async_copies_wait()
+{
+}
 INLINE float4 load_once(const float4 *p)
 {
 	return *p;
