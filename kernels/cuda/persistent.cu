@@ -131,16 +131,16 @@ INLINE void fill(const struct persistent_params &params, const struct persistent
 		 const struct phases &phases, const struct stages &s)
 {
 	const struct step step = step_of(params.at);
-	struct filling f(s);
+	struct filling f(g, s);
 	struct persistent_copy c = g.copies[0];
 #pragma unroll 1
 	for (int i = 0; i < g.n_phases; i++) {
 		const struct persistent_copy next = g.copies[min(i + 1, g.n_phases - 1)];
 		phases.bring(i, g.phases, f.keys_policy);
 		if (c.kind == PERSISTENT_PRODUCT)
-			fill_product(c, g.tiled, g.n_blocks, f);
+			fill_product(c, f);
 		else if (c.kind == PERSISTENT_ATTENTION)
-			fill_keys(c, step, g.n_blocks, f);
+			fill_keys(c, step, f);
 		c = next;
 	}
 }

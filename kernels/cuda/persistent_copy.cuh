@@ -62,24 +62,88 @@ INLINE void give_back(const struct stages &s, const struct stage &stage, int sha
 		barrier_arrive(s.empty + stage.at, shares);
 }
 
+/* The block's first job of a product, a persistent_product or the copy of it; behind all jobs if it has none. */
+template <class P> INLINE int first_job(const P &p, int n_blocks)
+{
+	const int at = (int)blockIdx.x - p.rotate, job = at < 0 ? at + n_blocks : at;
+	return job < p.stride ? job : p.n_jobs;
+}
+
+/* A place in a block's jobs of a product, piece by piece. */
+struct place {
+	const char *at;
+	int left;    /* bytes of its job; 0 behind the last one */
+	int n_jobs;  /* behind it */
+	int n_piece; /* bytes of pieces but a job's last one */
+	int n_job;
+	long long skip; /* bytes from a job's end to the next job */
+
+	__device__ __forceinline__ void begin(const struct persistent_copy &c, const void *tiled, int n_blocks)
+	{
+		const int first = first_job(c, n_blocks);
+		const bool any = first < c.n_jobs;
+		at = (const char *)tiled + c.at + (long long)first * c.job_bytes;
+		left = any ? c.job_bytes : 0;
+		n_jobs = any ? (c.n_jobs - 1 - first) / c.stride : 0;
+		n_piece = c.piece_bytes;
+		n_job = c.job_bytes;
+		skip = (long long)(c.stride - 1) * c.job_bytes;
+	}
+
+	__device__ __forceinline__ int bytes() const
+	{
+		return min(left, n_piece);
+	}
+
+	__device__ __forceinline__ void next()
+	{
+		const int n = bytes();
+		at += n;
+		left -= n;
+		if (left == 0 && n_jobs > 0) {
+			n_jobs--;
+			at += skip;
+			left = n_job;
+		}
+	}
+};
+
 /* The thread that fills. */
 struct filling {
+	const struct persistent_program &g;
 	const struct stages &s;
 	unsigned long long weights_policy, keys_policy;
 	struct stage own, oldest;
 	int on_their_way = 0;
+	/* Up to where the L2 has the pieces of the product that is copied, and how many that are not copied yet. */
+	struct place ahead;
+	int n_ahead = 0;
 
-	__device__ __forceinline__ filling(const struct stages &stages) : s(stages)
+	__device__ __forceinline__ filling(const struct persistent_program &program, const struct stages &stages)
+	    : g(program), s(stages)
 	{
 		weights_policy = evict_first();
 		keys_policy = evict_normal();
+		ahead.left = 0;
 	}
 
-	/* Waits until a piece may be copied; returns where to, and what its bytes complete on. */
+	/*
+	 * Waits until a piece may be copied; returns where to, and what its bytes complete on. While the ring is full,
+	 * which it is where blocks wait for each other, the memory goes on working for the L2, which is ten rings
+	 * large.
+	 */
 	__device__ __forceinline__ char *begin(int bytes, int limit, unsigned long long *&full)
 	{
 		const int at = own.at;
-		barrier_wait(s.empty + at, own.parity ^ 1);
+		unsigned since = cycles();
+		while (!barrier_test(s.empty + at, own.parity ^ 1))
+			if (ahead.left > 0 && n_ahead < PERSISTENT_AHEAD &&
+			    cycles() - since > PERSISTENT_AHEAD_CYCLES) {
+				since = cycles();
+				bulk_prefetch(ahead.at, (unsigned)ahead.bytes(), weights_policy);
+				ahead.next();
+				n_ahead++;
+			}
 		/* Never all of the ring: a piece's barrier is not used again before the piece is counted. */
 		while (on_their_way >= limit) {
 			barrier_wait(s.full + oldest.at, oldest.parity);
@@ -94,28 +158,24 @@ struct filling {
 	}
 };
 
-/* The block's first job of a product, a persistent_product or the copy of it; behind all jobs if it has none. */
-template <class P> INLINE int first_job(const P &p, int n_blocks)
-{
-	const int at = (int)blockIdx.x - p.rotate, job = at < 0 ? at + n_blocks : at;
-	return job < p.stride ? job : p.n_jobs;
-}
-
 /* One thread's: all of a block's jobs of one product. */
-INLINE void fill_product(const struct persistent_copy &c, const void *tiled, int n_blocks, struct filling &f)
+INLINE void fill_product(const struct persistent_copy &c, struct filling &f)
 {
-	int n = 0;
+	const int few = c.first_jobs * persistent_job_pieces(c.job_bytes, c.piece_bytes);
+	struct place p;
+	p.begin(c, f.g.tiled, f.g.n_blocks);
+	f.ahead = p;
 #pragma unroll 1
-	for (int job = first_job(c, n_blocks); job < c.n_jobs; job += c.stride, n++) {
-		const int limit = n < c.first_jobs ? c.first_limit : c.limit;
-		const char *from = (const char *)tiled + c.at + (long long)job * c.job_bytes;
-#pragma unroll 1
-		for (int left = c.job_bytes; left > 0; left -= c.piece_bytes, from += c.piece_bytes) {
-			const int bytes = min(left, c.piece_bytes);
-			unsigned long long *full;
-			char *const to = f.begin(bytes, limit, full);
-			bulk_copy(to, from, (unsigned)bytes, full, f.weights_policy);
-		}
+	for (int n = 0; p.left > 0; n++) {
+		unsigned long long *full;
+		const int bytes = p.bytes();
+		char *const to = f.begin(bytes, n < few ? c.first_limit : c.limit, full);
+		bulk_copy(to, p.at, (unsigned)bytes, full, f.weights_policy);
+		p.next();
+		if (f.n_ahead > 0)
+			f.n_ahead--;
+		else
+			f.ahead = p;
 	}
 }
 

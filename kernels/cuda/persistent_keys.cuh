@@ -79,8 +79,9 @@ INLINE void copy_rows(char *to, void *cache, int type, const struct kv &kv, int 
 }
 
 /* One thread's: all of a block's keys of one attention. */
-INLINE void fill_keys(const struct persistent_copy &c, const struct step &step, int n_blocks, struct filling &f)
+INLINE void fill_keys(const struct persistent_copy &c, const struct step &step, struct filling &f)
 {
+	const int n_blocks = f.g.n_blocks;
 	const struct attention_keys k = keys_of(c, step, n_blocks);
 	const int row = c.kv.head_dim * element_bytes(c.kv.type), v_row = c.kv.head_dim * element_bytes(c.kv.v_type);
 #pragma unroll 1

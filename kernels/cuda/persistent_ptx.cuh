@@ -57,6 +57,21 @@ INLINE bool barrier_try(unsigned long long *b, unsigned parity)
 	return done;
 }
 
+/* The same, at once. */
+INLINE bool barrier_test(unsigned long long *b, unsigned parity)
+{
+	unsigned done;
+	asm volatile("{\n\t"
+		     ".reg .pred p;\n\t"
+		     "mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
+		     "selp.u32 %0, 1, 0, p;\n\t"
+		     "}"
+		     : "=r"(done)
+		     : "r"(shared_address(b)), "r"(parity)
+		     : "memory");
+	return done;
+}
+
 /* The same, waiting for up to a tenth of a second or so. */
 INLINE bool barrier_try_long(unsigned long long *b, unsigned parity)
 {
@@ -101,6 +116,20 @@ INLINE void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long 
 		     "[%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)),
 		     "l"(from), "r"(bytes), "r"(shared_address(b)), "l"(policy)
 		     : "memory");
+}
+
+/* Into the L2: the same, but nobody is told. */
+INLINE void bulk_prefetch(const void *from, unsigned bytes, unsigned long long policy)
+{
+	asm volatile("cp.async.bulk.prefetch.L2.global.L2::cache_hint [%0], %1, %2;" ::"l"(from), "r"(bytes), "l"(policy)
+		     : "memory");
+}
+
+INLINE unsigned cycles()
+{
+	unsigned t;
+	asm volatile("mov.u32 %0, %%clock;" : "=r"(t)::"memory");
+	return t;
 }
 
 /* 16 bytes, which are there for this thread behind async_copies_wait. */
