@@ -141,17 +141,18 @@ struct attention_memory {
 	float *sums;          /* (WARPS, head_dim) */
 	float2 *stats;        /* (WARPS): greatest score, sum of probabilities */
 	const float2 *angles; /* of the layer's kind */
+	const float *norms;   /* (2, head_dim): q's, k's */
 };
 
 /* The token's own key and value, which is r's sum: as they were projected. */
 template <int HD, int KT, int VT>
 INLINE void attend_newest(const struct persistent_attention &p, const struct attention_item &m, bool appends,
-			  const struct step &step, float eps, const float2 *angles, const lane_dims<HD> &q,
-			  lane_dims<HD> &k, running<HD> &r)
+			  const struct step &step, float eps, const struct attention_memory &memory,
+			  const lane_dims<HD> &q, lane_dims<HD> &k, running<HD> &r)
 {
 	const int slot = append_slot(p.kv, step.pos, step.evicted);
-	k.norm(p.k_norm, eps);
-	k.turn(angles);
+	k.norm(memory.norms + HD, eps);
+	k.turn(memory.angles);
 	k.template round<KT>();
 	r.greatest = warp_sum(q.dot(k));
 	r.l = 1.0f;
@@ -240,9 +241,6 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 		lane_dims<HD> q, own_k;
 		const long long kv_at = (long long)m.kv_head * HD;
 		bool there;
-		lane_dims<HD>::prefetch(p.q_norm);
-		if (t.newest)
-			lane_dims<HD>::prefetch(p.k_norm);
 		do { /* all that is waited for at once */
 			there = q.look(p.q + (long long)t.head * HD, parity);
 			if (t.newest) {
@@ -251,12 +249,12 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 			}
 		} while (!__all_sync(ALL_LANES, there));
 		stamp(params, g, PERSISTENT_INPUT);
-		q.norm(p.q_norm, g.eps);
+		q.norm(memory.norms, g.eps);
 		q.turn(memory.angles);
 		q.scale(p.scale * LOG2_E); /* scores are powers of two's */
 		if (t.newest)
-			attend_newest<HD, KT, VT>(p, m, m.appends && p.owns && t.member == 0, g.step, g.eps,
-						  memory.angles, q, own_k, r);
+			attend_newest<HD, KT, VT>(p, m, m.appends && p.owns && t.member == 0, g.step, g.eps, memory, q,
+						  own_k, r);
 #pragma unroll 1
 		for (int i = t.team; i < n_pieces; i += t.n_teams) {
 			const struct stage there = own.after(i, s);
@@ -309,6 +307,19 @@ INLINE struct combined combine_splits(const struct persistent_program &g, const 
 		const int n = min((int)AT_ONCE, (n_splits - base + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS);
 		unsigned long long x[AT_ONCE], m[AT_ONCE], l[AT_ONCE];
 		bool all;
+		/* Many are waited for by a part of them: what all blocks ask for delays what they ask for. */
+		if (n > 2)
+			do {
+				all = true;
+#pragma unroll
+				for (int i = 0; i < AT_ONCE; i++)
+					if (i < n)
+						load_now64x2(row + i * step + hd, m[i], l[i]);
+#pragma unroll
+				for (int i = 0; i < AT_ONCE; i++)
+					if (i < n)
+						all = all && is_numbered(m[i], number);
+			} while (!all);
 		do {
 			all = true;
 #pragma unroll

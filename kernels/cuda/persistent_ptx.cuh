@@ -153,12 +153,6 @@ INLINE float4 load_once(const float4 *p)
 	return v;
 }
 
-/* Brings a line to the L1, of what nobody writes meanwhile. */
-INLINE void prefetch_l1(const void *p)
-{
-	asm volatile("prefetch.global.L1 [%0];" ::"l"(p));
-}
-
 /* ---- memory that other multiprocessors write and read meanwhile ---- */
 
 INLINE uint4 load_now4(const float *p)

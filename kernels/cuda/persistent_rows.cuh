@@ -98,22 +98,23 @@ template <int HD> struct lane_dims {
 		}
 	}
 
-	/* Weights of a norm; null: 1. */
-	__device__ __forceinline__ void load(const float *w)
+	/* Of a row in shared memory; null: all 1. */
+	__device__ __forceinline__ void load(const float *row)
 	{
 #pragma unroll
-		for (int i = 0; i < W; i++) {
-			low[i] = w && has(i) ? w[index(i)] : 1.0f;
-			high[i] = w && has(i) ? w[HALF + index(i)] : 1.0f;
-		}
-	}
-
-	/* For norm, before what it is of is waited for. */
-	static __device__ __forceinline__ void prefetch(const float *w)
-	{
-		if (w && has(0)) {
-			prefetch_l1(w + index(0));
-			prefetch_l1(w + HALF + index(0));
+		for (int i = 0; i < W; i += VECTORS ? 4 : 1) {
+			if (VECTORS) {
+				float4 v[2] = {make_float4(1, 1, 1, 1), make_float4(1, 1, 1, 1)};
+				if (row) {
+					v[0] = *(const float4 *)(row + index(i));
+					v[1] = *(const float4 *)(row + HALF + index(i));
+				}
+				low[i] = v[0].x, low[i + 1] = v[0].y, low[i + 2] = v[0].z, low[i + 3] = v[0].w;
+				high[i] = v[1].x, high[i + 1] = v[1].y, high[i + 2] = v[1].z, high[i + 3] = v[1].w;
+			} else {
+				low[i] = row && has(i) ? row[index(i)] : 1.0f;
+				high[i] = row && has(i) ? row[HALF + index(i)] : 1.0f;
+			}
 		}
 	}
 
@@ -145,7 +146,7 @@ template <int HD> struct lane_dims {
 		return !(wrong & 1);
 	}
 
-	/* weight null: 1 */
+	/* weight: in shared memory, or null */
 	__device__ __forceinline__ void norm(const float *weight, float eps)
 	{
 		lane_dims w;

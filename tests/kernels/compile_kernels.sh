@@ -17,11 +17,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # and little L1 beside it, stay near only while they are few: watch its stack.
 agreed='
 sm_80  k_attention_prefill_256 36
-sm_90  k_persistent_f16_f16    220
-sm_90  k_persistent_f32_f32    356
+sm_90  k_persistent_f16_f16    172
+sm_90  k_persistent_f32_f32    276
 sm_100 k_matmul_tiled          56
-sm_100 k_persistent_f16_f16    60
-sm_100 k_persistent_f32_f32    276
+sm_100 k_persistent_f32_f32    480
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
 sm_120 k_experts_gated_q8_0    44
@@ -31,8 +30,8 @@ sm_120 k_matmul_q8_0           20
 sm_120 k_norm_add              32
 sm_120 k_norm_gated_q8_0       64
 sm_120 k_norm_matmul_q8_0      96
-sm_120 k_persistent_f16_f16    116
-sm_120 k_persistent_f32_f32    348
+sm_120 k_persistent_f16_f16    12
+sm_120 k_persistent_f32_f32    260
 sm_120 k_snapkv_softmax        20
 sm_120 k_snapkv_vote           96
 '

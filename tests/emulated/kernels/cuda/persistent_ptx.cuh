@@ -88,9 +88,6 @@ INLINE float4 load_once(const float4 *p)
 {
 	return *p;
 }
-INLINE void prefetch_l1(const void *)
-{
-}
 INLINE float exp2_near(float x)
 {
 	return exp2f(x);
