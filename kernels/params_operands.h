@@ -5,15 +5,27 @@
 /*
  * Element types, a row each: what lists types anywhere takes them from here, in this order. X(NAME, word on command
  * lines and in entries, number in GGUF, elements of a block, its bytes, number of a file that is mostly of it in
- * general.file_type, a, b); a and b are the caller's. A block of Q8_0: one fp16 scale, then 32 int8.
+ * general.file_type, a, b); a and b are the caller's. A block of Q8_0: one fp16 scale, then 32 int8. Those of the types
+ * behind it are what kernels/cpu/inner_quants.h reads.
  */
 #define TENSOR_CACHE_TYPES(X, a, b)   \
 	X(F32, f32, 0, 1, 4, 0, a, b) \
 	X(F16, f16, 1, 1, 2, 1, a, b) \
 	X(BF16, bf16, 30, 1, 2, 32, a, b)
-#define TENSOR_TYPES(X, a, b)       \
-	TENSOR_CACHE_TYPES(X, a, b) \
-	X(Q8_0, q8_0, 8, 32, 34, 7, a, b)
+/* Elements of fewer bits than a byte, in blocks of 32 or 256: the last ones of the table. */
+#define TENSOR_QUANT_TYPES(X, a, b)             \
+	X(Q4_0, q4_0, 2, 32, 18, 2, a, b)       \
+	X(Q4_1, q4_1, 3, 32, 20, 3, a, b)       \
+	X(Q5_0, q5_0, 6, 32, 22, 8, a, b)       \
+	X(Q5_1, q5_1, 7, 32, 24, 9, a, b)       \
+	X(IQ4_NL, iq4_nl, 20, 32, 18, 25, a, b) \
+	X(Q4_K, q4_k, 12, 256, 144, 14, a, b)   \
+	X(Q5_K, q5_k, 13, 256, 176, 16, a, b)   \
+	X(Q6_K, q6_k, 14, 256, 210, 18, a, b)
+#define TENSOR_TYPES(X, a, b)             \
+	TENSOR_CACHE_TYPES(X, a, b)       \
+	X(Q8_0, q8_0, 8, 32, 34, 7, a, b) \
+	TENSOR_QUANT_TYPES(X, a, b)
 
 enum tensor_type {
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) TENSOR_##NAME = (number),

@@ -277,6 +277,13 @@ static int check(const struct forward *f, struct error *err)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "fusion persistent does no mixture of experts, which %s is; use --fusion full",
 				 m->name);
+	for (size_t i = 0; i < m->file.n_tensors; i++) {
+		enum tensor_type type = m->file.tensors[i].type;
+		if (tensor_type_traits(type)->quants)
+			return error_set(err, ERROR_UNSUPPORTED,
+					 "fusion persistent reads no weights in %s, which %s has; use --fusion full",
+					 tensor_type_name(type), m->name);
+	}
 	return 0;
 }
 

@@ -26,13 +26,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "engine/model/quantize.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/team.h"
 
 enum {
 	BLOCK = 32,
 	LANES = BLOCK / 4,
-	Q8_BLOCK_BYTES = 34,
 	PIECE = 1 << 17, /* elements made and written at once: fits the second-level cache in every type */
 };
 
@@ -76,27 +76,6 @@ static void random_block(uint64_t key, uint64_t block, int32_t sums[BLOCK])
 	}
 }
 
-/* The largest magnitude becomes 127; the scale is stored as fp16. */
-static void quantize_q8_0(const float x[BLOCK], unsigned char out[Q8_BLOCK_BYTES])
-{
-	float lane_max[LANES] = {0};
-	for (int r = 0; r < BLOCK; r += LANES)
-		for (int i = 0; i < LANES; i++) {
-			float a = fabsf(x[r + i]);
-			lane_max[i] = a > lane_max[i] ? a : lane_max[i];
-		}
-	float max = 0;
-	for (int i = 0; i < LANES; i++)
-		max = lane_max[i] > max ? lane_max[i] : max;
-
-	float scale = max / 127, inverse = scale > 0 ? 1 / scale : 0;
-	uint16_t half = half_f32_to_f16(scale);
-	memcpy(out, &half, sizeof half);
-	/* Adding 1.5 * 2^23 leaves the integer, rounded to nearest even, in the low bits: low byte zero at 0. */
-	for (int i = 0; i < BLOCK; i++)
-		out[2 + i] = (unsigned char)half_to_bits(x[i] * inverse + 12582912.0f);
-}
-
 static void block_values(const struct synth_tensor *t, uint64_t key, uint64_t block, float x[BLOCK])
 {
 	if (t->fill == SYNTH_FILL_ROPE_FREQS) {
@@ -114,35 +93,42 @@ static void block_values(const struct synth_tensor *t, uint64_t key, uint64_t bl
 			x[i] = half_bf16_to_f32(half_f32_to_bf16(x[i]));
 }
 
+/* Of types without blocks up to 32, of the others one block. */
+static void put_values(enum tensor_type type, const float *x, size_t count, unsigned char *to)
+{
+	uint16_t half[BLOCK];
+	switch (type) {
+	case TENSOR_F32:
+		memcpy(to, x, count * sizeof *x);
+		return;
+	case TENSOR_F16:
+		for (int i = 0; i < BLOCK; i++)
+			half[i] = half_f32_to_f16(x[i]);
+		memcpy(to, half, count * sizeof *half);
+		return;
+	case TENSOR_BF16:
+		for (int i = 0; i < BLOCK; i++)
+			half[i] = half_f32_to_bf16(x[i]);
+		memcpy(to, half, count * sizeof *half);
+		return;
+	default:
+		quantize_block(type, x, to);
+	}
+}
+
 void synth_tensor_fill(const struct synth_tensor *t, uint64_t seed, int64_t first, int64_t n, void *out)
 {
-	assert(first % BLOCK == 0 && first + n <= synth_tensor_elements(t));
+	const struct tensor_traits *traits = tensor_type_traits(t->type);
+	int64_t step = traits->block > BLOCK ? traits->block : BLOCK;
+	assert(first % step == 0 && first + n <= synth_tensor_elements(t) && n % traits->block == 0);
 	uint64_t key = tensor_key(t->name, seed);
 	unsigned char *to = out;
-	for (int64_t done = 0; done < n; done += BLOCK) {
-		size_t count = n - done < BLOCK ? (size_t)(n - done) : BLOCK;
-		float x[BLOCK];
-		uint16_t half[BLOCK];
-		block_values(t, key, (uint64_t)(first + done) / BLOCK, x);
-		switch (t->type) {
-		case TENSOR_F32:
-			memcpy(to, x, count * sizeof *x);
-			break;
-		case TENSOR_F16:
-			for (int i = 0; i < BLOCK; i++)
-				half[i] = half_f32_to_f16(x[i]);
-			memcpy(to, half, count * sizeof *half);
-			break;
-		case TENSOR_BF16:
-			for (int i = 0; i < BLOCK; i++)
-				half[i] = half_f32_to_bf16(x[i]);
-			memcpy(to, half, count * sizeof *half);
-			break;
-		case TENSOR_Q8_0:
-			assert(count == BLOCK);
-			quantize_q8_0(x, to);
-			break;
-		}
+	for (int64_t done = 0; done < n; done += step) {
+		size_t count = n - done < step ? (size_t)(n - done) : (size_t)step;
+		float x[QUANTIZE_BLOCK_MAX];
+		for (size_t i = 0; i < count; i += BLOCK)
+			block_values(t, key, (uint64_t)(first + done) / BLOCK + i / BLOCK, x + i);
+		put_values(t->type, x, count, to);
 		to += tensor_type_bytes(t->type, count);
 	}
 }

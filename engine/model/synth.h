@@ -20,12 +20,14 @@
 #include "base/error.h"
 #include "engine/model/gguf.h"
 #include "engine/model/gguf_write.h"
+#include "engine/model/synth_mix.h"
 
 enum { SYNTH_NAME_BYTES = 48 };
 
 struct synth_options {
 	const char *arch;          /* a name of synth_arch_name */
-	enum tensor_type type;     /* of every matrix; vectors and the MoE router are always F32 */
+	enum tensor_type type;     /* of matrices, as synth_mix.h has it; vectors and the MoE router are always F32 */
+	enum synth_mix mix;        /* its type is `type` */
 	enum tensor_type ple_type; /* of inp_gate, proj and per_layer_model_proj; published Q8_0 files hold F32 */
 	uint64_t seed;
 	/* 0: the arch's own. Layers come in whole periods of sliding and global ones. */
@@ -114,7 +116,8 @@ void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w);
 /* Whether a file's metadata says that it was made so, with random weights. */
 bool synth_made(const struct gguf *g);
 
-/* Values [first, first + n) of a tensor in its type; first is a multiple of 32, n too unless it reaches the end. */
+/* Values [first, first + n) of a tensor in its type; first is a multiple of 32 and of the type's block, n too unless it
+ * reaches the end. */
 void synth_tensor_fill(const struct synth_tensor *t, uint64_t seed, int64_t first, int64_t n, void *out);
 
 /*

@@ -160,7 +160,6 @@ static struct synth_tensor *add(struct synth_plan *p, int layer, const char *nam
 			  : snprintf(t->name, sizeof t->name, "blk.%d.%s", layer, name);
 	assert(n > 0 && (size_t)n < sizeof t->name);
 	(void)n;
-	assert(n_in % tensor_type_traits(type)->block == 0);
 	return t;
 }
 
@@ -299,6 +298,7 @@ int synth_plan_init(struct synth_plan *p, const struct synth_options *o, struct 
 	if (!s->tied)
 		add_matrix(p, -1, "output.weight", s->n_embd, s->n_vocab);
 	assert(p->n_tensors <= s->n_layer * PER_LAYER + PER_MODEL);
+	synth_mix_apply(p);
 	return 0;
 }
 
@@ -417,7 +417,7 @@ void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w)
 	gguf_writer_string(w, "general.type", "model");
 	gguf_writer_string(w, "general.name", name);
 	gguf_writer_string(w, "general.description", description);
-	gguf_writer_u32(w, "general.file_type", (uint32_t)tensor_type_traits(p->options.type)->file_type);
+	gguf_writer_u32(w, "general.file_type", (uint32_t)synth_mix_file_type(p->options.mix, p->options.type));
 	gguf_writer_u32(w, "general.quantization_version", 2);
 
 	put_u32(w, s, "block_count", s->n_layer);

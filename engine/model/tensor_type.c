@@ -7,6 +7,7 @@ enum {
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) +1
 	N_TYPES = 0 TENSOR_TYPES(X, , ),
 	N_CACHE_TYPES = 0 TENSOR_CACHE_TYPES(X, , ),
+	N_QUANT_TYPES = 0 TENSOR_QUANT_TYPES(X, , ),
 #undef X
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) INDEX_##NAME,
 	INDEX_FIRST = -1,
@@ -16,7 +17,14 @@ enum {
 
 const struct tensor_traits tensor_types[] = {
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) \
-	{TENSOR_##NAME, #NAME, #word, block, block_bytes, INDEX_##NAME < N_CACHE_TYPES, file_type},
+	{TENSOR_##NAME,                                            \
+	 #NAME,                                                    \
+	 #word,                                                    \
+	 block,                                                    \
+	 block_bytes,                                              \
+	 INDEX_##NAME < N_CACHE_TYPES,                             \
+	 INDEX_##NAME >= N_TYPES - N_QUANT_TYPES,                  \
+	 file_type},
 	TENSOR_TYPES(X, , )
 #undef X
 };

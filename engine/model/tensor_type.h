@@ -1,7 +1,7 @@
 /*
  * The element types that this program has, as one table: TENSOR_TYPES of kernels/params.h with what the host needs of a
  * row. Whatever lists, names, sizes or parses types reads it, so that a new type is a row there, its layout in
- * kernels/cpu/convert.c and its kernels.
+ * kernels/cpu/inner_quants.h and its kernels.
  */
 #ifndef GEMMARK_ENGINE_MODEL_TENSOR_TYPE_H
 #define GEMMARK_ENGINE_MODEL_TENSOR_TYPE_H
@@ -19,6 +19,7 @@ struct tensor_traits {
 	int block;             /* elements; rows are whole blocks */
 	int block_bytes;
 	bool cache;    /* a K/V cache may be of it */
+	bool quants;   /* one of TENSOR_QUANT_TYPES */
 	int file_type; /* general.file_type of a file that is mostly of it */
 };
 
@@ -26,7 +27,8 @@ struct tensor_traits {
 extern const struct tensor_traits tensor_types[];
 extern const int tensor_type_count;
 
-/* For texts that are put together when compiling: " F32 F16 BF16 Q8_0", " f32 f16 bf16 q8_0", " f32 f16 bf16". */
+/* For texts that are put together when compiling: " F32 F16 BF16 Q8_0 ...", " f32 f16 bf16 q8_0 ...", " f32 f16 bf16".
+ */
 #define TENSOR_TYPE_NAME(NAME, word, number, block, block_bytes, file_type, a, b) " " #NAME
 #define TENSOR_TYPE_WORD(NAME, word, number, block, block_bytes, file_type, a, b) " " #word
 #define TENSOR_TYPE_NAMES TENSOR_TYPES(TENSOR_TYPE_NAME, , )

@@ -76,7 +76,10 @@ static int apply_arch(void *ctx, const char *value, struct error *err)
 static int apply_type(void *ctx, const char *value, struct error *err)
 {
 	struct make *m = ctx;
-	return parse_type(value, &m->synth.type, err);
+	m->synth.mix = synth_mix_parse(value, &m->synth.type);
+	if (m->synth.mix || !parse_type(value, &m->synth.type, err))
+		return 0;
+	return error_set(err, ERROR_INPUT, "\"%s\" is no type; take one of" TENSOR_TYPE_WORDS SYNTH_MIX_WORDS, value);
 }
 
 static int apply_ple_type(void *ctx, const char *value, struct error *err)
@@ -152,7 +155,12 @@ static const struct option_spec make_options[] = {
 	 apply_arch},
 	{"-o, --output", "FILE", "the file to write; it appears when it is complete", apply_output},
 	{"--force", NULL, "replace a file that exists", apply_force},
-	{"--type", "T", "of the matrices, one of" TENSOR_TYPE_WORDS "; default q8_0", apply_type},
+	{"--type", "T",
+	 "of the matrices, one of" TENSOR_TYPE_WORDS ",\n"
+	 "or a mixture as published:" SYNTH_MIX_WORDS "; default q8_0.\n"
+	 "Below 8 bits the head's matrix is q6_k, and rows that are no multiple of 256 are\n"
+	 "q5_0, q5_1 or q8_0 for q4_k, q5_k and q6_k, as in published files",
+	 apply_type},
 	{"--ple-type", "T",
 	 "of the per-layer embeddings' projections; default: as --type.\n"
 	 "Published q8_0 files of the E models hold them in f32",
@@ -198,7 +206,7 @@ static int make_run(const struct make *m, struct error *err)
 	if (rc == 0) {
 		double seconds = progress_seconds(&bar), bytes = (double)synth_plan_bytes(&plan);
 		printf("%s: %s %s, %s parameters, %s, seed %llu (%.1f s, %.0f MB/s)\n", text_show_path(m->output).text,
-		       plan.shape.name, tensor_type_name(m->synth.type),
+		       plan.shape.name, synth_mix_name(m->synth.mix, m->synth.type),
 		       short_text((double)synth_plan_parameters(&plan), "").text, short_text(bytes, "B").text,
 		       (unsigned long long)m->synth.seed, seconds, bytes / seconds / 1e6);
 	}

@@ -16,6 +16,6 @@ void cpu_repack_q8_0(const void *blocks, int8_t *q, uint16_t *d, size_t n_blocks
 
 void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n)
 {
-	assert(type != TENSOR_Q8_0 || n % CPU_Q8_BLOCK == 0);
+	assert(cpu_whole_blocks((int)type, n));
 	cpu_inner()->to_f32(src, NULL, (int)type, dst, n);
 }

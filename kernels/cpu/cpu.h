@@ -46,7 +46,7 @@ int cpu_bf16_use(int on);
  */
 void cpu_repack_q8_0(const void *blocks, int8_t *q, uint16_t *d, size_t n_blocks);
 
-/* n elements of any tensor type (Q8_0: file blocks, n a multiple of 32) to float32. */
+/* n elements of any tensor type, whole blocks as files have them, to float32. */
 void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n);
 
 /*

@@ -14,6 +14,7 @@
 #ifndef GEMMARK_KERNELS_CPU_INNER_H
 #define GEMMARK_KERNELS_CPU_INNER_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +30,7 @@ enum {
 };
 
 struct cpu_inner {
-	/* n elements at src to float32. Q8_0: n a multiple of 32; scales not null means planes. */
+	/* n elements, whole blocks, at src to float32. Scales not null means planes of Q8_0. */
 	void (*to_f32)(const void *src, const void *scales, int type, float *dst, size_t n);
 	/* To F32, F16 or BF16, nearest even. */
 	void (*from_f32)(const float *src, int type, void *dst, size_t n);
@@ -132,16 +133,32 @@ static inline size_t cpu_stride(size_t n)
 	return cpu_pad(n) + CPU_GAP;
 }
 
+/* Of n elements, whole blocks. */
 static inline size_t cpu_row_bytes(int type, size_t n, int planes)
 {
+	if (planes)
+		return n;
 	switch (type) {
-	case TENSOR_F32:
-		return n * 4;
-	case TENSOR_Q8_0:
-		return planes ? n : n / CPU_Q8_BLOCK * CPU_Q8_BYTES;
-	default:
-		return n * 2;
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) \
+	case TENSOR_##NAME:                                        \
+		return n / (block) * (block_bytes);
+		TENSOR_TYPES(X, , )
+#undef X
 	}
+	assert(!"a type of the table");
+	return 0;
+}
+
+static inline int cpu_whole_blocks(int type, size_t n)
+{
+	switch (type) {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) \
+	case TENSOR_##NAME:                                        \
+		return n % (block) == 0;
+		TENSOR_TYPES(X, , )
+#undef X
+	}
+	return 0;
 }
 
 /* Where row `row`, counted over all experts, starts: elements and (planes only) scales. */

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/inner.h"
 #include "kernels/cpu/inner_gemm.h"
+#include "kernels/cpu/inner_quants.h"
 #include "kernels/cpu/simd.h"
 
 #if defined(SIMD_AVX512)
@@ -17,33 +18,37 @@ enum { SUM_M = 4, SUM_N = 2 };
 
 enum { ROWS = 4 }; /* of a matrix, read side by side by matvec */
 
-/* What a row of weights is made of; constant in every call, so that each has code of its own. */
-enum row_kind { ROW_F32, ROW_F16, ROW_BF16, ROW_BLOCKS, ROW_PLANES };
+/*
+ * What a row of weights is made of, `kind` below: an enum tensor_type as files have it, or this. Constant in every
+ * call, so that each has code of its own.
+ */
+enum { ROW_PLANES = -1 };
 
-static enum row_kind row_kind(int type, int planes)
+SIMD_INLINE int row_kind(int type, int planes)
 {
-	switch (type) {
-	case TENSOR_F32:
-		return ROW_F32;
-	case TENSOR_F16:
-		return ROW_F16;
-	case TENSOR_BF16:
-		return ROW_BF16;
-	default:
-		return planes ? ROW_PLANES : ROW_BLOCKS;
-	}
+	return planes ? ROW_PLANES : type;
 }
 
-SIMD_INLINE vec row_load(enum row_kind kind, const char *p, size_t k)
+SIMD_INLINE int row_is_q8(int kind)
 {
-	if (kind == ROW_F32)
+	return kind == TENSOR_Q8_0 || kind == ROW_PLANES;
+}
+
+SIMD_INLINE int row_is_floats(int kind)
+{
+	return kind == TENSOR_F32 || kind == TENSOR_F16 || kind == TENSOR_BF16;
+}
+
+SIMD_INLINE vec row_load(int kind, const char *p, size_t k)
+{
+	if (kind == TENSOR_F32)
 		return vec_load((const float *)p + k);
-	return kind == ROW_F16 ? vec_load_f16(p + 2 * k) : vec_load_bf16(p + 2 * k);
+	return kind == TENSOR_F16 ? vec_load_f16(p + 2 * k) : vec_load_bf16(p + 2 * k);
 }
 
-SIMD_INLINE vec row_load_part(enum row_kind kind, const char *p, size_t k, size_t n)
+SIMD_INLINE vec row_load_part(int kind, const char *p, size_t k, size_t n)
 {
-	const size_t size = kind == ROW_F32 ? 4 : 2;
+	const size_t size = kind == TENSOR_F32 ? 4 : 2;
 	char part[VEC * 4] = {0};
 
 	memcpy(part, p + k * size, n * size);
@@ -52,26 +57,34 @@ SIMD_INLINE vec row_load_part(enum row_kind kind, const char *p, size_t k, size_
 
 static void inner_to_f32(const void *src, const void *scales, int type, float *dst, size_t n)
 {
-	const enum row_kind kind = row_kind(type, scales != NULL);
+	const int kind = row_kind(type, scales != NULL);
 	const char *p = src;
 	size_t k = 0;
 
-	if (kind == ROW_BLOCKS || kind == ROW_PLANES) {
+	switch (kind) {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) \
+	case TENSOR_##NAME:                                        \
+		quants_to_f32(TENSOR_##NAME, p, dst, n);           \
+		return;
+		TENSOR_QUANT_TYPES(X, , )
+#undef X
+	}
+	if (row_is_q8(kind)) {
 		for (size_t b = 0; b < n / CPU_Q8_BLOCK; b++) {
-			const char *q = kind == ROW_BLOCKS ? p + b * CPU_Q8_BYTES + 2 : p + b * CPU_Q8_BLOCK;
-			const vec d = vec_set1_f16(kind == ROW_BLOCKS ? q - 2 : (const char *)scales + 2 * b);
+			const char *q = kind == TENSOR_Q8_0 ? p + b * CPU_Q8_BYTES + 2 : p + b * CPU_Q8_BLOCK;
+			const vec d = vec_set1_f16(kind == TENSOR_Q8_0 ? q - 2 : (const char *)scales + 2 * b);
 
 			for (int i = 0; i < CPU_Q8_BLOCK; i += VEC)
 				vec_store(dst + b * CPU_Q8_BLOCK + i, vec_mul(vec_load_i8(q + i), d));
 		}
 		return;
 	}
-	if (kind == ROW_F32) {
+	if (kind == TENSOR_F32) {
 		memcpy(dst, src, n * sizeof(*dst));
 		return;
 	}
 	for (; k + VEC <= n; k += VEC)
-		vec_store(dst + k, kind == ROW_F16 ? vec_load_f16(p + 2 * k) : vec_load_bf16(p + 2 * k));
+		vec_store(dst + k, kind == TENSOR_F16 ? vec_load_f16(p + 2 * k) : vec_load_bf16(p + 2 * k));
 	if (k < n)
 		vec_store_part(dst + k, row_load_part(kind, p, k, n - k), n - k);
 }
@@ -110,8 +123,8 @@ SIMD_INLINE void row_prefetch(const char *p, size_t ahead)
 }
 
 /* Blocks b0 .. b1 of n_rows rows of Q8_0, p and s their starts; acc: (n_rows), set. */
-SIMD_INLINE void blocks_dot(enum row_kind kind, int n_rows, const char *const *p, const char *const *s, size_t b0,
-			    size_t b1, size_t ahead, const float *x, vec *acc)
+SIMD_INLINE void blocks_dot(int kind, int n_rows, const char *const *p, const char *const *s, size_t b0, size_t b1,
+			    size_t ahead, const float *x, vec *acc)
 {
 	struct lanes sum[ROWS];
 
@@ -122,8 +135,8 @@ SIMD_INLINE void blocks_dot(enum row_kind kind, int n_rows, const char *const *p
 		lanes_scale d[ROWS];
 
 		for (int r = 0; r < n_rows; r++) {
-			q[r] = kind == ROW_BLOCKS ? p[r] + b * CPU_Q8_BYTES + 2 : p[r] + b * CPU_Q8_BLOCK;
-			d[r] = lanes_load_scale(kind == ROW_BLOCKS ? q[r] - 2 : s[r] + 2 * b);
+			q[r] = kind == TENSOR_Q8_0 ? p[r] + b * CPU_Q8_BYTES + 2 : p[r] + b * CPU_Q8_BLOCK;
+			d[r] = lanes_load_scale(kind == TENSOR_Q8_0 ? q[r] - 2 : s[r] + 2 * b);
 			row_prefetch(q[r], ahead);
 		}
 		for (int i = 0; i < CPU_Q8_BLOCK; i += VEC)
@@ -134,8 +147,32 @@ SIMD_INLINE void blocks_dot(enum row_kind kind, int n_rows, const char *const *p
 		acc[r] = lanes_vec(sum[r]);
 }
 
+/* The same of rows of TENSOR_QUANT_TYPES. */
+SIMD_INLINE void quants_dot(int kind, int n_rows, const char *const *p, size_t b0, size_t b1, size_t ahead,
+			    const float *x, vec *acc)
+{
+	const size_t bytes = cpu_row_bytes(kind, 256, 0);
+
+	for (int r = 0; r < n_rows; r++)
+		acc[r] = vec_zero();
+	for (size_t b = b0; b < b1; b++) {
+		struct quants block[ROWS];
+
+		for (int r = 0; r < n_rows; r++) {
+			quants_load(kind, p[r], b, &block[r]);
+			row_prefetch(p[r] + b * bytes / QUANT_PARTS, ahead);
+		}
+		for (int i = 0; i < QUANTS; i += VEC) {
+			const vec xv = vec_load(x + b * QUANTS + i);
+
+			for (int r = 0; r < n_rows; r++)
+				acc[r] = vec_fma(quants_vec(&block[r], i), xv, acc[r]);
+		}
+	}
+}
+
 /* Elements k0 .. k1 of n_rows rows of floats, as blocks_dot. */
-SIMD_INLINE void floats_dot(enum row_kind kind, int n_rows, const char *const *p, size_t k0, size_t k1, size_t ahead,
+SIMD_INLINE void floats_dot(int kind, int n_rows, const char *const *p, size_t k0, size_t k1, size_t ahead,
 			    const float *x, vec *acc)
 {
 	size_t k = k0;
@@ -147,7 +184,7 @@ SIMD_INLINE void floats_dot(enum row_kind kind, int n_rows, const char *const *p
 
 		for (int r = 0; r < n_rows; r++) {
 			acc[r] = vec_fma(row_load(kind, p[r], k), xv, acc[r]);
-			row_prefetch(p[r] + k * (kind == ROW_F32 ? 4 : 2), ahead);
+			row_prefetch(p[r] + k * (kind == TENSOR_F32 ? 4 : 2), ahead);
 		}
 	}
 	if (k < k1) {
@@ -159,7 +196,7 @@ SIMD_INLINE void floats_dot(enum row_kind kind, int n_rows, const char *const *p
 }
 
 /* n_rows rows side by side, so that they share the loads of x. */
-SIMD_INLINE void rows_dot(enum row_kind kind, int n_rows, const struct weight *w, size_t row, const float *x, float *y)
+SIMD_INLINE void rows_dot(int kind, int n_rows, const struct weight *w, size_t row, const float *x, float *y)
 {
 	const size_t n_in = (size_t)w->n_in;
 	const size_t ahead = cpu_row_bytes(w->type, n_in, kind == ROW_PLANES) * ROWS;
@@ -174,8 +211,10 @@ SIMD_INLINE void rows_dot(enum row_kind kind, int n_rows, const struct weight *w
 		const size_t k1 = n_in - k0 < CPU_SPAN ? n_in : k0 + CPU_SPAN;
 		vec acc[ROWS];
 
-		if (kind == ROW_BLOCKS || kind == ROW_PLANES)
+		if (row_is_q8(kind))
 			blocks_dot(kind, n_rows, p, s, k0 / CPU_Q8_BLOCK, k1 / CPU_Q8_BLOCK, ahead, x, acc);
+		else if (!row_is_floats(kind))
+			quants_dot(kind, n_rows, p, k0 / QUANTS, k1 / QUANTS, ahead, x, acc);
 		else
 			floats_dot(kind, n_rows, p, k0, k1, ahead, x, acc);
 		for (int r = 0; r < n_rows; r++)
@@ -183,7 +222,7 @@ SIMD_INLINE void rows_dot(enum row_kind kind, int n_rows, const struct weight *w
 	}
 }
 
-SIMD_INLINE void matvec(enum row_kind kind, const struct weight *w, size_t row, size_t n_rows, const float *x, float *y)
+SIMD_INLINE void matvec(int kind, const struct weight *w, size_t row, size_t n_rows, const float *x, float *y)
 {
 	size_t i = 0;
 
@@ -196,21 +235,15 @@ SIMD_INLINE void matvec(enum row_kind kind, const struct weight *w, size_t row, 
 static void inner_matvec(const struct weight *w, size_t row, size_t n_rows, const float *x, float *y)
 {
 	switch (row_kind(w->type, w->scales != NULL)) {
-	case ROW_F32:
-		matvec(ROW_F32, w, row, n_rows, x, y);
-		break;
-	case ROW_F16:
-		matvec(ROW_F16, w, row, n_rows, x, y);
-		break;
-	case ROW_BF16:
-		matvec(ROW_BF16, w, row, n_rows, x, y);
-		break;
-	case ROW_BLOCKS:
-		matvec(ROW_BLOCKS, w, row, n_rows, x, y);
-		break;
 	case ROW_PLANES:
 		matvec(ROW_PLANES, w, row, n_rows, x, y);
 		break;
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) \
+	case TENSOR_##NAME:                                        \
+		matvec(TENSOR_##NAME, w, row, n_rows, x, y);       \
+		break;
+		TENSOR_TYPES(X, , )
+#undef X
 	}
 }
 

@@ -401,7 +401,7 @@ void k_matmul(const struct matmul_params *p)
 	struct matmul_loop l = {.product = &product};
 	int blocks;
 
-	assert(p->w.n_expert <= 1 && (p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0));
+	assert(p->w.n_expert <= 1 && cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
 	if (few(&product)) {
 		cpu_parallel(p->w.n_out, parallel ? part_rows(&p->w, p->w.n_out) : p->w.n_out, few_part, &product);
 		return;
@@ -519,7 +519,7 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 	if (p->n_tokens <= CPU_FEW_TOKENS) {
 		const int rows = n_pairs * p->w.n_out;
 
-		assert(p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0);
+		assert(cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
 		cpu_parallel(rows, worth_sharing(&p->w, rows, 1) ? part_rows(&p->w, rows) : rows, pairs_part,
 			     (void *)p);
 		return;
@@ -544,7 +544,7 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 	};
 	int n_chosen = 0;
 
-	assert(p->w.type != TENSOR_Q8_0 || p->w.n_in % CPU_Q8_BLOCK == 0);
+	assert(cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
 	group_pairs(p->ids, n_pairs, n_expert, starts, pairs);
 	for (int e = 0; e < n_expert; e++)
 		if (starts[e + 1] > starts[e])

@@ -68,7 +68,7 @@ static void test_matmul(void **state)
 		struct output o;
 		float *x;
 
-		if (layout.type == TENSOR_Q8_0 && n_in % 32 != 0)
+		if (n_in % layout_block(layout) != 0)
 			continue;
 		t = weight_make(layout, n_in, n_out, 1);
 		x = random_floats((size_t)shape[2] * (size_t)x_stride, 2.0f);
@@ -144,10 +144,17 @@ static void test_experts(void **state)
 		const int n_in = shape[0];
 		const int pairs = shape[1] * USED;
 		const int rows = shape[2] ? pairs : shape[1];
-		struct test_weight t = weight_make(layout, n_in, N_OUT, EXPERTS);
-		float *x = random_floats((size_t)rows * (size_t)n_in, 1.0f);
-		struct output o = output_make((size_t)pairs * N_OUT);
-		int *ids = take((size_t)pairs, sizeof(*ids));
+		struct test_weight t;
+		float *x;
+		struct output o;
+		int *ids;
+
+		if (n_in % layout_block(layout) != 0)
+			continue;
+		t = weight_make(layout, n_in, N_OUT, EXPERTS);
+		x = random_floats((size_t)rows * (size_t)n_in, 1.0f);
+		o = output_make((size_t)pairs * N_OUT);
+		ids = take((size_t)pairs, sizeof(*ids));
 
 		for (int j = 0; j < pairs; j++) {
 			const float *xj = x + (size_t)(shape[2] ? j : j / USED) * (size_t)n_in;

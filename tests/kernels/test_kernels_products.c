@@ -38,7 +38,7 @@ static void test_matmul(void **state)
 		struct output o;
 		float *x;
 
-		if (layout.type == TENSOR_Q8_0 && n_in % 32 != 0)
+		if (n_in % layout_block(layout) != 0)
 			continue;
 		t = weight_make(layout, n_in, n_out, 1);
 		x = random_floats((size_t)shape[2] * (size_t)x_stride, 2.0f);
@@ -64,7 +64,7 @@ static void test_matmul(void **state)
 /* A token's row has the same bits alone and among others. */
 static void test_matmul_tokens(void **state)
 {
-	enum { N_IN = 1056, N_OUT = 99, TOKENS = 13 };
+	enum { N_IN = 1280, N_OUT = 99, TOKENS = 13 };
 	float *x;
 	float *y;
 	float *one;
@@ -98,19 +98,27 @@ static void test_matmul_experts(void **state)
 	enum { EXPERTS = 7, USED = 3, N_OUT = 101 };
 	static const int shapes[][3] = {
 		/* n_in, n_tokens, x_per_expert */
-		{64, 1, 0}, {544, 1, 1}, {544, 11, 0}, {96, 40, 1}, {64, 2, 0}, {64, 300, 0},
+		{64, 1, 0}, {544, 1, 1}, {544, 11, 0}, {96, 40, 1}, {64, 2, 0}, {64, 300, 0}, {768, 1, 1}, {768, 9, 0},
 	};
 
 	use_isa(state);
 	for (size_t i = 0; i < COUNT(shapes) * COUNT(layouts); i++) {
+		const struct layout layout = layouts[i % COUNT(layouts)];
 		const int *shape = shapes[i / COUNT(layouts)];
 		const int n_in = shape[0];
 		const int pairs = shape[1] * USED;
 		const int rows = shape[2] ? pairs : shape[1];
-		struct test_weight t = weight_make(layouts[i % COUNT(layouts)], n_in, N_OUT, EXPERTS);
-		float *x = random_floats((size_t)rows * (size_t)n_in, 1.0f);
-		struct output o = output_make((size_t)pairs * N_OUT);
-		int *ids = take((size_t)pairs, sizeof(*ids));
+		struct test_weight t;
+		float *x;
+		struct output o;
+		int *ids;
+
+		if (n_in % layout_block(layout) != 0)
+			continue;
+		t = weight_make(layout, n_in, N_OUT, EXPERTS);
+		x = random_floats((size_t)rows * (size_t)n_in, 1.0f);
+		o = output_make((size_t)pairs * N_OUT);
+		ids = take((size_t)pairs, sizeof(*ids));
 
 		for (int j = 0; j < pairs; j++) {
 			const float *xj = x + (size_t)(shape[2] ? j : j / USED) * (size_t)n_in;

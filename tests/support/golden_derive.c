@@ -8,6 +8,7 @@
  * its quants are x divided by the unrounded scale, ties away from zero. The results are
  * the originals byte for byte, which derived.sha256 proves after every run.
  */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +99,8 @@ static void convert(const float *x, size_t n, enum tensor_type type, unsigned ch
 		for (size_t i = 0; i < n / BLOCK; i++)
 			to_q8_0(x + i * BLOCK, out + i * BLOCK_BYTES);
 		break;
+	default:
+		assert(!"a type of the golden files");
 	}
 }
 

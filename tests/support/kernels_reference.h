@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "bench/quant_values.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/team.h"
 
@@ -102,8 +103,28 @@ struct layout {
 };
 
 static const struct layout layouts[] = {
-	{TENSOR_F32, false}, {TENSOR_F16, false}, {TENSOR_BF16, false}, {TENSOR_Q8_0, false}, {TENSOR_Q8_0, true},
+	{TENSOR_F32, false},  {TENSOR_F16, false},  {TENSOR_BF16, false}, {TENSOR_Q8_0, false}, {TENSOR_Q8_0, true},
+	{TENSOR_Q4_0, false}, {TENSOR_Q4_1, false}, {TENSOR_Q5_0, false}, {TENSOR_Q5_1, false}, {TENSOR_IQ4_NL, false},
+	{TENSOR_Q4_K, false}, {TENSOR_Q5_K, false}, {TENSOR_Q6_K, false},
 };
+
+/* Elements that a row has a multiple of. */
+static inline int layout_block(struct layout l)
+{
+	return l.type == TENSOR_Q8_0 ? 32 : quant_block(l.type) ? quant_block(l.type) : 1;
+}
+
+static inline uint32_t quant_bits(void *ctx)
+{
+	(void)ctx;
+	return random_bits();
+}
+
+static inline uint16_t quant_half(void *ctx)
+{
+	(void)ctx;
+	return random_f16();
+}
 
 struct test_weight {
 	struct weight w;
@@ -142,6 +163,13 @@ static inline struct test_weight weight_make(struct layout layout, int n_in, int
 			}
 		}
 		t.scales = d;
+	} else if (quant_block(layout.type)) {
+		const size_t block = (size_t)quant_block(layout.type), bytes = quant_block_bytes(layout.type);
+
+		quant_fill(layout.type, t.data, n / block, quant_bits, quant_half, NULL);
+		for (size_t i = 0; i < n; i++)
+			t.values[i] = (double)quant_value(layout.type, (unsigned char *)t.data + i / block * bytes,
+							  (int)(i % block));
 	} else {
 		for (size_t i = 0; i < n; i++) {
 			if (layout.type == TENSOR_F32) {
