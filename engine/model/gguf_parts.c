@@ -199,7 +199,8 @@ int gguf_tensor_part(const struct gguf *g, const struct gguf_tensor *t, uint64_t
 	for (; i < owned->n_parts; i++) {
 		const struct gguf *part = &owned->parts[i];
 		*offset = at - (uintptr_t)part->map;
-		if (at >= (uintptr_t)part->map && *offset <= part->map_bytes - t->bytes)
+		/* A part may be smaller than a tensor of another. */
+		if (at >= (uintptr_t)part->map && t->bytes <= part->map_bytes && *offset <= part->map_bytes - t->bytes)
 			break;
 	}
 	return i;
