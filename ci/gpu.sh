@@ -139,21 +139,21 @@ all_sanitized_runs() {
   local run mode fusion name prefill
   for run in direct:none:gemma4-26b-a4b:12 direct:full:gemma4-31b:5 graph-params:none:gemma4-e2b:12 \
     graph-update:full:gemma4-e2b:5 graph-device:full:gemma4-26b-a4b:5 graph-device:full:qwen3:12 \
-    direct:full:gemma4-e2b:12; do
+    direct:full:gemma4-e2b:12 graph-device:full:gemma3:5; do
     IFS=: read -r mode fusion name prefill <<<"$run"
     echo "eval.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
   done
   local layers
   for run in direct:none:gemma4-e2b:12:9999 graph-device:full:gemma4-31b:12:9999 graph-params:none:gemma4-26b-a4b:14:9999 \
-    graph-update:full:qwen3:12:9999 direct:full:gemma4-e2b:12:8; do
+    graph-update:full:qwen3:12:9999 direct:full:gemma4-e2b:12:8 graph-params:full:gemma3:12:9999; do
     IFS=: read -r mode fusion name prefill layers <<<"$run"
     echo "snapkv.$mode.$fusion.$name.$layers $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl $layers --prefill-precision f32"
   done
   # Prompts in float16, their weights converted for each chunk, kept, and both.
   local weights
-  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:2 qwen3:convert; do
+  for run in gemma4-e2b:convert gemma4-26b-a4b:resident gemma4-31b:2 qwen3:convert gemma3:resident; do
     IFS=: read -r name weights <<<"$run"
     echo "prompt.$name.$weights $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill 16 -ngl 9999" \
       "--mode direct --prefill-precision f16 --prefill-weights $weights"

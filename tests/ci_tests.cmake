@@ -90,7 +90,7 @@ endforeach()
 # Each mode once, both fusions, dense and MoE models; 2 threads.
 set(ids 2,17,4,99,5,200,31,8)
 foreach(run IN ITEMS direct:none:gemma4-26b-a4b direct:full:gemma4-31b graph-params:full:gemma4-e2b
-    graph-update:none:gemma4-e2b graph-device:full:gemma4-26b-a4b graph-device:full:qwen3)
+    graph-update:none:gemma4-e2b graph-device:full:gemma4-26b-a4b graph-device:full:qwen3 graph-params:full:gemma3)
   string(REPLACE ":" ";" run "${run}")
   list(GET run 0 mode)
   list(GET run 1 fusion)

@@ -26,12 +26,22 @@ const struct architecture model_architectures[] = {
 			  .scaled_embedding = true,
 			  .v_may_be_k = true,
 			  .sliding = true,
+			  .sliding_widths = true,
 			  .softcap = true,
 			  .shared_kv = true,
 			  .ple = true,
 			  .experts = true,
 			  .rope_factors = true,
 			  .output_scale = true},
+	[MODEL_GEMMA3] = {.name = "gemma3",
+			  .activation = ACTIVATION_GELU_TANH,
+			  .post_norms = true,
+			  .scaled_embedding = true,
+			  .scaled_attention = true,
+			  .n_layer_embd_scaled = 62, /* the 27B's; its files do not say so */
+			  .sliding = true,
+			  .period = 6,
+			  .rope_base_swa = 10000},
 	[MODEL_QWEN3] = {.name = "qwen3",
 			 .activation = ACTIVATION_SILU,
 			 .scaled_attention = true,
@@ -235,10 +245,29 @@ static int read_sliding(struct reader *r)
 	static const char *const widths[] = {"attention.key_length",       "attention.value_length",
 					     "rope.dimension_count",       "attention.key_length_swa",
 					     "attention.value_length_swa", "rope.dimension_count_swa"};
-	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+	for (size_t i = 0; r->arch->sliding_widths && i < sizeof widths / sizeof *widths; i++)
 		reader_key(r, widths[i]);
-	rc = reader_int(r, "attention.sliding_window", 1, MAX_CONTEXT, &m->window);
-	return rc ? rc : reader_float(r, "rope.freq_base_swa", 1, 1e12, &m->rope_base_swa);
+	if ((rc = reader_int(r, "attention.sliding_window", 1, MAX_CONTEXT, &m->window)))
+		return rc;
+	if (!r->arch->rope_base_swa)
+		return reader_float(r, "rope.freq_base_swa", 1, 1e12, &m->rope_base_swa);
+	return reader_float_or(r, "rope.freq_base_swa", 1, 1e12, r->arch->rope_base_swa, &m->rope_base_swa);
+}
+
+/* The file's pattern: a boolean a layer, or after how many layers one is global; else the architecture's. */
+static int read_pattern(struct reader *r, int i, bool *sliding)
+{
+	const struct gguf_kv *kv = gguf_find(r->g, reader_key(r, "attention.sliding_window_pattern"));
+	int period = r->arch->period, rc = 0;
+	if (kv && kv->type == GGUF_ARRAY && kv->n_items >= (uint64_t)r->m->n_layer)
+		return gguf_get_bool_at(r->g, r->key, (uint64_t)i, sliding, r->err);
+	if (!period || (kv && kv->type == GGUF_ARRAY))
+		return error_set(r->err, ERROR_INPUT, "%s: %s must be an array of %d booleans", r->g->path, r->key,
+				 r->m->n_layer);
+	if (kv)
+		rc = reader_int(r, "attention.sliding_window_pattern", 1, MAX_LAYERS, &period);
+	*sliding = (i + 1) % period != 0;
+	return rc;
 }
 
 static int read_experts(struct reader *r)
@@ -284,9 +313,10 @@ static int read_globals(struct reader *r)
 
 static int read_head_dim(struct reader *r, struct model_layer *l)
 {
-	const char *key = l->sliding ? "attention.key_length_swa" : "attention.key_length";
-	const char *value = l->sliding ? "attention.value_length_swa" : "attention.value_length";
-	const char *rope = l->sliding ? "rope.dimension_count_swa" : "rope.dimension_count";
+	bool own = l->sliding && r->arch->sliding_widths;
+	const char *key = own ? "attention.key_length_swa" : "attention.key_length";
+	const char *value = own ? "attention.value_length_swa" : "attention.value_length";
+	const char *rope = own ? "rope.dimension_count_swa" : "rope.dimension_count";
 	int value_length, rope_dim, rc;
 	if (r->arch->head_dim_may_be_left && !reader_has(r, key)) {
 		l->head_dim = r->m->n_embd / l->n_head;
@@ -311,21 +341,18 @@ static int read_layer(struct reader *r, int i)
 	struct model *m = r->m;
 	struct model_layer *l = &m->layers[i];
 	int rc;
-	if (r->arch->sliding) {
-		const struct gguf_kv *kv = gguf_find(r->g, reader_key(r, "attention.sliding_window_pattern"));
-		if (!kv || kv->type != GGUF_ARRAY || kv->n_items < (uint64_t)m->n_layer)
-			return error_set(r->err, ERROR_INPUT, "%s: %s must be an array of %d booleans", r->g->path,
-					 r->key, m->n_layer);
-		if ((rc = gguf_get_bool_at(r->g, r->key, (uint64_t)i, &l->sliding, r->err)))
-			return rc;
-	}
+	if (r->arch->sliding && (rc = read_pattern(r, i, &l->sliding)))
+		return rc;
 	if ((rc = read_layer_int(r, "attention.head_count", i, 1, MAX_HEADS, &l->n_head)) ||
 	    (rc = read_layer_int(r, "attention.head_count_kv", i, 1, MAX_HEADS, &l->n_head_kv)) ||
 	    (rc = read_head_dim(r, l)) ||
 	    (rc = read_layer_int(r, "feed_forward_length", i, 1, MODEL_MAX_WIDTH, &l->n_ff)))
 		return rc;
 	double factor = l->sliding ? 1 : rope_attention_factor(&m->rope_scaling);
-	double scale = r->arch->scaled_attention ? 1 / sqrt(l->head_dim) : 1;
+	double width = l->head_dim;
+	if (m->n_layer == r->arch->n_layer_embd_scaled)
+		width = (double)m->n_embd / l->n_head;
+	double scale = r->arch->scaled_attention ? 1 / sqrt(width) : 1;
 	l->attention_scale = (float)(scale * factor * factor);
 	if (l->n_head % l->n_head_kv)
 		return error_set(r->err, ERROR_INPUT, "%s: layer %d has %d heads, no multiple of its %d KV heads",

@@ -2,8 +2,8 @@
  * What a model is: its shape from the file's metadata, and its tensors, checked to
  * be there with the right shape. Nothing is on a device yet; see weights.h.
  *
- * Supported: general.architecture gemma4 (dense, per-layer embeddings, K = V, MoE)
- * and qwen3 (dense).
+ * Supported: general.architecture gemma4 (dense, per-layer embeddings, K = V, MoE),
+ * gemma3 (text) and qwen3 (dense).
  */
 #ifndef GEMMARK_ENGINE_MODEL_MODEL_H
 #define GEMMARK_ENGINE_MODEL_MODEL_H
@@ -16,7 +16,7 @@
 #include "engine/model/gguf.h"
 #include "engine/model/rope.h"
 
-enum model_arch { MODEL_GEMMA4, MODEL_QWEN3 };
+enum model_arch { MODEL_GEMMA4, MODEL_GEMMA3, MODEL_QWEN3 };
 
 /* One layer. Tensor fields are null where the layer has none; shapes are (outer, inner). */
 struct model_layer {
@@ -27,8 +27,9 @@ struct model_layer {
 	int n_ff;
 	int kv_source; /* the layer whose cache this one attends; its own index if it owns one */
 	bool v_is_k;   /* v is k's projection before k's norm */
-	/* Of q . k: 1 on gemma4, 1/sqrt(head_dim) on qwen3, times the square of RoPE's attention factor: it scales q
-	 * and k alike, and nothing but their product sees it. */
+	/* Of q . k: 1 on gemma4, 1/sqrt(head_dim) on gemma3 and qwen3, 1/sqrt(n_embd/n_head) on gemma3 of 62 layers,
+	 * times the square of RoPE's attention factor: it scales q and k alike, and nothing but their product sees it.
+	 */
 	float attention_scale;
 
 	const struct gguf_tensor *attn_norm;           /* (n_embd) */
@@ -103,7 +104,7 @@ int model_read(struct model *m, struct error *err);
 /* Also valid on a zeroed struct, and after model_read failed. */
 void model_close(struct model *m);
 
-/* "gemma4", "qwen3" */
+/* "gemma4", "gemma3", "qwen3" */
 const char *model_arch_name(enum model_arch a);
 
 /* What one device runs of a model: layers [begin, end), and what comes before and behind all layers. */

@@ -20,9 +20,13 @@ struct architecture {
 	bool post_norms;
 	bool scaled_embedding;     /* by sqrt(n_embd) */
 	bool scaled_attention;     /* by 1 / sqrt(head_dim) */
+	int n_layer_embd_scaled;   /* a model of so many layers scales by 1 / sqrt(n_embd / n_head); 0: none does */
 	bool head_dim_may_be_left; /* no key_length: n_embd / n_head */
 	bool v_may_be_k;           /* a global layer without attn_v */
-	bool sliding;              /* layers with a window, and their widths and RoPE base */
+	bool sliding;              /* layers with a window, and their RoPE base */
+	bool sliding_widths;       /* which have keys for widths of their own */
+	int period;                /* without a pattern every so many layers the last is global; 0: needs a pattern */
+	double rope_base_swa;      /* of a file without freq_base_swa; 0: needs it */
 	bool softcap;
 	bool shared_kv;
 	bool rope_factors; /* rope_freqs */

@@ -30,7 +30,7 @@ struct synth_options {
 	enum synth_mix mix;        /* its type is `type` */
 	enum tensor_type ple_type; /* of inp_gate, proj and per_layer_model_proj; published Q8_0 files hold F32 */
 	uint64_t seed;
-	/* 0: the arch's own. Layers come in whole periods of sliding and global ones. */
+	/* 0: the arch's own. Layers come in whole periods of sliding and global ones where those are. */
 	int n_layer;
 	int n_vocab;
 	int n_context;
@@ -49,23 +49,30 @@ struct synth_shape {
 	int n_head;
 	int n_head_kv_swa;
 	int n_head_kv;
-	int head_dim_swa; /* 0: no sliding layers */
+	int head_dim_swa; /* of sliding layers */
 	int head_dim;
 	int window;
-	int period;        /* every period-th layer is global; 1: all are */
-	int shared_part;   /* of shared_of periods, the last ones own no K/V: fixes n_shared at any depth */
-	int shared_of;     /* 0: none are shared */
-	int n_ple;         /* 0: no per-layer embeddings */
-	bool v_is_k;       /* global layers have no attn_v */
-	int n_expert;      /* 0: dense */
-	int n_expert_used; /* per token */
-	int n_ff_expert;   /* of one expert */
-	int n_vocab;       /* tokens */
-	int n_context;     /* trained */
-	int n_shared;      /* layers at the end that own no K/V; set in plans */
-	bool tied;         /* no output tensor */
-	float softcap;     /* 0: none */
-	float rope_base;   /* global layers */
+	int period;            /* every period-th layer is global; 1: all are */
+	int shared_part;       /* of shared_of periods, the last ones own no K/V: fixes n_shared at any depth */
+	int shared_of;         /* 0: none are shared */
+	int n_ple;             /* 0: no per-layer embeddings */
+	bool v_is_k;           /* global layers have no attn_v */
+	bool post_norms;       /* a sublayer's output is normed before it is added */
+	bool scaled_embedding; /* by sqrt(n_embd) */
+	bool scaled_attention; /* by 1 / sqrt(head_dim) */
+	bool output_scale;     /* a layer's */
+	bool rope_freqs;       /* a quarter of a global layer's head rotates */
+	bool sliding_keys;     /* of sliding layers: a pattern, widths and a RoPE base of their own */
+	int n_expert;          /* 0: dense */
+	int n_expert_used;     /* per token */
+	int n_ff_expert;       /* of one expert */
+	int n_vocab;           /* tokens */
+	int n_context;         /* trained */
+	int n_shared;          /* layers at the end that own no K/V; set in plans */
+	bool tied;             /* no output tensor */
+	float softcap;         /* 0: none */
+	float rope_base;       /* global layers */
+	float rope_factor;     /* linear scaling of theirs; 0: none */
 };
 
 enum synth_fill {

@@ -30,16 +30,21 @@ static const char made_by[] = "random weights of gemmark model make";
 static const float eps = 1e-6f;
 static const float rope_base_swa = 10000.0f;
 
-#define GEMMA4_E4B                                                                                      \
-	.prefix = "gemma4", .period = 6, .shared_part = 3, .shared_of = 7, .tied = true, .softcap = 30, \
-	.rope_base = 1000000
-#define GEMMA4_E2B                                                                                      \
-	.prefix = "gemma4", .period = 5, .shared_part = 4, .shared_of = 7, .tied = true, .softcap = 30, \
-	.rope_base = 1000000
-#define GEMMA4_LARGE .prefix = "gemma4", .period = 6, .v_is_k = true, .tied = true, .softcap = 30, .rope_base = 1000000
+#define GEMMA4                                                                                                      \
+	.prefix = "gemma4", .post_norms = true, .scaled_embedding = true, .output_scale = true, .rope_freqs = true, \
+	.sliding_keys = true, .tied = true, .softcap = 30, .rope_base = 1000000
+#define GEMMA4_E4B GEMMA4, .period = 6, .shared_part = 3, .shared_of = 7
+#define GEMMA4_E2B GEMMA4, .period = 5, .shared_part = 4, .shared_of = 7
+#define GEMMA4_LARGE GEMMA4, .period = 6, .v_is_k = true
 #define GEMMA4_HEADS .head_dim_swa = 256, .head_dim = 512, .n_vocab = 262144
 #define GEMMA4_TINY .head_dim_swa = 32, .head_dim = 64, .window = 16, .n_vocab = 512, .n_context = 4096
-#define QWEN3 .prefix = "qwen3", .period = 1, .rope_base = 1000000
+#define GEMMA3                                                                                                   \
+	.prefix = "gemma3", .post_norms = true, .scaled_embedding = true, .scaled_attention = true, .period = 6, \
+	.tied = true, .rope_base = 1000000
+#define GEMMA3_HEADS(n, n_kv, dim) \
+	.n_head = (n), .n_head_kv_swa = (n_kv), .n_head_kv = (n_kv), .head_dim_swa = (dim), .head_dim = (dim)
+#define GEMMA3_LARGE GEMMA3, .window = 1024, .n_vocab = 262144, .n_context = 131072, .rope_factor = 8
+#define QWEN3 .prefix = "qwen3", .period = 1, .rope_base = 1000000, .scaled_attention = true
 
 /* clang-format off */
 static const struct synth_shape shapes[] = {
@@ -58,6 +63,16 @@ static const struct synth_shape shapes[] = {
 	{.arch = "gemma4-31b", .name = "Gemma 4 31B", GEMMA4_LARGE, GEMMA4_HEADS,
 	 .n_layer = 60, .n_embd = 5376, .n_ff = 21504,
 	 .n_head = 32, .n_head_kv_swa = 16, .n_head_kv = 4, .window = 1024, .n_context = 262144},
+	{.arch = "gemma3-270m", .name = "Gemma 3 270M", GEMMA3, GEMMA3_HEADS(4, 1, 256),
+	 .n_layer = 18, .n_embd = 640, .n_ff = 2048, .window = 512, .n_vocab = 262144, .n_context = 32768},
+	{.arch = "gemma3-1b", .name = "Gemma 3 1B", GEMMA3, GEMMA3_HEADS(4, 1, 256),
+	 .n_layer = 26, .n_embd = 1152, .n_ff = 6912, .window = 512, .n_vocab = 262144, .n_context = 32768},
+	{.arch = "gemma3-4b", .name = "Gemma 3 4B", GEMMA3_LARGE, GEMMA3_HEADS(8, 4, 256),
+	 .n_layer = 34, .n_embd = 2560, .n_ff = 10240},
+	{.arch = "gemma3-12b", .name = "Gemma 3 12B", GEMMA3_LARGE, GEMMA3_HEADS(16, 8, 256),
+	 .n_layer = 48, .n_embd = 3840, .n_ff = 15360},
+	{.arch = "gemma3-27b", .name = "Gemma 3 27B", GEMMA3_LARGE, GEMMA3_HEADS(32, 16, 128),
+	 .n_layer = 62, .n_embd = 5376, .n_ff = 21504},
 	{.arch = "qwen3-8b", .name = "Qwen3 8B", QWEN3,
 	 .n_layer = 36, .n_embd = 4096, .n_ff = 12288, .n_head = 32, .n_head_kv = 8, .head_dim = 128,
 	 .n_vocab = 151936, .n_context = 40960},
@@ -73,6 +88,8 @@ static const struct synth_shape shapes[] = {
 	{.arch = "gemma4-31b-tiny", .name = "Gemma 4 31B tiny", GEMMA4_LARGE, GEMMA4_TINY,
 	 .n_layer = 12, .n_embd = 128, .n_ff = 256,
 	 .n_head = 4, .n_head_kv_swa = 4, .n_head_kv = 2},
+	{.arch = "gemma3-tiny", .name = "Gemma 3 tiny", GEMMA3, GEMMA3_HEADS(4, 1, 64),
+	 .n_layer = 7, .n_embd = 128, .n_ff = 128, .window = 16, .n_vocab = 512, .n_context = 4096, .rope_factor = 8},
 	{.arch = "qwen3-tiny", .name = "Qwen3 tiny", QWEN3,
 	 .n_layer = 4, .n_embd = 128, .n_ff = 256, .n_head = 4, .n_head_kv = 2, .head_dim = 32,
 	 .n_vocab = 512, .n_context = 4096},
@@ -123,7 +140,8 @@ static int n_shared_of(const struct synth_shape *s)
 
 static int apply_options(struct synth_shape *s, const struct synth_options *o, struct error *err)
 {
-	if (o->n_layer < 0 || o->n_layer > MAX_LAYERS || o->n_layer % s->period)
+	bool whole_periods = s->n_layer % s->period == 0;
+	if (o->n_layer < 0 || o->n_layer > MAX_LAYERS || (whole_periods && o->n_layer % s->period))
 		return error_set(
 			err, ERROR_INPUT,
 			"--layers %d: %s repeats %d sliding and 1 global layer, so take a multiple of %d, up to %d",
@@ -195,14 +213,13 @@ static void add_norm(struct synth_plan *p, int layer, const char *name, int64_t 
 	add_vector(p, layer, name, n, 1, 0.2);
 }
 
-static void add_attention(struct synth_plan *p, int i, bool gemma)
+static void add_attention(struct synth_plan *p, int i)
 {
 	const struct synth_shape *s = &p->shape;
 	bool global = synth_layer_global(s, i);
 	int head_dim = global ? s->head_dim : s->head_dim_swa;
 	int kv = n_head_kv_of(s, i) * head_dim;
-	/* gemma4 scales scores by 1, qwen3 by 1/sqrt(head_dim). */
-	double head_norm = sqrt(gemma ? DOT_SPREAD / sqrt(head_dim) : DOT_SPREAD);
+	double head_norm = sqrt(s->scaled_attention ? DOT_SPREAD : DOT_SPREAD / sqrt(head_dim));
 
 	add_norm(p, i, "attn_norm.weight", s->n_embd);
 	add_matrix(p, i, "attn_q.weight", s->n_embd, (int64_t)s->n_head * head_dim);
@@ -214,7 +231,7 @@ static void add_attention(struct synth_plan *p, int i, bool gemma)
 			add_matrix(p, i, "attn_v.weight", s->n_embd, kv);
 	}
 	add_matrix(p, i, "attn_output.weight", (int64_t)s->n_head * head_dim, s->n_embd);
-	if (gemma)
+	if (s->post_norms)
 		add_norm(p, i, "post_attention_norm.weight", s->n_embd);
 }
 
@@ -234,26 +251,26 @@ static void add_moe(struct synth_plan *p, int i)
 	add_norm(p, i, "post_ffw_norm_2.weight", s->n_embd);
 }
 
-static void add_layer(struct synth_plan *p, int i, bool gemma)
+static void add_layer(struct synth_plan *p, int i)
 {
 	const struct synth_shape *s = &p->shape;
 	int n_ff = n_ff_of(s, i);
 
-	add_attention(p, i, gemma);
+	add_attention(p, i);
 	add_norm(p, i, "ffn_norm.weight", s->n_embd);
 	add_matrix(p, i, "ffn_gate.weight", s->n_embd, n_ff);
 	add_matrix(p, i, "ffn_up.weight", s->n_embd, n_ff);
 	add_matrix(p, i, "ffn_down.weight", n_ff, s->n_embd);
 	if (s->n_expert)
 		add_moe(p, i);
-	if (gemma)
+	if (s->post_norms)
 		add_norm(p, i, "post_ffw_norm.weight", s->n_embd);
 	if (s->n_ple) {
 		add_ple_matrix(p, i, "inp_gate.weight", s->n_embd, s->n_ple);
 		add_ple_matrix(p, i, "proj.weight", s->n_ple, s->n_embd);
 		add_norm(p, i, "post_norm.weight", s->n_embd);
 	}
-	if (gemma)
+	if (s->output_scale)
 		add_vector(p, i, "layer_output_scale.weight", 1, 0.9, 0.03);
 }
 
@@ -274,17 +291,16 @@ int synth_plan_init(struct synth_plan *p, const struct synth_options *o, struct 
 		return rc;
 
 	const struct synth_shape *s = &p->shape;
-	bool gemma = strcmp(s->prefix, "gemma4") == 0;
 	enum { PER_LAYER = 28, PER_MODEL = 8 }; /* upper bounds */
 	p->tensors = calloc((size_t)s->n_layer * PER_LAYER + PER_MODEL, sizeof *p->tensors);
 	if (!p->tensors)
 		return error_set(err, ERROR_MEMORY, "no memory for the tensor list of %s", s->arch);
 
-	if (gemma)
+	if (s->rope_freqs)
 		add(p, -1, "rope_freqs.weight", TENSOR_F32, s->head_dim / 2, 0, 0)->fill = SYNTH_FILL_ROPE_FREQS;
 	struct synth_tensor *embd = add_matrix(p, -1, "token_embd.weight", s->n_embd, s->n_vocab);
-	if (!gemma)
-		embd->spread = 1; /* gemma4 multiplies by sqrt(n_embd) */
+	if (!s->scaled_embedding)
+		embd->spread = 1;
 	if (s->n_ple) {
 		int64_t n_all = (int64_t)s->n_layer * s->n_ple;
 		add_matrix(p, -1, "per_layer_token_embd.weight", n_all, s->n_vocab)->spread =
@@ -293,7 +309,7 @@ int synth_plan_init(struct synth_plan *p, const struct synth_options *o, struct 
 		add_norm(p, -1, "per_layer_proj_norm.weight", s->n_ple);
 	}
 	for (int i = 0; i < s->n_layer; i++)
-		add_layer(p, i, gemma);
+		add_layer(p, i);
 	add_vector(p, -1, "output_norm.weight", s->n_embd, LOGIT_SPREAD, 0.15 * LOGIT_SPREAD);
 	if (!s->tied)
 		add_matrix(p, -1, "output.weight", s->n_embd, s->n_vocab);
@@ -374,15 +390,17 @@ static void put_per_layer(struct gguf_writer *w, const struct synth_shape *s, co
 		gguf_writer_u32_array(w, key_of(&k, s, name), values, (size_t)s->n_layer);
 }
 
-static void put_gemma4(const struct synth_shape *s, struct gguf_writer *w)
+static void put_sliding(const struct synth_shape *s, struct gguf_writer *w)
 {
 	bool sliding[MAX_LAYERS];
 	for (int i = 0; i < s->n_layer; i++)
 		sliding[i] = !synth_layer_global(s, i);
 	struct key k;
+	put_u32(w, s, "attention.sliding_window", s->window);
+	if (!s->sliding_keys)
+		return;
 	put_f32(w, s, "rope.freq_base_swa", rope_base_swa);
 	put_f32(w, s, "final_logit_softcapping", s->softcap);
-	put_u32(w, s, "attention.sliding_window", s->window);
 	gguf_writer_bool_array(w, key_of(&k, s, "attention.sliding_window_pattern"), sliding, (size_t)s->n_layer);
 	put_u32(w, s, "attention.shared_kv_layers", s->n_shared);
 	put_u32(w, s, "embedding_length_per_layer_input", s->n_ple);
@@ -410,6 +428,7 @@ void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w)
 {
 	const struct synth_shape *s = &p->shape;
 	char name[96], description[96];
+	struct key k;
 	snprintf(name, sizeof name, "%s random", s->name);
 	snprintf(description, sizeof description, "%s, seed %llu", made_by, (unsigned long long)p->options.seed);
 
@@ -430,8 +449,12 @@ void synth_plan_metadata(const struct synth_plan *p, struct gguf_writer *w)
 	put_u32(w, s, "attention.value_length", s->head_dim);
 	put_f32(w, s, "attention.layer_norm_rms_epsilon", eps);
 	put_f32(w, s, "rope.freq_base", s->rope_base);
+	if (s->rope_factor > 0) {
+		gguf_writer_string(w, key_of(&k, s, "rope.scaling.type"), "linear");
+		put_f32(w, s, "rope.scaling.factor", s->rope_factor);
+	}
 	put_u32(w, s, "vocab_size", s->n_vocab);
 	if (s->window)
-		put_gemma4(s, w);
+		put_sliding(s, w);
 	gguf_writer_string(w, "tokenizer.ggml.model", "none");
 }

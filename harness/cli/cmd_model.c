@@ -149,9 +149,10 @@ static int apply_threads(void *ctx, const char *value, struct error *err)
 static const struct option_spec make_options[] = {
 	{"--arch", "NAME",
 	 "the shape:\n"
-	 "gemma4-e2b, gemma4-e4b, gemma4-12b, gemma4-26b-a4b, gemma4-31b, qwen3-8b;\n"
+	 "gemma4-e2b, gemma4-e4b, gemma4-12b, gemma4-26b-a4b, gemma4-31b,\n"
+	 "gemma3-270m, gemma3-1b, gemma3-4b, gemma3-12b, gemma3-27b, qwen3-8b;\n"
 	 "or, for tests: gemma4-e2b-tiny, gemma4-e4b-tiny, gemma4-26b-a4b-tiny,\n"
-	 "gemma4-31b-tiny, qwen3-tiny",
+	 "gemma4-31b-tiny, gemma3-tiny, qwen3-tiny",
 	 apply_arch},
 	{"-o, --output", "FILE", "the file to write; it appears when it is complete", apply_output},
 	{"--force", NULL, "replace a file that exists", apply_force},
@@ -166,7 +167,9 @@ static const struct option_spec make_options[] = {
 	 "Published q8_0 files of the E models hold them in f32",
 	 apply_ple_type},
 	{"--seed", "N", "same seed, same file, on every machine; default 1", apply_seed},
-	{"--layers", "N", "depth, in whole periods of sliding and global layers; default: as published", apply_layers},
+	{"--layers", "N",
+	 "depth, in whole periods of sliding and global layers where the published one is; default: that",
+	 apply_layers},
 	{"--vocab", "N", "tokens in the vocabulary; default: as published", apply_vocab},
 	{"--context", "N", "context length that the file promises; default: as published", apply_context},
 	{"--window", "N", "positions that sliding layers see; default: as published", apply_window},

@@ -32,11 +32,11 @@ static const struct {
 	const char *arch;
 	int n_layer;
 } models[EVICTION_MODELS] = {
-	{"gemma4-e4b-tiny", 0}, {"gemma4-e4b-tiny", 24},    {"gemma4-e2b-tiny", 0},
-	{"gemma4-31b-tiny", 0}, {"gemma4-26b-a4b-tiny", 0}, {"qwen3-tiny", 0},
+	{"gemma4-e4b-tiny", 0},     {"gemma4-e4b-tiny", 24}, {"gemma4-e2b-tiny", 0}, {"gemma4-31b-tiny", 0},
+	{"gemma4-26b-a4b-tiny", 0}, {"qwen3-tiny", 0},       {"gemma3-tiny", 0},
 };
 const char *const eviction_models[EVICTION_MODELS] = {
-	"E4B", "E4B of 24 layers", "E2B", "31B", "26B-A4B", "Qwen3",
+	"E4B", "E4B of 24 layers", "E2B", "31B", "26B-A4B", "Qwen3", "Gemma 3",
 };
 
 const struct snapkv_options eviction_cases[EVICTION_CASES] = {

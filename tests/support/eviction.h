@@ -7,7 +7,7 @@
 
 #include "engine/infer/session.h"
 
-enum { EVICTION_MODELS = 6, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
+enum { EVICTION_MODELS = 7, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
 enum { EVICTION_CONTEXT = EVICTION_PROMPT + EVICTION_AFTER };
 
 /* E4B with one and with two global caches that others share, E2B, 31B, 26B-A4B, Qwen3; Q8_0 weights. */

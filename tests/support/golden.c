@@ -12,11 +12,12 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7};
+int golden_index[GOLDEN_MODELS] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
 
 const char *const golden_names[GOLDEN_MODELS] = {
-	"gemma4-e4b-tiny.f32",  "gemma4-e4b-tiny.bf16", "gemma4-e4b-tiny.f16",      "gemma4-e4b-tiny.q8_0",
-	"gemma4-e2b-tiny.q8_0", "gemma4-31b-tiny.q8_0", "gemma4-26b-a4b-tiny.q8_0", "qwen3-tiny.q8_0",
+	"gemma4-e4b-tiny.f32",      "gemma4-e4b-tiny.bf16", "gemma4-e4b-tiny.f16",
+	"gemma4-e4b-tiny.q8_0",     "gemma4-e2b-tiny.q8_0", "gemma4-31b-tiny.q8_0",
+	"gemma4-26b-a4b-tiny.q8_0", "qwen3-tiny.q8_0",      "gemma3-tiny.q8_0",
 };
 
 const char *const golden_variants[GOLDEN_VARIANTS] = {"qwen3-yarn", "gemma4-no-expert-scale"};

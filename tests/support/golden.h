@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { GOLDEN_MODELS = 8, GOLDEN_TOKENS_MAX = 256 };
+enum { GOLDEN_MODELS = 9, GOLDEN_TOKENS_MAX = 256 };
 
 struct golden {
 	char path[512]; /* of the GGUF file */

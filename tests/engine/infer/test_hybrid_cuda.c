@@ -235,6 +235,7 @@ int main(int argc, char **argv)
 		GOLDEN_TEST(test_golden, 5),
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
+		GOLDEN_TEST(test_golden, 8),
 	};
 	const struct apart apart = {"a GPU and the host", tests, sizeof tests / sizeof *tests, 4, no_gpu};
 	return apart_main(argc, argv, &apart, NULL);

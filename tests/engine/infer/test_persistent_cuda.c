@@ -30,6 +30,7 @@ static void test_other_models(void **state)
 	alternating_check("gemma4-e4b-tiny.bf16", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("gemma4-e2b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("gemma4-31b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
+	alternating_check("gemma3-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("qwen3-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 }
 

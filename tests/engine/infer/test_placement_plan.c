@@ -381,6 +381,7 @@ int main(void)
 		GOLDEN_TEST(test_golden, 5),
 		GOLDEN_TEST(test_golden, 6),
 		GOLDEN_TEST(test_golden, 7),
+		GOLDEN_TEST(test_golden, 8),
 		cmocka_unit_test(test_narrowed),
 		cmocka_unit_test(test_most),
 		cmocka_unit_test(test_context),

@@ -164,12 +164,13 @@ static void test_fallbacks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		GOLDEN_TEST(test_every_model, 0),   GOLDEN_TEST(test_every_model, 1), GOLDEN_TEST(test_every_model, 2),
-		GOLDEN_TEST(test_every_model, 3),   GOLDEN_TEST(test_every_model, 4), GOLDEN_TEST(test_every_model, 5),
-		GOLDEN_TEST(test_every_model, 6),   GOLDEN_TEST(test_every_model, 7), GOLDEN_TEST(test_snapkv, 0),
-		GOLDEN_TEST(test_snapkv, 4),        GOLDEN_TEST(test_snapkv, 7),      GOLDEN_TEST(test_float16, 0),
-		GOLDEN_TEST(test_float16, 4),       GOLDEN_TEST(test_float16, 7),     cmocka_unit_test(test_all_rows),
-		cmocka_unit_test(test_two_devices), cmocka_unit_test(test_fallbacks),
+		GOLDEN_TEST(test_every_model, 0), GOLDEN_TEST(test_every_model, 1), GOLDEN_TEST(test_every_model, 2),
+		GOLDEN_TEST(test_every_model, 3), GOLDEN_TEST(test_every_model, 4), GOLDEN_TEST(test_every_model, 5),
+		GOLDEN_TEST(test_every_model, 6), GOLDEN_TEST(test_every_model, 7), GOLDEN_TEST(test_every_model, 8),
+		GOLDEN_TEST(test_snapkv, 0),      GOLDEN_TEST(test_snapkv, 4),      GOLDEN_TEST(test_snapkv, 7),
+		GOLDEN_TEST(test_snapkv, 8),      GOLDEN_TEST(test_float16, 0),     GOLDEN_TEST(test_float16, 4),
+		GOLDEN_TEST(test_float16, 7),     cmocka_unit_test(test_all_rows),  cmocka_unit_test(test_two_devices),
+		cmocka_unit_test(test_fallbacks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,6 +122,7 @@ int main(int argc, char **argv)
 		MODEL(5),
 		MODEL(6),
 		MODEL(7),
+		MODEL(8),
 		{"settings", test_settings, NULL, NULL, NULL},
 		{"snapkv", test_snapkv, NULL, NULL, NULL},
 		{"first", test_first, NULL, NULL, NULL},

@@ -38,6 +38,7 @@ int main(void)
 		GOLDEN_TEST(test_run, 0), GOLDEN_TEST(test_run, 1),        GOLDEN_TEST(test_run, 2),
 		GOLDEN_TEST(test_run, 3), cmocka_unit_test(test_replayed), GOLDEN_TEST(test_run, 4),
 		GOLDEN_TEST(test_run, 5), GOLDEN_TEST(test_run, 6),        GOLDEN_TEST(test_run, 7),
+		GOLDEN_TEST(test_run, 8),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

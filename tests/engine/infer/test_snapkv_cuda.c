@@ -193,7 +193,7 @@ static int clean(void **state)
 	return 0;
 }
 
-static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5};
+static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5, 6};
 #define TEST(name)                                    \
 	{                                             \
 #name, test_##name, NULL, clean, NULL \
@@ -206,13 +206,21 @@ static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5};
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		MASKING(0),         MASKING(1),
-		MASKING(2),         MASKING(3),
-		MASKING(4),         MASKING(5),
-		TEST(modes_f16),    TEST(modes_bf16),
-		TEST(modes_f32),    TEST(memory_comes_back),
-		TEST(no_memory),    TEST(hybrid),
-		TEST(hybrid_modes), TEST(hybrid_no_memory),
+		MASKING(0),
+		MASKING(1),
+		MASKING(2),
+		MASKING(3),
+		MASKING(4),
+		MASKING(5),
+		MASKING(6),
+		TEST(modes_f16),
+		TEST(modes_bf16),
+		TEST(modes_f32),
+		TEST(memory_comes_back),
+		TEST(no_memory),
+		TEST(hybrid),
+		TEST(hybrid_modes),
+		TEST(hybrid_no_memory),
 	};
 	const struct CMUnitTest alone[] = {TEST(driver)};
 	struct apart apart = {"SnapKV on a GPU", tests, sizeof tests / sizeof *tests, 6, no_gpu};

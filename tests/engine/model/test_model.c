@@ -13,7 +13,11 @@
 #include <cmocka.h>
 
 #include "engine/model/model.h"
+#include "engine/model/synth.h"
+#include "tests/support/edited_model.h"
 #include "tests/support/golden.h"
+#include "tests/support/ok.h"
+#include "tests/support/temp_file.h"
 
 static struct model open_golden(const char *name, struct golden *g)
 {
@@ -142,6 +146,100 @@ static void test_qwen3(void **state)
 	assert_int_equal(m.window, 0);
 	model_close(&m);
 	golden_free(&g);
+}
+
+/* The tiny model is of published keys: no pattern, one width, the global layers' frequencies divided. */
+static void test_gemma3(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct model m = open_golden("gemma3-tiny.q8_0", &g);
+	assert_int_equal(m.arch, MODEL_GEMMA3);
+	assert_ptr_equal(m.output, m.token_embd);
+	assert_int_equal(m.activation, ACTIVATION_GELU_TANH);
+	assert_true(m.post_norms && !m.v_norm);
+	assert_true(m.softcap == 0 && m.n_ple == 0 && m.n_expert == 0 && !m.rope_freqs);
+	assert_float_equal(m.embed_scale, 11.3137085, 1e-6); /* sqrt(128) */
+	assert_true(m.rope_base == 1e6 && m.rope_base_swa == 1e4);
+	assert_int_equal(m.rope_scaling.type, ROPE_SCALING_LINEAR);
+	assert_true(m.rope_scaling.factor == 8);
+	assert_int_equal(m.window, 16);
+	for (int i = 0; i < 7; i++) {
+		const struct model_layer *l = &m.layers[i];
+		assert_int_equal(l->sliding, i != 5);
+		assert_int_equal(l->head_dim, 64);
+		assert_float_equal(l->attention_scale, 0.125, 1e-7); /* 1 / sqrt(64) */
+		assert_false(l->v_is_k || l->layer_output_scale || l->kv_source != i);
+	}
+	model_close(&m);
+	golden_free(&g);
+}
+
+/* What files of Gemma 3 may say or leave out, and what follows. */
+static void test_gemma3_keys(void **state)
+{
+	(void)state;
+	static const struct {
+		struct edit edits[2];
+		int global;      /* the first global layer */
+		double base_swa; /* of sliding ones */
+	} cases[] = {
+		{{{.kind = EDIT_U32, .name = "gemma3.attention.sliding_window_pattern", .value = 3}}, 2, 1e4},
+		{{{.kind = EDIT_F32, .name = "gemma3.rope.freq_base_swa", .value = 5000}}, 5, 5e3},
+		{{{.kind = EDIT_U32, .name = "gemma3.rope.dimension_count", .value = 64},
+		  {.kind = EDIT_F32, .name = "gemma3.final_logit_softcapping", .value = 0}},
+		 5,
+		 1e4},
+	};
+	struct golden g;
+	struct temp_file t = temp_file_make();
+	golden_load(&g, "gemma3-tiny.q8_0");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct model m;
+		edited_model(g.path, t.path, cases[i].edits, cases[i].edits[1].kind ? 2 : 1);
+		OK(model_open(&m, t.path, e));
+		int first = 0;
+		while (m.layers[first].sliding)
+			first++;
+		assert_int_equal(first, cases[i].global);
+		assert_true(m.rope_base_swa == cases[i].base_swa);
+		model_close(&m);
+	}
+	/* Not K = V, as of a Gemma 4. */
+	const struct edit no_v = {.kind = EDIT_DROP, .name = "blk.5.attn_v.weight"};
+	struct model m;
+	struct error err;
+	edited_model(g.path, t.path, &no_v, 1);
+	assert_int_equal(model_open(&m, t.path, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "the tensor blk.5.attn_v.weight is missing"));
+	temp_file_remove(&t);
+	golden_free(&g);
+}
+
+/* The 27B scales by its width a head, not by head_dim; its files are known by their depth. */
+static void test_gemma3_scale(void **state)
+{
+	(void)state;
+	static const struct {
+		int n_layer;
+		double scale; /* 1 / sqrt(64): head_dim; 1 / sqrt(32): 128 values in 4 heads */
+	} cases[] = {{61, 0.125}, {62, 0.17677669}};
+	struct temp_file t = temp_file_make();
+	for (size_t i = 0; i < 2; i++) {
+		struct synth_options o;
+		struct synth_plan p;
+		struct model m;
+		synth_options_default(&o, "gemma3-tiny");
+		o.n_layer = cases[i].n_layer;
+		OK(synth_plan_init(&p, &o, e));
+		OK(synth_write(&p, t.path, true, 2, NULL, NULL, e));
+		OK(model_open(&m, t.path, e));
+		for (int l = 0; l < m.n_layer; l++)
+			assert_float_equal(m.layers[l].attention_scale, cases[i].scale, 1e-7);
+		model_close(&m);
+		synth_plan_free(&p);
+	}
+	temp_file_remove(&t);
 }
 
 /* ---- damage ---- */
@@ -306,7 +404,7 @@ static void test_other_architecture(void **state)
 	struct error err;
 	assert_int_equal(gguf_open_memory(&m.file, b.data, b.size, "x.gguf", &err), 0);
 	assert_int_equal(model_read(&m, &err), ERROR_UNSUPPORTED);
-	assert_non_null(strstr(err.text, "'llama9' is not supported; gemma4 and qwen3 are"));
+	assert_non_null(strstr(err.text, "'llama9' is not supported; gemma4, gemma3 and qwen3 are"));
 	model_close(&m);
 	free(b.data);
 	golden_free(&g);
@@ -320,6 +418,9 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_widths_a_layer),
 		cmocka_unit_test(test_qwen3),
+		cmocka_unit_test(test_gemma3),
+		cmocka_unit_test(test_gemma3_keys),
+		cmocka_unit_test(test_gemma3_scale),
 		cmocka_unit_test(test_smallest_model),
 		cmocka_unit_test(test_damage_is_named),
 		cmocka_unit_test(test_rope_factors),

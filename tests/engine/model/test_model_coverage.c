@@ -16,7 +16,8 @@
 #include "tests/support/golden.h"
 #include "tests/support/temp_file.h"
 
-static const char gemma[] = "gemma4-e4b-tiny.q8_0", moe[] = "gemma4-26b-a4b-tiny.q8_0", qwen[] = "qwen3-tiny.q8_0";
+static const char gemma[] = "gemma4-e4b-tiny.q8_0", moe[] = "gemma4-26b-a4b-tiny.q8_0", qwen[] = "qwen3-tiny.q8_0",
+		  gemma3[] = "gemma3-tiny.q8_0";
 static const char norm[] = "blk.0.attn_norm.weight"; /* what an added tensor holds does not matter */
 
 struct coverage_case {
@@ -68,6 +69,33 @@ static const struct coverage_case cases[] = {
 	{qwen,
 	 {{.kind = EDIT_U32, .name = "qwen3.block_count", .value = 3}},
 	 {"the tensors blk.3.", " and 8 more are not", "of 3 layers"}},
+	/* Gemma 3 has none of Gemma 4's */
+	{gemma3,
+	 {{.kind = EDIT_TENSOR, .name = "blk.0.layer_output_scale.weight", .text = norm}},
+	 {"the tensor blk.0.layer_output_scale.weight is not"}},
+	{gemma3,
+	 {{.kind = EDIT_TENSOR, .name = "rope_freqs.weight", .text = norm}},
+	 {"the tensor rope_freqs.weight is not"}},
+	{gemma3,
+	 {{.kind = EDIT_U32, .name = "gemma3.attention.key_length_swa", .value = 32}},
+	 {"the key gemma3.attention.key_length_swa = 32 is not"}},
+	{gemma3,
+	 {{.kind = EDIT_U32, .name = "gemma3.attention.shared_kv_layers", .value = 2}},
+	 {"the key gemma3.attention.shared_kv_layers = 2 is not"}},
+	{gemma3,
+	 {{.kind = EDIT_F32, .name = "gemma3.final_logit_softcapping", .value = 30}},
+	 {"the key gemma3.final_logit_softcapping = 30 is not"}},
+	{gemma3,
+	 {{.kind = EDIT_F32, .name = "gemma3.attention.scale", .value = 0.0771517}},
+	 {"the key gemma3.attention.scale = 0.0771517 is not"}},
+	{gemma3,
+	 {{.kind = EDIT_STRING, .name = "gemma3.rope.scaling.type", .text = "su"}},
+	 {"gemma3.rope.scaling.type is 'su', which is not supported"}},
+	/* and files of the larger ones what images need */
+	{gemma3,
+	 {{.kind = EDIT_U32, .name = "gemma3.vision.block_count", .value = 27},
+	  {.kind = EDIT_U32, .name = "gemma3.mm.tokens_per_image", .value = 256}},
+	 {0}},
 	/* keys */
 	{qwen,
 	 {{.kind = EDIT_F32, .name = "qwen3.final_logit_softcapping", .value = 5}},

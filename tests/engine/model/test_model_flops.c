@@ -85,7 +85,7 @@ static void test_launched(void **state)
 	static const char *const models[] = {
 		"golden/gemma4-e2b-tiny.q8_0.gguf",     "golden/gemma4-e4b-tiny.f32.gguf",
 		"golden/gemma4-26b-a4b-tiny.q8_0.gguf", "golden/gemma4-31b-tiny.q8_0.gguf",
-		"golden/qwen3-tiny.q8_0.gguf",
+		"golden/qwen3-tiny.q8_0.gguf",          "golden/gemma3-tiny.q8_0.gguf",
 	};
 	/* Across windows, and with one row alone in a chunk. */
 	static const int prompts[] = {1, 2, 37, 129, 64};

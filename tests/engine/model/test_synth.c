@@ -57,7 +57,13 @@ static void compare_key(const struct gguf *ours, const struct gguf *golden, cons
 		return;
 	}
 	assert_int_equal(mine->type, kv->type);
-	if (kv->type == GGUF_FLOAT32) {
+	if (kv->type == GGUF_STRING) {
+		struct gguf_string x, y;
+		assert_int_equal(gguf_get_string(golden, key, &x, NULL), 0);
+		assert_int_equal(gguf_get_string(ours, key, &y, NULL), 0);
+		assert_int_equal(x.size, y.size);
+		assert_memory_equal(x.data, y.data, x.size);
+	} else if (kv->type == GGUF_FLOAT32) {
 		double x, y;
 		assert_int_equal(gguf_get_float(golden, key, &x, NULL), 0);
 		assert_int_equal(gguf_get_float(ours, key, &y, NULL), 0);
@@ -92,8 +98,9 @@ static void compare_with_golden(const char *arch, enum tensor_type type, const c
 	}
 	for (size_t i = 0; i < golden.n_kv; i++) {
 		const struct gguf_string k = golden.kv[i].key;
-		bool of_arch =
-			memmem(k.data, k.size, "gemma4.", 7) == k.data || memmem(k.data, k.size, "qwen3.", 6) == k.data;
+		bool of_arch = memmem(k.data, k.size, "gemma4.", 7) == k.data ||
+			       memmem(k.data, k.size, "gemma3.", 7) == k.data ||
+			       memmem(k.data, k.size, "qwen3.", 6) == k.data;
 		if (of_arch || (k.size == 17 && memcmp(k.data, "general.file_type", 17) == 0))
 			compare_key(&ours, &golden, &golden.kv[i]);
 	}
@@ -112,6 +119,7 @@ static void test_golden_tensors_and_keys(void **state)
 	compare_with_golden("gemma4-e2b-tiny", TENSOR_Q8_0, "golden/gemma4-e2b-tiny.q8_0.gguf");
 	compare_with_golden("gemma4-31b-tiny", TENSOR_Q8_0, "golden/gemma4-31b-tiny.q8_0.gguf");
 	compare_with_golden("gemma4-26b-a4b-tiny", TENSOR_Q8_0, "golden/gemma4-26b-a4b-tiny.q8_0.gguf");
+	compare_with_golden("gemma3-tiny", TENSOR_Q8_0, "golden/gemma3-tiny.q8_0.gguf");
 	compare_with_golden("qwen3-tiny", TENSOR_Q8_0, "golden/qwen3-tiny.q8_0.gguf");
 }
 
@@ -179,9 +187,10 @@ static void test_published_sizes(void **state)
 		const char *arch;
 		double total, total_within, active, active_within;
 	} sizes[] = {
-		{"gemma4-12b", 11.9e9, 0.2e9, 11.9e9, 0.2e9},
-		{"gemma4-31b", 30.7e9, 0.5e9, 30.7e9, 0.5e9},
-		{"gemma4-26b-a4b", 25.5e9, 0.8e9, 3.9e9, 0.2e9},
+		{"gemma4-12b", 11.9e9, 0.2e9, 11.9e9, 0.2e9},     {"gemma4-31b", 30.7e9, 0.5e9, 30.7e9, 0.5e9},
+		{"gemma4-26b-a4b", 25.5e9, 0.8e9, 3.9e9, 0.2e9},  {"gemma3-270m", 268.1e6, 0.1e6, 268.1e6, 0.1e6},
+		{"gemma3-1b", 999.9e6, 0.1e6, 999.8e6, 0.1e6},    {"gemma3-4b", 3.88e9, 0.01e9, 3.88e9, 0.01e9},
+		{"gemma3-12b", 11.77e9, 0.01e9, 11.77e9, 0.01e9}, {"gemma3-27b", 27.01e9, 0.01e9, 27.01e9, 0.01e9},
 		{"qwen3-8b", 8.19e9, 0.01e9, 7.57e9, 0.01e9},
 	};
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -210,9 +219,10 @@ static void test_depths(void **state)
 		const char *arch;
 		int n_layer, n_shared;
 	} cases[] = {
-		{"gemma4-e4b-tiny", 6, 0},      {"gemma4-e4b-tiny", 18, 6},  {"gemma4-e4b-tiny", 42, 18},
-		{"gemma4-e2b-tiny", 5, 0},      {"gemma4-e2b-tiny", 35, 20}, {"gemma4-31b-tiny", 6, 0},
-		{"gemma4-26b-a4b-tiny", 12, 0}, {"qwen3-tiny", 1, 0},        {"qwen3-tiny", 7, 0},
+		{"gemma4-e4b-tiny", 6, 0}, {"gemma4-e4b-tiny", 18, 6},  {"gemma4-e4b-tiny", 42, 18},
+		{"gemma4-e2b-tiny", 5, 0}, {"gemma4-e2b-tiny", 35, 20}, {"gemma4-31b-tiny", 6, 0},
+		{"gemma3-tiny", 5, 0},     {"gemma3-tiny", 12, 0},      {"gemma4-26b-a4b-tiny", 12, 0},
+		{"qwen3-tiny", 1, 0},      {"qwen3-tiny", 7, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct temp_file t = temp_file_make();
