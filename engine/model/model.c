@@ -135,8 +135,9 @@ static int refuse_arch(struct reader *r, struct gguf_string name)
 					 : a == N_ARCHITECTURES - 1 ? " and "
 								    : ", ",
 					 model_architectures[a].name);
-	return error_set(r->err, ERROR_UNSUPPORTED, "%s: the architecture '%s' is not supported; %s are", r->g->path,
-			 gguf_show(name).text, known);
+	return error_set(r->err, ERROR_UNSUPPORTED,
+			 "%s: the architecture '%s' is not supported; %s are: give a model of one of these",
+			 text_show_path(r->g->path).text, gguf_show(name).text, known);
 }
 
 static int read_arch(struct reader *r)
@@ -394,7 +395,7 @@ static int read_all(struct reader *r)
 	int rc;
 	if (!r->key_read || !r->tensor_read)
 		return error_set(r->err, ERROR_MEMORY, "%s: no memory to read it; close other programs", r->g->path);
-	if ((rc = read_arch(r)) || (rc = read_globals(r)))
+	if ((rc = model_refuse_other(r)) || (rc = read_arch(r)) || (rc = read_globals(r)))
 		return rc;
 	m->layers = calloc((size_t)m->n_layer, sizeof *m->layers);
 	if (!m->layers)

@@ -19,7 +19,6 @@ static const char *const harmless[] = {
 	"context_length",                       /* trained */
 	"expert_feed_forward_length",           /* of experts that the tensors show not to be there */
 	"expert_shared_feed_forward_length",    /* so too */
-	"pooling_type",                         /* how an embedding is made of the last hidden states */
 	"rope.scaling.original_context_length", /* where nothing scales */
 	"rope.scaling.finetuned",               /* history */
 	"vision.",
@@ -51,6 +50,7 @@ static const struct neutral {
 	{"leading_dense_block_count", {0, 0}},
 	{"logit_scale", {0, 1}},
 	{"nextn_predict_layers", {0, 0}},
+	{"pooling_type", {0, 0}},
 	{"residual_scale", {0, 1}},
 	{"router_logit_softcapping", {0, 0}},
 	{"rope.scale_linear", {0, 1}}, /* the older name of rope.scaling.factor */

@@ -1,5 +1,5 @@
 /*
- * What model.c (metadata), model_tensors.c and model_coverage.c share and nobody else needs.
+ * What model.c (metadata), model_other.c, model_tensors.c and model_coverage.c share and nobody else needs.
  */
 #ifndef GEMMARK_ENGINE_MODEL_MODEL_INTERNAL_H
 #define GEMMARK_ENGINE_MODEL_MODEL_INTERNAL_H
@@ -54,6 +54,9 @@ int reader_int(struct reader *r, const char *suffix, int64_t min, int64_t max, i
 int reader_int_or(struct reader *r, const char *suffix, int64_t min, int64_t max, int fallback, int *out);
 int reader_float(struct reader *r, const char *suffix, double min, double max, double *out);
 int reader_float_or(struct reader *r, const char *suffix, double min, double max, double fallback, double *out);
+
+/* Refuses a file that is no model of a next token: an adapter, a projector, a model of embeddings. */
+int model_refuse_other(struct reader *r);
 
 /* The tensors of the embedding, the head and what serves all layers; then those of layer i. */
 int model_find_globals(struct reader *r);

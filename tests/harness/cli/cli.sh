@@ -153,6 +153,15 @@ if ! [ -c "$temp/full" ]; then
   echo "a device that logits were written to is none any more"
   failures=$((failures + 1))
 fi
+
+# A model of another architecture, its keys renamed with it.
+LC_ALL=C sed 's/gemma3/gemma9/g' "$(dirname "${BASH_SOURCE[0]}")/../../golden/gemma3-tiny.q8_0.gguf" >"$temp/other.gguf"
+for command in 'eval --tokens 1' 'model show' 'bench'; do
+  read -ra words <<<"$command"
+  [ "$command" = 'model show' ] || words+=(-m)
+  expect 2 '' "gemmark ${command%% --*}: $temp/other.gguf: the architecture 'gemma9' is not supported; gemma4, gemma3 and qwen3*" \
+    "${words[@]}" "$temp/other.gguf"
+done
 rm -rf "$temp"
 
 [ $failures -eq 0 ] || exit 1
