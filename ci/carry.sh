@@ -31,7 +31,7 @@ for program in gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill ge
   strip -o "$to/bin/$program" "$from/bench/$program"
 done
 for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample} \
-  test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent}_cuda test_token_queue test_generate test_cupti; do
+  test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent}_cuda test_token_queue test_generate test_real_model test_cupti; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done
 # What is left that is not the C library's.

@@ -59,6 +59,7 @@ set(no_valgrind
   prefill_rows
   prompt_f16
   prompt_modes
+  real_model
   redraw
   report_budget
   results_directory

@@ -1,0 +1,174 @@
+/*
+ * A trained model, which ci/setup.sh --real-model fetches: Gemma 3 270M in Q4_K, Q5_0, Q6_K and Q8_0, against what
+ * another implementation computes with the same weights (tests/golden/README.md). On the host, and on a GPU where there
+ * is one. Exits with 77 where the file is not there.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/infer/session.h"
+#include "tests/support/forced.h"
+#include "tests/support/fusions.h"
+#include "tests/support/sanitized.h"
+
+static const char path[] = "../build/real-model/gemma-3-270m-q4_k_m.gguf";
+
+enum { TOKENS = 84, IDS = 1078, VOCAB = 262144, DECODED = 6 };
+
+static const double TOLERANCE = 1e-4; /* relative L2 of a row, float32 cache and prefill */
+static const double PERPLEXITY = 72.1515;
+
+struct reference {
+	struct golden g; /* tokens only */
+	int32_t ids[IDS];
+	float logits[TOKENS * IDS];
+	int32_t argmax[TOKENS];
+	double logsumexp[TOKENS];
+};
+
+static void read_file(const char *name, void *out, size_t bytes)
+{
+	char file[96];
+	snprintf(file, sizeof file, "golden/gemma3-270m/%s", name);
+	FILE *f = fopen(file, "rb");
+	if (!f)
+		fail_msg("%s is missing", file);
+	assert_int_equal(fread(out, 1, bytes, f), bytes);
+	assert_int_equal(fgetc(f), EOF);
+	fclose(f);
+}
+
+static struct reference *reference_load(void)
+{
+	struct reference *r = calloc(1, sizeof *r);
+	int32_t tokens[TOKENS];
+	assert_non_null(r);
+	read_file("tokens.i32", tokens, sizeof tokens);
+	read_file("ids.i32", r->ids, sizeof r->ids);
+	read_file("logits.f32", r->logits, sizeof r->logits);
+	read_file("argmax.i32", r->argmax, sizeof r->argmax);
+	read_file("logsumexp.f64", r->logsumexp, sizeof r->logsumexp);
+	snprintf(r->g.path, sizeof r->g.path, "%s", path);
+	r->g.n_tokens = TOKENS;
+	r->g.n_vocab = VOCAB;
+	for (int i = 0; i < TOKENS; i++)
+		r->g.tokens[i] = tokens[i];
+	return r;
+}
+
+static double logsumexp(const float *row)
+{
+	double most = (double)row[argmax(row, VOCAB)], sum = 0;
+	for (int i = 0; i < VOCAB; i++)
+		sum += exp((double)row[i] - most);
+	return most + log(sum);
+}
+
+static void compare(const struct reference *r, const float *rows, int begin, const char *what)
+{
+	double surprise = 0, worst = 0;
+	for (int i = begin; i < TOKENS; i++) {
+		const float *row = rows + (size_t)i * VOCAB;
+		float got[IDS];
+		for (int k = 0; k < IDS; k++)
+			got[k] = row[r->ids[k]];
+		double off = relative_l2(got, r->logits + (size_t)i * IDS, IDS), total = logsumexp(row);
+		if (!(off <= TOLERANCE))
+			fail_msg("%s: token %d: relative L2 %.3g > %.3g", what, i, off, TOLERANCE);
+		worst = fmax(worst, off);
+		if (argmax(row, VOCAB) != r->argmax[i])
+			fail_msg("%s: token %d: argmax %d, expected %d", what, i, argmax(row, VOCAB), r->argmax[i]);
+		if (!(fabs(total - r->logsumexp[i]) <= TOLERANCE * fabs(r->logsumexp[i])))
+			fail_msg("%s: token %d: logsumexp %.9g, expected %.9g", what, i, total, r->logsumexp[i]);
+		if (i + 1 < TOKENS)
+			surprise += total - (double)row[r->g.tokens[i + 1]];
+	}
+	if (begin)
+		return;
+	double perplexity = exp(surprise / (TOKENS - 1));
+	print_message("golden gemma-3-270m-q4_k_m %s: worst row %.2g, perplexity %.4f\n", what, worst, perplexity);
+	assert_true(fabs(perplexity - PERPLEXITY) <= 0.01);
+}
+
+static struct session *open_session(int gpu_layers)
+{
+	struct session_options o;
+	struct session *s;
+	session_options_default(&o);
+	o.load.n_gpu_layers = gpu_layers;
+	o.load.n_threads = 2;
+	o.context = TOKENS;
+	o.load.batch = TOKENS;
+	o.load.k_type = o.load.v_type = TENSOR_F32;
+	o.load.prefill = PREFILL_F32;
+	OK(session_open(&s, path, &o, e));
+	return s;
+}
+
+/* All tokens in one prefill, and one by one; then the last few in every mode and fusion that the device has. */
+static void check(struct session *s)
+{
+	struct reference *r = reference_load();
+	float *rows = malloc((size_t)TOKENS * VOCAB * sizeof *rows);
+	assert_non_null(rows);
+	for (int split = TOKENS; split >= 0; split -= TOKENS) {
+		teacher_force(s, &r->g, split, TOKENS, rows);
+		char what[48];
+		snprintf(what, sizeof what, "%s on %s", split ? "prefill" : "decode", session_device_name(s));
+		compare(r, rows, 0, what);
+	}
+	for (int fusion = FUSION_NONE; fusion < FUSION_COUNT; fusion++) {
+		if (!fusion_set(s, (enum fusion)fusion)) {
+			print_message("golden gemma-3-270m-q4_k_m has no fusion %s on %s\n",
+				      fusion_name((enum fusion)fusion), session_device_name(s));
+			continue;
+		}
+		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode += SANITIZED ? GRAPH_MODE_COUNT - 1 : 1) {
+			char what[96];
+			snprintf(what, sizeof what, "%s, fusion %s on %s", graph_mode_name((enum graph_mode)mode),
+				 fusion_name((enum fusion)fusion), session_device_name(s));
+			session_set_mode(s, (enum graph_mode)mode);
+			teacher_force(s, &r->g, TOKENS - DECODED, TOKENS, rows);
+			compare(r, rows, TOKENS - DECODED, what);
+		}
+	}
+	free(rows);
+	free(r);
+}
+
+static void test_host(void **state)
+{
+	(void)state;
+	struct session *s = open_session(0);
+	check(s);
+	session_close(s);
+}
+
+static void test_gpu(void **state)
+{
+	(void)state;
+	struct session *s = open_session(-1);
+	if (strcmp(session_device_name(s), "cuda") == 0)
+		check(s);
+	else
+		print_message("%s\n", session_gpu_reason(s));
+	session_close(s);
+}
+
+int main(void)
+{
+	if (access(path, R_OK)) {
+		printf("%s is not there; ci/setup.sh --real-model fetches it\n", path);
+		return 77;
+	}
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_gpu)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
