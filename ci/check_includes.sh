@@ -26,11 +26,12 @@ find "${folders[@]}" -type f \( -name '*.[ch]' -o -name '*.cc' -o -name '*.cpp' 
   }
   function allow(room, rooms) { may[room] = " " room " " rooms " " }
   BEGIN {
-    engine = "engine/model engine/device engine/cuda engine/infer"
+    engine = "engine/model engine/text engine/device engine/cuda engine/infer"
     harness = "harness/sweep harness/measure harness/record harness/stats harness/report harness/plot harness/selftest"
     allow("base", "")
     allow("kernels", "")
     allow("engine/model", "kernels base")
+    allow("engine/text", "engine/model kernels base")
     allow("engine/device", "engine/model kernels base")
     allow("engine/cuda", "engine/device engine/model kernels base")
     allow("engine/infer", engine " kernels base")

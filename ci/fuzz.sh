@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzzes what reads files of strangers for a bounded time under AddressSanitizer and
 # UndefinedBehaviorSanitizer: ci/fuzz.sh [SECONDS [TARGET]], 20 by default; TARGET is gguf (the
-# default: GGUF files) or results (run directories).
+# default: GGUF files), tokenizer (vocabularies in them, and text) or results (run directories).
 # Non-zero on a crash, a leak, a hang of 10 s or more than 1 GiB; the input that did it
 # is left in build/fuzz/ and named. What the fuzzer finds stays in build/fuzz/corpus.
 set -eu
@@ -16,9 +16,10 @@ case $seconds in
 esac
 case $target in
 gguf) longest=8192 ;;
+tokenizer) longest=24576 ;;
 results) longest=16384 ;;
 *)
-  echo "ci/fuzz.sh: TARGET is '$target': name gguf or results" >&2
+  echo "ci/fuzz.sh: TARGET is '$target': name gguf, tokenizer or results" >&2
   exit 2
   ;;
 esac
@@ -43,6 +44,13 @@ if [ "$target" = results ]; then
   cmake --build build/fuzz --target seed_results
   rm -rf build/fuzz/seed
   build/fuzz/tests/fuzz/seed_results "$corpus/seed" build/fuzz/seed
+elif [ "$target" = tokenizer ]; then
+  # The vocabularies of the tests, each behind a text and its length.
+  for vocabulary in tests/vectors/tokenizer-*.gguf; do
+    text="It's a  <b>token</b>, the 2nd
+one"
+    { printf "\\$(printf %o ${#text})\\0%s" "$text"; cat "$vocabulary"; } >"$corpus/$(basename "$vocabulary")"
+  done
 else
   cp "tests/fuzz/corpus/$target"/* "$corpus/"
 fi

@@ -59,6 +59,7 @@ pkg-config|has pkg-config|pkg-config|pkgconf-pkg-config|pkgconf|pkgconf
 libcsv|header csv.h|libcsv-dev|libcsv-devel|libcsv|libcsv
 jansson|header jansson.h|libjansson-dev|jansson-devel|jansson|jansson
 xxHash|header xxhash.h|libxxhash-dev|xxhash-devel|xxhash|xxhash
+utf8proc|header utf8proc.h|libutf8proc-dev|utf8proc-devel|utf8proc|utf8proc
 gnuplot|has gnuplot|gnuplot-nox|gnuplot|gnuplot|gnuplot
 fontconfig|has fc-list|fontconfig|fontconfig|fontconfig|fontconfig
 DejaVu fonts|has_dejavu|fonts-dejavu-core|dejavu-sans-fonts|ttf-dejavu|font-dejavu

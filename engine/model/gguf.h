@@ -130,6 +130,9 @@ int gguf_get_float(const struct gguf *g, const char *key, double *out, struct er
 int gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct error *err);
 int gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out, struct error *err);
 int gguf_get_int_at(const struct gguf *g, const char *key, uint64_t i, int64_t *out, struct error *err);
+int gguf_get_float_at(const struct gguf *g, const char *key, uint64_t i, double *out, struct error *err);
 int gguf_get_bool_at(const struct gguf *g, const char *key, uint64_t i, bool *out, struct error *err);
+/* All of an array of strings, in order, in one pass: out: (n), the array's n_items. */
+int gguf_get_strings(const struct gguf *g, const char *key, struct gguf_string *out, uint64_t n, struct error *err);
 
 #endif

@@ -191,25 +191,31 @@ int gguf_get_int(const struct gguf *g, const char *key, int64_t *out, struct err
 	return 0;
 }
 
+/* Returns false where the type is no floating-point one. */
+static bool read_float(enum gguf_value_type type, const unsigned char *p, double *out)
+{
+	if (type == GGUF_FLOAT32) {
+		uint32_t bits = (uint32_t)load(p, 4);
+		float value;
+		memcpy(&value, &bits, sizeof value);
+		*out = value;
+		return true;
+	}
+	if (type == GGUF_FLOAT64) {
+		uint64_t bits = load(p, 8);
+		memcpy(out, &bits, sizeof *out);
+		return true;
+	}
+	return false;
+}
+
 int gguf_get_float(const struct gguf *g, const char *key, double *out, struct error *err)
 {
 	const struct gguf_kv *kv;
 	int rc = find_or_fail(g, key, &kv, err);
 	if (rc)
 		return rc;
-	if (kv->type == GGUF_FLOAT32) {
-		uint32_t bits = (uint32_t)load(kv->value, 4);
-		float value;
-		memcpy(&value, &bits, sizeof value);
-		*out = value;
-		return 0;
-	}
-	if (kv->type == GGUF_FLOAT64) {
-		uint64_t bits = load(kv->value, 8);
-		memcpy(out, &bits, sizeof *out);
-		return 0;
-	}
-	return wrong_type(g, kv, "a float32 or float64", err);
+	return read_float(kv->type, kv->value, out) ? 0 : wrong_type(g, kv, "a float32 or float64", err);
 }
 
 int gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct error *err)
@@ -266,6 +272,32 @@ int gguf_get_int_at(const struct gguf *g, const char *key, uint64_t i, int64_t *
 	if (!fits)
 		return too_large(g, kv, p, err);
 	*out = value;
+	return 0;
+}
+
+int gguf_get_float_at(const struct gguf *g, const char *key, uint64_t i, double *out, struct error *err)
+{
+	const struct gguf_kv *kv;
+	int rc = find_item(g, key, i, &kv, "an array of floats", err);
+	if (rc)
+		return rc;
+	const unsigned char *p = kv->value + i * gguf_value_type_bytes(kv->item_type);
+	return read_float(kv->item_type, p, out) ? 0 : wrong_type(g, kv, "an array of floats", err);
+}
+
+int gguf_get_strings(const struct gguf *g, const char *key, struct gguf_string *out, uint64_t n, struct error *err)
+{
+	const struct gguf_kv *kv;
+	int rc = n ? find_item(g, key, n - 1, &kv, "an array of strings", err) : 0;
+	if (rc || !n)
+		return rc;
+	if (kv->item_type != GGUF_STRING)
+		return wrong_type(g, kv, "an array of strings", err);
+	const unsigned char *p = kv->value;
+	for (uint64_t i = 0; i < n; i++) {
+		out[i] = (struct gguf_string){(const char *)p + 8, (size_t)load(p, 8)};
+		p += 8 + out[i].size;
+	}
 	return 0;
 }
 

@@ -70,8 +70,15 @@ static inline void walk_kv(const struct gguf *g, const struct gguf_kv *kv)
 	uint64_t last = kv->type == GGUF_ARRAY && kv->n_items > 0 ? kv->n_items - 1 : 0;
 	int rc_int = gguf_get_int_at(g, key, last, &integer, &err);
 	int rc_bool = gguf_get_bool_at(g, key, last, &boolean, &err);
-	promise(rc_int != 0 || kv->type == GGUF_ARRAY, "only arrays have items");
-	promise(rc_int != 0 || rc_bool != 0, "an item has one type");
+	int rc_real = gguf_get_float_at(g, key, last, &real, &err);
+	promise((rc_int && rc_real) || kv->type == GGUF_ARRAY, "only arrays have items");
+	promise((rc_int != 0) + (rc_bool != 0) + (rc_real != 0) >= 2, "an item has one type");
+	struct gguf_string *strings = calloc(last + 1, sizeof *strings);
+	bool read = strings && !gguf_get_strings(g, key, strings, last + 1, &err);
+	promise(!read || (rc_int && rc_bool && rc_real), "an item is a string or none");
+	for (uint64_t i = 0; read && i <= last; i++)
+		promise(inside(g, strings[i].data, strings[i].size), "a string of an array lies in the file");
+	free(strings);
 	rc_int = gguf_get_int_at(g, key, last + 1, &integer, &err);
 	walk_error(rc_int, &err);
 	free(key);
