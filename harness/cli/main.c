@@ -28,6 +28,7 @@ static const struct {
 	{"report", cmd_report, "what a sweep found, or what changed, as Markdown or HTML"},
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
+	{"generate", cmd_generate, "text behind a prompt, as it comes, and its rates"},
 	{"selftest", cmd_selftest, "how often the verdicts are wrong: false alarms, and misses"},
 	{"env", cmd_env, "what this machine is, and its measured read bandwidth"},
 	{"kernels", cmd_kernels, "compile the CUDA kernels; registers, shared memory, spills"},

@@ -46,14 +46,14 @@ int sampling_min_p(const char *value, struct sampling_options *o, struct error *
 	return checked(number(value, "--min-p", &o->min_p, err), "--min-p", o, err);
 }
 
-int sampling_seed(const char *value, struct sampling_options *o, struct error *err)
+int sampling_seed(const char *value, const char *option, struct sampling_options *o, struct error *err)
 {
 	char *end;
 	errno = 0;
 	unsigned long long seed = strtoull(value, &end, 10);
 	/* strtoull alone would take a sign and white space. */
 	if (!isdigit((unsigned char)*value) || *end || errno)
-		return error_set(err, ERROR_INPUT, "--sampling-seed: '%s' is not a whole number from 0 to %llu",
+		return error_set(err, ERROR_INPUT, "%s: '%s' is not a whole number from 0 to %llu", option,
 				 text_show_path(value).text, ULLONG_MAX);
 	o->seed = seed;
 	return 0;

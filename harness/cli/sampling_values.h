@@ -10,6 +10,6 @@ int sampling_temperature(const char *value, struct sampling_options *o, struct e
 int sampling_top_k(const char *value, struct sampling_options *o, struct error *err);
 int sampling_top_p(const char *value, struct sampling_options *o, struct error *err);
 int sampling_min_p(const char *value, struct sampling_options *o, struct error *err);
-int sampling_seed(const char *value, struct sampling_options *o, struct error *err);
+int sampling_seed(const char *value, const char *option, struct sampling_options *o, struct error *err);
 
 #endif

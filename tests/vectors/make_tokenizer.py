@@ -125,7 +125,7 @@ def make_gemma4(directory):
     t = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     t.normalizer = normalizers.Replace(" ", "\u2581")
     t.pre_tokenizer = pre_tokenizers.Split(Regex("[^\n]+|\n+"), "isolated")
-    control = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>"]
+    control = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
     # As words of a list, so that pieces do not grow over whole lines.
     t.train_from_iterator((w for line in CORPUS for w in [line[:7], *line.replace(" ", " \0").split("\0"), "\n\n\n"]),
                           trainers.BpeTrainer(vocab_size=511, special_tokens=control + BYTES, show_progress=False))

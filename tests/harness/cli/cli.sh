@@ -30,7 +30,7 @@ expect 2 '' 'gemmark: a command is missing*'
 expect 2 '' 'gemmark: unknown command benhc (did you mean bench?)' benhc
 expect 2 '' 'gemmark: unknown command xyzzy (*--help*)' xyzzy
 expect 2 '' 'gemmark: unknown option --nope*' --nope
-for command in model eval bench plot report env kernels; do
+for command in model eval generate bench plot report env kernels; do
   expect 0 "usage: gemmark $command*examples:*" '' "$command" --help
   expect 0 "usage: gemmark $command*examples:*" '' help "$command"
 done
@@ -42,6 +42,8 @@ for option in --alpha --delta; do
 done
 expect 2 '' 'gemmark report: --gate-exact: there is no --base*' report no-such-directory -o report.md --gate-exact none
 expect 2 '' 'gemmark eval: *' eval
+expect 2 '' 'gemmark generate: -m FILE is missing*' generate 'some text'
+expect 2 '' 'gemmark generate: a prompt is missing*' generate -m m
 expect 2 '' 'gemmark kernels: --compile-only is missing*' kernels --arch sm_90
 expect 2 '' "gemmark kernels: --arch: 'sm_9x' is no architecture*" kernels --compile-only --arch sm_80,sm_9x
 expect 2 '' 'gemmark kernels: --head-dims: there are no kernels for heads of 97' kernels --compile-only --head-dims 64,97
