@@ -24,6 +24,7 @@ set(no_valgrind
   bench_output
   bench_pair
   bench_resume
+  bench_text
   clock_check
   cmd_compare
   cmd_eval

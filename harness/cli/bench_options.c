@@ -108,6 +108,14 @@ static int apply_until(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_text(void *ctx, const char *value, struct error *err)
+{
+	if (!*value)
+		return error_set(err, ERROR_INPUT, "an empty name; name a file of text");
+	bench(ctx)->text = value;
+	return 0;
+}
+
 static int apply_clock_check(void *ctx, const char *value, struct error *err)
 {
 	int percent, rc = options_int(value, "--clock-check", 0, MAX_PERCENT, &percent, err);
@@ -286,6 +294,10 @@ static const struct option_spec options[] = {
 	 "measured (default 4)",
 	 apply_warmup},
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
+	{"--text, --prompt-file", "FILE",
+	 "feed the tests this text's tokens, from its beginning on, by each model's own vocabulary (default: a seeded\n"
+	 "stream of tokens); tests that take more than it has are skipped, and say so",
+	 apply_text},
 	{"--clock-check", "PCT",
 	 "GPU: modes that ran next to each other at an SM clock below so many percent of their other repetitions' are "
 	 "run again; 0: never (default 95)",

@@ -17,6 +17,7 @@
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/engine_text.h"
 #include "harness/cli/interrupt.h"
 #include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
@@ -196,6 +197,8 @@ static int add_settings(struct sweep *s, const struct bench *b, struct error *er
 	if (plans_for_memory(b) && (e->device_memory || has_int(b, AXIS_GPU_LAYERS, AXIS_LAYERS_AUTO)) &&
 	    !s->memory_unrecorded)
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
+	if (e->text)
+		json_object_set_new(settings, "text_hash", json_string(e->text->hash));
 	if (json_object_update_new(s->description, settings) ||
 	    json_object_update_new(s->description, runner_options_describe(&b->runner)))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
@@ -364,6 +367,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct cell_resolver resolver = axis_resolver(&resolution);
 	b->engine.resolution = &resolution;
 	int rc = b->resume || b->dry_run || !output ? 0 : run_directory_check_new(output, err);
+	struct engine_text text = {0};
+	if (!rc && b->text && !(rc = engine_text_open(&text, b->text, err)))
+		b->engine.text = &text;
 	if (!rc)
 		rc = matrix_defaults(&b->axes.matrix, err);
 	if (!rc)
@@ -383,6 +389,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+		engine_text_free(&text);
 		axis_resolution_free(&resolution);
 		free(cells);
 		return rc;
@@ -449,6 +456,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	table_close(s.table);
 	context_store_close(b->runner.contexts);
 	engine_source_close(source);
+	engine_text_free(&text);
 	axis_resolution_free(&resolution);
 	free(cells);
 	return rc;

@@ -359,7 +359,7 @@ static int read_text(struct eval *ev, struct text_windows *w, struct tokenizer *
 	struct token_ids ids = {0};
 	int rc = text_input_read(ev->text, "--text", &text, err);
 	if (!rc)
-		rc = text_input_tokens(ev->model.model, &text, (struct text_tokens){.begin = true}, t, &ids, err);
+		rc = text_input_model_tokens(ev->model.model, &text, (struct text_tokens){.begin = true}, t, &ids, err);
 	if (!rc && ids.n > TOKEN_LIST_MAX)
 		rc = error_set(err, ERROR_INPUT, "--text: %zu tokens; the most is %d", ids.n, TOKEN_LIST_MAX);
 	if (!rc)

@@ -214,7 +214,8 @@ static int read_prompt(struct generate *g, struct error *err)
 	const struct text_input given = {(char *)g->prompt, g->prompt ? strlen(g->prompt) : 0};
 	int rc = g->file ? text_input_read(g->file, "-f", &g->text, err) : 0;
 	if (!rc)
-		rc = text_input_tokens(g->model.model, g->file ? &g->text : &given, how, &g->tokenizer, &g->ids, err);
+		rc = text_input_model_tokens(g->model.model, g->file ? &g->text : &given, how, &g->tokenizer, &g->ids,
+					     err);
 	if (!rc && !g->ids.n)
 		rc = error_set(err, ERROR_INPUT, "the prompt is empty: there is nothing to go on from");
 	if (!rc && g->ids.n > GENERATED_MAX)

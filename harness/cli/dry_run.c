@@ -10,6 +10,7 @@
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/placement_plan.h"
 #include "engine/model/model_flops.h"
+#include "harness/cli/engine_text.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/sweep/plan.h"
@@ -186,6 +187,12 @@ static int preview_open(struct preview *p, struct rates *r, const struct engine_
 	if (rc)
 		return rc;
 	place(p, r, e, context);
+	struct token_ids ids = {0};
+	if (e->text && !*p->skipped.text && !engine_text_tokens(e->text, &p->model, &ids, &p->skipped) &&
+	    ids.n < (size_t)context)
+		error_set(&p->skipped, ERROR_UNSUPPORTED, "%s has %zu tokens, and the longest of these tests takes %d",
+			  e->text->path, ids.n, context);
+	token_ids_free(&ids);
 	const struct model_range first = {
 		.end = p->gpu_layers, .embed = true, .head = p->gpu_layers && !e->head_on_host};
 	if (p->gpu_layers)

@@ -11,6 +11,7 @@
 #include "harness/cli/changed_file.h"
 #include "harness/cli/engine_context.h"
 #include "harness/cli/engine_machine.h"
+#include "harness/cli/engine_text.h"
 #include "harness/cli/engine_workload.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/measure/progress.h"
@@ -50,6 +51,7 @@ static int cache_type_parse(const char *name, enum tensor_type *out, struct erro
 static void unload(struct engine_source *s)
 {
 	loaded_model_close(s->model.loaded);
+	token_ids_free(&s->model.text_ids);
 	free(s->path);
 	s->model.loaded = NULL;
 	s->path = NULL;
@@ -133,6 +135,8 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 		if (rc)
 			error_set(err, rc, "%s", s->other_file.text);
 	}
+	if (!rc && s->settings.text)
+		rc = engine_text_tokens(s->settings.text, &s->model.loaded->model, &s->model.text_ids, err);
 	if (rc) {
 		unload(s);
 		return rc;
@@ -195,14 +199,16 @@ void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTI
 {
 	struct engine_settings d;
 	engine_settings_default(&d);
-	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s%s%s", e->head_on_host != d.head_on_host ? " head-cpu" : "",
+	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s%s%s%s%.8s",
+		 e->head_on_host != d.head_on_host ? " head-cpu" : "",
 		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
 		 e->prefill != d.prefill ? " prefill-" : "",
 		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "",
 		 e->prefill_weights != d.prefill_weights ? " weights-" : "",
 		 e->prefill_weights != d.prefill_weights ? prefill_weights_name(e->prefill_weights).text : "",
 		 e->host_products != d.host_products ? " host-" : "",
-		 e->host_products != d.host_products ? host_products_name(e->host_products) : "");
+		 e->host_products != d.host_products ? host_products_name(e->host_products) : "",
+		 e->text ? " text-" : "", e->text ? e->text->hash : "");
 	memmove(out, out + (*out == ' '), strlen(out) + (*out != ' '));
 }
 
@@ -215,6 +221,7 @@ int engine_source_open(struct workload_source **out, const struct engine_setting
 	s->base.open = engine_open;
 	s->model.program = engine_context_program();
 	s->settings = *settings;
+	s->model.text = settings->text;
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "harness/record/environment.h"
 
 struct axis_resolution;
+struct engine_text; /* harness/cli/engine_text.h */
 
 /* What all sessions of a sweep have alike, beside its axes. */
 struct engine_settings {
@@ -29,15 +30,17 @@ struct engine_settings {
 	const struct axis_resolution
 		*resolution; /* a model that is loaded is the file that was resolved; null: any is */
 	bool all_rows;       /* prompts among the tests have their logits on the head's device: -ngl auto leaves room */
-	bool gemm_ceiling;   /* measured for each model that is loaded: prompts are among the tests */
+	const struct engine_text *text; /* whose tokens sweeps are fed; null: the seeded stream */
+	bool gemm_ceiling;              /* measured for each model that is loaded: prompts are among the tests */
 };
 void engine_settings_default(struct engine_settings *e);
 
 /* ERROR_INPUT for settings that exclude each other. */
 int engine_settings_check(const struct engine_settings *e, struct error *err);
 
-/* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert host-bf16"; empty where all is. */
-enum { ENGINE_SETTINGS_TEXT = 80 };
+/* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert host-bf16 text-0123abcd"; empty where
+ * all is. */
+enum { ENGINE_SETTINGS_TEXT = 96 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
 
 /* A line on standard error where a setting was named and none of the cells (n), resolved, has use for it. */

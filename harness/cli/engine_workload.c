@@ -132,6 +132,12 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.bandwidth_bytes_s = e->model->bandwidth > 0 ? e->model->bandwidth : NAN,
 		.gemm_flop_s = e->model->gemm > 0 ? e->model->gemm : NAN,
 	};
+	if (e->model->text) {
+		out->text = e->model->text_ids.ids;
+		out->n_text = (int)e->model->text_ids.n;
+		out->text_name = e->model->text->path;
+		out->text_hash = e->model->text->hash;
+	}
 }
 
 static int engine_set_arm(struct workload *w, const char *mode, const char *fusion, struct error *err)

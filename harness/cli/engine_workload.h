@@ -9,14 +9,17 @@
 
 #include "base/error.h"
 #include "engine/infer/loaded_model.h"
+#include "harness/cli/engine_text.h"
 #include "harness/measure/workload.h"
 
 /* A model as its workloads have it. */
 struct engine_model {
-	struct loaded_model *loaded; /* null: none */
-	double bandwidth;            /* of its device's memory, bytes/s; 0: unknown */
-	double gemm;                 /* FLOP/s of its device's products; not positive: unknown */
-	uint64_t program;            /* engine_context_program */
+	struct loaded_model *loaded;    /* null: none */
+	const struct engine_text *text; /* that sweeps are fed; null: none */
+	struct token_ids text_ids;      /* its tokens by the model's vocabulary */
+	double bandwidth;               /* of its device's memory, bytes/s; 0: unknown */
+	double gemm;                    /* FLOP/s of its device's products; not positive: unknown */
+	uint64_t program;               /* engine_context_program */
 	bool broken; /* set by a workload: its device has failed, and may fail every call from then on */
 };
 

@@ -43,20 +43,27 @@ int text_input_read(const char *path, const char *option, struct text_input *out
 	return rc;
 }
 
-int text_input_tokens(const char *model, const struct text_input *text, struct text_tokens how, struct tokenizer **t,
+int text_input_tokens(const struct gguf *g, const struct text_input *text, struct text_tokens how, struct tokenizer **t,
 		      struct token_ids *ids, struct error *err)
+{
+	int rc = tokenizer_open(t, g, err);
+	if (!rc && how.chat)
+		rc = chat_encode(*t, g, text->bytes, text->n, ids, err);
+	else if (!rc && how.begin)
+		rc = tokenizer_begin(*t, ids, err);
+	if (!rc && !how.chat)
+		rc = tokenizer_encode(*t, text->bytes, text->n, how.control, ids, err);
+	return rc;
+}
+
+int text_input_model_tokens(const char *model, const struct text_input *text, struct text_tokens how,
+			    struct tokenizer **t, struct token_ids *ids, struct error *err)
 {
 	struct gguf g;
 	*t = NULL;
 	int rc = gguf_open(&g, model, err);
 	if (!rc)
-		rc = tokenizer_open(t, &g, err);
-	if (!rc && how.chat)
-		rc = chat_encode(*t, &g, text->bytes, text->n, ids, err);
-	else if (!rc && how.begin)
-		rc = tokenizer_begin(*t, ids, err);
-	if (!rc && !how.chat)
-		rc = tokenizer_encode(*t, text->bytes, text->n, how.control, ids, err);
+		rc = text_input_tokens(&g, text, how, t, ids, err);
 	gguf_close(&g);
 	return rc;
 }

@@ -26,8 +26,11 @@ struct text_tokens {
 /*
  * Opens the file's vocabulary, which the caller closes also after a failure, and appends the text's tokens to *ids.
  */
-int text_input_tokens(const char *model, const struct text_input *text, struct text_tokens how, struct tokenizer **t,
+int text_input_tokens(const struct gguf *g, const struct text_input *text, struct text_tokens how, struct tokenizer **t,
 		      struct token_ids *ids, struct error *err);
+/* The same of a file that is not open. */
+int text_input_model_tokens(const char *model, const struct text_input *text, struct text_tokens how,
+			    struct tokenizer **t, struct token_ids *ids, struct error *err);
 /* ERROR_INPUT where the vocabulary is not that of a model with so many rows of embeddings. */
 int text_input_check(const struct tokenizer *t, const char *model, int n_vocab, struct error *err);
 

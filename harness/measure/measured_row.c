@@ -50,6 +50,7 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->weight_bytes_per_token = known(f->weight_bytes_per_token);
 	r->head_device = f->head_device;
 	r->prefill_weights = f->prefill_weights;
+	r->text_hash = f->text_hash;
 	r->host_weight_bytes_per_token = known(f->host_weight_bytes_per_token);
 	r->gpu_weight_bytes_per_token = known(f->gpu_weight_bytes_per_token);
 	r->crossing_bytes_per_token = known(f->crossing_bytes_per_token);

@@ -17,7 +17,7 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 	for (int i = 0; i < g->n && first->n_depth > cell_snapkv_budget(first); i++) {
 		/* Behind a prompt of their own tokens are others than the full cache's. */
 		const struct cell *c = &r->cells[g->sequence[i]];
-		n = !c->n_prompt && c->n_gen > n ? c->n_gen : n;
+		n = !c->n_prompt && c->n_gen > n && !runner_text_check(r, c, NULL) ? c->n_gen : n;
 	}
 	r->setup.n_remembered = n < QUALITY_TOKENS ? n : QUALITY_TOKENS;
 	int rc = pass_evict(&r->setup, first, r->setup.n_remembered, &r->eviction, err);
@@ -25,18 +25,35 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 	return rc;
 }
 
-/* Positions that the cells of a group use at most. */
+/* Positions that a cell uses at most. */
+static int cell_context(const struct runner *r, const struct cell *c)
+{
+	int generated = c->n_gen > r->setup.o->warmup_max ? c->n_gen : r->setup.o->warmup_max;
+	return c->n_depth + c->n_prompt + (c->n_gen ? generated : 0);
+}
+
+/* The same of the cells of a group. */
 static int group_context(const struct runner *r, const struct plan_group *g)
 {
-	int need = 0;
+	int most = 0;
 	for (int i = 0; i < g->n; i++) {
-		const struct cell *c = &r->cells[g->sequence[i]];
-		int cell_need = c->n_prompt;
-		if (c->n_gen)
-			cell_need += c->n_gen > r->setup.o->warmup_max ? c->n_gen : r->setup.o->warmup_max;
-		need = cell_need > need ? cell_need : need;
+		int need = cell_context(r, &r->cells[g->sequence[i]]);
+		most = need > most ? need : most;
 	}
-	return r->cells[g->sequence[0]].n_depth + need;
+	return most;
+}
+
+static int text_check(const struct workload_facts *f, int need, struct error *why)
+{
+	if (!f->text || need <= f->n_text)
+		return 0;
+	return error_set(why, ERROR_UNSUPPORTED, "%s has %d tokens, and this test takes %d: give a longer text",
+			 f->text_name, f->n_text, need);
+}
+
+int runner_text_check(const struct runner *r, const struct cell *c, struct error *why)
+{
+	return text_check(&r->facts, cell_context(r, c), why);
 }
 
 /* Opens the workload and prefills to the depth. */
@@ -55,7 +72,12 @@ static int group_open(struct runner *r, const struct plan_group *g, struct workl
 	r->setup.w->ops->facts(r->setup.w, &r->facts);
 	r->setup.on_gpu = r->facts.n_gpu_layers > 0;
 	r->setup.clock_peak = 0;
-	token_stream_init(&r->setup.stream, r->setup.o->seed, r->facts.n_vocab);
+	if (r->facts.text)
+		token_stream_of_text(&r->setup.stream, r->facts.text, r->facts.n_text);
+	else
+		token_stream_init(&r->setup.stream, r->setup.o->seed, r->facts.n_vocab);
+	if ((rc = text_check(&r->facts, first->n_depth, err)))
+		return rc;
 	rc = r->setup.w->ops->set_arm(r->setup.w, MODE_REFERENCE, r->setup.o->prefill_fusion, err);
 	if (!rc)
 		rc = runner_fill_context(r, g, err);

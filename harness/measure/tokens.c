@@ -27,8 +27,16 @@ void token_stream_init(struct token_stream *s, uint64_t seed, int n_vocab)
 	s->offset = random_below(&state, s->n_vocab);
 }
 
+void token_stream_of_text(struct token_stream *s, const int *text, int n)
+{
+	*s = (struct token_stream){.text = text, .n_text = n};
+}
+
 int token_at(const struct token_stream *s, int pos)
 {
+	assert(!s->text || (pos >= 0 && pos < s->n_text));
+	if (s->text)
+		return s->text[pos];
 	/* One state a position: mixed once, so that neighbours are unrelated. */
 	uint64_t state = s->seed + (uint64_t)(uint32_t)pos * 0xd1342543de82ef95u;
 	state = random_next(&state);

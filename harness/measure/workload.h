@@ -49,6 +49,11 @@ struct workload_facts {
 	int64_t kv_bytes;                 /* of the whole cache */
 	double bandwidth_bytes_s;         /* of the device's memory, as measured in this process */
 	double gemm_flop_s;               /* of its matrix products alone, likewise */
+	/* Tokens (n_text) that it is to be fed, those at positions from 0 on; null: any. */
+	const int *text;
+	int n_text;
+	const char *text_name; /* of what they are of, for messages */
+	const char *text_hash; /* its content's, 16 hexadecimal digits */
 };
 
 /* Running totals since opening: differences are what rows record. */

@@ -148,6 +148,7 @@ const struct column row_columns[] = {
 	REAL(node_updates_per_prompt),
 	REAL(kernels_per_prompt),
 	REAL(copies_per_prompt),
+	TEXT(text_hash),
 };
 #undef AXIS_COLUMN
 #undef TEXT

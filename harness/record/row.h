@@ -137,6 +137,7 @@ struct run_row {
 	double node_updates_per_prompt;
 	double kernels_per_prompt;
 	double copies_per_prompt;
+	const char *text_hash; /* of the text that the tokens are of; null: the seeded stream */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

@@ -126,6 +126,19 @@ static int compare_models(const json_t *base, const json_t *head, char ***lines,
 	return 0;
 }
 
+/* What tokens were fed; a sweep without a text was fed the seeded stream's. */
+static int compare_texts(const json_t *base, const json_t *head, char ***lines, int *n, struct error *err)
+{
+	const char *a = json_string_value(json_object_get(base, "text_hash"));
+	const char *b = json_string_value(json_object_get(head, "text_hash"));
+	char line[300];
+	if (!base || !head || (!a && !b) || (a && b && !strcmp(a, b)))
+		return 0;
+	snprintf(line, sizeof line, "text_hash: %s in base, %s in head", a ? text_show(a, strlen(a)).text : "none",
+		 b ? text_show(b, strlen(b)).text : "none");
+	return add(lines, n, line, err);
+}
+
 int compare_environment(const struct result_set *base, const struct result_set *head, char ***lines, int *n,
 			struct error *err)
 {
@@ -145,6 +158,8 @@ int compare_environment(const struct result_set *base, const struct result_set *
 	for (size_t i = 0; !rc && i < sizeof settings / sizeof *settings; i++)
 		rc = differ(settings[i], at_path(base->sweep, settings[i]), at_path(head->sweep, settings[i]), lines, n,
 			    err);
+	if (!rc)
+		rc = compare_texts(base->sweep, head->sweep, lines, n, err);
 	return rc;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "harness/report/calibration_text.h"
 #include "harness/report/crossover.h"
 #include "harness/report/noise.h"
@@ -452,10 +453,13 @@ void report_method(struct report *r)
 {
 	struct document_section *to = document_section(r->d, "Method");
 	const struct comparison *c = r->in->comparison;
+	const char *text = json_string_value(json_object_get(r->head.sets[0]->sweep, "text_hash"));
 	document_item(
 		r->d, to,
 		"A cell's context is filled once; each repetition rewinds to it, warms up in its mode until that is "
-		"steady, then decodes tokens of one seeded stream, the same for every mode.");
+		"steady, then decodes tokens of %s, the same for every mode.",
+		text ? document_text(r->d, "one text (XXH3-64 %s)", text_show(text, strlen(text)).text)
+		     : "one seeded stream");
 	document_item(
 		r->d, to,
 		"Modes of a cell run next to each other, every second repetition backwards: drift of the machine hits "

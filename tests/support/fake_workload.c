@@ -39,6 +39,10 @@ static void fake_facts(struct workload *w, struct workload_facts *out)
 		.kv_bytes = 4096,
 		.bandwidth_bytes_s = 10e9,
 		.gemm_flop_s = 4e12,
+		.text = fake_of(w)->text,
+		.n_text = fake_of(w)->n_text,
+		.text_name = fake_of(w)->text ? "some.txt" : NULL,
+		.text_hash = fake_of(w)->text ? "0123456789abcdef" : NULL,
 	};
 }
 
@@ -57,6 +61,7 @@ static int fake_set_arm(struct workload *w, const char *mode, const char *fusion
 static void fake_append(struct fake *f, int token)
 {
 	f->contents[f->pos] = f->content;
+	f->odd_fed += f->text && (f->pos >= f->n_text || token != f->text[f->pos]);
 	f->content = (f->content ^ (uint64_t)(token + 1)) * 0x100000001b3u + (uint64_t)f->pos;
 	f->pos++;
 }

@@ -52,6 +52,8 @@ struct fake {
 	int context_bytes;         /* of a context, at least */
 	int restore_code;          /* that restoring fails with; 0: it does not */
 	int sleep_us;              /* really sleeps, a token */
+	const int *text;           /* (n_text), that it wants to be fed; null: any */
+	int n_text;
 	volatile sig_atomic_t *stop;
 	long stop_after; /* decoded tokens after which *stop is set */
 
@@ -81,6 +83,7 @@ struct fake {
 	long decoded, prefilled, hashed, queued, told, stamped;
 	long prompts; /* calls of prefill */
 	int context_saves, context_restores;
+	long odd_fed; /* tokens that are not the text's at their positions */
 	int opened, closed;
 	int context;
 	char first_arm[64]; /* that decoded first since opening */

@@ -92,13 +92,26 @@ static void test_long_tail(void **state)
 	free(count);
 }
 
+/* Its tokens, wherever one begins, and nothing of a seed. */
+static void test_text(void **state)
+{
+	(void)state;
+	static const int text[] = {7, 7, 0, 999999, 3};
+	struct token_stream s;
+	int out[3];
+	token_stream_of_text(&s, text, 5);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(token_at(&s, i), text[i]);
+	token_fill(&s, 2, 3, out);
+	assert_memory_equal(out, text + 2, sizeof out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_generator),
-		cmocka_unit_test(test_in_vocabulary),
-		cmocka_unit_test(test_known_vector),
-		cmocka_unit_test(test_long_tail),
+		cmocka_unit_test(test_generator),    cmocka_unit_test(test_in_vocabulary),
+		cmocka_unit_test(test_known_vector), cmocka_unit_test(test_long_tail),
+		cmocka_unit_test(test_text),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
