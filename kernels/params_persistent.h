@@ -100,7 +100,6 @@ struct persistent_attention {
 	int most_splits;
 	int piece_keys; /* of the cache, that are copied at once */
 	int angles;     /* where the program's table of them has this layer's */
-	int norms;      /* byte of shared memory's norms where q_norm is, and behind it k_norm */
 };
 
 /*
@@ -125,7 +124,6 @@ struct persistent_copy {
 	int window;
 	int most_splits;
 	int piece_keys;
-	int norms;
 	const float *q_norm;
 	const float *k_norm;
 };
@@ -170,7 +168,6 @@ struct persistent_program {
 	int partial_bytes;
 	int corner_bytes; /* of activations, a warp's */
 	int angles_bytes;
-	int norms_bytes;
 	int sums_bytes;
 	int n_stages;
 	int stage_bytes;
@@ -185,7 +182,6 @@ struct persistent_program {
 	int partial_at;
 	int scratch_at;
 	int angles_at;
-	int norms_at;
 	/* What a kernel's copy has besides, of its token; unset elsewhere. */
 	unsigned number;
 	int phase; /* that thread 0 is in */

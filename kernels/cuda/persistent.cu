@@ -38,21 +38,13 @@ struct phases {
 		return i / PERSISTENT_PHASES & 1;
 	}
 
-	/* An attention's norms too. */
-	__device__ __forceinline__ void bring(int i, const struct persistent_program &g,
-					      const struct persistent_copy &c, unsigned long long policy) const
+	__device__ __forceinline__ void bring(int i, const struct persistent_phase *phases,
+					      unsigned long long policy) const
 	{
 		const int at = i % PERSISTENT_PHASES;
-		const int norm = c.kind == PERSISTENT_ATTENTION ? c.kv.head_dim * 4 : 0;
 		barrier_wait(empty + at, parity(i) ^ 1);
-		barrier_expect(full + at, (unsigned)(PERSISTENT_PHASE_BYTES + 2 * norm));
-		if (norm) {
-			char *const to = shared_memory + g.norms_at + c.norms;
-			bulk_copy(to, c.q_norm, (unsigned)norm, full + at, policy);
-			bulk_copy(to + norm, c.k_norm, (unsigned)norm, full + at, policy);
-		}
-		bulk_copy(memory + at * PERSISTENT_PHASE_BYTES, g.phases + i, PERSISTENT_PHASE_BYTES, full + at,
-			  policy);
+		barrier_expect(full + at, PERSISTENT_PHASE_BYTES);
+		bulk_copy(memory + at * PERSISTENT_PHASE_BYTES, phases + i, PERSISTENT_PHASE_BYTES, full + at, policy);
 	}
 
 	__device__ __forceinline__ const struct persistent_phase &enter(int i) const
@@ -121,7 +113,7 @@ INLINE void any_attention(const struct persistent_params &params, const struct p
 	float *const partial = shared_floats(g.partial_at);
 	const struct attention_memory memory = {partial, (float2 *)(partial + PERSISTENT_WARPS * p.kv.head_dim),
 						(const float2 *)(shared_memory + g.angles_at) + p.angles,
-						(const float *)(shared_memory + g.norms_at + p.norms)};
+						shared_floats(g.x_at + threadIdx.x / WARP * g.corner_bytes)};
 	int n_splits = 1;
 	switch (p.kv.head_dim) {
 #define ENTRIES(hd)                                                                               \
@@ -145,7 +137,7 @@ INLINE void fill(const struct persistent_params &params, const struct persistent
 #pragma unroll 1
 	for (int i = 0; i < g.n_phases; i++) {
 		const struct persistent_copy next = g.copies[min(i + 1, g.n_phases - 1)];
-		phases.bring(i, g, c, f.keys_policy);
+		phases.bring(i, g.phases, f.keys_policy);
 		if (c.kind == PERSISTENT_PRODUCT)
 			fill_product(c, f);
 		else if (c.kind == PERSISTENT_ATTENTION)

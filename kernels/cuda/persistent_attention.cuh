@@ -141,18 +141,18 @@ struct attention_memory {
 	float *sums;          /* (WARPS, head_dim) */
 	float2 *stats;        /* (WARPS): greatest score, sum of probabilities */
 	const float2 *angles; /* of the layer's kind */
-	const float *norms;   /* (2, head_dim): q's, k's */
+	float *corner;        /* (corner_bytes) of the warp's own */
 };
 
 /* The token's own key and value, which is r's sum: as they were projected. */
 template <int HD, int KT, int VT>
 INLINE void attend_newest(const struct persistent_attention &p, const struct attention_item &m, bool appends,
-			  const struct step &step, float eps, const struct attention_memory &memory,
+			  const struct step &step, float eps, const float *k_norm, const float2 *angles,
 			  const lane_dims<HD> &q, lane_dims<HD> &k, running<HD> &r)
 {
 	const int slot = append_slot(p.kv, step.pos, step.evicted);
-	k.norm(memory.norms + HD, eps);
-	k.turn(memory.angles);
+	k.norm(k_norm, eps);
+	k.turn(angles);
 	k.template round<KT>();
 	r.greatest = warp_sum(q.dot(k));
 	r.l = 1.0f;
@@ -235,12 +235,18 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 	const int warp = threadIdx.x / WARP, piece_keys = p.piece_keys;
 	const int n_pieces = m.n > 0 ? (m.n + piece_keys - 1) / piece_keys : 0;
 	const struct attention_part t = part_of(k, m, n_pieces);
+	float *const own_sums = memory.sums + warp * HD;
 	running<HD> r;
 	r.clear();
 	if (t.works) {
 		lane_dims<HD> q, own_k;
 		const long long kv_at = (long long)m.kv_head * HD;
 		bool there;
+		/* Norms, to where the warp has room until it leaves its sums. */
+		const bool near = HD * 4 <= g.corner_bytes;
+		lane_dims<HD>::fetch(own_sums, p.q_norm);
+		if (t.newest && near)
+			lane_dims<HD>::fetch(memory.corner, p.k_norm);
 		do { /* all that is waited for at once */
 			there = q.look(p.q + (long long)t.head * HD, parity);
 			if (t.newest) {
@@ -249,12 +255,13 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 			}
 		} while (!__all_sync(ALL_LANES, there));
 		stamp(params, g, PERSISTENT_INPUT);
-		q.norm(memory.norms, g.eps);
+		async_copies_wait();
+		q.norm(own_sums, g.eps);
 		q.turn(memory.angles);
 		q.scale(p.scale * LOG2_E); /* scores are powers of two's */
 		if (t.newest)
-			attend_newest<HD, KT, VT>(p, m, m.appends && p.owns && t.member == 0, g.step, g.eps, memory, q,
-						  own_k, r);
+			attend_newest<HD, KT, VT>(p, m, m.appends && p.owns && t.member == 0, g.step, g.eps,
+						  near ? memory.corner : p.k_norm, memory.angles, q, own_k, r);
 #pragma unroll 1
 		for (int i = t.team; i < n_pieces; i += t.n_teams) {
 			const struct stage there = own.after(i, s);
@@ -267,7 +274,7 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 		}
 	}
 	if (t.works)
-		r.sum.leave(memory.sums + warp * HD);
+		r.sum.leave(own_sums);
 	if (threadIdx.x % WARP == 0)
 		memory.stats[warp] = make_float2(r.greatest, r.l);
 	own = own.after(n_pieces, s);

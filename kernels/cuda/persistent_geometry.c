@@ -135,7 +135,6 @@ static void plan_keys(const struct persistent_program *g, struct persistent_atte
 		.window = p->window,
 		.most_splits = p->most_splits,
 		.piece_keys = p->piece_keys,
-		.norms = p->norms,
 		.q_norm = p->q_norm,
 		.k_norm = p->k_norm,
 	};
@@ -143,15 +142,10 @@ static void plan_keys(const struct persistent_program *g, struct persistent_atte
 
 static void plan_copies(struct persistent_program *g, struct persistent_phase *phases, struct persistent_copy *copies)
 {
-	int slot = 0;
 	for (int i = 0; i < g->n_phases; i++) {
 		const struct persistent_product *p = &phases[i].of.product;
-		if (phases[i].kind == PERSISTENT_ATTENTION) {
-			/* Free again by then: the block knows of fewer phases at once than two layers have. */
-			phases[i].of.attention.norms = slot * g->norms_bytes / 2;
-			slot ^= 1;
+		if (phases[i].kind == PERSISTENT_ATTENTION)
 			plan_keys(g, &phases[i].of.attention, &copies[i]);
-		}
 		if (phases[i].kind != PERSISTENT_PRODUCT)
 			continue;
 		int gated = p->output == PERSISTENT_GATED;
@@ -205,7 +199,6 @@ static const char *plan_attention(struct persistent_program *g, struct persisten
 	p->most_splits = greater(g->n_blocks / groups, 1);
 	g->partial_bytes = greater(g->partial_bytes, p->n_heads * p->most_splits * (kv->head_dim + 2) * 8);
 	g->sums_bytes = greater(g->sums_bytes, persistent_attended_bytes(kv->head_dim));
-	g->norms_bytes = greater(g->norms_bytes, 4 * kv->head_dim * 4);
 	g->stage_bytes = greater(g->stage_bytes, kv->head_dim * (element_bytes(kv->type) + element_bytes(kv->v_type)));
 	if (!plan_angles(g, p))
 		return "has a table of angles for two kinds of layers";
@@ -225,7 +218,7 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 		return "holds at most 2560 elements of a token for each chunk that its warps have, in fours";
 	/* In fours too: then few slices are for all of them. */
 	g->n_blocks = card->n_sm < FEW_SPLITS ? card->n_sm : card->n_sm / FEW_SPLITS * FEW_SPLITS;
-	g->partial_bytes = g->angles_bytes = g->norms_bytes = g->stage_bytes = g->n_stages = 0;
+	g->partial_bytes = g->angles_bytes = g->stage_bytes = g->n_stages = 0;
 	g->sums_bytes = 2 * PERSISTENT_GROUP * PERSISTENT_SUMS * 4;
 	g->corner_bytes = greater(g->stream_chunks, g->slice_chunks) * TILE_CHUNK * 4;
 	g->tiled_bytes = 0;
@@ -254,7 +247,6 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	g->partial_at = l.partial;
 	g->scratch_at = l.scratch;
 	g->angles_at = l.angles;
-	g->norms_at = l.norms;
 	plan_copies(g, phases, copies);
 	return NULL;
 }

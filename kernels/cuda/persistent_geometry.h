@@ -62,7 +62,6 @@ struct persistent_layout {
 	int partial; /* (2, GROUP, SUMS): sums of warps; or what attention has of it */
 	int scratch;
 	int angles;   /* (cos, sin) of each kind of layers, (head_dim / 2) */
-	int norms;    /* (2, 2, widest head_dim): weights of q's and k's, of an attention and of the next one */
 	int program;  /* a copy of it */
 	int phases;   /* (PHASES): the current one and the next ones */
 	int barriers; /* MAX_STAGES full ones, then as many empty ones; the same of PHASES; one when all is done */
@@ -77,8 +76,7 @@ SHARED_INLINE struct persistent_layout persistent_layout_of(const struct persist
 	l.partial = l.h + tile_chunks(g->n_embd) * TILE_CHUNK * 4;
 	l.scratch = l.partial + g->sums_bytes;
 	l.angles = l.scratch + PERSISTENT_SCRATCH * 4;
-	l.norms = l.angles + g->angles_bytes;
-	l.program = l.norms + g->norms_bytes;
+	l.program = l.angles + g->angles_bytes;
 	l.phases = l.program + (int)(sizeof(struct persistent_program) + 15) / 16 * 16;
 	l.barriers = l.phases + PERSISTENT_PHASES * PERSISTENT_PHASE_BYTES;
 	l.bytes = l.barriers + (2 * PERSISTENT_MAX_STAGES + 2 * PERSISTENT_PHASES + 1) * 8;

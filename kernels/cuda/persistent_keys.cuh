@@ -83,6 +83,9 @@ INLINE void fill_keys(const struct persistent_copy &c, const struct step &step, 
 {
 	const int n_blocks = f.g.n_blocks;
 	const struct attention_keys k = keys_of(c, step, n_blocks);
+	/* What warps ask for themselves, but not from the memory. */
+	bulk_prefetch(c.q_norm, (unsigned)(c.kv.head_dim * 4), f.keys_policy);
+	bulk_prefetch(c.k_norm, (unsigned)(c.kv.head_dim * 4), f.keys_policy);
 	const int row = c.kv.head_dim * element_bytes(c.kv.type), v_row = c.kv.head_dim * element_bytes(c.kv.v_type);
 #pragma unroll 1
 	for (int i = blockIdx.x; i < k.n_items; i += n_blocks) {

@@ -98,7 +98,22 @@ template <int HD> struct lane_dims {
 		}
 	}
 
-	/* Of a row in shared memory; null: all 1. */
+	/* A row into shared memory meanwhile: the lane's own elements are there behind async_copies_wait. */
+	static __device__ __forceinline__ void fetch(float *to, const float *row)
+	{
+#pragma unroll
+		for (int i = 0; i < W; i += VECTORS ? 4 : 1) {
+			if (VECTORS) {
+				async_copy(to + index(i), row + index(i));
+				async_copy(to + HALF + index(i), row + HALF + index(i));
+			} else if (has(i)) {
+				to[index(i)] = row[index(i)];
+				to[HALF + index(i)] = row[HALF + index(i)];
+			}
+		}
+	}
+
+	/* Of a row; null: all 1. */
 	__device__ __forceinline__ void load(const float *row)
 	{
 #pragma unroll
@@ -146,7 +161,6 @@ template <int HD> struct lane_dims {
 		return !(wrong & 1);
 	}
 
-	/* weight: in shared memory, or null */
 	__device__ __forceinline__ void norm(const float *weight, float eps)
 	{
 		lane_dims w;
