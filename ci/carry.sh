@@ -20,18 +20,21 @@ if [ -e "$to" ] && [ ! -f "$to/commit" ] && { [ ! -d "$to" ] || [ -n "$(ls -A "$
   exit 2
 fi
 
+programs=(gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill gemmark_replay_cost)
+tests=(golden_derive hybrid_check test_kernels_planted
+  test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample}
+  test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent}_cuda test_token_queue test_generate test_real_model test_cupti)
+
 cmake --preset carry >/dev/null
-cmake --build --preset carry -j "$(nproc)"
+cmake --build --preset carry -j "$(nproc)" --target gemmark "${programs[@]}" "${tests[@]}"
 rm -rf "$to"
 mkdir -p "$to/bin" "$to/tests" "$to/lib"
 from=build/carry
 strip -o "$to/bin/gemmark" "$from/gemmark"
-[ -x "$from/bench/gemmark_bench_kernels" ] || { echo "carry: no Google Benchmark here; ci/setup.sh" >&2; exit 1; }
-for program in gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill gemmark_replay_cost; do
+for program in "${programs[@]}"; do
   strip -o "$to/bin/$program" "$from/bench/$program"
 done
-for test in golden_derive hybrid_check test_kernels_planted test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample} \
-  test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent}_cuda test_token_queue test_generate test_real_model test_cupti; do
+for test in "${tests[@]}"; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done
 # What is left that is not the C library's.
