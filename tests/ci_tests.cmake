@@ -28,11 +28,13 @@ set(no_valgrind
   clock_check
   cmd_compare
   cmd_eval
+  cmd_generate
   compare
   compare_common
   compare_units
   context_store
   device_memory
+  eval_text
   far_positions
   generate
   golden
