@@ -69,6 +69,21 @@ static void encodes_as_the_trained_model(void **state)
 	if (n < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(n, 15);
+	/* The text of the golden logits. */
+	char text[4096];
+	int32_t wanted[256];
+	struct token_ids ids = {0};
+	FILE *f = fopen("golden/gemma3-270m/text.txt", "rb"), *tokens = fopen("golden/gemma3-270m/tokens.i32", "rb");
+	assert_true(f && tokens);
+	size_t size = fread(text, 1, sizeof text, f), n_wanted = fread(wanted, sizeof *wanted, 256, tokens);
+	fclose(f);
+	fclose(tokens);
+	OK(tokenizer_begin(t, &ids, e));
+	OK(tokenizer_encode(t, text, size, false, &ids, e));
+	assert_int_equal(ids.n, n_wanted);
+	for (size_t i = 0; i < ids.n; i++)
+		assert_int_equal(ids.ids[i], wanted[i]);
+	token_ids_free(&ids);
 	assert_int_equal(tokenizer_special(t, "<start_of_turn>"), 105);
 	assert_true(tokenizer_is_end(t, 106) && tokenizer_is_end(t, 1) && !tokenizer_is_end(t, 105));
 	tokenizer_close(t);

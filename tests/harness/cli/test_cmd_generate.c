@@ -276,6 +276,21 @@ static void thins_out_a_prompt(void **state)
 	assert_string_not_equal(contents("out"), thin);
 }
 
+/* What transformers goes on with, where ci/setup.sh --real-model fetched the model. */
+static void goes_on_as_the_trained_model(void **state)
+{
+	(void)state;
+	static char path[] = "../build/real-model/gemma-3-270m-q4_k_m.gguf";
+	if (access(path, R_OK)) {
+		print_message("SKIP: no %s; ci/setup.sh --real-model fetches it\n", path);
+		skip();
+	}
+	char *words[] = {"generate", "-m", path, "-ngl", "0", "-n", "24", "The capital of France is", NULL};
+	assert_int_equal(command_run(folder, cmd_generate, words), 0);
+	assert_string_equal(contents("out"), " the capital of the country of France. It is the largest city in France "
+					     "and the second largest city in Europe. It");
+}
+
 static void refuse(char **words, const char *says)
 {
 	assert_int_equal(generate(words), 2);
@@ -316,6 +331,7 @@ int main(void)
 		cmocka_unit_test(ends_with_the_text_or_the_turn),
 		cmocka_unit_test(chats_in_the_turns_of_the_vocabulary),
 		cmocka_unit_test(thins_out_a_prompt),
+		cmocka_unit_test(goes_on_as_the_trained_model),
 		cmocka_unit_test(refuses_what_it_cannot_do),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
