@@ -1,5 +1,6 @@
 /* Products of a token, alone and fused, and the embedding. */
 #include "bench/kernel_cases.h"
+#include "bench/quant_values.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ double case_exact(struct pair *p, const struct case_shape *s, const struct case_
 double case_weight_bytes(const struct weight *w)
 {
 	double n = (double)w->n_in * w->n_out * w->n_expert;
+	if (quant_block(w->type))
+		return n / quant_block(w->type) * (double)quant_block_bytes(w->type);
 	return n * (w->type == TENSOR_F32 ? 4 : w->type == TENSOR_Q8_0 ? 34.0 / 32 : 2);
 }
 

@@ -20,6 +20,8 @@ struct list {
 static void put(struct list *l, const struct case_kind *kind, struct case_shape shape, const char *what)
 {
 	struct family_case c = {.kind = kind, .shape = shape, .prompt = l->prompt};
+	if (l->layout.name && shape.n_in % pair_layout_block(l->layout))
+		return; /* experts' rows: in files they are of another type then */
 	const char *layout = !l->layout.name ? "" : l->layout.type == TENSOR_Q8_0 ? "q8_0/" : l->layout.name;
 	c.shape.layout = l->layout;
 	snprintf(c.name, sizeof c.name, "%s/%s/%s%s%s", kind->name, l->m->arch, layout,
@@ -174,8 +176,10 @@ static void prompt_products(struct list *l)
 	    "gate_up");
 	put(l, &case_prompt_matmul,
 	    (struct case_shape){.n_in = m->n_ff, .n_out = {m->n_embd}, .n_tokens = CHUNK, .type = TENSOR_F32}, "down");
-	if (l->layout.type == TENSOR_Q8_0 || l->layout.type == TENSOR_BF16) {
+	bool experts = l->layout.type == TENSOR_Q8_0 || l->layout.type == TENSOR_BF16;
+	if (experts || tensor_type_traits((enum tensor_type)l->layout.type)->quants)
 		product(l, &case_dequant, m->n_embd, 2 * m->n_ff, "gate_up");
+	if (experts) {
 		struct case_shape s = {.n_in = m->n_embd,
 				       .n_out = {m->n_ff_expert},
 				       .n_expert = m->n_expert,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/quant_values.h"
 #include "engine/device/device_host.h"
 #include "kernels/cpu/cpu.h"
 
@@ -27,8 +28,9 @@ struct buffer {
 	unsigned char *elements;
 	double *magnitude; /* (n), pair_magnitude; null: the root mean square for all */
 	void *on_gpu;
-	void **sets;         /* (n_sets), pair_place */
-	size_t partial_rows; /* pair_mark_partial */
+	void **sets;          /* (n_sets), pair_place */
+	unsigned char *image; /* what the GPU has of an input, where that is something else: pair_quants */
+	size_t partial_rows;  /* pair_mark_partial */
 	int partial_head_dim;
 };
 
@@ -122,6 +124,7 @@ static void buffers_free(struct pair *p)
 	for (int i = 0; i < p->n_buffers; i++) {
 		struct buffer *b = &p->buffers[i];
 		free(b->block);
+		free(b->image);
 		free(b->before);
 		free(b->got);
 		free(b->magnitude);
@@ -139,6 +142,25 @@ static struct buffer *buffer_of(struct pair *p, const void *elements)
 		if (p->buffers[i].elements == elements)
 			return &p->buffers[i];
 	pair_fail("%s", "no such buffer");
+}
+
+void pair_quants(struct pair *p, const void *elements, int type)
+{
+	struct buffer *b = buffer_of(p, elements);
+	size_t n_blocks = b->n / quant_block_bytes(type) * (size_t)quant_block(type) / 32;
+	if (p->on_host)
+		return;
+	b->image = malloc(b->bytes);
+	pair_need(b->image != NULL, "memory");
+	memcpy(b->image, b->block, b->bytes);
+	struct cpu_planes to = cpu_planes_at((enum tensor_type)type, b->image + (b->elements - b->block), n_blocks);
+	cpu_planes((enum tensor_type)type, b->elements, n_blocks, &to);
+}
+
+/* A buffer's bytes at first, as the GPU has them. */
+static const unsigned char *as_uploaded(const struct buffer *b)
+{
+	return b->image ? b->image : b->before ? b->before : b->block;
 }
 
 void pair_mark_partial(struct pair *p, const float *partial, size_t rows, int head_dim)
@@ -303,7 +325,7 @@ static bool shown(const struct pair *p)
 static bool untouched(const struct pair *p, const struct buffer *b)
 {
 	size_t first = (size_t)(b->elements - b->block), end = first + b->n * element_bytes(b->type);
-	const unsigned char *want = b->before ? b->before : b->block;
+	const unsigned char *want = as_uploaded(b);
 	for (size_t i = 0; i < b->bytes; i++) {
 		if ((b->role != PAIR_INPUT && i >= first && i < end) || b->got[i] == want[i])
 			continue;
@@ -360,7 +382,7 @@ static void upload(struct pair *p, bool only_written)
 			continue;
 		if (!b->on_gpu && device_alloc(p->gpu, b->bytes, &b->on_gpu, &err))
 			give_up(p, &err);
-		if (device_upload(p->gpu, b->on_gpu, b->before ? b->before : b->block, b->bytes, &err))
+		if (device_upload(p->gpu, b->on_gpu, as_uploaded(b), b->bytes, &err))
 			give_up(p, &err);
 	}
 }
@@ -525,7 +547,7 @@ static int place(struct pair *p, struct buffer *b, struct error *err)
 	for (int k = 0; k < p->n_sets && !rc; k++) {
 		rc = device_alloc(d, b->bytes, &b->sets[k], err);
 		if (!rc && !k)
-			rc = device_upload(d, b->sets[k], b->before ? b->before : b->block, b->bytes, err);
+			rc = device_upload(d, b->sets[k], as_uploaded(b), b->bytes, err);
 		else if (!rc)
 			rc = device_copy(d, b->sets[k], b->sets[0], b->bytes, err);
 	}

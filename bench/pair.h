@@ -47,6 +47,8 @@ void pair_need(bool so, const char *what);
  * (every byte 0xff: NaN). Valid until the launch.
  */
 void *pair_buffer(struct pair *p, const char *name, enum pair_role role, int type, size_t n, size_t offset);
+/* That input's bytes are blocks of one of TENSOR_QUANT_TYPES: the GPU gets them in planes. */
+void pair_quants(struct pair *p, const void *elements, int type);
 
 /*
  * Launches on the GPU, twice, and on the host: there with on_host, where it is not null. The rest: the shape, as for
@@ -103,8 +105,11 @@ struct pair_layout {
 	bool planes; /* of Q8_0 */
 	const char *name;
 };
-enum { PAIR_LAYOUTS = 5 };
+enum { PAIR_LAYOUTS = 13 };
 extern const struct pair_layout pair_layouts[PAIR_LAYOUTS];
+
+/* Elements that rows of it are a multiple of. */
+int pair_layout_block(struct pair_layout l);
 
 /* An input of n floats. */
 float *pair_floats(struct pair *p, const char *name, size_t n, float scale, size_t offset);

@@ -1,4 +1,5 @@
 #include "bench/pair.h"
+#include "bench/quant_values.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,7 +18,16 @@ int pair_between(struct pair *p, int least, int most)
 const struct pair_layout pair_layouts[PAIR_LAYOUTS] = {
 	{TENSOR_F32, false, "f32"},         {TENSOR_F16, false, "f16"},        {TENSOR_BF16, false, "bf16"},
 	{TENSOR_Q8_0, true, "q8_0 planes"}, {TENSOR_Q8_0, false, "q8_0 file"},
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) {TENSOR_##NAME, false, #word},
+	TENSOR_QUANT_TYPES(X, , )
+#undef X
 };
+
+int pair_layout_block(struct pair_layout l)
+{
+	int block = quant_block(l.type);
+	return block ? block : l.type == TENSOR_Q8_0 ? 32 : 1;
+}
 
 float *pair_floats(struct pair *p, const char *name, size_t n, float scale, size_t offset)
 {
@@ -83,6 +93,16 @@ static void fill_q8_0(struct pair *p, unsigned char *to, uint16_t *scales, size_
 	}
 }
 
+static uint32_t quant_bits(void *p)
+{
+	return pair_bits(p);
+}
+
+static uint16_t quant_half(void *p)
+{
+	return random_f16(p);
+}
+
 struct weight pair_weight(struct pair *p, struct pair_layout l, int n_in, int n_out, int n_expert, size_t offset)
 {
 	size_t n = (size_t)n_in * (size_t)n_out * (size_t)n_expert;
@@ -96,6 +116,16 @@ struct weight pair_weight(struct pair *p, struct pair_layout l, int n_in, int n_
 		fill_q8_0(p, data, scales, n / 32);
 		w.data = data;
 		w.scales = scales;
+		return w;
+	}
+	if (quant_block(l.type)) {
+		size_t blocks = n / (size_t)quant_block(l.type);
+		pair_need(n_in % quant_block(l.type) == 0, "part of a block");
+		void *data =
+			pair_buffer(p, "weights", PAIR_INPUT, PAIR_BYTES, blocks * quant_block_bytes(l.type), offset);
+		quant_fill(l.type, data, blocks, quant_bits, quant_half, p);
+		pair_quants(p, data, l.type);
+		w.data = data;
 		return w;
 	}
 	void *data = pair_buffer(p, "weights", PAIR_INPUT, l.type, n, offset);
@@ -121,7 +151,14 @@ static float f16_value(uint16_t h)
 /* A row's values in float32, which holds them all: a scale of 11 bits times 8. */
 static void row_values(const struct weight *w, size_t row, float *v)
 {
-	size_t n = (size_t)w->n_in, at = row * n;
+	size_t n = (size_t)w->n_in, at = row * n, block_of = (size_t)quant_block(w->type);
+	if (block_of) {
+		const unsigned char *blocks = (const unsigned char *)w->data;
+		for (size_t i = 0; i < n; i++)
+			v[i] = quant_value(w->type, blocks + (at + i) / block_of * quant_block_bytes(w->type),
+					   (int)(i % block_of));
+		return;
+	}
 	switch (w->type) {
 	case TENSOR_Q8_0:
 		for (size_t block = 0; block < n / 32; block++) {

@@ -108,6 +108,12 @@ static uint16_t half_for_least(int type, uint16_t d)
 	return (uint16_t)((d & 0x7c00 ? d + ((3 + five) << 10) : d) ^ sign << 15);
 }
 
+/* Where scales of scales are multiplied with it, a 64th: elements of all types are about as large. */
+static uint16_t scale_of_block(int type, uint16_t d)
+{
+	return (uint16_t)(quant_block(type) == 256 && (d & 0x7c00) > 6 << 10 ? d - (6 << 10) : d);
+}
+
 void quant_fill(int type, unsigned char *blocks, size_t n_blocks, uint32_t (*bits)(void *ctx),
 		uint16_t (*half)(void *ctx), void *ctx)
 {
@@ -119,7 +125,7 @@ void quant_fill(int type, unsigned char *blocks, size_t n_blocks, uint32_t (*bit
 			uint32_t r = bits(ctx);
 			memcpy(block + i, &r, 2);
 		}
-		uint16_t h = half(ctx), least = half_for_least(type, h);
+		uint16_t h = scale_of_block(type, half(ctx)), least = half_for_least(type, h);
 		memcpy(d, &h, 2);
 		if (two)
 			memcpy(d + 2, &least, 2);

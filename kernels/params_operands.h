@@ -55,6 +55,8 @@ struct at {
  * A weight matrix, (n_expert, n_out, n_in) row-major; n_expert is 1 outside MoE.
  * Q8_0 comes in two layouts: file blocks of 34 bytes (scales null), or planes:
  * data int8 (n_expert, n_out, n_in), scales fp16 (n_expert, n_out, n_in / 32).
+ * TENSOR_QUANT_TYPES have scales null: the host reads file blocks, GPUs planes
+ * in as many bytes (kernels/cuda/quants_geometry.h).
  */
 struct weight {
 	const void *data;

@@ -252,6 +252,26 @@ void pass_add_normed(struct pass *p, const float *a, const float *b, const float
 	add(p, a, normed, y, rows * n, scale);
 }
 
+/* Products of the normed stream, one kernel for those neighbours that are of one type: mixtures have v in another. */
+static void norm_products(struct pass *p, const float *norm, const struct weight *const *w, float *const *y, int n)
+{
+	const struct model *m = p->f->model;
+	for (int i = 0, end; i < n; i = end) {
+		struct norm_matmul_params params = {.x = p->f->scratch.h,
+						    .weight = norm,
+						    .normed = p->f->scratch.normed,
+						    .n_tokens = p->n,
+						    .n = m->n_embd,
+						    .eps = m->eps};
+		for (end = i; end < n && w[end]->type == w[i]->type; end++) {
+			params.w[end - i] = *w[end];
+			params.y[end - i] = y[end];
+		}
+		params.n_matmuls = end - i;
+		op_norm_matmul(&p->e, params);
+	}
+}
+
 /* q, k, v of the layer, ready for attention; k and v in the cache. */
 static void qkv(struct pass *p, int i)
 {
@@ -263,17 +283,11 @@ static void qkv(struct pass *p, int i)
 	bool owns = l->kv_source == i, v_norm = m->v_norm;
 	int hd = l->head_dim;
 	if (p->fused) {
-		op_norm_matmul(&p->e, (struct norm_matmul_params){.x = s->h,
-								  .weight = w->attn_norm,
-								  .normed = s->normed,
-								  .w = {w->q, w->k, w->v},
-								  .y = {s->q, s->k, s->v},
-								  .n_matmuls = !owns       ? 1
-									       : l->v_is_k ? 2
-											   : 3,
-								  .n_tokens = p->n,
-								  .n = m->n_embd,
-								  .eps = m->eps});
+		norm_products(p, w->attn_norm, (const struct weight *[]){&w->q, &w->k, &w->v},
+			      (float *[]){s->q, s->k, s->v},
+			      !owns       ? 1
+			      : l->v_is_k ? 2
+					  : 3);
 		op_qkv_prepare(&p->e, (struct qkv_prepare_params){.at = p->at,
 								  .q = s->q,
 								  .k = owns ? s->k : NULL,

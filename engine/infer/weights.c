@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/quants_geometry.h"
 
 /* Keeps the first error; later calls do nothing and return null. */
 struct loader {
@@ -167,6 +168,39 @@ static void place_planes(struct loader *l, const struct source *s, bool on_host,
 	to->scales = d.device;
 }
 
+/* TENSOR_QUANT_TYPES as planes in as many bytes; see cpu_planes. */
+static void place_quants(struct loader *l, const struct source *s, bool on_host, struct weight *to)
+{
+	const struct tensor_traits *t = tensor_type_traits((enum tensor_type)to->type);
+	const size_t each = (size_t)t->block / QUANTS_BLOCK, bytes = (size_t)t->block_bytes; /* of a file's block */
+	const size_t n_blocks = source_bytes(s) / bytes * each, part = s->part_bytes / bytes * each;
+	const size_t chunk = CHUNK_BYTES / 32, room = part < chunk ? part : chunk; /* a multiple of each */
+	struct target at = target(l, source_bytes(s), on_host);
+	to->data = at.device;
+	if (l->counts)
+		return;
+	char *buffer = malloc(room / each * bytes);
+	if (!buffer && !l->rc)
+		l->rc = error_set(l->err, ERROR_MEMORY, "no memory to repack weights");
+	const int high = quants_high_bytes(to->type), side = quants_side_bytes(to->type);
+	const long long all = (long long)n_blocks;
+	for (int i = 0; i < s->n_parts; i++)
+		for (size_t done = 0; done < part && !l->rc; done += chunk) {
+			size_t n = part - done < chunk ? part - done : chunk, first = (size_t)i * part + done;
+			struct cpu_planes p = cpu_planes_at(t->type, buffer, n);
+			cpu_planes(t->type, source_part(s, i) + done / each * bytes, n, &p);
+			put(l, &at, first * 16, p.low, n * 16);
+			if (high)
+				put(l, &at, (size_t)quants_high_at(all) + first * (size_t)high, p.high,
+				    n * (size_t)high);
+			put(l, &at, (size_t)quants_side_at(to->type, all) + first * (size_t)side, p.side,
+			    n * (size_t)side);
+			if (to->type == TENSOR_Q6_K)
+				put(l, &at, (size_t)quants_d_at(to->type, all) + first / each * 2, p.d, n / each * 2);
+		}
+	free(buffer);
+}
+
 static bool fits_bf16(const struct gguf_tensor *t)
 {
 	enum { PART = 4096 }; /* most matrices that do not fit say so in the first */
@@ -232,6 +266,8 @@ static struct weight source_at(struct loader *l, const struct source *s, bool on
 		place_raw(l, s, false, &to);
 	else if (t->type == TENSOR_Q8_0)
 		place_planes(l, s, on_host, &to);
+	else if (tensor_type_traits(t->type)->quants)
+		place_quants(l, s, on_host, &to);
 	else if (narrows(s))
 		place_narrowed(l, s, on_host, &to);
 	else

@@ -4,7 +4,7 @@
  * On a device that reads host memory, matrices stay in the mapped file: loading
  * costs no copy, and the model must stay open as long as the weights; only experts whose
  * gate and up the file keeps apart are copied, into the one matrix that kernels read. Elsewhere
- * Q8_0 is repacked to planes, float32 matrices whose every value bfloat16 can hold are
+ * Q8_0 and the types of fewer bits are repacked to planes, float32 matrices whose every value bfloat16 can hold are
  * narrowed to it (no bit is lost), and everything is uploaded.
  */
 #ifndef GEMMARK_ENGINE_INFER_WEIGHTS_H

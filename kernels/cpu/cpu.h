@@ -46,6 +46,20 @@ int cpu_bf16_use(int on);
  */
 void cpu_repack_q8_0(const void *blocks, int8_t *q, uint16_t *d, size_t n_blocks);
 
+/*
+ * Blocks of TENSOR_QUANT_TYPES as files have them to the planes that GPUs read (kernels/cuda/quants_geometry.h says
+ * what they are; one that the type does not have is not touched). n_blocks of 32 elements, whole ones of the file's.
+ */
+struct cpu_planes {
+	unsigned char *low;
+	unsigned char *high;
+	unsigned char *side;
+	unsigned char *d;
+};
+void cpu_planes(enum tensor_type type, const void *blocks, size_t n_blocks, const struct cpu_planes *to);
+/* Where they are in a matrix of so many blocks of 32. */
+struct cpu_planes cpu_planes_at(enum tensor_type type, void *matrix, size_t n_blocks);
+
 /* n elements of any tensor type, whole blocks as files have them, to float32. */
 void cpu_to_f32(const void *src, enum tensor_type type, float *dst, size_t n);
 

@@ -27,8 +27,7 @@ template <bool F16> INLINE void dequant(const struct dequant_params &p)
 		return;
 	}
 	for (int j = 0; j < 8 && k + j < p.w.n_in; j++)
-		store_element(p.y, F16 ? TENSOR_F16 : TENSOR_F32, to + j,
-			      weight_element(p.w, p.first_row + row, k + j));
+		store_element(p.y, F16 ? TENSOR_F16 : TENSOR_F32, to + j, any_element(p.w, p.first_row + row, k + j));
 }
 
 KERNEL(256) k_dequant_to_f16(const __grid_constant__ struct dequant_params p)

@@ -40,7 +40,7 @@ struct cuda_dims {
 	unsigned weights; /* 1 << enum tensor_type of matrices; 0: unknown, any */
 };
 
-enum { CUDA_MAX_OPTIONS = 20, CUDA_OPTION_BYTES = 192 };
+enum { CUDA_MAX_OPTIONS = 32, CUDA_OPTION_BYTES = 192 };
 
 /*
  * Writes the options for one source (all but --gpu-architecture, which the caller adds: sm_NN

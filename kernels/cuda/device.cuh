@@ -47,7 +47,8 @@ INLINE float element(const void *row, int type, long long i)
 	return type == TENSOR_F16 ? f16_to_f32(h) : bf16_to_f32(h);
 }
 
-/* Element k of a matrix's row (experts' rows counted through), any type and layout. */
+/* Element k of a matrix's row (experts' rows counted through), any layout and any type but TENSOR_QUANT_TYPES: those
+ * are in quants.cuh. */
 INLINE float weight_element(const struct weight &w, long long row, int k)
 {
 	if (w.type != TENSOR_Q8_0)

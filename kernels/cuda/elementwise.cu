@@ -1,5 +1,5 @@
 /* Embedding gather, K/V append, and what works element by element. */
-#include "kernels/cuda/table.cuh"
+#include "kernels/cuda/quants.cuh"
 
 /* A thread per four elements of a row. */
 KERNEL(256) k_embed(const __grid_constant__ struct embed_params p)
@@ -13,12 +13,12 @@ KERNEL(256) k_embed(const __grid_constant__ struct embed_params p)
 	const long long token = p.tokens ? p.tokens[t] : step_of(p.at).token;
 	float *y = p.y + (long long)t * n;
 	if (n % 4 == 0 && k < n) {
-		const float4 v = table_vec(p.table, token, k);
+		const float4 v = any_vec(p.table, token, k);
 		*(float4 *)(y + k) = make_float4(v.x * p.scale, v.y * p.scale, v.z * p.scale, v.w * p.scale);
 		return;
 	}
 	for (int i = k; i < k + 4 && i < n; i++)
-		y[i] = weight_element(p.table, token, i) * p.scale;
+		y[i] = any_element(p.table, token, i) * p.scale;
 }
 
 /* A CTA per (token, KV head). Of tokens that share a slot of the ring only the last writes. */

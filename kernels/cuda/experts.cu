@@ -20,7 +20,7 @@ template <int T> INLINE void matmul_experts(const struct matmul_experts_params &
 	const long long base = (long long)p.ids[pair] * p.w.n_out;
 	const auto rows = [&](int unit) {
 		const int a = 2 * (range.first + unit);
-		return rows_of(p.w, base + a, p.w, base + min(a + 1, p.w.n_out - 1));
+		return rows_of<T>(p.w, base + a, p.w, base + min(a + 1, p.w.n_out - 1));
 	};
 	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
 	stream.start();
@@ -51,7 +51,7 @@ template <int T> INLINE void experts_gated(const struct experts_gated_params &p)
 	const long long base = (long long)p.ids[pair] * p.w.n_out;
 	const auto rows = [&](int unit) {
 		const long long gate = base + range.first + unit;
-		return rows_of(p.w, gate, p.w, gate + n_ff);
+		return rows_of<T>(p.w, gate, p.w, gate + n_ff);
 	};
 	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
 	stream.start();

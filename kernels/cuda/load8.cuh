@@ -3,6 +3,7 @@
 #define GEMMARK_KERNELS_CUDA_LOAD8_CUH
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/quants.cuh"
 
 /* F32, F16 or BF16 at an address aligned to eight elements. */
 INLINE void load8(const void *row, int type, long long i, float *v)
@@ -28,6 +29,12 @@ INLINE void load8(const void *row, int type, long long i, float *v)
 /* k and n_in multiples of eight. */
 INLINE void load8_weight(const struct weight &w, long long row, int k, float *v)
 {
+	if (quants_has(w.type)) {
+		const float4 a = quants_vec(w, row, k), b = quants_vec(w, row, k + 4);
+		v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
+		v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+		return;
+	}
 	if (w.type != TENSOR_Q8_0) {
 		load8(w.data, w.type, row * w.n_in + k, v);
 		return;

@@ -17,7 +17,7 @@ INLINE void stage_weight(const struct weight &w, long long row, bool valid, int 
 	} else {
 #pragma unroll
 		for (int j = 0; j < 8; j++)
-			v[j] = valid && k + j < w.n_in ? weight_element(w, row, k + j) : 0.0f;
+			v[j] = valid && k + j < w.n_in ? any_element(w, row, k + j) : 0.0f;
 	}
 	((float4 *)to)[0] = make_float4(v[0], v[1], v[2], v[3]);
 	((float4 *)to)[1] = make_float4(v[4], v[5], v[6], v[7]);
@@ -103,7 +103,7 @@ INLINE float dot_any(const struct weight &w, long long row, const float *x)
 {
 	float sum = 0.0f;
 	for (int k = threadIdx.x % WARP; k < w.n_in; k += WARP)
-		sum = fmaf(weight_element(w, row, k), x[k], sum);
+		sum = fmaf(any_element(w, row, k), x[k], sum);
 	return warp_sum(sum);
 }
 

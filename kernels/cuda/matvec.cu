@@ -9,9 +9,9 @@ INLINE int units_for(int n_out)
 }
 
 /* Rows 2 u and 2 u + 1; the last one twice where their number is odd. */
-INLINE struct row_pair neighbours(const struct weight &w, int u)
+template <int T> INLINE struct row_pair neighbours(const struct weight &w, int u)
 {
-	return rows_of(w, 2 * u, w, min(2 * u + 1, w.n_out - 1));
+	return rows_of<T>(w, 2 * u, w, min(2 * u + 1, w.n_out - 1));
 }
 
 INLINE void store_neighbours(float *y, int n_out, int u, float2 v)
@@ -25,7 +25,7 @@ template <int T> INLINE void matmul(const struct matmul_params &p)
 {
 	const struct matvec_shared s = shared_of<T>(shared_memory, p.w.n_in);
 	const struct unit_range range = units_of(units_for(p.w.n_out), blockIdx.x, gridDim.x);
-	const auto rows = [&](int unit) { return neighbours(p.w, range.first + unit); };
+	const auto rows = [&](int unit) { return neighbours<T>(p.w, range.first + unit); };
 	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
 
 	stream.start();
@@ -48,9 +48,9 @@ template <int T> INLINE void norm_matmul(const struct norm_matmul_params &p)
 	const struct unit_range range = units_of(n_units, blockIdx.x, gridDim.x);
 	const auto rows = [&](int unit) {
 		const int u = range.first + unit;
-		return u < begin1   ? neighbours(p.w[0], u)
-		       : u < begin2 ? neighbours(p.w[1], u - begin1)
-				    : neighbours(p.w[2], u - begin2);
+		return u < begin1   ? neighbours<T>(p.w[0], u)
+		       : u < begin2 ? neighbours<T>(p.w[1], u - begin1)
+				    : neighbours<T>(p.w[2], u - begin2);
 	};
 	weight_stream<T, decltype(rows)> stream(rows, p.n, range.count);
 
@@ -80,7 +80,9 @@ template <int T> INLINE void norm_gated(const struct norm_gated_params &p)
 	const struct matvec_shared s = shared_of<T>(shared_memory, p.n);
 	/* A unit is a row of gate and the same row of up. */
 	const struct unit_range range = units_of(p.w_gate.n_out, blockIdx.x, gridDim.x);
-	const auto rows = [&](int unit) { return rows_of(p.w_gate, range.first + unit, p.w_up, range.first + unit); };
+	const auto rows = [&](int unit) {
+		return rows_of<T>(p.w_gate, range.first + unit, p.w_up, range.first + unit);
+	};
 	weight_stream<T, decltype(rows)> stream(rows, p.n, range.count);
 
 	stream.start();
@@ -99,7 +101,7 @@ template <int T> INLINE void matmul_gated(const struct matmul_gated_params &p)
 {
 	const struct matvec_shared s = shared_of<T>(shared_memory, p.w.n_in);
 	const struct unit_range range = units_of(units_for(p.w.n_out), blockIdx.x, gridDim.x);
-	const auto rows = [&](int unit) { return neighbours(p.w, range.first + unit); };
+	const auto rows = [&](int unit) { return neighbours<T>(p.w, range.first + unit); };
 	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
 
 	stream.start();

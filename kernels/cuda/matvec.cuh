@@ -10,19 +10,20 @@
  * sum in shared memory; they are summed in the order of the warps: the result depends on the grid only.
  *
  * Activations are staged in shared memory once per CTA, normed on the way where the
- * kernel says so, in the order in which lanes read them. For Q8_0 they become three
+ * kernel says so, in the order in which lanes read them. For Q8_0 and TENSOR_QUANT_TYPES they become three
  * signed 8-bit digits and one scale per 32 (23 bits and a sign, relative to the
- * block's maximum: as accurate as float32), so that a product of four weights is three dp4a.
+ * block's maximum: as accurate as float32), so that a product of four weights is three dp4a. Of the latter a lane
+ * has a block of 32 (matvec_quants.cuh).
  */
 #ifndef GEMMARK_KERNELS_CUDA_MATVEC_CUH
 #define GEMMARK_KERNELS_CUDA_MATVEC_CUH
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/matvec_geometry.h"
+#include "kernels/cuda/matvec_quants.cuh"
 
 enum {
 	MATVEC_WARPS = MATVEC_THREADS / WARP,
-	DEPTH = 4,     /* stages in flight per warp */
 	STAGE_VECS = 4 /* activation vectors that a thread holds at once */
 };
 
@@ -35,16 +36,32 @@ struct row_pair {
 	const char *b;
 	const unsigned short *scales_a;
 	const unsigned short *scales_b;
+	/* Of TENSOR_QUANT_TYPES, whose a and b are the matrices: blocks of each, and of them those in front of the rows. */
+	unsigned n_blocks;
+	unsigned before_a;
+	unsigned before_b;
 };
 
+template <int T>
 INLINE struct row_pair rows_of(const struct weight &wa, long long a, const struct weight &wb, long long b)
 {
 	struct row_pair r;
-	const long long row_bytes = (long long)wa.n_in * element_bytes(wa.type);
+	if (quants_has(T)) {
+		const unsigned row_blocks = (unsigned)wa.n_in / QUANTS_BLOCK;
+		r.a = (const char *)wa.data;
+		r.b = (const char *)wb.data;
+		r.n_blocks = (unsigned)wa.n_expert * (unsigned)wa.n_out * row_blocks;
+		r.before_a = (unsigned)a * row_blocks;
+		r.before_b = (unsigned)b * row_blocks;
+		r.scales_a = r.scales_b = nullptr;
+		return r;
+	}
+	const long long row_bytes = (long long)wa.n_in * element_bytes(T);
 	r.a = (const char *)wa.data + a * row_bytes;
 	r.b = (const char *)wb.data + b * row_bytes;
 	r.scales_a = (const unsigned short *)wa.scales + a * (wa.n_in / 32);
 	r.scales_b = (const unsigned short *)wb.scales + b * (wb.n_in / 32);
+	r.n_blocks = r.before_a = r.before_b = 0;
 	return r;
 }
 
@@ -74,12 +91,13 @@ INLINE int items_before(int n_items, int warp)
 struct digits {
 	unsigned high, mid, low;
 	float scale;
+	int sum; /* of the four, in units of the scale */
 };
 
 /* Called by whole warps: a block of 32 is eight neighbouring lanes. */
 INLINE struct digits digits_of(float4 v)
 {
-	struct digits d = {0, 0, 0, 0.0f};
+	struct digits d = {0, 0, 0, 0.0f, 0};
 	/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
 	unsigned m = __float_as_uint(v.x) & 0x7fffffffu;
 	m = max(m, __float_as_uint(v.y) & 0x7fffffffu);
@@ -102,7 +120,30 @@ INLINE struct digits digits_of(float4 v)
 		d.high |= (unsigned)((rest - d1) >> 8 & 255) << (8 * k);
 	}
 	d.scale = amax * (1.0f / DIGIT_LIMIT);
+	d.sum = q[0] + q[1] + q[2] + q[3];
 	return d;
+}
+
+/* stage_put for TENSOR_QUANT_TYPES: of each digit of a chunk first all lanes' first 16, then their others. */
+template <int T> INLINE void quants_put(void *x_shared, int n_chunks, int i, float4 v)
+{
+	const struct digits d = digits_of(v);
+	const int block = i / 8, lane = block % WARP;
+	unsigned *const digits = (unsigned *)x_shared + (block / WARP * 6 + i / 4 % 2) * 128 + lane * 4 + i % 4;
+	float *const scales = (float *)x_shared + n_chunks * 6 * 128;
+	digits[0] = d.high;
+	digits[2 * 128] = d.mid;
+	digits[4 * 128] = d.low;
+	if (i % 8 == 0)
+		scales[block] = d.scale;
+	if (quants_have_least(T)) {
+		int sum = d.sum;
+#pragma unroll
+		for (int e = 1; e < 8; e *= 2)
+			sum += __shfl_xor_sync(ALL_LANES, sum, e);
+		if (i % 8 == 0)
+			scales[n_chunks * WARP + block] = (float)sum * d.scale;
+	}
 }
 
 /*
@@ -113,6 +154,10 @@ template <int T> INLINE void stage_put(void *x_shared, int n_chunks, int i, floa
 {
 	if (T == TENSOR_F32) {
 		((float4 *)x_shared)[i] = v;
+		return;
+	}
+	if (quants_has(T)) {
+		quants_put<T>(x_shared, n_chunks, i, v);
 		return;
 	}
 	if (T != TENSOR_Q8_0) { /* a lane reads 8 elements: two vectors, each next to its neighbour lane's */
@@ -187,9 +232,13 @@ INLINE void stage_x(void *x_shared, float *scratch, const float *x, const float 
 
 /* ROWS: struct row_pair operator()(int unit) const, units counted from the CTA's first. */
 template <int T, class ROWS> struct weight_stream {
+	/* Stages in flight per warp: some 64 KB a SM either way. */
+	enum { DEPTH = quants_high_bytes(T) || quants_side_bytes(T) > 2 ? 3 : 4 };
+
 	const ROWS &rows;
 	uint4 w[DEPTH][2];
 	unsigned scales[DEPTH]; /* Q8_0: fp16 of row a below, of row b above */
+	struct quants_stage<T> quants[DEPTH]; /* TENSOR_QUANT_TYPES, which have neither of these */
 	struct row_pair at;
 	int row_bytes;
 	int n_chunks;
@@ -202,7 +251,7 @@ template <int T, class ROWS> struct weight_stream {
 	__device__ __forceinline__ weight_stream(const ROWS &r, int n_in, int n_units) : rows(r)
 	{
 		const int warp = threadIdx.x / WARP;
-		row_bytes = n_in * (T == TENSOR_F32 ? 4 : T == TENSOR_Q8_0 ? 1 : 2);
+		row_bytes = quants_has(T) ? n_in / 2 : n_in * element_bytes(T);
 		n_chunks = matvec_chunks(T, n_in);
 		first = items_before(n_units * n_chunks, warp);
 		end = items_before(n_units * n_chunks, warp + 1);
@@ -219,7 +268,13 @@ template <int T, class ROWS> struct weight_stream {
 			return;
 		const int lane = threadIdx.x % WARP;
 		const int offset = chunk * 512 + lane * 16;
-		if (offset < row_bytes) {
+		if (quants_has(T)) {
+			if (offset < row_bytes)
+				quants[d].load(at.a, at.before_a + offset / 16, at.b, at.before_b + offset / 16,
+					       at.n_blocks);
+			else
+				quants[d].clear();
+		} else if (offset < row_bytes) {
 			w[d][0] = load_streaming(at.a + offset);
 			w[d][1] = load_streaming(at.b + offset);
 			if (T == TENSOR_Q8_0)
@@ -248,6 +303,10 @@ template <int T, class ROWS> struct weight_stream {
 	__device__ __forceinline__ void multiply(int d, const void *x_shared, int c, float &acc_a, float &acc_b) const
 	{
 		const int lane = threadIdx.x % WARP;
+		if (quants_has(T)) {
+			quants[d].multiply(x_shared, n_chunks, c, acc_a, acc_b);
+			return;
+		}
 		if (T == TENSOR_Q8_0) {
 			const int4 *x = (const int4 *)x_shared + c * 96 + lane;
 			const int4 high = x[0], mid = x[32], low = x[64];
@@ -389,23 +448,67 @@ INLINE void prefetch_norm(const float *weight, int n)
 		prefetch_l2(weight + i);
 }
 
-/* The kernel `name` for each type of weights, from a template of that name. */
-#define MATVEC_ENTRIES(name)                                                                 \
-	KERNEL(MATVEC_BOUND) k_##name##_f32(const __grid_constant__ struct name##_params p)  \
-	{                                                                                    \
-		name<TENSOR_F32>(p);                                                         \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_f16(const __grid_constant__ struct name##_params p)  \
-	{                                                                                    \
-		name<TENSOR_F16>(p);                                                         \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_bf16(const __grid_constant__ struct name##_params p) \
-	{                                                                                    \
-		name<TENSOR_BF16>(p);                                                        \
-	}                                                                                    \
-	KERNEL(MATVEC_BOUND) k_##name##_q8_0(const __grid_constant__ struct name##_params p) \
-	{                                                                                    \
-		name<TENSOR_Q8_0>(p);                                                        \
+/*
+ * The kernel `name` for each type of weights, from a template of that name. Of TENSOR_QUANT_TYPES only for those that a
+ * model has (cuda_options): all of them take some ten seconds to compile.
+ */
+#define MATVEC_ENTRY(NAME, word, name)                                                         \
+	KERNEL(MATVEC_BOUND) k_##name##_##word(const __grid_constant__ struct name##_params p) \
+	{                                                                                      \
+		name<TENSOR_##NAME>(p);                                                        \
 	}
+#ifdef WEIGHTS_Q4_0
+#define MATVEC_Q4_0(name) MATVEC_ENTRY(Q4_0, q4_0, name)
+#else
+#define MATVEC_Q4_0(name)
+#endif
+#ifdef WEIGHTS_Q4_1
+#define MATVEC_Q4_1(name) MATVEC_ENTRY(Q4_1, q4_1, name)
+#else
+#define MATVEC_Q4_1(name)
+#endif
+#ifdef WEIGHTS_Q5_0
+#define MATVEC_Q5_0(name) MATVEC_ENTRY(Q5_0, q5_0, name)
+#else
+#define MATVEC_Q5_0(name)
+#endif
+#ifdef WEIGHTS_Q5_1
+#define MATVEC_Q5_1(name) MATVEC_ENTRY(Q5_1, q5_1, name)
+#else
+#define MATVEC_Q5_1(name)
+#endif
+#ifdef WEIGHTS_IQ4_NL
+#define MATVEC_IQ4_NL(name) MATVEC_ENTRY(IQ4_NL, iq4_nl, name)
+#else
+#define MATVEC_IQ4_NL(name)
+#endif
+#ifdef WEIGHTS_Q4_K
+#define MATVEC_Q4_K(name) MATVEC_ENTRY(Q4_K, q4_k, name)
+#else
+#define MATVEC_Q4_K(name)
+#endif
+#ifdef WEIGHTS_Q5_K
+#define MATVEC_Q5_K(name) MATVEC_ENTRY(Q5_K, q5_k, name)
+#else
+#define MATVEC_Q5_K(name)
+#endif
+#ifdef WEIGHTS_Q6_K
+#define MATVEC_Q6_K(name) MATVEC_ENTRY(Q6_K, q6_k, name)
+#else
+#define MATVEC_Q6_K(name)
+#endif
+#define MATVEC_ENTRIES(name)           \
+	MATVEC_ENTRY(F32, f32, name)   \
+	MATVEC_ENTRY(F16, f16, name)   \
+	MATVEC_ENTRY(BF16, bf16, name) \
+	MATVEC_ENTRY(Q8_0, q8_0, name) \
+	MATVEC_Q4_0(name) \
+	MATVEC_Q4_1(name) \
+	MATVEC_Q5_0(name) \
+	MATVEC_Q5_1(name) \
+	MATVEC_IQ4_NL(name) \
+	MATVEC_Q4_K(name) \
+	MATVEC_Q5_K(name) \
+	MATVEC_Q6_K(name)
 
 #endif

@@ -11,6 +11,8 @@ static_assert(MATVEC_THREADS % 32 == 0 && MATVEC_BOUND % 32 == 0, "whole warps")
 
 int products_streamable(const struct weight *w, const void *x)
 {
+	if (quants_has(w->type))
+		return aligned16(w->data) && aligned16(x) && w->n_in % quants_row_multiple(w->type) == 0;
 	int64_t bytes = w->type == TENSOR_Q8_0 ? 1 : w->type == TENSOR_F32 ? 4 : 2;
 	return cuda_type_index(w->type) >= 0 && aligned16(w->data) && aligned16(x) && w->n_in * bytes % 16 == 0 &&
 	       (w->type != TENSOR_Q8_0 || (w->scales && w->n_in % 32 == 0));

@@ -2,6 +2,7 @@
 #ifndef GEMMARK_KERNELS_CUDA_MATVEC_GEOMETRY_H
 #define GEMMARK_KERNELS_CUDA_MATVEC_GEOMETRY_H
 
+#include "kernels/cuda/quants_geometry.h"
 #include "kernels/cuda/shared.h"
 #include "kernels/params.h"
 
@@ -12,10 +13,10 @@ enum {
 	MATVEC_MAX_UNITS = 2048, /* per CTA: bounds its partial sums to 16 KB */
 };
 
-/* A chunk is 512 bytes of a weight row, 16 a lane. */
+/* A chunk is 512 bytes of a weight row, 16 a lane; of TENSOR_QUANT_TYPES so many of their four bits: a lane's block. */
 SHARED_INLINE int matvec_chunk_elements(int type)
 {
-	return type == TENSOR_Q8_0 ? 512 : type == TENSOR_F32 ? 128 : 256;
+	return quants_has(type) ? 32 * QUANTS_BLOCK : type == TENSOR_Q8_0 ? 512 : type == TENSOR_F32 ? 128 : 256;
 }
 
 SHARED_INLINE int matvec_chunks(int type, int n_in)
@@ -28,11 +29,16 @@ SHARED_INLINE int matvec_padded(int type, int n_in)
 	return matvec_chunks(type, n_in) * matvec_chunk_elements(type);
 }
 
-/* Staged activations: floats, or for Q8_0 per chunk three planes of digits, then all scales. */
+/*
+ * Staged activations: floats, or for Q8_0 and TENSOR_QUANT_TYPES per chunk three planes of digits, then all scales, and
+ * for types with minima the sums of all blocks.
+ */
 SHARED_INLINE int matvec_x_bytes(int type, int n_in)
 {
 	const int padded = matvec_padded(type, n_in);
-	return type == TENSOR_Q8_0 ? padded * 3 + padded / 32 * 4 : padded * 4;
+	if (type != TENSOR_Q8_0 && !quants_has(type))
+		return padded * 4;
+	return padded * 3 + padded / 32 * (quants_have_least(type) ? 8 : 4);
 }
 
 #endif

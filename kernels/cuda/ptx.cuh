@@ -37,6 +37,20 @@ INLINE uint4 load_streaming(const void *p)
 	return v;
 }
 
+INLINE uint2 load_streaming_u64(const void *p)
+{
+	uint2 v;
+	asm volatile("ld.global.cs.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+	return v;
+}
+
+INLINE unsigned load_streaming_u32(const void *p)
+{
+	unsigned v;
+	asm volatile("ld.global.cs.u32 %0, [%1];" : "=r"(v) : "l"(p));
+	return v;
+}
+
 INLINE unsigned short load_streaming_u16(const void *p)
 {
 	unsigned short v;

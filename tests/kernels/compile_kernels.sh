@@ -17,18 +17,49 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # and little L1 beside it, stay near only while they are few: watch its stack.
 agreed='
 sm_80  k_attention_prefill_256 36
+sm_80  k_norm_matmul_any       8
 sm_90  k_persistent_f16_f16    172
 sm_90  k_persistent_f32_f32    276
 sm_100 k_matmul_tiled          56
+sm_100 k_norm_gated_q6_k       8
+sm_100 k_norm_matmul_q4_k      24
+sm_100 k_norm_matmul_q5_1      28
+sm_100 k_norm_matmul_q6_k      68
+sm_100 k_norm_matmul_q8_0      20
 sm_100 k_persistent_f32_f32    480
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
+sm_120 k_experts_gated_q4_k    16
+sm_120 k_experts_gated_q5_1    16
+sm_120 k_experts_gated_q6_k    68
 sm_120 k_experts_gated_q8_0    44
+sm_120 k_matmul_experts_q4_k   16
+sm_120 k_matmul_experts_q5_1   16
+sm_120 k_matmul_experts_q6_k   56
 sm_120 k_matmul_experts_q8_0   20
+sm_120 k_matmul_gated_q4_k     8
+sm_120 k_matmul_gated_q5_1     8
+sm_120 k_matmul_gated_q6_k     60
 sm_120 k_matmul_gated_q8_0     32
+sm_120 k_matmul_q4_k           8
+sm_120 k_matmul_q5_1           8
+sm_120 k_matmul_q6_k           40
 sm_120 k_matmul_q8_0           20
 sm_120 k_norm_add              32
+sm_120 k_norm_gated_iq4_nl     32
+sm_120 k_norm_gated_q4_0       32
+sm_120 k_norm_gated_q4_k       40
+sm_120 k_norm_gated_q5_1       32
+sm_120 k_norm_gated_q6_k       92
 sm_120 k_norm_gated_q8_0       64
+sm_120 k_norm_matmul_iq4_nl    56
+sm_120 k_norm_matmul_q4_0      56
+sm_120 k_norm_matmul_q4_1      32
+sm_120 k_norm_matmul_q4_k      136
+sm_120 k_norm_matmul_q5_0      48
+sm_120 k_norm_matmul_q5_1      124
+sm_120 k_norm_matmul_q5_k      88
+sm_120 k_norm_matmul_q6_k      164
 sm_120 k_norm_matmul_q8_0      96
 sm_120 k_persistent_f16_f16    12
 sm_120 k_persistent_f32_f32    260
@@ -46,7 +77,7 @@ specialised=$(cd "$root/kernels/cuda" && grep -l 'include "kernels/cuda/head_dim
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 code=0
-model=(--widths 2560,10240 --weights q8_0)
+model=(--widths 2560,10240 --weights q8_0,q4_0,q4_1,q5_0,q5_1,iq4_nl,q4_k,q5_k,q6_k)
 report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 "${model[@]}" 2>"$said" &&
   "$gemmark" kernels --compile-only --arch "$archs" --head-dims 192,256,512 --cache-type f32 "${model[@]}" \
     --source "$specialised" 2>"$said") || code=$?

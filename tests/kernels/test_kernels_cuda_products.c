@@ -38,7 +38,7 @@ static const struct shape shapes[] = {
 
 static bool possible(struct pair_layout l, int n_in)
 {
-	return l.type != TENSOR_Q8_0 || n_in % 32 == 0;
+	return n_in % pair_layout_block(l) == 0;
 }
 
 static bool too_large_for_few(struct shape s)
@@ -79,7 +79,8 @@ static void test_matmul(void **state)
 	}
 	for (int i = 0; i < (kernel_case_few ? 10 : 150); i++) {
 		struct pair_layout l = pair_layouts[pair_between(p, 0, PAIR_LAYOUTS - 1)];
-		int n_in = pair_between(p, 1, 100) * (l.type == TENSOR_Q8_0 ? 32 : 8);
+		int block = pair_layout_block(l),
+		    n_in = pair_between(p, 1, block > 32 ? 12 : 100) * (block > 1 ? block : 8);
 		matmul_case(p, l, (struct shape){n_in, pair_between(p, 1, 900)}, 1, 0);
 	}
 	kernel_case_close(p);
@@ -238,7 +239,7 @@ static void test_norm_matmul(void **state)
 		struct pair_layout l = pair_layouts[i % PAIR_LAYOUTS];
 		int n = widths[i / PAIR_LAYOUTS % COUNT(widths)];
 		const int *n_out = outs[i / PAIR_LAYOUTS / COUNT(widths)];
-		if (left_out(i) || too_large_for_few((struct shape){n, 2 * n_out[0]}))
+		if (!possible(l, n) || left_out(i) || too_large_for_few((struct shape){n, 2 * n_out[0]}))
 			continue;
 		norm_matmul_case(p, l, n, n_out, 3, 0);
 		norm_matmul_case(p, l, n, n_out, 2, 0);
@@ -361,7 +362,7 @@ struct experts_shape {
 static const struct experts_shape experts_shapes[] = {
 	{32, 2, 3, 1, 1},      {64, 66, 4, 2, 1},      {64, 66, 4, 2, 7},      {96, 202, 8, 8, 3},
 	{544, 34, 5, 3, 11},   {704, 2816, 16, 8, 1},  {2816, 1408, 16, 8, 1}, {2816, 1408, 16, 8, 3},
-	{160, 78, 128, 8, 40}, {64, 130, 128, 8, 200},
+	{160, 78, 128, 8, 40}, {64, 130, 128, 8, 200}, {256, 66, 4, 2, 7},
 };
 
 static void test_matmul_experts(void **state)
@@ -372,7 +373,8 @@ static void test_matmul_experts(void **state)
 		const struct experts_shape *s = &experts_shapes[i / PAIR_LAYOUTS / 2];
 		struct pair_layout l = pair_layouts[i / 2 % PAIR_LAYOUTS];
 		int odd = (int)(i / 2 % 2), per_expert = (int)(i % 2), pairs = s->n_tokens * s->n_used;
-		if (left_out(i / 2) || too_large_for_few((struct shape){s->n_in, s->n_out * s->n_expert}))
+		if (!possible(l, s->n_in) || left_out(i / 2) ||
+		    too_large_for_few((struct shape){s->n_in, s->n_out * s->n_expert}))
 			continue;
 		struct matmul_experts_params m = {
 			.w = pair_weight(p, l, s->n_in, s->n_out + odd, s->n_expert, 0),
@@ -424,7 +426,8 @@ static void test_experts_gated(void **state)
 		const struct experts_shape *s = &experts_shapes[i / PAIR_LAYOUTS];
 		struct pair_layout l = pair_layouts[i % PAIR_LAYOUTS];
 		size_t pairs = (size_t)s->n_tokens * (size_t)s->n_used;
-		if (left_out(i) || too_large_for_few((struct shape){s->n_in, s->n_out * s->n_expert}))
+		if (!possible(l, s->n_in) || left_out(i) ||
+		    too_large_for_few((struct shape){s->n_in, s->n_out * s->n_expert}))
 			continue;
 		struct experts_gated_params m = {
 			.w = pair_weight(p, l, s->n_in, s->n_out, s->n_expert, 0),
@@ -455,7 +458,8 @@ static void test_persistent_tile(void **state)
 		struct pair_layout l = pair_layouts[i / 3 % PAIR_LAYOUTS];
 		int n_in = widths[i / 3 / PAIR_LAYOUTS % COUNT(widths)], way = (int)(i % 3);
 		const int *n_out = outs[i / 3 / PAIR_LAYOUTS / COUNT(widths)];
-		if (left_out(i) || (l.type == TENSOR_Q8_0 && !l.planes))
+		if (left_out(i) || (l.type == TENSOR_Q8_0 && !l.planes) ||
+		    tensor_type_traits((enum tensor_type)l.type)->quants)
 			continue;
 		struct persistent_tile_params m = {
 			.n_w = way == 0   ? 1

@@ -45,7 +45,7 @@ static void test_dequant(void **state)
 		struct pair_layout l = pair_layouts[i / 2 % PAIR_LAYOUTS];
 		int n_in = shapes[i / 2 / PAIR_LAYOUTS][0], n_out = shapes[i / 2 / PAIR_LAYOUTS][1], first = n_out / 3;
 		int type = i % 2 ? TENSOR_F32 : TENSOR_F16;
-		if ((l.type == TENSOR_Q8_0 && n_in % 32) || left_out(i))
+		if (n_in % pair_layout_block(l) || left_out(i))
 			continue;
 		struct dequant_params m = {
 			.w = pair_weight(p, l, n_in, n_out, 1, 0),
@@ -234,7 +234,7 @@ static void test_prompt_matmul(void **state)
 		const int *s = shapes[i / 2 / PAIR_LAYOUTS];
 		int n_in = s[0], n_out = s[1], n = s[2], stride = n_out + 8 * (int)(i % 3);
 		int type = i % 2 ? TENSOR_F32 : TENSOR_F16;
-		if (left_out(i) || (kernel_case_few && (int64_t)n_in * n_out > 300000))
+		if (n_in % pair_layout_block(l) || left_out(i) || (kernel_case_few && (int64_t)n_in * n_out > 300000))
 			continue;
 		struct prompt_matmul_params m = {
 			.w = pair_weight(p, l, n_in, n_out, 1, 0),

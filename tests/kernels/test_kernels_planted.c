@@ -76,7 +76,8 @@ static void products(struct pair *p)
 {
 	static const int widths[] = {64, 512, 2560, 10240};
 	for (int i = 0; i < PAIR_LAYOUTS * 4; i++)
-		for (int fault = 0; fault < PRODUCT_FAULTS; fault++)
+		for (int fault = 0;
+		     fault < PRODUCT_FAULTS && widths[i % 4] % pair_layout_block(pair_layouts[i / 4]) == 0; fault++)
 			for (int tokens = 1; tokens <= 3; tokens += 2)
 				product(p, pair_layouts[i / 4], widths[i % 4], tokens, (enum product_fault)fault);
 }
