@@ -23,7 +23,8 @@ fi
 programs=(gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill gemmark_replay_cost)
 tests=(golden_derive hybrid_check test_kernels_planted
   test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample}
-  test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent}_cuda test_token_queue test_generate test_real_model test_cupti)
+  test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent,quantised}_cuda
+  test_token_queue test_generate test_real_model test_cupti)
 
 cmake --preset carry >/dev/null
 cmake --build --preset carry -j "$(nproc)" --target gemmark "${programs[@]}" "${tests[@]}"

@@ -112,6 +112,7 @@ stage_device() {
   local rc=0 cupti=0 persistent=0 real=0
   (cd tests && "$build/tests/test_device_cuda") || rc=1
   (cd tests && "$build/tests/test_golden_cuda") || rc=1
+  (cd tests && "$build/tests/test_quantised_cuda") || rc=1
   (cd tests && "$build/tests/test_persistent_cuda") || persistent=$?
   case $persistent in
     0) ;;

@@ -1,0 +1,80 @@
+/*
+ * Models in every quantised type and in the mixtures on a GPU: the host's logits in both fusions, and the same bits in
+ * every mode. Exits with 77 where there is no GPU.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/apart.h"
+#include "tests/support/no_gpu.h"
+#include "tests/support/quantised_case.h"
+#include "tests/support/temp_file.h"
+
+static const double TOLERANCE =
+	1e-4; /* relative L2 of a row, float32 cache and prefill, as test_golden_cuda.c has it */
+
+static double worst_row_of(const float *got, const float *want, int n)
+{
+	double worst = 0;
+	for (int r = 0; r < QUANTISED_ROWS; r++) {
+		double off = 0, norm = 0;
+		for (int i = r * n; i < (r + 1) * n; i++) {
+			double d = (double)got[i] - (double)want[i];
+			off += d * d;
+			norm += (double)want[i] * (double)want[i];
+		}
+		double row = sqrt(off / norm);
+		worst = row > worst || row != row ? row : worst;
+	}
+	return worst;
+}
+
+static void check(const struct quantised_case *c)
+{
+	struct temp_file t = temp_file_make();
+	struct quantised_name name = quantised_name(c);
+	int n;
+	quantised_make(c, t.path);
+	float *host = quantised_logits(t.path, 0, FUSION_FULL, GRAPH_MODE_DIRECT, &n);
+	for (int fusion = FUSION_NONE; fusion <= FUSION_FULL; fusion++) {
+		float *direct = quantised_logits(t.path, -1, (enum fusion)fusion, GRAPH_MODE_DIRECT, &n);
+		double worst = worst_row_of(direct, host, n);
+		print_message("%-32s fusion %-4s worst row: %.2g of host\n", name.text,
+			      fusion_name((enum fusion)fusion), worst);
+		if (!(worst <= TOLERANCE))
+			fail_msg("%s, fusion %s: worst row %.3g of host", name.text, fusion_name((enum fusion)fusion),
+				 worst);
+		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
+			float *got = quantised_logits(t.path, -1, (enum fusion)fusion, (enum graph_mode)mode, &n);
+			if (memcmp(got, direct, (size_t)QUANTISED_ROWS * (size_t)n * sizeof *got))
+				fail_msg("%s, fusion %s, %s: not the bits of direct", name.text,
+					 fusion_name((enum fusion)fusion), graph_mode_name((enum graph_mode)mode));
+			free(got);
+		}
+		free(direct);
+	}
+	free(host);
+	temp_file_remove(&t);
+}
+
+static void test_every_type_and_mixture(void **state)
+{
+	(void)state;
+	for (int i = 0; i < QUANTISED_CASES; i++)
+		check(&quantised_cases[i]);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_type_and_mixture),
+	};
+	const struct apart apart = {"quantised models on a GPU", tests, sizeof tests / sizeof *tests, 1, no_gpu};
+	return apart_main(argc, argv, &apart, NULL);
+}

@@ -1,0 +1,76 @@
+#include "tests/support/quantised_case.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/ok.h"
+#include "tests/support/synth_case.h"
+
+enum { PROMPT = 20 };
+
+const struct quantised_case quantised_cases[QUANTISED_CASES] = {
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) {"gemma4-e4b-tiny", TENSOR_##NAME, SYNTH_MIX_NONE},
+	TENSOR_QUANT_TYPES(X, , )
+#undef X
+#define X(NAME, word, file_type, base) {"gemma4-e4b-tiny", TENSOR_##base, SYNTH_MIX_##NAME},
+		SYNTH_MIXES(X)
+#undef X
+			{"qwen3-tiny", TENSOR_Q4_K, SYNTH_MIX_Q4_K_M},
+	{"gemma4-26b-a4b-tiny", TENSOR_Q4_0, SYNTH_MIX_NONE},
+	{"gemma4-26b-a4b-tiny", TENSOR_Q5_K, SYNTH_MIX_Q5_K_M},
+};
+
+struct quantised_name quantised_name(const struct quantised_case *c)
+{
+	struct quantised_name n;
+	snprintf(n.text, sizeof n.text, "%s %s", c->arch, synth_mix_name(c->mix, c->type));
+	return n;
+}
+
+void quantised_make(const struct quantised_case *c, const char *path)
+{
+	struct synth_options options;
+	struct synth_plan plan;
+	synth_options_default(&options, c->arch);
+	options.type = options.ple_type = c->type;
+	options.mix = c->mix;
+	OK(synth_plan_init(&plan, &options, e));
+	synth_case_write(&plan, path, 1);
+	synth_plan_free(&plan);
+}
+
+float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab)
+{
+	struct session_options o;
+	struct session *s;
+	int prompt[PROMPT];
+	session_options_default(&o);
+	o.load.n_gpu_layers = gpu_layers;
+	o.load.k_type = o.load.v_type = TENSOR_F32;
+	o.load.prefill = PREFILL_F32;
+	o.context = QUANTISED_ROWS;
+	OK(session_open(&s, path, &o, e));
+	session_set_fusion(s, fusion);
+	session_set_mode(s, mode);
+	int n = *n_vocab = session_model(s)->n_vocab;
+	float *logits = malloc((size_t)QUANTISED_ROWS * (size_t)n * sizeof *logits);
+	assert_non_null(logits);
+	for (int i = 0; i < PROMPT; i++)
+		prompt[i] = (i * 37 + 5) % n;
+	OK(session_prefill(s, prompt, PROMPT, logits, e));
+	for (int i = PROMPT; i < QUANTISED_ROWS; i++) {
+		const float *row;
+		OK(session_decode(s, (i * 11 + 1) % n, NULL, e));
+		OK(session_logits(s, &row, e));
+		memcpy(logits + (size_t)i * (size_t)n, row, (size_t)n * sizeof *row);
+	}
+	session_close(s);
+	return logits;
+}

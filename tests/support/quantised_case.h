@@ -1,0 +1,30 @@
+/* Synthetic models in quantised types, and their logits. Each call fails the running test where it cannot. */
+#ifndef GEMMARK_TESTS_SUPPORT_QUANTISED_CASE_H
+#define GEMMARK_TESTS_SUPPORT_QUANTISED_CASE_H
+
+#include "engine/infer/session.h"
+#include "engine/model/synth.h"
+
+/* Of the tiny models, every type of TENSOR_QUANT_TYPES and every mixture; and of experts. */
+struct quantised_case {
+	const char *arch;
+	enum tensor_type type;
+	enum synth_mix mix;
+};
+enum { QUANTISED_CASES = 14 };
+extern const struct quantised_case quantised_cases[QUANTISED_CASES];
+
+/* "gemma4-e4b-tiny Q4_K_M" */
+struct quantised_name {
+	char text[64];
+};
+struct quantised_name quantised_name(const struct quantised_case *c);
+
+void quantised_make(const struct quantised_case *c, const char *path);
+
+enum { QUANTISED_ROWS = 26 }; /* of a prompt's tokens, then of those behind it */
+
+/* (QUANTISED_ROWS, *n_vocab), float32 caches and prompts; the caller frees it. gpu_layers: 0 on the host, -1 all. */
+float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab);
+
+#endif
