@@ -16,18 +16,31 @@
 
 enum { POOL_BYTES = 256 << 20, MAX_MATRICES = 8 };
 
-enum layout { LAYOUT_F32, LAYOUT_F16, LAYOUT_BF16, LAYOUT_BLOCKS, LAYOUT_PLANES, LAYOUT_COUNT };
+enum layout {
+	LAYOUT_F32,
+	LAYOUT_F16,
+	LAYOUT_BF16,
+	LAYOUT_BLOCKS,
+	LAYOUT_PLANES,
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) LAYOUT_##NAME,
+	TENSOR_QUANT_TYPES(X, , )
+#undef X
+		LAYOUT_COUNT
+};
 
 static const struct {
 	const char *name;
 	int type;
 	double bytes; /* of a weight, scales included */
-} layouts[LAYOUT_COUNT] = {
-	{"f32", TENSOR_F32, 4.0},
-	{"f16", TENSOR_F16, 2.0},
-	{"bf16", TENSOR_BF16, 2.0},
-	{"q8_0", TENSOR_Q8_0, 34.0 / 32.0},
-	{"q8_0_planes", TENSOR_Q8_0, 34.0 / 32.0},
+} layouts[LAYOUT_COUNT] = {{"f32", TENSOR_F32, 4.0},
+			   {"f16", TENSOR_F16, 2.0},
+			   {"bf16", TENSOR_BF16, 2.0},
+			   {"q8_0", TENSOR_Q8_0, 34.0 / 32.0},
+			   {"q8_0_planes", TENSOR_Q8_0, 34.0 / 32.0},
+#define X(NAME, word, number, block, block_bytes, file_type, a, b) \
+	{#word, TENSOR_##NAME, (double)(block_bytes) / (block)},
+			   TENSOR_QUANT_TYPES(X, , )
+#undef X
 };
 
 /* A sequence of matrices, multiplied one after the other. */
@@ -132,6 +145,8 @@ static void fill(char *p, size_t bytes, enum layout layout)
 		memcpy(f.pattern + i, &scale, sizeof(scale));
 	for (size_t i = 0; layout < LAYOUT_BLOCKS && i < sizeof(f.pattern); i++)
 		f.pattern[i] = 0x3c;
+	for (size_t i = 0; layout > LAYOUT_PLANES && i < sizeof(f.pattern); i++)
+		f.pattern[i] = 0x24;
 	cpu_parallel((int)((bytes + sizeof(f.pattern) - 1) / sizeof(f.pattern)), 64, fill_part, &f);
 }
 
