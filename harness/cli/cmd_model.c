@@ -157,10 +157,10 @@ static const struct option_spec make_options[] = {
 	{"-o, --output", "FILE", "the file to write; it appears when it is complete", apply_output},
 	{"--force", NULL, "replace a file that exists", apply_force},
 	{"--type", "T",
-	 "of the matrices, one of" TENSOR_TYPE_WORDS ",\n"
-	 "or a mixture as published:" SYNTH_MIX_WORDS "; default q8_0.\n"
-	 "Below 8 bits the head's matrix is q6_k, and rows that are no multiple of 256 are\n"
-	 "q5_0, q5_1 or q8_0 for q4_k, q5_k and q6_k, as in published files",
+	 "of the matrices, one of" TENSOR_TYPE_WORDS "\n"
+	 "or a mixture:" SYNTH_MIX_WORDS "; default q8_0.\n"
+	 "As in published files, below 8 bits the head's matrix is q6_k, and of q4_k,\n"
+	 "q5_k and q6_k rows that are no multiple of 256 are q5_0, q5_1 and q8_0",
 	 apply_type},
 	{"--ple-type", "T",
 	 "of the per-layer embeddings' projections; default: as --type.\n"

@@ -260,7 +260,7 @@ static void show_types(const struct model *m)
 			bytes += t->bytes;
 		}
 		if (n)
-			printf("  %-5s  %7lld  %14lld  %14zu\n", tensor_types[k].name, n, parameters, bytes);
+			printf("  %-6s %7lld  %14lld  %14zu\n", tensor_types[k].name, n, parameters, bytes);
 	}
 }
 
@@ -328,7 +328,7 @@ static void show_cache(const struct model *m, const struct show *s)
 
 static void show_tensors(const struct model *m)
 {
-	printf("\n  %-33s %-4s %-13s %11s %12s\n", "tensor", "type", "shape", "bytes", "offset");
+	printf("\n  %-33s %-6s %-13s %10s %12s\n", "tensor", "type", "shape", "bytes", "offset");
 	for (size_t i = 0; i < m->file.n_tensors; i++) {
 		const struct gguf_tensor *t = &m->file.tensors[i];
 		char shape[96] = "";
@@ -338,7 +338,7 @@ static void show_tensors(const struct model *m)
 		print_name(t->name, 33);
 		uint64_t offset;
 		int part = gguf_tensor_part(&m->file, t, &offset);
-		printf(" %-4s %-13s %11zu %12" PRIu64, tensor_type_name(t->type), shape, t->bytes, offset);
+		printf(" %-6s %-13s %10zu %12" PRIu64, tensor_type_name(t->type), shape, t->bytes, offset);
 		if (m->file.n_parts > 1)
 			printf(" in part %d", part + 1);
 		putchar('\n');
