@@ -147,26 +147,31 @@ SIMD_INLINE void blocks_dot(int kind, int n_rows, const char *const *p, const ch
 		acc[r] = lanes_vec(sum[r]);
 }
 
-/* The same of rows of TENSOR_QUANT_TYPES. */
-SIMD_INLINE void quants_dot(int kind, int n_rows, const char *const *p, size_t b0, size_t b1, size_t ahead,
+/* Blocks i0 .. i1 of rows of TENSOR_QUANT_TYPES, as files have them, as blocks_dot. */
+SIMD_INLINE void quants_dot(int kind, int n_rows, const char *const *p, size_t i0, size_t i1, size_t ahead,
 			    const float *x, vec *acc)
 {
-	const size_t bytes = cpu_row_bytes(kind, 256, 0);
+	const int parts = quants_parts(kind);
 
 	for (int r = 0; r < n_rows; r++)
 		acc[r] = vec_zero();
-	for (size_t b = b0; b < b1; b++) {
-		struct quants block[ROWS];
-
-		for (int r = 0; r < n_rows; r++) {
-			quants_load(kind, p[r], b, &block[r]);
-			row_prefetch(p[r] + b * bytes / QUANT_PARTS, ahead);
-		}
-		for (int i = 0; i < QUANTS; i += VEC) {
-			const vec xv = vec_load(x + b * QUANTS + i);
+	for (size_t i = i0; i < i1; i++) {
+		for (int r = 0; r < n_rows; r++)
+			for (size_t at = 0; at < quants_block_bytes(kind); at += 64)
+				row_prefetch(p[r] + i * quants_block_bytes(kind) + at, ahead);
+#pragma GCC unroll 8
+		for (int part = 0; part < parts; part++) {
+			const float *xp = x + (i * (size_t)parts + (size_t)part) * QUANTS;
+			struct quants block[ROWS];
 
 			for (int r = 0; r < n_rows; r++)
-				acc[r] = vec_fma(quants_vec(&block[r], i), xv, acc[r]);
+				quants_load(kind, p[r], i, part, &block[r]);
+			for (int k = 0; k < QUANTS; k += VEC) {
+				const vec xv = vec_load(xp + k);
+
+				for (int r = 0; r < n_rows; r++)
+					acc[r] = vec_fma(quants_vec(&block[r], k), xv, acc[r]);
+			}
 		}
 	}
 }
@@ -214,7 +219,8 @@ SIMD_INLINE void rows_dot(int kind, int n_rows, const struct weight *w, size_t r
 		if (row_is_q8(kind))
 			blocks_dot(kind, n_rows, p, s, k0 / CPU_Q8_BLOCK, k1 / CPU_Q8_BLOCK, ahead, x, acc);
 		else if (!row_is_floats(kind))
-			quants_dot(kind, n_rows, p, k0 / QUANTS, k1 / QUANTS, ahead, x, acc);
+			quants_dot(kind, n_rows, p, k0 / quants_elements(kind), k1 / quants_elements(kind), ahead, x,
+				   acc);
 		else
 			floats_dot(kind, n_rows, p, k0, k1, ahead, x, acc);
 		for (int r = 0; r < n_rows; r++)

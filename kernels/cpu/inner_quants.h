@@ -58,6 +58,18 @@ static const char quants_iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 
 #if defined(SIMD_AVX512) || defined(SIMD_AVX2)
 
+/*
+ * Through memory, which widening loads take eight at a time: with AVX2 kept from being forwarded in registers, which
+ * takes more shuffles, and an instruction that valgrind does not know.
+ */
+SIMD_INLINE void quants_store(struct quants *to, __m256i q)
+{
+	_mm256_storeu_si256((__m256i *)to->q, q);
+#if !defined(SIMD_AVX512)
+	__asm__("" : "+m"(to->q));
+#endif
+}
+
 /* Of 16 bytes the lower halves, then the upper. */
 SIMD_INLINE __m256i quants_halves(const char *p)
 {
@@ -100,7 +112,7 @@ SIMD_INLINE void quants_small(int type, const char *block, struct quants *to)
 	if (type == TENSOR_IQ4_NL)
 		q = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)quants_iq4_nl)),
 					q);
-	_mm256_storeu_si256((__m256i *)to->q, q);
+	quants_store(to, q);
 }
 
 SIMD_INLINE void quants_part(int type, const char *block, int part, struct quants *to)
@@ -116,7 +128,7 @@ SIMD_INLINE void quants_part(int type, const char *block, int part, struct quant
 		if (type == TENSOR_Q5_K)
 			q = _mm256_or_si256(q, quants_field(block + 16, part, 1, 4));
 	}
-	_mm256_storeu_si256((__m256i *)to->q, q);
+	quants_store(to, q);
 }
 
 #else
@@ -169,12 +181,22 @@ SIMD_INLINE void quants_scales(const char *block, int part, struct quants *to)
 	to->m = -(quants_f16(block + 2) * (float)least);
 }
 
-/* Block b of 32 of a row. */
-SIMD_INLINE void quants_load(int type, const char *row, size_t b, struct quants *to)
+SIMD_INLINE int quants_parts(int type)
 {
-	if (type == TENSOR_Q4_K || type == TENSOR_Q5_K || type == TENSOR_Q6_K) {
-		const char *block = row + b / QUANT_PARTS * quants_block_bytes(type);
-		const int part = (int)(b % QUANT_PARTS);
+	return type == TENSOR_Q4_K || type == TENSOR_Q5_K || type == TENSOR_Q6_K ? QUANT_PARTS : 1;
+}
+
+SIMD_INLINE size_t quants_elements(int type)
+{
+	return (size_t)quants_parts(type) * QUANTS;
+}
+
+/* Part `part` of a row's block i, as files have them. */
+SIMD_INLINE void quants_load(int type, const char *row, size_t i, int part, struct quants *to)
+{
+	const char *block = row + i * quants_block_bytes(type);
+
+	if (quants_parts(type) > 1) {
 
 		quants_part(type, block, part, to);
 		if (type != TENSOR_Q6_K) {
@@ -187,8 +209,6 @@ SIMD_INLINE void quants_load(int type, const char *row, size_t b, struct quants 
 		to->m = -0.0f;
 		return;
 	}
-	const char *block = row + b * quants_block_bytes(type);
-
 	quants_small(type, block, to);
 	to->d[0] = to->d[1] = quants_f16(block);
 	to->m = type == TENSOR_Q4_1 || type == TENSOR_Q5_1 ? quants_f16(block + 2) : -0.0f;
@@ -202,10 +222,12 @@ SIMD_INLINE vec quants_vec(const struct quants *b, int i)
 
 SIMD_INLINE void quants_to_f32(int type, const char *row, float *dst, size_t n)
 {
+	const size_t parts = (size_t)quants_parts(type);
+
 	for (size_t b = 0; b < n / QUANTS; b++) {
 		struct quants block;
 
-		quants_load(type, row, b, &block);
+		quants_load(type, row, b / parts, (int)(b % parts), &block);
 		for (int i = 0; i < QUANTS; i += VEC)
 			vec_store(dst + b * QUANTS + i, quants_vec(&block, i));
 	}

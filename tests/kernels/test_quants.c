@@ -86,9 +86,10 @@ static void test_vectors_are_of_every_quantised_type(void **state)
 
 static void test_values_are_the_packages(void **state)
 {
-	struct vectors v = vectors_read();
+	struct vectors v;
 
 	use_isa(state);
+	v = vectors_read();
 	for (int i = 0; i < v.n; i++) {
 		const struct vector_case *c = &v.cases[i];
 		float *got = take(c->n, sizeof(*got));
@@ -107,10 +108,12 @@ static void test_values_are_the_packages(void **state)
 static void test_products_are_of_those_values(void **state)
 {
 	enum { WIDTH = 512, TOKENS = 11 };
-	struct vectors v = vectors_read();
-	float *x = random_floats(TOKENS * WIDTH, 1.0f);
+	struct vectors v;
+	float *x;
 
 	use_isa(state);
+	v = vectors_read();
+	x = random_floats(TOKENS * WIDTH, 1.0f);
 	for (int i = 0; i < v.n; i++) {
 		const struct vector_case *c = &v.cases[i];
 		const int rows = (int)(c->n / WIDTH);
@@ -156,9 +159,10 @@ static void test_embedding_rows_are_those_values(void **state)
 {
 	enum { WIDTH = 256 };
 	static const int tokens[] = {3, 0, 7};
-	struct vectors v = vectors_read();
+	struct vectors v;
 
 	use_isa(state);
+	v = vectors_read();
 	for (int i = 0; i < v.n; i++) {
 		const struct vector_case *c = &v.cases[i];
 		float y[COUNT(tokens) * WIDTH];
