@@ -1,6 +1,5 @@
 #include "bench/quant_values.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "kernels/params.h"
@@ -33,7 +32,8 @@ static double half_at(const unsigned char *p)
 {
 	int h = p[0] | p[1] << 8, exponent = h >> 10 & 31;
 	double sign = h & 0x8000 ? -1.0 : 1.0;
-	return exponent ? sign * ldexp(1024 + (h & 0x3ff), exponent - 25) : sign * ldexp(h & 0x3ff, -24);
+	int digits = (exponent ? 1024 : 0) + (h & 0x3ff);
+	return sign * digits * (double)(1u << (exponent ? exponent : 1)) * 0x1p-25;
 }
 
 static int bit_at(const unsigned char *p, int i)

@@ -21,6 +21,7 @@
 #define __shared__
 #include "kernels/cuda/elementwise.cu"
 #include "kernels/cuda/experts.cu"
+#include "kernels/cuda/matmul.cu"
 #include "kernels/cuda/matvec.cu"
 extern "C" {
 #include "tests/emulated/blocks.h"
@@ -161,7 +162,8 @@ static const entry entries[] = {
 #define TYPED(NAME, word, number, block, block_bytes, file_type, name, b) ENTRY(name##_##word, name##_params)
 	TENSOR_TYPES(TYPED, matmul, ) TENSOR_TYPES(TYPED, norm_matmul, ) TENSOR_TYPES(TYPED, norm_gated, )
 		TENSOR_TYPES(TYPED, matmul_gated, ) TENSOR_TYPES(TYPED, matmul_experts, )
-			TENSOR_TYPES(TYPED, experts_gated, ) ENTRY(embed, embed_params)};
+			TENSOR_TYPES(TYPED, experts_gated, ) ENTRY(matmul_any, matmul_params)
+				ENTRY(embed, embed_params)};
 
 extern "C" int emulated_launch(const char *name, const void *params, const struct cuda_launch *l)
 {

@@ -146,6 +146,28 @@ static void test_matmul(void **state)
 	}
 }
 
+/* Where rows are not aligned for it, the kernel that takes any weights. */
+static void test_matmul_any(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_TYPES; i++) {
+		enum { N_IN = 512, N_OUT = 9 };
+		struct matrix m = matrix_make(types[i], N_IN, N_OUT, 1);
+		size_t bytes = (size_t)N_IN * N_OUT / (size_t)quant_block(types[i]) * quant_block_bytes(types[i]);
+		float *x = floats(N_IN), y[N_OUT];
+		char *moved = aligned_alloc(16, (bytes + 31) / 16 * 16);
+		assert_non_null(moved);
+		memcpy(moved + 4, m.planes, bytes);
+		m.w.data = moved + 4;
+		launch_kernel(KERNEL_matmul, &(struct matmul_params){.w = m.w, .x = x, .y = y, .n_tokens = 1});
+		for (int r = 0; r < N_OUT; r++)
+			check("matmul of unaligned rows", types[i], r, y[r], product(&m, (size_t)r, x), 1);
+		free(moved);
+		free(x);
+		matrix_free(&m);
+	}
+}
+
 static float *normed(const float *x, const float *weight, int n)
 {
 	double squares = 0;
@@ -249,9 +271,8 @@ static void test_embed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_embed),
-		cmocka_unit_test(test_matmul),
-		cmocka_unit_test(test_norm_matmul_and_gated),
+		cmocka_unit_test(test_embed),          cmocka_unit_test(test_matmul),
+		cmocka_unit_test(test_matmul_any),     cmocka_unit_test(test_norm_matmul_and_gated),
 		cmocka_unit_test(test_matmul_experts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
