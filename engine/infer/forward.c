@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <math.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "engine/device/nvtx.h"
 #include "engine/infer/forward_pass.h"
@@ -12,21 +11,6 @@
 enum {
 	LOGIT_ROWS = 16, /* bounds the logits of a chunk: a row of Gemma 4 is 1 MB */
 };
-
-static const char *const fusion_names[FUSION_COUNT] = {"none", "full", "persistent"};
-
-const char *fusion_name(enum fusion f)
-{
-	return fusion_names[f];
-}
-
-int fusion_parse(const char *name)
-{
-	for (int f = 0; f < FUSION_COUNT; f++)
-		if (!strcmp(name, fusion_names[f]))
-			return f;
-	return -1;
-}
 
 /* ---- scratch ---- */
 

@@ -9,6 +9,21 @@
 
 enum { ALL_ROWS = 512 }; /* of the head at once: enough to be bound by arithmetic; 512 MiB for Gemma 4 */
 
+static const char *const fusion_names[FUSION_COUNT] = {"none", "full", "persistent"};
+
+const char *fusion_name(enum fusion f)
+{
+	return fusion_names[f];
+}
+
+int fusion_parse(const char *name)
+{
+	for (int f = 0; f < FUSION_COUNT; f++)
+		if (!strcmp(name, fusion_names[f]))
+			return f;
+	return -1;
+}
+
 /* ---- crossings ---- */
 
 /* K and V of n rows at p->at, for the layers of this device that attend them. */
