@@ -13,6 +13,7 @@
 #include "harness/plot/plot_chart.h"
 #include "harness/plot/plot_data.h"
 #include "harness/plot/plot_figure.h"
+#include "harness/plot/plot_launches.h"
 #include "harness/plot/plot_layers.h"
 #include "harness/plot/plot_script.h"
 #include "harness/plot/plot_snapkv.h"
@@ -281,6 +282,8 @@ static int draw_all(const struct plot_request *request, struct plot_data *d, con
 		struct plot_figure f = {.request = request, .data = d, .out = out, .slug = slugs[p], .panel = p};
 		rc = draw_panel(&f, err);
 	}
+	if (!rc)
+		rc = plot_launches(request, d, out, err);
 	if (!rc)
 		rc = plot_layers(request, d, out, err);
 	if (!rc)

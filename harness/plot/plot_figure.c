@@ -200,8 +200,13 @@ void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_p
 	plot_text_clean(b, key_text(f, AXIS_TYPE_V), 16);
 	snprintf(item, sizeof item, "cache K %s, V %s", a, b);
 	plot_caption_add(&c, item);
-	plot_text_clean(a, key_text(f, AXIS_FUSION), 16);
-	snprintf(item, sizeof item, "fusion %s", a);
+	size_t used = (size_t)snprintf(item, sizeof item, shows_several(f, AXIS_FUSION) ? "fusions" : "fusion");
+	for (int i = 0; i < (shows_several(f, AXIS_FUSION) ? n_panels : 1) && used < sizeof item - 20; i++) {
+		plot_text_clean(
+			a, plot_data_key(f->data, shows_several(f, AXIS_FUSION) ? panels[i] : f->panel, AXIS_FUSION),
+			16);
+		used += (size_t)snprintf(item + used, sizeof item - used, "%s %s", i ? "," : "", a);
+	}
 	plot_caption_add(&c, item);
 	if (strcmp(key_text(f, AXIS_SYNC), SYNC_TOKEN))
 		plot_caption_add(&c, "tokens queued");
