@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 
 enum {
@@ -189,7 +190,7 @@ struct ballot {
 	int n;
 	int n_splits;
 	int split_len;
-	void *across; /* host memory, between two booths; null where there is one */
+	void *across; /* host memory, between two booths, or for what the host selects; null where neither is */
 };
 
 static void ballot_close(struct ballot *b)
@@ -231,8 +232,8 @@ static int ballot_open(struct ballot *b, struct snapkv *s, int n, struct error *
 		o->pooled = o->scores + scores;
 		o->kept = (int *)(o->pooled + scores);
 	}
-	if (!rc && n > 1 && !(b->across = malloc(larger * sizeof(float))))
-		rc = error_set(err, ERROR_MEMORY, "no memory for votes between two devices");
+	if (!rc && (n > 1 || s->options.policy != KV_POLICY_SNAPKV) && !(b->across = malloc(larger * sizeof(float))))
+		rc = error_set(err, ERROR_MEMORY, "no memory for votes on the host");
 	if (rc) {
 		ballot_close(b);
 		return error_prefix(err, rc, "SnapKV: scores of %d keys", s->end);
@@ -296,25 +297,40 @@ static int select_kept(const struct booth *o, int n_kv_heads, struct error *err)
 	return e.rc;
 }
 
+/* What looks at no key: chosen here, for the last part that holds the layer's entries. */
+static int appoint(const struct ballot *b, const struct booth *o, int layer, int n_kv_heads, struct error *err)
+{
+	const struct snapkv_options *options = &o->s->options;
+	int *kept = b->across;
+	for (int head = 0; head < n_kv_heads; head++) {
+		const int place[] = {layer, head};
+		kv_policy_select(options->policy, o->s->end, options->budget, options->window, options->sinks,
+				 hash_bytes(place, sizeof place, options->seed), kept + head * options->budget);
+	}
+	return device_upload(o->s->device, o->kept, kept, (size_t)(n_kv_heads * options->budget) * sizeof *kept, err);
+}
+
 /* A kv_cache_move. */
 static int elect(void *ctx, int layer, const struct kv *const *from, const struct kv *const *to, struct error *err)
 {
 	const struct ballot *b = ctx;
 	const struct snapkv_options *o = &b->booths[0].s->options;
 	int last = -1, rc = 0; /* the last part that holds the layer's entries selects */
+	bool votes_count = o->policy == KV_POLICY_SNAPKV;
 	size_t heads = (size_t)b->booths[0].s->model->layers[layer].n_head_kv;
 	size_t votes = heads * (size_t)(b->booths[0].s->end - o->window) * sizeof(float);
 	for (int i = 0; i < b->n && !rc; i++) {
 		if (!from[i])
 			continue;
-		if (last >= 0)
+		if (last >= 0 && votes_count)
 			rc = carry(b, last, i, b->booths[last].scores, b->booths[i].scores, votes, err);
-		if (!rc)
+		if (!rc && votes_count)
 			rc = vote(b, i, layer, from[i], last >= 0, err);
 		last = i;
 	}
 	if (!rc)
-		rc = select_kept(&b->booths[last], (int)heads, err);
+		rc = votes_count ? select_kept(&b->booths[last], (int)heads, err)
+				 : appoint(b, &b->booths[last], layer, (int)heads, err);
 	for (int i = 0; i <= last && !rc; i++) {
 		const struct booth *at = &b->booths[i];
 		struct emitter e = {.device = at->s->device, .err = err};

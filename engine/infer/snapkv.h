@@ -16,9 +16,11 @@
 #define GEMMARK_ENGINE_INFER_SNAPKV_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "engine/device/ops.h"
 #include "engine/infer/kv_cache.h"
+#include "engine/infer/kv_policy.h"
 #include "engine/model/model.h"
 
 enum {
@@ -34,6 +36,10 @@ struct snapkv_options {
 	int budget; /* entries kept of a prompt, the window's included; 0: off */
 	int window; /* last tokens of the prompt, which vote and stay */
 	int pool;   /* width of the pooling, odd; 1: none */
+	/* What there is beside the vote, to compare it with; no option's text has these. */
+	enum kv_policy policy;
+	int sinks;     /* other policies': of kv_policy_select; sinks + window <= budget */
+	uint32_t seed; /* likewise: each layer and KV head draws its own */
 };
 
 /* "off", or BUDGET[,window=W][,pool=P]. ERROR_INPUT says what is wrong and what to write. */
@@ -78,8 +84,9 @@ void snapkv_rewind(struct snapkv *s, int pos);
 /*
  * The vote and the eviction. s and c: of each of the model's n parts, in the order of the layers. Where layers of both
  * parts read a cache, each part votes with the keys that it holds itself, the later one on top of the earlier one's
- * votes. The caches stand at the prompt's end, all of whose window was observed; ERROR_INPUT where not.
- * Returns when the work is done; after a failure the caches are as they were.
+ * votes. Under another policy nobody votes, and the same is kept, moved and given back. The caches stand at the
+ * prompt's end, all of whose window was observed; ERROR_INPUT where not. Returns when the work is done; after a failure
+ * the caches are as they were.
  */
 int snapkv_evict(struct snapkv *s, struct kv_cache *const *c, int n, struct error *err);
 

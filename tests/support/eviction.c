@@ -40,7 +40,9 @@ const char *const eviction_models[EVICTION_MODELS] = {
 };
 
 const struct snapkv_options eviction_cases[EVICTION_CASES] = {
-	{128, 64, 7}, {299, 8, 13}, {48, 16, 1}, {100, 1, 5}, {20, 20, 3},
+	{.budget = 128, .window = 64, .pool = 7}, {.budget = 299, .window = 8, .pool = 13},
+	{.budget = 48, .window = 16, .pool = 1},  {.budget = 100, .window = 1, .pool = 5},
+	{.budget = 20, .window = 20, .pool = 3},
 };
 
 static_assert(AFTER == DECODE + CHUNK + AGAIN, "what goes_on does");
@@ -224,6 +226,62 @@ void eviction_equals_masking(int model, int n_gpu_layers, double tolerance)
 	free(got);
 }
 
+/* ---- other policies ---- */
+
+void eviction_by_policies(int model, int n_gpu_layers)
+{
+	enum { BUDGET = 60, WINDOW = 16, SINKS = 4 };
+	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, TENSOR_F16);
+	struct masked *watched = masked_open(s);
+	size_t vocab = (size_t)session_model(s)->n_vocab, memory = 0;
+	float *rows = malloc(4 * vocab * sizeof *rows);
+	int kept[BUDGET], drawn[BUDGET];
+	assert_non_null(rows);
+	for (int p = KV_POLICY_SNAPKV; p <= KV_POLICY_STRIDE; p++) {
+		const struct snapkv_options o = {.budget = BUDGET,
+						 .window = WINDOW,
+						 .pool = 7,
+						 .policy = (enum kv_policy)p,
+						 .sinks = SINKS,
+						 .seed = 3};
+		masked_forget(watched);
+		eviction_prompt(s, &o, NULL);
+		struct session_eviction v = eviction_evict(s);
+		assert_int_equal(v.entries_after, BUDGET);
+		assert_true(p == KV_POLICY_SNAPKV || v.memory_after == memory);
+		memory = v.memory_after;
+		bool first = true;
+		for (int c = 0; p != KV_POLICY_SNAPKV && masked_evicted(watched, c)->slots; c++) {
+			const struct masked_kept *got = masked_evicted(watched, c);
+			assert_int_equal(got->n, BUDGET);
+			for (int head = 0; head < got->n_heads; head++) {
+				const int *slots = got->slots + head * BUDGET;
+				kv_policy_select(o.policy, PROMPT, BUDGET, WINDOW, SINKS, 3, kept);
+				if (p != KV_POLICY_RANDOM)
+					assert_memory_equal(slots, kept, sizeof kept);
+				else if (!first)
+					assert_memory_not_equal(slots, drawn, sizeof drawn);
+				memcpy(drawn, slots, sizeof drawn);
+				for (int i = 0; i < SINKS; i++)
+					assert_int_equal(slots[i], i);
+				for (int i = 0; i < WINDOW; i++)
+					assert_int_equal(slots[BUDGET - 1 - i], PROMPT - 1 - i);
+				for (int i = 1; i < BUDGET; i++)
+					assert_true(slots[i - 1] < slots[i]);
+				first = false;
+			}
+		}
+		assert_true(first == (p == KV_POLICY_SNAPKV));
+		decode(s, rows + (size_t)p * vocab);
+		for (int other = 0; other < p; other++)
+			assert_memory_not_equal(rows + (size_t)p * vocab, rows + (size_t)other * vocab,
+						vocab * sizeof *rows);
+	}
+	masked_close(watched);
+	session_close(s);
+	free(rows);
+}
+
 /* ---- modes ---- */
 
 void eviction_same_in_all_modes(int model, int n_gpu_layers, enum tensor_type cache, int budget)
@@ -236,7 +294,7 @@ void eviction_same_in_all_modes(int model, int n_gpu_layers, enum tensor_type ca
 void eviction_modes(struct session *s, const char *what, int budget)
 {
 	enum { BACK = 12, TOKENS = AFTER + BACK };
-	const struct snapkv_options options = {budget, 64, 7};
+	const struct snapkv_options options = {.budget = budget, .window = 64, .pool = 7};
 	size_t vocab = (size_t)session_model(s)->n_vocab, n = TOKENS * vocab;
 	float *direct = malloc(n * sizeof *direct), *rows = malloc(n * sizeof *rows),
 	      *row = malloc(vocab * sizeof *row);
@@ -290,7 +348,7 @@ static size_t global_bytes(const struct session *s, int entries, enum tensor_typ
 
 void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type cache)
 {
-	static const struct snapkv_options options = {80, 16, 7};
+	static const struct snapkv_options options = {.budget = 80, .window = 16, .pool = 7};
 	struct session *s = eviction_session(eviction_model(model), n_gpu_layers, cache);
 	struct device *d = session_device(s);
 	size_t vocab = (size_t)session_model(s)->n_vocab;
@@ -337,7 +395,7 @@ static void used_by(struct device *const *devices, int n, size_t *used)
 static void one_without_memory(struct session *s, struct device *const *devices, int n, int failing, float *full,
 			       float *thin, bool known)
 {
-	static const struct snapkv_options options = {80, 16, 7};
+	static const struct snapkv_options options = {.budget = 80, .window = 16, .pool = 7};
 	enum { DEVICES = 2 };
 	struct device *d = devices[failing];
 	size_t bytes = (size_t)session_model(s)->n_vocab * sizeof *full, used[DEVICES], now[DEVICES];

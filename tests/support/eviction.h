@@ -35,6 +35,11 @@ struct session_eviction eviction_evict(struct session *s);
  */
 void eviction_equals_masking(int model, int n_gpu_layers, double tolerance);
 /*
+ * The policies that do not vote: each KV head's entries are those of kv_policy_select, every cache and head draws its
+ * own where one is drawn, the memory of the vote's budget is left, and the last tokens' logits are another's.
+ */
+void eviction_by_policies(int model, int n_gpu_layers);
+/*
  * Every mode and fusion gives direct's bits: decode, evict, decode, prefill, decode, rewind, decode. A budget above 256
  * stays in the prompt's attention bucket.
  */

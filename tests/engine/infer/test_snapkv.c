@@ -26,12 +26,14 @@ static void test_options(void **state)
 		struct snapkv_options o;
 		const char *name;
 	} good[] = {
-		{"off", {0, 0, 0}, "off"},
-		{"1024", {1024, 64, 7}, "1024,window=64,pool=7"},
-		{"64", {64, 64, 7}, "64,window=64,pool=7"},
-		{"32,window=8", {32, 8, 7}, "32,window=8,pool=7"},
-		{"4096,pool=1,window=32", {4096, 32, 1}, "4096,window=32,pool=1"},
-		{"16777216,window=1024,pool=255", {16777216, 1024, 255}, "16777216,window=1024,pool=255"},
+		{"off", {.budget = 0, .window = 0, .pool = 0}, "off"},
+		{"1024", {.budget = 1024, .window = 64, .pool = 7}, "1024,window=64,pool=7"},
+		{"64", {.budget = 64, .window = 64, .pool = 7}, "64,window=64,pool=7"},
+		{"32,window=8", {.budget = 32, .window = 8, .pool = 7}, "32,window=8,pool=7"},
+		{"4096,pool=1,window=32", {.budget = 4096, .window = 32, .pool = 1}, "4096,window=32,pool=1"},
+		{"16777216,window=1024,pool=255",
+		 {.budget = 16777216, .window = 1024, .pool = 255},
+		 "16777216,window=1024,pool=255"},
 	};
 	static const char *const bad[][2] = {
 		{"", "the budget, or off, is a number from 1 to 16777216"},
@@ -52,7 +54,7 @@ static void test_options(void **state)
 	};
 	struct error err;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		struct snapkv_options o = {1, 2, 3};
+		struct snapkv_options o = {.budget = 1, .window = 2, .pool = 3};
 		char name[SNAPKV_NAME_BYTES];
 		if (snapkv_parse(good[i].text, &o, &err))
 			fail_msg("%s", err.text);
@@ -63,7 +65,7 @@ static void test_options(void **state)
 		assert_memory_equal(&o, &good[i].o, sizeof o);
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		struct snapkv_options o = {1, 2, 3}, was = o;
+		struct snapkv_options o = {.budget = 1, .window = 2, .pool = 3}, was = o;
 		err.text[0] = 0;
 		if (snapkv_parse(bad[i][0], &o, &err) != ERROR_INPUT || !strstr(err.text, bad[i][1]))
 			fail_msg("'%s': %s", bad[i][0], err.text);
@@ -81,6 +83,13 @@ static void test_eviction_is_masking(void **state)
 		eviction_equals_masking(i, 0, 1e-5);
 }
 
+static void test_other_policies(void **state)
+{
+	(void)state;
+	for (int i = SANITIZED; i < EVICTION_MODELS; i += SANITIZED ? 4 : 1)
+		eviction_by_policies(i, 0);
+}
+
 static void test_modes_are_bit_identical(void **state)
 {
 	(void)state;
@@ -94,7 +103,7 @@ static void test_buckets_of_what_is_left(void **state)
 {
 	(void)state;
 	enum { BUDGET = 100, BUCKET = 128, TOKENS = 60 };
-	static const struct snapkv_options options = {BUDGET, 16, 7};
+	static const struct snapkv_options options = {.budget = BUDGET, .window = 16, .pool = 7};
 	struct session *s = eviction_session(eviction_model(5), 0, TENSOR_F16);
 	session_set_mode(s, GRAPH_MODE_DEVICE);
 	eviction_prompt(s, &options, NULL);
@@ -143,7 +152,9 @@ static void decode_one(struct session *s)
 static void test_refusals(void **state)
 {
 	(void)state;
-	static const struct snapkv_options options = {80, 16, 7}, off = {0, 0, 0}, larger = {EVICTION_PROMPT, 16, 7};
+	static const struct snapkv_options options = {.budget = 80, .window = 16, .pool = 7},
+					   off = {.budget = 0, .window = 0, .pool = 0},
+					   larger = {.budget = EVICTION_PROMPT, .window = 16, .pool = 7};
 	struct session *s = eviction_session(eviction_model(0), 0, TENSOR_F16);
 	struct session_eviction v;
 	struct error err;
@@ -255,6 +266,26 @@ static void test_two_devices_vote_as_one(void **state)
 	}
 }
 
+/* Both hold entries of a cache that layers of both read: what the later one draws goes to the earlier one. */
+static void test_two_devices_of_other_policies(void **state)
+{
+	(void)state;
+	const struct snapkv_options drawn = {
+		.budget = 60, .window = 16, .pool = 7, .policy = KV_POLICY_RANDOM, .sinks = 4, .seed = 9};
+	struct session *s = eviction_session(eviction_model(0), 0, TENSOR_F16);
+	size_t n = (size_t)EVICTION_AFTER * (size_t)session_model(s)->n_vocab;
+	float *want = malloc(2 * n * sizeof *want);
+	struct rig r;
+	assert_non_null(want);
+	eviction_rows(s, &drawn, want);
+	rig_open(&r, 0, 8, false, TENSOR_F16);
+	eviction_rows(r.s, &drawn, want + n);
+	assert_memory_equal(want, want + n, n * sizeof *want);
+	rig_close(&r);
+	session_close(s);
+	free(want);
+}
+
 static void test_two_devices_in_all_modes(void **state)
 {
 	(void)state;
@@ -286,12 +317,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_eviction_is_masking),
+		cmocka_unit_test(test_other_policies),
 		cmocka_unit_test(test_modes_are_bit_identical),
 		cmocka_unit_test(test_buckets_of_what_is_left),
 		cmocka_unit_test(test_memory_comes_back),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_two_devices_vote_as_one),
+		cmocka_unit_test(test_two_devices_of_other_policies),
 		cmocka_unit_test(test_two_devices_in_all_modes),
 		cmocka_unit_test(test_two_devices_without_memory),
 	};

@@ -32,6 +32,13 @@ static void test_masking(void **state)
 	eviction_equals_masking(*(int *)*state, ALL, 1e-5);
 }
 
+static void test_other_policies(void **state)
+{
+	(void)state;
+	eviction_by_policies(1, ALL);
+	eviction_by_policies(6, ALL);
+}
+
 static void test_modes_f16(void **state)
 {
 	(void)state;
@@ -148,7 +155,7 @@ static void test_driver(void **state)
 {
 	(void)state;
 	enum { PROMPT = 30000, BUDGET = 1000, BLOCK = 2 << 20 };
-	static const struct snapkv_options snapkv = {BUDGET, 64, 7};
+	static const struct snapkv_options snapkv = {.budget = BUDGET, .window = 64, .pool = 7};
 	struct session_options o;
 	struct session *s = NULL;
 	struct session_eviction v;
@@ -206,21 +213,10 @@ static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5, 6};
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		MASKING(0),
-		MASKING(1),
-		MASKING(2),
-		MASKING(3),
-		MASKING(4),
-		MASKING(5),
-		MASKING(6),
-		TEST(modes_f16),
-		TEST(modes_bf16),
-		TEST(modes_f32),
-		TEST(memory_comes_back),
-		TEST(no_memory),
-		TEST(hybrid),
-		TEST(hybrid_modes),
-		TEST(hybrid_no_memory),
+		MASKING(0),      MASKING(1),       MASKING(2),         MASKING(3),
+		MASKING(4),      MASKING(5),       MASKING(6),         TEST(other_policies),
+		TEST(modes_f16), TEST(modes_bf16), TEST(modes_f32),    TEST(memory_comes_back),
+		TEST(no_memory), TEST(hybrid),     TEST(hybrid_modes), TEST(hybrid_no_memory),
 	};
 	const struct CMUnitTest alone[] = {TEST(driver)};
 	struct apart apart = {"SnapKV on a GPU", tests, sizeof tests / sizeof *tests, 6, no_gpu};
