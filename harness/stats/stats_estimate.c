@@ -117,6 +117,26 @@ int stats_bootstrap_shift(const double *x, int n, const double *y, int m, double
 	return bootstrap(x, n, y, m, level, seed, out);
 }
 
+int stats_bootstrap_mean(const double *d, int n, double level, uint64_t seed, struct stats_interval *out)
+{
+	*out = (struct stats_interval){NAN, NAN};
+	if (n <= 0)
+		return 0;
+	double *means = malloc(STATS_RESAMPLES * sizeof *means);
+	if (!means)
+		return -1;
+	for (int r = 0; r < STATS_RESAMPLES; r++) {
+		double sum = 0;
+		for (int i = 0; i < n; i++)
+			sum += d[(random_next(&seed) >> 32) * (uint64_t)n >> 32];
+		means[r] = sum / n;
+	}
+	out->low = quantile_of(means, STATS_RESAMPLES, (1 - level) / 2);
+	out->high = quantile_of(means, STATS_RESAMPLES, (1 + level) / 2);
+	free(means);
+	return 0;
+}
+
 double stats_mean(const double *x, int n)
 {
 	double sum = 0;

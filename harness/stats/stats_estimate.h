@@ -27,6 +27,9 @@ int stats_bootstrap_median(const double *d, int n, double level, uint64_t seed, 
 int stats_bootstrap_shift(const double *x, int n, const double *y, int m, double level, uint64_t seed,
 			  struct stats_interval *out);
 
+/* The percentile bootstrap interval of the mean, likewise. */
+int stats_bootstrap_mean(const double *d, int n, double level, uint64_t seed, struct stats_interval *out);
+
 /* NAN of no values. */
 double stats_mean(const double *x, int n);
 /* Standard deviation with n - 1, in two passes; NAN below 2 values. */

@@ -330,6 +330,33 @@ static void test_change_points(void **state)
 	}
 }
 
+/*
+ * Of 1, 2, 3 and 10 a resampled mean is one of 4^4 / 4^4 equally likely sums: all are counted, and the interval's ends
+ * are those quantiles.
+ */
+static void test_bootstrap_mean(void **state)
+{
+	(void)state;
+	const double d[] = {3, 10, 1, 2}, one[] = {7};
+	double means[256];
+	struct stats_interval got;
+	for (int i = 0; i < 256; i++)
+		means[i] = (d[i & 3] + d[i >> 2 & 3] + d[i >> 4 & 3] + d[i >> 6]) / 4;
+	for (int i = 0; i < 256; i++)
+		for (int k = i; k > 0 && means[k - 1] > means[k]; k--) {
+			double t = means[k];
+			means[k] = means[k - 1];
+			means[k - 1] = t;
+		}
+	assert_int_equal(stats_bootstrap_mean(d, 4, 0.9, 3, &got), 0);
+	assert_true(got.low >= means[10] && got.low <= means[15]);
+	assert_true(got.high >= means[240] && got.high <= means[245]);
+	assert_int_equal(stats_bootstrap_mean(one, 1, 0.9, 3, &got), 0);
+	assert_true(got.low == 7 && got.high == 7);
+	assert_int_equal(stats_bootstrap_mean(one, 0, 0.9, 3, &got), 0);
+	assert_true(isnan(got.low) && isnan(got.high));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -340,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_adjusted),
 		cmocka_unit_test(test_distributions),
 		cmocka_unit_test(test_bootstrap),
+		cmocka_unit_test(test_bootstrap_mean),
 		cmocka_unit_test(test_detectable),
 		cmocka_unit_test(test_detectable_by_the_test),
 		cmocka_unit_test(test_sign_flip_of_many),
