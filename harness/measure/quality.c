@@ -27,6 +27,12 @@ struct agreement agreement_of(const float *full, const float *got, int n)
 	return (struct agreement){.divergence = sum > 0 ? sum : 0, .same_top = top == got_top};
 }
 
+double quality_log_probability(const float *logits, int n, int token, int *top)
+{
+	double norm = log_sum_exp(logits, n, top);
+	return (double)logits[token] - norm;
+}
+
 void quality_add(struct quality *q, const struct agreement *a)
 {
 	q->n++;

@@ -20,6 +20,9 @@ struct agreement {
 /* Logits, (n) each. */
 struct agreement agreement_of(const float *full, const float *got, int n);
 
+/* Of a token after softmax of (n) logits, in nats. *top: the likeliest one, the lower id where two are. */
+double quality_log_probability(const float *logits, int n, int token, int *top);
+
 /* Of the tokens of a pass. Zeroed: none. */
 struct quality {
 	int n;
