@@ -1,0 +1,339 @@
+#include "harness/report/quality_summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/stats/stats_estimate.h"
+#include "harness/stats/stats_significance.h"
+
+enum {
+	SEEDS_MAX = 256,
+	CASES_MAX = 4096,
+	THIRDS = 3,
+	VIEWS = 2 + QUALITY_QUESTIONS + THIRDS, /* of needles: all, by question, by third; of texts: one */
+};
+
+static const double LEVEL = 0.95, ALPHA = 0.05;
+
+/* What a row of the summary is of, beside its case. */
+struct view {
+	enum quality_measure measure;
+	int asked, question, third;
+};
+
+/* A value for each seed; NAN: it has none. */
+struct values {
+	double of[SEEDS_MAX];
+	int n;
+};
+
+static bool same_case(const struct quality_case *a, const struct quality_case *b)
+{
+	return a->context == b->context && a->policy == b->policy && a->budget == b->budget && a->window == b->window &&
+	       a->pool == b->pool;
+}
+
+/* Others that are compared with a case: their policy is another. The full cache is beyond comparison. */
+static bool rivals(const struct quality_case *a, const struct quality_case *b)
+{
+	return a->context == b->context && a->window == b->window && a->budget == b->budget && a->policy != b->policy &&
+	       a->policy != QUALITY_FULL && b->policy != QUALITY_FULL;
+}
+
+static double text_value(const struct quality_text_row *t, enum quality_measure m)
+{
+	return m == QUALITY_KL ? t->kl : m == QUALITY_TOP1 ? t->top1 : t->nll;
+}
+
+static void gather(const struct quality_rows *from, const struct quality_case *c, const struct view *v,
+		   struct values *out)
+{
+	int counts[SEEDS_MAX] = {0};
+	*out = (struct values){.n = 0};
+	for (int i = 0; i < from->n_texts && v->asked < 0; i++) {
+		const struct quality_text_row *t = &from->texts[i];
+		if (!same_case(&t->of, c) || t->seed >= SEEDS_MAX)
+			continue;
+		out->of[t->seed] += text_value(t, v->measure);
+		counts[t->seed]++;
+	}
+	for (int i = 0; i < from->n_needles && v->asked >= 0; i++) {
+		const struct quality_needle_row *t = &from->needles[i];
+		if (!same_case(&t->of, c) || t->seed >= SEEDS_MAX || (int)t->asked != v->asked ||
+		    (v->question >= 0 && (int)t->question != v->question) ||
+		    (v->third >= 0 && (int)(t->depth * THIRDS) != v->third))
+			continue;
+		out->of[t->seed] += v->measure == QUALITY_EXACT ? t->exact : t->logprob;
+		counts[t->seed]++;
+	}
+	for (int i = 0; i < SEEDS_MAX; i++) {
+		out->of[i] = counts[i] ? out->of[i] / counts[i] : NAN;
+		out->n = counts[i] ? i + 1 : out->n;
+	}
+}
+
+/* Seeds that both have: a's values less b's. */
+static int differences(const struct values *a, const struct values *b, double *out)
+{
+	int n = 0;
+	for (int i = 0; i < a->n && i < b->n; i++)
+		if (!isnan(a->of[i]) && !isnan(b->of[i]))
+			out[n++] = a->of[i] - b->of[i];
+	return n;
+}
+
+/* Whether each rival is worse, and surely. */
+static int find_best(const struct quality_rows *from, const struct quality_case *cases, int n_cases, int at,
+		     const struct view *v, const struct values *mine, bool *best, struct error *err)
+{
+	double p[CASES_MAX], d[SEEDS_MAX];
+	const double sign = v->measure == QUALITY_KL || v->measure == QUALITY_PERPLEXITY ? -1 : 1;
+	int n = 0;
+	*best = true;
+	for (int i = 0; i < n_cases && *best; i++) {
+		struct values other;
+		struct stats_interval interval;
+		if (!rivals(&cases[at], &cases[i]))
+			continue;
+		gather(from, &cases[i], v, &other);
+		int k = differences(mine, &other, d);
+		if (stats_bootstrap_mean(d, k, LEVEL, 1, &interval))
+			return error_set(err, ERROR_MEMORY, "no memory for the intervals of %d seeds", k);
+		*best = sign > 0 ? interval.low > 0 : interval.high < 0;
+		p[n++] = stats_sign_flip(d, k);
+	}
+	if (*best && n && stats_holm(p, n, p))
+		return error_set(err, ERROR_MEMORY, "no memory for %d tests", n);
+	for (int i = 0; i < n && *best; i++)
+		*best = p[i] < ALPHA;
+	*best = *best && n;
+	return 0;
+}
+
+/* The cases, in the order in which they first came. */
+static int list_cases(const struct quality_rows *from, struct quality_case *out)
+{
+	int n = 0;
+	for (int i = 0; i < from->n_texts + from->n_needles; i++) {
+		const struct quality_case *c =
+			i < from->n_texts ? &from->texts[i].of : &from->needles[i - from->n_texts].of;
+		int k = 0;
+		while (k < n && !same_case(&out[k], c))
+			k++;
+		if (k == n && n < CASES_MAX)
+			out[n++] = *c;
+	}
+	return n;
+}
+
+static int list_views(const struct quality_rows *from, struct view out[3 + 2 * QUALITY_ASKED * VIEWS])
+{
+	int n = 0;
+	for (int m = QUALITY_KL; m <= QUALITY_PERPLEXITY && from->n_texts; m++)
+		out[n++] = (struct view){(enum quality_measure)m, -1, -1, -1};
+	for (int m = QUALITY_EXACT; m <= QUALITY_LOGPROB && from->n_needles; m++) {
+		for (int asked = 0; asked < QUALITY_ASKED; asked++) {
+			out[n++] = (struct view){(enum quality_measure)m, asked, -1, -1};
+			for (int q = 0; q < QUALITY_QUESTIONS; q++)
+				out[n++] = (struct view){(enum quality_measure)m, asked, q, -1};
+			for (int third = 0; third < THIRDS; third++)
+				out[n++] = (struct view){(enum quality_measure)m, asked, -1, third};
+		}
+	}
+	return n;
+}
+
+static int summarize(const struct quality_rows *from, const struct quality_case *cases, int n_cases, int at,
+		     const struct view *v, struct quality_summary_row *out, struct error *err)
+{
+	struct values mine;
+	struct stats_interval interval;
+	double x[SEEDS_MAX];
+	bool best = false;
+	int n = 0, rc = 0;
+	gather(from, &cases[at], v, &mine);
+	for (int i = 0; i < mine.n; i++)
+		if (!isnan(mine.of[i]))
+			x[n++] = mine.of[i];
+	if (stats_bootstrap_mean(x, n, LEVEL, 1, &interval))
+		return error_set(err, ERROR_MEMORY, "no memory for the intervals of %d seeds", n);
+	if (cases[at].policy != QUALITY_FULL)
+		rc = find_best(from, cases, n_cases, at, v, &mine, &best, err);
+	bool log = v->measure == QUALITY_PERPLEXITY;
+	*out = (struct quality_summary_row){.of = cases[at],
+					    .measure = v->measure,
+					    .asked = v->asked,
+					    .question = v->question,
+					    .third = v->third,
+					    .seeds = n,
+					    .mean = log ? exp(stats_mean(x, n)) : stats_mean(x, n),
+					    .low = log ? exp(interval.low) : interval.low,
+					    .high = log ? exp(interval.high) : interval.high,
+					    .best = best};
+	return rc;
+}
+
+static int compare_cases(const void *a, const void *b)
+{
+	const struct quality_case *x = a, *y = b;
+	const int of[][2] = {{x->context, y->context},
+			     {x->window, y->window},
+			     {x->budget, y->budget},
+			     {(int)x->policy, (int)y->policy},
+			     {x->pool, y->pool}};
+	for (int i = 0; i < 5; i++)
+		if (of[i][0] != of[i][1])
+			return of[i][0] < of[i][1] ? -1 : 1;
+	return 0;
+}
+
+int quality_summary_make(const struct quality_rows *from, struct quality_summary_row **rows, int *n, struct error *err)
+{
+	struct view views[3 + 2 * QUALITY_ASKED * VIEWS];
+	struct quality_case *cases = malloc(CASES_MAX * sizeof *cases);
+	int rc = 0, n_views = list_views(from, views), n_cases = cases ? list_cases(from, cases) : 0;
+	*n = 0;
+	*rows = malloc(((size_t)n_cases * (size_t)n_views + 1) * sizeof **rows);
+	if (!cases || !*rows)
+		rc = error_set(err, ERROR_MEMORY, "no memory for a summary of %d rows", n_cases * n_views);
+	else
+		qsort(cases, (size_t)n_cases, sizeof *cases, compare_cases);
+	for (int c = 0; c < n_cases && !rc; c++)
+		for (int v = 0; v < n_views && !rc; v++) {
+			rc = summarize(from, cases, n_cases, c, &views[v], &(*rows)[*n], err);
+			*n += !rc;
+		}
+	free(cases);
+	if (rc) {
+		free(*rows);
+		*rows = NULL;
+		*n = 0;
+	}
+	return rc;
+}
+
+/* ---- the table ---- */
+
+enum { COLUMNS = 5, CELL = 24 };
+
+static const struct {
+	struct view view;
+	const char *head, *name;
+	double scale;
+	int digits;
+} columns[COLUMNS] = {
+	{{QUALITY_KL, -1, -1, -1}, "KL, nats", "divergence", 1, 3},
+	{{QUALITY_TOP1, -1, -1, -1}, "same top-1, %", "top-1 agreement", 100, 1},
+	{{QUALITY_PERPLEXITY, -1, -1, -1}, "perplexity", "perplexity", 1, 2},
+	{{QUALITY_EXACT, QUALITY_BEFORE, -1, -1},
+	 "found, asked before, %",
+	 "needles asked for before the eviction",
+	 100,
+	 0},
+	{{QUALITY_EXACT, QUALITY_BEHIND, -1, -1}, "found, asked behind, %", "needles asked for behind it", 100, 0},
+};
+
+static const struct quality_summary_row *find(const struct quality_summary_row *rows, int n,
+					      const struct quality_case *c, const struct view *v)
+{
+	for (int i = 0; i < n; i++)
+		if (same_case(&rows[i].of, c) && rows[i].measure == v->measure && rows[i].asked == v->asked &&
+		    rows[i].question == v->question && rows[i].third == v->third)
+			return &rows[i];
+	return NULL;
+}
+
+static void put_label(FILE *f, const struct quality_case *c)
+{
+	char text[CELL];
+	if (c->pool >= 0)
+		snprintf(text, sizeof text, "%s, pool %d", quality_policies[c->policy], c->pool);
+	else
+		snprintf(text, sizeof text, "%s", quality_policies[c->policy]);
+	fprintf(f, "  %-15s", text);
+}
+
+static void put_case(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *c)
+{
+	if (c->policy == QUALITY_FULL)
+		fprintf(f, "%8s", "all");
+	else
+		fprintf(f, "%8d", c->budget);
+	put_label(f, c);
+	for (int k = 0; k < COLUMNS; k++) {
+		const struct quality_summary_row *r = find(rows, n, c, &columns[k].view);
+		char text[64] = "";
+		if (r)
+			snprintf(text, sizeof text, "%.*f [%.*f, %.*f]%s", columns[k].digits,
+				 r->mean * columns[k].scale, columns[k].digits, r->low * columns[k].scale,
+				 columns[k].digits, r->high * columns[k].scale, r->best ? "*" : " ");
+		fprintf(f, "  %*s", CELL, text);
+	}
+	fputc('\n', f);
+}
+
+/* By one measure, at each budget of a context and window. */
+static void put_verdicts(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *of, int k)
+{
+	int budget = -1;
+	bool any = false;
+	for (int i = 0; i < n; i++) {
+		const struct quality_case *c = &rows[i].of;
+		if (c->context != of->context || c->window != of->window || c->budget == budget)
+			continue;
+		budget = c->budget;
+		const struct quality_summary_row *best = NULL;
+		for (int j = i; j < n && !best; j++)
+			if (rows[j].best && rows[j].of.context == c->context && rows[j].of.window == c->window &&
+			    rows[j].of.budget == budget && rows[j].measure == columns[k].view.measure &&
+			    rows[j].asked == columns[k].view.asked && rows[j].question < 0 && rows[j].third < 0)
+				best = &rows[j];
+		if (!any)
+			fprintf(f, "best by %s:", columns[k].name);
+		fprintf(f, "%s %d %s", any ? ";" : "", budget,
+			best ? quality_policies[best->of.policy] : "none surely");
+		any = true;
+	}
+	if (any)
+		fputc('\n', f);
+}
+
+static void put_block(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *of)
+{
+	fprintf(f, "prompts of %d tokens, a window of %d kept by all; means over %d texts [95 %%]\n\n%8s  %-15s",
+		of->context, of->window, rows[0].seeds, "budget", "policy");
+	for (int k = 0; k < COLUMNS; k++)
+		fprintf(f, "  %*s", CELL, columns[k].head);
+	fputc('\n', f);
+	const struct quality_case *last = NULL;
+	for (int i = 0; i < n; i++) {
+		const struct quality_case *c = &rows[i].of;
+		if (c->context != of->context || (c->window != of->window && c->policy != QUALITY_FULL) ||
+		    (last && same_case(last, c)))
+			continue;
+		put_case(f, rows, n, c);
+		last = c;
+	}
+	fputs("\n*: better than each other policy at this budget, and not by chance (5 %)\n", f);
+	for (int k = 0; k < COLUMNS; k++)
+		if (find(rows, n, of, &columns[k].view))
+			put_verdicts(f, rows, n, of, k);
+}
+
+void quality_summary_print(FILE *f, const struct quality_summary_row *rows, int n)
+{
+	int context = -1, window = -1;
+	bool any = false;
+	for (int i = 0; i < n; i++) {
+		const struct quality_case *c = &rows[i].of;
+		if (c->policy == QUALITY_FULL || (c->context == context && c->window == window))
+			continue;
+		context = c->context;
+		window = c->window;
+		if (any)
+			fputc('\n', f);
+		put_block(f, rows, n, c);
+		any = true;
+	}
+}
