@@ -62,6 +62,7 @@ set(no_valgrind
   prefill_rows
   prompt_f16
   prompt_modes
+  quality_model
   real_model
   redraw
   report_budget

@@ -29,6 +29,7 @@ static const struct {
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
 	{"generate", cmd_generate, "text behind a prompt, as it comes, and its rates"},
+	{"quality", cmd_quality, "what KV eviction does to a trained model, by policy and budget"},
 	{"selftest", cmd_selftest, "how often the verdicts are wrong: false alarms, and misses"},
 	{"env", cmd_env, "what this machine is, and its measured read bandwidth"},
 	{"kernels", cmd_kernels, "compile the CUDA kernels; registers, shared memory, spills"},

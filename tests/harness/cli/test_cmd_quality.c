@@ -1,0 +1,216 @@
+/*
+ * gemmark quality as it is called, on a small model with a vocabulary: its numbers are those of gemmark eval for the
+ * same tokens and the same eviction, a second run has the same bytes, and what it refuses.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/text/tokenizer.h"
+#include "harness/cli/options.h"
+#include "tests/support/command.h"
+#include "tests/support/folder.h"
+#include "tests/support/ok.h"
+#include "tests/support/vocabulary_model.h"
+
+enum { CONTEXT = 280, CONTINUATION = 9, BEGIN = 2 };
+
+static char folder[FOLDER_BYTES], model[FOLDER_BYTES + 16], text[FOLDER_BYTES + 16], out[FOLDER_BYTES + 16];
+
+static int set_up(void **state)
+{
+	(void)state;
+	if (folder_make(folder, "quality"))
+		return -1;
+	snprintf(model, sizeof model, "%s/m.gguf", folder);
+	snprintf(text, sizeof text, "%s/text.txt", folder);
+	snprintf(out, sizeof out, "%s/out-1", folder);
+	vocabulary_model("golden/gemma4-e2b-tiny.q8_0.gguf", "vectors/tokenizer-gemma4.gguf", NULL, model);
+	FILE *f = folder_open(folder, "text.txt", "w");
+	for (int i = 0; i < 400; i++)
+		fprintf(f, "The graph of %d tokens is launched %s.\n", i * 37 % 91, i % 3 ? "again" : "once");
+	return fclose(f);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return folder_remove(folder);
+}
+
+/* more: up to 20 words and a null. */
+static int quality(char **more)
+{
+	char *words[40] = {"quality", "-m", model, "-ngl", "0", "-t", "1", "--text", text, NULL};
+	int n = 9;
+	for (int i = 0; more[i]; i++)
+		words[n++] = more[i];
+	words[n] = NULL;
+	return command_run(folder, cmd_quality, words);
+}
+
+static size_t contents(const char *name, char *to, size_t size)
+{
+	FILE *f = folder_open(folder, name, "r");
+	size_t n = fread(to, 1, size - 1, f);
+	to[n] = '\0';
+	fclose(f);
+	return n;
+}
+
+/* Mean negative log probability of the tokens behind the prompt's next one, as eval has it. */
+static double evaluate(const int *tokens, char *snapkv)
+{
+	static char list[8 * (CONTEXT + CONTINUATION + 1)];
+	char csv[FOLDER_BYTES + 16], prefill[16], line[128];
+	char *words[] = {"eval",      "-m",    model,      "-ngl", "0",          "-t", "1",       "--tokens", list,
+			 "--prefill", prefill, "--snapkv", snapkv, "--logprobs", csv,  "--force", NULL};
+	double sum = 0;
+	int n = 0;
+	*list = '\0';
+	for (int i = 0; i < CONTEXT + CONTINUATION + 1; i++)
+		snprintf(list + strlen(list), sizeof list - strlen(list), "%s%d", i ? "," : "", tokens[i]);
+	snprintf(csv, sizeof csv, "%s/p.csv", folder);
+	snprintf(prefill, sizeof prefill, "%d", CONTEXT);
+	assert_int_equal(command_run(folder, cmd_eval, words), 0);
+	FILE *f = fopen(csv, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f)) {
+		int position;
+		double p;
+		if (sscanf(line, "0,%d,%*d,%*d,%lf", &position, &p) == 2 && position > CONTEXT) {
+			sum -= p;
+			n++;
+		}
+	}
+	fclose(f);
+	assert_int_equal(n, CONTINUATION);
+	return sum / n;
+}
+
+static void has_the_numbers_of_eval(void **state)
+{
+	(void)state;
+	struct gguf g;
+	struct tokenizer *t;
+	struct token_ids ids = {0};
+	static char bytes[1 << 16], csv[1 << 16];
+	size_t n = contents("text.txt", bytes, sizeof bytes);
+	OK(gguf_open(&g, model, e));
+	OK(tokenizer_open(&t, &g, e));
+	OK(tokenizer_encode(t, bytes, n, false, &ids, e));
+	assert_int_equal(quality((char *[]){"--contexts", "280", "--continuation", "9", "--seeds", "2", "--needles",
+					    "0", "--budgets", "40,100", "--windows", "16", "--pools", "3", "--policies",
+					    "snapkv,random", "-o", out, NULL}),
+			 0);
+	contents("out-1/quality.csv", csv, sizeof csv);
+	int full = 0, snapkv = 0, others = 0;
+	for (char *line = strtok(csv, "\n"); line; line = strtok(NULL, "\n")) {
+		int tokens[CONTEXT + CONTINUATION + 1] = {BEGIN}, seed, start, budget;
+		double kl, most, top1, nll;
+		char policy[16];
+		if (sscanf(line, "280,full,,,,%d,%d,9,%lf,%lf,%lf,%lf", &seed, &start, &kl, &most, &top1, &nll) == 6) {
+			assert_true(kl == 0 && most == 0 && top1 == 1);
+			budget = 0;
+			full++;
+		} else if (sscanf(line, "280,%15[a-z],%d,16,%*[^,],%d,%d,9,%lf,%lf,%lf,%lf", policy, &budget, &seed,
+				  &start, &kl, &most, &top1, &nll) == 8 ||
+			   sscanf(line, "280,%15[a-z],%d,16,,%d,%d,9,%lf,%lf,%lf,%lf", policy, &budget, &seed, &start,
+				  &kl, &most, &top1, &nll) == 8) {
+			assert_true(kl > 0 && most > kl && top1 >= 0 && top1 <= 1);
+			snapkv += !strcmp(policy, "snapkv");
+			others += !strcmp(policy, "random");
+			if (strcmp(policy, "snapkv") != 0)
+				continue;
+		} else {
+			continue;
+		}
+		memcpy(tokens + 1, ids.ids + start, sizeof tokens - sizeof *tokens);
+		double want = evaluate(tokens, budget == 0    ? "off"
+					       : budget == 40 ? "40,window=16,pool=3"
+							      : "100,window=16,pool=3");
+		/* Token by token, and many at once. */
+		if (!(fabs(nll - want) <= 1e-4))
+			fail_msg("%s: eval has %.9g", line, want);
+	}
+	assert_int_equal(full, 2);
+	assert_int_equal(snapkv, 4);
+	assert_int_equal(others, 4);
+	tokenizer_close(t);
+	token_ids_free(&ids);
+	gguf_close(&g);
+}
+
+static void says_the_same_again(void **state)
+{
+	(void)state;
+	static char first[1 << 16], again[1 << 16];
+	static const char *const names[] = {"quality.csv", "needles.csv", "summary.csv", "study.json"};
+	for (int i = 1; i <= 2; i++) {
+
+		snprintf(out, sizeof out, "%s/out-%d", folder, i);
+		assert_int_equal(
+			quality((char *[]){"--contexts", "300", "--continuation", "2", "--seeds", "1", "--needles", "1",
+					   "--budgets", "40", "--windows", "8", "--seed", "9", "-o", out, NULL}),
+			0);
+	}
+	for (int i = 0; i < 4; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "out-1/%s", names[i]);
+		assert_true(contents(name, first, sizeof first) > 40);
+		snprintf(name, sizeof name, "out-2/%s", names[i]);
+		contents(name, again, sizeof again);
+		assert_string_equal(first, again);
+	}
+	assert_true(command_said(folder, "out", "prompts of 300 tokens, a window of 8 kept by all"));
+	assert_true(command_said(folder, "out", "best by needles asked for behind it: 40 none surely\n"));
+}
+
+static void refuse(char **words, const char *says)
+{
+	assert_int_equal(quality(words), 2);
+	if (!command_said(folder, "errors", says))
+		fail_msg("no '%s' of '%s %s'", says, words[0] ? words[0] : "", words[0] ? words[1] : "");
+	assert_false(folder_has(folder, "out"));
+	assert_int_equal(access("results", F_OK), -1);
+}
+
+static void refuses_what_it_cannot_do(void **state)
+{
+	(void)state;
+	refuse((char *[]){"--budgets", "64,64", NULL}, "gemmark quality: --budgets: 64 is there twice; leave one out");
+	refuse((char *[]){"--budgets", "64,", NULL}, "gemmark quality: --budgets: ");
+	refuse((char *[]){"--budgets", "9999999999999999999999", NULL}, "is no list of at most 16 numbers");
+	refuse((char *[]){"--pools", "4", NULL}, "gemmark quality: --pools: a pool of 4 is not centred on a key");
+	refuse((char *[]){"--policies", "snapkv,full", NULL},
+	       "gemmark quality: --policies: 'full' is no policy: snapkv, recency, random, stride");
+	refuse((char *[]){"--policies", "random,random", NULL}, "random is there twice");
+	refuse((char *[]){"--contexts", "100", NULL}, "evicts nothing of a prompt of 100 tokens");
+	refuse((char *[]){"--contexts", "100000", NULL}, "a prompt of 100000 and 64 behind it need 100065");
+	refuse((char *[]){"--budgets", "35", NULL}, "a budget of 35 has no room for the window of 32 and 4 sinks");
+	refuse((char *[]){"--snapkv", "64", NULL}, "unknown option --snapkv");
+	refuse((char *[]){"-o", folder, "--contexts", "300", "--budgets", "64", NULL},
+	       "is no empty folder, and results are never overwritten");
+	snprintf(text, sizeof text, "%s/none.txt", folder);
+	refuse((char *[]){NULL}, "--text: ");
+	assert_int_equal(command_run(folder, cmd_quality, (char *[]){"quality", "-m", model, NULL}), 2);
+	assert_true(command_said(folder, "errors", "gemmark quality: --text FILE is missing"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(has_the_numbers_of_eval, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(says_the_same_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(refuses_what_it_cannot_do, set_up, tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
