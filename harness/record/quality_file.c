@@ -19,7 +19,7 @@ enum { SUMMARY_MAX = 1 << 16 }; /* rows that are read */
 const char *const quality_policies[] = {"full", "snapkv", "recency", "random", "stride"};
 const char *const quality_asked[] = {"before", "behind"};
 const char *const quality_questions[] = {"verbatim", "paraphrased"};
-const char *const quality_measures[] = {"kl", "top1", "perplexity", "exact", "logprob"};
+const char *const quality_measures[] = {"kl", "top1", "perplexity", "ratio", "exact", "logprob"};
 
 #define COLUMN(row, column, kind, member)                                            \
 	{                                                                            \

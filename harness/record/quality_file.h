@@ -41,6 +41,7 @@ enum quality_measure {
 	QUALITY_KL,
 	QUALITY_TOP1,
 	QUALITY_PERPLEXITY,
+	QUALITY_RATIO, /* of the perplexity to the full cache's */
 	QUALITY_EXACT,
 	QUALITY_LOGPROB,
 	QUALITY_MEASURES,
@@ -88,7 +89,7 @@ struct quality_summary_row {
 	int question; /* enum quality_question; -1: all, or no needle */
 	int third;    /* of the prompt, from 0, that the needles are in; -1: all */
 	int seeds;
-	double mean; /* perplexity: geometric */
+	double mean; /* of perplexities: geometric */
 	double low;  /* of 95 % */
 	double high;
 	int best; /* 1: better than each other policy at this budget, and not by chance */

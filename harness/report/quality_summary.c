@@ -41,9 +41,22 @@ static bool rivals(const struct quality_case *a, const struct quality_case *b)
 	       a->policy != QUALITY_FULL && b->policy != QUALITY_FULL;
 }
 
-static double text_value(const struct quality_text_row *t, enum quality_measure m)
+/* Perplexities as logarithms. */
+static bool is_log(enum quality_measure m)
 {
-	return m == QUALITY_KL ? t->kl : m == QUALITY_TOP1 ? t->top1 : t->nll;
+	return m == QUALITY_PERPLEXITY || m == QUALITY_RATIO;
+}
+
+static double text_value(const struct quality_rows *from, const struct quality_text_row *t, enum quality_measure m)
+{
+	if (m != QUALITY_RATIO)
+		return m == QUALITY_KL ? t->kl : m == QUALITY_TOP1 ? t->top1 : t->nll;
+	for (int i = 0; i < from->n_texts; i++) {
+		const struct quality_text_row *full = &from->texts[i];
+		if (full->of.policy == QUALITY_FULL && full->of.context == t->of.context && full->seed == t->seed)
+			return t->nll - full->nll;
+	}
+	return NAN;
 }
 
 static void gather(const struct quality_rows *from, const struct quality_case *c, const struct view *v,
@@ -55,7 +68,7 @@ static void gather(const struct quality_rows *from, const struct quality_case *c
 		const struct quality_text_row *t = &from->texts[i];
 		if (!same_case(&t->of, c) || t->seed >= SEEDS_MAX)
 			continue;
-		out->of[t->seed] += text_value(t, v->measure);
+		out->of[t->seed] += text_value(from, t, v->measure);
 		counts[t->seed]++;
 	}
 	for (int i = 0; i < from->n_needles && v->asked >= 0; i++) {
@@ -88,7 +101,7 @@ static int find_best(const struct quality_rows *from, const struct quality_case 
 		     const struct view *v, const struct values *mine, bool *best, struct error *err)
 {
 	double p[CASES_MAX], d[SEEDS_MAX];
-	const double sign = v->measure == QUALITY_KL || v->measure == QUALITY_PERPLEXITY ? -1 : 1;
+	const double sign = v->measure == QUALITY_KL || is_log(v->measure) ? -1 : 1;
 	int n = 0;
 	*best = true;
 	for (int i = 0; i < n_cases && *best; i++) {
@@ -127,10 +140,10 @@ static int list_cases(const struct quality_rows *from, struct quality_case *out)
 	return n;
 }
 
-static int list_views(const struct quality_rows *from, struct view out[3 + 2 * QUALITY_ASKED * VIEWS])
+static int list_views(const struct quality_rows *from, struct view out[4 + 2 * QUALITY_ASKED * VIEWS])
 {
 	int n = 0;
-	for (int m = QUALITY_KL; m <= QUALITY_PERPLEXITY && from->n_texts; m++)
+	for (int m = QUALITY_KL; m <= QUALITY_RATIO && from->n_texts; m++)
 		out[n++] = (struct view){(enum quality_measure)m, -1, -1, -1};
 	for (int m = QUALITY_EXACT; m <= QUALITY_LOGPROB && from->n_needles; m++) {
 		for (int asked = 0; asked < QUALITY_ASKED; asked++) {
@@ -160,7 +173,7 @@ static int summarize(const struct quality_rows *from, const struct quality_case 
 		return error_set(err, ERROR_MEMORY, "no memory for the intervals of %d seeds", n);
 	if (cases[at].policy != QUALITY_FULL)
 		rc = find_best(from, cases, n_cases, at, v, &mine, &best, err);
-	bool log = v->measure == QUALITY_PERPLEXITY;
+	bool log = is_log(v->measure);
 	*out = (struct quality_summary_row){.of = cases[at],
 					    .measure = v->measure,
 					    .asked = v->asked,
@@ -190,7 +203,7 @@ static int compare_cases(const void *a, const void *b)
 
 int quality_summary_make(const struct quality_rows *from, struct quality_summary_row **rows, int *n, struct error *err)
 {
-	struct view views[3 + 2 * QUALITY_ASKED * VIEWS];
+	struct view views[4 + 2 * QUALITY_ASKED * VIEWS];
 	struct quality_case *cases = malloc(CASES_MAX * sizeof *cases);
 	int rc = 0, n_views = list_views(from, views), n_cases = cases ? list_cases(from, cases) : 0;
 	*n = 0;
@@ -215,7 +228,7 @@ int quality_summary_make(const struct quality_rows *from, struct quality_summary
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 5, CELL = 24 };
+enum { COLUMNS = 5, CELL = 22 };
 
 static const struct {
 	struct view view;
@@ -225,7 +238,7 @@ static const struct {
 } columns[COLUMNS] = {
 	{{QUALITY_KL, -1, -1, -1}, "KL, nats", "divergence", 1, 3},
 	{{QUALITY_TOP1, -1, -1, -1}, "same top-1, %", "top-1 agreement", 100, 1},
-	{{QUALITY_PERPLEXITY, -1, -1, -1}, "perplexity", "perplexity", 1, 2},
+	{{QUALITY_RATIO, -1, -1, -1}, "perplexity / full's", "perplexity", 1, 3},
 	{{QUALITY_EXACT, QUALITY_BEFORE, -1, -1},
 	 "found, asked before, %",
 	 "needles asked for before the eviction",
@@ -301,8 +314,13 @@ static void put_verdicts(FILE *f, const struct quality_summary_row *rows, int n,
 
 static void put_block(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *of)
 {
-	fprintf(f, "prompts of %d tokens, a window of %d kept by all; means over %d texts [95 %%]\n\n%8s  %-15s",
-		of->context, of->window, rows[0].seeds, "budget", "policy");
+	const struct quality_case full = {.context = of->context, .policy = QUALITY_FULL, -1, -1, -1};
+	const struct quality_summary_row *whole = find(rows, n, &full, &(struct view){QUALITY_PERPLEXITY, -1, -1, -1});
+	fprintf(f, "prompts of %d tokens, a window of %d kept by all; means over %d texts [95 %%]", of->context,
+		of->window, rows[0].seeds);
+	if (whole)
+		fprintf(f, "; the full cache's perplexity %.2f", whole->mean);
+	fprintf(f, "\n\n%8s  %-15s", "budget", "policy");
 	for (int k = 0; k < COLUMNS; k++)
 		fprintf(f, "  %*s", CELL, columns[k].head);
 	fputc('\n', f);

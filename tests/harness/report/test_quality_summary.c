@@ -100,7 +100,7 @@ static void says_who_is_best(void **state)
 		plant(QUALITY_SNAPKV, 128, seed, seed < 6 ? 0.9 * hard : 1.1 * hard, 4);
 	}
 	OK(quality_summary_make(&planted, &rows, &n, e));
-	assert_int_equal(n, 6 * 3);
+	assert_int_equal(n, 6 * 4);
 	for (int i = 0; i < n; i++) {
 		bool want =
 			rows[i].of.policy == QUALITY_SNAPKV && rows[i].of.budget == 64 && rows[i].measure == QUALITY_KL;
@@ -117,6 +117,8 @@ static void says_who_is_best(void **state)
 	near(r->mean, exp(3));
 	near(r->low, exp(3));
 	near(r->high, exp(3));
+	near(find(rows, n, QUALITY_FULL, 0, QUALITY_RATIO, -1, -1, -1)->high, 1);
+	near(find(rows, n, QUALITY_RANDOM, 64, QUALITY_RATIO, -1, -1, -1)->mean, exp(1));
 	FILE *f = open_memstream(&text, &size);
 	quality_summary_print(f, rows, n);
 	fclose(f);
