@@ -1,7 +1,7 @@
 # Tokens a second against the layers on the GPU, by mode: a column for each depth, one value axis for all.
 #
 # Data, one block a column and mode, column by column: layers runs median min max.
-# Needs: data, n_modes, mode_names[], mode_styles[], n_columns, column_text[], x_lo, x_hi, tick_at[],
+# Needs: data, n_modes, mode_names[], mode_styles[], n_columns, column_text[], x_text, x_lo, x_hi, tick_at[],
 # tick_text[], y_lo, y_hi, y_log, y_text, ytick_at[], ytick_text[].
 
 set multiplot
@@ -23,7 +23,7 @@ top = legend_top + n_rows*legend_row + 20   # px
 set tmargin at screen 1 - px(top)
 set bmargin at screen px(17*n_caption + 72)
 set label 4 y_text at screen 0.02, 0.5*(1 - px(top - 17*n_caption - 72)) center rotate front
-set label 5 'layers on the GPU' at screen 0.54, px(17*n_caption + 27) center front
+set label 5 x_text at screen 0.54, px(17*n_caption + 27) center front
 
 set xrange [x_lo:x_hi]
 set xtics ()

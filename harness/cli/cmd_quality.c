@@ -23,6 +23,7 @@
 #include "harness/cli/text_input.h"
 #include "harness/measure/needle.h"
 #include "harness/measure/quality_study.h"
+#include "harness/plot/plot.h"
 #include "harness/record/build_info.h"
 #include "harness/record/run_directory.h"
 #include "harness/report/quality_summary.h"
@@ -316,6 +317,26 @@ static int summarize(const struct quality_command *q, const struct run_directory
 	return rc;
 }
 
+static void print_note(void *ctx, const char *line)
+{
+	(void)ctx;
+	fprintf(stderr, "gemmark quality: %s\n", line);
+}
+
+/* The rows are there whatever gnuplot does. */
+static void draw(const struct run_directory *d)
+{
+	struct error err = {""};
+	const struct plot_request request = {.dir = d->path,
+					     .formats = PLOT_FORMAT_SVG | PLOT_FORMAT_PNG,
+					     .gnuplot = "gnuplot",
+					     .timeout_s = 60,
+					     .note = print_note};
+	if (plot_results(&request, &err))
+		fprintf(stderr, "gemmark quality: no figures: %s; gemmark plot %s draws them\n", err.text,
+			text_show_path(d->path).text);
+}
+
 static int read_text(struct quality_command *q, struct error *err)
 {
 	int rc = text_input_read(q->text, "--text", &q->bytes, err);
@@ -371,8 +392,10 @@ static int run(struct quality_command *q, struct error *err)
 		rc = gguf_check(&session_model(s)->file, changed_file_remedy(), err);
 	if (!rc)
 		rc = summarize(q, &d, err);
-	if (!rc)
+	if (!rc) {
+		draw(&d);
 		fprintf(stderr, "gemmark quality: results in %s\n", text_show_path(d.path).text);
+	}
 	quality_rows_free(&q->file.rows);
 	run_directory_close(&d);
 	if (s)

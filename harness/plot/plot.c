@@ -15,9 +15,11 @@
 #include "harness/plot/plot_figure.h"
 #include "harness/plot/plot_launches.h"
 #include "harness/plot/plot_layers.h"
+#include "harness/plot/plot_quality.h"
 #include "harness/plot/plot_script.h"
 #include "harness/plot/plot_snapkv.h"
 #include "harness/plot/plot_timeline.h"
+#include "harness/record/quality_file.h"
 
 enum { TRACE_COLUMNS_MAX = 2, TRACE_TICKS = 5 };
 
@@ -333,6 +335,13 @@ int plot_check(const char *dir, struct error *err)
 	return rc;
 }
 
+static int make_out(const struct plot_request *request, const struct run_directory *from, struct run_directory *out,
+		    struct error *err)
+{
+	return request->out ? run_directory_make(out, request->out, err)
+			    : run_directory_below(from, "plots", 1, out, err);
+}
+
 int plot_results(const struct plot_request *request, struct error *err)
 {
 	assert(request->formats);
@@ -341,16 +350,21 @@ int plot_results(const struct plot_request *request, struct error *err)
 	if (!d)
 		return error_set(err, ERROR_MEMORY, "%s: not enough memory", request->dir);
 	int rc = run_directory_open(&from, request->dir, err);
-	if (!rc)
+	bool quality = !rc && quality_summary_exists(&from);
+	if (!rc && quality) {
+		rc = make_out(request, &from, &out, err);
+		if (!rc)
+			rc = plot_quality(request, &from, &out, err);
+	} else if (!rc) {
 		rc = plot_data_load(d, &from, err);
-	if (!rc) {
+	}
+	if (!rc && !quality) {
 		note_left_out(request, d);
 		if (d->set.cut)
 			plot_note(request, "%s/runs.csv: its last line is unfinished and left out", request->dir);
 		if (d->set.tokens.cut)
 			plot_note(request, "%s/tokens.csv: its last line is unfinished and left out", request->dir);
-		rc = request->out ? run_directory_make(&out, request->out, err)
-				  : run_directory_below(&from, "plots", 1, &out, err);
+		rc = make_out(request, &from, &out, err);
 		if (!rc)
 			rc = draw_all(request, d, &out, err);
 		plot_data_free(d);

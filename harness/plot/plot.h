@@ -16,7 +16,7 @@
 enum plot_format { PLOT_FORMAT_SVG = 1, PLOT_FORMAT_PNG = 2 };
 
 struct plot_request {
-	const char *dir;     /* holds runs.csv and tokens.csv */
+	const char *dir;     /* holds runs.csv and tokens.csv, or summary.csv of `gemmark quality` */
 	const char *out;     /* made if absent; null: plots in dir, which must be no link */
 	unsigned formats;    /* of enum plot_format, or-ed; at least one */
 	const char *gnuplot; /* the program, searched on PATH */

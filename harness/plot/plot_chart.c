@@ -109,7 +109,10 @@ int plot_chart_draw(const struct plot_chart *c, struct plot_figure *f, const cha
 	plot_script_number(s, "height", 520);
 	plot_script_string(s, "title_text", c->title);
 	plot_figure_series(f, names, c->styles, c->n_series);
-	plot_figure_caption(f, c->panels, c->n_panels, c->marks);
+	if (c->caption)
+		plot_script_caption(s, c->caption);
+	else
+		plot_figure_caption(f, c->panels, c->n_panels, c->marks);
 	write_axis(c, s, &axis);
 	plot_script_number(s, "y_lo", c->axis.lo);
 	plot_script_number(s, "y_hi", c->axis.hi);

@@ -15,11 +15,12 @@
 
 struct plot_chart {
 	const char *title;
-	const char *unit_text; /* of the .dat's values: "latency per token, microseconds" */
-	const char *x_name;    /* of the .dat's second column: "depth" */
-	const char *marks;     /* the caption's last words: what points and bars are */
-	const int *templates;  /* ends with -1 */
-	const int *panels;     /* (n_panels): the combinations shown */
+	const char *unit_text;              /* of the .dat's values: "latency per token, microseconds" */
+	const char *x_name;                 /* of the .dat's second column: "depth" */
+	const char *marks;                  /* the caption's last words: what points and bars are */
+	const int *templates;               /* ends with -1 */
+	const struct plot_caption *caption; /* instead of what the combinations say; null: theirs */
+	const int *panels;                  /* (n_panels): the combinations shown */
 	int n_panels;
 	int n_series;
 	char names[PLOT_CHART_SERIES][PLOT_TEXT_MAX];

@@ -180,6 +180,7 @@ static int write_figure(struct plot_figure *f, const struct series *s, const str
 	plot_script_number(script, "y_lo", axis.lo);
 	plot_script_number(script, "y_hi", axis.hi);
 	plot_script_number(script, "y_log", axis.log);
+	plot_script_string(script, "x_text", "layers on the GPU");
 	plot_script_string(script, "y_text", label);
 	plot_script_ticks(script, "ytick_at", "ytick_text", &axis.ticks);
 	write_blocks(f, s, cells);
