@@ -118,11 +118,6 @@ static void set_caption(struct quality_set *q, const json_t *study)
 	plot_caption_add(c, item);
 	snprintf(item, sizeof item, "%lld sinks", (long long)json_integer_value(json_object_get(study, "sinks")));
 	plot_caption_add(c, item);
-	for (int i = 0; i < q->n_lines && q->n_votes == 1; i++) {
-		snprintf(item, sizeof item, "votes pooled over %d", q->lines[i].pool);
-		if (q->lines[i].policy == QUALITY_SNAPKV)
-			plot_caption_add(c, item);
-	}
 	plot_caption_break(c);
 	text_of(study, "device", a);
 	plot_caption_add(c, a);
@@ -134,6 +129,11 @@ static void set_caption(struct quality_set *q, const json_t *study)
 		 (long long)json_integer_value(json_object_get(study, "continuation")),
 		 (long long)json_integer_value(json_object_get(study, "needles")));
 	plot_caption_add(c, item);
+	for (int i = 0; i < q->n_lines && q->n_votes == 1; i++) {
+		snprintf(item, sizeof item, "votes pooled over %d", q->lines[i].pool);
+		if (q->lines[i].policy == QUALITY_SNAPKV)
+			plot_caption_add(c, item);
+	}
 	plot_caption_break(c);
 	plot_caption_add(c, "point: mean over texts; bar: its 95 % interval (bootstrap over texts)");
 }
@@ -148,17 +148,29 @@ struct kind {
 	bool full; /* the full cache has a line */
 };
 
+/* Shown as what it takes away: an axis of amounts has no negative ones. */
+static bool is_loss(enum quality_measure m)
+{
+	return m == QUALITY_LOGPROB;
+}
+
 static const struct kind kinds[] = {
 	{"quality-divergence", "What eviction changes: divergence from the full cache, by budget",
 	 "Kullback-Leibler divergence, nats a token", "KL divergence", "nats", QUALITY_KL, -1, 1, false},
 	{"quality-agreement", "What eviction changes: top-1 agreement with the full cache, by budget",
 	 "top-1 agreement, share of tokens", "tokens with the same top-1", "%", QUALITY_TOP1, -1, 100, false},
 	{"quality-perplexity", "What eviction costs: perplexity of the text that goes on, by budget",
-	 "perplexity over the full cache's", "perplexity", "x the full cache's", QUALITY_RATIO, -1, 1, true},
+	 "perplexity over the full cache's", "perplexity", "\xc3\x97 the full cache's", QUALITY_RATIO, -1, 1, true},
 	{"quality-found-before", "Needles found, asked for before the eviction, by budget",
 	 "needles found, share of them", "found", "%", QUALITY_EXACT, QUALITY_BEFORE, 100, true},
 	{"quality-found-behind", "Needles found, asked for behind the eviction, by budget",
 	 "needles found, share of them", "found", "%", QUALITY_EXACT, QUALITY_BEHIND, 100, true},
+	{"quality-loss-before", "How far a needle's value is from certain, asked for before the eviction, by budget",
+	 "negative log probability of the value, nats", "\xe2\x88\x92log p of the value", "nats", QUALITY_LOGPROB,
+	 QUALITY_BEFORE, 1, true},
+	{"quality-loss-behind", "How far a needle's value is from certain, asked for behind the eviction, by budget",
+	 "negative log probability of the value, nats", "\xe2\x88\x92log p of the value", "nats", QUALITY_LOGPROB,
+	 QUALITY_BEHIND, 1, true},
 };
 
 static int draw_kind(struct quality_set *q, const struct kind *k, struct error *err)
@@ -181,13 +193,20 @@ static int draw_kind(struct quality_set *q, const struct kind *k, struct error *
 		c.styles[s] = l->style;
 		for (int i = 0; i < q->n_budgets; i++) {
 			const struct quality_summary_row *r = find(q, l, q->budgets[i], k->measure, k->asked, -1);
-			if (r)
-				c.cells[s * q->n_budgets + i] = (struct plot_summary){.n = r->seeds,
-										      .median = r->mean,
-										      .min = r->low,
-										      .max = r->high,
-										      .p10 = NAN,
-										      .p90 = NAN};
+			struct plot_summary *cell = &c.cells[s * q->n_budgets + i];
+			if (!r)
+				continue;
+			*cell = (struct plot_summary){.n = r->seeds,
+						      .median = r->mean,
+						      .min = r->low,
+						      .max = r->high,
+						      .p10 = NAN,
+						      .p90 = NAN};
+			if (is_loss(k->measure)) {
+				cell->median = -r->mean;
+				cell->min = -r->high;
+				cell->max = -r->low;
+			}
 		}
 	}
 	if (!rc) {

@@ -228,7 +228,7 @@ int quality_summary_make(const struct quality_rows *from, struct quality_summary
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 5, CELL = 22 };
+enum { TEXT_COLUMNS = 3, COLUMNS = 7, CELL = 24 };
 
 static const struct {
 	struct view view;
@@ -239,12 +239,10 @@ static const struct {
 	{{QUALITY_KL, -1, -1, -1}, "KL, nats", "divergence", 1, 3},
 	{{QUALITY_TOP1, -1, -1, -1}, "same top-1, %", "top-1 agreement", 100, 1},
 	{{QUALITY_RATIO, -1, -1, -1}, "perplexity / full's", "perplexity", 1, 3},
-	{{QUALITY_EXACT, QUALITY_BEFORE, -1, -1},
-	 "found, asked before, %",
-	 "needles asked for before the eviction",
-	 100,
-	 0},
-	{{QUALITY_EXACT, QUALITY_BEHIND, -1, -1}, "found, asked behind, %", "needles asked for behind it", 100, 0},
+	{{QUALITY_EXACT, QUALITY_BEFORE, -1, -1}, "asked before: found, %", "needles found, asked before", 100, 0},
+	{{QUALITY_LOGPROB, QUALITY_BEFORE, -1, -1}, "log p, nats", "log p of needles, asked before", 1, 2},
+	{{QUALITY_EXACT, QUALITY_BEHIND, -1, -1}, "asked behind: found, %", "needles found, asked behind", 100, 0},
+	{{QUALITY_LOGPROB, QUALITY_BEHIND, -1, -1}, "log p, nats", "log p of needles, asked behind", 1, 2},
 };
 
 static const struct quality_summary_row *find(const struct quality_summary_row *rows, int n,
@@ -267,14 +265,15 @@ static void put_label(FILE *f, const struct quality_case *c)
 	fprintf(f, "  %-15s", text);
 }
 
-static void put_case(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *c)
+static void put_case(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *c, int first,
+		     int end)
 {
 	if (c->policy == QUALITY_FULL)
 		fprintf(f, "%8s", "all");
 	else
 		fprintf(f, "%8d", c->budget);
 	put_label(f, c);
-	for (int k = 0; k < COLUMNS; k++) {
+	for (int k = first; k < end; k++) {
 		const struct quality_summary_row *r = find(rows, n, c, &columns[k].view);
 		char text[64] = "";
 		if (r)
@@ -312,6 +311,27 @@ static void put_verdicts(FILE *f, const struct quality_summary_row *rows, int n,
 		fputc('\n', f);
 }
 
+/* Columns [first, end), where there are such rows. */
+static void put_table(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *of, int first,
+		      int end)
+{
+	const struct quality_case *last = NULL;
+	if (!find(rows, n, of, &columns[first].view))
+		return;
+	fprintf(f, "\n%8s  %-15s", "budget", "policy");
+	for (int k = first; k < end; k++)
+		fprintf(f, "  %*s", CELL - 1, columns[k].head);
+	fputc('\n', f);
+	for (int i = 0; i < n; i++) {
+		const struct quality_case *c = &rows[i].of;
+		if (c->context != of->context || (c->window != of->window && c->policy != QUALITY_FULL) ||
+		    (last && same_case(last, c)))
+			continue;
+		put_case(f, rows, n, c, first, end);
+		last = c;
+	}
+}
+
 static void put_block(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *of)
 {
 	const struct quality_case full = {.context = of->context, .policy = QUALITY_FULL, -1, -1, -1};
@@ -320,19 +340,9 @@ static void put_block(FILE *f, const struct quality_summary_row *rows, int n, co
 		of->window, rows[0].seeds);
 	if (whole)
 		fprintf(f, "; the full cache's perplexity %.2f", whole->mean);
-	fprintf(f, "\n\n%8s  %-15s", "budget", "policy");
-	for (int k = 0; k < COLUMNS; k++)
-		fprintf(f, "  %*s", CELL, columns[k].head);
 	fputc('\n', f);
-	const struct quality_case *last = NULL;
-	for (int i = 0; i < n; i++) {
-		const struct quality_case *c = &rows[i].of;
-		if (c->context != of->context || (c->window != of->window && c->policy != QUALITY_FULL) ||
-		    (last && same_case(last, c)))
-			continue;
-		put_case(f, rows, n, c);
-		last = c;
-	}
+	put_table(f, rows, n, of, 0, TEXT_COLUMNS);
+	put_table(f, rows, n, of, TEXT_COLUMNS, COLUMNS);
 	fputs("\n*: better than each other policy at this budget, and not by chance (5 %)\n", f);
 	for (int k = 0; k < COLUMNS; k++)
 		if (find(rows, n, of, &columns[k].view))

@@ -171,7 +171,7 @@ static void says_the_same_again(void **state)
 		assert_string_equal(first, again);
 	}
 	assert_true(command_said(folder, "out", "prompts of 300 tokens, a window of 8 kept by all"));
-	assert_true(command_said(folder, "out", "best by needles asked for behind it: 40 none surely\n"));
+	assert_true(command_said(folder, "out", "best by needles found, asked behind: 40 none surely\n"));
 }
 
 static void refuse(char **words, const char *says)

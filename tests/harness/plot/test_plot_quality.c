@@ -77,9 +77,10 @@ static void draws_a_line_a_policy(void **state)
 			n += snprintf(rows + n, sizeof rows - (size_t)n,
 				      "1024,%s,kl,,,,8,%.9g,%.9g,%.9g,0\n1024,%s,exact,before,,,8,0.%d,0,1,0\n"
 				      "1024,%s,exact,before,verbatim,,8,0.99,0,1,0\n"
-				      "1024,%s,exact,before,,2,8,0.%d,0.5,1,0\n",
+				      "1024,%s,exact,before,,2,8,0.%d,0.5,1,0\n"
+				      "1024,%s,logprob,before,,,8,-2.5,-4,-2,0\n",
 				      of, 0.5 / budget + p, 0.25 / budget + p, 1.0 / budget + p, of, 3 + 2 * p, of, of,
-				      6 + p);
+				      6 + p, of);
 		}
 	snprintf(rows + n, sizeof rows - (size_t)n,
 		 "1024,full,,,,kl,,,,8,0,0,0,0\n1024,full,,,,exact,before,,,8,0.75,0.5,1,0\n"
@@ -106,6 +107,7 @@ static void draws_a_line_a_policy(void **state)
 	has("quality-thirds-before.dat", "# budget 256, snapkv\n0 0 NaN NaN NaN\n1 0 NaN NaN NaN\n2 8 70 50 100\n");
 	has("quality-thirds-before.dat",
 	    "# budget 64, full cache\n0 0 NaN NaN NaN\n1 0 NaN NaN NaN\n2 8 100 100 100\n");
+	has("quality-loss-before.dat", " 256 8 2.5 2 4 NaN NaN\n");
 	has("quality-thirds-before.svg", "third of the prompt that the needle is in");
 	assert_true(folder_has(folder, "/plots/quality-divergence.svg"));
 	assert_false(folder_has(folder, "/plots/quality-found-behind.svg"));
