@@ -255,24 +255,24 @@ static const struct quality_summary_row *find(const struct quality_summary_row *
 	return NULL;
 }
 
-static void put_label(FILE *f, const struct quality_case *c)
+static const char *label(const struct quality_case *c, char text[CELL])
 {
-	char text[CELL];
 	if (c->pool >= 0)
-		snprintf(text, sizeof text, "%s, pool %d", quality_policies[c->policy], c->pool);
+		snprintf(text, CELL, "%s, pool %d", quality_policies[c->policy], c->pool);
 	else
-		snprintf(text, sizeof text, "%s", quality_policies[c->policy]);
-	fprintf(f, "  %-15s", text);
+		snprintf(text, CELL, "%s", quality_policies[c->policy]);
+	return text;
 }
 
 static void put_case(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *c, int first,
 		     int end)
 {
+	char name[CELL];
 	if (c->policy == QUALITY_FULL)
 		fprintf(f, "%8s", "all");
 	else
 		fprintf(f, "%8d", c->budget);
-	put_label(f, c);
+	fprintf(f, "  %-15s", label(c, name));
 	for (int k = first; k < end; k++) {
 		const struct quality_summary_row *r = find(rows, n, c, &columns[k].view);
 		char text[64] = "";
@@ -285,29 +285,33 @@ static void put_case(FILE *f, const struct quality_summary_row *rows, int n, con
 	fputc('\n', f);
 }
 
-/* By one measure, at each budget of a context and window. */
+/* By one measure, at each budget of a context and window; SnapKV may be best with several pools. */
 static void put_verdicts(FILE *f, const struct quality_summary_row *rows, int n, const struct quality_case *of, int k)
 {
-	int budget = -1;
-	bool any = false;
+	char name[CELL];
+	int budget = -1, n_budgets = 0;
 	for (int i = 0; i < n; i++) {
 		const struct quality_case *c = &rows[i].of;
+		bool any = false;
 		if (c->context != of->context || c->window != of->window || c->budget == budget)
 			continue;
 		budget = c->budget;
-		const struct quality_summary_row *best = NULL;
-		for (int j = i; j < n && !best; j++)
-			if (rows[j].best && rows[j].of.context == c->context && rows[j].of.window == c->window &&
-			    rows[j].of.budget == budget && rows[j].measure == columns[k].view.measure &&
-			    rows[j].asked == columns[k].view.asked && rows[j].question < 0 && rows[j].third < 0)
-				best = &rows[j];
+		if (n_budgets++)
+			fprintf(f, "; %d", budget);
+		else
+			fprintf(f, "best by %s: %d", columns[k].name, budget);
+		for (int j = i; j < n; j++) {
+			const struct quality_summary_row *r = &rows[j];
+			if (!r->best || r->of.context != of->context || r->of.window != of->window ||
+			    r->of.budget != budget || r != find(rows, n, &r->of, &columns[k].view))
+				continue;
+			fprintf(f, "%s %s", any ? " and" : "", label(&r->of, name));
+			any = true;
+		}
 		if (!any)
-			fprintf(f, "best by %s:", columns[k].name);
-		fprintf(f, "%s %d %s", any ? ";" : "", budget,
-			best ? quality_policies[best->of.policy] : "none surely");
-		any = true;
+			fputs(" none surely", f);
 	}
-	if (any)
+	if (n_budgets)
 		fputc('\n', f);
 }
 

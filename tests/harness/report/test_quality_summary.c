@@ -122,7 +122,7 @@ static void says_who_is_best(void **state)
 	FILE *f = open_memstream(&text, &size);
 	quality_summary_print(f, rows, n);
 	fclose(f);
-	assert_non_null(strstr(text, "best by divergence: 64 snapkv; 128 none surely\n"));
+	assert_non_null(strstr(text, "best by divergence: 64 snapkv, pool 7; 128 none surely\n"));
 	assert_non_null(strstr(text, "best by perplexity: 64 none surely; 128 none surely\n"));
 	assert_null(strstr(text, "needles"));
 	assert_non_null(strstr(text, "prompts of 1024 tokens, a window of 32 kept by all; means over 8 texts"));
@@ -206,8 +206,31 @@ static void tells_needles_apart(void **state)
 	FILE *f = open_memstream(&text, &size);
 	quality_summary_print(f, rows, n);
 	fclose(f);
-	assert_non_null(strstr(text, "best by needles found, asked before: 64 snapkv\n"));
+	assert_non_null(strstr(text, "best by needles found, asked before: 64 snapkv, pool 7\n"));
 	assert_non_null(strstr(text, "best by log p of needles, asked behind: 64 none surely\n"));
+	free(text);
+	free(rows);
+}
+
+/* Pools are no rivals of each other: both are below recency. */
+static void names_each_pool(void **state)
+{
+	(void)state;
+	struct quality_summary_row *rows;
+	char *text;
+	size_t size;
+	int n;
+	for (int seed = 0; seed < SEEDS; seed++) {
+		plant(QUALITY_RECENCY, 64, seed, 2, 4);
+		plant(QUALITY_SNAPKV, 64, seed, 1, 4);
+		plant(QUALITY_SNAPKV, 64, seed, 1.5, 4);
+		planted.texts[planted.n_texts - 1].of.pool = 1;
+	}
+	OK(quality_summary_make(&planted, &rows, &n, e));
+	FILE *f = open_memstream(&text, &size);
+	quality_summary_print(f, rows, n);
+	fclose(f);
+	assert_non_null(strstr(text, "best by divergence: 64 snapkv, pool 1 and snapkv, pool 7\n"));
 	free(text);
 	free(rows);
 }
@@ -218,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup(says_who_is_best, set_up),
 		cmocka_unit_test_setup(few_seeds_say_nothing, set_up),
 		cmocka_unit_test_setup(tells_needles_apart, set_up),
+		cmocka_unit_test_setup(names_each_pool, set_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
