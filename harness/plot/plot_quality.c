@@ -118,6 +118,9 @@ static void set_caption(struct quality_set *q, const json_t *study)
 	plot_caption_add(c, item);
 	snprintf(item, sizeof item, "%lld sinks", (long long)json_integer_value(json_object_get(study, "sinks")));
 	plot_caption_add(c, item);
+	snprintf(item, sizeof item, "budget %ld", q->budgets[0]);
+	if (q->n_budgets == 1)
+		plot_caption_add(c, item);
 	plot_caption_break(c);
 	text_of(study, "device", a);
 	plot_caption_add(c, a);
@@ -135,7 +138,7 @@ static void set_caption(struct quality_set *q, const json_t *study)
 			plot_caption_add(c, item);
 	}
 	plot_caption_break(c);
-	plot_caption_add(c, "point: mean over texts; bar: its 95 % interval (bootstrap over texts)");
+	plot_caption_add(c, "mean over texts, and its 95 % interval (bootstrap over texts)");
 }
 
 /* ---- figures ---- */
