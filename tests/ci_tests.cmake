@@ -29,6 +29,7 @@ set(no_valgrind
   cmd_compare
   cmd_eval
   cmd_generate
+  cmd_quality
   compare
   compare_common
   compare_units
