@@ -18,15 +18,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 agreed='
 sm_80  k_attention_prefill_256 36
 sm_80  k_norm_matmul_any       8
-sm_90  k_persistent_f16_f16    172
-sm_90  k_persistent_f32_f32    276
+sm_90  k_persistent_f16_f16    108
+sm_90  k_persistent_f32_f32    376
 sm_100 k_matmul_tiled          56
 sm_100 k_norm_gated_q6_k       8
 sm_100 k_norm_matmul_q4_k      24
 sm_100 k_norm_matmul_q5_1      28
 sm_100 k_norm_matmul_q6_k      68
 sm_100 k_norm_matmul_q8_0      20
-sm_100 k_persistent_f32_f32    480
+sm_100 k_persistent_f32_f32    416
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
 sm_120 k_experts_gated_q4_k    16
@@ -62,7 +62,7 @@ sm_120 k_norm_matmul_q5_k      88
 sm_120 k_norm_matmul_q6_k      164
 sm_120 k_norm_matmul_q8_0      96
 sm_120 k_persistent_f16_f16    12
-sm_120 k_persistent_f32_f32    260
+sm_120 k_persistent_f32_f32    268
 sm_120 k_snapkv_softmax        20
 sm_120 k_snapkv_vote           96
 '
