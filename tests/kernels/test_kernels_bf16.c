@@ -105,7 +105,8 @@ static void test_matmul_tokens(void **state)
 	y = take((size_t)TOKENS * N_OUT, 4);
 	part = take((size_t)FEW * N_OUT, 4);
 	for (size_t i = 0; i < COUNT(layouts); i++) {
-		struct test_weight t = weight_make(layouts[i], N_IN, N_OUT, 1);
+		const int n_in = N_IN / layout_block(layouts[i]) * layout_block(layouts[i]);
+		struct test_weight t = weight_make(layouts[i], n_in, N_OUT, 1);
 		struct matmul_params p = {
 			.w = t.w, .x = x, .y = y, .n_tokens = TOKENS, .x_stride = N_IN, .y_stride = N_OUT};
 
