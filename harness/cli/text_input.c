@@ -8,18 +8,18 @@
 #include "base/text.h"
 #include "engine/text/chat.h"
 
-static int read_all(FILE *f, const char *name, const char *option, struct text_input *out, struct error *err)
+int text_input_read_stream(FILE *f, const char *name, const char *option, struct text_input *out, struct error *err)
 {
 	size_t capacity = 0;
 	for (;;) {
-		if (out->n == capacity) {
+		if (capacity - out->n < 2) {
 			capacity = capacity ? 2 * capacity : 1 << 16;
 			char *grown = capacity <= 2 * (size_t)TEXT_INPUT_MAX ? realloc(out->bytes, capacity) : NULL;
 			if (!grown)
 				return error_set(err, ERROR_MEMORY, "%s: %s: no memory for it", option, name);
 			out->bytes = grown;
 		}
-		size_t n = fread(out->bytes + out->n, 1, capacity - out->n, f);
+		size_t n = fread(out->bytes + out->n, 1, capacity - out->n - 1, f);
 		if (!n)
 			break;
 		out->n += n;
@@ -27,18 +27,19 @@ static int read_all(FILE *f, const char *name, const char *option, struct text_i
 			return error_set(err, ERROR_INPUT, "%s: %s is larger than %d MiB", option, name,
 					 TEXT_INPUT_MAX >> 20);
 	}
+	out->bytes[out->n] = '\0';
 	return ferror(f) ? error_set(err, ERROR_IO, "%s: reading %s: %s", option, name, strerror(errno)) : 0;
 }
 
 int text_input_read(const char *path, const char *option, struct text_input *out, struct error *err)
 {
 	if (!strcmp(path, "-"))
-		return read_all(stdin, "standard input", option, out, err);
+		return text_input_read_stream(stdin, "standard input", option, out, err);
 	FILE *f = fopen(path, "rb");
 	struct text_shown shown = text_show_path(path);
 	if (!f)
 		return error_set(err, ERROR_INPUT, "%s: %s: %s", option, shown.text, strerror(errno));
-	int rc = read_all(f, shown.text, option, out, err);
+	int rc = text_input_read_stream(f, shown.text, option, out, err);
 	fclose(f);
 	return rc;
 }

@@ -4,11 +4,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "engine/text/tokenizer.h"
 
 struct text_input {
-	char *bytes; /* (n), the caller frees them, also after a failure */
+	char *bytes; /* (n), then a zero; the caller frees them, also after a failure */
 	size_t n;
 };
 
@@ -16,6 +17,9 @@ enum { TEXT_INPUT_MAX = 256 << 20 };
 
 /* All of a file; "-": of standard input. option: in front of messages. ERROR_INPUT, ERROR_IO, ERROR_MEMORY. */
 int text_input_read(const char *path, const char *option, struct text_input *out, struct error *err);
+
+/* The rest of an open file. name, option: in front of messages. */
+int text_input_read_stream(FILE *f, const char *name, const char *option, struct text_input *out, struct error *err);
 
 /* How a text becomes a prompt. */
 struct text_tokens {

@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/cli/text_input.h"
 
 #define SEPARATORS " \t\n\v\f\r,[]"
-
-enum { MAX_TOKEN_FILE = 256 << 20 };
 
 static int parse(struct token_list *l, const char *text, const char *where, struct error *err)
 {
@@ -55,34 +54,13 @@ int token_list_read(const char *arg, struct token_list *l, struct error *err)
 	if (!f)
 		return error_set(err, ERROR_INPUT, "--tokens: %s: %s; give ids like 2,17,4 or a file of them", arg,
 				 strerror(errno));
-	char *text = NULL;
-	size_t used = 0, cap = 0;
-	int rc = 0;
-	for (;;) {
-		if (cap - used < 2) {
-			cap = cap ? 2 * cap : 1 << 16;
-			char *grown = cap <= MAX_TOKEN_FILE ? realloc(text, cap) : NULL;
-			if (!grown) {
-				rc = error_set(err, ERROR_INPUT, "--tokens: %s is larger than %d bytes", arg,
-					       MAX_TOKEN_FILE);
-				break;
-			}
-			text = grown;
-		}
-		size_t n = fread(text + used, 1, cap - used - 1, f);
-		if (n == 0)
-			break;
-		used += n;
-	}
-	if (!rc && ferror(f))
-		rc = error_set(err, ERROR_IO, "--tokens: reading %s: %s", arg, strerror(errno));
+	struct text_input text = {0};
+	int rc = text_input_read_stream(f, arg, "--tokens", &text, err);
 	fclose(f);
-	if (!rc) {
-		text[used] = 0;
-		rc = strlen(text) == used
-			     ? parse(l, text + text_mark(text, used), arg, err)
+	if (!rc)
+		rc = strlen(text.bytes) == text.n
+			     ? parse(l, text.bytes + text_mark(text.bytes, text.n), arg, err)
 			     : error_set(err, ERROR_INPUT, "%s: a zero byte: this is no list of numbers", arg);
-	}
-	free(text);
+	free(text.bytes);
 	return rc;
 }
