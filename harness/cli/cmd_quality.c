@@ -208,9 +208,10 @@ static const struct command quality_command = {
 /* What chooses tokens, evicts by itself or is of decoded tokens has nothing to do here. */
 static bool applies(const char *names)
 {
-	static const char *const not [] = {"--snapkv", "--temp", "--top-k", "--top-p", "--min-p", "--mode", "--fusion"};
-	for (size_t i = 0; i < sizeof not / sizeof *not ; i++)
-		if (!strcmp(names, not [i]))
+	static const char *const others[] = {"--snapkv", "--temp", "--top-k", "--top-p",
+					     "--min-p",  "--mode", "--fusion"};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (!strcmp(names, others[i]))
 			return false;
 	return true;
 }
