@@ -129,8 +129,8 @@ struct filling {
 
 	/*
 	 * Waits until a piece may be copied; returns where to, and what its bytes complete on. While the ring is full,
-	 * which it is where blocks wait for each other, the memory goes on working for the L2, which is ten rings
-	 * large.
+	 * which it is where blocks wait for each other, the memory goes on working for the L2, which is twice as
+	 * large as all rings together.
 	 */
 	__device__ __forceinline__ char *begin(int bytes, int limit, unsigned long long *&full)
 	{

@@ -42,50 +42,28 @@ INLINE void barrier_arrive(unsigned long long *b, int times)
 	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(times) : "memory");
 }
 
+#define BARRIER_ASKS(name, instruction, longest)                                                    \
+	INLINE bool name(unsigned long long *b, unsigned parity)                                    \
+	{                                                                                           \
+		unsigned done;                                                                      \
+		asm volatile("{\n\t"                                                                \
+			     ".reg .pred p;\n\t"                                                    \
+			     "mbarrier." instruction ".parity.shared::cta.b64 p, [%1], %2" longest ";\n\t" \
+			     "selp.u32 %0, 1, 0, p;\n\t"                                            \
+			     "}"                                                                    \
+			     : "=r"(done)                                                           \
+			     : "r"(shared_address(b)), "r"(parity)                                  \
+			     : "memory");                                                           \
+		return done;                                                                        \
+	}
+
 /* Whether the phase of that parity is complete; may wait a while for it. */
-INLINE bool barrier_try(unsigned long long *b, unsigned parity)
-{
-	unsigned done;
-	asm volatile("{\n\t"
-		     ".reg .pred p;\n\t"
-		     "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
-		     "selp.u32 %0, 1, 0, p;\n\t"
-		     "}"
-		     : "=r"(done)
-		     : "r"(shared_address(b)), "r"(parity)
-		     : "memory");
-	return done;
-}
-
+BARRIER_ASKS(barrier_try, "try_wait", "")
 /* The same, at once. */
-INLINE bool barrier_test(unsigned long long *b, unsigned parity)
-{
-	unsigned done;
-	asm volatile("{\n\t"
-		     ".reg .pred p;\n\t"
-		     "mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
-		     "selp.u32 %0, 1, 0, p;\n\t"
-		     "}"
-		     : "=r"(done)
-		     : "r"(shared_address(b)), "r"(parity)
-		     : "memory");
-	return done;
-}
-
+BARRIER_ASKS(barrier_test, "test_wait", "")
 /* The same, waiting for up to a tenth of a second or so. */
-INLINE bool barrier_try_long(unsigned long long *b, unsigned parity)
-{
-	unsigned done;
-	asm volatile("{\n\t"
-		     ".reg .pred p;\n\t"
-		     "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2, 100000000;\n\t"
-		     "selp.u32 %0, 1, 0, p;\n\t"
-		     "}"
-		     : "=r"(done)
-		     : "r"(shared_address(b)), "r"(parity)
-		     : "memory");
-	return done;
-}
+BARRIER_ASKS(barrier_try_long, "try_wait", ", 100000000")
+#undef BARRIER_ASKS
 
 /* Of the threads that compute. */
 INLINE void consumers_sync()
