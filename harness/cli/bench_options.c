@@ -208,6 +208,23 @@ static int apply_progress(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_status_file(void *ctx, const char *value, struct error *err)
+{
+	bench(ctx)->status_file = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "--status-file: an empty name; name a file");
+}
+
+static int apply_prometheus_file(void *ctx, const char *value, struct error *err)
+{
+	size_t n = strlen(value);
+	bench(ctx)->metrics_file = value;
+	/* Others node_exporter passes over without a word. */
+	if (n < 6 || strcmp(value + n - 5, ".prom"))
+		return error_set(err, ERROR_INPUT, "--prometheus-file: '%s' does not end in .prom",
+				 text_show(value, n).text);
+	return 0;
+}
+
 static int apply_list_devices(void *ctx, const char *value, struct error *err)
 {
 	(void)value;
@@ -320,6 +337,12 @@ static const struct option_spec options[] = {
 	{"-oe, --output-err", "FORMAT", "the same, of what is printed on standard error besides (default none)",
 	 apply_error_format},
 	{"--progress", NULL, "a line a run on standard error, also where that is no terminal", apply_progress},
+	{"--status-file", "FILE",
+	 "keep what the sweep is at in this file, as JSON: between runs, at most once a second, replaced as a whole\n"
+	 "gemmark status FILE shows it.",
+	 apply_status_file},
+	{"--prometheus-file", "FILE.prom",
+	 "the same as metrics, for the textfile collector of Prometheus' node_exporter", apply_prometheus_file},
 	{"--list-devices", NULL, "print the GPU and the CPU that would be used, with their memory, and exit",
 	 apply_list_devices},
 	{"--out", "DIR",

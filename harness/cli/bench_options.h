@@ -22,8 +22,10 @@ struct bench {
 	int format;         /* of standard output: an enum llama_format or one of the above */
 	int error_format;   /* of what standard error has besides; likewise */
 	struct engine_context_options contexts;
-	const char *text;   /* the file whose tokens the tests are of; null: the seeded stream's */
-	const char *resume; /* null: a new sweep */
+	const char *text;        /* the file whose tokens the tests are of; null: the seeded stream's */
+	const char *resume;      /* null: a new sweep */
+	const char *status_file; /* null: none */
+	const char *metrics_file;
 	int dry_run;
 	int list_devices;
 	int progress;     /* a line a run, also where standard error is no terminal */

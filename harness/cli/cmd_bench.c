@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "harness/cli/axis_options.h"
 #include "harness/cli/bench_options.h"
+#include "harness/cli/bench_status.h"
 #include "harness/cli/devices.h"
 #include "harness/cli/dry_run.h"
 #include "harness/cli/engine_environment.h"
@@ -56,11 +57,15 @@ struct sweep {
 	char stamp[32]; /* of the start, and what sets it apart from others of that second: the runs' prefix */
 	char directory[RESULTS_DIRECTORY_SIZE]; /* of the results, where none is named */
 	struct past past;
+	struct bench_status status;
+	struct runner_progress last; /* that was reported */
+	const struct cell *cells;
 };
 
 static int summarise(struct sweep *s, const struct run_row *row, struct error *err)
 {
 	int rc = table_add(s->table, row, err);
+	bench_status_take(&s->status, row);
 	return rc || !s->llama ? rc : llama_bench_add(s->llama, row, err);
 }
 
@@ -126,6 +131,14 @@ static void take_progress(void *ctx, const struct runner_progress *p)
 		progress_print(p);
 	s->shown = p->run;
 	progress_show(p);
+	s->last = *p;
+	bench_status_progress(&s->status, p, NULL);
+}
+
+static void take_begin(void *ctx, int cell)
+{
+	struct sweep *s = ctx;
+	bench_status_progress(&s->status, &s->last, &s->cells[cell]);
 }
 
 static int load_json(const char *directory, const char *name, json_t **out, struct error *err)
@@ -340,6 +353,14 @@ static int open_llama(struct sweep *s, const struct cell *cells, int n, const js
 	return llama_bench_open(&s->llama, cells, n, &facts, err);
 }
 
+/* Nothing that is read is written over; the directory may be there already. */
+static int check_status_files(const struct bench *b, const struct sweep *s, const char *directory, struct error *err)
+{
+	const struct axis_values *models = &b->axes.matrix.of[AXIS_MODEL];
+	int rc = bench_status_check(&s->status, (const char *const *)models->words, models->n, directory, err);
+	return rc || !b->text ? rc : bench_status_check(&s->status, &b->text, 1, NULL, err);
+}
+
 /* Everything behind the options. On success *code is the exit code. */
 static int sweep(struct bench *b, int argc, char **argv, int *code, struct error *err)
 {
@@ -358,6 +379,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	b->runner.commit = build_info()->label;
 	b->runner.run_prefix = s.stamp;
 	b->runner.stop = &interrupt_noted;
+	bench_status_init(&s.status, b->status_file, b->metrics_file);
 
 	recall_device_memory(b, &s);
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
@@ -376,6 +398,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)
 		rc = check_timeline(b, cells, n, err);
+	if (!rc)
+		rc = check_status_files(b, &s, output, err);
+	s.cells = cells;
 	for (int i = 0; i < n && !rc; i++) {
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 		b->engine.all_rows |= cell_computes_all_rows(&cells[i]);
@@ -425,9 +450,16 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	}
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
+	/* Of a new one only now is known which files are its. */
+	if (!rc)
+		rc = check_status_files(b, &s, output, err);
 	if (!rc) {
-		struct runner_sink sink = {
-			.ctx = &s, .run = take_run, .timeline = take_timeline, .progress = take_progress};
+		struct runner_sink sink = {.ctx = &s,
+					   .run = take_run,
+					   .timeline = take_timeline,
+					   .progress = take_progress,
+					   .begin = take_begin};
+		bench_status_start(&s.status, output);
 		b->runner.monitor = s.telemetry ? telemetry_monitor(s.telemetry) : NULL;
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
 		progress_clear();
@@ -448,6 +480,10 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = error_set(err, kept, "while the sweep ran, and its rows are kept: %s", keeping.text);
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
+	if (rc)
+		bench_status_end(&s.status, SWEEP_STATE_FAILED, err->text);
+	else
+		bench_status_end(&s.status, summary.interrupted ? SWEEP_STATE_INTERRUPTED : SWEEP_STATE_DONE, "");
 	json_decref(s.description);
 	json_decref(env);
 	telemetry_close(s.telemetry);

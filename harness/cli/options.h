@@ -71,6 +71,7 @@ int cmd_report(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 int cmd_kernels(int argc, char **argv);
 int cmd_selftest(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 
 /* Prints "gemmark NAME: error line" to stderr and returns the exit code for the error's code. */
 int command_fail(const char *name, int code, const struct error *err);
