@@ -113,6 +113,8 @@ void bench_status_start(struct bench_status *s, const char *directory)
 	free(path);
 	process_mark_self("", &s->now.process);
 	s->now.started_s = (int64_t)time(NULL);
+	s->began = monotonic();
+	s->first = (int)s->now.runs;
 	bench_status_write(s);
 }
 
@@ -130,9 +132,11 @@ void bench_status_progress(struct bench_status *s, const struct runner_progress 
 	*s->now.cell = '\0';
 	if (next)
 		sweep_status_cell(next, s->now.cell);
-	double a_run = p->runs > p->run ? s->now.seconds_left / (p->runs - p->run) : 0;
-	/* Where nothing is known of the time that a run takes, it may be long. */
-	if (monotonic() - s->written >= INTERVAL || (next && !(a_run < INTERVAL)))
+	double now = monotonic();
+	int made = p->run - s->first;
+	/* Of the first one nothing is known: it may be long. */
+	bool long_run = next && (made <= 0 || (now - s->began) / made >= INTERVAL);
+	if (long_run || now - s->written >= INTERVAL)
 		bench_status_write(s);
 }
 

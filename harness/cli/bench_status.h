@@ -15,7 +15,8 @@ struct bench_status {
 	const char *status_file;
 	const char *metrics_file;
 	struct sweep_status now;
-	double written; /* CLOCK_MONOTONIC, seconds; 0: never */
+	double began, written; /* CLOCK_MONOTONIC, seconds; 0: never */
+	int first;             /* rows when it began */
 	bool warned;
 };
 
