@@ -47,6 +47,7 @@ struct sweep {
 	struct workload_source *source;
 	struct recorder *recorder;
 	json_t *description;         /* sweep.json's */
+	json_t *shard;               /* the shard's in it; null: the sweep is not divided */
 	bool memory_unrecorded;      /* in that of the sweep that goes on */
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
@@ -199,6 +200,8 @@ static int add_settings(struct sweep *s, const struct bench *b, struct error *er
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
 	if (e->text)
 		json_object_set_new(settings, "text_hash", json_string(e->text->hash));
+	if (s->shard)
+		json_object_set(settings, "shard", s->shard);
 	if (json_object_update_new(s->description, settings) ||
 	    json_object_update_new(s->description, runner_options_describe(&b->runner)))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
@@ -340,6 +343,14 @@ static int open_llama(struct sweep *s, const struct cell *cells, int n, const js
 	return llama_bench_open(&s->llama, cells, n, &facts, err);
 }
 
+/* Rows of several machines may come into one directory. env: as long as rows are made. */
+static void name_machine(struct runner_options *o, const json_t *env)
+{
+	const json_t *nvml = json_object_get(json_object_get(env, "gpu"), "nvml");
+	o->machine = json_string_value(json_object_get(json_object_get(env, "system"), "host"));
+	o->gpu = json_string_value(json_object_get(nvml, "uuid"));
+}
+
 /* Everything behind the options. On success *code is the exit code. */
 static int sweep(struct bench *b, int argc, char **argv, int *code, struct error *err)
 {
@@ -354,6 +365,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct tm tm;
 	gmtime_r(&now, &tm);
 	strftime(s.stamp, sizeof s.stamp, "%Y%m%dT%H%M%SZ", &tm);
+	/* Shards that begin in one second on two machines have no run of the same id. */
+	if (b->shard.count)
+		snprintf(s.stamp + strlen(s.stamp), sizeof s.stamp - strlen(s.stamp), "-s%d", b->shard.index);
 	const char *output = b->resume ? b->resume : b->output;
 	b->runner.commit = build_info()->label;
 	b->runner.run_prefix = s.stamp;
@@ -376,6 +390,20 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)
 		rc = check_timeline(b, cells, n, err);
+	if (!rc && b->shard.count)
+		rc = shard_option_apply(&b->shard, &b->axes.matrix, &b->runner, cells, &n, &s.shard,
+					b->dry_run ? stdout : NULL, err);
+	if (!rc && !n) {
+		printf("shard %d/%d has nothing to measure: there are fewer units of cells that stay together than "
+		       "shards; "
+		       "nothing is written, and gemmark merge knows it\n",
+		       b->shard.index, b->shard.count);
+		json_decref(s.shard);
+		engine_text_free(&text);
+		axis_resolution_free(&resolution);
+		free(cells);
+		return 0;
+	}
 	for (int i = 0; i < n && !rc; i++) {
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 		b->engine.all_rows |= cell_computes_all_rows(&cells[i]);
@@ -389,6 +417,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+		json_decref(s.shard);
 		engine_text_free(&text);
 		axis_resolution_free(&resolution);
 		free(cells);
@@ -414,6 +443,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
+	if (!rc)
+		name_machine(&b->runner, env);
 	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
 	/* What the directory holds from now on is kept, and the sweep can go on in it. */
@@ -448,6 +479,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = error_set(err, kept, "while the sweep ran, and its rows are kept: %s", keeping.text);
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
+	json_decref(s.shard);
 	json_decref(s.description);
 	json_decref(env);
 	telemetry_close(s.telemetry);
