@@ -263,6 +263,11 @@ static int apply_dry_run(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_shard(void *ctx, const char *value, struct error *err)
+{
+	return shard_option_parse(value, &bench(ctx)->shard, err);
+}
+
 static int apply_resume(void *ctx, const char *value, struct error *err)
 {
 	if (!*value)
@@ -358,6 +363,11 @@ static const struct option_spec options[] = {
 	 "of that: 8G, 512M; the least recently used ones go (default 16G; at most half of what the disk has free, a "
 	 "quarter of the memory)",
 	 apply_kv_cache_limit},
+	{"--shard", "I/N",
+	 "measure shard I, from 1, of N: the sweep is divided alike wherever it is started with the same options, and "
+	 "what is compared stays in one shard; gemmark merge makes one directory of all\n"
+	 "With --dry-run it prints all shards and what they cost.",
+	 apply_shard},
 	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
 	 apply_dry_run},
 	{"--resume", "DIR",
@@ -381,6 +391,7 @@ static const struct command command = {
 		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
 		    "gemmark bench -m e2b.gguf -p 0 -n 64 -d 8192 --snapkv off,512-2048*2,1024,window=32\n"
 		    "gemmark bench -m e2b.gguf -o sql | sqlite3 gemmark.sqlite\n"
+		    "gemmark bench -m e2b.gguf -d 0-8192+2048 --shard 2/4 --out shard-2\n"
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 };
 
@@ -420,6 +431,11 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 		lower_chunks(&b->axes.matrix.of[AXIS_UBATCH], b->batch);
 	if (!rc)
 		rc = engine_settings_check(&b->engine, err);
+	if (!rc && b->shard.count && b->runner.until > 0)
+		rc = error_set(
+			err, ERROR_INPUT,
+			"--until: a shard that was cut short could not be told from one that was stable; give -r "
+			"with --shard");
 	if (b->repetitions)
 		b->runner.repetitions = b->repetitions;
 	else if (b->runner.until > 0)

@@ -8,6 +8,7 @@
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_context.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/shard_option.h"
 #include "harness/measure/runner.h"
 
 /* Of struct bench's formats, beside enum llama_format. */
@@ -26,6 +27,7 @@ struct bench {
 	const char *resume;      /* null: a new sweep */
 	const char *status_file; /* null: none */
 	const char *metrics_file;
+	struct shard_choice shard;
 	int dry_run;
 	int list_devices;
 	int progress;     /* a line a run, also where standard error is no terminal */

@@ -48,6 +48,7 @@ struct sweep {
 	struct workload_source *source;
 	struct recorder *recorder;
 	json_t *description;         /* sweep.json's */
+	json_t *shard;               /* the shard's in it; null: the sweep is not divided */
 	bool memory_unrecorded;      /* in that of the sweep that goes on */
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
@@ -212,6 +213,8 @@ static int add_settings(struct sweep *s, const struct bench *b, struct error *er
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
 	if (e->text)
 		json_object_set_new(settings, "text_hash", json_string(e->text->hash));
+	if (s->shard)
+		json_object_set(settings, "shard", s->shard);
 	if (json_object_update_new(s->description, settings) ||
 	    json_object_update_new(s->description, runner_options_describe(&b->runner)))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
@@ -361,6 +364,14 @@ static int check_status_files(const struct bench *b, const struct sweep *s, cons
 	return rc || !b->text ? rc : bench_status_check(&s->status, &b->text, 1, NULL, err);
 }
 
+/* Rows of several machines may come into one directory. env: as long as rows are made. */
+static void name_machine(struct runner_options *o, const json_t *env)
+{
+	const json_t *nvml = json_object_get(json_object_get(env, "gpu"), "nvml");
+	o->machine = json_string_value(json_object_get(json_object_get(env, "system"), "host"));
+	o->gpu = json_string_value(json_object_get(nvml, "uuid"));
+}
+
 /* Everything behind the options. On success *code is the exit code. */
 static int sweep(struct bench *b, int argc, char **argv, int *code, struct error *err)
 {
@@ -375,6 +386,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct tm tm;
 	gmtime_r(&now, &tm);
 	strftime(s.stamp, sizeof s.stamp, "%Y%m%dT%H%M%SZ", &tm);
+	/* Shards that begin in one second on two machines have no run of the same id. */
+	if (b->shard.count)
+		snprintf(s.stamp + strlen(s.stamp), sizeof s.stamp - strlen(s.stamp), "-s%d", b->shard.index);
 	const char *output = b->resume ? b->resume : b->output;
 	b->runner.commit = build_info()->label;
 	b->runner.run_prefix = s.stamp;
@@ -398,6 +412,20 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)
 		rc = check_timeline(b, cells, n, err);
+	if (!rc && b->shard.count)
+		rc = shard_option_apply(&b->shard, &b->axes.matrix, &b->runner, cells, &n, &s.shard,
+					b->dry_run ? stdout : NULL, err);
+	if (!rc && !n) {
+		printf("shard %d/%d has nothing to measure: there are fewer units of cells that stay together than "
+		       "shards; "
+		       "nothing is written, and gemmark merge knows it\n",
+		       b->shard.index, b->shard.count);
+		json_decref(s.shard);
+		engine_text_free(&text);
+		axis_resolution_free(&resolution);
+		free(cells);
+		return 0;
+	}
 	if (!rc)
 		rc = check_status_files(b, &s, output, err);
 	s.cells = cells;
@@ -414,6 +442,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+		json_decref(s.shard);
 		engine_text_free(&text);
 		axis_resolution_free(&resolution);
 		free(cells);
@@ -439,6 +468,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
+	if (!rc)
+		name_machine(&b->runner, env);
 	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
 	/* What the directory holds from now on is kept, and the sweep can go on in it. */
@@ -484,6 +515,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		bench_status_end(&s.status, SWEEP_STATE_FAILED, err->text);
 	else
 		bench_status_end(&s.status, summary.interrupted ? SWEEP_STATE_INTERRUPTED : SWEEP_STATE_DONE, "");
+	json_decref(s.shard);
 	json_decref(s.description);
 	json_decref(env);
 	telemetry_close(s.telemetry);

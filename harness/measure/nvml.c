@@ -35,6 +35,7 @@ struct gpu; /* nvmlDevice_t points to one */
 	  (struct gpu * g, unsigned long long *bits)) /* the older name */                                     \
 	X(driver_version, "nvmlSystemGetDriverVersion", (char *out, unsigned size))                            \
 	X(vbios_version, "nvmlDeviceGetVbiosVersion", (struct gpu * g, char *out, unsigned size))              \
+	X(uuid, "nvmlDeviceGetUUID", (struct gpu * g, char *out, unsigned size))                               \
 	X(ecc, "nvmlDeviceGetEccMode", (struct gpu * g, int *current, int *pending))                           \
 	X(mig, "nvmlDeviceGetMigMode", (struct gpu * g, unsigned *current, unsigned *pending))                 \
 	X(persistence, "nvmlDeviceGetPersistenceMode", (struct gpu * g, int *on))                              \
@@ -167,11 +168,12 @@ enum { MISSING = -1 };
 
 json_t *nvml_describe(struct nvml *n)
 {
-	char driver[TEXT_SIZE] = "", vbios[TEXT_SIZE] = "";
+	char driver[TEXT_SIZE] = "", vbios[TEXT_SIZE] = "", uuid[TEXT_SIZE] = "";
 	int ecc = 0, pending = 0, persistence = 0;
 	unsigned mig = 0, mig_pending = 0, x = 0;
 	int has_driver = n->driver_version ? n->driver_version(driver, sizeof driver) : MISSING;
 	int has_vbios = n->vbios_version ? n->vbios_version(n->gpu, vbios, sizeof vbios) : MISSING;
+	int has_uuid = n->uuid ? n->uuid(n->gpu, uuid, sizeof uuid) : MISSING;
 	int has_ecc = n->ecc ? n->ecc(n->gpu, &ecc, &pending) : MISSING;
 	int has_mig = n->mig ? n->mig(n->gpu, &mig, &mig_pending) : MISSING;
 	int has_persistence = n->persistence ? n->persistence(n->gpu, &persistence) : MISSING;
@@ -191,6 +193,7 @@ json_t *nvml_describe(struct nvml *n)
 		{"pcie_generation_now", NUMBER(n->pcie_generation, (n->gpu, &x), x, 1)},
 		{"pcie_width_now", NUMBER(n->pcie_width, (n->gpu, &x), x, 1)},
 	};
+	json_object_set_new(o, "uuid", text_or_null(has_uuid, uuid));
 	json_object_set_new(o, "driver_version", text_or_null(has_driver, driver));
 	json_object_set_new(o, "vbios_version", text_or_null(has_vbios, vbios));
 	json_object_set_new(o, "ecc", on_or_null(has_ecc, (unsigned)ecc));

@@ -109,6 +109,13 @@ EXPORT(nvmlDeviceGetVbiosVersion, struct gpu *g, char *out, unsigned size)
 	return give(g, fake_nvml.power, 0, &unused);
 }
 
+EXPORT(nvmlDeviceGetUUID, struct gpu *g, char *out, unsigned size)
+{
+	unsigned unused;
+	snprintf(out, size, "GPU-0000000%d-1111-2222-3333-444444444444", g->index);
+	return give(g, fake_nvml.power, 0, &unused);
+}
+
 EXPORT(nvmlDeviceGetEccMode, struct gpu *g, int *now, int *pending)
 {
 	unsigned unused;
