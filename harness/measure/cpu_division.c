@@ -74,7 +74,8 @@ int cpu_list_of_pci(const char *root, const char *bus_id, cpu_set_t *cpus, int *
 	snprintf(path, sizeof path, "/sys/bus/pci/devices/%04x:%02x:%02x.%x/numa_node", domain, bus, slot, function);
 	if (first_line(root, path, line))
 		*node = atoi(line);
-	snprintf(path, sizeof path, "/sys/bus/pci/devices/%04x:%02x:%02x.%x/local_cpulist", domain, bus, slot, function);
+	snprintf(path, sizeof path, "/sys/bus/pci/devices/%04x:%02x:%02x.%x/local_cpulist", domain, bus, slot,
+		 function);
 	return first_line(root, path, line) && !cpu_list_parse(line, cpus) && CPU_COUNT(cpus) ? 0 : -1;
 }
 
@@ -145,10 +146,11 @@ int cpu_divide(const char *root, const cpu_set_t *allowed, const cpu_set_t *want
 		}
 		int share = claims ? least / claims : 0;
 		if (!share)
-			return error_set(err, ERROR_INPUT,
-					 "%d devices side by side need a core each that is theirs alone, and the cores near "
-					 "one of them are %d for %d; name fewer devices, or allow this process more CPUs",
-					 n, least, claims ? claims : 1);
+			return error_set(
+				err, ERROR_INPUT,
+				"%d devices side by side need a core each that is theirs alone, and the cores near "
+				"one of them are %d for %d; name fewer devices, or allow this process more CPUs",
+				n, least, claims ? claims : 1);
 		CPU_ZERO(&out[next]);
 		for (int cpu = 0; cpu < CPU_SETSIZE && share; cpu++) {
 			if (!is_free(core, taken, &wanted[next], cpu))

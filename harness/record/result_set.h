@@ -73,6 +73,9 @@ int result_set_read(struct result_set *s, const struct run_directory *d, struct 
 /* May be called twice, and on {.directory.fd = -1}. */
 void result_set_close(struct result_set *s);
 
+/* The order of cells: below, equal to or above 0. */
+int result_set_compare_cells(const struct cell *a, const struct cell *b);
+
 /* The row of that run, or -1. */
 long result_set_find(const struct result_set *s, const char *run_id);
 

@@ -21,31 +21,13 @@ static int io_failed(const struct run_directory *d, const char *name, struct err
 	return error_set(err, ERROR_IO, "%s/%s: %s; it cannot be resumed", d->path, name, strerror(errno));
 }
 
-static int copy_range(int fd, const struct csv_range *range, FILE *to)
-{
-	char block[1 << 16];
-	for (off_t at = range->at; at < range->end;) {
-		size_t left = (size_t)(range->end - at);
-		ssize_t n = pread(fd, block, left < sizeof block ? left : sizeof block, at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || fwrite(block, 1, (size_t)n, to) != (size_t)n)
-			return -1;
-		at += n;
-		/* The file's last line may lack its end. */
-		if (at == range->end && block[n - 1] != '\n' && fputc('\n', to) == EOF)
-			return -1;
-	}
-	return 0;
-}
-
 /* A new file of what stays in the place of the old one. */
 static int rewrite(const struct run_directory *d, const struct rest *rest, int fd, struct error *err)
 {
 	struct run_file f;
 	int rc = run_file_open(&f, d, rest->name, err);
 	for (size_t i = 0; i < rest->n && !rc; i++)
-		if (copy_range(fd, &rest->ranges[i], f.stream))
+		if (csv_range_copy(fd, &rest->ranges[i], f.stream))
 			rc = io_failed(d, rest->name, err);
 	if (!rc)
 		return run_file_commit(&f, 1, err);
