@@ -228,7 +228,14 @@ static int runs_missing(const struct result_set *set, int64_t *out, struct error
 	matrix_free(&m);
 	if (rc)
 		return rc;
-	int64_t missing = n * (int64_t)each;
+	/* Of a shard, the cells that it was given. */
+	const json_t *shard = json_object_get(set->sweep, "shard"), *index = json_object_get(shard, "index"),
+		     *given = json_array_get(json_object_get(shard, "cells"), (size_t)json_integer_value(index) - 1);
+	if (shard && (!json_is_integer(given) || json_integer_value(given) < 0 || json_integer_value(given) > n))
+		return error_set(err, ERROR_INPUT,
+				 "%s/sweep.json: its shard is none that gemmark writes; restore the file",
+				 set->directory.path);
+	int64_t missing = (shard ? (int64_t)json_integer_value(given) : n) * (int64_t)each;
 	int64_t *rows = calloc((size_t)set->n_cells + 1, 2 * sizeof *rows),
 		*closed = rows ? rows + set->n_cells + 1 : NULL;
 	if (!rows)

@@ -291,8 +291,15 @@ static void test_done(void **state)
 	check(SWEEP_STATE_GONE, 4, RUNS);
 	put_sweep(", \"until_error\": 0.005");
 	check(SWEEP_STATE_UNKNOWN, 4, -1);
-	assert_int_equal(folder_put(run, "/sweep.json", "{\"repetitions\": 3, \"n_depth\": 4}"), 0);
+	/* Of a shard it is the cells that it was given. */
+	put_sweep(", \"shard\": {\"index\": 2, \"count\": 2, \"cells\": [7, 3]}");
+	check(SWEEP_STATE_GONE, 4, 9);
 	struct sweep_status s;
+	put_sweep(", \"shard\": {\"index\": 3, \"count\": 2, \"cells\": [7, 3]}");
+	assert_int_equal(sweep_status_of_directory(run, &s, NULL), ERROR_INPUT);
+	put_sweep(", \"shard\": {\"index\": 2, \"count\": 2, \"cells\": [7, 300]}");
+	assert_int_equal(sweep_status_of_directory(run, &s, NULL), ERROR_INPUT);
+	assert_int_equal(folder_put(run, "/sweep.json", "{\"repetitions\": 3, \"n_depth\": 4}"), 0);
 	assert_int_equal(sweep_status_of_directory(run, &s, NULL), ERROR_INPUT);
 }
 
