@@ -208,6 +208,12 @@ static int apply_progress(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_devices(void *ctx, const char *value, struct error *err)
+{
+	bench(ctx)->devices = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "--devices: an empty list; write 0,1 or all");
+}
+
 static int apply_status_file(void *ctx, const char *value, struct error *err)
 {
 	bench(ctx)->status_file = value;
@@ -363,6 +369,12 @@ static const struct option_spec options[] = {
 	 "of that: 8G, 512M; the least recently used ones go (default 16G; at most half of what the disk has free, a "
 	 "quarter of the memory)",
 	 apply_kv_cache_limit},
+	{"--devices", "LIST",
+	 "measure on several GPUs of this machine side by side, a process each with cores of its own near its GPU: "
+	 "0,1, "
+	 "UUIDs, 1:0 (a MIG slice), all; cpu,cpu: on shares of the processor; none: one process (default)\n"
+	 "The sweep is shared out by cost, what is compared stays on one device, and the results are one directory.",
+	 apply_devices},
 	{"--shard", "I/N",
 	 "measure shard I, from 1, of N: the sweep is divided alike wherever it is started with the same options, and "
 	 "what is compared stays in one shard; gemmark merge makes one directory of all\n"

@@ -28,6 +28,7 @@ struct bench {
 	const char *status_file; /* null: none */
 	const char *metrics_file;
 	struct shard_choice shard;
+	const char *devices; /* null: this process alone */
 	int dry_run;
 	int list_devices;
 	int progress;     /* a line a run, also where standard error is no terminal */

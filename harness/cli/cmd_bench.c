@@ -11,7 +11,9 @@
 
 #include "base/text.h"
 #include "harness/cli/axis_options.h"
+#include "harness/cli/bench_devices.h"
 #include "harness/cli/bench_options.h"
+#include "harness/cli/bench_parts.h"
 #include "harness/cli/bench_status.h"
 #include "harness/cli/devices.h"
 #include "harness/cli/dry_run.h"
@@ -591,10 +593,15 @@ int cmd_bench(int argc, char **argv)
 			       "--resume: beside it stands nothing, or all options of the sweep, -m among them; how "
 			       "results are printed (-o) cannot be changed alone: go on with gemmark bench --resume %s",
 			       b.resume);
-	if (!rc && alone)
+	bool parts = !rc && alone && bench_parts_are_there(b.resume);
+	if (!rc && alone && !parts)
 		rc = recall_options(&b, &argc, &argv, &err);
 	if (!rc && b.list_devices)
 		rc = devices_print(stdout, &err);
+	else if (parts)
+		rc = bench_devices_resume(&b, &code, &err);
+	else if (!rc && bench_devices_wanted(&b) && !b.resume)
+		rc = bench_devices_run(&b, argc, argv, &code, &err);
 	else if (!rc)
 		rc = sweep(&b, argc, argv, &code, &err);
 	matrix_free(&b.axes.matrix);

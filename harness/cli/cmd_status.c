@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "harness/cli/bench_parts.h"
 #include "harness/cli/interrupt.h"
 #include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
@@ -176,6 +177,17 @@ static int print_json(const struct sweep_status *s, struct error *err)
 	return rc;
 }
 
+/* Of a sweep over several devices, which is no directory yet. */
+static int read_parts(const char *path, struct sweep_status *out, struct error *err)
+{
+	struct bench_parts p;
+	int rc = bench_parts_open(&p, path, false, err);
+	if (!rc)
+		rc = bench_parts_status(&p, out, NULL, err);
+	bench_parts_close(&p);
+	return rc;
+}
+
 int cmd_status(int argc, char **argv)
 {
 	struct status_command c = {0};
@@ -192,7 +204,9 @@ int cmd_status(int argc, char **argv)
 			       "%s: %s; name a results directory, or the file of bench --status-file",
 			       text_show_path(c.path).text, strerror(errno));
 	int directory = !rc && S_ISDIR(file.st_mode);
-	if (!rc)
+	if (!rc && directory && bench_parts_are_there(c.path))
+		rc = read_parts(c.path, &s, &err);
+	else if (!rc)
 		rc = directory ? sweep_status_of_directory(c.path, &s, &err) : sweep_status_read(c.path, "", &s, &err);
 	if (!rc && c.json)
 		rc = print_json(&s, &err);

@@ -54,6 +54,45 @@ void sweep_status_cell(const struct cell *c, char out[SWEEP_STATUS_TEXT])
 	set_text(out, SWEEP_STATUS_TEXT, text);
 }
 
+static void add_text(char *out, size_t size, const char *device, const char *text)
+{
+	size_t used = strlen(out);
+	char more[2 * SWEEP_STATUS_TEXT];
+	if (!*text)
+		return;
+	snprintf(more, sizeof more, "%s%s: %s", used ? "; " : "", device, text);
+	set_text(out + used, size - used, more);
+}
+
+/* The worst of two: what runs goes on, whatever the others do. */
+static enum sweep_state worst(enum sweep_state a, enum sweep_state b)
+{
+	static const enum sweep_state order[] = {SWEEP_STATE_RUNNING,     SWEEP_STATE_UNKNOWN, SWEEP_STATE_FAILED,
+						 SWEEP_STATE_INTERRUPTED, SWEEP_STATE_GONE,    SWEEP_STATE_DONE};
+	int i = 0;
+	while (order[i] != a && order[i] != b)
+		i++;
+	return order[i];
+}
+
+void sweep_status_add(struct sweep_status *all, const struct sweep_status *one, const char *device)
+{
+	all->state = worst(all->state, one->state);
+	all->runs += one->runs;
+	all->runs_total = all->runs_total < 0 || one->runs_total < 0 ? -1 : all->runs_total + one->runs_total;
+	for (int i = 0; i <= RUN_STATUS_INTERRUPTED; i++)
+		all->of_status[i] += one->of_status[i];
+	if (isnan(all->seconds_left) || one->seconds_left > all->seconds_left)
+		all->seconds_left = one->seconds_left;
+	if (one->started_s >= 0 && (all->started_s < 0 || one->started_s < all->started_s))
+		all->started_s = one->started_s;
+	if (one->updated_s > all->updated_s)
+		all->updated_s = one->updated_s;
+	add_text(all->cell, sizeof all->cell, device, one->cell);
+	add_text(all->reason, sizeof all->reason, device, one->reason);
+	add_text(all->error, sizeof all->error, device, one->error);
+}
+
 /* ---- the file ---- */
 
 static json_t *utc(int64_t seconds)

@@ -48,6 +48,12 @@ void sweep_status_init(struct sweep_status *s);
 /* Counts the row, and keeps its reason where it is not ok. */
 void sweep_status_take(struct sweep_status *s, const struct run_row *row);
 
+/*
+ * Counts another one, of a device of that name, into the status of a sweep over several: runs_total is unknown where
+ * any is, the time left the longest, and runs, cells and reasons are said of each.
+ */
+void sweep_status_add(struct sweep_status *all, const struct sweep_status *one, const char *device);
+
 /* "running", "done", "interrupted", "failed", "gone", "unknown" */
 const char *sweep_state_name(enum sweep_state s);
 
