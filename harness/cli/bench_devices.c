@@ -251,7 +251,12 @@ static void print_where(const struct coordinator *c)
 		if (s->of_status[i])
 			printf(", %lld %s", (long long)s->of_status[i],
 			       i == RUN_STATUS_WRONG ? "WRONG" : run_status_name((enum run_status)i));
-	printf(", on %d device%s\nresults: ", c->parts.devices.n, c->parts.devices.n == 1 ? "" : "s");
+	printf(", on %d device%s", c->parts.devices.n, c->parts.devices.n == 1 ? "" : "s");
+	if (c->parts.devices.n > 1)
+		printf("\nwhat is compared within a depth and placement was measured on one device; what stands side "
+		       "by side "
+		       "across\nthem may be of two, and their difference the devices'");
+	printf("\nresults: ");
 	text_print(stdout, c->parts.whole);
 	printf("/runs.csv, tokens.csv, telemetry.csv, env.json\n");
 	bool gnuplot = next_command_finds("gnuplot");
@@ -385,12 +390,12 @@ int bench_devices_run(const struct bench *b, int argc, char **argv, int *code, s
 		if (!rc)
 			run_directory_close(&d);
 	}
+	if (!rc)
+		rc = bench_parts_make(&c->parts, output, devices, argc, argv, err);
 	if (!rc) {
 		print_devices(devices);
-		rc = bench_parts_make(&c->parts, output, devices, argc, argv, err);
-	}
-	if (!rc)
 		rc = run(c, whole, code, err);
+	}
 	if (c)
 		bench_parts_close(&c->parts);
 	free(devices);

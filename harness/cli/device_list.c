@@ -57,7 +57,10 @@ static int add(struct device_list *l, cpu_set_t *wanted, const char *root, const
 		if (CPU_COUNT(&near))
 			wanted[l->n] = near;
 	} else {
-		snprintf(d.name, sizeof d.name, "%s", processor);
+		int shares = 1;
+		for (int i = 0; i < l->n; i++)
+			shares += !*l->of[i].uuid;
+		snprintf(d.name, sizeof d.name, "%s#%d", processor, shares);
 	}
 	l->of[l->n++] = d;
 	return 0;

@@ -15,7 +15,7 @@
 enum { DEVICE_LIST_MAX = 64, DEVICE_TEXT_SIZE = 96 };
 
 struct listed_device {
-	char name[DEVICE_TEXT_SIZE]; /* "0", "1:0" (a slice), "cpu" */
+	char name[DEVICE_TEXT_SIZE]; /* "0", "1:0" (a slice), "cpu#1", "cpu#2" (shares of the processor) */
 	char uuid[DEVICE_TEXT_SIZE]; /* "" of the processor */
 	char card[DEVICE_TEXT_SIZE]; /* what it calls itself; "": unknown */
 	int node;                    /* NUMA; -1: unknown, or none */
