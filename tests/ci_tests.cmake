@@ -54,6 +54,7 @@ set(no_valgrind
   kv_snapshot
   loaded_model
   lost_device
+  merge
   model_flops
   modes
   names

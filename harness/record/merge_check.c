@@ -289,6 +289,8 @@ static int check_details(struct result_set *s, struct error *err)
 		if (s->rows[r].status != RUN_STATUS_INTERRUPTED) {
 			struct error why = {""};
 			rc = result_set_check_tokens(s, r, &why);
+			if (!rc)
+				rc = result_set_check_telemetry(s, r, &why);
 			if (rc)
 				rc = error_set(err, rc, "%s; gemmark bench --resume measures such runs again",
 					       why.text);

@@ -8,7 +8,7 @@ static const char *known(const char *text)
 	return text ? text : "";
 }
 
-static int is_at(const struct result_place *p, const struct run_row *row)
+int result_place_is(const struct result_place *p, const struct run_row *row)
 {
 	return !strcmp(p->machine, known(row->machine)) && !strcmp(p->gpu, known(row->gpu));
 }
@@ -42,8 +42,8 @@ struct result_places result_places(const struct result_set *s)
 	int last = 0;
 	for (size_t i = 0; i < s->n_rows; i++) {
 		const struct run_row *row = &s->rows[i];
-		int at = last < out.n && is_at(&out.of[last], row) ? last : 0;
-		while (at < out.n && !is_at(&out.of[at], row))
+		int at = last < out.n && result_place_is(&out.of[last], row) ? last : 0;
+		while (at < out.n && !result_place_is(&out.of[at], row))
 			at++;
 		if (at == RESULT_PLACES_MAX) {
 			out.more++;

@@ -29,6 +29,9 @@ struct result_places {
 
 struct result_places result_places(const struct result_set *s);
 
+/* Whether the run was measured there. */
+int result_place_is(const struct result_place *p, const struct run_row *row);
+
 /* Whether both are known to be of different machines, or of different GPUs. */
 int result_place_differs(const struct run_row *a, const struct run_row *b);
 

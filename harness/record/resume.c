@@ -97,24 +97,6 @@ static int rest_of_runs(const struct result_set *s, const unsigned char *stays, 
 	return 0;
 }
 
-/* Whether the looks in the run's measured phase are as many as its row says, where it does. */
-static int check_telemetry(struct result_set *s, size_t row, struct error *err)
-{
-	struct telemetry_sample *looks;
-	size_t n;
-	int64_t n_measured = 0, said = s->rows[row].telemetry_samples;
-	int rc = result_set_telemetry(s, row, &looks, &n, err);
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < n; i++)
-		n_measured += looks[i].measured;
-	free(looks);
-	if (said == ROW_UNKNOWN || said == n_measured)
-		return 0;
-	return error_set(err, ERROR_INPUT, "%s: run %.80s: %lld measured looks where its row says %lld",
-			 s->telemetry.path, s->rows[row].run_id, (long long)n_measured, (long long)said);
-}
-
 static int check_timeline(struct result_set *s, size_t row, struct error *err)
 {
 	struct timeline_stamp *stamps;
@@ -134,7 +116,7 @@ static int choose(struct result_set *s, unsigned char *stays, struct resume_drop
 		}
 		int rc = result_set_check_tokens(s, i, &why);
 		if (!rc)
-			rc = check_telemetry(s, i, &why);
+			rc = result_set_check_telemetry(s, i, &why);
 		if (!rc)
 			rc = check_timeline(s, i, &why);
 		if (rc && rc != ERROR_INPUT)
