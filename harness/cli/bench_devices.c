@@ -372,7 +372,7 @@ int bench_devices_run(const struct bench *b, int argc, char **argv, int *code, s
 	if (!rc && !models->n)
 		rc = error_set(err, ERROR_INPUT, "-m: no model; name a GGUF file");
 	if (!rc)
-		rc = bench_status_check(&c->status, (const char *const *)models->words, models->n, output, err);
+		rc = bench_status_check(&c->status, models, b->text, output, err);
 	if (!rc && output)
 		rc = run_directory_check_new(output, err);
 	if (!rc && !output) {

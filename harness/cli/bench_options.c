@@ -454,3 +454,27 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 		b->runner.repetitions = UNTIL_REPETITIONS;
 	return rc;
 }
+
+int bench_check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err)
+{
+	char fusions[160] = "";
+	int generate = 0;
+	for (int i = 0; i < n; i++) {
+		const struct cell *c = &cells[i];
+		size_t used = strlen(fusions);
+		if (!c->n_gen)
+			continue;
+		generate = 1;
+		if (!strcmp(c->fusion, b->runner.timeline))
+			return 0;
+		if (!strstr(fusions, c->fusion))
+			snprintf(fusions + used, sizeof fusions - used, "%s%s", used ? ", " : "", c->fusion);
+	}
+	return generate ? error_set(
+				  err, ERROR_INPUT,
+				  "--timeline: time stamps within a token are of --fusion %s alone, and this sweep has "
+				  "%s; name it as well, or leave --timeline out",
+				  b->runner.timeline, fusions)
+			: error_set(err, ERROR_INPUT,
+				    "--timeline: no test generates a token; give -n, or leave --timeline out");
+}

@@ -43,4 +43,7 @@ struct bench {
  */
 int bench_parse(struct bench *b, int argc, char **argv, struct error *err);
 
+/* ERROR_INPUT where --timeline is given and none of the cells (n) would be stamped. */
+int bench_check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err);
+
 #endif

@@ -32,8 +32,8 @@ static bool is_wanted(const struct bench_status *s)
 	return s->status_file || s->metrics_file;
 }
 
-int bench_status_check(const struct bench_status *s, const char *const *inputs, int n, const char *directory,
-		       struct error *err)
+int bench_status_check(const struct bench_status *s, const struct axis_values *models, const char *text,
+		       const char *directory, struct error *err)
 {
 	const struct {
 		const char *option, *path;
@@ -42,7 +42,10 @@ int bench_status_check(const struct bench_status *s, const char *const *inputs, 
 	for (int i = 0; i < 2 && !rc; i++) {
 		if (!files[i].path)
 			continue;
-		rc = output_option_check(files[i].option, files[i].path, true, inputs, n, err);
+		rc = output_option_check(files[i].option, files[i].path, true, (const char *const *)models->words,
+					 models->n, err);
+		if (!rc)
+			rc = output_option_check(files[i].option, files[i].path, true, &text, 1, err);
 		if (!rc && directory)
 			rc = output_option_check_results(files[i].option, files[i].path, &directory, 1, NULL, err);
 	}

@@ -24,11 +24,11 @@ struct bench_status {
 void bench_status_init(struct bench_status *s, const char *status_file, const char *metrics_file);
 
 /*
- * Before anything is measured: ERROR_INPUT where a file is one of the inputs (n), one of the directory's own (null: not
- * known yet), or cannot be a file.
+ * Before anything is measured: ERROR_INPUT where a file is one of the models or the text (null: none), one of the
+ * directory's own (null: not known yet), or cannot be a file.
  */
-int bench_status_check(const struct bench_status *s, const char *const *inputs, int n, const char *directory,
-		       struct error *err);
+int bench_status_check(const struct bench_status *s, const struct axis_values *models, const char *text,
+		       const char *directory, struct error *err);
 
 /* The sweep begins, or goes on, in that directory. */
 void bench_status_start(struct bench_status *s, const char *directory);

@@ -94,31 +94,6 @@ static int take_timeline(void *ctx, const char *run_id, const struct timeline_st
 	return recorder_timeline(s->recorder, run_id, stamps, n, err);
 }
 
-/* A sweep that would stamp nothing is refused. */
-static int check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err)
-{
-	char fusions[160] = "";
-	int generate = 0;
-	for (int i = 0; i < n; i++) {
-		const struct cell *c = &cells[i];
-		size_t used = strlen(fusions);
-		if (!c->n_gen)
-			continue;
-		generate = 1;
-		if (!strcmp(c->fusion, b->runner.timeline))
-			return 0;
-		if (!strstr(fusions, c->fusion))
-			snprintf(fusions + used, sizeof fusions - used, "%s%s", used ? ", " : "", c->fusion);
-	}
-	return generate ? error_set(
-				  err, ERROR_INPUT,
-				  "--timeline: time stamps within a token are of --fusion %s alone, and this sweep has "
-				  "%s; name it as well, or leave --timeline out",
-				  b->runner.timeline, fusions)
-			: error_set(err, ERROR_INPUT,
-				    "--timeline: no test generates a token; give -n, or leave --timeline out");
-}
-
 static int keep_run(void *ctx, const struct run_row *row, struct error *err)
 {
 	struct sweep *s = ctx;
@@ -358,14 +333,6 @@ static int open_llama(struct sweep *s, const struct cell *cells, int n, const js
 	return llama_bench_open(&s->llama, cells, n, &facts, err);
 }
 
-/* Nothing that is read is written over; the directory may be there already. */
-static int check_status_files(const struct bench *b, const struct sweep *s, const char *directory, struct error *err)
-{
-	const struct axis_values *models = &b->axes.matrix.of[AXIS_MODEL];
-	int rc = bench_status_check(&s->status, (const char *const *)models->words, models->n, directory, err);
-	return rc || !b->text ? rc : bench_status_check(&s->status, &b->text, 1, NULL, err);
-}
-
 /* Rows of several machines may come into one directory. env: as long as rows are made. */
 static void name_machine(struct runner_options *o, const json_t *env)
 {
@@ -413,7 +380,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)
-		rc = check_timeline(b, cells, n, err);
+		rc = bench_check_timeline(b, cells, n, err);
 	if (!rc && b->shard.count)
 		rc = shard_option_apply(&b->shard, &b->axes.matrix, &b->runner, cells, &n, &s.shard,
 					b->dry_run ? stdout : NULL, err);
@@ -429,7 +396,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		return 0;
 	}
 	if (!rc)
-		rc = check_status_files(b, &s, output, err);
+		rc = bench_status_check(&s.status, &b->axes.matrix.of[AXIS_MODEL], b->text, output, err);
 	s.cells = cells;
 	for (int i = 0; i < n && !rc; i++) {
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
@@ -485,7 +452,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = open_directory(b, &s, output, env, err);
 	/* Of a new one only now is known which files are its. */
 	if (!rc)
-		rc = check_status_files(b, &s, output, err);
+		rc = bench_status_check(&s.status, &b->axes.matrix.of[AXIS_MODEL], b->text, output, err);
 	if (!rc) {
 		struct runner_sink sink = {.ctx = &s,
 					   .run = take_run,

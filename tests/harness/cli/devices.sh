@@ -140,6 +140,25 @@ rm -rf limited.parts/1/env.json limited.parts/2
 timeout 100 "$gemmark" bench --resume limited >out 2>errors || fail "a part that never began: $(cat errors)"
 [ "$(cells limited | sort -u | wc -l)" = 360 ] || fail 'a part that never began: runs are missing'
 
+# How much they disturb each other: every device, and what stays where it was asked for.
+"$gemmark" selftest --neighbours --devices cpu,cpu -m "$model" -n 4 -ngl 0 --mode direct -r 3 --delta 99 --out study >out 2>errors ||
+  fail "neighbours: exit code $?: $(cat errors)"
+[ "$(grep -cE '^cpu#[12] +[0-9.]+ +[0-9.]+  [-+][0-9.]+ % \[[-+0-9.]+, [-+0-9.]+\]$' out)" = 2 ] || fail "neighbours: $(cat out)"
+python3 - <<'P' || fail 'neighbours: the file is wrong'
+import csv, json
+o = json.load(open("study/neighbours.json"))
+assert [d["device"] for d in o["devices"]] == ["cpu#1", "cpu#2"], o
+assert all(d["rounds"] == 3 and d["low"] <= d["change"] <= d["high"] and d["alone_us"] > 0 for d in o["devices"]), o
+# Two halves of three rounds, four runs each, and what lay between.
+assert all(sum(r["status"] == "ok" for r in csv.DictReader(open(f"study/{i}/runs.csv"))) >= 24 for i in (1, 2))
+P
+[ -z "$(pgrep -f "$folder/study")" ] || fail 'neighbours: processes are left'
+TMPDIR=$folder "$gemmark" selftest --neighbours --devices cpu,cpu -m no-model --json >out 2>errors
+[ $? -eq 2 ] && grep -q 'device cpu#[12]: its process ended after 0 runs: .*no-model' errors || fail "neighbours: $(cat out errors)"
+[ -z "$(ls -d gemmark-neighbours-* 2>/dev/null)" ] || fail 'neighbours: a folder is left'
+"$gemmark" selftest --neighbours --devices cpu -m "$model" >out 2>errors
+grep -q 'one device has none; name several' errors || fail "neighbours: $(cat errors)"
+
 # GPUs that are not there, on which the host computes: which one each process sees.
 mkdir lib
 ln -s "$library" lib/libnvidia-ml.so.1
