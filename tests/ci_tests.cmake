@@ -54,6 +54,7 @@ set(no_valgrind
   kv_snapshot
   loaded_model
   lost_device
+  merge
   model_flops
   modes
   names
@@ -135,6 +136,8 @@ gemmark_ci_test(check.real_model check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/rea
 gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/cli.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.outputs check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/outputs.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.interrupts check 60 600 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/interrupts.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.status check 70 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/status.sh" $<TARGET_FILE:gemmark> "${PROJECT_SOURCE_DIR}/build")
+gemmark_ci_test(check.devices check 70 300 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/devices.sh" $<TARGET_FILE:gemmark> $<TARGET_FILE:gemmark_fake_nvml>)
 gemmark_ci_test(check.limits check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/limits.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.install check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/install.sh" "${CMAKE_BINARY_DIR}")
 gemmark_ci_test(check.next_lines check 40 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/next_lines.sh" $<TARGET_FILE:gemmark>)

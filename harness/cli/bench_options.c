@@ -208,6 +208,29 @@ static int apply_progress(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_devices(void *ctx, const char *value, struct error *err)
+{
+	bench(ctx)->devices = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "--devices: an empty list; write 0,1 or all");
+}
+
+static int apply_status_file(void *ctx, const char *value, struct error *err)
+{
+	bench(ctx)->status_file = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "--status-file: an empty name; name a file");
+}
+
+static int apply_prometheus_file(void *ctx, const char *value, struct error *err)
+{
+	size_t n = strlen(value);
+	bench(ctx)->metrics_file = value;
+	/* Others node_exporter passes over without a word. */
+	if (n < 6 || strcmp(value + n - 5, ".prom"))
+		return error_set(err, ERROR_INPUT, "--prometheus-file: '%s' does not end in .prom",
+				 text_show(value, n).text);
+	return 0;
+}
+
 static int apply_list_devices(void *ctx, const char *value, struct error *err)
 {
 	(void)value;
@@ -244,6 +267,11 @@ static int apply_dry_run(void *ctx, const char *value, struct error *err)
 	(void)err;
 	bench(ctx)->dry_run = 1;
 	return 0;
+}
+
+static int apply_shard(void *ctx, const char *value, struct error *err)
+{
+	return shard_option_parse(value, &bench(ctx)->shard, err);
 }
 
 static int apply_resume(void *ctx, const char *value, struct error *err)
@@ -320,6 +348,12 @@ static const struct option_spec options[] = {
 	{"-oe, --output-err", "FORMAT", "the same, of what is printed on standard error besides (default none)",
 	 apply_error_format},
 	{"--progress", NULL, "a line a run on standard error, also where that is no terminal", apply_progress},
+	{"--status-file", "FILE",
+	 "keep what the sweep is at in this file, as JSON: between runs, at most once a second, replaced as a whole\n"
+	 "gemmark status FILE shows it.",
+	 apply_status_file},
+	{"--prometheus-file", "FILE.prom",
+	 "the same as metrics, for the textfile collector of Prometheus' node_exporter", apply_prometheus_file},
 	{"--list-devices", NULL, "print the GPU and the CPU that would be used, with their memory, and exit",
 	 apply_list_devices},
 	{"--out", "DIR",
@@ -335,6 +369,17 @@ static const struct option_spec options[] = {
 	 "of that: 8G, 512M; the least recently used ones go (default 16G; at most half of what the disk has free, a "
 	 "quarter of the memory)",
 	 apply_kv_cache_limit},
+	{"--devices", "LIST",
+	 "measure on several GPUs of this machine side by side, a process each with cores of its own near its GPU: "
+	 "0,1, "
+	 "UUIDs, 1:0 (a MIG slice), all; cpu,cpu: on shares of the processor; none: one process (default)\n"
+	 "The sweep is shared out by cost, what is compared stays on one device, and the results are one directory.",
+	 apply_devices},
+	{"--shard", "I/N",
+	 "measure shard I, from 1, of N: the sweep is divided alike wherever it is started with the same options, and "
+	 "what is compared stays in one shard; gemmark merge makes one directory of all\n"
+	 "With --dry-run it prints all shards and what they cost.",
+	 apply_shard},
 	{"--dry-run", NULL, "print the cells in their order and about how long they take; measure and write nothing",
 	 apply_dry_run},
 	{"--resume", "DIR",
@@ -358,6 +403,7 @@ static const struct command command = {
 		    "gemmark bench -m e2b.gguf -p 0 --mode direct,graph-device --fusion none,full -d 0-8192+2048\n"
 		    "gemmark bench -m e2b.gguf -p 0 -n 64 -d 8192 --snapkv off,512-2048*2,1024,window=32\n"
 		    "gemmark bench -m e2b.gguf -o sql | sqlite3 gemmark.sqlite\n"
+		    "gemmark bench -m e2b.gguf -d 0-8192+2048 --shard 2/4 --out shard-2\n"
 		    "gemmark bench --resume results/20260101T120000Z-0123abc\n",
 };
 
@@ -397,9 +443,38 @@ int bench_parse(struct bench *b, int argc, char **argv, struct error *err)
 		lower_chunks(&b->axes.matrix.of[AXIS_UBATCH], b->batch);
 	if (!rc)
 		rc = engine_settings_check(&b->engine, err);
+	if (!rc && b->shard.count && b->runner.until > 0)
+		rc = error_set(
+			err, ERROR_INPUT,
+			"--until: a shard that was cut short could not be told from one that was stable; give -r "
+			"with --shard");
 	if (b->repetitions)
 		b->runner.repetitions = b->repetitions;
 	else if (b->runner.until > 0)
 		b->runner.repetitions = UNTIL_REPETITIONS;
 	return rc;
+}
+
+int bench_check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err)
+{
+	char fusions[160] = "";
+	int generate = 0;
+	for (int i = 0; i < n; i++) {
+		const struct cell *c = &cells[i];
+		size_t used = strlen(fusions);
+		if (!c->n_gen)
+			continue;
+		generate = 1;
+		if (!strcmp(c->fusion, b->runner.timeline))
+			return 0;
+		if (!strstr(fusions, c->fusion))
+			snprintf(fusions + used, sizeof fusions - used, "%s%s", used ? ", " : "", c->fusion);
+	}
+	return generate ? error_set(
+				  err, ERROR_INPUT,
+				  "--timeline: time stamps within a token are of --fusion %s alone, and this sweep has "
+				  "%s; name it as well, or leave --timeline out",
+				  b->runner.timeline, fusions)
+			: error_set(err, ERROR_INPUT,
+				    "--timeline: no test generates a token; give -n, or leave --timeline out");
 }

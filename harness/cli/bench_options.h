@@ -8,6 +8,7 @@
 #include "harness/cli/axis_options.h"
 #include "harness/cli/engine_context.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/shard_option.h"
 #include "harness/measure/runner.h"
 
 /* Of struct bench's formats, beside enum llama_format. */
@@ -22,8 +23,12 @@ struct bench {
 	int format;         /* of standard output: an enum llama_format or one of the above */
 	int error_format;   /* of what standard error has besides; likewise */
 	struct engine_context_options contexts;
-	const char *text;   /* the file whose tokens the tests are of; null: the seeded stream's */
-	const char *resume; /* null: a new sweep */
+	const char *text;        /* the file whose tokens the tests are of; null: the seeded stream's */
+	const char *resume;      /* null: a new sweep */
+	const char *status_file; /* null: none */
+	const char *metrics_file;
+	struct shard_choice shard;
+	const char *devices; /* null: this process alone */
 	int dry_run;
 	int list_devices;
 	int progress;     /* a line a run, also where standard error is no terminal */
@@ -37,5 +42,8 @@ struct bench {
  * caller frees b->axes.matrix in any case.
  */
 int bench_parse(struct bench *b, int argc, char **argv, struct error *err);
+
+/* ERROR_INPUT where --timeline is given and none of the cells (n) would be stamped. */
+int bench_check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err);
 
 #endif

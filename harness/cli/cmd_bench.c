@@ -11,7 +11,10 @@
 
 #include "base/text.h"
 #include "harness/cli/axis_options.h"
+#include "harness/cli/bench_devices.h"
 #include "harness/cli/bench_options.h"
+#include "harness/cli/bench_parts.h"
+#include "harness/cli/bench_status.h"
 #include "harness/cli/devices.h"
 #include "harness/cli/dry_run.h"
 #include "harness/cli/engine_environment.h"
@@ -47,6 +50,7 @@ struct sweep {
 	struct workload_source *source;
 	struct recorder *recorder;
 	json_t *description;         /* sweep.json's */
+	json_t *shard;               /* the shard's in it; null: the sweep is not divided */
 	bool memory_unrecorded;      /* in that of the sweep that goes on */
 	struct telemetry *telemetry; /* null: none */
 	struct table *table;
@@ -56,11 +60,15 @@ struct sweep {
 	char stamp[32]; /* of the start, and what sets it apart from others of that second: the runs' prefix */
 	char directory[RESULTS_DIRECTORY_SIZE]; /* of the results, where none is named */
 	struct past past;
+	struct bench_status status;
+	struct runner_progress last; /* that was reported */
+	const struct cell *cells;
 };
 
 static int summarise(struct sweep *s, const struct run_row *row, struct error *err)
 {
 	int rc = table_add(s->table, row, err);
+	bench_status_take(&s->status, row);
 	return rc || !s->llama ? rc : llama_bench_add(s->llama, row, err);
 }
 
@@ -86,31 +94,6 @@ static int take_timeline(void *ctx, const char *run_id, const struct timeline_st
 	return recorder_timeline(s->recorder, run_id, stamps, n, err);
 }
 
-/* A sweep that would stamp nothing is refused. */
-static int check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err)
-{
-	char fusions[160] = "";
-	int generate = 0;
-	for (int i = 0; i < n; i++) {
-		const struct cell *c = &cells[i];
-		size_t used = strlen(fusions);
-		if (!c->n_gen)
-			continue;
-		generate = 1;
-		if (!strcmp(c->fusion, b->runner.timeline))
-			return 0;
-		if (!strstr(fusions, c->fusion))
-			snprintf(fusions + used, sizeof fusions - used, "%s%s", used ? ", " : "", c->fusion);
-	}
-	return generate ? error_set(
-				  err, ERROR_INPUT,
-				  "--timeline: time stamps within a token are of --fusion %s alone, and this sweep has "
-				  "%s; name it as well, or leave --timeline out",
-				  b->runner.timeline, fusions)
-			: error_set(err, ERROR_INPUT,
-				    "--timeline: no test generates a token; give -n, or leave --timeline out");
-}
-
 static int keep_run(void *ctx, const struct run_row *row, struct error *err)
 {
 	struct sweep *s = ctx;
@@ -126,6 +109,14 @@ static void take_progress(void *ctx, const struct runner_progress *p)
 		progress_print(p);
 	s->shown = p->run;
 	progress_show(p);
+	s->last = *p;
+	bench_status_progress(&s->status, p, NULL);
+}
+
+static void take_begin(void *ctx, int cell)
+{
+	struct sweep *s = ctx;
+	bench_status_progress(&s->status, &s->last, &s->cells[cell]);
 }
 
 static int load_json(const char *directory, const char *name, json_t **out, struct error *err)
@@ -199,6 +190,8 @@ static int add_settings(struct sweep *s, const struct bench *b, struct error *er
 		json_object_set_new(settings, "device_memory", json_integer((json_int_t)e->device_memory));
 	if (e->text)
 		json_object_set_new(settings, "text_hash", json_string(e->text->hash));
+	if (s->shard)
+		json_object_set(settings, "shard", s->shard);
 	if (json_object_update_new(s->description, settings) ||
 	    json_object_update_new(s->description, runner_options_describe(&b->runner)))
 		return error_set(err, ERROR_MEMORY, "no memory for sweep.json");
@@ -340,6 +333,14 @@ static int open_llama(struct sweep *s, const struct cell *cells, int n, const js
 	return llama_bench_open(&s->llama, cells, n, &facts, err);
 }
 
+/* Rows of several machines may come into one directory. env: as long as rows are made. */
+static void name_machine(struct runner_options *o, const json_t *env)
+{
+	const json_t *nvml = json_object_get(json_object_get(env, "gpu"), "nvml");
+	o->machine = json_string_value(json_object_get(json_object_get(env, "system"), "host"));
+	o->gpu = json_string_value(json_object_get(nvml, "uuid"));
+}
+
 /* Everything behind the options. On success *code is the exit code. */
 static int sweep(struct bench *b, int argc, char **argv, int *code, struct error *err)
 {
@@ -354,10 +355,14 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct tm tm;
 	gmtime_r(&now, &tm);
 	strftime(s.stamp, sizeof s.stamp, "%Y%m%dT%H%M%SZ", &tm);
+	/* Shards that begin in one second on two machines have no run of the same id. */
+	if (b->shard.count)
+		snprintf(s.stamp + strlen(s.stamp), sizeof s.stamp - strlen(s.stamp), "-s%d", b->shard.index);
 	const char *output = b->resume ? b->resume : b->output;
 	b->runner.commit = build_info()->label;
 	b->runner.run_prefix = s.stamp;
 	b->runner.stop = &interrupt_noted;
+	bench_status_init(&s.status, b->status_file, b->metrics_file);
 
 	recall_device_memory(b, &s);
 	struct axis_resolution resolution = {.hash = !b->dry_run || b->axes.matrix.of[AXIS_MODEL].n > 1,
@@ -375,7 +380,24 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)
-		rc = check_timeline(b, cells, n, err);
+		rc = bench_check_timeline(b, cells, n, err);
+	if (!rc && b->shard.count)
+		rc = shard_option_apply(&b->shard, &b->axes.matrix, &b->runner, cells, &n, &s.shard,
+					b->dry_run ? stdout : NULL, err);
+	if (!rc && !n) {
+		printf("shard %d/%d has nothing to measure: there are fewer units of cells that stay together than "
+		       "shards; "
+		       "nothing is written, and gemmark merge knows it\n",
+		       b->shard.index, b->shard.count);
+		json_decref(s.shard);
+		engine_text_free(&text);
+		axis_resolution_free(&resolution);
+		free(cells);
+		return 0;
+	}
+	if (!rc)
+		rc = bench_status_check(&s.status, &b->axes.matrix.of[AXIS_MODEL], b->text, output, err);
+	s.cells = cells;
 	for (int i = 0; i < n && !rc; i++) {
 		b->engine.gemm_ceiling |= cells[i].n_prompt > 0;
 		b->engine.all_rows |= cell_computes_all_rows(&cells[i]);
@@ -389,6 +411,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (b->dry_run) {
 		if (!rc)
 			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+		json_decref(s.shard);
 		engine_text_free(&text);
 		axis_resolution_free(&resolution);
 		free(cells);
@@ -414,6 +437,8 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = engine_telemetry_open(&s.telemetry, b->telemetry_ms, err);
 	if (!rc)
 		rc = engine_environment(&b->axes.matrix, &resolution, source, b->runner.seed, argc, argv, &env, err);
+	if (!rc)
+		name_machine(&b->runner, env);
 	if (!rc && (b->format >= 0 || b->error_format >= 0))
 		rc = open_llama(&s, cells, n, env, settings, err);
 	/* What the directory holds from now on is kept, and the sweep can go on in it. */
@@ -425,9 +450,16 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	}
 	if (!rc)
 		rc = open_directory(b, &s, output, env, err);
+	/* Of a new one only now is known which files are its. */
+	if (!rc)
+		rc = bench_status_check(&s.status, &b->axes.matrix.of[AXIS_MODEL], b->text, output, err);
 	if (!rc) {
-		struct runner_sink sink = {
-			.ctx = &s, .run = take_run, .timeline = take_timeline, .progress = take_progress};
+		struct runner_sink sink = {.ctx = &s,
+					   .run = take_run,
+					   .timeline = take_timeline,
+					   .progress = take_progress,
+					   .begin = take_begin};
+		bench_status_start(&s.status, output);
 		b->runner.monitor = s.telemetry ? telemetry_monitor(s.telemetry) : NULL;
 		rc = runner_run(cells, n, source, &b->runner, &sink, &summary, err);
 		progress_clear();
@@ -448,6 +480,11 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		rc = error_set(err, kept, "while the sweep ran, and its rows are kept: %s", keeping.text);
 	if (!rc)
 		*code = exit_code(&summary, &s.past);
+	if (rc)
+		bench_status_end(&s.status, SWEEP_STATE_FAILED, err->text);
+	else
+		bench_status_end(&s.status, summary.interrupted ? SWEEP_STATE_INTERRUPTED : SWEEP_STATE_DONE, "");
+	json_decref(s.shard);
 	json_decref(s.description);
 	json_decref(env);
 	telemetry_close(s.telemetry);
@@ -523,10 +560,15 @@ int cmd_bench(int argc, char **argv)
 			       "--resume: beside it stands nothing, or all options of the sweep, -m among them; how "
 			       "results are printed (-o) cannot be changed alone: go on with gemmark bench --resume %s",
 			       b.resume);
-	if (!rc && alone)
+	bool parts = !rc && alone && bench_parts_are_there(b.resume);
+	if (!rc && alone && !parts)
 		rc = recall_options(&b, &argc, &argv, &err);
 	if (!rc && b.list_devices)
 		rc = devices_print(stdout, &err);
+	else if (parts)
+		rc = bench_devices_resume(&b, &code, &err);
+	else if (!rc && bench_devices_wanted(&b) && !b.resume)
+		rc = bench_devices_run(&b, argc, argv, &code, &err);
 	else if (!rc)
 		rc = sweep(&b, argc, argv, &code, &err);
 	matrix_free(&b.axes.matrix);

@@ -16,6 +16,7 @@
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_source.h"
 #include "harness/cli/interrupt.h"
+#include "harness/cli/neighbours.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
 #include "harness/cli/selftest_report.h"
@@ -47,7 +48,10 @@ struct selftest_command {
 	struct engine_settings engine;
 	int aa;
 	int overhead;
-	int n_sweeps; /* 0: not given */
+	int neighbours;
+	int json;
+	const char *devices; /* of the neighbours; null: all */
+	int n_sweeps;        /* 0: not given */
 	double inject;
 	const char *output;      /* null: nothing is written */
 	const char *calibration; /* null: the user's */
@@ -133,6 +137,28 @@ static int apply_overhead(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_neighbours(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	selftest(ctx)->neighbours = 1;
+	return 0;
+}
+
+static int apply_devices(void *ctx, const char *value, struct error *err)
+{
+	selftest(ctx)->devices = value;
+	return *value ? 0 : error_set(err, ERROR_INPUT, "--devices: an empty list; write 0,1 or all");
+}
+
+static int apply_json(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	selftest(ctx)->json = 1;
+	return 0;
+}
+
 static int apply_alpha(void *ctx, const char *value, struct error *err)
 {
 	return options_share(value, 1e-6, 0.5, &selftest(ctx)->core.verdict.alpha, err);
@@ -211,6 +237,13 @@ static const struct option_spec options[] = {
 	{"--inject", "PCT", "one cell of one side slowed down by so many percent: how often is it found?",
 	 apply_inject},
 	{"--overhead", NULL, "instead: what the harness itself costs a token; exit code 1 above 1 us", apply_overhead},
+	{"--neighbours", NULL,
+	 "instead: how much the devices of this machine disturb each other: one cell on each of --devices, with the "
+	 "others "
+	 "at rest and at work by turns, -r rounds; exit code 1 where one changes by more than --delta",
+	 apply_neighbours},
+	{"--devices", "LIST", "of --neighbours, as for bench: 0,1, all, cpu,cpu (default all)", apply_devices},
+	{"--json", NULL, "of --neighbours: print JSON", apply_json},
 	{"-r, --repetitions", "N", "runs of a cell and side (default 16)", apply_repetitions},
 	{"--sweeps", "N", "sweeps of each kind (default 100; with -m 1)", apply_sweeps},
 	{"--alpha", "PCT", "chance of a false alarm in a sweep that the verdicts allow (default 1)", apply_alpha},
@@ -251,6 +284,7 @@ static const struct command command = {
 	.usage = "gemmark selftest [--aa] [--inject PCT] [options]",
 	.examples = "gemmark selftest\n"
 		    "gemmark selftest --aa --sweeps 1000\n"
+		    "gemmark selftest --neighbours --devices 0,1 -m e4b.gguf\n"
 		    "gemmark selftest --inject 2 --noise between=0.5,drift=5\n"
 		    "gemmark selftest --aa --sweeps 20 -m e4b.gguf -n 10 -d 0,512,4096 -r 12 --warmup 2 --out aa\n",
 };
@@ -481,6 +515,21 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 	return rc;
 }
 
+static int run_neighbours(const struct selftest_command *c, int *code, struct error *err)
+{
+	int disturbed = 0;
+	const struct neighbours o = {.devices = c->devices ? c->devices : "all",
+				     .cell = &c->axes.matrix,
+				     .rounds = c->core.runner.repetitions,
+				     .delta = c->core.verdict.delta,
+				     .seed = c->core.runner.seed,
+				     .output = c->output,
+				     .json = c->json};
+	int rc = neighbours_measure(&o, &disturbed, err);
+	*code = interrupt_noted ? EXIT_INTERRUPTED : disturbed ? EXIT_NOT_TRUSTED : 0;
+	return rc;
+}
+
 int cmd_selftest(int argc, char **argv)
 {
 	struct selftest_command c = {0};
@@ -495,8 +544,13 @@ int cmd_selftest(int argc, char **argv)
 	axis_options_join(options, 1u << AXIS_PROMPT | 1u << AXIS_SYNC, all);
 	with_axes.options = all;
 	int rc = options_parse(&with_axes, argc, argv, &c, &err);
+	if (!rc && !c.neighbours && (c.devices || c.json))
+		rc = error_set(&err, ERROR_INPUT, "%s: is --neighbours' alone; add it, or leave this out",
+			       c.devices ? "--devices" : "--json");
 	if (!rc)
-		rc = c.overhead ? run_overhead(&code, &err) : run(&c, argc, argv, &code, &err);
+		rc = c.overhead     ? run_overhead(&code, &err)
+		     : c.neighbours ? run_neighbours(&c, &code, &err)
+				    : run(&c, argc, argv, &code, &err);
 	matrix_free(&c.axes.matrix);
 	return rc < 0 ? command_fail(command.name, rc, &err) : code;
 }

@@ -1,6 +1,7 @@
 #include "harness/cli/devices.h"
 
 #include "engine/cuda/device_cuda.h"
+#include "harness/cli/device_list.h"
 #include "harness/cli/engine_environment.h"
 #include "harness/cli/engine_machine.h"
 
@@ -33,5 +34,6 @@ int devices_print(FILE *f, struct error *err)
 	fprintf(f, "  CPU: %s (%.0f MiB, %.0f MiB free), %d threads by default\n", model ? model : "unknown",
 		mib(memory, "total_bytes"), mib(memory, "available_bytes"), engine_default_threads());
 	json_decref(env);
+	device_list_print(NULL, "", f);
 	return 0;
 }

@@ -6,7 +6,10 @@
 
 #include "base/error.h"
 
-/* A line for the GPU, or why there is none, and one for the CPU; each with its memory in MiB. */
+/*
+ * A line for the GPU, or why there is none, and one for the CPU; each with its memory in MiB. Then all that --devices
+ * can name.
+ */
 int devices_print(FILE *f, struct error *err);
 
 #endif

@@ -23,6 +23,8 @@ static const struct {
 	const char *summary;
 } commands[] = {
 	{"bench", cmd_bench, "sweep a model over depths, modes and fusion; write CSV"},
+	{"status", cmd_status, "how far a sweep is, while it runs or when it has ended"},
+	{"merge", cmd_merge, "one results directory of the shards of a sweep, from one machine or many"},
 	{"compare", cmd_compare, "two result sets: what changed, how sure that is, an exit code for CI"},
 	{"plot", cmd_plot, "draw a results directory as SVG and PNG"},
 	{"report", cmd_report, "what a sweep found, or what changed, as Markdown or HTML"},

@@ -66,11 +66,13 @@ int cmd_generate(int argc, char **argv);
 int cmd_quality(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_merge(int argc, char **argv);
 int cmd_plot(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 int cmd_kernels(int argc, char **argv);
 int cmd_selftest(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 
 /* Prints "gemmark NAME: error line" to stderr and returns the exit code for the error's code. */
 int command_fail(const char *name, int code, const struct error *err);

@@ -328,6 +328,8 @@ int runner_run(const struct cell *cells, int n, struct workload_source *source, 
 	if (!rc)
 		rc = plan_build(cells, n, o->seed, &plan, err);
 	r.plan = &plan;
+	if (!rc)
+		runner_report(&r, NULL);
 	for (int g = 0; !rc && g < plan.n_groups && !runner_stopped(o); g++) {
 		rc = run_group(&r, &plan.groups[g], source, err);
 		runner_forget_contexts(&r, &plan.groups[g]);

@@ -51,10 +51,10 @@ struct runner_progress {
 	int64_t prefill_total;
 	int64_t prefill_timed;
 	double prefill_s;
-	int run;     /* rows so far */
-	int runs;    /* rows in all */
-	int delay_s; /* before each */
-	const struct cell *cell;
+	int run;                 /* rows so far */
+	int runs;                /* rows in all */
+	int delay_s;             /* before each */
+	const struct cell *cell; /* of the latest row; null: this call has made none */
 };
 
 struct runner_sink {
@@ -67,7 +67,7 @@ struct runner_sink {
 	/* Before it, of the run with that id, where a token of it was stamped; not null where the options ask for it.
 	 */
 	int (*timeline)(void *ctx, const char *run_id, const struct timeline_stamp *stamps, int n, struct error *err);
-	/* Between runs, never inside one; may be null. */
+	/* Before the first run and between runs, never inside one; may be null. */
 	void (*progress)(void *ctx, const struct runner_progress *p);
 	/* The cell with this index is run next, and recorded; may be null. */
 	void (*begin)(void *ctx, int cell);

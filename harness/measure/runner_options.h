@@ -30,6 +30,8 @@ struct runner_options {
 	uint64_t seed;  /* of the order and of the token stream */
 	const char *prefill_fusion;
 	const char *commit;                   /* goes into the rows */
+	const char *machine;                  /* likewise; null: unknown */
+	const char *gpu;                      /* likewise, of runs that use a GPU */
 	const char *run_prefix;               /* run_id is this and the order */
 	const struct runner_past *past;       /* null: none */
 	volatile sig_atomic_t *stop;          /* not null: a value other than 0 ends the sweep */

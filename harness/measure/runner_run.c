@@ -267,6 +267,8 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 	row.attempt = r->attempt;
 	row.until = stability_text(r->setup.o->until, until);
 	row.commit = r->setup.o->commit;
+	row.machine = r->setup.o->machine;
+	row.gpu = row.device && strcmp(row.device, "host") ? r->setup.o->gpu : NULL;
 	row.seed = (int64_t)r->setup.o->seed;
 	row.started_utc = started;
 	snprintf(id, sizeof id, "%s-%05d", r->setup.o->run_prefix, r->order);

@@ -360,6 +360,11 @@ int plot_results(const struct plot_request *request, struct error *err)
 	}
 	if (!rc && !quality) {
 		note_left_out(request, d);
+		if (*d->places)
+			plot_note(request,
+				  "%s: its cells were measured on %s; captions say so, and curves over depths may go "
+				  "from one to another",
+				  request->dir, d->places);
 		if (d->set.cut)
 			plot_note(request, "%s/runs.csv: its last line is unfinished and left out", request->dir);
 		if (d->set.tokens.cut)

@@ -241,8 +241,11 @@ int plot_data_load(struct plot_data *d, const struct run_directory *from, struct
 	size_t capacity = 0;
 	memset(d, 0, sizeof *d);
 	int rc = result_set_read(&d->set, from, err);
-	if (!rc)
+	if (!rc) {
+		struct result_places places = result_places(&d->set);
+		result_places_text(&places, d->places);
 		rc = collect_runs(d, err);
+	}
 	if (!rc)
 		rc = fill_panels(d, err);
 	for (size_t i = 0; i < d->n_runs && !rc; i++)

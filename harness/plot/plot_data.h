@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "harness/record/result_place.h"
 #include "harness/record/result_set.h"
 
 #define PLOT_DATA_MAX_COMBINATIONS 64
@@ -63,6 +64,7 @@ struct plot_panel {
 
 struct plot_data {
 	struct result_set set;
+	char places[RESULT_PLACES_TEXT_SIZE]; /* "2 machines, 3 GPUs", where the cells are of several; else "" */
 	size_t n_runs, n_tokens;
 	struct plot_run *runs;     /* those that are drawn, in the set's order */
 	struct plot_token *tokens; /* of the runs above, one after the other */

@@ -224,6 +224,8 @@ void plot_figure_caption(const struct plot_figure *f, const int *panels, int n_p
 	plot_caption_break(&c);
 	plot_text_clean(a, key_text(f, PLOT_KEY_DEVICE), 64);
 	plot_caption_add(&c, a);
+	if (*f->data->places)
+		plot_caption_add(&c, f->data->places);
 	plot_text_clean(a, key_text(f, PLOT_KEY_COMMIT), 20);
 	snprintf(item, sizeof item, "commit %s", a);
 	plot_caption_add(&c, item);

@@ -343,3 +343,21 @@ int csv_record_field(const struct csv_record *record, size_t field, char *text, 
 	text[used] = '\0';
 	return at >= field ? 0 : -1;
 }
+
+int csv_range_copy(int fd, const struct csv_range *range, FILE *to)
+{
+	char block[1 << 16];
+	for (off_t at = range->at; at < range->end;) {
+		size_t left = (size_t)(range->end - at);
+		ssize_t n = pread(fd, block, left < sizeof block ? left : sizeof block, at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || fwrite(block, 1, (size_t)n, to) != (size_t)n)
+			return -1;
+		at += n;
+		/* The file's last line may lack its end. */
+		if (at == range->end && block[n - 1] != '\n' && fputc('\n', to) == EOF)
+			return -1;
+	}
+	return 0;
+}

@@ -10,6 +10,7 @@
 #define GEMMARK_HARNESS_RECORD_CSV_READER_H
 
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -54,6 +55,9 @@ int csv_reader_split(struct csv_reader *r, const char *const **fields, size_t *n
 void csv_reader_set_width(struct csv_reader *r, size_t n);
 /* From here on a record is a line: a quote that is not closed spoils no more than that. */
 void csv_reader_set_lines(struct csv_reader *r);
+
+/* The range's bytes as they are, and a line's end where the last line lacks it. 0, or -1 with errno. */
+int csv_range_copy(int fd, const struct csv_range *range, FILE *to);
 
 /* Once csv_reader_next has returned 0: whether an unfinished last line was left out. */
 int csv_reader_cut(const struct csv_reader *r);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <csv.h>
@@ -132,9 +133,27 @@ static int text_append(struct text *t, int bad, const struct recorder *r, const 
 	return rc;
 }
 
+int recorder_writes(const struct run_directory *d)
+{
+	/* Of a descriptor of its own: what the caller may have locked by his stays so. */
+	int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	int locked = flock(fd, LOCK_SH | LOCK_NB) ? (errno == EWOULDBLOCK ? 1 : -1) : 0;
+	close(fd);
+	return locked;
+}
+
 static int lock_directory(const struct recorder *r, struct error *err)
 {
-	if (!flock(r->directory.fd, LOCK_EX | LOCK_NB))
+	const struct timespec moment = {.tv_nsec = 5000000};
+	int failed = flock(r->directory.fd, LOCK_EX | LOCK_NB);
+	/* Who only asks whether it is locked has it for less than that. */
+	for (int i = 0; failed && errno == EWOULDBLOCK && i < 4; i++) {
+		nanosleep(&moment, NULL);
+		failed = flock(r->directory.fd, LOCK_EX | LOCK_NB);
+	}
+	if (!failed)
 		return 0;
 	if (errno == EWOULDBLOCK)
 		return error_set(err, ERROR_IO,

@@ -40,6 +40,12 @@ int recorder_resume(struct recorder **out, const char *path,
 		    struct resume_dropped *dropped, struct error *err);
 
 /*
+ * Whether somebody is writing there, who holds the lock: 1, 0, or -1 where that cannot be told. A lock that is held is
+ * left alone; a free one is held for the blink of an eye, which recorder_open and recorder_resume wait for.
+ */
+int recorder_writes(const struct run_directory *d);
+
+/*
  * Whether the files are still those of the directory, which is still somewhere, and as long as what was written to
  * them: ERROR_IO where not, with what is kept.
  */

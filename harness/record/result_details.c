@@ -291,3 +291,20 @@ int result_set_timeline(struct result_set *s, size_t row, struct timeline_stamp 
 	*out = stamps;
 	return 0;
 }
+
+int result_set_check_telemetry(struct result_set *s, size_t row, struct error *err)
+{
+	struct telemetry_sample *looks;
+	size_t n;
+	int64_t n_measured = 0, said = s->rows[row].telemetry_samples;
+	int rc = result_set_telemetry(s, row, &looks, &n, err);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n; i++)
+		n_measured += looks[i].measured;
+	free(looks);
+	if (said == ROW_UNKNOWN || said == n_measured)
+		return 0;
+	return error_set(err, ERROR_INPUT, "%s: run %.80s: %lld measured looks where its row says %lld",
+			 s->telemetry.path, s->rows[row].run_id, (long long)n_measured, (long long)said);
+}

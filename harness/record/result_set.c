@@ -242,7 +242,7 @@ static int compare_words(const struct cell *a, const struct cell *b, enum axis_i
 	return first_x != first_y ? first_y - first_x : by_word;
 }
 
-static int compare_cells(const struct cell *a, const struct cell *b)
+int result_set_compare_cells(const struct cell *a, const struct cell *b)
 {
 	for (int i = 0; i < AXIS_COUNT; i++) {
 		enum axis_id axis = (enum axis_id)i;
@@ -263,7 +263,7 @@ struct keyed_row {
 /* By cell, and in it by what else makes two rows runs of their own. */
 static int compare_runs(const struct keyed_row *x, const struct keyed_row *y)
 {
-	int order = compare_cells(&x->cell, &y->cell);
+	int order = result_set_compare_cells(&x->cell, &y->cell);
 	if (!order)
 		order = strcmp(x->row->commit, y->row->commit);
 	if (!order)
@@ -299,7 +299,7 @@ static int key_rows(struct rows_reader *r, struct error *err)
 		qsort(keys, s->n_rows, sizeof *keys, compare_keys);
 	for (size_t i = 0; i < s->n_rows && !rc; i++) {
 		size_t at = (size_t)(keys[i].row - s->rows);
-		if (!i || compare_cells(&keys[i - 1].cell, &keys[i].cell))
+		if (!i || result_set_compare_cells(&keys[i - 1].cell, &keys[i].cell))
 			s->cells[s->n_cells++] = keys[i].cell;
 		s->rows[at].cell = s->n_cells - 1;
 		s->counts[at] = i + 1 == s->n_rows || compare_runs(&keys[i], &keys[i + 1]);

@@ -73,6 +73,9 @@ int result_set_read(struct result_set *s, const struct run_directory *d, struct 
 /* May be called twice, and on {.directory.fd = -1}. */
 void result_set_close(struct result_set *s);
 
+/* The order of cells: below, equal to or above 0. */
+int result_set_compare_cells(const struct cell *a, const struct cell *b);
+
 /* The row of that run, or -1. */
 long result_set_find(const struct result_set *s, const char *run_id);
 
@@ -92,6 +95,8 @@ int result_set_itl(struct result_set *s, size_t row, double **out, size_t *n, st
 int result_set_check_tokens(struct result_set *s, size_t row, struct error *err);
 /* The looks at the machine while it ran, in their order, likewise; a directory without telemetry.csv has none. */
 int result_set_telemetry(struct result_set *s, size_t row, struct telemetry_sample **out, size_t *n, struct error *err);
+/* Whether the looks in the run's measured phase are as many as its row says, where it does. ERROR_INPUT likewise. */
+int result_set_check_telemetry(struct result_set *s, size_t row, struct error *err);
 /*
  * The time stamps within a token of it, by block and phase, likewise: ERROR_INPUT where they are no token's, which has
  * each phase of each block once, in order.

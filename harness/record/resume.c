@@ -21,31 +21,13 @@ static int io_failed(const struct run_directory *d, const char *name, struct err
 	return error_set(err, ERROR_IO, "%s/%s: %s; it cannot be resumed", d->path, name, strerror(errno));
 }
 
-static int copy_range(int fd, const struct csv_range *range, FILE *to)
-{
-	char block[1 << 16];
-	for (off_t at = range->at; at < range->end;) {
-		size_t left = (size_t)(range->end - at);
-		ssize_t n = pread(fd, block, left < sizeof block ? left : sizeof block, at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || fwrite(block, 1, (size_t)n, to) != (size_t)n)
-			return -1;
-		at += n;
-		/* The file's last line may lack its end. */
-		if (at == range->end && block[n - 1] != '\n' && fputc('\n', to) == EOF)
-			return -1;
-	}
-	return 0;
-}
-
 /* A new file of what stays in the place of the old one. */
 static int rewrite(const struct run_directory *d, const struct rest *rest, int fd, struct error *err)
 {
 	struct run_file f;
 	int rc = run_file_open(&f, d, rest->name, err);
 	for (size_t i = 0; i < rest->n && !rc; i++)
-		if (copy_range(fd, &rest->ranges[i], f.stream))
+		if (csv_range_copy(fd, &rest->ranges[i], f.stream))
 			rc = io_failed(d, rest->name, err);
 	if (!rc)
 		return run_file_commit(&f, 1, err);
@@ -115,24 +97,6 @@ static int rest_of_runs(const struct result_set *s, const unsigned char *stays, 
 	return 0;
 }
 
-/* Whether the looks in the run's measured phase are as many as its row says, where it does. */
-static int check_telemetry(struct result_set *s, size_t row, struct error *err)
-{
-	struct telemetry_sample *looks;
-	size_t n;
-	int64_t n_measured = 0, said = s->rows[row].telemetry_samples;
-	int rc = result_set_telemetry(s, row, &looks, &n, err);
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < n; i++)
-		n_measured += looks[i].measured;
-	free(looks);
-	if (said == ROW_UNKNOWN || said == n_measured)
-		return 0;
-	return error_set(err, ERROR_INPUT, "%s: run %.80s: %lld measured looks where its row says %lld",
-			 s->telemetry.path, s->rows[row].run_id, (long long)n_measured, (long long)said);
-}
-
 static int check_timeline(struct result_set *s, size_t row, struct error *err)
 {
 	struct timeline_stamp *stamps;
@@ -152,7 +116,7 @@ static int choose(struct result_set *s, unsigned char *stays, struct resume_drop
 		}
 		int rc = result_set_check_tokens(s, i, &why);
 		if (!rc)
-			rc = check_telemetry(s, i, &why);
+			rc = result_set_check_telemetry(s, i, &why);
 		if (!rc)
 			rc = check_timeline(s, i, &why);
 		if (rc && rc != ERROR_INPUT)

@@ -149,6 +149,8 @@ const struct column row_columns[] = {
 	REAL(kernels_per_prompt),
 	REAL(copies_per_prompt),
 	TEXT(text_hash),
+	TEXT(machine),
+	TEXT(gpu),
 };
 #undef AXIS_COLUMN
 #undef TEXT

@@ -138,6 +138,8 @@ struct run_row {
 	double kernels_per_prompt;
 	double copies_per_prompt;
 	const char *text_hash; /* of the text that the tokens are of; null: the seeded stream */
+	const char *machine;   /* what the host is called */
+	const char *gpu;       /* its UUID; null: the run used none, or it is unknown */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

@@ -152,6 +152,35 @@ int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t
 	return rc ? rc : check_file(d, "env.json", env, "the environment", NULL, err);
 }
 
+/* What shards of one sweep agree in. */
+static json_t *division_of(const json_t *sweep)
+{
+	json_t *all = json_deep_copy(sweep), *shard = json_object_get(all, "shard"),
+	       *models = json_object_get(all, "model");
+	json_object_set_new(all, "models", json_integer((json_int_t)json_array_size(models)));
+	json_object_del(all, "model");
+	json_object_del(all, "device_memory");
+	json_object_del(shard, "index");
+	return all;
+}
+
+int sweep_same_division(const char *first_path, const json_t *first, const char *path, const json_t *sweep,
+			struct error *err)
+{
+	json_t *there = division_of(first), *here = division_of(sweep);
+	struct differences found = {{0}, 0};
+	compare(&found, "", there, here);
+	int memory = !there || !here;
+	json_decref(there);
+	json_decref(here);
+	if (memory)
+		return error_set(err, ERROR_MEMORY, "no memory to compare sweeps");
+	if (!found.n)
+		return 0;
+	return error_set(err, ERROR_INPUT, "%s (there) and %s (here) are no shards of one sweep: %s",
+			 text_show_path(first_path).text, text_show_path(path).text, found.text);
+}
+
 int sweep_keep(const struct run_directory *d, const json_t *sweep, const json_t *env, int *written, struct error *err)
 {
 	static const char *const names[] = {"sweep.json", "env.json"};

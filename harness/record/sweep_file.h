@@ -23,6 +23,14 @@ int sweep_describe(const struct matrix *m, json_t **out, struct error *err);
 int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t *env, struct error *err);
 
 /*
+ * Whether two shards' sweep.json are of one matrix, divided alike, with the same options: ERROR_INPUT with the first
+ * differences. Left out are which shard each is, the paths of the models, whose contents env.json has, and the memory
+ * of the GPU that each planned for.
+ */
+int sweep_same_division(const char *first_path, const json_t *first, const char *path, const json_t *sweep,
+			struct error *err);
+
+/*
  * At a sweep's end: writes what is gone of the two again, and compares what is there as sweep_check does. *written:
  * how many were gone. ERROR_INPUT, ERROR_IO.
  */

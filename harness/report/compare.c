@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/record/result_place.h"
 #include "harness/report/compare_cells.h"
 #include "harness/report/compare_environment.h"
 #include "harness/report/compare_rows.h"
@@ -476,6 +477,7 @@ static int check_sides(struct comparison *c, const struct side *base, const stru
 	int rc = compare_sides_distinct(base->sets, base->n, head->sets, head->n, err);
 	for (int i = 0; i < base->n + head->n && !rc; i++) {
 		const struct result_set *s = i < base->n ? base->sets[i] : head->sets[i - base->n];
+		c->merged |= result_places(s).several;
 		if (i && compare_environment(base->sets[0], s, &c->differences, &c->n_differences, err))
 			return ERROR_MEMORY;
 	}

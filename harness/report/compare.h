@@ -130,6 +130,7 @@ struct comparison {
 	int *slots; /* (n_slots) the cells' places by their hash, from 1 on; 0: none */
 	size_t n_slots;
 	int n_base, n_head;            /* directories */
+	int merged;                    /* a directory has cells of several machines or GPUs */
 	int single_process;            /* the units are runs of one process a side */
 	struct verdict common;         /* of all cells; effect NAN where there are too few */
 	int common_cells;              /* that it is of */

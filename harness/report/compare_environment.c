@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/record/result_place.h"
 
 enum { SHOWN = 90 };
 
@@ -163,9 +164,32 @@ int compare_environment(const struct result_set *base, const struct result_set *
 	return rc;
 }
 
-int compare_environment_row(const struct run_row *base, const struct run_row *row, char ***lines, int *n,
+static const char *shown(const char *text)
+{
+	return text ? text : "";
+}
+
+static int compare_places(const struct run_row *base, const struct run_row *row, char ***lines, int *n,
+			  struct error *err)
+{
+	char line[500];
+	if (!result_place_differs(base, row))
+		return 0;
+	const char *words[4] = {shown(base->machine), shown(base->gpu), shown(row->machine), shown(row->gpu)};
+	struct text_shown texts[4];
+	for (int i = 0; i < 4; i++)
+		texts[i] = text_show(words[i], strlen(words[i]));
+	snprintf(line, sizeof line, "machine of merged cells: %s%s%s in base, %s%s%s in head", texts[0].text,
+		 *texts[1].text ? " " : "", texts[1].text, texts[2].text, *texts[3].text ? " " : "", texts[3].text);
+	return add(lines, n, line, err);
+}
+
+int compare_environment_row(const struct run_row *base, const struct run_row *row, int merged, char ***lines, int *n,
 			    struct error *err)
 {
+	int rc = merged ? compare_places(base, row, lines, n, err) : 0;
+	if (rc)
+		return rc;
 	const char *a = base->prefill_weights, *b = row->prefill_weights;
 	char line[300];
 	if (base->status != RUN_STATUS_OK || row->status != RUN_STATUS_OK || row->n_prompt < 1 ||

@@ -16,9 +16,10 @@ int compare_environment(const struct result_set *base, const struct result_set *
 			struct error *err);
 /*
  * The same of a run and one of base that has its cell: where a prompt's weights came from, which may have been left
- * open to what memory was free. Fewer layers on a GPU have fewer of them, and are no difference.
+ * open to what memory was free. Fewer layers on a GPU have fewer of them, and are no difference. merged: one of the
+ * directories has cells of several machines or GPUs, so that which one a cell is of is no fact of its env.json.
  */
-int compare_environment_row(const struct run_row *base, const struct run_row *row, char ***lines, int *n,
+int compare_environment_row(const struct run_row *base, const struct run_row *row, int merged, char ***lines, int *n,
 			    struct error *err);
 
 #endif

@@ -46,7 +46,8 @@ int compare_rows_look(struct comparison *c, struct compare_cell *k, const struct
 		for (int q = 0; ok && q < EXACT_COUNT; q++)
 			note_exact(&k->exact[q], row, (enum exact_id)q, head);
 		if (k->base_row)
-			rc = compare_environment_row(k->base_row, row, &c->differences, &c->n_differences, err);
+			rc = compare_environment_row(k->base_row, row, c->merged, &c->differences, &c->n_differences,
+						     err);
 	}
 	return rc;
 }

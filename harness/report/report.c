@@ -375,7 +375,7 @@ static const char *title(struct report *r)
 	const char *commit = result_set_commit(r->head.sets[0]),
 		   *base = r->base.n ? result_set_commit(r->base.sets[0]) : NULL;
 	const char *machine = result_set_machine(r->head.sets[0]);
-	machine = machine ? machine : row->device;
+	machine = *report_places(r, &r->head) ? report_places(r, &r->head) : machine ? machine : row->device;
 	const char *which = commit ? document_text(r->d, "commit %s", report_cut(r, commit, 40)) : "several commits";
 	commit = commit ? report_cut(r, commit, 40) : "several commits";
 	base = base ? report_cut(r, base, 40) : "several commits";
@@ -415,6 +415,7 @@ int report_build(struct document *d, const struct report_input *in, struct error
 	} else {
 		report_first_screen(&r);
 	}
+	report_say_merged(&r);
 	report_overhead(&r);
 	report_latency(&r);
 	report_host(&r);

@@ -158,6 +158,12 @@ void report_noise(struct report *r);
 const char *report_noise_text(struct report *r);
 void report_not_ok(struct report *r);
 void report_environment(struct report *r);
+/* "2 machines, 3 GPUs" that cells of one directory are of; "" where it is one. */
+const char *report_places(struct report *r, const struct side *s);
+/* On the first screen, where cells are of several, or a merged sweep is not whole. */
+void report_say_merged(struct report *r);
+/* The table of them, where they are several. */
+void report_add_places(struct report *r, struct document_section *to);
 void report_method(struct report *r);
 
 #endif

@@ -379,6 +379,7 @@ void report_environment(struct report *r)
 	const struct comparison *c = r->in->comparison;
 	for (int i = 0; c && i < c->n_differences; i++)
 		document_item(r->d, to, "differs: %s", c->differences[i]);
+	report_add_places(r, to);
 	struct document_table *t = document_table(r->d, to, DOCUMENT_BOTH, columns, 3);
 	for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
 		const char *head = fact_text(r, result_set_fact(r->head.sets[0], facts[i][0]));

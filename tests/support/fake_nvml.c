@@ -6,6 +6,7 @@
 #include "tests/support/fake_nvml.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct fake_nvml fake_nvml = {.gpus = 2, .energy_mj = 1000};
@@ -14,7 +15,9 @@ struct gpu {
 	int index;
 };
 
-static struct gpu gpus[2] = {{0}, {1}};
+/* Two more where FAKE_NVML_GPUS in the environment says so; the third is divided into two slices. */
+enum { GPUS = 4, DIVIDED = 2, SLICE = 100, SLICES = 2 };
+static struct gpu gpus[GPUS + SLICES] = {{0}, {1}, {2}, {3}, {SLICE}, {SLICE + 1}};
 
 enum { NOT_SUPPORTED = 3, NOT_FOUND = 6 };
 
@@ -36,7 +39,8 @@ EXPORT(nvmlShutdown, void)
 
 EXPORT(nvmlDeviceGetCount_v2, unsigned *n)
 {
-	*n = (unsigned)fake_nvml.gpus;
+	const char *said = getenv("FAKE_NVML_GPUS");
+	*n = said ? (unsigned)atoi(said) : (unsigned)fake_nvml.gpus;
 	return 0;
 }
 
@@ -108,6 +112,68 @@ EXPORT(nvmlDeviceGetVbiosVersion, struct gpu *g, char *out, unsigned size)
 	snprintf(out, size, "96.00.99");
 	return give(g, fake_nvml.power, 0, &unused);
 }
+
+EXPORT(nvmlDeviceGetUUID, struct gpu *g, char *out, unsigned size)
+{
+	unsigned unused;
+	if (g->index >= SLICE) {
+		snprintf(out, size, "MIG-0000000%d-5555-6666-7777-888888888888", g->index - SLICE);
+		return 0;
+	}
+	snprintf(out, size, "GPU-0000000%d-1111-2222-3333-444444444444", g->index);
+	return give(g, fake_nvml.power || getenv("FAKE_NVML_GPUS"), 0, &unused);
+}
+
+#ifndef FAKE_NVML_OLD
+EXPORT(nvmlDeviceGetName, struct gpu *g, char *out, unsigned size)
+{
+	snprintf(out, size, g->index >= SLICE ? "Fake 80GB MIG 3g.40gb" : "Fake 80GB");
+	return 0;
+}
+
+EXPORT(nvmlDeviceGetMemoryInfo, struct gpu *g, unsigned long long out[3])
+{
+	out[0] = (g->index >= SLICE ? 40ull : 80ull) << 30;
+	return 0;
+}
+
+EXPORT(nvmlDeviceGetPciInfo_v3, struct gpu *g, char *out)
+{
+	static const char *const ids[GPUS] = {"00000000:1B:00.0", "00000000:4E:00.0", "00000000:9C:00.0",
+					      "00000001:CB:00.0"};
+	snprintf(out + 36, 32, "%s", ids[g->index]);
+	return 0;
+}
+
+/* All that there may be: what is allowed decides. */
+EXPORT(nvmlDeviceGetCpuAffinity, struct gpu *g, unsigned words, unsigned long *out)
+{
+	(void)g;
+	memset(out, 0xff, words * sizeof *out);
+	return 0;
+}
+
+EXPORT(nvmlDeviceGetMigMode, struct gpu *g, unsigned *now, unsigned *pending)
+{
+	*now = *pending = g->index == DIVIDED;
+	return getenv("FAKE_NVML_GPUS") ? 0 : NOT_SUPPORTED;
+}
+
+EXPORT(nvmlDeviceGetMaxMigDeviceCount, struct gpu *g, unsigned *n)
+{
+	(void)g;
+	*n = 7;
+	return 0;
+}
+
+EXPORT(nvmlDeviceGetMigDeviceHandleByIndex, struct gpu *g, unsigned i, struct gpu **out)
+{
+	/* There are gaps where slices were removed. */
+	(void)g;
+	*out = &gpus[GPUS + i / 2 % SLICES];
+	return i == 0 || i == 2 ? 0 : NOT_FOUND;
+}
+#endif
 
 EXPORT(nvmlDeviceGetEccMode, struct gpu *g, int *now, int *pending)
 {

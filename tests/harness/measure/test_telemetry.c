@@ -86,6 +86,7 @@ static void test_reading(void **state)
 	assert_int_equal(r.throttle_reasons, 0x24);
 	assert_false(script->wrong_gpu);
 	json_t *o = nvml_describe(n);
+	assert_string_equal(json_string_value(json_object_get(o, "uuid")), "GPU-00000001-1111-2222-3333-444444444444");
 	assert_string_equal(json_string_value(json_object_get(o, "vbios_version")), "96.00.99");
 	assert_string_equal(json_string_value(json_object_get(o, "driver_version")), "580.65.06");
 	assert_true(json_is_true(json_object_get(o, "ecc")) && json_is_false(json_object_get(o, "persistence")));
@@ -111,6 +112,7 @@ static void test_unknown(void **state)
 	assert_true(isnan(r.power_w) && r.sm_clock_mhz == 1980);
 	json_t *o = nvml_describe(n);
 	assert_true(json_is_null(json_object_get(o, "power_limit_w")));
+	assert_true(json_is_null(json_object_get(o, "uuid")));
 	assert_true(json_is_null(json_object_get(o, "vbios_version")));
 	json_decref(o);
 	nvml_close(n);
