@@ -36,7 +36,7 @@ mkdir -p "$out/log"
 array=$(sbatch --parsable --array="1-$n" --output="$out/log/%A_%a.out" "${options[@]}" "$root/ci/slurm-sweep.sbatch" \
   "$program" "$out" "$n" "$@")
 array=${array%%;*}
-printf -v merge '%q merge %q/shard-[0-9]* --out %q/merged' "$program" "$out" "$out"
+printf -v merge '%q merge %q/shard-[0-9]*/ --out %q/merged' "$program" "$out" "$out"
 merged=$(sbatch --parsable --job-name=gemmark-merge --dependency="afterok:$array" --kill-on-invalid-dep=yes --ntasks=1 \
   --output="$out/log/merge-%j.out" --wrap "$merge")
 echo "shards: job $array"
