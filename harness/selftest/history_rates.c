@@ -38,7 +38,7 @@ struct rates {
 	struct sim *sim;
 	struct workload *workload;
 	uint64_t random;
-	double *itl;     /* (tokens) */
+	double *itl;     /* (tokens): nobody does anything between two */
 	double *medians; /* (runs) */
 	double *values;  /* (commits) */
 	struct stats_change *found;
@@ -47,7 +47,8 @@ struct rates {
 /* Standard normal, by Box and Muller. */
 static double normal(uint64_t *state)
 {
-	double u = ((double)(random_next(state) >> 11) + 0.5) * 0x1p-53, v = (double)(random_next(state) >> 11) * 0x1p-53;
+	double u = ((double)(random_next(state) >> 11) + 0.5) * 0x1p-53,
+	       v = (double)(random_next(state) >> 11) * 0x1p-53;
 	return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
 }
 
@@ -64,7 +65,7 @@ static int measure(struct rates *r, double slow, double *out, struct error *err)
 			rc = r->workload->ops->set_arm(r->workload, "direct", "full", err);
 		for (int i = 0; i < o->tokens && !rc; i++) {
 			rc = r->workload->ops->decode(r->workload, i, &token, err);
-			r->itl[i] = token.itl_us;
+			r->itl[i] = token.wall_us;
 		}
 		if (rc)
 			return rc;
@@ -150,7 +151,8 @@ int history_rates_measure(const struct history_noise *noise, const struct histor
 	struct rates r = {.noise = noise, .o = o, .random = o->seed};
 	struct sim_options options;
 	sim_options_default(&options);
-	/* The noise of runs is what was measured, that of their tokens' median included; what single tokens do stays. */
+	/* The noise of runs is what was measured, that of their tokens' median included; what single tokens do stays.
+	 */
 	options.between = noise->run;
 	options.within = options.drift = options.wander = options.throttle_every = 0;
 	*out = (struct history_rates){0};

@@ -35,7 +35,8 @@ struct history_rates_options {
 	struct continuation_options check;
 };
 
-/* 100 series of 30 commits, slower by 2 % from the 12th on, and of 50 flat ones; checks behind 30; 5 runs of 32 tokens. */
+/* 100 series of 30 commits, slower by 2 % from the 12th on, and of 50 flat ones; checks behind 30; 5 runs of 32 tokens.
+ */
 void history_rates_options_default(struct history_rates_options *o);
 
 struct history_rates {

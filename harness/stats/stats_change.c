@@ -22,12 +22,11 @@ struct search {
 
 void stats_change_options_default(struct stats_change_options *o)
 {
-	*o = (struct stats_change_options){.least = 2, .permutations = 999, .alpha = 0.01, .seed = 1};
+	*o = (struct stats_change_options){.least = 2, .permutations = 1999, .alpha = 0.001, .seed = 1, .window = 200};
 }
 
 /* sums: (2 n), scratch. whole: (n + 1) */
-static void split(const double *x, const unsigned char *whole, int n, int least, double *sums,
-		  struct stats_change *out)
+static void split(const double *x, const unsigned char *whole, int n, int least, double *sums, struct stats_change *out)
 {
 	/* For each k: sums of |x[k] - x[j]| over j < k, and over j < the split at hand. */
 	double *before = sums, *left = sums + n;

@@ -35,7 +35,7 @@ struct stats_change_options {
 	int window; /* values that are looked at together at most; 0: all */
 };
 
-/* 2 values, 999 permutations, 0.01, seed 1, no window. */
+/* What `gemmark history` goes by: 2 values, 1999 permutations, 0.001, seed 1, a window of 200. */
 void stats_change_options_default(struct stats_change_options *o);
 
 /*

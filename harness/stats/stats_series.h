@@ -28,10 +28,11 @@ struct series_cell {
 };
 
 enum continuation_kind {
-	CONTINUATION_SAME,    /* nothing says that it moved, and what matters would have been seen; or it moved by less */
+	CONTINUATION_SAME, /* nothing says that it moved, and what matters would have been seen; or it moved by less */
 	CONTINUATION_BETTER,  /* moved for the better, by more than delta */
 	CONTINUATION_WORSE,   /* by more than delta */
-	CONTINUATION_UNCLEAR, /* too few values, too much noise, or moved, and it cannot be told whether by more than delta */
+	CONTINUATION_UNCLEAR, /* too few values, too much noise, or moved, and it cannot be told whether by more than
+				 delta */
 };
 
 struct continuation_options {
@@ -55,11 +56,11 @@ struct continuation {
 };
 
 /*
- * cells, out: (n). The new values are further ones of the level: the standard error is that of a mean of m beside a mean
- * of n, the deviation the level's own (of both sides together where m is above 1). A cell moved where its p, adjusted
- * over all cells by Holm, is below alpha; by more than delta where its interval says so. Values of the level further
- * from its median than CONTINUATION_FAR scaled MADs are left out, where there are CONTINUATION_FAR_LEAST and more.
- * -1 when memory is not enough.
+ * cells, out: (n). The new values are further ones of the level: the standard error is that of a mean of m beside a
+ * mean of n, the deviation the level's own (of both sides together where m is above 1). A cell moved where its p,
+ * adjusted over all cells by Holm, is below alpha; by more than delta where its interval says so. Values of the level
+ * further from its median than CONTINUATION_FAR scaled MADs are left out, where there are CONTINUATION_FAR_LEAST and
+ * more. -1 when memory is not enough.
  */
 enum { CONTINUATION_FAR = 6, CONTINUATION_FAR_LEAST = 8 };
 int continuation_judge(const struct series_cell *cells, int n, const struct continuation_options *o,
