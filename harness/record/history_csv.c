@@ -9,12 +9,13 @@
 
 #include <jansson.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "harness/record/commit_date.h"
 #include "harness/record/csv_columns.h"
 #include "harness/record/history_source.h"
 
-enum { FILE_BYTES = 1 << 26 };
+enum { FILE_BYTES = 1 << 26, SLOTS = 1 << 18 };
 
 struct csv_row {
 	const char *date, *commit, *cell;
@@ -43,10 +44,31 @@ static int is_name(const char *text)
 	       text_name(name, sizeof name, text, strlen(text)) == strlen(text) && !strcmp(name, text);
 }
 
-static int add_row(struct history_lines *out, const struct csv_row *row, const char *path, size_t line,
-		   const struct history_csv *of, struct error *err)
+/* How often each hash was seen: a table of which half is used at most. */
+struct seen {
+	struct {
+		uint64_t hash;
+		int times;
+	} * slots; /* (SLOTS) */
+	int n;
+};
+
+/* How often before; -1: there is no room. */
+static int times_seen(struct seen *s, uint64_t hash)
 {
-	char date[COMMIT_DATE_SIZE], run[HISTORY_TEXT];
+	size_t at = hash % SLOTS;
+	while (s->slots[at].times && s->slots[at].hash != hash)
+		at = (at + 1) % SLOTS;
+	if (!s->slots[at].times && s->n++ == HISTORY_RECORDS)
+		return -1;
+	s->slots[at].hash = hash;
+	return s->slots[at].times++;
+}
+
+static int add_row(struct history_lines *out, const struct csv_row *row, const char *path, size_t line,
+		   const struct history_csv *of, struct seen *seen, struct error *err)
+{
+	char date[COMMIT_DATE_SIZE];
 	int64_t seconds;
 	if (!row->date || commit_date_parse(row->date, &seconds))
 		return bad(path, line, "date", "is no date, as in 2026-05-31 or 2026-05-31T10:00:00+02:00", err);
@@ -58,13 +80,16 @@ static int add_row(struct history_lines *out, const struct csv_row *row, const c
 		return bad(path, line, "value", "is no number above 1e-12 and below 1e15", err);
 	commit_date_text(seconds, date);
 	/*
-	 * Each line is a measurement of its own: a commit may have several. What tells it from the others is the file
-	 * and the line, so that importing a file again adds nothing.
+	 * Each line is a measurement of its own: a commit may have several. What tells it from the others is what it
+	 * says, so that a file that has grown can be imported again, whatever the order of its lines.
 	 */
-	const char *slash = strrchr(path, '/');
-	snprintf(run, sizeof run, "%.160s:%zu", slash ? slash + 1 : path, line);
 	char name[HISTORY_TEXT], file[HISTORY_NAME_SIZE];
-	text_name(name, sizeof name, run, strlen(run));
+	snprintf(name, sizeof name, "%s %.9g", date, row->value);
+	uint64_t hash = hash_bytes(row->cell, strlen(row->cell), hash_bytes(row->commit, strlen(row->commit), 0));
+	int again = times_seen(seen, hash_bytes(name, strlen(name), hash));
+	if (again < 0)
+		return bad(path, line, "date", "one line too many: 131072 are read", err);
+	snprintf(name, sizeof name, again ? "%s %.9g #%d" : "%s %.9g", date, row->value, again + 1);
 	history_file_name(of->machine, of->model, "", file);
 	json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:{s:s}, s:s, s:s, s:s, s:[f], s:{}}", "v",
 			      HISTORY_VERSION, "machine", of->machine, "commit", row->commit, "date", date, "order", 0,
@@ -87,7 +112,8 @@ int history_from_csv(struct history_lines *out, const char *path, const struct h
 		return error_set(err, ERROR_IO, "%s: %s; name another file", text_show_path(path).text,
 				 strerror(errno));
 	struct csv_columns *c = malloc(sizeof *c);
-	int rc = c ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory to read it", path);
+	struct seen seen = {.slots = calloc(SLOTS, sizeof *seen.slots)};
+	int rc = c && seen.slots ? 0 : error_set(err, ERROR_MEMORY, "%s: not enough memory to read it", path);
 	if (!rc && (fstat(fd, &s) || !S_ISREG(s.st_mode)))
 		rc = error_set(err, ERROR_INPUT, "%s: is no regular file; name one", text_show_path(path).text);
 	if (!rc && s.st_size > FILE_BYTES)
@@ -102,7 +128,7 @@ int history_from_csv(struct history_lines *out, const char *path, const struct h
 		if (!rc && header)
 			rc = csv_columns_read(c, columns, N_COLUMNS, required, fields, width, path, err);
 		else if (!rc && !(rc = csv_columns_fill(c, &row, fields, path, record.range.line, err)))
-			rc = add_row(out, &row, path, record.range.line, of, err);
+			rc = add_row(out, &row, path, record.range.line, of, &seen, err);
 		header = 0;
 	}
 	if (!rc && header)
@@ -112,6 +138,7 @@ int history_from_csv(struct history_lines *out, const char *path, const struct h
 		rc = error_set(err, ERROR_INPUT, "%s: its last line is not whole; complete it", path);
 	if (reader)
 		csv_reader_close(reader);
+	free(seen.slots);
 	free(c);
 	close(fd);
 	return rc;
