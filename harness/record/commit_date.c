@@ -12,7 +12,7 @@
 
 extern char **environ;
 
-enum { FIRST_YEAR = 1970, DAY = 86400 };
+enum { FIRST_YEAR = 1970, DAY = 86400, SHORTEST_NAME = 7 };
 
 /* Of so many digits at *s, which goes on; -1: they are none. */
 static int take_number(const char **s, int digits)
@@ -122,6 +122,15 @@ int commit_is_name(const char *commit, int *digits, int *dirty)
 	*digits = (int)n;
 	*dirty = !strcmp(commit + n, "-dirty");
 	return n >= 4 && n <= 64 && (!commit[n] || *dirty);
+}
+
+int commit_same(const char *a, const char *b)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t n = strlen(a), m = strlen(b), least = n < m ? n : m;
+	if (n == m)
+		return !strcmp(a, b);
+	return least >= SHORTEST_NAME && !strncmp(a, b, least) && strspn(a, digits) == n && strspn(b, digits) == m;
 }
 
 /* git's standard output, cut at size. Returns 0, an errno value, or -1 where git did not end well. */

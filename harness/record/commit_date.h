@@ -21,6 +21,9 @@ void commit_date_text(int64_t seconds, char out[COMMIT_DATE_SIZE]);
 /* Whether it is a commit's name: 4 to 64 hexadecimal digits, "-dirty" behind them or not. *digits: how many. */
 int commit_is_name(const char *commit, int *digits, int *dirty);
 
+/* Whether two names are of one commit: equal, or one the other's beginning, of 7 digits at least. */
+int commit_same(const char *a, const char *b);
+
 /*
  * The committer's date of a commit, in UTC, as `git` says it of the repository that the folder is in. ERROR_INPUT where
  * git does not know the commit, or there is no git.

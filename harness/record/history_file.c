@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/record/commit_date.h"
 #include "harness/record/text_block.h"
 
 enum { LOCK_SECONDS = 10, FILES_MAX = 10000 };
@@ -35,6 +36,20 @@ void history_free(struct history *h)
 	free(h->slots);
 	text_block_free(&h->texts);
 	*h = (struct history){0};
+}
+
+void history_leave_out(struct history *h, const char *commit)
+{
+	int kept = 0;
+	for (int i = 0; i < h->n_records; i++) {
+		if (!commit_same(h->records[i].commit, commit)) {
+			h->records[kept++] = h->records[i];
+			continue;
+		}
+		free(h->records[i].runs);
+		free(h->records[i].mads);
+	}
+	h->n_records = kept;
 }
 
 /* ---- reading ---- */

@@ -103,6 +103,9 @@ int history_read(struct history *h, const struct run_directory *store, const cha
  */
 int history_take(struct history *h, const char *line, size_t n, size_t number, struct error *err);
 
+/* Forgets the records of a commit, after which nothing more is taken. */
+void history_leave_out(struct history *h, const char *commit);
+
 /* The names of the store's files, in order: *out (*n), in one block that the caller frees. */
 int history_list(const struct run_directory *store, char (**out)[HISTORY_NAME_SIZE], int *n, struct error *err);
 

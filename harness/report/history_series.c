@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "harness/record/commit_date.h"
 #include "harness/stats/stats_estimate.h"
 
-enum { SHORTEST_NAME = 7, SHOWN_DIGITS = 12 };
+enum { SHOWN_DIGITS = 12 };
 
 static int no_memory(const struct history *h, struct error *err)
 {
@@ -18,15 +19,6 @@ static int no_memory(const struct history *h, struct error *err)
 static int is_hexadecimal(const char *s)
 {
 	return s[strspn(s, "0123456789abcdef")] == '\0';
-}
-
-/* Whether two names are of one commit: equal, or one the other's beginning. */
-static int same_commit(const char *a, const char *b)
-{
-	size_t n = strlen(a), m = strlen(b), least = n < m ? n : m;
-	if (n == m)
-		return !strcmp(a, b);
-	return least >= SHORTEST_NAME && !strncmp(a, b, least) && is_hexadecimal(a) && is_hexadecimal(b);
 }
 
 /* ---- commits ---- */
@@ -74,7 +66,7 @@ static int collect_commits(struct history_view *v, int *of, struct error *err)
 	for (int i = 0; i < h->n_records && !rc; i++) {
 		const struct history_record *r = names[i].record;
 		struct history_commit *c = v->n_commits ? &commits[v->n_commits - 1].commit : NULL;
-		if (!c || !same_commit(c->name, r->commit)) {
+		if (!c || !commit_same(c->name, r->commit)) {
 			commits[v->n_commits] = (struct placed){{r->commit, r->date, r->order, 0}, v->n_commits};
 			c = &commits[v->n_commits++].commit;
 		}
@@ -99,14 +91,6 @@ static int collect_commits(struct history_view *v, int *of, struct error *err)
 	free(commits);
 	free(names);
 	return rc;
-}
-
-int history_find_commit(const struct history_view *v, const char *name)
-{
-	for (int i = 0; i < v->n_commits; i++)
-		if (same_commit(v->commits[i].name, name))
-			return i;
-	return -1;
 }
 
 /* ---- parts and points ---- */
@@ -277,9 +261,13 @@ int history_view_make(struct history_view *v, const struct history *h, const str
 	int *first = malloc((size_t)h->n_environments * sizeof *first);
 	v->series = calloc((size_t)h->n_cells, sizeof *v->series);
 	int rc = of && first && v->series ? collect_commits(v, of, err) : no_memory(h, err);
+	/* Those of which records were left out may have none. */
 	for (int c = 0; c < h->n_cells && !rc; c++) {
-		v->series[c].cell = c;
-		v->n_series++;
+		int has = 0;
+		for (int i = 0; i < h->n_records && !has; i++)
+			has = h->records[i].cell == c;
+		if (has)
+			v->series[v->n_series++].cell = c;
 	}
 	if (!rc)
 		qsort_r(v->series, (size_t)v->n_series, sizeof *v->series, compare_series, (void *)h);
@@ -342,13 +330,9 @@ static size_t add_fact(char *out, size_t used, const char *name, const char *bef
 	return used + (size_t)n < HISTORY_MARK_SIZE ? used + (size_t)n : HISTORY_MARK_SIZE - 1;
 }
 
-void history_mark_text(const struct history_view *v, const struct history_series *s, int k, char out[HISTORY_MARK_SIZE])
+void history_facts_text(const struct history_environment *a, const struct history_environment *b,
+			char out[HISTORY_MARK_SIZE])
 {
-	const struct history *h = v->history;
-	assert(k >= 1 && k < s->n_parts);
-	const struct history_environment *a =
-		&h->environments[h->records[s->points[s->parts[k - 1]].record].environment];
-	const struct history_environment *b = &h->environments[h->records[s->points[s->parts[k]].record].environment];
 	size_t used = 0;
 	out[0] = '\0';
 	for (int i = 0; i < a->n; i++)
@@ -357,6 +341,14 @@ void history_mark_text(const struct history_view *v, const struct history_series
 		if (!fact(a, b->names[i]))
 			used = add_fact(out, used, b->names[i], NULL, b->values[i]);
 	out[text_cut(out, HISTORY_MARK_SIZE - 1)] = '\0';
+}
+
+void history_mark_text(const struct history_view *v, const struct history_series *s, int k, char out[HISTORY_MARK_SIZE])
+{
+	const struct history *h = v->history;
+	assert(k >= 1 && k < s->n_parts);
+	history_facts_text(&h->environments[h->records[s->points[s->parts[k - 1]].record].environment],
+			   &h->environments[h->records[s->points[s->parts[k]].record].environment], out);
 }
 
 void history_commit_text(const struct history_commit *c, char out[HISTORY_TEXT])

@@ -72,15 +72,15 @@ int history_view_make(struct history_view *v, const struct history *h, const str
 		      struct error *err);
 void history_view_free(struct history_view *v);
 
-/* The index of the commit that is called so, or whose name begins or is begun by it (7 digits at least); -1. */
-int history_find_commit(const struct history_view *v, const char *name);
-
 enum { HISTORY_LABEL_SIZE = 400, HISTORY_MARK_SIZE = 480, HISTORY_RANGE_SIZE = 200 };
 /* What a series is of: "tg32 @ d4096", mode and fusion behind it; or its name in another tool. */
 void history_label(const struct history_view *v, const struct history_series *s, char out[HISTORY_LABEL_SIZE]);
 /* What differs between parts k - 1 and k, k >= 1: "driver: 570.1, then 580.2". */
 void history_mark_text(const struct history_view *v, const struct history_series *s, int k,
 		       char out[HISTORY_MARK_SIZE]);
+/* The same of two environments. */
+void history_facts_text(const struct history_environment *before, const struct history_environment *after,
+			char out[HISTORY_MARK_SIZE]);
 /* "6206c60c2b..5d46001af6", and what is between. */
 void history_range_text(const struct history_view *v, const struct history_change *c, char out[HISTORY_RANGE_SIZE]);
 /* The commit, of 12 digits at most, with "-dirty" where it is. */
