@@ -9,6 +9,8 @@
 
 #include "base/text.h"
 #include "harness/cli/options.h"
+#include "harness/record/history_source.h"
+#include "harness/report/compare.h"
 
 static const struct {
 	const char *name;
@@ -56,6 +58,18 @@ int history_apply_series(void *ctx, const char *value, struct error *err)
 	return apply_text(&((struct history_selection *)ctx)->series, value, err);
 }
 
+int history_apply_across(void *ctx, const char *value, struct error *err)
+{
+	struct history_join *j = &((struct history_selection *)ctx)->join;
+	unsigned axis = 0;
+	int rc = history_is_fact(value) ? 0 : compare_across(value, &axis, err);
+	if (!rc && j->n == HISTORY_JOIN_MAX)
+		rc = error_set(err, ERROR_INPUT, "more than %d of them", HISTORY_JOIN_MAX);
+	if (!rc)
+		j->names[j->n++] = value;
+	return rc;
+}
+
 int history_apply_alpha(void *ctx, const char *value, struct error *err)
 {
 	struct stats_change_options *o = &((struct history_selection *)ctx)->change;
@@ -98,7 +112,7 @@ static int read_one(struct history_store *s, const struct history_selection *of,
 {
 	struct history *h = &s->histories[s->n];
 	struct history_view *v = &s->views[s->n];
-	int rc = history_read(h, &s->folder, name, err);
+	int rc = history_read(h, &s->folder, name, &of->join, err);
 	if (!rc && h->n_records) {
 		const char *model = h->cells[0].name ? "" : h->cells[0].axes.model;
 		if (has_text(h->machine, of->machine) && has_text(model, of->model))

@@ -23,6 +23,7 @@ struct history_selection {
 	const char *store;
 	const char *machine, *model; /* text that a file's machine or model must have in it; null: any */
 	const char *series;          /* likewise, a series' name */
+	struct history_join join;
 	struct stats_change_options change;
 };
 void history_selection_default(struct history_selection *s);
@@ -31,9 +32,18 @@ int history_apply_store(void *ctx, const char *value, struct error *err);
 int history_apply_machine(void *ctx, const char *value, struct error *err);
 int history_apply_model(void *ctx, const char *value, struct error *err);
 int history_apply_series(void *ctx, const char *value, struct error *err);
+int history_apply_across(void *ctx, const char *value, struct error *err);
 int history_apply_alpha(void *ctx, const char *value, struct error *err);
+#define HISTORY_ACROSS_OPTION                                                                                          \
+	{                                                                                                              \
+		"--across", "NAME",                                                                                    \
+			"an axis (n_ubatch, fusion, ...) or a fact of the environment (driver, kernel, ...) in which " \
+			"a "                                                                                           \
+			"series may\ndiffer; repeated for more",                                                       \
+			history_apply_across                                                                           \
+	}
 #define HISTORY_SELECTION_OPTIONS                                                                             \
-	HISTORY_STORE_OPTION(history_apply_store),                                                            \
+	HISTORY_STORE_OPTION(history_apply_store), HISTORY_ACROSS_OPTION,                                     \
 		{"--machine", "TEXT", "of machines with that in their names alone", history_apply_machine},   \
 		{"--model", "TEXT", "of models with that in their file's names alone", history_apply_model},  \
 		{"--series", "TEXT", "of series with that in their names alone: 'tg128', 'graph-device'",     \

@@ -63,6 +63,7 @@ static int take_directory(void *ctx, const char *value, struct error *err)
 
 static const struct option_spec options[] = {
 	HISTORY_STORE_OPTION(history_apply_store),
+	HISTORY_ACROSS_OPTION,
 	{"--machine", "NAME", "what the machine is called, as for history add", apply_machine},
 	{"--alpha", "PCT", "chance of a false alarm in a run that changes nothing (default 1)", apply_alpha},
 	{"--delta", "PCT", "smallest change that counts (default 1)", apply_delta},
@@ -129,7 +130,8 @@ int cmd_history_check(int argc, char **argv)
 	if (!rc)
 		rc = open_sets(&o, &sets, &err);
 	if (!rc)
-		rc = history_check_run(&c, &store, sets, o.n, o.machine, &o.selection.change, &o.core, &err);
+		rc = history_check_run(&c, &store, sets, o.n, o.machine, &o.selection.join, &o.selection.change,
+				       &o.core, &err);
 	if (!rc) {
 		code = history_check_code(&c);
 		rc = history_check_write(&c, o.format, stdout, &err);

@@ -112,9 +112,10 @@ static int read_file(struct history *h, int fd, struct error *err)
 	return rc;
 }
 
-int history_read(struct history *h, const struct run_directory *store, const char *name, struct error *err)
+int history_read(struct history *h, const struct run_directory *store, const char *name,
+		 const struct history_join *join, struct error *err)
 {
-	*h = (struct history){0};
+	*h = (struct history){.join = join};
 	snprintf(h->path, sizeof h->path, "%.*s/%s", RUN_DIRECTORY_PATH - HISTORY_NAME_SIZE - 2, store->path, name);
 	int fd = run_directory_open_file(store, name, O_RDONLY, err);
 	if (fd < 0)

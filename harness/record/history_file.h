@@ -70,9 +70,17 @@ struct history_record {
 
 struct text_block;
 
+/* Axes and facts in which lines may differ and are one series all the same, because somebody says so. */
+enum { HISTORY_JOIN_MAX = 16 };
+struct history_join {
+	const char *names[HISTORY_JOIN_MAX]; /* (n) */
+	int n;
+};
+
 struct history {
-	char path[RUN_DIRECTORY_PATH]; /* for messages */
-	const char *machine;           /* of all lines; null: there is none */
+	char path[RUN_DIRECTORY_PATH];   /* for messages */
+	const struct history_join *join; /* the caller's, as long as lines are taken; null: none */
+	const char *machine;             /* of all lines; null: there is none */
 	struct history_record *records;
 	int n_records;
 	struct history_cell *cells;
@@ -94,8 +102,9 @@ struct history {
 /* May be called twice, and on {0}. */
 void history_free(struct history *h);
 
-/* Reads a file of the store. ERROR_INPUT, ERROR_IO, ERROR_MEMORY; free it also then. */
-int history_read(struct history *h, const struct run_directory *store, const char *name, struct error *err);
+/* Reads a file of the store. join: null, none. ERROR_INPUT, ERROR_IO, ERROR_MEMORY; free it also then. */
+int history_read(struct history *h, const struct run_directory *store, const char *name,
+		 const struct history_join *join, struct error *err);
 
 /*
  * One line (n bytes, no end). 1: it is there already; 0: it was taken; ERROR_INPUT names path and line, also where the

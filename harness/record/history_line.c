@@ -52,6 +52,15 @@ static int find_hash(const uint64_t *hashes, int n, uint64_t hash)
 	return -1;
 }
 
+/* A copy without what is joined; null: no memory. */
+static json_t *without_joined(const struct history *h, const json_t *o)
+{
+	json_t *copy = json_copy((json_t *)o);
+	for (int i = 0; copy && h->join && i < h->join->n; i++)
+		json_object_del(copy, h->join->names[i]);
+	return copy;
+}
+
 /* ---- cells ---- */
 
 /* Every axis, or the name that another tool gave it. What is wrong; null: nothing. */
@@ -96,9 +105,9 @@ static const char *read_cell(struct history *h, const json_t *o, struct history_
 }
 
 /* The identity: what the content's hash tells needs no name. */
-static char *cell_key(const json_t *line, const json_t *cell)
+static char *cell_key(const struct history *h, const json_t *line, const json_t *cell)
 {
-	json_t *copy = json_copy((json_t *)cell);
+	json_t *copy = without_joined(h, cell);
 	char *key = NULL;
 	if (copy && text_of(cell, "model_hash"))
 		json_object_del(copy, "model");
@@ -118,7 +127,7 @@ static int take_cell(struct history *h, const json_t *line, size_t number, struc
 	const char *metric = text_of(line, "metric"), *unit = text_of(line, "unit"), *better = text_of(line, "better");
 	if (!json_is_object(o) || !metric || !unit || !better || (strcmp(better, "less") && strcmp(better, "more")))
 		return bad(h, number, "has no cell, metric, unit, or no better that is less or more", err);
-	char *key = cell_key(line, o);
+	char *key = cell_key(h, line, o);
 	if (!key)
 		return no_memory(h, err);
 	uint64_t hash = hash_bytes(key, strlen(key), 0);
@@ -170,6 +179,29 @@ static int read_environment(struct history *h, const json_t *o, struct history_e
 	return 0;
 }
 
+/* The index of what has that key. */
+static int add_environment(struct history *h, const json_t *o, const char *key, size_t number, struct error *err)
+{
+	uint64_t hash = hash_bytes(key, strlen(key), 0);
+	int at = find_hash(h->environment_hashes, h->n_environments, hash);
+	if (at >= 0)
+		return at;
+	if (h->n_environments == HISTORY_ENVIRONMENTS)
+		return bad(h, number, "is of one environment too many: 1024 are read", err);
+	void *list = h->environments, *hashes = h->environment_hashes;
+	int rc = grow(&list, h->n_environments, sizeof *h->environments) ||
+		 grow(&hashes, h->n_environments, sizeof hash);
+	h->environments = list;
+	h->environment_hashes = hashes;
+	if (rc)
+		return no_memory(h, err);
+	struct history_environment *e = &h->environments[h->n_environments];
+	*e = (struct history_environment){.key = text_block_keep(&h->texts, key)};
+	h->environment_hashes[h->n_environments] = hash;
+	h->n_environments++; /* it is freed with the others, whole or not */
+	return !e->key || read_environment(h, o, e) ? no_memory(h, err) : h->n_environments - 1;
+}
+
 static int take_environment(struct history *h, const json_t *line, size_t number, struct error *err)
 {
 	const json_t *o = json_object_get(line, "env");
@@ -183,34 +215,12 @@ static int take_environment(struct history *h, const json_t *line, size_t number
 		    json_string_length(value) >= HISTORY_TEXT)
 			return bad(h, number, "has a fact in its env that is no short text", err);
 	}
-	char *key = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
-	if (!key)
-		return no_memory(h, err);
-	uint64_t hash = hash_bytes(key, strlen(key), 0);
-	int at = find_hash(h->environment_hashes, h->n_environments, hash);
-	if (at >= 0) {
-		free(key);
-		return at;
-	}
-	void *list = h->environments, *hashes = h->environment_hashes;
-	int rc = h->n_environments < HISTORY_ENVIRONMENTS
-			 ? 0
-			 : bad(h, number, "is of one environment too many: 1024 are read", err);
-	if (!rc &&
-	    (grow(&list, h->n_environments, sizeof *h->environments) || grow(&hashes, h->n_environments, sizeof hash)))
-		rc = no_memory(h, err);
-	h->environments = list;
-	h->environment_hashes = hashes;
-	if (!rc) {
-		struct history_environment *e = &h->environments[h->n_environments];
-		*e = (struct history_environment){.key = text_block_keep(&h->texts, key)};
-		h->environment_hashes[h->n_environments] = hash;
-		h->n_environments++; /* it is freed with the others, whole or not */
-		if (!e->key || read_environment(h, o, e))
-			rc = no_memory(h, err);
-	}
+	json_t *kept = without_joined(h, o);
+	char *key = kept ? json_dumps(kept, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	int rc = key ? add_environment(h, kept, key, number, err) : no_memory(h, err);
 	free(key);
-	return rc ? rc : h->n_environments - 1;
+	json_decref(kept);
+	return rc;
 }
 
 /* ---- numbers ---- */

@@ -87,6 +87,16 @@ static json_t *name_of(const char *text)
 
 /* ---- a results directory ---- */
 
+int history_is_fact(const char *name)
+{
+	int known = !strcmp(name, "device");
+	for (size_t i = 0; i < sizeof env_facts / sizeof *env_facts; i++)
+		known |= !strcmp(name, env_facts[i].name);
+	for (size_t i = 0; i < sizeof sweep_facts / sizeof *sweep_facts; i++)
+		known |= !strcmp(name, sweep_facts[i]);
+	return known;
+}
+
 int history_machine(const struct result_set *s, const char *machine, char out[HISTORY_TEXT], struct error *err)
 {
 	const char *host = json_string_value(result_set_fact(s, "system host")), *what = result_set_machine(s);

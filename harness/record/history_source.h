@@ -39,6 +39,9 @@ int history_lines_add(struct history_lines *out, json_t *line, const char *file,
 int history_from_results(struct history_lines *out, struct result_set *s, const char *machine,
 			 const struct history_dates *dates, int64_t order, struct error *err);
 
+/* Whether lines' env may have a fact of that name. */
+int history_is_fact(const char *name);
+
 /* The machine that its lines are of, as history_from_results has it: into out, or ERROR_INPUT. */
 int history_machine(const struct result_set *s, const char *machine, char out[HISTORY_TEXT], struct error *err);
 

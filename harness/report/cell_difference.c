@@ -23,7 +23,7 @@ void cell_difference_text(const struct cell_difference *d, const struct cell *ce
 	out[0] = '\0';
 	for (int a = 0; a < AXIS_COUNT; a++) {
 		char number_text[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
-		if (!(d->axes >> a & 1) || used >= 200)
+		if (!d->models || !(d->axes >> a & 1) || used >= 200)
 			continue;
 		const char *value = cell_text(cell, (enum axis_id)a, number_text);
 		if (a == AXIS_MODEL) {

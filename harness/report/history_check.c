@@ -20,6 +20,7 @@ struct checking {
 	struct history_check *out;
 	struct values *values; /* (out->n) */
 	int room;
+	const struct history_join *join;
 	const struct stats_change_options *change;
 	char commit[HISTORY_TEXT];
 	struct error *err;
@@ -58,23 +59,18 @@ static const struct history_series *find_series(const struct history_view *v, co
 	return NULL;
 }
 
-/* The part that was measured in that environment, or -1. */
-static int find_part(const struct history_view *v, const struct history_series *s, const char *key)
-{
-	const struct history *h = v->history;
-	for (int p = 0; p < s->n_parts; p++)
-		if (!strcmp(h->environments[h->records[s->points[s->parts[p]].record].environment].key, key))
-			return p;
-	return -1;
-}
-
 /* What of the run's environment is other than that of the series' last part. */
-static void say_recalibrated(const struct history_view *v, const struct history_series *s, const struct history *now,
-			     int environment, char out[HISTORY_MARK_SIZE])
+static void say_recalibrated(const struct history_view *v, const struct history_series *s,
+			     const struct history_environment *now, char out[HISTORY_MARK_SIZE])
 {
 	const struct history *h = v->history;
-	const struct history_record *last = &h->records[s->points[s->parts[s->n_parts - 1]].record];
-	history_facts_text(&h->environments[last->environment], &now->environments[environment], out);
+	for (int i = s->n - 1; i >= s->parts[s->n_parts - 1]; i--) {
+		const struct history_environment *e = &h->environments[h->records[s->points[i].record].environment];
+		if (!history_conflict(e, now))
+			continue;
+		history_facts_text(e, now, out);
+		return;
+	}
 }
 
 /* The last level of a part: its logarithms. */
@@ -105,6 +101,7 @@ static int check_cell(struct checking *k, const struct history_view *v, const st
 		return no_memory(k->err);
 	struct values *values = &k->values[k->out->n - 1];
 	int environment = -1, mixed = 0;
+	none.difference = v ? v->difference : none.difference;
 	history_label(&none, &self, out->label);
 	snprintf(out->unit, sizeof out->unit, "%.31s", now->cells[cell].unit);
 	values->sign = now->cells[cell].more_is_better ? -1 : 1;
@@ -127,10 +124,10 @@ static int check_cell(struct checking *k, const struct history_view *v, const st
 	const struct history_series *s = v ? find_series(v, now->cells[cell].key) : NULL;
 	if (!s)
 		return 0;
-	int part = find_part(v, s, now->environments[environment].key);
+	int part = history_find_part(v, s, &now->environments[environment]);
 	if (part < 0) {
 		out->outcome = HISTORY_RECALIBRATED;
-		say_recalibrated(v, s, now, environment, out->why);
+		say_recalibrated(v, s, &now->environments[environment], out->why);
 		return 0;
 	}
 	out->outcome = HISTORY_UNCLEAR;
@@ -144,7 +141,7 @@ static int check_file(struct checking *k, const struct run_directory *store, con
 	struct history h = {0};
 	struct history_view v = {0};
 	int there = !faccessat(store->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT;
-	int rc = there ? history_read(&h, store, name, k->err) : 0;
+	int rc = there ? history_read(&h, store, name, k->join, k->err) : 0;
 	if (!rc)
 		history_leave_out(&h, k->commit);
 	if (!rc && h.n_records)
@@ -161,7 +158,7 @@ static int check_lines(struct checking *k, const struct run_directory *store, co
 {
 	int rc = 0;
 	for (int i = 0; i < lines->n && !rc; i++) {
-		struct history now = {.path = "the run"};
+		struct history now = {.path = "the run", .join = k->join};
 		int seen = 0;
 		for (int j = 0; j < i && !seen; j++)
 			seen = !strcmp(lines->lines[j].file, lines->lines[i].file);
@@ -254,10 +251,10 @@ static int judge(struct checking *k)
 }
 
 int history_check_run(struct history_check *c, const struct run_directory *store, struct result_set *const *sets, int n,
-		      const char *machine, const struct stats_change_options *change,
+		      const char *machine, const struct history_join *join, const struct stats_change_options *change,
 		      const struct continuation_options *o, struct error *err)
 {
-	struct checking k = {.out = c, .change = change, .err = err};
+	struct checking k = {.out = c, .join = join, .change = change, .err = err};
 	struct history_lines lines = {0};
 	const struct history_dates dates = {.date = "1970-01-01"}; /* what the run is compared with is older */
 	const char *commit = NULL;

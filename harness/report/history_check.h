@@ -52,7 +52,7 @@ struct history_check {
  * ERROR_INPUT where they are of several commits, or malformed. Free it also then.
  */
 int history_check_run(struct history_check *c, const struct run_directory *store, struct result_set *const *sets, int n,
-		      const char *machine, const struct stats_change_options *change,
+		      const char *machine, const struct history_join *join, const struct stats_change_options *change,
 		      const struct continuation_options *o, struct error *err);
 void history_check_free(struct history_check *c);
 

@@ -6,7 +6,6 @@
 
 #include "base/text.h"
 #include "harness/record/commit_date.h"
-#include "harness/report/cell_difference.h"
 #include "harness/report/grid.h"
 
 enum { NOTES = 12, DAY = 11 /* bytes of a date without its time, with the NUL */ };
@@ -74,8 +73,8 @@ static void print_escaped(FILE *f, const char *text, int markdown)
 }
 
 /* The words of a series: test, mode and fusion, and what else tells it apart. */
-static void words_of(const struct history_view *v, const struct history_series *s, const struct cell_difference *d,
-		     char label[GRID_CELL], const char **mode, const char **fusion, char which[256])
+static void words_of(const struct history_view *v, const struct history_series *s, char label[GRID_CELL],
+		     const char **mode, const char **fusion, char which[256])
 {
 	const struct history_cell *c = &v->history->cells[s->cell];
 	char test[CELL_LABEL_SIZE];
@@ -89,16 +88,7 @@ static void words_of(const struct history_view *v, const struct history_series *
 	snprintf(label, GRID_CELL, "%.63s", test);
 	*mode = cell_mode(&c->axes);
 	*fusion = cell_word(&c->axes, AXIS_FUSION);
-	cell_difference_text(d, &c->axes, which);
-}
-
-static struct cell_difference differences(const struct history_view *v)
-{
-	struct cell_difference d = {0};
-	for (int i = 0; i < v->n_series; i++)
-		if (!v->history->cells[v->series[i].cell].name)
-			cell_difference_add(&d, &v->history->cells[v->series[i].cell].axes);
-	return d;
+	cell_difference_text(&v->difference, &c->axes, which);
 }
 
 static const char *direction(const struct history_view *v, const struct history_series *s,
@@ -114,7 +104,6 @@ static int write_series(const struct history_view *v, FILE *f, int markdown)
 	static const char *const header[] = {"test", "mode", "fusion", "cell",    "commits",
 					     "n",    "now",  "unit",   "noise %", "changes"};
 	struct grid g = {.markdown = markdown, .columns = 10, .left = 0xf | 1u << 7};
-	struct cell_difference d = differences(v);
 	int rc = grid_add(&g, header);
 	for (int i = 0; i < v->n_series && !rc; i++) {
 		const struct history_series *s = &v->series[i];
@@ -122,7 +111,7 @@ static int write_series(const struct history_view *v, FILE *f, int markdown)
 		char label[GRID_CELL], which[256], commits[GRID_CELL], n[GRID_CELL], value[GRID_CELL],
 			noise[GRID_CELL] = "-", changes[GRID_CELL];
 		const char *mode, *fusion;
-		words_of(v, s, &d, label, &mode, &fusion, which);
+		words_of(v, s, label, &mode, &fusion, which);
 		snprintf(commits, sizeof commits, "%d", s->commits);
 		snprintf(n, sizeof n, "%d", s->n);
 		grid_number(value, now->value);
@@ -144,7 +133,6 @@ static int write_changes(const struct history_view *v, FILE *f, int markdown)
 	static const char *const header[] = {"test",   "mode",  "fusion", "cell",          "in", "date",
 					     "before", "after", "change", "95 % interval", "p",  ""};
 	struct grid g = {.markdown = markdown, .columns = 12, .left = 0x3f | 1u << 11};
-	struct cell_difference d = differences(v);
 	int rc = grid_add(&g, header);
 	for (int i = 0; i < v->n_series && !rc; i++) {
 		const struct history_series *s = &v->series[i];
@@ -153,7 +141,7 @@ static int write_changes(const struct history_view *v, FILE *f, int markdown)
 			char label[GRID_CELL], which[256], range[HISTORY_RANGE_SIZE], date[DAY], before[GRID_CELL],
 				after[GRID_CELL], effect[GRID_CELL], interval[GRID_CELL], p[GRID_CELL];
 			const char *mode, *fusion;
-			words_of(v, s, &d, label, &mode, &fusion, which);
+			words_of(v, s, label, &mode, &fusion, which);
 			history_range_text(v, c, range);
 			day_text(v->commits[c->after].date, date);
 			grid_number(before, s->levels[c->level - 1].value);

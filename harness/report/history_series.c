@@ -95,19 +95,59 @@ static int collect_commits(struct history_view *v, int *of, struct error *err)
 
 /* ---- parts and points ---- */
 
-/* An environment's part is placed by its first commit in the series. */
+int history_conflict(const struct history_environment *a, const struct history_environment *b)
+{
+	for (int i = 0; i < a->n; i++)
+		for (int k = 0; k < b->n; k++)
+			if (!strcmp(a->names[i], b->names[k]) && strcmp(a->values[i], b->values[k]))
+				return 1;
+	return 0;
+}
+
+/* While a series' environments are put together to parts. (n_environments) each. */
 struct sorting {
 	const struct history *h;
-	const int *first; /* (n_environments) */
+	int *first; /* commit in the series; n_commits: none */
+	int *part;
+	int *order; /* the environments of the series, by first commit */
 };
+
+static int compare_first(const void *a, const void *b, void *ctx)
+{
+	const struct sorting *s = ctx;
+	int x = *(const int *)a, y = *(const int *)b;
+	return s->first[x] != s->first[y] ? s->first[x] - s->first[y] : x - y;
+}
+
+/* Each environment goes to the latest part that says nothing else, or begins one. */
+static void make_parts(struct sorting *s, int n_commits)
+{
+	const struct history_environment *e = s->h->environments;
+	int n = 0, parts = 0;
+	for (int i = 0; i < s->h->n_environments; i++)
+		if (s->first[i] < n_commits)
+			s->order[n++] = i;
+	qsort_r(s->order, (size_t)n, sizeof *s->order, compare_first, s);
+	for (int i = 0; i < n; i++) {
+		int to = parts - 1;
+		for (; to >= 0; to--) {
+			int conflict = 0;
+			for (int k = 0; k < i && !conflict; k++)
+				conflict = s->part[s->order[k]] == to &&
+					   history_conflict(&e[s->order[k]], &e[s->order[i]]);
+			if (!conflict)
+				break;
+		}
+		s->part[s->order[i]] = to >= 0 ? to : parts++;
+	}
+}
 
 static int compare_points(const void *a, const void *b, void *ctx)
 {
 	const struct sorting *s = ctx;
 	const struct history_point *x = a, *y = b;
 	const struct history_record *p = &s->h->records[x->record], *q = &s->h->records[y->record];
-	int order = s->first[p->environment] - s->first[q->environment];
-	order = order ? order : p->environment - q->environment;
+	int order = s->part[p->environment] - s->part[q->environment];
 	order = order ? order : x->commit - y->commit;
 	order = order ? order : strcmp(p->run, q->run);
 	return order ? order : p->line < q->line ? -1 : p->line > q->line;
@@ -127,12 +167,13 @@ static int count_gaps(const struct history_view *v, const struct history_series 
 	return high - low + 1 - n;
 }
 
-static int make_points(struct history_view *v, struct history_series *s, const int *of, int *first, struct error *err)
+static int make_points(struct history_view *v, struct history_series *s, const int *of, struct sorting *sorting,
+		       struct error *err)
 {
 	const struct history *h = v->history;
 	unsigned char *has = malloc((size_t)v->n_commits);
 	for (int e = 0; e < h->n_environments; e++)
-		first[e] = v->n_commits;
+		sorting->first[e] = v->n_commits;
 	for (int i = 0; i < h->n_records; i++)
 		s->n += h->records[i].cell == s->cell;
 	s->points = malloc((size_t)s->n * sizeof *s->points);
@@ -147,14 +188,16 @@ static int make_points(struct history_view *v, struct history_series *s, const i
 		if (r->cell != s->cell)
 			continue;
 		s->points[k++] = (struct history_point){i, of[i]};
-		first[r->environment] = of[i] < first[r->environment] ? of[i] : first[r->environment];
+		int *first = &sorting->first[r->environment];
+		*first = of[i] < *first ? of[i] : *first;
 	}
-	struct sorting sorting = {h, first};
-	qsort_r(s->points, (size_t)s->n, sizeof *s->points, compare_points, &sorting);
+	make_parts(sorting, v->n_commits);
+	qsort_r(s->points, (size_t)s->n, sizeof *s->points, compare_points, sorting);
 	for (int i = 0; i < s->n; i++) {
 		const struct history_record *r = &h->records[s->points[i].record];
 		s->logs[i] = log(r->median);
-		if (!i || r->environment != h->records[s->points[i - 1].record].environment)
+		if (!i ||
+		    sorting->part[r->environment] != sorting->part[h->records[s->points[i - 1].record].environment])
 			s->parts[s->n_parts++] = i;
 	}
 	s->parts[s->n_parts] = s->n;
@@ -258,28 +301,33 @@ int history_view_make(struct history_view *v, const struct history *h, const str
 	if (!h->n_records)
 		return error_set(err, ERROR_INPUT, "%s: there is nothing in it yet; add a results directory", h->path);
 	int *of = malloc((size_t)h->n_records * sizeof *of);
-	int *first = malloc((size_t)h->n_environments * sizeof *first);
+	int *numbers = malloc(3 * (size_t)h->n_environments * sizeof *numbers);
+	struct sorting sorting = {h, numbers, numbers ? numbers + h->n_environments : NULL,
+				  numbers ? numbers + 2 * h->n_environments : NULL};
 	v->series = calloc((size_t)h->n_cells, sizeof *v->series);
-	int rc = of && first && v->series ? collect_commits(v, of, err) : no_memory(h, err);
+	int rc = of && numbers && v->series ? collect_commits(v, of, err) : no_memory(h, err);
 	/* Those of which records were left out may have none. */
 	for (int c = 0; c < h->n_cells && !rc; c++) {
 		int has = 0;
 		for (int i = 0; i < h->n_records && !has; i++)
 			has = h->records[i].cell == c;
-		if (has)
-			v->series[v->n_series++].cell = c;
+		if (!has)
+			continue;
+		v->series[v->n_series++].cell = c;
+		if (!h->cells[c].name)
+			cell_difference_add(&v->difference, &h->cells[c].axes);
 	}
 	if (!rc)
 		qsort_r(v->series, (size_t)v->n_series, sizeof *v->series, compare_series, (void *)h);
 	for (int i = 0; i < v->n_series && !rc; i++) {
 		struct history_series *s = &v->series[i];
-		rc = make_points(v, s, of, first, err);
+		rc = make_points(v, s, of, &sorting, err);
 		if (!rc)
 			rc = find_changes(v, s, err);
 		v->n_changes += s->n_changes;
 		v->n_marks += s->n_parts - 1;
 	}
-	free(first);
+	free(numbers);
 	free(of);
 	return rc;
 }
@@ -304,13 +352,15 @@ void history_view_free(struct history_view *v)
 void history_label(const struct history_view *v, const struct history_series *s, char out[HISTORY_LABEL_SIZE])
 {
 	const struct history_cell *c = &v->history->cells[s->cell];
-	char label[CELL_LABEL_SIZE];
+	char label[CELL_LABEL_SIZE], which[256];
 	if (c->name) {
 		snprintf(out, HISTORY_LABEL_SIZE, "%s", c->name);
 		return;
 	}
 	cell_label(&c->axes, label);
-	snprintf(out, HISTORY_LABEL_SIZE, "%s %s %s", label, cell_mode(&c->axes), cell_word(&c->axes, AXIS_FUSION));
+	cell_difference_text(&v->difference, &c->axes, which);
+	snprintf(out, HISTORY_LABEL_SIZE, "%s %.40s %.40s%s%s", label, cell_mode(&c->axes),
+		 cell_word(&c->axes, AXIS_FUSION), *which ? " " : "", which);
 }
 
 static const char *fact(const struct history_environment *e, const char *name)
@@ -323,10 +373,10 @@ static const char *fact(const struct history_environment *e, const char *name)
 
 static size_t add_fact(char *out, size_t used, const char *name, const char *before, const char *after)
 {
-	if ((before && after && !strcmp(before, after)) || used + 8 >= HISTORY_MARK_SIZE)
+	if (!before || !after || !strcmp(before, after) || used + 8 >= HISTORY_MARK_SIZE)
 		return used;
-	int n = snprintf(out + used, HISTORY_MARK_SIZE - used, "%s%s: %s, then %s", used ? "; " : "", name,
-			 before ? before : "unknown", after ? after : "unknown");
+	int n = snprintf(out + used, HISTORY_MARK_SIZE - used, "%s%s: %s, then %s", used ? "; " : "", name, before,
+			 after);
 	return used + (size_t)n < HISTORY_MARK_SIZE ? used + (size_t)n : HISTORY_MARK_SIZE - 1;
 }
 
@@ -337,18 +387,37 @@ void history_facts_text(const struct history_environment *a, const struct histor
 	out[0] = '\0';
 	for (int i = 0; i < a->n; i++)
 		used = add_fact(out, used, a->names[i], a->values[i], fact(b, a->names[i]));
-	for (int i = 0; i < b->n; i++)
-		if (!fact(a, b->names[i]))
-			used = add_fact(out, used, b->names[i], NULL, b->values[i]);
 	out[text_cut(out, HISTORY_MARK_SIZE - 1)] = '\0';
+}
+
+static const struct history_environment *environment_of(const struct history_view *v, const struct history_series *s,
+							int point)
+{
+	return &v->history->environments[v->history->records[s->points[point].record].environment];
+}
+
+int history_find_part(const struct history_view *v, const struct history_series *s, const struct history_environment *e)
+{
+	for (int p = s->n_parts - 1; p >= 0; p--) {
+		int i = s->parts[p];
+		while (i < s->parts[p + 1] && !history_conflict(environment_of(v, s, i), e))
+			i++;
+		if (i == s->parts[p + 1])
+			return p;
+	}
+	return -1;
 }
 
 void history_mark_text(const struct history_view *v, const struct history_series *s, int k, char out[HISTORY_MARK_SIZE])
 {
-	const struct history *h = v->history;
+	const struct history_environment *after = environment_of(v, s, s->parts[k]), *before;
+	int i = s->parts[k] - 1;
 	assert(k >= 1 && k < s->n_parts);
-	history_facts_text(&h->environments[h->records[s->points[s->parts[k - 1]].record].environment],
-			   &h->environments[h->records[s->points[s->parts[k]].record].environment], out);
+	/* Of a part's environments one at least says something else. */
+	while (i > s->parts[k - 1] && !history_conflict(environment_of(v, s, i), after))
+		i--;
+	before = environment_of(v, s, i);
+	history_facts_text(before, after, out);
 }
 
 void history_commit_text(const struct history_commit *c, char out[HISTORY_TEXT])

@@ -4,13 +4,15 @@
  * Commits are ordered by their dates, then as they were added. A value is the median of a record's runs: a record is of
  * one process, and a commit that was measured again has several values. A series is split into parts where the
  * environment differs (another driver, another clock policy: a recalibration): values are compared within a part and
- * never across. A commit without a value is a gap: it is left out, never filled in, and widens the range of a change.
+ * never across; a fact that a line does not say is no difference. A commit without a value is a gap: it is left out,
+ * never filled in, and widens the range of a change.
  */
 #ifndef GEMMARK_HARNESS_REPORT_HISTORY_SERIES_H
 #define GEMMARK_HARNESS_REPORT_HISTORY_SERIES_H
 
 #include "base/error.h"
 #include "harness/record/history_file.h"
+#include "harness/report/cell_difference.h"
 #include "harness/stats/stats_change.h"
 #include "harness/stats/stats_series.h"
 
@@ -63,7 +65,8 @@ struct history_view {
 	struct history_series *series; /* in the axes' order */
 	int n_series;
 	int n_changes, n_marks;
-	int dirty; /* commits */
+	int dirty;                         /* commits */
+	struct cell_difference difference; /* what tells its series apart beside test, mode and fusion */
 	struct stats_change_options options;
 };
 
@@ -73,8 +76,14 @@ int history_view_make(struct history_view *v, const struct history *h, const str
 void history_view_free(struct history_view *v);
 
 enum { HISTORY_LABEL_SIZE = 400, HISTORY_MARK_SIZE = 480, HISTORY_RANGE_SIZE = 200 };
-/* What a series is of: "tg32 @ d4096", mode and fusion behind it; or its name in another tool. */
+/* What a series is of: "tg32 @ d4096 direct full", and what else tells it apart; or its name in another tool. */
 void history_label(const struct history_view *v, const struct history_series *s, char out[HISTORY_LABEL_SIZE]);
+/* Whether they say something else of the same fact. */
+int history_conflict(const struct history_environment *a, const struct history_environment *b);
+/* The last part whose environments do not conflict with that one, or -1. */
+int history_find_part(const struct history_view *v, const struct history_series *s,
+		      const struct history_environment *e);
+
 /* What differs between parts k - 1 and k, k >= 1: "driver: 570.1, then 580.2". */
 void history_mark_text(const struct history_view *v, const struct history_series *s, int k,
 		       char out[HISTORY_MARK_SIZE]);
