@@ -45,7 +45,11 @@ do for [i=1:n_changes] {
 do for [i=1:n_marks] {
 	set arrow 400+i from first mark_at[i], graph 0 to first mark_at[i], graph 1 nohead linecolor rgb '#606060' \
 		dashtype '-' linewidth 1.6 back
-	set label 400+i mark_text[i] at first mark_at[i], graph 0 left offset 0.4,0.6 font ',11' textcolor rgb '#404040' front
+	if (mark_at[i] > 0.5*n_commits) {
+		set label 400+i mark_text[i] at first mark_at[i], graph 0 right offset -0.4,0.6 font ',11' textcolor rgb '#404040' front
+	} else {
+		set label 400+i mark_text[i] at first mark_at[i], graph 0 left offset 0.4,0.6 font ',11' textcolor rgb '#404040' front
+	}
 }
 
 plot data index 1 using 1:($2*scale) with lines linetype 1 linecolor rgb color[7] linewidth 2.4, \

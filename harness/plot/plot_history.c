@@ -28,7 +28,7 @@ static void write_data(const struct plot_history *h, FILE *dat)
 {
 	fputs("# values, a process each\n# commit value min max\n", dat);
 	for (int i = 0; i < h->n_points; i++)
-		fprintf(dat, "%d %.9g %.9g %.9g\n", h->points[i].commit, h->points[i].value, h->points[i].low,
+		fprintf(dat, "%.9g %.9g %.9g %.9g\n", h->points[i].x, h->points[i].value, h->points[i].low,
 			h->points[i].high);
 	fputs("\n\n# levels\n# commit value\n", dat);
 	for (int i = 0; i < h->n_levels; i++)

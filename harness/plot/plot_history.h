@@ -12,7 +12,7 @@
 
 /* Commits are named by their place in the order of all: from 0 to n_commits - 1. */
 struct plot_history_point {
-	int commit;
+	double x;                /* a commit's place, or beside it */
 	double value, low, high; /* of the process, and of its runs */
 };
 

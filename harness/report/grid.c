@@ -34,30 +34,42 @@ int grid_add(struct grid *g, const char *const *row)
 	return 0;
 }
 
+/* Whether the column is shown; its width. */
+static int measure(const struct grid *g, int column, int *width)
+{
+	int any = !g->drop_empty;
+	*width = 0;
+	for (int r = 0; r < g->rows; r++) {
+		const char *text = g->cells[r * g->columns + column];
+		int w = text_width(text);
+		*width = w > *width ? w : *width;
+		any |= r && *text;
+	}
+	return any;
+}
+
 void grid_write(const struct grid *g, FILE *f)
 {
-	int widths[GRID_COLUMNS] = {0};
-	for (int r = 0; r < g->rows; r++)
-		for (int i = 0; i < g->columns; i++) {
-			int w = text_width(g->cells[r * g->columns + i]);
-			widths[i] = w > widths[i] ? w : widths[i];
-		}
+	int widths[GRID_COLUMNS], columns[GRID_COLUMNS], n = 0;
+	for (int i = 0; i < g->columns; i++)
+		if (measure(g, i, &widths[n]))
+			columns[n++] = i;
 	for (int r = 0; r < g->rows; r++) {
 		if (g->markdown)
 			fputs("| ", f);
-		for (int i = 0; i < g->columns; i++) {
-			const char *text = g->cells[r * g->columns + i];
-			int pad = widths[i] - text_width(text), left = g->left >> i & 1;
-			const char *end = g->markdown ? " | " : i + 1 < g->columns ? "  " : "";
-			if (i + 1 == g->columns && left && !g->markdown)
+		for (int i = 0; i < n; i++) {
+			const char *text = g->cells[r * g->columns + columns[i]];
+			int pad = widths[i] - text_width(text), left = g->left >> columns[i] & 1;
+			const char *end = g->markdown ? " | " : i + 1 < n ? "  " : "";
+			if (i + 1 == n && left && !g->markdown)
 				pad = 0;
 			fprintf(f, "%*s%s%*s%s", left ? 0 : pad, "", text, left ? pad : 0, "", end);
 		}
 		fputc('\n', f);
 		if (g->markdown && !r) {
 			fputc('|', f);
-			for (int i = 0; i < g->columns; i++)
-				fputs(g->left >> i & 1 ? " :-- |" : " --: |", f);
+			for (int i = 0; i < n; i++)
+				fputs(g->left >> columns[i] & 1 ? " :-- |" : " --: |", f);
 			fputc('\n', f);
 		}
 	}

@@ -14,7 +14,8 @@ struct grid {
 	int columns;              /* up to GRID_COLUMNS */
 	char (*cells)[GRID_CELL]; /* (rows, columns) */
 	int rows, room;
-	unsigned left; /* columns that begin at the left */
+	unsigned left;  /* columns that begin at the left */
+	int drop_empty; /* columns without any text but their heads are left out */
 };
 
 /* Texts (columns), cut where they are too long. -1: no memory. */

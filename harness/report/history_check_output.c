@@ -30,7 +30,7 @@ static int write_text(const struct history_check *c, FILE *f, int markdown)
 {
 	static const char *const header[] = {"series", "since",         "n",        "level",     "now",    "unit",
 					     "change", "95 % interval", "p (Holm)", "would see", "verdict"};
-	struct grid g = {.markdown = markdown, .columns = 11, .left = 0x3 | 1u << 5 | 1u << 10};
+	struct grid g = {.markdown = markdown, .drop_empty = 1, .columns = 11, .left = 0x3 | 1u << 5 | 1u << 10};
 	int rc = grid_add(&g, header);
 	write_sentence(c, f, markdown);
 	for (int i = 0; i < c->n && !rc; i++) {

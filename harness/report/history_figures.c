@@ -105,7 +105,7 @@ static void fill(struct figure *f, const struct history_view *v, const struct hi
 	for (int i = 0; i < s->n; i++) {
 		const struct history_record *r = &h->records[s->points[i].record];
 		struct plot_history_point *p = &f->points[i];
-		*p = (struct plot_history_point){s->points[i].commit, r->median, INFINITY, -INFINITY};
+		*p = (struct plot_history_point){history_point_x(s, i), r->median, INFINITY, -INFINITY};
 		for (int k = 0; k < r->n_runs; k++) {
 			p->low = fmin(p->low, r->runs[k]);
 			p->high = fmax(p->high, r->runs[k]);

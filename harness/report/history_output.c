@@ -103,7 +103,7 @@ static int write_series(const struct history_view *v, FILE *f, int markdown)
 {
 	static const char *const header[] = {"test", "mode", "fusion", "cell",    "commits",
 					     "n",    "now",  "unit",   "noise %", "changes"};
-	struct grid g = {.markdown = markdown, .columns = 10, .left = 0xf | 1u << 7};
+	struct grid g = {.markdown = markdown, .drop_empty = 1, .columns = 10, .left = 0xf | 1u << 7};
 	int rc = grid_add(&g, header);
 	for (int i = 0; i < v->n_series && !rc; i++) {
 		const struct history_series *s = &v->series[i];
@@ -132,7 +132,7 @@ static int write_changes(const struct history_view *v, FILE *f, int markdown)
 {
 	static const char *const header[] = {"test",   "mode",  "fusion", "cell",          "in", "date",
 					     "before", "after", "change", "95 % interval", "p",  ""};
-	struct grid g = {.markdown = markdown, .columns = 12, .left = 0x3f | 1u << 11};
+	struct grid g = {.markdown = markdown, .drop_empty = 1, .columns = 12, .left = 0x3f | 1u << 11};
 	int rc = grid_add(&g, header);
 	for (int i = 0; i < v->n_series && !rc; i++) {
 		const struct history_series *s = &v->series[i];

@@ -185,7 +185,7 @@ static void add_chart(struct document *d, struct document_section *to, const str
 		low = fmin(low, from);
 		high = fmax(high, end);
 		chart_add(d, &c->series[0],
-			  (struct chart_point){s->points[i].commit, r->median, from, end, tip(d, v, s, i)});
+			  (struct chart_point){history_point_x(s, i), r->median, from, end, tip(d, v, s, i)});
 	}
 	for (int i = 0; i < s->n_levels; i++, at++) {
 		const struct history_level *l = &s->levels[i];

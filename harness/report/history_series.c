@@ -426,6 +426,16 @@ void history_commit_text(const struct history_commit *c, char out[HISTORY_TEXT])
 	snprintf(out, HISTORY_TEXT, "%.*s%s", (int)text_cut(c->name, (size_t)cut), c->name, c->dirty ? "-dirty" : "");
 }
 
+double history_point_x(const struct history_series *s, int point)
+{
+	int from = point, end = point + 1, commit = s->points[point].commit;
+	while (from && s->points[from - 1].commit == commit)
+		from--;
+	while (end < s->n && s->points[end].commit == commit)
+		end++;
+	return commit + (end - from > 1 ? 0.5 * (point - from) / (end - from - 1) - 0.25 : 0);
+}
+
 void history_range_text(const struct history_view *v, const struct history_change *c, char out[HISTORY_RANGE_SIZE])
 {
 	char before[HISTORY_TEXT], after[HISTORY_TEXT];

@@ -92,6 +92,8 @@ void history_facts_text(const struct history_environment *before, const struct h
 			char out[HISTORY_MARK_SIZE]);
 /* "6206c60c2b..5d46001af6", and what is between. */
 void history_range_text(const struct history_view *v, const struct history_change *c, char out[HISTORY_RANGE_SIZE]);
+/* Where a point stands over the commits: those of one commit beside each other, within 0.25 of its place. */
+double history_point_x(const struct history_series *s, int point);
 /* The commit, of 12 digits at most, with "-dirty" where it is. */
 void history_commit_text(const struct history_commit *c, char out[HISTORY_TEXT]);
 
