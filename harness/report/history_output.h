@@ -23,7 +23,7 @@ void history_sentence(const struct history_view *v, char out[HISTORY_SENTENCE_SI
 
 /*
  * For each part of each series a CSV file of time, commit, run and value, and otava.yaml, whose tests read them: `otava
- * --config-file otava.yaml analyze NAME` from within the folder. Otava knows no recalibration: a part is a test of its
+ * analyze NAME --config-file otava.yaml` from within the folder. Otava knows no recalibration: a part is a test of its
  * own. *n: how many. Files are replaced. ERROR_IO, ERROR_MEMORY.
  */
 int history_otava_write(const struct history_view *views, int n_views, const struct run_directory *to, int *n,
