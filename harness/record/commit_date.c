@@ -66,7 +66,7 @@ static int take_offset(const char **s, int *east)
 		(*s)++;
 		return 0;
 	}
-	if (**s == ' ')
+	if (**s == ' ' && ((*s)[1] == '+' || (*s)[1] == '-'))
 		(*s)++;
 	if (**s != '+' && **s != '-')
 		return **s ? -1 : 0;
