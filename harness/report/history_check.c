@@ -20,6 +20,7 @@ struct checking {
 	struct history_check *out;
 	struct values *values; /* (out->n) */
 	int room;
+	const char *machine;
 	const struct history_join *join;
 	const struct stats_change_options *change;
 	char commit[HISTORY_TEXT];
@@ -174,10 +175,46 @@ static int check_lines(struct checking *k, const struct run_directory *store, co
 	return rc;
 }
 
-/* Cells without a run that is ok, and those of which one gave wrong results. */
-static int check_not_ok(struct checking *k, const struct result_set *s)
+/* Whether any record is of that cell. */
+static int has_series(const struct history *h, const struct cell *c)
 {
-	for (int c = 0; c < s->n_cells; c++) {
+	for (int i = 0; i < h->n_records; i++) {
+		const struct history_cell *of = &h->cells[h->records[i].cell];
+		if (!of->name && cell_same(&of->axes, c))
+			return 1;
+	}
+	return 0;
+}
+
+/* The file of the store that a cell of the set is in, without the run's commit; kept open for the next one. */
+static int open_file_of(struct checking *k, const struct run_directory *store, const struct result_set *s,
+			const struct cell *c, struct history *h, char name[HISTORY_NAME_SIZE])
+{
+	char machine[HISTORY_TEXT], wanted[HISTORY_NAME_SIZE];
+	const char *slash = strrchr(c->model, '/');
+	int rc = history_machine(s, k->machine, machine, k->err);
+	if (rc)
+		return rc;
+	history_file_name(machine, slash ? slash + 1 : c->model, c->model_hash, wanted);
+	if (!strcmp(name, wanted))
+		return 0;
+	memcpy(name, wanted, sizeof wanted);
+	history_free(h);
+	if (faccessat(store->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT)
+		return 0;
+	rc = history_read(h, store, name, k->join, k->err);
+	if (!rc)
+		history_leave_out(h, k->commit);
+	return rc;
+}
+
+/* Cells without a run that is ok, and those of which one gave wrong results. */
+static int check_not_ok(struct checking *k, const struct run_directory *store, const struct result_set *s)
+{
+	struct history h = {0};
+	char name[HISTORY_NAME_SIZE] = "";
+	int rc = 0;
+	for (int c = 0; c < s->n_cells && !rc; c++) {
 		const struct run_row *wrong = NULL, *other = NULL;
 		int ok = 0;
 		for (size_t i = 0; i < s->n_rows; i++) {
@@ -191,18 +228,22 @@ static int check_not_ok(struct checking *k, const struct result_set *s)
 		const struct run_row *r = wrong ? wrong : ok ? NULL : other;
 		if (!r)
 			continue;
-		struct history_check_cell *out = add_cell(k);
+		rc = open_file_of(k, store, s, &s->cells[c], &h, name);
+		struct history_check_cell *out = rc ? NULL : add_cell(k);
 		char label[CELL_LABEL_SIZE];
-		if (!out)
-			return no_memory(k->err);
+		if (!out) {
+			rc = rc ? rc : no_memory(k->err);
+			break;
+		}
 		cell_label(&s->cells[c], label);
 		snprintf(out->label, sizeof out->label, "%s %s %s", label, cell_mode(&s->cells[c]),
 			 cell_word(&s->cells[c], AXIS_FUSION));
 		snprintf(out->why, sizeof out->why, "%s: %.300s", run_status_name(r->status),
 			 r->reason ? r->reason : "");
-		out->outcome = wrong ? HISTORY_WRONG : HISTORY_LOST;
+		out->outcome = wrong ? HISTORY_WRONG : has_series(&h, &s->cells[c]) ? HISTORY_LOST : HISTORY_NEW;
 	}
-	return 0;
+	history_free(&h);
+	return rc;
 }
 
 static int judge(struct checking *k)
@@ -254,7 +295,7 @@ int history_check_run(struct history_check *c, const struct run_directory *store
 		      const char *machine, const struct history_join *join, const struct stats_change_options *change,
 		      const struct continuation_options *o, struct error *err)
 {
-	struct checking k = {.out = c, .join = join, .change = change, .err = err};
+	struct checking k = {.out = c, .machine = machine, .join = join, .change = change, .err = err};
 	struct history_lines lines = {0};
 	const struct history_dates dates = {.date = "1970-01-01"}; /* what the run is compared with is older */
 	const char *commit = NULL;
@@ -279,7 +320,7 @@ int history_check_run(struct history_check *c, const struct run_directory *store
 		rc = check_lines(&k, store, &lines);
 	}
 	for (int i = 0; i < n && !rc; i++)
-		rc = check_not_ok(&k, sets[i]);
+		rc = check_not_ok(&k, store, sets[i]);
 	c->dirty = lines.dirty;
 	if (!rc)
 		rc = judge(&k);
