@@ -63,6 +63,12 @@ int history_apply_across(void *ctx, const char *value, struct error *err)
 	struct history_join *j = &((struct history_selection *)ctx)->join;
 	unsigned axis = 0;
 	int rc = history_is_fact(value) ? 0 : compare_across(value, &axis, err);
+	if (rc)
+		return error_set(
+			err, ERROR_INPUT,
+			"'%s' is neither a fact of the environment (driver, cuda, kernel, flags, ...) nor an axis that "
+			"may differ (mode, fusion, n_ubatch, ...)",
+			text_show(value, strlen(value)).text);
 	if (!rc && j->n == HISTORY_JOIN_MAX)
 		rc = error_set(err, ERROR_INPUT, "more than %d of them", HISTORY_JOIN_MAX);
 	if (!rc)

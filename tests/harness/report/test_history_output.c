@@ -213,7 +213,7 @@ static void test_plot(void **state)
 	text[size] = '\0';
 	fclose(f);
 	assert_non_null(strstr(text, "+3.0 %"));
-	assert_non_null(strstr(text, "&lt;580&gt;"));
+	assert_non_null(strstr(text, "570, then &lt;580>"));
 	assert_null(strstr(text, "<i>"));
 }
 
