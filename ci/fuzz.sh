@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes what reads files of strangers for a bounded time under AddressSanitizer and
 # UndefinedBehaviorSanitizer: ci/fuzz.sh [SECONDS [TARGET]], 20 by default; TARGET is gguf (the
-# default: GGUF files), tokenizer (vocabularies in them, and text) or results (run directories).
+# default: GGUF files), tokenizer (vocabularies in them, and text), results (run directories)
+# or history (files of a history).
 # Non-zero on a crash, a leak, a hang of 10 s or more than 1 GiB; the input that did it
 # is left in build/fuzz/ and named. What the fuzzer finds stays in build/fuzz/corpus.
 set -eu
@@ -18,8 +19,9 @@ case $target in
 gguf) longest=8192 ;;
 tokenizer) longest=24576 ;;
 results) longest=16384 ;;
+history) longest=8192 ;;
 *)
-  echo "ci/fuzz.sh: TARGET is '$target': name gguf, tokenizer or results" >&2
+  echo "ci/fuzz.sh: TARGET is '$target': name gguf, tokenizer, results or history" >&2
   exit 2
   ;;
 esac
@@ -44,6 +46,9 @@ if [ "$target" = results ]; then
   cmake --build build/fuzz --target seed_results
   rm -rf build/fuzz/seed
   build/fuzz/tests/fuzz/seed_results "$corpus/seed" build/fuzz/seed
+elif [ "$target" = history ]; then
+  cmake --build build/fuzz --target seed_history
+  build/fuzz/tests/fuzz/seed_history "$corpus/seed"
 elif [ "$target" = tokenizer ]; then
   # The vocabularies of the tests, each behind a text and its length.
   for vocabulary in tests/vectors/tokenizer-*.gguf; do

@@ -43,6 +43,9 @@ set(no_valgrind
   graph
   host_threads
   host_products_option
+  history_check
+  history_output
+  history_rates
   hybrid
   interrupt
   kernel_cases
@@ -134,6 +137,7 @@ gemmark_ci_test(check.bisect check 35 600 "${CMAKE_CURRENT_SOURCE_DIR}/ci/bisect
 gemmark_ci_test(check.gpu_refusals check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/gpu_refusals.sh")
 gemmark_ci_test(check.real_model check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/real_model.sh")
 gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/cli.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.history check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/history.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.outputs check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/outputs.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.interrupts check 60 600 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/interrupts.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.status check 70 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/status.sh" $<TARGET_FILE:gemmark> "${PROJECT_SOURCE_DIR}/build")
@@ -158,8 +162,9 @@ endif()
 # One after the other: not last, where a core would wait for them.
 gemmark_ci_test(fuzz.gguf fuzz 50 300 "${ci}/fuzz.sh" 8)
 gemmark_ci_test(fuzz.results fuzz 50 300 "${ci}/fuzz.sh" 5 results)
+gemmark_ci_test(fuzz.history fuzz 50 300 "${ci}/fuzz.sh" 5 history)
 gemmark_ci_test(fuzz.tokenizer fuzz 50 300 "${ci}/fuzz.sh" 8 tokenizer)
-set_tests_properties(fuzz.gguf fuzz.results fuzz.tokenizer PROPERTIES RESOURCE_LOCK fuzz_build)
+set_tests_properties(fuzz.gguf fuzz.history fuzz.results fuzz.tokenizer PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.results_commands check 50 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/results_commands.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.report_markdown check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_markdown.sh" $<TARGET_FILE:gemmark>)

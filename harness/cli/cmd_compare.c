@@ -118,13 +118,7 @@ static int apply_gate_exact(void *ctx, const char *value, struct error *err)
 
 static int apply_format(void *ctx, const char *value, struct error *err)
 {
-	static const char *const names[] = {"table", "md", "csv", "json"};
-	for (int i = 0; i < 4; i++)
-		if (!strcmp(value, names[i])) {
-			self(ctx)->format = (enum compare_format)i;
-			return 0;
-		}
-	return error_set(err, ERROR_INPUT, "'%.80s' is none of table, md, csv, json", value);
+	return comparison_option_format(&self(ctx)->format, value, err);
 }
 
 static int apply_out(void *ctx, const char *value, struct error *err)

@@ -2,10 +2,9 @@
  * gemmark plot: options in, harness/plot/plot.h does it, the paths of the pictures out.
  */
 #include <stdio.h>
-#include <string.h>
 
-#include "base/text.h"
 #include "harness/cli/options.h"
+#include "harness/cli/plot_option.h"
 #include "harness/plot/plot.h"
 
 static int apply_out(void *ctx, const char *value, struct error *err)
@@ -19,20 +18,7 @@ static int apply_out(void *ctx, const char *value, struct error *err)
 
 static int apply_format(void *ctx, const char *value, struct error *err)
 {
-	struct plot_request *request = ctx;
-	request->formats = 0;
-	do {
-		size_t n = strcspn(value, ",");
-		if (n == 3 && !strncmp(value, "svg", n))
-			request->formats |= PLOT_FORMAT_SVG;
-		else if (n == 3 && !strncmp(value, "png", n))
-			request->formats |= PLOT_FORMAT_PNG;
-		else
-			return error_set(err, ERROR_INPUT, "'%s' is no format: svg, png or svg,png",
-					 text_show(value, n).text);
-		value += n;
-	} while (*value++);
-	return 0;
+	return plot_option_formats(&((struct plot_request *)ctx)->formats, value, err);
 }
 
 static int apply_gnuplot(void *ctx, const char *value, struct error *err)

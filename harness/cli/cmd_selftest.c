@@ -19,6 +19,7 @@
 #include "harness/cli/neighbours.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+#include "harness/cli/selftest_history.h"
 #include "harness/cli/selftest_report.h"
 #include "harness/cli/trained_context.h"
 #include "harness/measure/telemetry.h"
@@ -50,6 +51,7 @@ struct selftest_command {
 	int overhead;
 	int neighbours;
 	int json;
+	int history;
 	const char *devices; /* of the neighbours; null: all */
 	int n_sweeps;        /* 0: not given */
 	double inject;
@@ -159,6 +161,14 @@ static int apply_json(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int apply_history(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	selftest(ctx)->history = 1;
+	return 0;
+}
+
 static int apply_alpha(void *ctx, const char *value, struct error *err)
 {
 	return options_share(value, 1e-6, 0.5, &selftest(ctx)->core.verdict.alpha, err);
@@ -244,6 +254,10 @@ static const struct option_spec options[] = {
 	 apply_neighbours},
 	{"--devices", "LIST", "of --neighbours, as for bench: 0,1, all, cpu,cpu (default all)", apply_devices},
 	{"--json", NULL, "of --neighbours: print JSON", apply_json},
+	{"--history", NULL,
+	 "instead: how often gemmark history finds a planted slow-down (--inject, default 2) in series of commits, and "
+	 "what is\nnot there; of --sweeps series, with -r runs a commit (default 5)",
+	 apply_history},
 	{"-r, --repetitions", "N", "runs of a cell and side (default 16)", apply_repetitions},
 	{"--sweeps", "N", "sweeps of each kind (default 100; with -m 1)", apply_sweeps},
 	{"--alpha", "PCT", "chance of a false alarm in a sweep that the verdicts allow (default 1)", apply_alpha},
@@ -285,6 +299,7 @@ static const struct command command = {
 	.examples = "gemmark selftest\n"
 		    "gemmark selftest --aa --sweeps 1000\n"
 		    "gemmark selftest --neighbours --devices 0,1 -m e4b.gguf\n"
+		    "gemmark selftest --history --sweeps 1000\n"
 		    "gemmark selftest --inject 2 --noise between=0.5,drift=5\n"
 		    "gemmark selftest --aa --sweeps 20 -m e4b.gguf -n 10 -d 0,512,4096 -r 12 --warmup 2 --out aa\n",
 };
@@ -402,6 +417,20 @@ static int run_kind(struct selftest_command *c, const struct cell *cells, int n,
 	return rc;
 }
 
+static int run_history(const struct selftest_command *c, int *code, struct error *err)
+{
+	struct history_rates_options o;
+	int trusted;
+	history_rates_options_default(&o);
+	o.series = c->n_sweeps ? c->n_sweeps : o.series;
+	o.runs = c->core.runner.repetitions ? c->core.runner.repetitions : o.runs;
+	o.inject = c->inject > 0 ? c->inject : o.inject;
+	o.seed = c->core.runner.seed;
+	int rc = selftest_history(&o, &trusted, err);
+	*code = rc || trusted ? 0 : EXIT_NOT_TRUSTED;
+	return rc;
+}
+
 /* On a workload that does nothing, with the telemetry of a sweep beside it. */
 static int run_overhead(int *code, struct error *err)
 {
@@ -475,6 +504,8 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 		.hash = 1, .head_on_host = c->engine.head_on_host, .gpu_memory = c->engine.device_memory};
 	struct cell_resolver resolver = axis_resolver(&resolution);
 	c->engine.resolution = &resolution;
+	if (!c->core.runner.repetitions)
+		c->core.runner.repetitions = 16;
 	int rc = check_output(c, err);
 	if (!rc)
 		rc = engine_settings_check(&c->engine, err);
@@ -538,7 +569,7 @@ int cmd_selftest(int argc, char **argv)
 	selftest_options_default(&c.core);
 	sim_options_default(&c.sim);
 	engine_settings_default(&c.engine);
-	c.core.runner.repetitions = 16;
+	c.core.runner.repetitions = 0; /* not given */
 	struct option_spec all[AXIS_OPTIONS_MAX];
 	struct command with_axes = command;
 	axis_options_join(options, 1u << AXIS_PROMPT | 1u << AXIS_SYNC, all);
@@ -550,6 +581,7 @@ int cmd_selftest(int argc, char **argv)
 	if (!rc)
 		rc = c.overhead     ? run_overhead(&code, &err)
 		     : c.neighbours ? run_neighbours(&c, &code, &err)
+		     : c.history    ? run_history(&c, &code, &err)
 				    : run(&c, argc, argv, &code, &err);
 	matrix_free(&c.axes.matrix);
 	return rc < 0 ? command_fail(command.name, rc, &err) : code;

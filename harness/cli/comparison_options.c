@@ -50,3 +50,14 @@ int comparison_option_gate_exact(struct compare_options *o, const char *value, s
 	o->gate_exact = bits;
 	return 0;
 }
+
+int comparison_option_format(enum compare_format *out, const char *value, struct error *err)
+{
+	static const char *const names[] = {"table", "md", "csv", "json"};
+	for (int i = 0; i < 4; i++)
+		if (!strcmp(value, names[i])) {
+			*out = (enum compare_format)i;
+			return 0;
+		}
+	return error_set(err, ERROR_INPUT, "'%.80s' is none of table, md, csv, json", value);
+}

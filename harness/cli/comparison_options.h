@@ -4,12 +4,15 @@
 
 #include "base/error.h"
 #include "harness/report/compare.h"
+#include "harness/report/compare_output.h"
 
 /* Each sets its part of *o, or returns ERROR_INPUT with a line that names the value. */
 int comparison_option_alpha(struct compare_options *o, const char *value, struct error *err);
 int comparison_option_delta(struct compare_options *o, const char *value, struct error *err);
 int comparison_option_gate(struct compare_options *o, const char *value, struct error *err);
 int comparison_option_gate_exact(struct compare_options *o, const char *value, struct error *err);
+/* table, md, csv or json: of compare and history. */
+int comparison_option_format(enum compare_format *out, const char *value, struct error *err);
 
 /* Entries of a table of options, with the appliers of the command. */
 #define COMPARISON_OPTIONS                                                                                            \

@@ -28,6 +28,7 @@ static const struct {
 	{"compare", cmd_compare, "two result sets: what changed, how sure that is, an exit code for CI"},
 	{"plot", cmd_plot, "draw a results directory as SVG and PNG"},
 	{"report", cmd_report, "what a sweep found, or what changed, as Markdown or HTML"},
+	{"history", cmd_history, "what every commit measured, and when that changed"},
 	{"model", cmd_model, "make a synthetic GGUF file, or show what a file holds"},
 	{"eval", cmd_eval, "teacher-forced logits of a token list, perplexity, hash"},
 	{"generate", cmd_generate, "text behind a prompt, as it comes, and its rates"},

@@ -69,6 +69,7 @@ int cmd_compare(int argc, char **argv);
 int cmd_merge(int argc, char **argv);
 int cmd_plot(int argc, char **argv);
 int cmd_report(int argc, char **argv);
+int cmd_history(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 int cmd_kernels(int argc, char **argv);
 int cmd_selftest(int argc, char **argv);

@@ -31,6 +31,7 @@ enum plot_template {
 	PLOT_TEMPLATE_LAYERS,
 	PLOT_TEMPLATE_TIMELINE,
 	PLOT_TEMPLATE_REPORT, /* of harness/report/figure_svg.h */
+	PLOT_TEMPLATE_HISTORY,
 };
 
 /* What a figure is made from, and the two files being written. */

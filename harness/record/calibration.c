@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +16,6 @@
 
 enum {
 	LOCK_SECONDS = 3,
-	LOCK_TRIES_A_SECOND = 20,
 	NAME_SIZE = 201,          /* of a file, with the NUL: a temporary one beside it needs a longer name */
 	ENTRY_SWEEPS = 1000000,   /* at most, and so many cells */
 	ENTRY_VARIATION = 1000000 /* likewise */
@@ -194,23 +192,6 @@ int calibration_read(const char *path, const char *machine, struct calibration *
 	return rc;
 }
 
-/* Two at once: one after the other, each in no time. Whoever holds it for long is no calibration. */
-static int lock(const struct run_directory *d, struct error *err)
-{
-	const struct timespec between = {.tv_nsec = 1000000000 / LOCK_TRIES_A_SECOND};
-	for (int i = 0; flock(d->fd, LOCK_EX | LOCK_NB); i++) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return error_set(err, ERROR_IO, "%s: cannot be locked: %s", d->path, strerror(errno));
-		if (i == LOCK_SECONDS * LOCK_TRIES_A_SECOND)
-			return error_set(err, ERROR_IO,
-					 "%s: another program has had it locked for %d s; end that, or name a file "
-					 "elsewhere with --calibration",
-					 d->path, LOCK_SECONDS);
-		nanosleep(&between, NULL);
-	}
-	return 0;
-}
-
 int calibration_add(const char *path, const struct calibration_entry *e, struct error *err)
 {
 	struct run_directory d;
@@ -224,7 +205,8 @@ int calibration_add(const char *path, const struct calibration_entry *e, struct 
 	int rc = open_folder(path, 1, &d, name, err);
 	if (rc)
 		return rc;
-	rc = lock(&d, err);
+	/* Two at once: one after the other, each in no time. Whoever holds it for long is no calibration. */
+	rc = run_directory_lock(&d, LOCK_SECONDS, "end that, or name a file elsewhere with --calibration", err);
 	if (!rc)
 		rc = load(&d, name, &list, err);
 	if (!rc) {

@@ -9,36 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Texts of rows, one behind the other; they stay where they are. */
-struct text_block {
-	struct text_block *next;
-	size_t used, size;
-	char bytes[];
-};
-
-enum { TEXT_BLOCK = 1 << 16 };
+#include "harness/record/text_block.h"
 
 static int no_memory(const struct result_set *s, struct error *err)
 {
 	return error_set(err, ERROR_MEMORY, "%s: not enough memory to read it", s->directory.path);
-}
-
-/* A copy that the set keeps; null: no memory. */
-static const char *keep_text(struct result_set *s, const char *text)
-{
-	size_t n = strlen(text) + 1;
-	struct text_block *b = s->texts;
-	if (!b || b->size - b->used < n) {
-		size_t size = n > TEXT_BLOCK ? n : TEXT_BLOCK;
-		b = malloc(sizeof *b + size);
-		if (!b)
-			return NULL;
-		*b = (struct text_block){.next = s->texts, .size = size};
-		s->texts = b;
-	}
-	char *kept = memcpy(b->bytes + b->used, text, n);
-	b->used += n;
-	return kept;
 }
 
 /* The columns that say which run a row is: without one of them nothing can be compared. */
@@ -144,7 +119,7 @@ static int add_row(struct rows_reader *r, const struct csv_columns *columns, con
 		char number[COLUMN_TEXT_SIZE];
 		if (row_columns[i].type != COLUMN_TEXT)
 			continue;
-		const char *kept = keep_text(s, column_text(row, &row_columns[i], number));
+		const char *kept = text_block_keep(&s->texts, column_text(row, &row_columns[i], number));
 		if (!kept)
 			return no_memory(s, err);
 		column_set_text(row, &row_columns[i], kept);
@@ -388,11 +363,7 @@ void result_set_close(struct result_set *s)
 	free(s->counts);
 	free(s->cells);
 	free(s->by_id);
-	while (s->texts) {
-		struct text_block *next = s->texts->next;
-		free(s->texts);
-		s->texts = next;
-	}
+	text_block_free(&s->texts);
 	set_empty(s);
 }
 

@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char temporary_end[] = ".tmp";
@@ -129,6 +131,26 @@ void run_directory_close(struct run_directory *d)
 	if (d->fd >= 0)
 		close(d->fd);
 	d->fd = -1;
+}
+
+int run_directory_lock(const struct run_directory *d, int seconds, const char *remedy, struct error *err)
+{
+	enum { TRIES_A_SECOND = 20 };
+	const struct timespec between = {.tv_nsec = 1000000000 / TRIES_A_SECOND};
+	for (int i = 0; flock(d->fd, LOCK_EX | LOCK_NB); i++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return error_set(err, ERROR_IO, "%s: cannot be locked: %s", d->path, strerror(errno));
+		if (i == seconds * TRIES_A_SECOND)
+			return error_set(err, ERROR_IO, "%s: another program has had it locked for %d s; %s", d->path,
+					 seconds, remedy);
+		nanosleep(&between, NULL);
+	}
+	return 0;
+}
+
+void run_directory_unlock(const struct run_directory *d)
+{
+	flock(d->fd, LOCK_UN);
 }
 
 /* The entries one by one, until visit returns other than 0; that, or ERROR_IO. */

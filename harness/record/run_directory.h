@@ -40,6 +40,13 @@ int run_directory_below(const struct run_directory *d, const char *name, int mak
 /* May be called twice, and on {.fd = -1}. */
 void run_directory_close(struct run_directory *d);
 
+/*
+ * Waits so many seconds for those who hold it: one after the other. remedy: what to do where somebody holds it longer.
+ * ERROR_IO. Closing d gives it back, too.
+ */
+int run_directory_lock(const struct run_directory *d, int seconds, const char *remedy, struct error *err);
+void run_directory_unlock(const struct run_directory *d);
+
 /* Whether results can go there, before anything is measured: absent, or an empty directory. ERROR_INPUT, ERROR_IO. */
 int run_directory_check_new(const char *path, struct error *err);
 /* ERROR_INPUT where anything is in it. */

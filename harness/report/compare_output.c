@@ -6,160 +6,27 @@
 
 #include "base/text.h"
 #include "harness/report/calibration_text.h"
+#include "harness/report/cell_difference.h"
 #include "harness/report/compare_exact.h"
+#include "harness/report/grid.h"
 
 enum { SAFE = 512 };
 
-static const double LARGE = 1e6; /* what is larger than anything measured is shown with an exponent */
-
-/* A table, its columns as wide as they must be, or as Markdown. */
-struct grid {
-	int markdown;
-	int columns;
-	char (*cells)[64]; /* (rows, columns) */
-	int rows, room;
-	unsigned left; /* columns that begin at the left */
-};
-
-static int grid_add(struct grid *g, const char *const *row)
-{
-	if (g->rows == g->room) {
-		int room = g->room ? 2 * g->room : 32;
-		void *grown = realloc(g->cells, (size_t)room * (size_t)g->columns * sizeof *g->cells);
-		if (!grown)
-			return -1;
-		g->cells = grown;
-		g->room = room;
-	}
-	for (int i = 0; i < g->columns; i++) {
-		char *to = g->cells[g->rows * g->columns + i];
-		text_escape(to, sizeof *g->cells, row[i]);
-		/* Of Markdown, what would end a cell or begin markup. */
-		for (char *p = to; g->markdown && *p; p++)
-			if (strchr("|<>`*_[]", *p))
-				*p = *p == '|'                ? '/'
-				     : *p == '<' || *p == '>' ? '\''
-				     : *p == '_' || *p == '*' ? '-'
-							      : '\'';
-	}
-	g->rows++;
-	return 0;
-}
-
-static void grid_write(const struct grid *g, FILE *f)
-{
-	int widths[16] = {0};
-	for (int r = 0; r < g->rows; r++)
-		for (int i = 0; i < g->columns; i++) {
-			int w = text_width(g->cells[r * g->columns + i]);
-			widths[i] = w > widths[i] ? w : widths[i];
-		}
-	for (int r = 0; r < g->rows; r++) {
-		if (g->markdown)
-			fputs("| ", f);
-		for (int i = 0; i < g->columns; i++) {
-			const char *text = g->cells[r * g->columns + i];
-			int pad = widths[i] - text_width(text), left = g->left >> i & 1;
-			const char *end = g->markdown ? " | " : i + 1 < g->columns ? "  " : "";
-			if (i + 1 == g->columns && left && !g->markdown)
-				pad = 0;
-			fprintf(f, "%*s%s%*s%s", left ? 0 : pad, "", text, left ? pad : 0, "", end);
-		}
-		fputc('\n', f);
-		if (g->markdown && !r) {
-			fputc('|', f);
-			for (int i = 0; i < g->columns; i++)
-				fputs(g->left >> i & 1 ? " :-- |" : " --: |", f);
-			fputc('\n', f);
-		}
-	}
-}
-
-static void number(char out[64], double x)
-{
-	if (!isfinite(x))
-		snprintf(out, 64, "-");
-	else if (fabs(x) >= LARGE)
-		snprintf(out, 64, "%.3e", x);
-	else
-		snprintf(out, 64, "%.*f", fabs(x) >= 1000 ? 0 : fabs(x) >= 100 ? 1 : fabs(x) >= 1 ? 2 : 4, x);
-}
-
-static void percent(char out[64], double x)
-{
-	if (isfinite(x))
-		snprintf(out, 64, fabs(x) >= LARGE ? "%+.3e %%" : "%+.2f %%", 100 * x);
-	else
-		snprintf(out, 64, "-");
-}
-
-static void percent_interval(char out[64], const struct verdict *v)
-{
-	double most = fmax(fabs(v->low), fabs(v->high));
-	if (isfinite(most))
-		snprintf(out, 64, most >= LARGE ? "%+.3e to %+.3e" : "%+.2f to %+.2f", 100 * v->low, 100 * v->high);
-	else
-		snprintf(out, 64, "-");
-}
-
-/* What tells cells apart beside test, mode and fusion. */
-struct differing {
-	unsigned axes;             /* bits 1 << AXIS_...: those in which any two differ */
-	const struct cell *models; /* the first cell, and */
-	const struct cell *other;  /* the first of another model; the same: there is none */
-};
-
-static struct differing find_differing(const struct comparison *c)
-{
-	static const unsigned shown =
-		1u << AXIS_DEPTH | 1u << AXIS_PROMPT | 1u << AXIS_GEN | 1u << AXIS_MODE | 1u << AXIS_FUSION;
-	struct differing d = {.models = &c->cells[0].cell, .other = &c->cells[0].cell};
-	for (int i = 1; i < c->n; i++)
-		for (int a = 0; a < AXIS_COUNT; a++) {
-			const struct cell *cell = &c->cells[i].cell;
-			if (((d.axes | shown) >> a & 1) || cell_same_value(d.models, cell, (enum axis_id)a))
-				continue;
-			d.axes |= 1u << a;
-			if (a == AXIS_MODEL)
-				d.other = cell;
-		}
-	return d;
-}
-
-static void describe(const struct differing *d, const struct compare_cell *k, char out[256])
-{
-	size_t used = 0;
-	out[0] = '\0';
-	for (int a = 0; a < AXIS_COUNT; a++) {
-		char number_text[AXIS_TEXT_SIZE], model[CELL_MODEL_SIZE];
-		if (!(d->axes >> a & 1) || used >= 200)
-			continue;
-		const char *value = cell_text(&k->cell, (enum axis_id)a, number_text);
-		if (a == AXIS_MODEL) {
-			int first = cell_same_value(&k->cell, d->models, AXIS_MODEL);
-			struct cell two[2] = {k->cell, first ? *d->other : *d->models};
-			cell_model_name(&k->cell, two, 2, model);
-			value = model;
-		}
-		used += (size_t)snprintf(out + used, 256 - used, "%s%s%.60s", used ? " " : "",
-					 a == AXIS_MODEL ? "" : axes[a].slug, value);
-	}
-}
-
-static int add_cell(struct grid *g, const struct comparison *c, const struct differing *d, const struct compare_cell *k)
+static int add_cell(struct grid *g, const struct comparison *c, const struct cell_difference *d,
+		    const struct compare_cell *k)
 {
 	char label[CELL_LABEL_SIZE], which[256], base[64], head[64], effect[64], interval[64], p[64], relative[64],
 		needs[64];
 	const struct compare_value *t = &k->values[METRIC_TIME];
 	const struct verdict *v = &t->verdict;
 	cell_label(&k->cell, label);
-	describe(d, k, which);
-	number(base, t->base);
-	number(head, t->head);
-	percent(effect, v->effect);
-	percent_interval(interval, v);
+	cell_difference_text(d, &k->cell, which);
+	grid_number(base, t->base);
+	grid_number(head, t->head);
+	grid_percent(effect, v->effect);
+	grid_percent_interval(interval, v->low, v->high);
 	snprintf(p, sizeof p, v->p_holm < 0.0001 ? "<0.0001" : "%.4f", v->p_holm);
-	percent(relative, k->relative.effect);
+	grid_percent(relative, k->relative.effect);
 	if (isinf(v->detectable))
 		snprintf(needs, sizeof needs, "too few (%d needed)", c->least_units);
 	else if (isfinite(v->detectable) && v->runs_needed)
@@ -200,7 +67,9 @@ static int write_cells(const struct comparison *c, FILE *f, int markdown, const 
 				      "detectable; units",
 				      "verdict"};
 	struct grid g = {.markdown = markdown, .columns = 12, .left = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 11};
-	struct differing d = find_differing(c);
+	struct cell_difference d = {0};
+	for (int i = 0; i < c->n; i++)
+		cell_difference_add(&d, &c->cells[i].cell);
 	int rc = grid_add(&g, header), rows = 0;
 	for (int o = 0; o < n; o++)
 		for (int i = 0; i < c->n && !rc; i++)
@@ -214,7 +83,7 @@ static int write_cells(const struct comparison *c, FILE *f, int markdown, const 
 			fputs("\n", f);
 		grid_write(&g, f);
 	}
-	free(g.cells);
+	grid_free(&g);
 	return rc;
 }
 
@@ -251,10 +120,10 @@ static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 			if (v->verdict.kind != VERDICT_SLOWER && v->verdict.kind != VERDICT_FASTER)
 				continue;
 			cell_label(&c->cells[i].cell, label);
-			number(base, v->base);
-			number(head, v->head);
-			percent(effect, v->verdict.effect);
-			percent_interval(interval, &v->verdict);
+			grid_number(base, v->base);
+			grid_number(head, v->head);
+			grid_percent(effect, v->verdict.effect);
+			grid_percent_interval(interval, v->verdict.low, v->verdict.high);
 			snprintf(p, sizeof p, v->verdict.p_holm < 0.0001 ? "<0.0001" : "%.4f", v->verdict.p_holm);
 			const char *row[] = {metrics[m].name,
 					     label,
@@ -273,7 +142,7 @@ static int write_metrics(const struct comparison *c, FILE *f, int markdown)
 		fputc('\n', f);
 		grid_write(&g, f);
 	}
-	free(g.cells);
+	grid_free(&g);
 	return rc;
 }
 

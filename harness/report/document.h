@@ -40,6 +40,7 @@ enum chart_kind {
 	CHART_FOREST, /* a row a point: its value and its interval */
 	CHART_STRIP,  /* a column a place, its values side by side */
 	CHART_SCATTER,
+	CHART_HISTORY, /* the first series are points over places, the others lines, or bars of one point each */
 };
 
 enum chart_x { CHART_X_DEPTH /* log2, 0 set apart */, CHART_X_LINEAR };
@@ -71,7 +72,8 @@ struct chart {
 	const char *y_text; /* with its unit */
 	struct chart_series *series;
 	int n_series;
-	const char **places; /* (n_places): rows of a forest, columns of a strip; point x is an index */
+	const char *
+		*places; /* (n_places): rows of a forest, columns of a strip, ticks of a history; point x is an index */
 	int n_places;
 	double band;        /* of percent: +-band is no change that matters; NAN: none */
 	const char *marks;  /* what points and bars are */

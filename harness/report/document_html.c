@@ -74,7 +74,12 @@ static void write_legend(FILE *f, const struct chart *c)
 {
 	fputs("<ul class=\"legend\">", f);
 	for (int i = 0; i < c->n_series; i++) {
-		if (!c->series[i].n)
+		int named = !c->series[i].n;
+		/* Of a history's levels there are several. */
+		for (int k = 0; k < i && !named; k++)
+			named = c->series[k].n && c->series[k].style == c->series[i].style &&
+				!strcmp(c->series[k].name, c->series[i].name);
+		if (named)
 			continue;
 		fputs("<li>", f);
 		figure_legend_mark(f, c->series[i].style);

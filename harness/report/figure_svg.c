@@ -16,7 +16,16 @@
 
 extern const char *const plot_templates[]; /* made from the files in plots by the build */
 
-enum { TICKS = 6, DIGIT = 8 /* px of a tick's character */, TICK_GAP = 10, NAMES_WIDE = 330, ROW = 24, ROW_TALL = 40 };
+enum {
+	TICKS = 6,
+	DIGIT = 8 /* px of a tick's character */,
+	TICK_GAP = 10,
+	NAMES_WIDE = 330,
+	ROW = 24,
+	ROW_TALL = 40,
+	COMMITS = 16 /* ticks */,
+	COMMIT_CHARACTERS = 10
+};
 
 static const char SCRIPT[] = "figure.gp";
 
@@ -144,7 +153,7 @@ static int choose_x(struct scene *s, const struct chart *c)
 	long *xs = distinct_x(c, &n);
 	if (!xs)
 		return -1;
-	if (n == 1) {
+	if (n == 1 && c->kind != CHART_HISTORY) {
 		s->x_lo = (double)xs[0] - 1;
 		s->x_hi = (double)xs[0] + 1;
 		s->x_ticks = (struct plot_ticks){.n = 1, .at = {(double)xs[0]}};
@@ -154,6 +163,14 @@ static int choose_x(struct scene *s, const struct chart *c)
 		s->x_lo = s->depths.lo;
 		s->x_hi = s->depths.hi;
 		s->x_ticks = s->depths.ticks;
+	} else if (c->kind == CHART_HISTORY) {
+		s->x_lo = -0.7;
+		s->x_hi = c->n_places - 0.3;
+		int every = (c->n_places + COMMITS - 1) / COMMITS;
+		for (int i = 0; i < c->n_places; i += every) {
+			s->x_ticks.at[s->x_ticks.n] = i;
+			plot_text_clean(s->x_ticks.text[s->x_ticks.n++], c->places[i], COMMIT_CHARACTERS);
+		}
 	} else {
 		double pad = 0.04 * (double)(xs[n - 1] - xs[0]);
 		s->x_lo = (double)xs[0] - pad;
@@ -275,7 +292,8 @@ static void write_curves(const struct scene *s, const struct chart *c, FILE *f)
 	fputs("$curves << END_OF_BLOCK\n", f);
 	for (int k = 0; k < c->n_series; k++) {
 		int n = 0;
-		for (int i = 0; c->kind == CHART_CURVES && i < c->series[k].n; i++, n++)
+		int line = c->kind == CHART_CURVES || (c->kind == CHART_HISTORY && k && c->series[k].n > 1);
+		for (int i = 0; line && i < c->series[k].n; i++, n++)
 			fprintf(f, "%.9g %.9g\n", x_of(s, c, k, &c->series[k].points[i], i), c->series[k].points[i].y);
 		fputs(n ? "\n\n" : "NaN NaN\n\n\n", f);
 	}
@@ -383,8 +401,11 @@ void figure_legend_mark(FILE *f, int style)
 
 static void write_points(const struct scene *s, const struct chart *c, FILE *f)
 {
-	int small = c->kind == CHART_STRIP || c->kind == CHART_SCATTER;
+	int small = c->kind == CHART_STRIP || c->kind == CHART_SCATTER || c->kind == CHART_HISTORY;
 	for (int k = 0; k < c->n_series; k++) {
+		/* Levels are no points. */
+		if (c->kind == CHART_HISTORY && k && c->series[k].n > 1)
+			continue;
 		for (int i = 0; i < c->series[k].n; i++) {
 			const struct chart_point *p = &c->series[k].points[i];
 			fprintf(f, "<path class=\"p k%d%s\" d=\"", 1 + style_of(&c->series[k]), small ? " small" : "");

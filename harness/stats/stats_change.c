@@ -6,14 +6,27 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "harness/stats/stats_distribution.h"
+#include "harness/stats/stats_estimate.h"
+
+/* A part of a series that is searched as a whole. */
+struct search {
+	const double *x;            /* (n) */
+	const unsigned char *whole; /* (n + 1): a segment may begin, or end, here */
+	int n;
+	const struct stats_change_options *o;
+	double *sums;     /* (2 n), scratch */
+	double *shuffled; /* (n), scratch */
+	uint64_t random;
+};
 
 void stats_change_options_default(struct stats_change_options *o)
 {
-	*o = (struct stats_change_options){.least = 2, .permutations = 999, .alpha = 0.01, .seed = 1};
+	*o = (struct stats_change_options){.least = 2, .permutations = 1999, .alpha = 0.001, .seed = 1, .window = 200};
 }
 
-/* sums: (2 n), scratch. */
-static void split(const double *x, int n, int least, double *sums, struct stats_change *out)
+/* sums: (2 n), scratch. whole: (n + 1) */
+static void split(const double *x, const unsigned char *whole, int n, int least, double *sums, struct stats_change *out)
 {
 	/* For each k: sums of |x[k] - x[j]| over j < k, and over j < the split at hand. */
 	double *before = sums, *left = sums + n;
@@ -28,14 +41,14 @@ static void split(const double *x, int n, int least, double *sums, struct stats_
 		within_left += before[at - 1];
 		for (int k = at; k < n; k++)
 			left[k] += fabs(x[k] - x[at - 1]);
-		if (at < least)
+		if (at < least || !whole[at])
 			continue;
 		double between = 0, within_right = 0, a = at;
 		for (int end = at + 1; end <= n; end++) {
 			between += left[end - 1];
 			within_right += before[end - 1] - left[end - 1];
 			double b = end - at;
-			if (b < least)
+			if (b < least || !whole[end])
 				continue;
 			double q = between;
 			q -= at > 1 ? b / (a - 1) * within_left : 0;
@@ -52,12 +65,17 @@ static void split(const double *x, int n, int least, double *sums, struct stats_
 int stats_change_split(const double *x, int n, int least, struct stats_change *out)
 {
 	assert(least >= 1);
-	double *sums = malloc((n > 0 ? 2 * (size_t)n : 1) * sizeof *sums);
-	if (!sums)
-		return -1;
-	split(x, n, least, sums, out);
+	size_t values = n > 0 ? (size_t)n : 0;
+	double *sums = malloc((values + 1) * 2 * sizeof *sums);
+	unsigned char *whole = malloc(values + 1);
+	if (sums && whole) {
+		memset(whole, 1, values + 1);
+		split(x, whole, n, least, sums, out);
+	}
+	int rc = sums && whole ? 0 : -1;
+	free(whole);
 	free(sums);
-	return 0;
+	return rc;
 }
 
 /* Ends of the segments that `n_found` ascending change points leave of n values. */
@@ -66,18 +84,20 @@ static int segment_end(const struct stats_change *found, int n_found, int segmen
 	return segment < n_found ? found[segment].at : n;
 }
 
-/* The best split of any segment of x. */
-static struct stats_change best_split(const double *x, int n, int least, const struct stats_change *found, int n_found,
-				      double *sums)
+/* The best split of any segment of x, which is that of s or a permutation of it; *end: its segment's. */
+static struct stats_change best_split(const struct search *s, const double *x, const struct stats_change *found,
+				      int n_found, int *from_out, int *end_out)
 {
 	struct stats_change best = {.q = -INFINITY};
-	for (int s = 0, from = 0; s <= n_found; s++) {
-		int end = segment_end(found, n_found, s, n);
+	for (int k = 0, from = 0; k <= n_found; k++) {
+		int end = segment_end(found, n_found, k, s->n);
 		struct stats_change c;
-		split(x + from, end - from, least, sums, &c);
+		split(x + from, s->whole + from, end - from, s->o->least, s->sums, &c);
 		if (c.q > best.q) {
 			best = c;
 			best.at += from;
+			*from_out = from;
+			*end_out = end;
 		}
 		from = end;
 	}
@@ -106,36 +126,90 @@ static void insert(struct stats_change *found, int n_found, struct stats_change 
 	found[i] = c;
 }
 
-int stats_change_points(const double *x, int n, const struct stats_change_options *o, struct stats_change *out)
+static double permutation_p(struct search *s, const struct stats_change *best, const struct stats_change *found,
+			    int n_found)
 {
-	assert(o->least >= 1 && o->permutations > 0);
-	if (n <= 0)
-		return 0;
-	double *sums = malloc(3 * (size_t)n * sizeof *sums);
-	if (!sums)
-		return -1;
-	double *shuffled = sums + 2 * (size_t)n;
-	uint64_t state = o->seed;
-	int n_found = 0;
+	const struct stats_change_options *o = s->o;
+	int reached = 0, from, end;
+	memcpy(s->shuffled, s->x, (size_t)s->n * sizeof *s->x);
+	/* More of them than alpha allows: the change is not accepted whatever comes. */
+	for (int r = 0; r < o->permutations && 1.0 + reached <= o->alpha * (1 + o->permutations); r++) {
+		shuffle_segments(s->shuffled, s->n, found, n_found, &s->random);
+		double q = best_split(s, s->shuffled, found, n_found, &from, &end).q;
+		/* Sums in another order differ in their last bits. */
+		reached += q >= best->q * (1 - 1e-12);
+	}
+	return (1.0 + reached) / (1 + o->permutations);
+}
+
+/* Appends the change points of the part to out; returns their number. */
+static int search(struct search *s, struct stats_change *out)
+{
+	int n_found = 0, from, end;
 	for (;;) {
-		struct stats_change best = best_split(x, n, o->least, out, n_found, sums);
+		struct stats_change best = best_split(s, s->x, out, n_found, &from, &end);
 		/* Equal values are no change, whatever rounding makes of their distances. */
 		if (!(best.q > 0))
 			break;
-		int reached = 0;
-		memcpy(shuffled, x, (size_t)n * sizeof *x);
-		/* More of them than alpha allows: the change is not accepted whatever comes. */
-		for (int r = 0; r < o->permutations && 1.0 + reached <= o->alpha * (1 + o->permutations); r++) {
-			shuffle_segments(shuffled, n, out, n_found, &state);
-			double q = best_split(shuffled, n, o->least, out, n_found, sums).q;
-			/* Sums in another order differ in their last bits. */
-			reached += q >= best.q * (1 - 1e-12);
-		}
-		best.p = (1.0 + reached) / (1 + o->permutations);
-		if (best.p > o->alpha)
+		best.p = s->o->test == STATS_CHANGE_STUDENT
+				 ? stats_welch_p(s->x + from, best.at - from, s->x + best.at, end - best.at)
+				 : permutation_p(s, &best, out, n_found);
+		if (best.p > s->o->alpha)
 			break;
 		insert(out, n_found++, best);
 	}
+	return n_found;
+}
+
+/* The last place at or before `at` where a segment may begin, behind `from`; else the next one. */
+static int begin_of(const unsigned char *whole, int at, int from, int n)
+{
+	int k = at;
+	while (k > from && !whole[k])
+		k--;
+	if (k > from)
+		return k;
+	for (k = at; k < n && !whole[k]; k++)
+		;
+	return k;
+}
+
+int stats_change_points(const double *x, const int *group, int n, const struct stats_change_options *o,
+			struct stats_change *out)
+{
+	assert(o->least >= 1 && o->permutations > 0 && o->window >= 0);
+	if (n <= 0)
+		return 0;
+	double *sums = malloc(3 * (size_t)n * sizeof *sums);
+	unsigned char *whole = malloc((size_t)n + 1);
+	int n_found = sums && whole ? 0 : -1;
+	for (int i = 0; whole && i <= n; i++)
+		whole[i] = !group || !i || i == n || group[i] != group[i - 1];
+	for (int from = 0; n_found >= 0 && from < n;) {
+		int end = o->window && from + o->window < n ? begin_of(whole, from + o->window, from, n) : n;
+		struct search s = {.x = x + from,
+				   .whole = whole + from,
+				   .n = end - from,
+				   .o = o,
+				   .sums = sums,
+				   .shuffled = sums + 2 * (size_t)n,
+				   .random = o->seed + (uint64_t)from};
+		int found = search(&s, out + n_found), kept = 0, last = from;
+		/* What is near the window's end is judged when more of what follows is seen. */
+		for (int i = 0; i < found; i++) {
+			struct stats_change c = out[n_found + i];
+			c.at += from;
+			if (end < n && c.at > end - o->window / 4)
+				continue;
+			out[n_found + kept++] = c;
+			last = c.at;
+		}
+		n_found += kept;
+		if (end == n)
+			break;
+		from = kept ? last : begin_of(whole, from + o->window / 2, from, n);
+	}
+	free(whole);
 	free(sums);
 	return n_found;
 }

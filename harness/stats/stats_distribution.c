@@ -84,6 +84,12 @@ double stats_t_quantile(double p, double df)
 	return p > 0.5 ? -stats_t_quantile(1 - p, df) : invert(t_cdf, &df, p, -1e8, 0);
 }
 
+double stats_t_tails(double t, double df)
+{
+	assert(df > 0);
+	return stats_beta(df / 2, 0.5, df / (df + t * t));
+}
+
 static double beta_cdf(double x, const double *shape)
 {
 	return stats_beta(shape[0], shape[1], x);

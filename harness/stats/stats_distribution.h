@@ -11,6 +11,8 @@ double stats_beta(double a, double b, double x);
 /* The x that a standard normal is below with probability p in (0, 1); the same of Student's t, df > 0. */
 double stats_normal_quantile(double p);
 double stats_t_quantile(double p, double df);
+/* The probability that Student's t, df > 0, is at least |t| away from 0. */
+double stats_t_tails(double t, double df);
 
 /* Clopper and Pearson's interval for k successes of n > 0: holds the true rate with at least `level`. */
 void stats_binomial_interval(int k, int n, double level, double *low, double *high);

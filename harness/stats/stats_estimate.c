@@ -182,3 +182,34 @@ int stats_blocks_needed(const struct stats_design *d, double effect, int most)
 	}
 	return enough <= most ? enough : 0;
 }
+
+/* The difference's standard error and its degrees of freedom; -1 where a sample has no deviation of its own. */
+static int welch(const double *x, int n, const double *y, int m, double *error, double *df)
+{
+	if (n < 2 || m < 2)
+		return -1;
+	double a = pow(stats_deviation(x, n), 2) / n, b = pow(stats_deviation(y, m), 2) / m;
+	*error = sqrt(a + b);
+	if (!(*error > 0))
+		return -1;
+	*df = pow(a + b, 2) / (a * a / (n - 1) + b * b / (m - 1));
+	return 0;
+}
+
+double stats_welch_p(const double *x, int n, const double *y, int m)
+{
+	double error, df;
+	if (welch(x, n, y, m, &error, &df))
+		return 1;
+	return stats_t_tails((stats_mean(y, m) - stats_mean(x, n)) / error, df);
+}
+
+void stats_welch_interval(const double *x, int n, const double *y, int m, double level, struct stats_interval *out)
+{
+	double error, df;
+	*out = (struct stats_interval){NAN, NAN};
+	if (welch(x, n, y, m, &error, &df))
+		return;
+	double shift = stats_mean(y, m) - stats_mean(x, n), half = stats_t_quantile((1 + level) / 2, df) * error;
+	*out = (struct stats_interval){shift - half, shift + half};
+}

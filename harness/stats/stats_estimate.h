@@ -35,6 +35,13 @@ double stats_mean(const double *x, int n);
 /* Standard deviation with n - 1, in two passes; NAN below 2 values. */
 double stats_deviation(const double *x, int n);
 
+/*
+ * Two samples whose deviations may differ (Welch 1947): the two-sided p of equal means, 1 where it cannot be told; and
+ * the interval of mean(y) - mean(x), NAN where it cannot. x: (n), y: (m).
+ */
+double stats_welch_p(const double *x, int n, const double *y, int m);
+void stats_welch_interval(const double *x, int n, const double *y, int m, double level, struct stats_interval *out);
+
 struct stats_design {
 	double deviation; /* of one block's d */
 	double alpha;     /* of the test, two-sided, already divided by the number of tests */

@@ -66,6 +66,8 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 	row_set_axes(&row, &c);
 	cell_label(&c, label);
 	snprintf(id, sizeof id, "r-%d-%d-%d", cell, depth, repetition);
+	if (m->own_runs)
+		snprintf(id, sizeof id, "s%d.%d-%d%d%d", (int)m->seed, process, cell, depth, repetition);
 	row.run_id = id;
 	row.test = label;
 	row.order = repetition * COMPARED_CELLS + cell;
@@ -78,7 +80,7 @@ static void write_row(FILE *f, const struct compared_side *m, int cell, int dept
 						 : "out of \xe2\x80\xae"
 						   "memory|`<b>";
 	row.until = m->until ? m->until : "fixed";
-	row.commit = "abc";
+	row.commit = m->commit ? m->commit : "abc";
 	row.attempt = 0;
 	row.warmup_tokens = 0;
 	double x = 1000 * (cell + 1) * (1 + m->slower[cell]) * (1 + m->all) * (1 + m->drift * process) *
@@ -113,7 +115,9 @@ void compared_make(const char *side, int process, const struct compared_side *m)
 	snprintf(file, sizeof file, "%s/env.json", path);
 	json_t *env =
 		json_pack("{s:{s:s, s:i}, s:{s:s}, s:o, s:{s:s, s:s}}", "cpu", "model", "CPU", "available_cpus", 2,
-			  "system", "host", "box", "gpu", m->gpu ? json_pack("{s:s}", "name", m->gpu) : json_null(),
+			  "system", "host", "box", "gpu",
+			  m->gpu ? json_pack("{s:s, s:{s:s*}}", "name", m->gpu, "nvml", "driver_version", m->driver)
+				 : json_null(),
 			  "build", "flags", m->flags ? m->flags : "-O3", "type", "Release");
 	assert_int_equal(json_dump_file(env, file, 0), 0);
 	json_decref(env);

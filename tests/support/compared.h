@@ -49,9 +49,12 @@ struct compared_side {
 	uint64_t seed;
 	int first_mode;
 	int first_repetition;
-	int step;        /* from one repetition's number to the next; 0: one */
-	int diagonal;    /* a depth's repetition has its number */
-	int more_depths; /* each cell is at so many depths more, a token apart */
+	int step;           /* from one repetition's number to the next; 0: one */
+	int diagonal;       /* a depth's repetition has its number */
+	const char *commit; /* null: abc */
+	const char *driver; /* of the GPU; null: unknown */
+	int own_runs;       /* ids of a directory's runs are of no other one */
+	int more_depths;    /* each cell is at so many depths more, a token apart */
 };
 
 static const struct compared_side compared_plain = {

@@ -321,7 +321,9 @@ static void test_change_points(void **state)
 		struct stats_change found[MAX_VALUES];
 		stats_change_options_default(&o);
 		o.permutations = 199;
-		int n_found = stats_change_points(x, n, &o, found);
+		o.alpha = 0.01;
+		o.window = 0;
+		int n_found = stats_change_points(x, NULL, n, &o, found);
 		assert_int_equal(n_found, json_array_size(points));
 		for (int p = 0; p < n_found; p++) {
 			assert_int_equal(found[p].at, (int)number(points, (size_t)p));

@@ -1,0 +1,202 @@
+/*
+ * A level beside the one before, and a run behind it: against SciPy's ttest_ind and t (1.16.3), and changes between
+ * groups and through a window, whose places were planted.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "harness/stats/stats_change.h"
+#include "harness/stats/stats_distribution.h"
+#include "harness/stats/stats_estimate.h"
+#include "harness/stats/stats_series.h"
+
+static void near(double got, double expected)
+{
+	if (!(fabs(got - expected) <= 1e-9 * fabs(expected)))
+		fail_msg("%.17g is not %.17g", got, expected);
+}
+
+static void test_welch(void **state)
+{
+	(void)state;
+	static const double x[] = {0.1, 0.3, -0.2, 0.05, 0.4, 0.0}, y[] = {1.1, 0.9, 1.4, 1.25};
+	struct stats_interval i;
+	struct series_shift s;
+	near(stats_t_tails(2.5, 7), 0.040992218585752874);
+	near(stats_t_tails(-0.3, 2.5), 0.7873423714951973);
+	near(stats_welch_p(x, 6, y, 4), 0.00016443032594586722);
+	stats_welch_interval(x, 6, y, 4, 0.95, &i);
+	near(i.low, 0.7231805156730564);
+	near(i.high, 1.385152817660277);
+	series_shift(x, 6, y, 4, 0.95, &s);
+	near(s.effect, expm1(1.0541666666666667));
+	near(s.low, expm1(0.7231805156730564));
+	/* One value has no deviation: a size, and no interval. */
+	series_shift(x, 1, y, 4, 0.95, &s);
+	assert_true(isfinite(s.effect) && isnan(s.low) && isnan(s.high));
+	assert_true(stats_welch_p(x, 1, y, 4) == 1);
+}
+
+static const double level[] = {7.0, 7.01, 6.995, 7.004, 6.99, 7.006, 7.002, 6.997};
+
+static void judge(const struct series_cell *cells, int n, const struct continuation_options *o,
+		  struct continuation *out)
+{
+	assert_int_equal(continuation_judge(cells, n, o, out), 0);
+}
+
+static void test_continuation(void **state)
+{
+	(void)state;
+	static const double one[] = {7.03}, three[] = {7.03, 7.025, 7.041}, same[] = {7.001};
+	struct continuation_options o;
+	struct continuation v[2];
+	continuation_options_default(&o);
+	judge(&(struct series_cell){level, one, 8, 1, 1}, 1, &o, v);
+	near(v->p, 0.003412328951596421);
+	near(v->effect, 0.02993943547189226);
+	near(v->low, 0.01350296127493383);
+	near(v->high, 0.046642468025707824);
+	near(v->seen, 0.03265559808044206);
+	assert_int_equal(v->kind, CONTINUATION_WORSE);
+	judge(&(struct series_cell){level, three, 8, 3, 1}, 1, &o, v);
+	near(v->p, 7.950732971742626e-05);
+	/* Of a rate the same is better. */
+	judge(&(struct series_cell){level, one, 8, 1, -1}, 1, &o, v);
+	assert_int_equal(v->kind, CONTINUATION_BETTER);
+	/* Moved for certain, and perhaps by less than matters. */
+	o.delta = 0.02;
+	judge(&(struct series_cell){level, one, 8, 1, 1}, 1, &o, v);
+	assert_int_equal(v->kind, CONTINUATION_UNCLEAR);
+	o.delta = 0.05;
+	judge(&(struct series_cell){level, one, 8, 1, 1}, 1, &o, v);
+	assert_int_equal(v->kind, CONTINUATION_SAME);
+	/* Holm over two doubles the smaller p. */
+	continuation_options_default(&o);
+	const struct series_cell cells[2] = {{level, one, 8, 1, 1}, {level, same, 8, 1, 1}};
+	judge(cells, 2, &o, v);
+	near(v[0].p_holm, 2 * 0.003412328951596421);
+	assert_int_equal(v[0].kind, CONTINUATION_WORSE);
+	assert_int_equal(v[1].kind, CONTINUATION_SAME);
+	o.alpha = 0.005;
+	judge(cells, 2, &o, v);
+	assert_int_not_equal(v[0].kind, CONTINUATION_WORSE);
+}
+
+static void test_too_little(void **state)
+{
+	(void)state;
+	static const double now[] = {7.001}, flat[] = {7, 7, 7}, wild[] = {7, 7.4, 6.7, 7.2};
+	struct continuation_options o;
+	struct continuation v;
+	continuation_options_default(&o);
+	judge(&(struct series_cell){level, now, 1, 1, 1}, 1, &o, &v);
+	assert_int_equal(v.kind, CONTINUATION_UNCLEAR);
+	assert_true(isinf(v.seen) && isnan(v.low));
+	judge(&(struct series_cell){level, now, 0, 1, 1}, 1, &o, &v);
+	assert_int_equal(v.kind, CONTINUATION_UNCLEAR);
+	assert_true(isnan(v.effect));
+	/* Without any noise there is no yardstick. */
+	judge(&(struct series_cell){flat, now, 3, 1, 1}, 1, &o, &v);
+	assert_int_equal(v.kind, CONTINUATION_UNCLEAR);
+	/* Nothing says that it moved, and 5 % would not be seen either. */
+	judge(&(struct series_cell){wild, now, 4, 1, 1}, 1, &o, &v);
+	assert_true(v.p > 0.5);
+	assert_int_equal(v.kind, CONTINUATION_UNCLEAR);
+	o.within = 10;
+	judge(&(struct series_cell){wild, now, 4, 1, 1}, 1, &o, &v);
+	assert_int_equal(v.kind, CONTINUATION_SAME);
+}
+
+/* One spoilt process in the level does not blind what comes. */
+static void test_far(void **state)
+{
+	(void)state;
+	static const double spoilt[] = {7.0, 7.01, 6.995, 7.9, 7.004, 6.99, 7.006, 7.002, 6.997}, now[] = {7.03};
+	struct continuation_options o;
+	struct continuation v;
+	continuation_options_default(&o);
+	judge(&(struct series_cell){spoilt, now, 9, 1, 1}, 1, &o, &v);
+	assert_int_equal(v.far, 1);
+	assert_int_equal(v.used, 8);
+	near(v.p, 0.003412328951596421);
+}
+
+static double uniform(uint64_t *state)
+{
+	return (double)(random_next(state) >> 11) * 0x1p-53;
+}
+
+/* A step within a commit is none: the nearest end of a commit is where it is. */
+static void test_groups(void **state)
+{
+	(void)state;
+	enum { N = 40 };
+	double x[N];
+	int group[N], lone[N];
+	uint64_t seed = 3;
+	struct stats_change_options o;
+	struct stats_change found[N];
+	stats_change_options_default(&o);
+	for (int i = 0; i < N; i++) {
+		x[i] = (i >= 18 ? 1.05 : 1) + 0.01 * uniform(&seed);
+		group[i] = i / 4; /* 16 to 19 are one commit */
+		lone[i] = i < 16 ? 0 : 1;
+	}
+	assert_int_equal(stats_change_points(x, NULL, N, &o, found), 1);
+	assert_int_equal(found[0].at, 18);
+	int n = stats_change_points(x, group, N, &o, found);
+	assert_in_range(n, 1, 2);
+	for (int i = 0; i < n; i++)
+		assert_true(found[i].at == 16 || found[i].at == 20);
+	/* Two commits, of which the first was measured 16 times. */
+	assert_int_equal(stats_change_points(x, lone, N, &o, found), 1);
+	assert_int_equal(found[0].at, 16);
+	/* One commit has no change, whatever it measured. */
+	for (int i = 0; i < N; i++)
+		lone[i] = 7;
+	assert_int_equal(stats_change_points(x, lone, N, &o, found), 0);
+}
+
+/* A window sees each change once, wherever it lies, and is not the whole series at once. */
+static void test_window(void **state)
+{
+	(void)state;
+	enum { N = 400, STEPS = 5 };
+	static const int at[STEPS] = {33, 90, 151, 287, 371};
+	double x[N];
+	uint64_t seed = 9;
+	struct stats_change_options o;
+	struct stats_change found[N];
+	for (int i = 0, k = 0; i < N; i++) {
+		k += k < STEPS && i == at[k];
+		x[i] = 1 + 0.05 * (k % 2) + 0.01 * uniform(&seed);
+	}
+	stats_change_options_default(&o);
+	o.window = 100;
+	assert_int_equal(stats_change_points(x, NULL, N, &o, found), STEPS);
+	for (int i = 0; i < STEPS; i++)
+		assert_int_equal(found[i].at, at[i]);
+	/* Also where a commit is larger than the window. */
+	int group[N];
+	for (int i = 0; i < N; i++)
+		group[i] = i < 151 ? 0 : i < 371 ? 1 : 2;
+	int n = stats_change_points(x, group, N, &o, found);
+	for (int i = 0; i < n; i++)
+		assert_true(found[i].at == 151 || found[i].at == 371);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_welch), cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
+		cmocka_unit_test(test_far),   cmocka_unit_test(test_groups),       cmocka_unit_test(test_window),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
