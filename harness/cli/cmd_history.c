@@ -120,7 +120,7 @@ static int read_one(struct history_store *s, const struct history_selection *of,
 	struct history_view *v = &s->views[s->n];
 	int rc = history_read(h, &s->folder, name, &of->join, err);
 	if (!rc && h->n_records) {
-		const char *model = h->cells[0].name ? "" : h->cells[0].axes.model;
+		const char *model = h->cells[0].axes.model ? h->cells[0].axes.model : "";
 		if (has_text(h->machine, of->machine) && has_text(model, of->model))
 			rc = history_view_make(v, h, &of->change, err);
 		if (!rc)

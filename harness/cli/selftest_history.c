@@ -1,8 +1,20 @@
 #include "harness/cli/selftest_history.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "harness/stats/stats_distribution.h"
+
+static const double PI = 3.14159265358979323846;
+
+/* A commit's value varies by less than a third of what is planted where that can be found within a commit at all. */
+static const double LOUD = 3;
+
+/* The standard deviation of the median of so many runs, and of their process. */
+static double level_noise(const struct history_noise *noise, int runs)
+{
+	return hypot(noise->run * sqrt(PI / 2 / runs), noise->middle);
+}
 
 static void print_rate(const char *what, int k, int n)
 {
@@ -43,7 +55,7 @@ int selftest_history(const struct history_rates_options *o, int *trusted, struct
 	       o->series, o->runs, o->tokens, o->planted_commits, o->planted_at + 1, o->flat_commits, o->check_commits);
 	for (int i = 0; i < history_n_noises; i++) {
 		const struct history_noise *noise = &history_noises[i];
-		int loud = noise->run > o->inject;
+		int loud = level_noise(noise, o->runs) > o->inject / LOUD;
 		printf("\n%s: runs vary by %.2f %%, processes by %.1f %%\n", noise->name, 100 * noise->run,
 		       100 * noise->middle);
 		for (int t = 0; t < 2; t++) {
@@ -60,7 +72,7 @@ int selftest_history(const struct history_rates_options *o, int *trusted, struct
 				continue;
 			int good = (loud || 100 * r.near >= 95 * r.series) && 100 * r.false_changes <= r.series;
 			if (loud)
-				printf("    a change of this size is below the noise of a run: told, not judged\n");
+				printf("    too loud for a change of this size with so few runs: told, not judged\n");
 			printf("    %s\n", good ? "good" : "NOT GOOD ENOUGH");
 			*trusted &= good;
 		}

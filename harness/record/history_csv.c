@@ -91,10 +91,11 @@ static int add_row(struct history_lines *out, const struct csv_row *row, const c
 		return bad(path, line, "date", "one line too many: 131072 are read", err);
 	snprintf(name, sizeof name, again ? "%s %.9g #%d" : "%s %.9g", date, row->value, again + 1);
 	history_file_name(of->machine, of->model, "", file);
-	json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:{s:s}, s:s, s:s, s:s, s:[f], s:{}}", "v",
-			      HISTORY_VERSION, "machine", of->machine, "commit", row->commit, "date", date, "order",
-			      out->n, "run", name, "cell", "name", row->cell, "metric", "value", "unit", of->unit,
-			      "better", of->more_is_better ? "more" : "less", "runs", row->value, "env");
+	json_t *o =
+		json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:{s:s, s:s}, s:s, s:s, s:s, s:[f], s:{}}", "v",
+			  HISTORY_VERSION, "machine", of->machine, "commit", row->commit, "date", date, "order", out->n,
+			  "run", name, "cell", "model", of->model, "name", row->cell, "metric", "value", "unit",
+			  of->unit, "better", of->more_is_better ? "more" : "less", "runs", row->value, "env");
 	return history_lines_add(out, o, file, err);
 }
 

@@ -37,9 +37,10 @@ enum {
 
 /* What a line measured, of what. Equal lines have the same one. */
 struct history_cell {
-	const char *key;    /* its JSON, keys in order: the identity */
-	struct cell axes;   /* texts are the history's */
-	const char *name;   /* of what another tool measured; null: the axes say it */
+	const char *key;  /* its JSON, keys in order: the identity */
+	struct cell axes; /* texts are the history's */
+	const char *name; /* of what another tool measured, of which the model alone is an axis, or null; null: they say
+			     it */
 	const char *metric; /* "itl", "prefill", "time", or another tool's */
 	const char *unit;   /* "us" */
 	int more_is_better;

@@ -71,8 +71,13 @@ static const char *read_cell(struct history *h, const json_t *o, struct history_
 	json_t *value;
 	size_t known = 0;
 	if (name) {
+		const char *model = text_of(o, axes[AXIS_MODEL].name);
 		c->name = text_block_keep(&h->texts, name);
-		return json_object_size(o) == 1 ? NULL : "a cell with a name has more than that";
+		c->axes.model = model ? text_block_keep(&h->texts, model) : NULL;
+		if (!c->name || (model && !c->axes.model))
+			return "there is not enough memory for a cell";
+		return json_object_size(o) == 1 + (model != NULL) ? NULL
+								  : "a cell with a name has more than that and a model";
 	}
 	if (hash && (strlen(hash) >= CELL_HASH_SIZE || strspn(hash, "0123456789abcdef") != strlen(hash)))
 		return "model_hash is no hash";

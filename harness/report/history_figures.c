@@ -72,7 +72,7 @@ static void set_caption(struct figure *f, const struct history_view *v, const st
 	char item[PLOT_TEXT_MAX], first[COMMIT_DATE_SIZE], last[COMMIT_DATE_SIZE], model[80], machine[100];
 	struct plot_caption *c = &f->h.caption;
 	const struct history_cell *cell = &v->history->cells[s->cell];
-	plot_text_clean(item, cell->name ? "" : cell->axes.model, 70);
+	plot_text_clean(item, cell->axes.model ? cell->axes.model : "", 70);
 	snprintf(model, sizeof model, "%.79s", item);
 	plot_text_clean(item, v->history->machine, 90);
 	snprintf(machine, sizeof machine, "%.99s", item);

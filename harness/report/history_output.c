@@ -25,8 +25,8 @@ static const char *plural(int n)
 /* The model of a file: that of its first series; "" of another tool's. */
 static const char *model_of(const struct history_view *v)
 {
-	const struct history_cell *c = &v->history->cells[v->series[0].cell];
-	return c->name ? "" : c->axes.model;
+	const char *model = v->history->cells[v->series[0].cell].axes.model;
+	return model ? model : "";
 }
 
 static int worse_changes(const struct history_view *v)
@@ -284,7 +284,7 @@ static void write_csv_level(const struct history_view *v, const struct history_s
 			change = &s->changes[i];
 	history_label(v, s, label);
 	put_name(f, v->history->machine);
-	put_name(f, c->name ? "" : c->axes.model);
+	put_name(f, c->axes.model ? c->axes.model : "");
 	put_name(f, label);
 	put_name(f, c->metric);
 	put_name(f, c->unit);

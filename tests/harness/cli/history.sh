@@ -48,7 +48,7 @@ expect 2 '*says neither machine nor model*' import nightly.csv --store s
 expect 0 's/box--m.gguf.jsonl: 28 lines added, 0 there already' import nightly.csv "${of[@]}" --store s
 expect 0 '*: 0 lines added, 28 there already' import nightly.csv "${of[@]}" --store s
 expect 0 '*1 change, of which 1 for the worse*100000b..100000c*2026-09-12*worse*' show --store s
-expect 0 '*\*\*box: 1 change*|*' show --store s -o md
+expect 0 '[*][*]box, m.gguf: 1 change*|*' show --store s -o md
 [ "$("$gemmark" history show --store s -o csv | wc -l)" -eq 3 ] || fail "csv: not two levels"
 "$gemmark" history show --store s -o json | python3 -c '
 import json, sys
