@@ -192,6 +192,19 @@ install_chromium() {
   echo "setup: Chromium could not be installed: the test that opens reports in a browser will be skipped" >&2
 }
 
+# Slurm, through which a test runs a sweep, where the system has it. Likewise.
+has_slurm() { local PATH=$PATH:/usr/sbin:/sbin; has munged && has slurmctld && has slurmd && has sbatch; }
+install_slurm() {
+  [ -z "$minimal" ] && ! has_slurm || return 0
+  local as=() packages=(munge slurm-client slurmctld slurmd)
+  [ "$(id -u)" -eq 0 ] || as=(sudo)
+  if has apt-get && [ -n "$(apt-cache --quiet=2 show slurmctld 2>/dev/null)" ] && "${as[@]+"${as[@]}"}" \
+    env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${packages[@]}"; then
+    return 0
+  fi
+  echo "setup: Slurm could not be installed: the test that runs a sweep through it will be skipped" >&2
+}
+
 if [ -n "$real_model" ]; then
   fetch_real_model
   exit
@@ -202,6 +215,7 @@ if [ ${#missing_names[@]} -eq 0 ]; then
   fetch_nvrtc
   fetch_parsers
   install_chromium
+  install_slurm
   echo "setup: everything is there"
   exit 0
 fi
@@ -298,4 +312,5 @@ fi
 fetch_nvrtc
 fetch_parsers
 install_chromium
+install_slurm
 echo "setup: done"

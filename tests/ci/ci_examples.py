@@ -2,9 +2,12 @@
 """The examples in ci/examples: what untrusted code could do there, and their scripts.
 
     ci_examples.py check FILE        says what is unsafe in it, a line each; exit code 1 if something is
+    ci_examples.py kubernetes FILE   the same of a Kubernetes manifest
+    ci_examples.py pod FILE          the script of its Job's container, with its arguments, as a shell command
     ci_examples.py script FILE JOB STEP    a step's script, as its runner starts it (GitLab: STEP is script)
 """
 import re
+import shlex
 import sys
 
 from ruamel.yaml import YAML
@@ -116,7 +119,46 @@ def check_gitlab(pipeline):
         yield "gemmark note: runs something of the repository"
 
 
+def check_job(job):
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    name, container = job["metadata"]["name"], pod["containers"][0]
+    user, limits = pod.get("securityContext", {}), container.get("resources", {}).get("limits", {})
+    if not user.get("runAsNonRoot") or not user.get("runAsUser"):
+        yield f"{name}: runs as root"
+    if container.get("securityContext", {}).get("allowPrivilegeEscalation") is not False:
+        yield f"{name}: may become root"
+    if pod.get("automountServiceAccountToken") is not False:
+        yield f"{name}: has a token of the cluster"
+    if "JOB_COMPLETION_INDEX" not in "".join(container["command"]):
+        return
+    if spec.get("completionMode") != "Indexed":
+        yield f"{name}: its pods have no index"
+    shards = [e["value"] for e in container["env"] if e["name"] == "SHARDS"]
+    if shards != [str(spec["completions"])]:
+        yield f"{name}: SHARDS are not as many as completions"
+    if "nvidia.com/gpu" not in limits:
+        yield f"{name}: has no GPU"
+
+
+def jobs(file):
+    return [d for d in YAML(typ="safe").load_all(file) if d["kind"] == "Job"]
+
+
+def kubernetes(path, faults):
+    with open(path, encoding="utf-8") as file:
+        for job in jobs(file):
+            container = job["spec"]["template"]["spec"]["containers"][0]
+            if faults:
+                yield from check_job(job)
+            else:
+                yield shlex.join(container["command"] + container.get("args", []))
+
+
 def main():
+    if sys.argv[1] in ("kubernetes", "pod"):
+        lines = list(kubernetes(sys.argv[2], sys.argv[1] == "kubernetes"))
+        print("\n".join(lines))
+        return 1 if lines and sys.argv[1] == "kubernetes" else 0
     yaml = YAML(typ="safe")
     with open(sys.argv[2], encoding="utf-8") as file:
         document = yaml.load(file)

@@ -39,6 +39,14 @@ schema() {
 }
 audit() { "$linters/bin/zizmor" --offline --no-progress --quiet "$1"; }
 actions() { "$linters/bin/actionlint" -ignore 'label "gpu" is unknown' "$1"; }
+# The least version that the manifests are meant for, and the newest that the schemas are of.
+kubernetes() {
+  local version
+  for version in 1.28 1.37; do
+    python3 -m kubernetes_validate --strict --quiet -k "$version" "$1" || return 1
+  done
+  python3 "$here/ci_examples.py" kubernetes "$1"
+}
 lint() { # FILE
   schema "$1" && properties "$1" || return 1
   [[ $1 != *gitlab* ]] || return 0
@@ -98,6 +106,18 @@ planted "$gitlab" 's/^  stage: report/  stag: report/' schema 'stag'
 planted "$gitlab" 's/exit_codes: \[3\]/exit_codes: [1, 3]/' properties 'other exit codes'
 planted "$gitlab" 's/\$CI_PIPELINE_SOURCE == "schedule" && //' properties 'runs elsewhere'
 planted "$gitlab" 's/GIT_STRATEGY: none/GIT_STRATEGY: fetch/' properties 'checks out code'
+
+manifest=$examples/kubernetes/sweep.yaml
+for file in "$manifest" "$examples/kubernetes/merge.yaml"; do
+  kubernetes "$file" >"$work/said" 2>&1 || { bad "$file:"; cat "$work/said"; }
+done
+planted "$manifest" 's/completionMode: Indexed/completionMod: Indexed/' kubernetes 'completionMod'
+planted "$manifest" 's/completions: 4/completions: many/' kubernetes 'many'
+planted "$manifest" 's/completionMode: Indexed/completionMode: NonIndexed/' kubernetes 'no index'
+planted "$manifest" 's/runAsNonRoot: true/runAsNonRoot: false/' kubernetes 'runs as root'
+planted "$manifest" 's/runAsUser: 1000/runAsUser: 0/' kubernetes 'runs as root'
+planted "$manifest" 's/value: "4"/value: "5"/' kubernetes 'completions'
+planted "$manifest" '/nvidia.com/d' kubernetes 'no GPU'
 
 # ---- what the scripts do ----
 
@@ -334,6 +354,34 @@ wants 'push, skipped' 0 out 'skipped'
 [ ! -s called ] || bad "push, skipped: measured all the same"
 push 1 GEMMARK_SECONDS=1 FAKE_SLEEP=20
 wants 'push, too slow' 0 out 'not done in 1 s'
+cd "$work"
+
+# ---- Kubernetes: a pod that starts, is killed, and comes back on the same node or another ----
+
+python3 "$here/ci_examples.py" pod "$manifest" >"$work/pod.sh"
+stub gemmark <<'FAKE'
+echo "called: $*"
+[ "$2" != --resume ] || exit 0
+while [ $# -gt 1 ]; do [ "$1" != --out ] || mkdir "$2"; shift; done
+[ -n "${FAKE_EARLY:-}" ] || touch "$1/env.json"
+FAKE
+pod() { # NODE
+  ended=0
+  in_run env JOB_COMPLETION_INDEX=1 SHARDS=4 RESULTS="$PWD/results" NODE="$1" ${2:+"$2"} dash "$work/pod.sh" || ended=$?
+}
+fresh
+mkdir results
+asked='-m /models/model.gguf -p 0 -n 64 -d 0-16384+4096 -r 12 --shard 2/4 --out'
+pod one FAKE_EARLY=1
+wants 'pod, killed before its first run' 0 out "called: bench $asked $PWD/results/shard-2\$"
+pod one
+wants 'pod, from the beginning' 0 out "called: bench $asked"
+pod one
+wants 'pod, going on' 0 out "called: bench --resume $PWD/results/shard-2\$"
+pod two
+wants 'pod, on another node' 0 out "called: bench $asked"
+[ -e "$(echo results/set-aside/shard-2-*)/shard-2/env.json" ] || bad "pod, on another node: what was there is gone"
+[ "$(cat results/shard-2.node)" = two ] || bad "pod, on another node: does not say which"
 cd "$work"
 
 [ "$failures" -eq 0 ] || exit 1
