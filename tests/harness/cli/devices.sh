@@ -3,6 +3,7 @@
 # stays where a process ends early, and how it goes on.
 #
 #   tests/harness/cli/devices.sh GEMMARK LIBRARY     LIBRARY: the stand-in
+# shellcheck disable=SC2015,SC2054,SC2002,SC2094 # conditions in a row; lists of axes; what is not there; other files
 set -uo pipefail
 gemmark=$(realpath "${1:?usage: tests/harness/cli/devices.sh GEMMARK LIBRARY}")
 library=$(realpath "${2:?usage: tests/harness/cli/devices.sh GEMMARK LIBRARY}")

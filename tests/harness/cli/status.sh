@@ -3,6 +3,7 @@
 # --prometheus-file, gemmark status.
 #
 #   tests/harness/cli/status.sh GEMMARK FOLDER     FOLDER/prometheus: the parser, see ci/setup.sh
+# shellcheck disable=SC2015 # conditions in a row
 set -uo pipefail
 gemmark=$(realpath "${1:?usage: tests/harness/cli/status.sh GEMMARK FOLDER}")
 parsers=$(realpath "${2:?usage: tests/harness/cli/status.sh GEMMARK FOLDER}")
@@ -42,7 +43,7 @@ expect 0 $'{\n  "gemmark_status": 1,\n  "state": "running"*' 'as JSON' 'a "run"'
 # At most once a second, as a whole: another file, of which nothing is left beside it.
 sleep 1.2
 [ "$(stat -c '%n %i %Z' now now.prom | sort)" != "$files" ] || fail 'the files are never written again'
-ls | grep -q part && fail "left: $(ls)"
+[ -z "$(find . -name '*.part')" ] || fail "left: $(ls)"
 done=$(member now 'o["runs"]["done"]')
 kill -KILL $sweep
 wait $sweep 2>/dev/null
