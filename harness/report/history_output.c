@@ -131,7 +131,7 @@ static int write_series(const struct history_view *v, FILE *f, int markdown)
 static int write_changes(const struct history_view *v, FILE *f, int markdown)
 {
 	static const char *const header[] = {"test",   "mode",  "fusion", "cell",          "in", "date",
-					     "before", "after", "change", "95 % interval", "p",  ""};
+					     "before", "after", "change", "95 % interval", "p",  "verdict"};
 	struct grid g = {.markdown = markdown, .drop_empty = 1, .columns = 12, .left = 0x3f | 1u << 11};
 	int rc = grid_add(&g, header);
 	for (int i = 0; i < v->n_series && !rc; i++) {

@@ -304,7 +304,7 @@ static void test_join(void **state)
 static void test_many(void **state)
 {
 	(void)state;
-	enum { N = 3000 };
+	enum { N = 1200 };
 	struct history h = {.path = "many"};
 	char line[SAMPLE_LINE], run[32];
 	for (int twice = 0; twice < 2; twice++)

@@ -144,6 +144,8 @@ static void test_groups(void **state)
 	struct stats_change_options o;
 	struct stats_change found[N];
 	stats_change_options_default(&o);
+	o.permutations = 199; /* enough for steps that are plain to see */
+	o.alpha = 0.01;
 	for (int i = 0; i < N; i++) {
 		x[i] = (i >= 18 ? 1.05 : 1) + 0.01 * uniform(&seed);
 		group[i] = i / 4; /* 16 to 19 are one commit */
@@ -179,6 +181,8 @@ static void test_window(void **state)
 		x[i] = 1 + 0.05 * (k % 2) + 0.01 * uniform(&seed);
 	}
 	stats_change_options_default(&o);
+	o.permutations = 199;
+	o.alpha = 0.01;
 	o.window = 100;
 	assert_int_equal(stats_change_points(x, NULL, N, &o, found), STEPS);
 	for (int i = 0; i < STEPS; i++)
