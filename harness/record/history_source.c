@@ -167,17 +167,32 @@ static json_t *cell_object(const struct cell *c)
 	return o;
 }
 
-/* Of the rows of one cell and commit those that are measured: numbers, and NULL where no run has a MAD. */
-static int run_lists(const struct result_set *s, int cell, const char *commit, json_t **runs, json_t **mads)
+/* The rows of one cell and commit: places [from, to) of an order by commit and cell. */
+struct rows {
+	const struct result_set *s;
+	const size_t *order;
+	size_t from, to;
+};
+
+static int compare_rows(const void *a, const void *b, void *ctx)
+{
+	const struct result_set *s = ctx;
+	const struct run_row *x = &s->rows[*(const size_t *)a], *y = &s->rows[*(const size_t *)b];
+	int order = strcmp(x->commit, y->commit);
+	order = order ? order : x->cell - y->cell;
+	return order ? order : x < y ? -1 : x > y;
+}
+
+/* Numbers of those that are measured, and null where no run has a MAD. */
+static int run_lists(const struct rows *r, json_t **runs, json_t **mads)
 {
 	int any = 0;
 	*runs = json_array();
 	*mads = json_array();
-	for (size_t i = 0; i < s->n_rows && *runs && *mads; i++) {
-		const struct run_row *row = &s->rows[i];
+	for (size_t i = r->from; i < r->to && *runs && *mads; i++) {
+		const struct run_row *row = &r->s->rows[r->order[i]];
 		double us = row_time_us(row);
-		if (row->cell != cell || !s->counts[i] || row->status != RUN_STATUS_OK || !(us > 0) || !isfinite(us) ||
-		    strcmp(row->commit, commit))
+		if (!r->s->counts[r->order[i]] || row->status != RUN_STATUS_OK || !(us > 0) || !isfinite(us))
 			continue;
 		int token = row->n_gen > 0 && !row->n_prompt && isfinite(row->itl_mad_us) && row->itl_mad_us >= 0;
 		any |= token;
@@ -193,13 +208,14 @@ static int run_lists(const struct result_set *s, int cell, const char *commit, j
 	return *runs && *mads ? 0 : -1;
 }
 
-static int date_of(const struct run_row *first, const struct history_dates *dates, char out[COMMIT_DATE_SIZE],
-		   struct error *err)
+/* started: of the commit's first run, or null. */
+static int date_of(const char *commit, const char *started, const struct history_dates *dates,
+		   char out[COMMIT_DATE_SIZE], struct error *err)
 {
 	int64_t seconds;
 	if (!dates->date)
-		return commit_date_ask(dates->folder, first->commit, out, err);
-	const char *text = strcmp(dates->date, "run") ? dates->date : first->started_utc;
+		return commit_date_ask(dates->folder, commit, out, err);
+	const char *text = strcmp(dates->date, "run") ? dates->date : started;
 	if (!text || commit_date_parse(text, &seconds))
 		return error_set(err, ERROR_INPUT, "%s is no date, as in 2026-05-31T10:00:00Z",
 				 text_show(text ? text : "", text ? strlen(text) : 0).text);
@@ -218,14 +234,16 @@ static void run_of(const struct result_set *s, char out[HISTORY_TEXT])
 	text_name(out, HISTORY_TEXT, id, strlen(id));
 }
 
-static int add_cell(struct history_lines *out, const struct result_set *s, const struct run_row *row,
-		    const char *machine, const char *date, int64_t order, struct error *err)
+static int add_cell(struct history_lines *out, const struct rows *r, const char *machine, const char *date,
+		    int64_t order, struct error *err)
 {
+	const struct result_set *s = r->s;
+	const struct run_row *row = &s->rows[r->order[r->from]];
 	const struct cell *c = &s->cells[row->cell];
 	const char *slash = strrchr(c->model, '/'), *model = slash ? slash + 1 : c->model;
 	char run[HISTORY_TEXT], file[HISTORY_NAME_SIZE];
 	json_t *runs, *mads;
-	int rc = run_lists(s, row->cell, row->commit, &runs, &mads);
+	int rc = run_lists(r, &runs, &mads);
 	run_of(s, run);
 	history_file_name(machine, model, c->model_hash, file);
 	if (!rc && !json_array_size(runs)) {
@@ -254,39 +272,61 @@ static int add_cell(struct history_lines *out, const struct result_set *s, const
 	return history_lines_add(out, o, file, err);
 }
 
+/* All cells of a commit: places [from, to). */
+static int add_commit(struct history_lines *out, struct rows r, const char *machine, const struct history_dates *dates,
+		      int64_t order, struct error *err)
+{
+	const struct run_row *rows = r.s->rows;
+	const char *commit = rows[r.order[r.from]].commit, *started = NULL;
+	char date[COMMIT_DATE_SIZE];
+	int digits, dirty, before = out->n;
+	size_t end = r.to;
+	if (!commit_is_name(commit, &digits, &dirty))
+		return error_set(err, ERROR_INPUT, "is of commit '%s', which is no commit's name",
+				 text_show(commit, strlen(commit)).text);
+	for (size_t i = r.from; i < end; i++) {
+		const char *at = rows[r.order[i]].started_utc;
+		started = at && *at && (!started || strcmp(at, started) < 0) ? at : started;
+	}
+	int rc = date_of(commit, started, dates, date, err);
+	for (; r.from < end && !rc; r.from = r.to) {
+		for (r.to = r.from; r.to < end && rows[r.order[r.to]].cell == rows[r.order[r.from]].cell; r.to++)
+			;
+		rc = add_cell(out, &r, machine, date, order, err);
+	}
+	out->dirty += dirty ? out->n - before : 0;
+	return rc;
+}
+
 int history_from_results(struct history_lines *out, struct result_set *s, const char *machine,
 			 const struct history_dates *dates, int64_t order, struct error *err)
 {
-	char named[HISTORY_TEXT], date[COMMIT_DATE_SIZE];
-	const char *commit = NULL;
+	char named[HISTORY_TEXT];
 	int rc = history_machine(s, machine, named, err);
 	if (!rc && !s->n_rows)
 		rc = error_set(err, ERROR_INPUT, "%s: there is no run in it", s->directory.path);
 	for (size_t i = 0; i < s->n_rows && !rc; i++) {
-		const struct run_row *row = &s->rows[i];
-		int seen = 0, digits, dirty;
-		if (row->until && *row->until && strcmp(row->until, "fixed"))
-			return error_set(
+		const char *until = s->rows[i].until;
+		if (until && *until && strcmp(until, "fixed"))
+			rc = error_set(
 				err, ERROR_INPUT,
 				"%s: how often it ran depended on what it measured (--until %.40s); measure it with a "
 				"fixed -r",
-				s->directory.path, row->until);
-		for (size_t k = 0; k < i && !seen; k++)
-			seen = s->rows[k].cell == row->cell && !strcmp(s->rows[k].commit, row->commit);
-		if (seen)
-			continue;
-		if (!commit_is_name(row->commit, &digits, &dirty))
-			return error_set(err, ERROR_INPUT, "%s: is of commit '%s', which is no commit's name",
-					 s->directory.path, text_show(row->commit, strlen(row->commit)).text);
-		if (!commit || strcmp(commit, row->commit)) {
-			rc = date_of(row, dates, date, err);
-			if (rc)
-				return error_prefix(err, rc, "%s", s->directory.path);
-			commit = row->commit;
-		}
-		int before = out->n;
-		rc = add_cell(out, s, row, named, date, order, err);
-		out->dirty += dirty && out->n > before;
+				s->directory.path, until);
 	}
-	return rc;
+	if (rc)
+		return rc;
+	size_t *by = malloc(s->n_rows * sizeof *by);
+	if (!by)
+		return no_memory(err);
+	for (size_t i = 0; i < s->n_rows; i++)
+		by[i] = i;
+	qsort_r(by, s->n_rows, sizeof *by, compare_rows, s);
+	for (size_t from = 0, to; from < s->n_rows && !rc; from = to) {
+		for (to = from; to < s->n_rows && !strcmp(s->rows[by[to]].commit, s->rows[by[from]].commit); to++)
+			;
+		rc = add_commit(out, (struct rows){s, by, from, to}, named, dates, order, err);
+	}
+	free(by);
+	return rc ? error_prefix(err, rc, "%s", s->directory.path) : 0;
 }

@@ -208,41 +208,51 @@ static int open_file_of(struct checking *k, const struct run_directory *store, c
 	return rc;
 }
 
-/* Cells without a run that is ok, and those of which one gave wrong results. */
+/* What became of a cell's runs. */
+struct fate {
+	const struct run_row *wrong, *other; /* one with wrong results; the last one that is not ok */
+	int ok;
+};
+
+/* A cell without a run that is ok, or with wrong results. */
+static int add_not_ok(struct checking *k, const struct cell *cell, const struct fate *f, const struct history *h)
+{
+	const struct run_row *r = f->wrong ? f->wrong : f->other;
+	struct history_check_cell *out = add_cell(k);
+	char label[CELL_LABEL_SIZE];
+	if (!out)
+		return no_memory(k->err);
+	cell_label(cell, label);
+	snprintf(out->label, sizeof out->label, "%s %.40s %.40s", label, cell_mode(cell), cell_word(cell, AXIS_FUSION));
+	snprintf(out->why, sizeof out->why, "%s: %.300s", run_status_name(r->status), r->reason ? r->reason : "");
+	out->outcome = f->wrong ? HISTORY_WRONG : has_series(h, cell) ? HISTORY_LOST : HISTORY_NEW;
+	return 0;
+}
+
 static int check_not_ok(struct checking *k, const struct run_directory *store, const struct result_set *s)
 {
 	struct history h = {0};
 	char name[HISTORY_NAME_SIZE] = "";
-	int rc = 0;
+	struct fate *fates = calloc((size_t)s->n_cells + 1, sizeof *fates);
+	int rc = fates ? 0 : no_memory(k->err);
+	for (size_t i = 0; i < s->n_rows && !rc; i++) {
+		const struct run_row *r = &s->rows[i];
+		struct fate *f = &fates[r->cell];
+		if (!s->counts[i])
+			continue;
+		f->ok |= r->status == RUN_STATUS_OK;
+		f->wrong = r->status == RUN_STATUS_WRONG ? r : f->wrong;
+		f->other = r->status == RUN_STATUS_OK ? f->other : r;
+	}
 	for (int c = 0; c < s->n_cells && !rc; c++) {
-		const struct run_row *wrong = NULL, *other = NULL;
-		int ok = 0;
-		for (size_t i = 0; i < s->n_rows; i++) {
-			const struct run_row *r = &s->rows[i];
-			if (r->cell != c || !s->counts[i])
-				continue;
-			ok |= r->status == RUN_STATUS_OK;
-			wrong = r->status == RUN_STATUS_WRONG ? r : wrong;
-			other = r->status == RUN_STATUS_OK ? other : r;
-		}
-		const struct run_row *r = wrong ? wrong : ok ? NULL : other;
-		if (!r)
+		if (!fates[c].wrong && (fates[c].ok || !fates[c].other))
 			continue;
 		rc = open_file_of(k, store, s, &s->cells[c], &h, name);
-		struct history_check_cell *out = rc ? NULL : add_cell(k);
-		char label[CELL_LABEL_SIZE];
-		if (!out) {
-			rc = rc ? rc : no_memory(k->err);
-			break;
-		}
-		cell_label(&s->cells[c], label);
-		snprintf(out->label, sizeof out->label, "%s %s %s", label, cell_mode(&s->cells[c]),
-			 cell_word(&s->cells[c], AXIS_FUSION));
-		snprintf(out->why, sizeof out->why, "%s: %.300s", run_status_name(r->status),
-			 r->reason ? r->reason : "");
-		out->outcome = wrong ? HISTORY_WRONG : has_series(&h, &s->cells[c]) ? HISTORY_LOST : HISTORY_NEW;
+		if (!rc)
+			rc = add_not_ok(k, &s->cells[c], &fates[c], &h);
 	}
 	history_free(&h);
+	free(fates);
 	return rc;
 }
 

@@ -128,13 +128,13 @@ static int write_json(const struct history_check *c, FILE *f)
 
 static void write_csv(const struct history_check *c, FILE *f)
 {
-	fputs("series,outcome,since,level_values,run_values,unit,level,now,effect,low,high,p,p_holm,would_see\n", f);
+	fputs("series,outcome,since,unit,level_values,run_values,level,now,effect,low,high,p,p_holm,would_see\n", f);
 	for (int i = 0; i < c->n; i++) {
 		const struct history_check_cell *k = &c->cells[i];
 		const double numbers[] = {k->level,        k->now,       k->verdict.effect, k->verdict.low,
 					  k->verdict.high, k->verdict.p, k->verdict.p_holm, k->verdict.seen};
-		const char *texts[] = {k->label, history_outcome_name(k->outcome), k->since};
-		for (int t = 0; t < 3; t++) {
+		const char *texts[] = {k->label, history_outcome_name(k->outcome), k->since, k->unit};
+		for (int t = 0; t < 4; t++) {
 			char name[HISTORY_LABEL_SIZE];
 			text_name(name, sizeof name, texts[t], strlen(texts[t]));
 			fputc('"', f);
@@ -142,7 +142,7 @@ static void write_csv(const struct history_check *c, FILE *f)
 				fprintf(f, *s == '"' ? "\"\"" : "%c", *s);
 			fputs("\",", f);
 		}
-		fprintf(f, "\"%d\",\"%d\",\"%s\"", k->n, k->m, k->unit);
+		fprintf(f, "\"%d\",\"%d\"", k->n, k->m);
 		for (int x = 0; x < 8; x++)
 			if (isfinite(numbers[x]) && (x < 2 || k->n))
 				fprintf(f, ",\"%.9g\"", numbers[x]);

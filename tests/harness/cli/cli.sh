@@ -30,7 +30,7 @@ expect 2 '' 'gemmark: a command is missing*'
 expect 2 '' 'gemmark: unknown command benhc (did you mean bench?)' benhc
 expect 2 '' 'gemmark: unknown command xyzzy (*--help*)' xyzzy
 expect 2 '' 'gemmark: unknown option --nope*' --nope
-for command in model eval generate quality bench plot report env kernels status; do
+for command in model eval generate quality bench plot report history merge env kernels status; do
   expect 0 "usage: gemmark $command*examples:*" '' "$command" --help
   expect 0 "usage: gemmark $command*examples:*" '' help "$command"
 done
