@@ -168,6 +168,7 @@ gemmark_ci_test(fuzz.tokenizer fuzz 50 300 "${ci}/fuzz.sh" 8 tokenizer)
 set_tests_properties(fuzz.gguf fuzz.history fuzz.results fuzz.tokenizer PROPERTIES RESOURCE_LOCK fuzz_build)
 gemmark_ci_test(check.report_html check 50 180 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_html.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.results_commands check 50 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/results_commands.sh" $<TARGET_FILE:gemmark>)
+gemmark_ci_test(check.doc_commands check 50 600 "${CMAKE_CURRENT_SOURCE_DIR}/ci/doc_commands.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.report_markdown check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/ci/report_markdown.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(demo.short demo 5 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/demo.sh" $<TARGET_FILE:gemmark>)
 # Both build in build/release.

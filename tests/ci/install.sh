@@ -14,9 +14,9 @@ cd "$folder/a prefix" || exit 1
 found=$(find . -type f ! -path '*/results/*/*' | sort | tr '\n' ' ')
 wanted="./bin/gemmark ./share/doc/gemmark/LICENSE ./share/doc/gemmark/README.md"
 wanted+=" ./share/doc/gemmark/ci/full.args ./share/doc/gemmark/ci/quick.args"
-wanted+=" ./share/doc/gemmark/doc/history.md ./share/doc/gemmark/results/README.md ./share/doc/gemmark/results/SCHEMA.md "
+wanted+=" $(cd "$tree" && printf './share/doc/gemmark/%s ' doc/*.md)./share/doc/gemmark/results/README.md ./share/doc/gemmark/results/SCHEMA.md "
 [ "$found" = "$wanted" ] || fail "there is $found"
-for paper in LICENSE README.md doc/history.md results/README.md results/SCHEMA.md; do
+for paper in LICENSE README.md $(cd "$tree" && echo doc/*.md) results/README.md results/SCHEMA.md; do
   cmp "$tree/$paper" "share/doc/gemmark/$paper" || fail "$paper"
 done
 # What the papers link to is there.
