@@ -95,6 +95,8 @@ begin term
 refused '*term.parts: File exists; go on with *' --out term --devices cpu,cpu
 "$gemmark" bench --resume term >out 2>errors2 && fail 'two measure the same parts'
 grep -q 'another gemmark measures its parts' errors2 || fail "$(cat errors2)"
+refused '*goes on alone, with its own options: gemmark bench --resume term' --resume term
+refused '*goes on alone, with its own options: *' --resume one --devices cpu
 kill -TERM $sweep
 wait $sweep
 code=$?
