@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fuzzes what reads files of strangers for a bounded time under AddressSanitizer and
 # UndefinedBehaviorSanitizer: ci/fuzz.sh [SECONDS [TARGET]], 20 by default; TARGET is gguf (the
-# default: GGUF files), tokenizer (vocabularies in them, and text), results (run directories)
-# or history (files of a history).
+# default: GGUF files), tokenizer (vocabularies in them, and text), results (run directories),
+# history (files of a history) or status (of sweeps that run).
 # Non-zero on a crash, a leak, a hang of 10 s or more than 1 GiB; the input that did it
 # is left in build/fuzz/ and named. What the fuzzer finds stays in build/fuzz/corpus.
 set -eu
@@ -20,8 +20,9 @@ gguf) longest=8192 ;;
 tokenizer) longest=24576 ;;
 results) longest=16384 ;;
 history) longest=8192 ;;
+status) longest=4096 ;;
 *)
-  echo "ci/fuzz.sh: TARGET is '$target': name gguf, tokenizer, results or history" >&2
+  echo "ci/fuzz.sh: TARGET is '$target': name gguf, tokenizer, results, history or status" >&2
   exit 2
   ;;
 esac

@@ -263,6 +263,16 @@ static void print_where(const struct coordinator *c)
 	next_command_print_output(stdout, "report: ", "report", c->parts.whole, gnuplot ? "report.html" : "report.md");
 }
 
+/* As with an option that is wrong: there is nothing to keep. */
+static bool any_begun(const struct bench_parts *p)
+{
+	bool begun = false;
+	for (int i = 0; i < p->devices.n && !begun; i++)
+		if (bench_parts_begun(p, i, &begun, NULL))
+			return true;
+	return begun;
+}
+
 /* Whole parts are merged; of others it is said how to go on. */
 static int finish(struct coordinator *c, int *code, struct error *err)
 {
@@ -282,6 +292,12 @@ static int finish(struct coordinator *c, int *code, struct error *err)
 	c->status.now.runs = all.runs;
 	if (missing) {
 		*code = interrupt_noted ? EXIT_INTERRUPTED : EXIT_INCOMPLETE;
+		if (!any_begun(&c->parts)) {
+			bench_status_end(&c->status, SWEEP_STATE_FAILED, "no device's process began");
+			bench_parts_remove(&c->parts);
+			rmdir(c->parts.whole);
+			return 0;
+		}
 		fprintf(stderr, "gemmark bench: %d of %d parts %s not whole; nothing is lost%s\n", missing,
 			c->parts.devices.n, missing == 1 ? "is" : "are", interrupt_noted ? "; interrupted" : "");
 		next_command_print(stdout, "go on:  ", "bench", "--resume", c->parts.whole);

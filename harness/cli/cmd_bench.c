@@ -339,6 +339,10 @@ static void name_machine(struct runner_options *o, const json_t *env)
 	const json_t *nvml = json_object_get(json_object_get(env, "gpu"), "nvml");
 	o->machine = json_string_value(json_object_get(json_object_get(env, "system"), "host"));
 	o->gpu = json_string_value(json_object_get(nvml, "uuid"));
+	/* NVML found the card by where it is plugged in; of a slice of one, CUDA was told. */
+	const char *shown = getenv("CUDA_VISIBLE_DEVICES");
+	if (o->gpu && shown && !strncmp(shown, "MIG-", 4) && !strchr(shown, ','))
+		o->gpu = shown;
 }
 
 /* Everything behind the options. On success *code is the exit code. */
@@ -563,6 +567,12 @@ int cmd_bench(int argc, char **argv)
 	bool parts = !rc && alone && bench_parts_are_there(b.resume);
 	if (!rc && alone && !parts)
 		rc = recall_options(&b, &argc, &argv, &err);
+	if (!rc && b.resume && !alone && (bench_devices_wanted(&b) || bench_parts_are_there(b.resume)))
+		rc = error_set(
+			&err, ERROR_INPUT,
+			"--resume: a sweep over several devices goes on alone, with its own options: gemmark bench "
+			"--resume %s",
+			b.resume);
 	if (!rc && b.list_devices)
 		rc = devices_print(stdout, &err);
 	else if (parts)

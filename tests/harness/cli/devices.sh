@@ -95,6 +95,8 @@ begin term
 refused '*term.parts: File exists; go on with *' --out term --devices cpu,cpu
 "$gemmark" bench --resume term >out 2>errors2 && fail 'two measure the same parts'
 grep -q 'another gemmark measures its parts' errors2 || fail "$(cat errors2)"
+refused '*goes on alone, with its own options: gemmark bench --resume term' --resume term
+refused '*goes on alone, with its own options: *' --resume one --devices cpu
 kill -TERM $sweep
 wait $sweep
 code=$?
@@ -183,7 +185,10 @@ refused '*--devices: * need a core each*' --out no --devices "$(printf 'cpu,%.0s
 refused '*--devices: divides the sweep itself; leave --shard out' --out no --devices cpu --shard 1/2
 refused '*--until: *' --out no --devices cpu --until stable
 refused '*--devices: prints the table; *' --out no --devices cpu -o md
-[ ! -e no ] || fail 'a sweep that was refused left something'
+# Only the processes see what is wrong here: it is said of each, and nothing is left.
+"$gemmark" bench -m no-model -ngl 0 --out no --devices cpu,cpu >out 2>errors
+[ $? -eq 2 ] && [ "$(grep -c '^gemmark bench: device cpu#[12]: .*no-model' errors)" = 2 ] || fail "no model: $(cat out errors)"
+[ ! -e no ] && [ ! -e no.parts ] || fail 'a sweep that was refused left something'
 
 [ $failed -eq 0 ] && echo 'devices: all as they are'
 exit $failed
