@@ -18,6 +18,6 @@ cmake --build --preset tsan -j "$jobs" --target golden_derive test_cpu_team test
   test_telemetry test_token_queue
 # What nothing of this runs: it builds.
 cmake --preset debug
-cmake --build --preset debug -j "$jobs"
+cmake --build --preset debug -j "$jobs" --target gemmark gemmark_bench_kernels
 bash ci/carry.sh build/carried
 exec ctest --preset ci -j "$jobs"

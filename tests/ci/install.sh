@@ -58,7 +58,7 @@ if command -v gnuplot >/dev/null; then
   [ -s run/plots/latency.svg ] && [ -s run/plots/latency.png ] || fail "no pictures"
 fi
 # The CUDA kernels, where there is something to compile them with.
-if attempt "$gemmark" kernels --compile-only --arch sm_90 --head-dims 64 --cache-type f16; then
+if attempt "$gemmark" kernels --compile-only --arch sm_90 --head-dims 64 --cache-type f16 --source attention; then
   grep -q 'kernels compiled' said || fail "kernels: $(cat said)"
 else
   grep -q -i 'nvrtc' said || fail "kernels: $(cat said)"
