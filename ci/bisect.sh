@@ -13,11 +13,14 @@
 #   --out DIR            everything goes there; new or empty (default: build/bisect/TIME-GOOD-BAD)
 #   --delta PCT          how much slower than GOOD a commit must be to count as bad (default: half of what BAD is,
 #                        so that smaller changes on the way mislead nobody)
+#   --again N            where a comparison cannot tell, N more at most, each with twice the pairs of the one before
+#                        (default 2)
+#   --alpha PCT          chance of a false alarm for each commit, in all of its comparisons (default 1)
 #   -j N                 jobs of the builds (default: all cores)
-#   --model, --pairs, --more, --alpha, --seed, --tokens, --check-depth, --tolerance VALUE, --allow-env-diff,
-#   --common-cells       as for ci/compare-commits.sh
+#   --model, --pairs, --more, --seed, --tokens, --check-depth, --tolerance VALUE, --allow-env-diff, --common-cells
+#                        as for ci/compare-commits.sh
 #
-# A commit that does not build, of which both looks of the comparison cannot tell, or whose results are wrong while
+# A commit that does not build, of which no comparison can tell, or whose results are wrong while
 # slowness is looked for, is skipped; the neighbours of such a commit are tried instead. The user's own tree is not touched:
 # builds are made in a work tree in the folder, one upon the other.
 #
@@ -54,23 +57,29 @@ resolve() { # NAME
 # FILE from standard input, whole or not at all.
 put() { { cat >"$1.part" && mv -f "$1.part" "$1"; } || fail "$1: cannot be written"; }
 
+percent() { # NAME VALUE
+  [[ $2 =~ ^[0-9]*\.?[0-9]+$ ]] && awk -v x="$2" 'BEGIN { exit !(x > 0 && x <= 50) }' ||
+    fail "$1 $2: percent, above 0 and up to 50, please"
+}
+
 parse_arguments() {
   local names=()
-  asked='' delta='' jobs=$(nproc) options=() words=()
+  asked='' delta='' jobs=$(nproc) again=2 alpha=1 options=() words=()
   while [ $# -gt 0 ]; do
     case $1 in
       -h | --help) usage; exit 0 ;;
       --) shift; words=("$@"); break ;;
       --resume) fail "--resume FOLDER stands alone: the folder remembers the rest" ;;
       --allow-env-diff | --common-cells) options+=("$1") ;;
-      --out | --delta | -j | --model | --pairs | --more | --alpha | --seed | --tokens | --check-depth | --tolerance)
+      --out | --delta | --again | --alpha | -j | --model | --pairs | --more | --seed | --tokens | --check-depth | --tolerance)
         [ $# -ge 2 ] && [ -n "$2" ] || fail "$1: its value is missing"
         case $1 in
           --out) asked=$2 ;;
-          --delta)
-            [[ $2 =~ ^[0-9]*\.?[0-9]+$ ]] && awk -v x="$2" 'BEGIN { exit !(x > 0 && x <= 50) }' ||
-              fail "--delta $2: percent, above 0 and up to 50, please"
-            delta=$2 ;;
+          --delta) percent "$@"; delta=$2 ;;
+          --alpha) percent "$@"; alpha=$2 ;;
+          --again)
+            [[ $2 =~ ^[0-4]$ ]] || fail "--again $2: 0 to 4, please"
+            again=$2 ;;
           -j)
             [[ $2 =~ ^[1-9][0-9]{0,3}$ ]] || fail "-j $2: a whole number, please"
             jobs=$2 ;;
@@ -112,7 +121,7 @@ open_work() {
   mkdir -p "$work/builds" "$work/comparisons"
   # Commits by their names of now: branches may move.
   printf '%s\0' "$good" "$bad" | put "$work/ends"
-  printf '%s\0' "$delta" "$jobs" | put "$work/settings"
+  printf '%s\0' "$delta" "$jobs" "$again" "$alpha" | put "$work/settings"
   printf '%s\0' "${options[@]+"${options[@]}"}" | put "$work/options"
   printf '%s\0' "$PWD" "${words[@]+"${words[@]}"}" | put "$work/words"
 }
@@ -124,7 +133,7 @@ recall() { # FOLDER
   mapfile -t -d '' read <"$work/ends"
   good=${read[0]} bad=${read[1]}
   mapfile -t -d '' read <"$work/settings"
-  delta=${read[0]} jobs=${read[1]}
+  delta=${read[0]} jobs=${read[1]} again=${read[2]} alpha=${read[3]}
   mapfile -t -d '' options <"$work/options"
   [ "${#options[@]}" -ne 1 ] || [ -n "${options[0]}" ] || options=()
   mapfile -t -d '' words <"$work/words"
@@ -154,9 +163,28 @@ build() {
 
 checkout() { git -C "$work/tree" checkout --quiet --detach --force "$1" || fail "${1:0:10}: cannot be checked out"; }
 
-# COMMIT: compares its build with GOOD's, unless that was done. Sets outcome: compare's exit code.
+# COMMIT: compares its build with GOOD's, unless that was done: again with more pairs where that cannot tell. Sets outcome:
+# the last comparison's exit code; comparisons/COMMIT is a link to it.
 compare() {
-  local to=$work/comparisons/$1 arguments=(--resume "$work/comparisons/$1")
+  local try=1 last pairs=()
+  while :; do
+    last=$work/comparisons/$1-$try
+    compare_once "$1" "$last" "${pairs[@]+"${pairs[@]}"}"
+    ln -sfn "$1-$try" "$work/comparisons/$1"
+    [ "$outcome" -eq 3 ] && [ $try -le "$again" ] || break
+    # Of its looks the first alone is repeated, longer.
+    pairs=(--pairs $((2 * ($(wc -l <"$last/order.csv") - 1))) --more 0)
+    [ "${pairs[1]}" -le 900 ] || break
+    step "${1:0:10}: cannot tell ($(($(wc -l <"$last/order.csv") - 1)) pairs)"
+    try=$((try + 1))
+  done
+  echo "$outcome" | put "$work/comparisons/$1.code"
+}
+
+# COMMIT FOLDER PAIRS...: one comparison. Sets outcome.
+compare_once() {
+  local commit=$1 to=$2 arguments=(--resume "$2")
+  shift 2
   outcome=0
   if [ -e "$to.code" ]; then
     outcome=$(<"$to.code")
@@ -164,19 +192,20 @@ compare() {
   fi
   if [ ! -e "$to/arguments" ]; then
     rm -rf "$to"
-    arguments=(--base-build "$work/builds/$good" --head-build "$work/builds/$1" --out "$to" --cache "$work/cache/$1"
-      "${options[@]+"${options[@]}"}")
+    # Each of a commit's comparisons has its part of alpha (Bonferroni).
+    arguments=(--base-build "$work/builds/$good" --head-build "$work/builds/$commit" --out "$to"
+      --cache "$work/cache/$commit" --alpha "$(awk -v a="$alpha" -v n="$((again + 1))" 'BEGIN { printf "%.6g", a / n }')"
+      "${options[@]+"${options[@]}"}" "$@")
     [ -z "$delta" ] || arguments+=(--delta "$delta")
-    arguments+=(-- "${words[@]+"${words[@]}"}")
-    [ ${#words[@]} -gt 0 ] || unset 'arguments[-1]'
+    [ ${#words[@]} -eq 0 ] || arguments+=(-- "${words[@]}")
   fi
-  step "compare ${1:0:10} with GOOD"
+  step "compare ${commit:0:10} with GOOD"
   bash "$root/ci/compare-commits.sh" "${arguments[@]}" >"$to.txt" 2>"$to.log" </dev/null || outcome=$?
   case $outcome in
     0 | 1 | 3 | 4) echo "$outcome" | put "$to.code" ;;
     2)
       say "$(tail -n 3 "$to.log")"
-      say "bisect: ${1:0:10} cannot be compared with GOOD; when that is mended: $(go_on)"
+      say "bisect: ${commit:0:10} cannot be compared with GOOD; when that is mended: $(go_on)"
       exit $stop_bisect ;;
     *) exit $stop_bisect ;;
   esac

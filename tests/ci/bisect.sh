@@ -29,13 +29,16 @@ ln -s "$gemmark" "$FAKE/real"
 cp "$root/ci/compare-commits/csv.awk" "$FAKE"
 "$gemmark" bench -m "$model" -p 0 -n 2 -d 0 -r 1 --mode direct --telemetry 0 -t 1 -ngl 0 --out "$FAKE/template" \
   >template.log 2>&1 || fail "the template: $(cat template.log)"
-for kind in fast nearly slow noisy wrong; do
+for kind in fast nearly slow noisy wrong clearing; do
   mkdir "$FAKE/$kind"
   cp "$tests/ci/compare_commits/fake_gemmark.sh" "$FAKE/$kind/gemmark"
 done
 echo "direct 2" >"$FAKE/nearly/slow"
 echo "direct 8" >"$FAKE/slow/slow"
 echo 40 >"$FAKE/noisy/noise"
+# Slow, in noise that takes more pairs.
+echo "direct 8" >"$FAKE/clearing/slow"
+echo 6 >"$FAKE/clearing/noise"
 echo "0 0000a042 all" >"$FAKE/wrong/bits"
 
 # ---- a repository whose build copies its program.sh ----
@@ -76,6 +79,7 @@ history results fast fast slow fast wrong wrong wrong
 history hidden fast fast broken noisy slow slow
 history steady fast fast fast
 history short fast fast slow slow
+history unclear fast clearing slow
 
 # expect CODE WHAT ARGUMENT...
 expect() {
@@ -92,7 +96,7 @@ refused() {
   expect 2 "$*" "$@"
   tail -n 1 err | grep -q -e "$pattern" || fail "$*: not '$pattern': $(cat err)"
 }
-few=(--model "$model" --pairs 6 --more 0 --alpha 20 --check-depth 32)
+few=(--model "$model" --pairs 6 --more 0 --alpha 20 --again 0 --check-depth 32)
 sweep=(-- -p 0 -n 2 -d 0 -r 1 --mode direct -t 1 -ngl 0)
 
 # The eleventh of 16; smaller changes before it, one of which does not build, mislead nobody.
@@ -103,7 +107,7 @@ says "^latency: +8\.[0-9]* % of GOOD's; BAD: +[78]\.[0-9]* %" out "planted"
 [ "$(sort "$FAKE/built" | uniq -d | wc -l)" -eq 0 ] || fail "a commit was built twice: $(cat "$FAKE/built")"
 [ "$(wc -l <"$FAKE/built")" -le 7 ] || fail "16 commits: more than 7 builds: $(cat err)"
 [ ! -e w/tree ] && [ "$(git -C toy worktree list | wc -l)" -eq 1 ] || fail "the work tree is still there"
-[ -z "$(git -C toy status --porcelain)" ] && [ "$(git -C toy symbolic-ref --short HEAD)" = short ] ||
+[ -z "$(git -C toy status --porcelain)" ] && [ "$(git -C toy symbolic-ref --short HEAD)" = unclear ] ||
   fail "the user's tree was touched"
 git -C toy bisect replay "$folder/w/bisect.log" >replay.log 2>&1 && grep -q "planted 11" replay.log ||
   fail "bisect.log cannot be replayed: $(cat replay.log)"
@@ -119,6 +123,13 @@ says "hidden 3: broken (.*): does not build" out "hidden"
 says "hidden 4: noisy (.*): cannot tell" out "hidden"
 says "hidden 5: slow (.*): slower" out "hidden"
 ! grep -q "hidden [126]:" out || fail "hidden: others are in the range: $(cat out)"
+
+# Where a comparison cannot tell, a longer one may.
+expect 0 "unclear" unclear-1 unclear-3 --out u "${few[@]}" --delta 4 --again 3 "${sweep[@]}"
+says "^first slow commit: .* unclear 2: clearing" out "unclear"
+says "cannot tell (6 pairs)" err "unclear"
+[ "$(find u/comparisons -maxdepth 1 -type d -name "$(git -C toy rev-parse unclear-2)-*" | wc -l)" -ge 2 ] ||
+  fail "unclear: one comparison alone: $(cat err)"
 
 expect 3 "steady" steady-1 steady-3 --out s "${few[@]}" "${sweep[@]}"
 says "BAD is not slower than GOOD" out "steady"
@@ -149,6 +160,7 @@ refused 'is no ancestor' results-1 planted-1
 refused 'no such commit' planted-1 nothing
 refused 'name two commits' planted-1
 refused 'one commit' planted-1 planted-1
+refused '0 to 4' planted-1 planted-2 --again 9
 refused 'unknown option' planted-1 planted-2 --nope
 refused 'not empty' planted-1 planted-2 --out w
 refused 'not a work folder' --resume toy
