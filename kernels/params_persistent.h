@@ -37,33 +37,46 @@ enum persistent_output {
 	PERSISTENT_GATED,  /* y[0] = act(w[0] . x) * (w[1] . x) */
 	PERSISTENT_TIMES,  /* y[0] = act(w[0] . x) * up */
 	PERSISTENT_LOGITS, /* y[0] = softcap(w[0] . x) */
+	PERSISTENT_ROUTED, /* y[0] = w[0] . x / sqrt(n_embd): logits, by which moe_route with the scales up chooses
+			      experts */
 };
 
 /*
  * stream: h = (h + in) * scale or, with post_norm, (h + rms_norm(in) * post_norm) * scale, where in is not null; then x
- * is h or, with pre_norm, rms_norm(h) * pre_norm. Else x is in.
+ * is h or, with pre_norm, rms_norm(h) * pre_norm. Else x is in. With beside the stream takes rms_norm(beside) *
+ * beside_norm + rms_norm(in) * in_norm in the place of in.
+ *
+ * n_used: of the experts that the last PERSISTENT_ROUTED chose. PERSISTENT_GATED, of the stream: y[0] is
+ * experts_gated's. PERSISTENT_STORE: y[0] is moe_sum of what matmul_experts makes of in, each expert's its own.
  */
 struct persistent_product {
 	const float *in;        /* (n_parts, n_embd) of the stream, or (n_in) */
 	const float *post_norm; /* (n_embd) or null */
 	const float *pre_norm;  /* (n_embd) or null */
-	const float *up;        /* (w[0].n_out) of PERSISTENT_TIMES */
-	struct weight w[3];     /* n_w of them, of one type and one n_in */
-	float *y[3];            /* y[i]: (w[i].n_out) */
+	const float *up;        /* (w[0].n_out) of PERSISTENT_TIMES; of PERSISTENT_ROUTED, or null */
+	const float *beside;    /* (n_beside, n_embd) or null */
+	const float *beside_norm;
+	const float *in_norm;
+	struct weight w[3]; /* n_w of them, of one type and one n_in */
+	float *y[3];        /* y[i]: (w[i].n_out) */
 	float scale;
 	int n_w;
 	int output; /* enum persistent_output */
 	int stream;
-	int trace; /* row of the params' trace that gets h or, of the logits, x; -1: none */
+	int trace;  /* row of the params' trace that gets h or, of the logits, x; -1: none */
+	int n_used; /* 0: all of w */
 	/* The device's plan. */
-	int n_jobs;    /* a tile of rows each, and a slice of their columns */
+	int n_jobs;    /* a tile of rows each, and a slice of their columns; of PERSISTENT_ROUTED a row */
 	int stride;    /* how many blocks they are dealt to */
 	int jobs_each; /* of each of those, and one more of the first jobs_rest */
 	int jobs_rest;
 	int shift;    /* of 1 << shift slices: y is (1 << shift, w.n_out), whose sum is the product */
 	int n_chunks; /* of a slice */
 	int n_parts;  /* that in is the sum of: (n_parts, n_embd); 0 without a plan */
+	int n_beside; /* and beside */
 	int rotate;
+	int experts_each; /* of n_used: a slice's; what they leave or take is (n_used, expert_chunks * TILE_CHUNK) */
+	int expert_chunks;
 };
 
 /* y[i] = (table row of the token [i] * table_scale + rms_norm(proj[i]) * norm) * scale, a layer at a time */
@@ -110,7 +123,8 @@ struct persistent_copy {
 	int kind;  /* enum persistent_kind */
 	int limit; /* pieces that may be on their way */
 	/* A product. */
-	long long at; /* of the program's tiled weights */
+	const void *from; /* null: the program's tiled weights */
+	long long at;     /* of these */
 	int n_jobs;
 	int job_bytes; /* which lie behind each other */
 	int piece_bytes;
@@ -118,6 +132,14 @@ struct persistent_copy {
 	int stride;
 	int first_jobs; /* of a block, of which first_limit pieces may be on their way */
 	int first_limit;
+	/* Of experts. A job is job_bytes of each of experts_each of them. */
+	const float *logits; /* (n_expert): not null where they choose */
+	const float *scales; /* (n_expert) or null */
+	long long expert_bytes;
+	int n_expert;
+	int n_used;   /* 0: none */
+	int n_slices; /* of a tile's jobs */
+	int experts_each;
 	/* As the attention's. */
 	struct kv kv;
 	int n_heads;
@@ -130,7 +152,7 @@ struct persistent_copy {
 
 struct persistent_phase { /* whole vectors of 16 bytes: what is copied */
 	int kind;         /* enum persistent_kind */
-	int reserved[3];
+	int reserved;
 	union {
 		struct persistent_product product;
 		struct persistent_ple ple;
@@ -145,10 +167,14 @@ struct persistent_program {
 	struct weight token_embd;
 	/* Scratch of a device that runs the primitives. */
 	float *h;
-	float *normed;   /* (n_embd) */
-	float *sub_norm; /* (n_embd) */
-	float *up;       /* as the widest gate */
-	float *splits;   /* as attention_split_params.partial, for splits of split_len keys */
+	float *normed;         /* (n_embd) */
+	float *sub_norm;       /* (n_embd) */
+	float *up;             /* as the widest gate */
+	float *splits;         /* as attention_split_params.partial, for splits of split_len keys */
+	int *ids;              /* (n_used): of experts */
+	float *expert_weights; /* (n_used) */
+	float *expert_gate_up; /* as experts_gated_params.gate_up */
+	float *expert_out;     /* (n_used, n_embd) */
 	int split_len;
 	int n_phases;
 	int n_embd;
@@ -181,6 +207,7 @@ struct persistent_program {
 	int h_at;
 	int partial_at;
 	int scratch_at;
+	int chosen_at;
 	int angles_at;
 	/* What a kernel's copy has besides, of its token; unset elsewhere. */
 	unsigned number;

@@ -6,9 +6,10 @@
 # mark_text[], n_kinds, kinds_hi, kind_style[], and kind_name[], kind_phases[], kind_waiting[], kind_working[],
 # kind_publishing[], kind_share[].
 
-# By kind: the projection of per-layer embeddings, qkv, these embeddings, attention, its output, gate and up, down, the
-# embeddings' gate and projection, the head. Waiting is a paler tone of each, publishing a darker one.
-array hue[10] = [0x000000, 0x0072B2, 0x505050, 0xD55E00, 0x009E73, 0xE69F00, 0xCC79A7, 0x56B4E9, 0x8B5A2B, 0x000000]
+# By kind: the projection of per-layer embeddings, qkv, these embeddings, attention, its output, the router, gate and up,
+# down, gate and up and down of experts, the embeddings' gate and projection, the head. Waiting is a paler tone of each,
+# publishing a darker one.
+array hue[13] = [0x000000, 0x0072B2, 0x505050, 0xD55E00, 0x009E73, 0x7F3FBF, 0xE69F00, 0xCC79A7, 0x2F6B1F, 0x882255, 0x56B4E9, 0x8B5A2B, 0x000000]
 mix(c, to, f) = int((1 - f)*c + f*to + 0.5)
 toned(c, to, f) = mix((c>>16)&255, to, f)*65536 + mix((c>>8)&255, to, f)*256 + mix(c&255, to, f)
 tone(c, part) = part == 0 ? toned(c, 255, 0.76) : part == 2 ? toned(c, 0, 0.55) : toned(c, 255, 0.12)

@@ -62,7 +62,7 @@ int loaded_model_cuda_options(const struct model *m, int n_layers, const struct 
 {
 	enum { HEAD_DIMS = sizeof out->dims.head_dims / sizeof *out->dims.head_dims };
 	*out = (struct cuda_open_options){
-		.dims = {.k_type = o->k_type, .v_type = o->v_type, .n_embd = m->n_embd},
+		.dims = {.k_type = o->k_type, .v_type = o->v_type, .n_embd = m->n_embd, .experts = m->n_expert > 0},
 		.pdl = o->pdl,
 		.prefill = o->prefill,
 		.batch = batch_of(o),

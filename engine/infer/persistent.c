@@ -27,10 +27,11 @@ struct builder {
 	/* What the stream has not taken yet. */
 	const float *in;
 	const float *post_norm;
+	const float *beside, *beside_norm, *in_norm; /* of a mixture of experts */
 	float scale;
 };
 
-enum { PHASES_A_LAYER = 7, PHASES_ELSEWHERE = 3 };
+enum { PHASES_A_LAYER = 8, PHASES_ELSEWHERE = 3 };
 
 const char *phase_kind_name(enum phase_kind k)
 {
@@ -40,8 +41,11 @@ const char *phase_kind_name(enum phase_kind k)
 		[PHASE_PLE] = "ple",
 		[PHASE_ATTENTION] = "attention",
 		[PHASE_ATTN_OUTPUT] = "attn_output",
+		[PHASE_ROUTER] = "router",
 		[PHASE_FFN_GATE_UP] = "ffn_gate_up",
 		[PHASE_FFN_DOWN] = "ffn_down",
+		[PHASE_EXPERTS_GATE_UP] = "experts_gate_up",
+		[PHASE_EXPERTS_DOWN] = "experts_down",
 		[PHASE_PLE_GATE] = "ple_gate",
 		[PHASE_PLE_PROJ] = "ple_proj",
 		[PHASE_HEAD] = "head",
@@ -99,9 +103,12 @@ static struct persistent_product *of_stream(struct builder *b, enum phase_kind i
 	struct persistent_product *p = add_product(b, is, layer, b->in, b->scale);
 	p->post_norm = b->post_norm;
 	p->pre_norm = pre_norm;
+	p->beside = b->beside;
+	p->beside_norm = b->beside_norm;
+	p->in_norm = b->in_norm;
 	p->output = (int)output;
 	p->stream = 1;
-	b->in = NULL;
+	b->in = b->beside = b->beside_norm = b->in_norm = NULL;
 	return p;
 }
 
@@ -110,6 +117,13 @@ static void for_stream(struct builder *b, const float *in, const float *post_nor
 	b->in = in;
 	b->post_norm = post_norm;
 	b->scale = scale;
+}
+
+static void beside_it(struct builder *b, const float *beside, const float *beside_norm, const float *in_norm)
+{
+	b->beside = beside;
+	b->beside_norm = beside_norm;
+	b->in_norm = in_norm;
 }
 
 static float *add_qkv(struct builder *b, int i)
@@ -181,6 +195,31 @@ static void add_ple(struct builder *b, float *proj, float *ple)
 	};
 }
 
+static void add_router(struct builder *b, int i)
+{
+	const struct layer_weights *w = &b->f->weights->layers[i];
+	struct persistent_product *p = of_stream(b, PHASE_ROUTER, i, w->router_scale, PERSISTENT_ROUTED);
+	p->up = w->down_exps_scale;
+	p->n_used = b->f->model->n_expert_used;
+	add_matrix(p, &w->router, vector(b, w->router.n_out));
+}
+
+/* Of what the stream is since the router had it. */
+static const float *add_experts(struct builder *b, int i)
+{
+	const struct model *m = b->f->model;
+	const struct layer_weights *w = &b->f->weights->layers[i];
+	struct persistent_product *p = of_stream(b, PHASE_EXPERTS_GATE_UP, i, w->pre_ffw_norm_2, PERSISTENT_GATED);
+	float *gated = vector(b, m->n_expert_used * tile_chunks(m->n_ff_expert) * TILE_CHUNK);
+	p->n_used = m->n_expert_used;
+	add_matrix(p, &w->gate_up_exps, gated);
+	p = add_product(b, PHASE_EXPERTS_DOWN, i, gated, 1);
+	float *y = vector(b, m->n_embd * PERSISTENT_SPLITS);
+	p->n_used = m->n_expert_used;
+	add_matrix(p, &w->down_exps, y);
+	return y;
+}
+
 static void add_layer(struct builder *b, int i, float *proj, float *ple)
 {
 	const struct model *m = b->f->model;
@@ -191,11 +230,21 @@ static void add_layer(struct builder *b, int i, float *proj, float *ple)
 	float *attended = add_attention(b, i, q);
 	for_stream(b, plain(b, PHASE_ATTN_OUTPUT, i, &w->o, attended), w->post_attention_norm, 1);
 
+	/* Which experts are chosen is known where it is needed: what all tokens take is between. */
+	if (m->n_expert)
+		add_router(b, i);
 	struct persistent_product *p = of_stream(b, PHASE_FFN_GATE_UP, i, w->ffn_norm, PERSISTENT_GATED);
 	float *gated = vector(b, w->gate.n_out);
 	add_matrix(p, &w->gate, gated);
 	add_matrix(p, &w->up, NULL);
-	for_stream(b, plain(b, PHASE_FFN_DOWN, i, &w->down, gated), w->post_ffw_norm, m->n_ple ? 1 : w->output_scale);
+	float scale = m->n_ple ? 1 : w->output_scale;
+	const float *down = plain(b, PHASE_FFN_DOWN, i, &w->down, gated);
+	if (m->n_expert) {
+		for_stream(b, add_experts(b, i), w->post_ffw_norm, scale);
+		beside_it(b, down, w->post_ffw_norm_1, w->post_ffw_norm_2);
+	} else {
+		for_stream(b, down, w->post_ffw_norm, scale);
+	}
 	if (!m->n_ple)
 		return;
 	p = of_stream(b, PHASE_PLE_GATE, i, NULL, PERSISTENT_TIMES);
@@ -234,6 +283,10 @@ static void describe(struct persistent_program *g, const struct forward *f)
 		.sub_norm = f->scratch.sub_norm,
 		.up = f->scratch.up,
 		.splits = f->scratch.partial,
+		.ids = f->scratch.ids,
+		.expert_weights = f->scratch.expert_weights,
+		.expert_gate_up = f->scratch.expert_gate_up,
+		.expert_out = f->scratch.expert_out,
 		.split_len = DEVICE_SPLIT_KEYS,
 		.n_embd = m->n_embd,
 		.embed_scale = m->embed_scale,
@@ -273,10 +326,6 @@ static int check(const struct forward *f, struct error *err)
 	if (!r->embed || !r->head || r->begin != 0 || r->end != m->n_layer)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "fusion persistent needs the whole model on one device; use -ngl all or -ngl 0");
-	if (m->n_expert)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "fusion persistent does no mixture of experts, which %s is; use --fusion full",
-				 m->name);
 	for (size_t i = 0; i < m->file.n_tensors; i++) {
 		enum tensor_type type = m->file.tensors[i].type;
 		if (tensor_type_traits(type)->quants)
@@ -322,16 +371,54 @@ static int allocate(struct persistent *p, struct device *d, size_t bytes, const 
 	return 0;
 }
 
+/* n rows of an expert's; Q8_0's as planes or as blocks. */
+static struct weight rows_of(const struct weight *w, int expert, int first, int n)
+{
+	const struct tensor_traits *t = tensor_type_traits((enum tensor_type)w->type);
+	size_t row = (size_t)expert * (size_t)w->n_out + (size_t)first,
+	       blocks = row * (size_t)w->n_in / (size_t)t->block;
+	struct weight rows = *w;
+	rows.n_out = n;
+	rows.n_expert = 1;
+	rows.data = (const char *)w->data + (w->scales ? row * (size_t)w->n_in : blocks * (size_t)t->block_bytes);
+	rows.scales = w->scales ? (const char *)w->scales + blocks * sizeof(uint16_t) : NULL;
+	return rows;
+}
+
+static int tile_experts(struct device *d, const struct persistent_product *of, const struct persistent_copy *copy,
+			char *to, struct error *err)
+{
+	const struct weight *w = &of->w[0];
+	int gated = of->output == PERSISTENT_GATED, n = gated ? w->n_out / 2 : w->n_out, rc = 0;
+	for (int e = 0; e < w->n_expert && !rc; e++) {
+		struct persistent_tile_params t = {
+			.w = {rows_of(w, e, 0, n), rows_of(w, e, w->n_out - n, n)},
+			.y = to + (size_t)e * (size_t)copy->expert_bytes,
+			.n_w = 1 + gated,
+			.gated = gated,
+			.n_tiles = of->n_jobs / copy->n_slices,
+			.n_chunks = tile_chunks(w->n_in),
+		};
+		rc = device_launch(d, KERNEL_persistent_tile, &t, err);
+	}
+	return rc;
+}
+
 static int tile_weights(const struct persistent *p, const struct builder *b, struct error *err)
 {
 	int rc = 0;
 	for (int i = 0; i < b->n_phases && !rc; i++) {
 		const struct persistent_product *of = &b->phases[i].of.product;
-		if (b->phases[i].kind != PERSISTENT_PRODUCT)
+		if (b->phases[i].kind != PERSISTENT_PRODUCT || b->copies[i].from)
 			continue;
+		char *to = (char *)p->tiled + b->copies[i].at;
+		if (of->n_used) {
+			rc = tile_experts(p->device, of, &b->copies[i], to, err);
+			continue;
+		}
 		struct persistent_tile_params t = {
 			.w = {of->w[0], of->w[1], of->w[2]},
-			.y = (char *)p->tiled + b->copies[i].at,
+			.y = to,
 			.n_w = of->n_w,
 			.gated = of->output == PERSISTENT_GATED,
 			.n_tiles = of->n_jobs >> of->shift,

@@ -2,7 +2,7 @@
  * The program of --fusion persistent: a token's phases over a model's weights and caches, on the device, for the one
  * kernel that runs them (kernels/params_persistent.h). forward.c says the same mathematics launch by launch.
  *
- * Of dense models that are on one device as a whole.
+ * Of models that are on one device as a whole.
  */
 #ifndef GEMMARK_ENGINE_INFER_PERSISTENT_H
 #define GEMMARK_ENGINE_INFER_PERSISTENT_H
@@ -20,8 +20,11 @@ enum phase_kind {
 	PHASE_PLE,
 	PHASE_ATTENTION,
 	PHASE_ATTN_OUTPUT,
+	PHASE_ROUTER,
 	PHASE_FFN_GATE_UP,
 	PHASE_FFN_DOWN,
+	PHASE_EXPERTS_GATE_UP,
+	PHASE_EXPERTS_DOWN,
 	PHASE_PLE_GATE,
 	PHASE_PLE_PROJ,
 	PHASE_HEAD,

@@ -157,6 +157,14 @@ static int set_weights(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int set_experts(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	((struct kernels *)ctx)->dims.experts = 1;
+	return 0;
+}
+
 static const struct option_spec kernels_options[] = {
 	{"--compile-only", NULL, "compile and report; needs NVRTC and no GPU", set_compile_only},
 	{"--arch", "LIST", "architectures to compile for (default: sm_80,sm_86,sm_89,sm_90,sm_100,sm_120)", set_arch},
@@ -168,6 +176,7 @@ static const struct option_spec kernels_options[] = {
 	{"--widths", "EMBD,WIDEST", "specialise for a stream this wide, and rows of weights up to that (default: any)",
 	 set_widths},
 	{"--weights", "LIST", "specialise for weights of these types only (default: all)", set_weights},
+	{"--experts", NULL, "specialise for a mixture of experts", set_experts},
 	{"--source", "LIST", "compile these files of kernels/cuda only: attention,matvec (default: all)", set_source},
 	{0},
 };
@@ -177,7 +186,7 @@ static const struct command kernels_command = {
 	.summary = "Compiles the CUDA kernels and prints registers, shared memory and spills of each.\n"
 		   "NVRTC is taken from GEMMARK_NVRTC (a path), or found where the loader and toolkits keep it.",
 	.usage = "gemmark kernels --compile-only [--arch LIST] [--head-dims LIST] [--cache-type TYPE]\n"
-		 "                [--widths EMBD,WIDEST] [--weights LIST] [--source LIST]",
+		 "                [--widths EMBD,WIDEST] [--weights LIST] [--experts] [--source LIST]",
 	.examples = "gemmark kernels --compile-only --arch sm_90\n"
 		    "gemmark kernels --compile-only --arch sm_80,sm_120 --head-dims 256,512 --cache-type f16",
 	.options = kernels_options,

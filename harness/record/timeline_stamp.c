@@ -4,8 +4,8 @@
 #include <string.h>
 
 const char *const timeline_kinds[] = {
-	"ple_model_proj", "qkv",      "ple",      "attention", "attn_output",
-	"ffn_gate_up",    "ffn_down", "ple_gate", "ple_proj",  "head",
+	"ple_model_proj",  "qkv",          "ple",      "attention", "attn_output", "router", "ffn_gate_up", "ffn_down",
+	"experts_gate_up", "experts_down", "ple_gate", "ple_proj",  "head",
 };
 enum { N_KINDS = sizeof timeline_kinds / sizeof *timeline_kinds };
 const int timeline_n_kinds = N_KINDS;

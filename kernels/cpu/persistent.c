@@ -1,5 +1,6 @@
 /* A token's program on the host: each phase is the composition of primitives that params_persistent.h names. */
 #include <assert.h>
+#include <math.h>
 #include <time.h>
 
 #include "kernels/cpu/inner.h"
@@ -15,31 +16,24 @@ static void stamp(unsigned long long *stamps, enum persistent_stamp s)
 	stamps[s] = (unsigned long long)t.tv_sec * 1000000000ull + (unsigned long long)t.tv_nsec;
 }
 
-static void take_in(const struct persistent_program *g, const struct persistent_product *p)
+/* y = (a + rms_norm(b) * weight) * scale */
+static void norm_add(const struct persistent_program *g, const float *a, const float *b, const float *weight, float *y,
+		     float scale)
 {
-	if (p->post_norm)
-		k_norm_add(&(struct norm_add_params){
-			.a = g->h,
-			.b = p->in,
-			.weight = p->post_norm,
-			.normed = g->sub_norm,
-			.y = g->h,
-			.n_rows = 1,
-			.n = g->n_embd,
-			.eps = g->eps,
-			.scale = p->scale,
-		});
-	else
-		k_add(&(struct add_params){.a = g->h, .b = p->in, .y = g->h, .n = g->n_embd, .scale = p->scale});
+	k_norm_add(&(struct norm_add_params){
+		.a = a,
+		.b = b,
+		.weight = weight,
+		.normed = g->sub_norm,
+		.y = y,
+		.n_rows = 1,
+		.n = g->n_embd,
+		.eps = g->eps,
+		.scale = scale,
+	});
 }
 
-static void matmul(const struct weight *w, const float *x, float *y)
-{
-	k_matmul(&(struct matmul_params){
-		.w = *w, .x = x, .y = y, .n_tokens = 1, .x_stride = w->n_in, .y_stride = w->n_out});
-}
-
-static const float *normed(const struct persistent_program *g, const float *x, const float *weight)
+static const float *normed(const struct persistent_program *g, const float *x, const float *weight, float scale)
 {
 	k_rms_norm(&(struct rms_norm_params){
 		.x = x,
@@ -50,9 +44,29 @@ static const float *normed(const struct persistent_program *g, const float *x, c
 		.x_stride = g->n_embd,
 		.y_stride = g->n_embd,
 		.eps = g->eps,
-		.scale = 1.0f,
+		.scale = scale,
 	});
 	return g->normed;
+}
+
+static void take_in(const struct persistent_program *g, const struct persistent_product *p)
+{
+	const float *in = p->in;
+
+	if (p->beside) {
+		norm_add(g, normed(g, p->beside, p->beside_norm, 1.0f), in, p->in_norm, g->normed, 1.0f);
+		in = g->normed;
+	}
+	if (p->post_norm)
+		norm_add(g, g->h, in, p->post_norm, g->h, p->scale);
+	else
+		k_add(&(struct add_params){.a = g->h, .b = in, .y = g->h, .n = g->n_embd, .scale = p->scale});
+}
+
+static void matmul(const struct weight *w, const float *x, float *y)
+{
+	k_matmul(&(struct matmul_params){
+		.w = *w, .x = x, .y = y, .n_tokens = 1, .x_stride = w->n_in, .y_stride = w->n_out});
 }
 
 static void trace(const struct persistent_program *g, const struct persistent_product *p, const float *from, float *to)
@@ -61,21 +75,76 @@ static void trace(const struct persistent_program *g, const struct persistent_pr
 		to[(size_t)p->trace * (size_t)g->n_embd + (size_t)i] = from[i];
 }
 
+static void route(const struct persistent_program *g, const struct persistent_product *p)
+{
+	k_moe_route(&(struct moe_route_params){
+		.logits = p->y[0],
+		.expert_scale = p->up,
+		.ids = g->ids,
+		.weights = g->expert_weights,
+		.n_tokens = 1,
+		.n_expert = p->w[0].n_out,
+		.n_used = p->n_used,
+	});
+}
+
+static void experts(const struct persistent_program *g, const struct persistent_product *p, const float *x)
+{
+	if (p->output == PERSISTENT_GATED) {
+		k_experts_gated(&(struct experts_gated_params){
+			.w = p->w[0],
+			.ids = g->ids,
+			.x = x,
+			.gate_up = g->expert_gate_up,
+			.y = p->y[0],
+			.n_tokens = 1,
+			.n_used = p->n_used,
+			.act = g->act,
+		});
+		return;
+	}
+	k_matmul_experts(&(struct matmul_experts_params){
+		.w = p->w[0],
+		.ids = g->ids,
+		.x = x,
+		.y = g->expert_out,
+		.n_tokens = 1,
+		.n_used = p->n_used,
+		.x_per_expert = 1,
+	});
+	k_moe_sum(&(struct moe_sum_params){
+		.x = g->expert_out,
+		.weights = g->expert_weights,
+		.y = p->y[0],
+		.n_tokens = 1,
+		.n_used = p->n_used,
+		.n = p->w[0].n_out,
+	});
+}
+
 static void product(const struct persistent_program *g, const struct persistent_product *p, float *traced,
 		    unsigned long long *stamps)
 {
+	int routed = p->output == PERSISTENT_ROUTED;
 	const float *x = p->in, *up = p->up;
 
 	if (p->stream) {
 		if (p->in)
 			take_in(g, p);
-		x = p->pre_norm ? normed(g, g->h, p->pre_norm) : g->h;
+		x = p->pre_norm ? normed(g, g->h, p->pre_norm, routed ? 1.0f / sqrtf((float)g->n_embd) : 1.0f) : g->h;
 		trace(g, p, p->output == PERSISTENT_LOGITS ? x : g->h, traced);
 	}
 	stamp(stamps, PERSISTENT_INPUT);
+	if (p->n_used && !routed) {
+		experts(g, p, x);
+		stamp(stamps, PERSISTENT_WORKED);
+		return;
+	}
 	for (int i = 0; i < p->n_w; i++)
 		matmul(&p->w[i], x, p->output == PERSISTENT_GATED && i == 1 ? g->up : p->y[i]);
 	stamp(stamps, PERSISTENT_WORKED);
+	if (routed)
+		route(g, p);
 	if (p->output == PERSISTENT_GATED)
 		up = g->up;
 	if (p->output == PERSISTENT_GATED || p->output == PERSISTENT_TIMES)

@@ -38,6 +38,7 @@ struct cuda_dims {
 	int n_embd;       /* 0: unknown, any */
 	int n_in_max;     /* of all rows */
 	unsigned weights; /* 1 << enum tensor_type of matrices; 0: unknown, any */
+	int experts;      /* 1: a mixture of them */
 };
 
 enum { CUDA_MAX_OPTIONS = 32, CUDA_OPTION_BYTES = 192 };

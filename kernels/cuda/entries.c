@@ -125,6 +125,8 @@ int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CU
 	struct persistent_chunks chunks = cuda_persistent_chunks(dims);
 	snprintf(options[n++], CUDA_OPTION_BYTES, "-DSTREAM_CHUNKS=%d", chunks.stream);
 	snprintf(options[n++], CUDA_OPTION_BYTES, "-DSLICE_CHUNKS=%d", chunks.slice);
+	if (dims->experts)
+		snprintf(options[n++], CUDA_OPTION_BYTES, "-DEXPERTS");
 	for (int i = 0; i < CUDA_N_TYPES; i++)
 		if (!dims->weights || dims->weights >> type_numbers[i] & 1)
 			snprintf(options[n++], CUDA_OPTION_BYTES, "-DWEIGHTS_%s", type_names[i]);

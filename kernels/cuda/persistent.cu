@@ -4,9 +4,9 @@
  * through the phases at its own pace, and a thread watches; blocks wait for each other's values, never for each other
  * (persistent_vector.cuh).
  *
- * A value that a phase leaves is waited for by a later phase alone, the copier waits for none of them, and brings a
- * phase before what is copied for it: so whatever the order in which blocks run, the earliest phase that is not done
- * can go on.
+ * A value that a phase leaves is waited for by a later phase alone, by who copies too (which experts to copy, behind
+ * all that is copied for the phases before), and a phase is brought before what is copied for it: so whatever the order
+ * in which blocks run, the earliest phase that is not done can go on.
  */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/persistent_geometry.h"
@@ -127,16 +127,30 @@ INLINE void any_attention(const struct persistent_params &params, const struct p
 		combine_all(g, p, n_splits, t.parity, number, memory.sums);
 }
 
-/* One thread: the phases, and all that they need of memory that no phase writes. */
+/*
+ * One thread: the phases, and all that they need of memory that no phase writes. With experts a warp, whose other
+ * threads help to choose them.
+ */
 INLINE void fill(const struct persistent_params &params, const struct persistent_program &g,
 		 const struct phases &phases, const struct stages &s)
 {
 	const struct step step = step_of(params.at);
 	struct filling f(g, s);
 	struct persistent_copy c = g.copies[0];
+#ifdef EXPERTS
+	const unsigned parity = load_now(g.state) & 1;
+#endif
 #pragma unroll 1
 	for (int i = 0; i < g.n_phases; i++) {
 		const struct persistent_copy next = g.copies[min(i + 1, g.n_phases - 1)];
+#ifdef EXPERTS
+		if (c.logits)
+			choose_experts(g, c, parity);
+		if (threadIdx.x != PERSISTENT_COPIER) {
+			c = next;
+			continue;
+		}
+#endif
 		phases.bring(i, g.phases, f.keys_policy);
 		if (c.kind == PERSISTENT_PRODUCT)
 			fill_product(c, f);
@@ -145,6 +159,12 @@ INLINE void fill(const struct persistent_params &params, const struct persistent
 		c = next;
 	}
 }
+
+#ifdef EXPERTS
+enum { COPYING = WARP };
+#else
+enum { COPYING = 1 };
+#endif
 
 constexpr unsigned long long WAIT_NS = 10000000000ull; /* in one phase, after which a block is taken to wait in vain */
 
@@ -243,7 +263,7 @@ template <int KT, int VT> INLINE void persistent(const struct persistent_params 
 	__syncthreads();
 	if (threadIdx.x < PERSISTENT_CONSUMERS)
 		compute<KT, VT>(params, g, phases, s, done);
-	else if (threadIdx.x == PERSISTENT_COPIER)
+	else if (threadIdx.x >= PERSISTENT_COPIER && threadIdx.x < PERSISTENT_COPIER + COPYING)
 		fill(params, g, phases, s);
 	else if (threadIdx.x == PERSISTENT_WATCHER)
 		watch(g, done);

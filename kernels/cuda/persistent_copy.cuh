@@ -69,6 +69,27 @@ template <class P> INLINE int first_job(const P &p, int n_blocks)
 	return job < p.stride ? job : p.n_jobs;
 }
 
+#ifdef EXPERTS
+/* In the block's shared memory: numbers of the experts that a token takes, then their weights. */
+INLINE int *chosen_experts(const struct persistent_program &g)
+{
+	return (int *)(shared_memory + g.chosen_at);
+}
+
+INLINE float *expert_weights(const struct persistent_program &g)
+{
+	return (float *)(chosen_experts(g) + PERSISTENT_CHOSEN);
+}
+
+/* What places in jobs of experts have in common. */
+struct experts_jobs {
+	const char *tiled;
+	const int *chosen;
+	long long expert_bytes;
+	int n_used, n_slices, each, stride;
+};
+#endif
+
 /* A place in a block's jobs of a product, piece by piece. */
 struct place {
 	const char *at;
@@ -77,11 +98,59 @@ struct place {
 	int n_piece; /* bytes of pieces but a job's last one */
 	int n_job;
 	long long skip; /* bytes from a job's end to the next job */
+#ifdef EXPERTS
+	int job, expert, end; /* of the job: number of the expert among the chosen ones, and where its last one's is */
+
+	/* The job's first expert, if there is one. */
+	__device__ __forceinline__ void open_job(const struct experts_jobs &e)
+	{
+		const int first = job % e.n_slices * e.each;
+		expert = first;
+		end = min(first + e.each, e.n_used);
+		open_expert(e);
+	}
+
+	__device__ __forceinline__ void open_expert(const struct experts_jobs &e)
+	{
+		left = expert < end ? n_job : 0;
+		if (left)
+			at = e.tiled + e.chosen[expert] * e.expert_bytes + (long long)(job / e.n_slices) * n_job;
+	}
+
+	__device__ __forceinline__ void begin(const struct persistent_copy &c, const struct experts_jobs &e,
+					      int n_blocks)
+	{
+		begin(c, e.tiled, n_blocks);
+		job = first_job(c, n_blocks);
+		if (left)
+			open_job(e);
+	}
+
+	__device__ __forceinline__ void next(const struct experts_jobs &e)
+	{
+		const int n = bytes();
+		at += n;
+		left -= n;
+		if (left)
+			return;
+		if (++expert < end) {
+			open_expert(e);
+		} else if (n_jobs > 0) {
+			n_jobs--;
+			job += e.stride;
+			open_job(e);
+		}
+	}
+#endif
 
 	__device__ __forceinline__ void begin(const struct persistent_copy &c, const void *tiled, int n_blocks)
 	{
 		const int first = first_job(c, n_blocks);
 		const bool any = first < c.n_jobs;
+#ifdef EXPERTS
+		if (c.from)
+			tiled = c.from;
+#endif
 		at = (const char *)tiled + c.at + (long long)first * c.job_bytes;
 		left = any ? c.job_bytes : 0;
 		n_jobs = any ? (c.n_jobs - 1 - first) / c.stride : 0;
@@ -118,6 +187,9 @@ struct filling {
 	/* Up to where the L2 has the pieces of the product that is copied, and how many that are not copied yet. */
 	struct place ahead;
 	int n_ahead = 0;
+#ifdef EXPERTS
+	struct experts_jobs experts;
+#endif
 
 	__device__ __forceinline__ filling(const struct persistent_program &program, const struct stages &stages)
 	    : g(program), s(stages)
@@ -125,6 +197,38 @@ struct filling {
 		weights_policy = evict_first();
 		keys_policy = evict_normal();
 		ahead.left = 0;
+#ifdef EXPERTS
+		experts.chosen = chosen_experts(g);
+		experts.n_used = 0;
+#endif
+	}
+
+	__device__ __forceinline__ void begin_place(const struct persistent_copy &c, struct place &p)
+	{
+#ifdef EXPERTS
+		experts.n_used = c.n_used;
+		experts.tiled = (const char *)g.tiled + c.at;
+		experts.expert_bytes = c.expert_bytes;
+		experts.n_slices = c.n_slices;
+		experts.each = c.experts_each;
+		experts.stride = c.stride;
+		if (c.n_used) {
+			p.begin(c, experts, g.n_blocks);
+			return;
+		}
+#endif
+		p.begin(c, g.tiled, g.n_blocks);
+	}
+
+	__device__ __forceinline__ void next_piece(struct place &p)
+	{
+#ifdef EXPERTS
+		if (experts.n_used) {
+			p.next(experts);
+			return;
+		}
+#endif
+		p.next();
 	}
 
 	/*
@@ -141,7 +245,7 @@ struct filling {
 			    cycles() - since > PERSISTENT_AHEAD_CYCLES) {
 				since = cycles();
 				bulk_prefetch(ahead.at, (unsigned)ahead.bytes(), weights_policy);
-				ahead.next();
+				next_piece(ahead);
 				n_ahead++;
 			}
 		/* Never all of the ring: a piece's barrier is not used again before the piece is counted. */
@@ -163,7 +267,7 @@ INLINE void fill_product(const struct persistent_copy &c, struct filling &f)
 {
 	const int few = c.first_jobs * persistent_job_pieces(c.job_bytes, c.piece_bytes);
 	struct place p;
-	p.begin(c, f.g.tiled, f.g.n_blocks);
+	f.begin_place(c, p);
 	f.ahead = p;
 #pragma unroll 1
 	for (int n = 0; p.left > 0; n++) {
@@ -171,7 +275,7 @@ INLINE void fill_product(const struct persistent_copy &c, struct filling &f)
 		const int bytes = p.bytes();
 		char *const to = f.begin(bytes, n < few ? c.first_limit : c.limit, full);
 		bulk_copy(to, p.at, (unsigned)bytes, full, f.weights_policy);
-		p.next();
+		f.next_piece(p);
 		if (f.n_ahead > 0)
 			f.n_ahead--;
 		else

@@ -46,13 +46,15 @@ struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims)
 	int stream = compiled_for(tile_chunks(dims->n_embd)), widest = tile_chunks(dims->n_in_max);
 	int slice = compiled_for(chunks_of(widest, FEW_SPLITS));
 	/* One way of multiplying is faster than two. */
-	return (struct persistent_chunks){stream,
-					  stream < slice ? compiled_for(chunks_of(widest, PERSISTENT_SPLITS)) : slice};
+	if (stream < slice)
+		slice = compiled_for(chunks_of(widest, PERSISTENT_SPLITS));
+	return (struct persistent_chunks){stream, greater(stream, slice)};
 }
 
 static const char *plan_matrix(const struct persistent_product *p, const struct weight *w)
 {
-	if (!products_streamable(w, NULL) || w->type != p->w[0].type || w->n_in != p->w[0].n_in || w->n_expert > 1)
+	if (!products_streamable(w, NULL) || w->type != p->w[0].type || w->n_in != p->w[0].n_in ||
+	    (w->n_expert > 1 && !p->n_used))
 		return "reads a product's rows in 16-byte vectors, of one type, which these weights do not allow";
 	return NULL;
 }
@@ -77,41 +79,109 @@ static int tiles_of(const struct persistent_product *p)
 {
 	int tiles = 0;
 	if (p->output == PERSISTENT_GATED) /* half a tile of either */
-		return tile_count(2 * p->w[0].n_out);
+		return tile_count(p->n_used ? p->w[0].n_out : 2 * p->w[0].n_out);
 	for (int i = 0; i < p->n_w; i++)
 		tiles += tile_count(p->w[i].n_out);
 	return tiles;
+}
+
+/* To all blocks in turn, of which the first ones have one more; the next product's begin behind those. */
+static void deal_jobs(const struct persistent_program *g, struct persistent_product *p, int n_jobs, int stride,
+		      int *rotate)
+{
+	p->n_jobs = n_jobs;
+	p->stride = stride;
+	p->jobs_each = n_jobs / stride;
+	p->jobs_rest = n_jobs % stride;
+	p->rotate = *rotate;
+	*rotate = (*rotate + p->jobs_rest) % g->n_blocks;
+}
+
+/* A block has a row of the router, as it is in memory: it is float32 in all files, and there are few. */
+static const char *plan_router(struct persistent_program *g, struct persistent_product *p, struct persistent_copy *copy,
+			       int *rotate)
+{
+	const struct weight *w = &p->w[0];
+	if (!products_streamable(w, NULL) || w->type == TENSOR_Q8_0)
+		return "reads a router of F32, F16 or BF16 only";
+	if (w->n_out > PERSISTENT_EXPERTS || p->n_used > PERSISTENT_CHOSEN)
+		return "chooses at most 16 of 128 experts";
+	deal_jobs(g, p, w->n_out, g->n_blocks, rotate);
+	*copy = (struct persistent_copy){
+		.kind = PERSISTENT_PRODUCT,
+		.from = w->data,
+		.n_jobs = p->n_jobs,
+		.job_bytes = w->n_in * element_bytes(w->type),
+		.rotate = p->rotate,
+		.stride = p->stride,
+	};
+	return NULL;
+}
+
+/*
+ * Gate and up: a job is of one expert. Down: an expert's chunks are fewer than the warps, so a job has several
+ * experts', whose sum it leaves; as many slices as plain products' columns have.
+ */
+static int plan_experts(struct persistent_program *g, struct persistent_product *p, struct persistent_copy *copy)
+{
+	int chunks = tile_chunks(p->w[0].n_in), slices = 1;
+	copy->n_used = p->n_used;
+	copy->n_expert = p->w[0].n_expert;
+	if (p->output == PERSISTENT_GATED) {
+		p->experts_each = 1;
+		p->expert_chunks = tile_chunks(p->w[0].n_out / 2);
+		p->n_chunks = chunks;
+		slices = p->n_used;
+	} else {
+		while (chunks_of(p->n_used, slices) * chunks > PERSISTENT_WARPS && 2 * slices <= PERSISTENT_SPLITS &&
+		       2 * slices <= g->n_blocks) {
+			slices *= 2;
+			p->shift++;
+		}
+		p->experts_each = chunks_of(p->n_used, slices);
+		p->expert_chunks = chunks;
+		p->n_chunks = p->experts_each * chunks;
+	}
+	/* Where the stream takes them, it has two vectors there meanwhile. */
+	g->sums_bytes = greater(g->sums_bytes, 2 * g->n_embd * 4);
+	copy->experts_each = p->experts_each;
+	copy->n_slices = slices;
+	return slices;
 }
 
 static const char *plan_product(struct persistent_program *g, struct persistent_product *p,
 				struct persistent_copy *copy, int *rotate)
 {
 	const struct weight *w = &p->w[0];
+	if (p->output == PERSISTENT_ROUTED)
+		return plan_router(g, p, copy, rotate);
 	for (int i = 0; i < p->n_w; i++) {
 		const char *why = plan_matrix(p, &p->w[i]);
 		if (why)
 			return why;
 	}
-	p->shift = shift_of(g, p);
-	p->n_chunks = chunks_of(tile_chunks(w->n_in), 1 << p->shift);
-	if (p->n_chunks > PERSISTENT_WARPS * (p->stream ? g->stream_chunks : g->slice_chunks))
+	int tiles = tiles_of(p), n_job_chunks, n_slices;
+	*copy = (struct persistent_copy){.kind = PERSISTENT_PRODUCT, .at = g->tiled_bytes};
+	p->shift = 0;
+	if (p->n_used) {
+		n_slices = plan_experts(g, p, copy);
+		n_job_chunks = tile_chunks(w->n_in);
+	} else {
+		p->shift = shift_of(g, p);
+		n_slices = 1 << p->shift;
+		n_job_chunks = p->n_chunks = chunks_of(tile_chunks(w->n_in), n_slices);
+	}
+	if (p->n_chunks > PERSISTENT_WARPS * (p->stream ? g->stream_chunks : p->n_used ? 1 : g->slice_chunks))
 		return "has no way for rows as wide as these";
-	p->n_jobs = tiles_of(p) << p->shift;
-	p->stride = g->n_blocks >> p->shift << p->shift; /* all jobs of a block are of one slice */
-	p->jobs_each = p->n_jobs / p->stride;
-	p->jobs_rest = p->n_jobs % p->stride;
-	p->rotate = *rotate;
-	*rotate = (*rotate + p->jobs_rest) % g->n_blocks;
-	*copy = (struct persistent_copy){
-		.kind = PERSISTENT_PRODUCT,
-		.at = g->tiled_bytes,
-		.n_jobs = p->n_jobs,
-		.job_bytes = p->n_chunks * tile_unit_bytes(w->type),
-		.piece_bytes = persistent_piece_units(w->type) * tile_unit_bytes(w->type),
-		.rotate = p->rotate,
-		.stride = p->stride,
-	};
-	g->tiled_bytes += (long long)copy->n_jobs * copy->job_bytes;
+	/* All jobs of a block are of one slice, where that matters. */
+	deal_jobs(g, p, tiles * n_slices, g->n_blocks >> p->shift << p->shift, rotate);
+	copy->n_jobs = p->n_jobs;
+	copy->job_bytes = n_job_chunks * tile_unit_bytes(w->type);
+	copy->piece_bytes = persistent_piece_units(w->type) * tile_unit_bytes(w->type);
+	copy->rotate = p->rotate;
+	copy->stride = p->stride;
+	copy->expert_bytes = (long long)tiles * copy->job_bytes;
+	g->tiled_bytes += p->n_used ? copy->n_expert * copy->expert_bytes : (long long)copy->n_jobs * copy->job_bytes;
 	g->stage_bytes = greater(g->stage_bytes, copy->piece_bytes);
 	return NULL;
 }
@@ -148,12 +218,24 @@ static void plan_copies(struct persistent_program *g, struct persistent_phase *p
 			plan_keys(g, &phases[i].of.attention, &copies[i]);
 		if (phases[i].kind != PERSISTENT_PRODUCT)
 			continue;
+		if (p->output == PERSISTENT_ROUTED)
+			copies[i].piece_bytes = g->stage_bytes;
 		int gated = p->output == PERSISTENT_GATED;
-		int wide = gated || p->output == PERSISTENT_LOGITS || p->w[0].n_in > g->n_embd;
-		copies[i].first_jobs = gated ? WIDE_FIRST_JOBS : 0;
+		int wide = gated || p->output == PERSISTENT_LOGITS || p->w[0].n_in > g->n_embd || p->n_used;
+		/* Who waits for experts is behind its own products of the ones before: nobody polls. */
+		copies[i].first_jobs = gated && !p->n_used ? WIDE_FIRST_JOBS : 0;
 		copies[i].first_limit = pieces_within(WIDE_FIRST_LIMIT, copies[i].piece_bytes, g->n_stages);
 		copies[i].limit = pieces_within(wide ? WIDE_LIMIT : SMALL_LIMIT, copies[i].piece_bytes, g->n_stages);
 	}
+}
+
+/* Of what the product that left in says; 0 of null, and where vectors have no memory yet. */
+static int parts_of(const struct persistent_phase *phases, int i, const float *in)
+{
+	for (int j = i - 1; in && j >= 0; j--)
+		if (phases[j].kind == PERSISTENT_PRODUCT && phases[j].of.product.y[0] == in)
+			return 1 << phases[j].of.product.shift;
+	return 0;
 }
 
 /* Whoever takes what a product leaves must sum its splits. */
@@ -161,14 +243,27 @@ static void plan_parts(const struct persistent_program *g, struct persistent_pha
 {
 	for (int i = 0; i < g->n_phases; i++) {
 		struct persistent_product *p = &phases[i].of.product;
-		if (phases[i].kind != PERSISTENT_PRODUCT || !p->stream || !p->in)
+		if (phases[i].kind != PERSISTENT_PRODUCT || !p->stream)
 			continue;
-		/* Built without memory all vectors are null: any product will do that is not of the stream. */
-		for (int j = i - 1; j >= 0; j--)
-			if (phases[j].kind == PERSISTENT_PRODUCT && phases[j].of.product.y[0] == p->in) {
-				p->n_parts = 1 << phases[j].of.product.shift;
-				break;
-			}
+		p->n_parts = parts_of(phases, i, p->in);
+		p->n_beside = parts_of(phases, i, p->beside);
+	}
+}
+
+/* The experts that a router's logits choose are needed from the next product of experts on. */
+static void plan_choices(const struct persistent_program *g, const struct persistent_phase *phases,
+			 struct persistent_copy *copies)
+{
+	const struct persistent_product *router = NULL;
+	for (int i = 0; i < g->n_phases; i++) {
+		const struct persistent_product *p = &phases[i].of.product;
+		if (phases[i].kind != PERSISTENT_PRODUCT || !p->n_used)
+			continue;
+		if (p->output != PERSISTENT_ROUTED && router) {
+			copies[i].logits = router->y[0];
+			copies[i].scales = router->up;
+		}
+		router = p->output == PERSISTENT_ROUTED ? p : NULL;
 	}
 }
 
@@ -236,6 +331,7 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	if (why)
 		return why;
 	plan_parts(g, phases);
+	plan_choices(g, phases, copies);
 	int n = ((int)card->shared_per_block - persistent_layout_of(g).bytes) / g->stage_bytes;
 	if (n < PERSISTENT_MIN_STAGES)
 		return "has no shared memory left for its weights beside activations as wide as these";
@@ -246,6 +342,7 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	g->h_at = l.h;
 	g->partial_at = l.partial;
 	g->scratch_at = l.scratch;
+	g->chosen_at = l.chosen;
 	g->angles_at = l.angles;
 	plan_copies(g, phases, copies);
 	return NULL;

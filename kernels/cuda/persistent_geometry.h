@@ -26,8 +26,10 @@ enum {
 	PERSISTENT_HEADS = 4,       /* query heads of one KV head that are attended together */
 	PERSISTENT_SPLIT_KEYS = 32, /* that a split is worth */
 	PERSISTENT_SCRATCH = 112,   /* floats of reductions, and who attends what */
-	PERSISTENT_PHASE_BYTES = 224,
-	PERSISTENT_PHASES = 8, /* that a block knows of at once */
+	PERSISTENT_PHASE_BYTES = 256,
+	PERSISTENT_PHASES = 8,    /* that a block knows of at once */
+	PERSISTENT_EXPERTS = 128, /* of which a warp chooses */
+	PERSISTENT_CHOSEN = 16,   /* experts of a token at most */
 };
 
 /* Units that are copied at once. */
@@ -61,6 +63,7 @@ struct persistent_layout {
 	int h;       /* (n_embd in whole chunks): the residual stream */
 	int partial; /* (2, GROUP, SUMS): sums of warps; or what attention has of it */
 	int scratch;
+	int chosen;   /* (CHOSEN) numbers of experts, and their weights */
 	int angles;   /* (cos, sin) of each kind of layers, (head_dim / 2) */
 	int program;  /* a copy of it */
 	int phases;   /* (PHASES): the current one and the next ones */
@@ -75,7 +78,8 @@ SHARED_INLINE struct persistent_layout persistent_layout_of(const struct persist
 	l.h = l.x + PERSISTENT_WARPS * g->corner_bytes;
 	l.partial = l.h + tile_chunks(g->n_embd) * TILE_CHUNK * 4;
 	l.scratch = l.partial + g->sums_bytes;
-	l.angles = l.scratch + PERSISTENT_SCRATCH * 4;
+	l.chosen = l.scratch + PERSISTENT_SCRATCH * 4;
+	l.angles = l.chosen + PERSISTENT_CHOSEN * 8;
 	l.program = l.angles + g->angles_bytes;
 	l.phases = l.program + (int)(sizeof(struct persistent_program) + 15) / 16 * 16;
 	l.barriers = l.phases + PERSISTENT_PHASES * PERSISTENT_PHASE_BYTES;

@@ -11,201 +11,12 @@
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 
 #include "kernels/cuda/persistent_copy.cuh"
-#include "kernels/cuda/persistent_operand.cuh"
-
-/* What a warp has at most, of this model's stream and of slices of other vectors; see cuda_options. */
-#ifndef STREAM_CHUNKS
-#define STREAM_CHUNKS PERSISTENT_CHUNKS
-#endif
-#ifndef SLICE_CHUNKS
-#define SLICE_CHUNKS PERSISTENT_CHUNKS
+#include "kernels/cuda/persistent_stream.cuh"
+#ifdef EXPERTS
+#include "kernels/cuda/persistent_experts.cuh"
 #endif
 
-/* ---- the stream and other inputs ---- */
-
-/* Of a warp's chunks (persistent_operand.cuh): which vector of four the lane's number i of a chunk is. */
-INLINE int vec_of(int chunk, int i)
-{
-	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-	return ((chunk * PERSISTENT_WARPS + warp) * 2 + i) * WARP + lane;
-}
-
-/*
- * How much of a vector is in the warp's chunks. Of models' widths all of a chunk or nothing, for all lanes alike: that
- * is what is fast.
- */
-struct extent {
-	int n_vecs; /* of the vector */
-	int n_chunks;
-	bool ragged; /* then the last of them not all */
-
-	__device__ __forceinline__ extent(int vecs)
-	{
-		const int rest = vecs - (int)(threadIdx.x / WARP) * 2 * WARP;
-		n_vecs = vecs;
-		n_chunks = rest <= 0 ? 0 : (rest + PERSISTENT_WARPS * 2 * WARP - 1) / (PERSISTENT_WARPS * 2 * WARP);
-		ragged = vecs % (2 * WARP) != 0;
-	}
-
-	__device__ __forceinline__ bool has(int chunk, int i) const
-	{
-		return chunk < n_chunks && (!ragged || vec_of(chunk, i) < n_vecs);
-	}
-};
-
-/* from null, or behind its end: other. */
-template <int N> INLINE void load_chunks(chunks<N> &to, const float *from, float other, const struct extent &e)
-{
-	const float4 *const own = (const float4 *)from + vec_of(0, 0);
-#pragma unroll
-	for (int c = 0; c < N; c++)
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			to.v[c][i] = make_float4(other, other, other, other);
-			if (from && e.has(c, i))
-				to.v[c][i] = load_once(own + vec_of(c, i) - vec_of(0, 0));
-		}
-}
-
-/* The same into the warp's corner, meanwhile: async_copies_wait. */
-template <int N> INLINE void fetch_chunks(void *corner, const float *from, float other, const struct extent &e)
-{
-	const float4 *const own = (const float4 *)from + vec_of(0, 0);
-#pragma unroll
-	for (int c = 0; c < N; c++)
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			float4 *const to = (float4 *)corner + (c * 2 + i) * WARP + threadIdx.x % WARP;
-			if (from && e.has(c, i))
-				async_copy(to, own + vec_of(c, i) - vec_of(0, 0));
-			else
-				*to = make_float4(other, other, other, other);
-		}
-}
-
-/* What the block has of the stream. */
-template <int N> INLINE void load_stream(chunks<N> &to, const float *h_shared, const struct extent &e)
-{
-#pragma unroll
-	for (int c = 0; c < N; c++)
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			to.v[c][i] = make_float4(0, 0, 0, 0);
-			if (e.has(c, i))
-				to.v[c][i] = ((const float4 *)h_shared)[vec_of(c, i)];
-		}
-}
-
-template <int N> INLINE void store_chunks(float *to, const chunks<N> &x, const struct extent &e)
-{
-#pragma unroll
-	for (int c = 0; c < N; c++)
-#pragma unroll
-		for (int i = 0; i < 2; i++)
-			if (e.has(c, i))
-				((float4 *)to)[vec_of(c, i)] = x.v[c][i];
-}
-
-INLINE float4 plus(float4 a, float4 b)
-{
-	return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-}
-
-INLINE float4 times(float4 a, float4 b)
-{
-	return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
-}
-
-INLINE float4 scaled(float4 a, float s)
-{
-	return make_float4(a.x * s, a.y * s, a.z * s, a.w * s);
-}
-
-template <int N> INLINE float sum_of_squares(const chunks<N> &x)
-{
-	float sum = 0.0f;
-#pragma unroll
-	for (int c = 0; c < N; c++)
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			const float4 v = x.v[c][i];
-			sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-		}
-	return sum;
-}
-
-/*
- * Adds the parts first .. first + P of n_parts, each n_vecs long, to those before. A part is asked for again as a whole
- * until all of it is there.
- */
-template <int P, int N>
-INLINE void await_some(const float *in, int first, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
-{
-	const unsigned flip = 0u - parity;
-	const float *part[P];
-	uint4 u[P][N][2];
-	unsigned missing = 0;
-#pragma unroll
-	for (int k = 0; k < P; k++) {
-		part[k] = in + 4 * ((long long)(first + k) * e.n_vecs + vec_of(0, 0));
-		missing |= first + k < n_parts ? 1u << k : 0;
-#pragma unroll
-		for (int j = 0; j < N * 2; j++)
-			u[k][j / 2][j % 2] = make_uint4(0, 0, 0, 0);
-	}
-	if (!e.n_chunks)
-		missing = 0;
-	while (missing) {
-#pragma unroll
-		for (int k = 0; k < P; k++)
-			if (missing >> k & 1) {
-#pragma unroll
-				for (int j = 0; j < N * 2; j++)
-					if (e.has(j / 2, j % 2))
-						u[k][j / 2][j % 2] =
-							load_now4(part[k] + 4 * (vec_of(j / 2, j % 2) - vec_of(0, 0)));
-			}
-#pragma unroll
-		for (int k = 0; k < P; k++) {
-			unsigned wrong = 0;
-#pragma unroll
-			for (int j = 0; j < N * 2; j++) {
-				const uint4 v = u[k][j / 2][j % 2];
-				if (e.has(j / 2, j % 2))
-					wrong |= (v.x ^ flip) | (v.y ^ flip) | (v.z ^ flip) | (v.w ^ flip);
-			}
-			if (!(wrong & 1))
-				missing &= ~(1u << k);
-		}
-	}
-	__syncwarp();
-#pragma unroll
-	for (int k = 0; k < P; k++)
-#pragma unroll
-		for (int j = 0; j < N * 2; j++) {
-			const uint4 w = u[k][j / 2][j % 2];
-			const float4 v = make_float4(__uint_as_float(w.x & ~1u), __uint_as_float(w.y & ~1u),
-						     __uint_as_float(w.z & ~1u), __uint_as_float(w.w & ~1u));
-			float4 &to = x.v[j / 2][j % 2];
-			to = first + k ? plus(to, v) : v;
-		}
-}
-
-/* What p.in's parts sum to. */
-template <int N>
-INLINE void await_parts(const float *in, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
-{
-	enum { AT_ONCE = N > 1 ? 2 : 4 }; /* of the widest fewer: registers */
-#pragma unroll
-	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE)
-		if (!first || first < n_parts)
-			await_some<AT_ONCE>(in, first, n_parts, e, parity, x);
-}
-
-INLINE float rms_factor(float sum, const struct persistent_program &g)
-{
-	return reciprocal_root(__fdividef(sum, (float)g.n_embd) + g.eps);
-}
+/* ---- the stream ---- */
 
 /*
  * The stream takes p.in; what is left in the corner is x of the product but for the factor of its norm, of which sum
@@ -220,10 +31,23 @@ INLINE void advance_stream(const struct persistent_program &g, const struct pers
 	fetch_chunks<N>(corner, p.pre_norm, 1, e);
 	if (p.in) {
 		chunks<N> x, h, post;
-		load_chunks(post, p.post_norm, 1, e);
+		const float *post_norm = p.post_norm;
+#ifdef EXPERTS
+		if (p.beside) {
+			await_beside<N>(g, p, t, e);
+			post_norm = p.in_norm;
+		}
+#endif
+		load_chunks(post, post_norm, 1, e);
 		await_parts(p.in, p.n_parts, e, t.parity, x);
 		/* Also where there is no norm: one way through all of this keeps it in registers. */
-		const float norm = rms_factor(consumers_sum(g, t, sum_of_squares(x)), g);
+		float norm = rms_factor(consumers_sum(g, t, sum_of_squares(x)), g);
+#ifdef EXPERTS
+		if (p.beside) {
+			add_beside(g, e, norm, x, post);
+			norm = rms_factor(consumers_sum(g, t, sum_of_squares(x)), g);
+		}
+#endif
 		const float factor = p.post_norm ? norm : 1.0f;
 		load_stream(h, h_shared, e);
 #pragma unroll
@@ -271,6 +95,15 @@ INLINE void leave_row(const struct persistent_program &g, const struct persisten
 	const int tile = job >> p.shift, n_out = p.w[0].n_out;
 	if (p.output == PERSISTENT_GATED) {
 		const float other = __shfl_xor_sync(ALL_LANES, v, 8);
+#ifdef EXPERTS
+		if (p.n_used) {
+			const int row = job / p.n_used * (TILE_ROWS / 2) + r, expert = job % p.n_used;
+			if (r < 8 && mine && row < n_out / 2)
+				publish(p.y[0] + expert * p.expert_chunks * TILE_CHUNK + row,
+					activate_near(v, g.act) * other * expert_weights(g)[expert], t.parity);
+			return;
+		}
+#endif
 		const int row = tile * (TILE_ROWS / 2) + r;
 		if (r < 8 && mine && row < n_out)
 			publish(p.y[0] + row, activate_near(v, g.act) * other, t.parity);
@@ -295,17 +128,50 @@ INLINE float await_up(const struct persistent_product &p, const struct token &t,
 	return row < p.w[0].n_out ? await(p.up + row, t.parity) : 0.0f;
 }
 
+/* Where of a job's pieces a warp's chunk of it is. */
+struct unit_place {
+	int piece;
+	int at;     /* bytes of the piece that are before it */
+	int shares; /* of the piece, that are the warp's */
+};
+
+template <int T> INLINE struct unit_place unit_of(int chunk, int n_chunks)
+{
+	enum { UNITS = persistent_piece_units(T) };
+	struct unit_place u;
+	u.piece = chunk / UNITS;
+	u.at = chunk % UNITS * tile_unit_bytes(T);
+	/* The last unit may be alone. */
+	u.shares = UNITS == 1 || (chunk % 2 == 0 && chunk == n_chunks - 1) ? PERSISTENT_PIECE_SHARES
+									   : PERSISTENT_PIECE_SHARES / 2;
+	return u;
+}
+
 /* All of the block's jobs of a product. corner: the warp's own chunks. up: of the first group's jobs. */
 template <int T, int N>
 INLINE void multiply(const struct persistent_params &params, const struct persistent_program &g,
 		     const struct persistent_product &p, struct token &t, void *corner, float up,
 		     const struct stages &s, struct stage &own)
 {
-	enum { UNITS = persistent_piece_units(T) };
 	const int warp = threadIdx.x / WARP;
 	const int q = threadIdx.x / TILE_ROWS, r = threadIdx.x % TILE_ROWS;
-	const int n_chunks = p.n_chunks, stride = p.stride, pieces = persistent_pieces(T, n_chunks);
+	const int stride = p.stride;
 	int job = first_job(p, g.n_blocks);
+#ifdef EXPERTS
+	/* Of several experts each one's pieces are its own. */
+	int n_chunks = p.n_chunks, pieces = persistent_pieces(T, n_chunks);
+	struct unit_place first = unit_of<T>(warp, n_chunks);
+	if (p.n_used && !p.stream) {
+		const int each = p.expert_chunks, expert = warp / each;
+		const int n = min(p.experts_each, p.n_used - (job & ((1 << p.shift) - 1)) * p.experts_each);
+		n_chunks = max(n, 0) * each;
+		pieces = max(n, 0) * persistent_pieces(T, each);
+		first = unit_of<T>(warp - expert * each, each);
+		first.piece += expert * persistent_pieces(T, each);
+	}
+#else
+	const int n_chunks = p.n_chunks, pieces = persistent_pieces(T, n_chunks);
+#endif
 	float factor = 1.0f;
 	operand<T, N> a;
 	if (warp < n_chunks)
@@ -329,15 +195,15 @@ INLINE void multiply(const struct persistent_params &params, const struct persis
 					const int chunk = c * PERSISTENT_WARPS + warp;
 					if (c && chunk >= n_chunks)
 						break;
-					const struct stage there = own.after(chunk / UNITS, s);
+#ifdef EXPERTS
+					const struct unit_place u = c ? unit_of<T>(chunk, n_chunks) : first;
+#else
+					const struct unit_place u = unit_of<T>(chunk, n_chunks);
+#endif
+					const struct stage there = own.after(u.piece, s);
 					barrier_wait(s.full + there.at, there.parity);
-					a.multiply(s.memory + there.at * s.bytes + chunk % UNITS * tile_unit_bytes(T),
-						   c);
-					/* The last unit may be alone. */
-					give_back(s, there,
-						  UNITS == 1 || (chunk % 2 == 0 && chunk == n_chunks - 1)
-							  ? PERSISTENT_PIECE_SHARES
-							  : PERSISTENT_PIECE_SHARES / 2);
+					a.multiply(s.memory + there.at * s.bytes + u.at, c);
+					give_back(s, there, u.shares);
 				}
 				a.leave(partial + i * PERSISTENT_SUMS + warp * TILE_ROWS);
 			}
@@ -397,12 +263,24 @@ INLINE void product(const struct persistent_params &params, const struct persist
 	if (p.stream) {
 		float sum;
 		advance_stream<STREAM_CHUNKS>(g, p, t, params.trace, corner, sum);
+#ifdef EXPERTS
+		if (p.output == PERSISTENT_ROUTED) {
+			if (works)
+				route(params, g, p, t, corner, sum, s, own);
+			return;
+		}
+#endif
 		if (works)
 			leave_sum(g, t, sum);
 	} else if (works) {
 		const int at = (job & ((1 << p.shift) - 1)) * p.n_chunks * TILE_CHUNK;
 		chunks<SLICE_CHUNKS> x;
-		await_some<1>(p.in + at, 0, 1, extent(min(p.w[0].n_in - at, p.n_chunks * TILE_CHUNK) / 4), t.parity, x);
+		int n_vecs = min(p.w[0].n_in - at, p.n_chunks * TILE_CHUNK) / 4;
+#ifdef EXPERTS
+		if (p.n_used)
+			n_vecs = expert_vecs(p, job & ((1 << p.shift) - 1));
+#endif
+		await_some<1>(p.in + at, 0, 1, extent(n_vecs), t.parity, x);
 		put_chunks(corner, x);
 	}
 	if (works) {

@@ -14,6 +14,7 @@
 #define WEIGHTS_BF16
 #define WEIGHTS_F16
 #define WEIGHTS_F32
+#define EXPERTS
 #define HEAD_DIM_32
 #define HEAD_DIM_64
 #define HEAD_DIM_128

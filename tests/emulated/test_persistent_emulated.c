@@ -143,12 +143,21 @@ static void test_models(void **state)
 	check(&(struct run){"gemma3-tiny.q8_0", 4, TENSOR_F32, 30, 3});
 }
 
+/* A block has several rows of the router or none, and experts' jobs of every number. */
+static void test_experts(void **state)
+{
+	(void)state;
+	check(&(struct run){"gemma4-26b-a4b-tiny.q8_0", 4, TENSOR_F32, 0, 3});
+	check(&(struct run){"gemma4-26b-a4b-tiny.q8_0", 1, TENSOR_F16, 20, 2});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_caches),
 		cmocka_unit_test(test_models),
+		cmocka_unit_test(test_experts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

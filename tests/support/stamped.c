@@ -45,8 +45,14 @@ static void check_labels(const struct token_timeline *t, const struct model *m)
 			expect_label(t, &phase, "ple", -1);
 		expect_label(t, &phase, "attention", i);
 		expect_label(t, &phase, "attn_output", i);
+		if (m->n_expert)
+			expect_label(t, &phase, "router", i);
 		expect_label(t, &phase, "ffn_gate_up", i);
 		expect_label(t, &phase, "ffn_down", i);
+		if (m->n_expert) {
+			expect_label(t, &phase, "experts_gate_up", i);
+			expect_label(t, &phase, "experts_down", i);
+		}
 		if (m->n_ple) {
 			expect_label(t, &phase, "ple_gate", i);
 			expect_label(t, &phase, "ple_proj", i);

@@ -24,6 +24,7 @@ static void test_alternating(void **state)
 {
 	(void)state;
 	alternating_check("gemma4-e4b-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
+	alternating_check("gemma4-26b-a4b-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("gemma3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("qwen3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 }
@@ -41,20 +42,82 @@ static void expect_refused(struct session *s, const char *why)
 	OK(session_decode(s, 3, NULL, e));
 }
 
-static void test_experts_are_refused(void **state)
+/* What a GPU's kernel needs of a mixture; the numbers are 26B-A4B's. */
+static void test_experts(void **state)
 {
 	(void)state;
-	struct golden g;
-	golden_load(&g, "gemma4-26b-a4b-tiny.q8_0");
-	struct session_options o;
-	struct session *s;
-	session_options_default(&o);
-	o.load.n_gpu_layers = 0;
-	o.context = 8;
-	OK(session_open(&s, g.path, &o, e));
-	expect_refused(s, "mixture of experts");
-	session_close(s);
-	golden_free(&g);
+	enum { ROUTER, GATED, DOWN, TAKEN, PHASES };
+	static float left[4];
+	struct persistent_copy copies[PHASES];
+	struct persistent_phase phases[PHASES] = {
+		[ROUTER] = {.of.product = {.w = {{.data = left, .type = TENSOR_F32, .n_in = 2816, .n_out = 128}},
+					   .y = {&left[0]},
+					   .up = &left[3],
+					   .output = PERSISTENT_ROUTED,
+					   .stream = 1,
+					   .n_used = 8}},
+		[GATED] = {.of.product = {.w = {{.type = TENSOR_Q8_0,
+						 .scales = left,
+						 .n_in = 2816,
+						 .n_out = 1408,
+						 .n_expert = 128}},
+					  .y = {&left[1]},
+					  .output = PERSISTENT_GATED,
+					  .stream = 1,
+					  .n_used = 8}},
+		[DOWN] = {.of.product = {.in = &left[1],
+					 .w = {{.type = TENSOR_Q8_0,
+						.scales = left,
+						.n_in = 704,
+						.n_out = 2816,
+						.n_expert = 128}},
+					 .y = {&left[2]},
+					 .n_used = 8}},
+		[TAKEN] = {.of.product = {.in = &left[2],
+					  .beside = &left[2],
+					  .w = {{.type = TENSOR_Q8_0, .scales = left, .n_in = 2816, .n_out = 4096}},
+					  .stream = 1}},
+	};
+	struct persistent_program g = {.n_embd = 2816, .n_phases = PHASES, .stream_chunks = 2, .slice_chunks = 2};
+	struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = 232448};
+	for (int i = 0; i < PHASES; i++)
+		phases[i].of.product.n_w = 1;
+	assert_null(cuda_persistent_plan(&g, phases, copies, &card));
+	const struct persistent_product *p = &phases[ROUTER].of.product;
+	assert_int_equal(p->n_jobs, 128);
+	assert_ptr_equal(copies[ROUTER].from, left);
+	assert_int_equal(copies[ROUTER].job_bytes, 2816 * 4);
+	assert_int_equal(copies[ROUTER].piece_bytes, g.stage_bytes); /* else a stage would be as large as a row */
+	assert_int_equal(g.stage_bytes, 2 * (16 * 256 + 256));
+	/* 88 tiles of 8 rows of each, 11 chunks of a row, of 8 experts. */
+	p = &phases[GATED].of.product;
+	assert_int_equal(p->n_jobs, 88 * 8);
+	assert_int_equal(p->expert_chunks, 3); /* of what a row of down has */
+	assert_int_equal(copies[GATED].job_bytes, 11 * 4352);
+	assert_int_equal(copies[GATED].expert_bytes, 88 * 11 * 4352);
+	assert_int_equal(copies[GATED].n_slices, 8);
+	assert_ptr_equal(copies[GATED].logits, &left[0]);
+	assert_ptr_equal(copies[GATED].scales, &left[3]);
+	/* Four slices of two experts: one that ten warps have six chunks of. */
+	p = &phases[DOWN].of.product;
+	assert_int_equal(p->n_jobs, 176 * 4);
+	assert_int_equal(p->shift, 2);
+	assert_int_equal(p->experts_each, 2);
+	assert_int_equal(p->n_chunks, 6);
+	assert_int_equal(p->stride % 4, 0);
+	assert_int_equal(copies[DOWN].job_bytes, 3 * 4352);
+	assert_null(copies[DOWN].logits); /* they are chosen once */
+	assert_int_equal(copies[DOWN].at, 128ll * 88 * 11 * 4352);
+	assert_int_equal(phases[TAKEN].of.product.n_parts, 4);
+	assert_int_equal(phases[TAKEN].of.product.n_beside, 4);
+	assert_int_equal(copies[TAKEN].at, 128ll * 88 * 11 * 4352 + 128ll * 176 * 3 * 4352);
+	assert_true(g.sums_bytes >= 2 * 2816 * 4);
+	assert_true(g.n_stages >= 19 && g.shared_bytes <= 232448);
+
+	phases[ROUTER].of.product.w[0].n_out = 129;
+	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "16 of 128 experts"));
+	phases[ROUTER].of.product.w[0] = phases[TAKEN].of.product.w[0];
+	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "a router of F32, F16 or BF16"));
 }
 
 static void test_two_devices_are_refused(void **state)
@@ -174,6 +237,7 @@ static void test_stamps(void **state)
 	stamped_check("gemma4-e4b-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
 	stamped_check("gemma4-e4b-tiny.q8_0", 0, GRAPH_MODE_DEVICE);
 	stamped_check("qwen3-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-26b-a4b-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
 }
 
 static void test_other_fusions_have_no_stamps(void **state)
@@ -204,7 +268,7 @@ int main(void)
 		cmocka_unit_test(test_alternating),
 		cmocka_unit_test(test_stamps),
 		cmocka_unit_test(test_other_fusions_have_no_stamps),
-		cmocka_unit_test(test_experts_are_refused),
+		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
 		cmocka_unit_test(test_slices),

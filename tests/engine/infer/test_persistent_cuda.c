@@ -29,6 +29,7 @@ static void test_other_models(void **state)
 	(void)state;
 	alternating_check("gemma4-e4b-tiny.bf16", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("gemma4-e2b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
+	alternating_check("gemma4-26b-a4b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS);
 	alternating_check("gemma4-31b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("gemma3-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
 	alternating_check("qwen3-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS / 10);
@@ -40,6 +41,7 @@ static void test_stamps(void **state)
 	stamped_check("gemma4-e4b-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
 	stamped_check("gemma4-e4b-tiny.q8_0", ALL, GRAPH_MODE_DEVICE);
 	stamped_check("qwen3-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-26b-a4b-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
 }
 
 static bool no_card(void)

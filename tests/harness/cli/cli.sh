@@ -130,12 +130,13 @@ for mode in direct graph-loop; do
 done
 
 # What cannot be decoded is refused before the prompt is computed.
-experts=$(dirname "$tiny")/gemma4-26b-a4b-tiny.q8_0.gguf
-expect 2 '' '*fusion persistent does no mixture of experts*' eval -m "$experts" --tokens 1,2,3 -ngl 0 --fusion persistent \
-  --generate 2
-expect 2 '' '*fusion persistent does no mixture of experts*' eval -m "$experts" --tokens 1,2,3 -ngl 0 --fusion persistent \
-  --prefill 2
-expect 0 '*' '' eval -m "$experts" --tokens 1,2,3 -ngl 0 --fusion persistent --generate 1
+small=$(mktemp -d)
+"$gemmark" model make --arch qwen3-tiny --type q4_0 --seed 1 -o "$small/q4_0.gguf" >/dev/null
+refused='*fusion persistent reads no weights in Q4_0*'
+expect 2 '' "$refused" eval -m "$small/q4_0.gguf" --tokens 1,2,3 -ngl 0 --fusion persistent --generate 2
+expect 2 '' "$refused" eval -m "$small/q4_0.gguf" --tokens 1,2,3 -ngl 0 --fusion persistent --prefill 2
+expect 0 '*' '' eval -m "$small/q4_0.gguf" --tokens 1,2,3 -ngl 0 --fusion persistent --generate 1
+rm -rf "$small"
 
 # Logits to a pipe and to a device: as to a file, and the device is still one afterwards.
 temp=$(mktemp -d)

@@ -152,7 +152,7 @@ static void test_numbers(void **state)
 	expect_row(rows[0], 1, 1, 2.5, 5.5, 2);
 	expect_row(rows[1], 2, 2, 12.5, 27.5, 10);
 	expect_row(rows[2], 3, 4, 27.5, 15, 7.5);
-	expect_row(rows[3], 4, 10, 2.5, 5.5, 2);
+	expect_row(rows[3], 4, 13, 2.5, 5.5, 2);
 	assert_true(folder_has(folder, "plots/timeline.png"));
 	static char text[1 << 18];
 	f = folder_open(folder, "plots/timeline.svg", "r");
