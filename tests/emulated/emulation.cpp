@@ -73,6 +73,7 @@ struct warp {
 	int arrived, kind;
 	unsigned times;
 	uint64_t values[2][32];
+	emulated_words words[2][32];
 	bool votes[2][32];
 	std::vector<int> waiting;
 };
@@ -166,6 +167,15 @@ uint64_t emulated_exchange(uint64_t v, int from, int kind)
 	w.values[time][LANE] = v;
 	emulated_meet(kind);
 	return w.values[time][from];
+}
+
+const emulated_words *emulated_exchange_all(const emulated_words &own, int kind)
+{
+	warp &w = own_warp();
+	const unsigned time = w.times & 1;
+	memcpy(w.words[time][LANE], own, sizeof own);
+	emulated_meet(kind);
+	return w.words[time];
 }
 
 unsigned emulated_ballot(bool p)
