@@ -218,7 +218,8 @@ struct persistent_program {
 
 /*
  * y = the rows of w one below the other in tiles of 16, each matrix filled up with rows of zeros, as the plan's device
- * reads them; gated: tiles have 8 rows of w[0], then 8 of w[1]. Rows are filled up with zeros too, to n_chunks chunks.
+ * reads them; gated: tiles have 8 rows of w[0], then 8 of w[1]. Rows are filled up with zeros too, to as many units as
+ * tile_bytes has room for; the last of them may be short (kernels/tiles.h).
  */
 struct persistent_tile_params {
 	struct weight w[3]; /* n_w of them, of one type and one n_in */
@@ -226,7 +227,7 @@ struct persistent_tile_params {
 	int n_w;
 	int gated;
 	int n_tiles;
-	int n_chunks;
+	int tile_bytes;
 };
 
 struct persistent_params {

@@ -397,7 +397,7 @@ static int tile_experts(struct device *d, const struct persistent_product *of, c
 			.n_w = 1 + gated,
 			.gated = gated,
 			.n_tiles = of->n_jobs / copy->n_slices,
-			.n_chunks = tile_chunks(w->n_in),
+			.tile_bytes = copy->job_bytes,
 		};
 		rc = device_launch(d, KERNEL_persistent_tile, &t, err);
 	}
@@ -422,7 +422,7 @@ static int tile_weights(const struct persistent *p, const struct builder *b, str
 			.n_w = of->n_w,
 			.gated = of->output == PERSISTENT_GATED,
 			.n_tiles = of->n_jobs >> of->shift,
-			.n_chunks = of->n_chunks << of->shift,
+			.tile_bytes = b->copies[i].job_bytes << of->shift,
 		};
 		rc = device_launch(p->device, KERNEL_persistent_tile, &t, err);
 	}

@@ -1,4 +1,5 @@
 /* Weights in tiles, element by element: what says where each is (kernels/tiles.h), as it stands there. */
+#include <assert.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -20,13 +21,12 @@ static const struct weight *row_of(const struct persistent_tile_params *p, int t
 	return *row < (size_t)p->w[i].n_out ? &p->w[i] : NULL;
 }
 
-static void put_row(const struct weight *w, size_t row, int r, int n_chunks, char *tile)
+static void put_row(const struct weight *w, size_t row, int r, char *tile)
 {
 	const size_t bytes = (size_t)element_bytes(w->type), unit = (size_t)tile_unit_bytes(w->type);
 	const char *block = (const char *)w->data + row * (size_t)(w->n_in / 32) * 34; /* in a file's layout */
-	const int n = w->n_in < n_chunks * TILE_CHUNK ? w->n_in : n_chunks * TILE_CHUNK;
 
-	for (int k = 0; k < n; k++) {
+	for (int k = 0; k < w->n_in; k++) {
 		const size_t at = row * (size_t)w->n_in + (size_t)k;
 		char *to = tile + (size_t)(k / TILE_CHUNK) * unit;
 		const char *from = (const char *)w->data + at * bytes;
@@ -46,7 +46,7 @@ static void put_row(const struct weight *w, size_t row, int r, int n_chunks, cha
 static void tile_part(void *ctx, int begin, int end, int thread)
 {
 	const struct persistent_tile_params *p = ctx;
-	const size_t bytes = (size_t)tile_unit_bytes(p->w[0].type) * (size_t)p->n_chunks;
+	const size_t bytes = (size_t)p->tile_bytes;
 
 	(void)thread;
 	for (int i = begin; i < end; i++) {
@@ -58,12 +58,13 @@ static void tile_part(void *ctx, int begin, int end, int thread)
 			const struct weight *w = row_of(p, i, r, &row);
 
 			if (w)
-				put_row(w, row, r, p->n_chunks, tile);
+				put_row(w, row, r, tile);
 		}
 	}
 }
 
 void k_persistent_tile(const struct persistent_tile_params *p)
 {
+	assert(p->tile_bytes >= tile_row_bytes(p->w[0].type, p->w[0].n_in));
 	cpu_parallel(p->n_tiles, 1, tile_part, (void *)p);
 }

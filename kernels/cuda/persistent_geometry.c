@@ -160,23 +160,23 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 		if (why)
 			return why;
 	}
-	int tiles = tiles_of(p), n_job_chunks, n_slices;
+	int tiles = tiles_of(p), n_slices, row_bytes = tile_row_bytes(w->type, w->n_in);
 	*copy = (struct persistent_copy){.kind = PERSISTENT_PRODUCT, .at = g->tiled_bytes};
 	p->shift = 0;
 	if (p->n_used) {
 		n_slices = plan_experts(g, p, copy);
-		n_job_chunks = tile_chunks(w->n_in);
 	} else {
 		p->shift = shift_of(g, p);
 		n_slices = 1 << p->shift;
-		n_job_chunks = p->n_chunks = chunks_of(tile_chunks(w->n_in), n_slices);
+		p->n_chunks = chunks_of(tile_chunks(w->n_in), n_slices);
 	}
 	if (p->n_chunks > PERSISTENT_WARPS * (p->stream ? g->stream_chunks : p->n_used ? 1 : g->slice_chunks))
 		return "has no way for rows as wide as these";
 	/* All jobs of a block are of one slice, where that matters. */
 	deal_jobs(g, p, tiles * n_slices, g->n_blocks >> p->shift << p->shift, rotate);
 	copy->n_jobs = p->n_jobs;
-	copy->job_bytes = n_job_chunks * tile_unit_bytes(w->type);
+	/* Slices of a row are as long as each other. */
+	copy->job_bytes = p->n_used || n_slices == 1 ? row_bytes : p->n_chunks * tile_unit_bytes(w->type);
 	copy->piece_bytes = persistent_piece_units(w->type) * tile_unit_bytes(w->type);
 	copy->rotate = p->rotate;
 	copy->stride = p->stride;
@@ -365,6 +365,5 @@ int geometry_persistent_tile(const struct persistent_tile_params *p, const struc
 			     struct cuda_launch *out)
 {
 	(void)card;
-	int64_t vectors = tile_unit_bytes(p->w[0].type) / 16;
-	return geometry_elements(out, ENTRY_persistent_tile, vectors * p->n_chunks * p->n_tiles, 1);
+	return geometry_elements(out, ENTRY_persistent_tile, (int64_t)(p->tile_bytes / 16) * p->n_tiles, 1);
 }

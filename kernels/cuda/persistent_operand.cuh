@@ -177,8 +177,8 @@ template <int N> struct operand<TENSOR_Q8_0, N> {
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
 		const int lane = threadIdx.x % WARP;
-		const uint4 *const w = (const uint4 *)unit + lane;
-		const uint4 *const s = (const uint4 *)(unit + TILE_ROWS * TILE_CHUNK) + lane / 4 * 2;
+		const uint4 *const w = (const uint4 *)(unit + TILE_SCALES) + lane;
+		const uint4 *const s = (const uint4 *)unit + lane / 4 * 2;
 		const uint4 s0 = s[0], s1 = s[1];
 		const unsigned scales[8] = {s0.x, s0.y, s0.z, s0.w, s1.x, s1.y, s1.z, s1.w};
 		float r0 = 0.0f, r1 = 0.0f;

@@ -37,21 +37,23 @@ INLINE unsigned scale_of(const struct persistent_tile_params &p, int tile, int c
 KERNEL(256) k_persistent_tile(const __grid_constant__ struct persistent_tile_params p)
 {
 	const int type = p.w[0].type, each = tile_unit_bytes(type) / 16;
-	const long long at = (long long)blockIdx.x * 256 + threadIdx.x, unit = at / each;
-	const int vector = (int)(at % each), tile = (int)(unit / p.n_chunks), chunk = (int)(unit % p.n_chunks);
+	const long long at = (long long)blockIdx.x * 256 + threadIdx.x;
+	const int tile = (int)(at / (p.tile_bytes / 16)), in_tile = (int)(at % (p.tile_bytes / 16));
+	const int chunk = in_tile / each, vector = in_tile % each, scales = TILE_SCALES / 16;
 	uint4 v = make_uint4(0, 0, 0, 0);
 
 	let_next_start();
 	wait_for_earlier();
 	if (tile >= p.n_tiles)
 		return;
-	if (type == TENSOR_Q8_0 && vector < 8 * WARP) {
-		v = make_uint4(digits_word(p, tile, chunk, vector, 0), digits_word(p, tile, chunk, vector, 1),
-			       digits_word(p, tile, chunk, vector, 2), digits_word(p, tile, chunk, vector, 3));
+	if (type == TENSOR_Q8_0 && vector >= scales) {
+		const int of = vector - scales;
+		v = make_uint4(digits_word(p, tile, chunk, of, 0), digits_word(p, tile, chunk, of, 1),
+			       digits_word(p, tile, chunk, of, 2), digits_word(p, tile, chunk, of, 3));
 	} else if (type == TENSOR_Q8_0) {
 		unsigned words[4];
 		for (int i = 0; i < 4; i++) {
-			const int half = (vector - 8 * WARP) * 8 + i * 2;
+			const int half = vector * 8 + i * 2;
 			words[i] = scale_of(p, tile, chunk, half) | scale_of(p, tile, chunk, half + 1) << 16;
 		}
 		v = make_uint4(words[0], words[1], words[2], words[3]);

@@ -194,7 +194,7 @@ static void tile(const struct persistent_product *p, const struct persistent_cop
 			.n_w = 1 + gated,
 			.gated = gated,
 			.n_tiles = tile_count(w->n_out),
-			.n_chunks = tile_chunks(w->n_in),
+			.tile_bytes = c->job_bytes << (w->n_expert > 1 ? 0 : p->shift), /* a job has some experts' */
 		};
 		for (int i = 0; i < 2; i++) {
 			const size_t row = (size_t)(e * w->n_out + i * n_out) * (size_t)w->n_in;

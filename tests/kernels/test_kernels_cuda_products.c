@@ -467,7 +467,9 @@ static void test_persistent_tile(void **state)
 			       : way == 1 ? 3
 					  : 2,
 			.gated = way == 2,
-			.n_chunks = tile_chunks(n_in) + (int)(i % 2), /* as where slices do not come out even */
+			.tile_bytes =
+				i % 2 ? (tile_chunks(n_in) + 1) * tile_unit_bytes(l.type) /* slices that are not even */
+				      : tile_row_bytes(l.type, n_in),
 		};
 		for (int w = 0; w < m.n_w; w++) {
 			m.w[w] = pair_weight(p, l, n_in, n_out[m.gated ? 0 : w], 1, 0);
@@ -475,7 +477,7 @@ static void test_persistent_tile(void **state)
 		}
 		if (m.gated)
 			m.n_tiles = (m.w[0].n_out + 7) / 8;
-		size_t bytes = (size_t)tile_unit_bytes(l.type) * (size_t)m.n_chunks * (size_t)m.n_tiles;
+		size_t bytes = (size_t)m.tile_bytes * (size_t)m.n_tiles;
 		m.y = pair_buffer(p, "y", PAIR_EXACT, TENSOR_F16, bytes / 2, 0);
 		pair_run(p, KERNEL_persistent_tile, &m, NULL, "%s n_in %d n_out %d way %d", l.name, n_in, n_out[0],
 			 way);

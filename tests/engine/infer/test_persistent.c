@@ -105,12 +105,12 @@ static void test_experts(void **state)
 	assert_int_equal(p->experts_each, 2);
 	assert_int_equal(p->n_chunks, 6);
 	assert_int_equal(p->stride % 4, 0);
-	assert_int_equal(copies[DOWN].job_bytes, 3 * 4352);
-	assert_null(copies[DOWN].logits); /* they are chosen once */
+	assert_int_equal(copies[DOWN].job_bytes, 2 * 4352 + 256 + 6 * 512); /* no bytes for columns that are none */
+	assert_null(copies[DOWN].logits);                                   /* they are chosen once */
 	assert_int_equal(copies[DOWN].at, 128ll * 88 * 11 * 4352);
 	assert_int_equal(phases[TAKEN].of.product.n_parts, 4);
 	assert_int_equal(phases[TAKEN].of.product.n_beside, 4);
-	assert_int_equal(copies[TAKEN].at, 128ll * 88 * 11 * 4352 + 128ll * 176 * 3 * 4352);
+	assert_int_equal(copies[TAKEN].at, 128ll * 88 * 11 * 4352 + 128ll * 176 * copies[DOWN].job_bytes);
 	assert_true(g.sums_bytes >= 2 * 2816 * 4);
 	assert_true(g.n_stages >= 19 && g.shared_bytes <= 232448);
 
@@ -209,6 +209,21 @@ static void test_slices(void **state)
 	}
 }
 
+/* Of a short row Q8_0 leaves blocks out, and no element or scale of the row. */
+static void test_short_tiles(void **state)
+{
+	(void)state;
+	assert_int_equal(tile_row_bytes(TENSOR_Q8_0, 256), 4352);
+	assert_int_equal(tile_row_bytes(TENSOR_Q8_0, 704), 2 * 4352 + 256 + 6 * 512);
+	assert_int_equal(tile_row_bytes(TENSOR_BF16, 704), 3 * 8192);
+	for (int n_in = 32; n_in <= 256; n_in += 32)
+		for (int row = 0; row < TILE_ROWS; row++)
+			for (int k = 0; k < n_in; k++) {
+				assert_true(tile_element_at(TENSOR_Q8_0, row, k) < tile_row_bytes(TENSOR_Q8_0, n_in));
+				assert_true(tile_scale_at(row, k) + 2 <= tile_row_bytes(TENSOR_Q8_0, n_in));
+			}
+}
+
 /* Every element and every scale of a unit has its own place in it, and nothing else is there. */
 static void test_tiles(void **state)
 {
@@ -273,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_cards_are_refused),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_tiles),
+		cmocka_unit_test(test_short_tiles),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
