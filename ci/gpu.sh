@@ -144,7 +144,7 @@ all_sanitized_runs() {
     echo "eval.$mode.$fusion.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--mode $mode --fusion $fusion -ngl 9999 --prefill-precision f32"
   done
-  for name in gemma4-e2b qwen3 gemma3; do
+  for name in gemma4-e2b gemma4-26b-a4b qwen3 gemma3; do
     echo "persistent.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens ${ids%%,8,*} --prefill 1" \
       "--mode direct --fusion persistent -ngl 9999 --prefill-precision f32"
   done
