@@ -18,6 +18,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 agreed='
 sm_80  k_attention_prefill_256 36
 sm_80  k_norm_matmul_any       8
+sm_90  k_attention_prefill_256 36
 sm_90  k_persistent_f16_f16    108
 sm_90  k_persistent_f32_f32    376
 sm_100 k_matmul_tiled          56

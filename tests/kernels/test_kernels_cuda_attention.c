@@ -62,12 +62,11 @@ static struct kv filled_cache(struct pair *p, const struct attention_case *c)
 {
 	struct kv kv =
 		pair_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity, c->ring > 0);
-	size_t hd = (size_t)c->head_dim;
 	for (int pos = first_of(c, c->pos); pos < c->pos + c->n_tokens; pos++) {
 		for (int h = 0; h < c->n_kv_heads; h++) {
-			size_t at = ((size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos)) * hd;
-			pair_fill(p, kv.k, c->type, at, hd);
-			pair_fill(p, kv.v, c->v_type, at, hd);
+			size_t at = (size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos);
+			pair_fill_rows(p, kv.k, c->type, c->head_dim, at, 1);
+			pair_fill_rows(p, kv.v, c->v_type, c->head_dim, at, 1);
 		}
 	}
 	return kv;
