@@ -240,7 +240,8 @@ static void run_block()
 	EMULATED(k_prompt_qkv, prompt_qkv_params)               \
 	EMULATED(k_snapkv_softmax, snapkv_softmax_params)       \
 	EMULATED(k_snapkv_vote, snapkv_vote_params)             \
-	EMULATED(k_snapkv_compact, snapkv_compact_params)
+	EMULATED(k_snapkv_compact, snapkv_compact_params)       \
+	EMULATED(k_emulated_rows, emulated_rows_params)
 #define EMULATED(name, params) extern "C" void name(const struct params p);
 OF_CACHES
 #undef EMULATED

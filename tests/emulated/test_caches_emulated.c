@@ -175,6 +175,39 @@ static void test_writers(void **state)
 	}
 }
 
+/* As the kernel of a whole token has them. */
+static void test_rows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(head_dims) * 8; i++) {
+		const int hd = head_dims[i / 8];
+		const size_t n = (size_t)hd, bytes = (size_t)cache_row_bytes(TENSOR_Q8_0, hd);
+		float *x = aligned_floats(n, 3), *rounded = aligned(n * 4), *got = aligned(n * 4),
+		      *want = aligned(n * 4);
+		char *row = aligned(bytes), *stored = aligned(bytes);
+		for (size_t j = 0; i % 8 == 7 && j < n; j += 37)
+			x[j] = j % 2 ? 1e30f : 0;
+		const struct emulated_rows_params p = {
+			.x = x, .row = row, .rounded = rounded, .read = got, .head_dim = hd};
+		const struct cuda_launch l = {.entry = "k_emulated_rows", .grid = {1, 1, 1}, .block = {32, 1, 1}};
+		launch(CUDA_GEOMETRY_OK, &l, &p);
+		cache_store(cpu_inner(), x, TENSOR_Q8_0, stored, n);
+		cache_load(cpu_inner(), stored, TENSOR_Q8_0, want, n);
+		assert_memory_equal(row, stored, bytes);
+		for (size_t j = 0; j < n; j++) {
+			const bool none = isnan(want[j]);
+			assert_true(none ? isnan(rounded[j]) && isnan(got[j])
+					 : rounded[j] == want[j] && got[j] == want[j]);
+		}
+		free(x);
+		free(rounded);
+		free(got);
+		free(want);
+		free(row);
+		free(stored);
+	}
+}
+
 /* ---- who reads ---- */
 
 /* Relative to the root mean square of the wanted. */
@@ -361,6 +394,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_writers),
+		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_decode),
 		cmocka_unit_test(test_prefill),
 		{"test_snapkv", test_snapkv, NULL, NULL, &test_isas[0]},
