@@ -90,7 +90,9 @@ void pair_fill_rows(struct pair *p, void *to, int type, int head_dim, size_t fro
 		for (size_t i = 0; i < elements; i++)
 			at[i] = (unsigned char)pair_between(p, -CACHE_STEPS, CACHE_STEPS);
 		for (size_t b = 0; b < elements / CACHE_BLOCK; b++) {
-			uint16_t scale = random_f16(p) & 0x7fff;
+			/* Magnitudes up to 1, as the others': scales of 1.5 to 2 times 2^-8, one in 16 subnormal. */
+			uint32_t bits = pair_bits(p), normal = 0x1e00 | (bits & 0x1ff);
+			uint16_t scale = (uint16_t)((bits >> 20 & 15) == 0 ? bits & 0x3ff : normal);
 			memcpy(at + elements + 2 * b, &scale, sizeof scale);
 		}
 	}

@@ -302,7 +302,7 @@ template <int HD> struct lane_dims {
 					((unsigned short *)(row + HD))[(h * HALF + lane * W) / CACHE_BLOCK] = s.scale;
 			}
 		} else {
-#pragma unroll
+#pragma unroll 1
 			for (int b = 0; b < HD / CACHE_BLOCK; b++) {
 				unsigned most = 0;
 #pragma unroll

@@ -31,9 +31,9 @@ static int rows_of(const struct vote_case *c)
 	return c->window * (c->n_heads / c->n_kv_heads);
 }
 
-static size_t bytes_of(int type)
+static size_t row_of(const struct vote_case *c)
 {
-	return type == TENSOR_F32 ? 4 : 2;
+	return tensor_type_cache_row((enum tensor_type)c->type, c->head_dim);
 }
 
 /* k alone is read: v is a buffer of one element. */
@@ -67,10 +67,10 @@ static struct kv other_keys(struct pair *p, const struct vote_case *c, struct kv
 {
 	if (fault != VOTE_KEY_OFF)
 		return kv;
-	size_t n = (size_t)c->n_kv_heads * (size_t)c->capacity * (size_t)c->head_dim;
-	size_t row = (size_t)c->head_dim * bytes_of(c->type), at = (size_t)((c->n_keys - c->window) / 2) * row;
-	char *other = pair_buffer(p, "other k", PAIR_INPUT, c->type, n, 0);
-	memcpy(other, kv.k, n * bytes_of(c->type));
+	size_t n = (size_t)c->n_kv_heads * (size_t)c->capacity * row_of(c);
+	size_t row = row_of(c), at = (size_t)((c->n_keys - c->window) / 2) * row;
+	char *other = pair_buffer(p, "other k", PAIR_INPUT, PAIR_BYTES, n, 0);
+	memcpy(other, kv.k, n);
 	memcpy(other + at, other + at + row, row);
 	kv.k = other;
 	return kv;
