@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/model/tensor_type.h"
 #include "kernels/cpu/cpu.h"
 
 enum {
@@ -16,9 +17,10 @@ static const float SCALE = 0.125f;
 /* Votes below are no votes: what exp gives for the farthest scores may be flushed to 0. */
 static const double NO_VOTE = 1e-30;
 
-static double element_bytes(int type)
+/* Of a key or value. */
+static double row_bytes(const struct case_shape *s)
 {
-	return type == TENSOR_F32 ? 4 : 2;
+	return (double)tensor_type_cache_row((enum tensor_type)s->type, s->head_dim);
 }
 
 static int seen(const struct case_shape *s)
@@ -29,7 +31,7 @@ static int seen(const struct case_shape *s)
 /* Bytes of k and v that one row sees. */
 static double seen_bytes(const struct case_shape *s)
 {
-	return 2.0 * seen(s) * s->n_kv_heads * s->head_dim * element_bytes(s->type);
+	return 2.0 * seen(s) * s->n_kv_heads * row_bytes(s);
 }
 
 static struct kv filled(struct pair *p, const struct case_shape *s)
@@ -37,9 +39,9 @@ static struct kv filled(struct pair *p, const struct case_shape *s)
 	int slack = s->n_tokens > RING_SLACK ? s->n_tokens - 1 : RING_SLACK;
 	int capacity = s->window ? s->window + slack : s->n_keys;
 	struct kv kv = pair_cache(p, PAIR_INPUT, s->type, s->type, s->n_kv_heads, s->head_dim, capacity, s->window > 0);
-	size_t n = (size_t)s->n_kv_heads * (size_t)capacity * (size_t)s->head_dim;
-	pair_fill(p, kv.k, s->type, 0, n);
-	pair_fill(p, kv.v, s->type, 0, n);
+	size_t n = (size_t)s->n_kv_heads * (size_t)capacity;
+	pair_fill_rows(p, kv.k, s->type, s->head_dim, 0, n);
+	pair_fill_rows(p, kv.v, s->type, s->head_dim, 0, n);
 	return kv;
 }
 
@@ -191,7 +193,7 @@ static void build_prefill(struct pair *p, const struct case_shape *s, struct cas
 		keys += s->window && s->window < own ? s->window : own;
 	}
 	case_params(c, KERNEL_attention_prefill, &m, sizeof m);
-	c->bytes = 8.0 * (double)n + 2.0 * m.kv.capacity * s->n_kv_heads * s->head_dim * element_bytes(s->type);
+	c->bytes = 8.0 * (double)n + 2.0 * m.kv.capacity * s->n_kv_heads * row_bytes(s);
 	c->flops = 4.0 * keys * s->n_heads * s->head_dim;
 }
 
@@ -231,7 +233,7 @@ static size_t stats_of(const struct case_shape *s)
 static struct snapkv_softmax_params softmax_params(struct pair *p, const struct case_shape *s, enum pair_role role)
 {
 	struct kv kv = pair_cache(p, PAIR_INPUT, s->type, s->type, s->n_kv_heads, s->head_dim, s->n_keys, false);
-	pair_fill(p, kv.k, s->type, 0, (size_t)s->n_kv_heads * (size_t)s->n_keys * (size_t)s->head_dim);
+	pair_fill_rows(p, kv.k, s->type, s->head_dim, 0, (size_t)s->n_kv_heads * (size_t)s->n_keys);
 	return (struct snapkv_softmax_params){
 		.q = queries(p, (size_t)s->n_tokens * (size_t)s->n_heads * (size_t)s->head_dim),
 		.kv = kv,
@@ -247,8 +249,8 @@ static struct snapkv_softmax_params softmax_params(struct pair *p, const struct 
 
 static void count_votes(const struct case_shape *s, struct case_subject *c)
 {
-	c->bytes = (double)s->n_kv_heads * s->n_keys * s->head_dim * element_bytes(s->type) +
-		   4.0 * s->n_tokens * s->n_heads * s->head_dim + 4.0 * (double)stats_of(s);
+	c->bytes = (double)s->n_kv_heads * s->n_keys * row_bytes(s) + 4.0 * s->n_tokens * s->n_heads * s->head_dim +
+		   4.0 * (double)stats_of(s);
 	c->flops = 2.0 * s->n_tokens * s->n_heads * (double)s->n_keys * s->head_dim;
 }
 
@@ -346,7 +348,7 @@ static void build_compact(struct pair *p, const struct case_shape *s, struct cas
 		.n_kept = s->budget,
 	};
 	case_params(c, KERNEL_snapkv_compact, &m, sizeof m);
-	c->bytes = 4.0 * s->n_kv_heads * s->budget * s->head_dim * element_bytes(s->type);
+	c->bytes = 4.0 * s->n_kv_heads * s->budget * row_bytes(s);
 }
 
 const struct case_kind case_snapkv_compact = {"snapkv_compact", build_compact, case_exact, 0};

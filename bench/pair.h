@@ -119,6 +119,8 @@ void *pair_halves(struct pair *p, const char *name, size_t n);
 float *pair_scales(struct pair *p, int n, int low, int high);
 /* Elements of F32, F16 or BF16 at `to`, magnitudes up to 1 with subnormals among them; from .. n. */
 void pair_fill(struct pair *p, void *to, int type, size_t from, size_t n);
+/* The same of a cache's rows, of Q8_0 too: rows from .. n. */
+void pair_fill_rows(struct pair *p, void *to, int type, int head_dim, size_t from, size_t n);
 /* A matrix as input. offset: of its data. */
 struct weight pair_weight(struct pair *p, struct pair_layout l, int n_in, int n_out, int n_expert, size_t offset);
 /* Its values (one expert's) rounded to float16, to nearest with ties to even; and a row of activations so, which has
@@ -129,7 +131,7 @@ void pair_row_as_f16(const float *x, float *y, size_t n);
 double *pair_row_norms(const struct weight *w);
 /* A step; in memory of the device where on_device is set, with another one as the host's. */
 struct at pair_at(struct pair *p, struct step s, bool on_device);
-/* An empty cache as a buffer of `role`. */
+/* An empty cache as a buffer of `role`; of Q8_0 as bytes. */
 struct kv pair_cache(struct pair *p, enum pair_role role, int type, int v_type, int n_kv_heads, int head_dim,
 		     int capacity, bool ring);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cache_rows.h"
+
 float pair_float(struct pair *p, float scale)
 {
 	return (float)((double)pair_bits(p) / 2147483648.0 - 1.0) * scale;
@@ -72,6 +74,27 @@ void pair_fill(struct pair *p, void *to, int type, size_t from, size_t n)
 			((float *)to)[i] = pair_float(p, 1);
 		else
 			((uint16_t *)to)[i] = type == TENSOR_F16 ? random_f16(p) : random_bf16(p);
+	}
+}
+
+void pair_fill_rows(struct pair *p, void *to, int type, int head_dim, size_t from, size_t n)
+{
+	size_t row = (size_t)cache_row_bytes(type, head_dim), elements = (size_t)head_dim;
+	if (type != TENSOR_Q8_0) {
+		pair_fill(p, to, type, from * elements, n * elements);
+		return;
+	}
+	for (size_t r = from; r < from + n; r++) {
+		unsigned char *at = (unsigned char *)to + r * row;
+		memset(at, 0, row);
+		for (size_t i = 0; i < elements; i++)
+			at[i] = (unsigned char)pair_between(p, -CACHE_STEPS, CACHE_STEPS);
+		for (size_t b = 0; b < elements / CACHE_BLOCK; b++) {
+			/* Magnitudes up to 1, as the others': scales of 1.5 to 2 times 2^-8, one in 16 subnormal. */
+			uint32_t bits = pair_bits(p), normal = 0x1e00 | (bits & 0x1ff);
+			uint16_t scale = (uint16_t)((bits >> 20 & 15) == 0 ? bits & 0x3ff : normal);
+			memcpy(at + elements + 2 * b, &scale, sizeof scale);
+		}
 	}
 }
 
@@ -248,10 +271,16 @@ struct at pair_at(struct pair *p, struct step s, bool on_device)
 struct kv pair_cache(struct pair *p, enum pair_role role, int type, int v_type, int n_kv_heads, int head_dim,
 		     int capacity, bool ring)
 {
-	size_t n = (size_t)n_kv_heads * (size_t)capacity * (size_t)head_dim;
+	size_t rows = (size_t)n_kv_heads * (size_t)capacity, n = rows * (size_t)head_dim;
+	int types[2] = {type, v_type};
+	void *of[2];
+	for (int i = 0; i < 2; i++)
+		of[i] = pair_buffer(
+			p, i ? "v cache" : "k cache", role, types[i] == TENSOR_Q8_0 ? (int)PAIR_BYTES : types[i],
+			types[i] == TENSOR_Q8_0 ? rows * (size_t)cache_row_bytes(types[i], head_dim) : n, 0);
 	return (struct kv){
-		.k = pair_buffer(p, "k cache", role, type, n, 0),
-		.v = pair_buffer(p, "v cache", role, v_type, n, 0),
+		.k = of[0],
+		.v = of[1],
 		.type = type,
 		.v_type = v_type,
 		.n_kv_heads = n_kv_heads,

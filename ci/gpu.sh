@@ -25,6 +25,7 @@
 #   models    each other model at full size: prompts of 512, 2048 and 8192 tokens, decoding at depths 0 to 131072
 #   long      decoding at depths 0 to 131072 by doubling: each depth filled by itself, from the one before, from --kv-cache
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
+#   caches    caches in f16 and in q8_0: decoding at depths 0 to 65536, fused and as one kernel; prompts behind 0 and 16384
 #   bench     what a replay costs, by nodes, edges, copies, branches, updates: replay_cost.csv; the kernels one by one at E4B's
 #             shapes, Q8_0 and BF16 (bench_family='e4b|26b-a4b' in the environment: others too), launches, graphs, copies:
 #             bench-*.json
@@ -34,7 +35,7 @@ set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep bench)
+stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep caches bench)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -154,6 +155,13 @@ all_sanitized_runs() {
     IFS=: read -r mode fusion name prefill layers <<<"$run"
     echo "snapkv.$mode.$fusion.$name.$layers $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens $ids --prefill $prefill" \
       "--snapkv 8,window=3,pool=3 --mode $mode --fusion $fusion -ngl $layers --prefill-precision f32"
+  done
+  # Caches in q8_0: written by decode and by either kind of prompt, evicted, and in a token's one kernel.
+  for run in none:f32:off:12 full:f16:off:12 full:f32:8,window=3,pool=3:12 persistent:f32:off:12; do
+    IFS=: read -r fusion mode name prefill <<<"$run"
+    echo "$([ "$fusion" != persistent ] || echo persistent.)cache.$fusion.$mode.${name%%,*} $gemmark eval" \
+      "-m $golden/gemma4-e2b-tiny.q8_0.gguf --tokens $ids --prefill $prefill --snapkv $name --mode direct" \
+      "--fusion $fusion -ngl 9999 --prefill-precision $mode -ctk q8_0 -ctv q8_0"
   done
   # Prompts in float16, their weights converted for each chunk, kept, and both.
   local weights
@@ -425,6 +433,17 @@ stage_snapsweep() {
   local rc=0
   bench -p 0 -n 32 -d 4096,16384,65536 --snapkv off,1024,4096 --mode direct,graph-device -r 3 --out "$out/snapsweep" || rc=1
   evictions "$out/snapsweep/runs.csv"
+  return $rc
+}
+
+stage_caches() {
+  need_model || return
+  local rc=0 type
+  for type in f16 q8_0; do
+    bench -p 0 -n 64 -r 5 -d 0,4096,16384,65536 -ctk $type -ctv $type --mode graph-device --fusion full,persistent \
+      --out "$out/caches/$type" || rc=1
+    bench -p 2048 -n 0 -r 3 -d 0,16384 -ctk $type -ctv $type --mode direct --out "$out/caches/$type-prompts" || rc=1
+  done
   return $rc
 }
 

@@ -8,10 +8,11 @@
  * general.file_type, a, b); a and b are the caller's. A block of Q8_0: one fp16 scale, then 32 int8. Those of the types
  * behind it are what kernels/cpu/inner_quants.h reads.
  */
-#define TENSOR_CACHE_TYPES(X, a, b)   \
-	X(F32, f32, 0, 1, 4, 0, a, b) \
-	X(F16, f16, 1, 1, 2, 1, a, b) \
-	X(BF16, bf16, 30, 1, 2, 32, a, b)
+#define TENSOR_CACHE_TYPES(X, a, b)       \
+	X(F32, f32, 0, 1, 4, 0, a, b)     \
+	X(F16, f16, 1, 1, 2, 1, a, b)     \
+	X(BF16, bf16, 30, 1, 2, 32, a, b) \
+	X(Q8_0, q8_0, 8, 32, 34, 7, a, b)
 /* Elements of fewer bits than a byte, in blocks of 32 or 256: the last ones of the table. */
 #define TENSOR_QUANT_TYPES(X, a, b)             \
 	X(Q4_0, q4_0, 2, 32, 18, 2, a, b)       \
@@ -22,9 +23,8 @@
 	X(Q4_K, q4_k, 12, 256, 144, 14, a, b)   \
 	X(Q5_K, q5_k, 13, 256, 176, 16, a, b)   \
 	X(Q6_K, q6_k, 14, 256, 210, 18, a, b)
-#define TENSOR_TYPES(X, a, b)             \
-	TENSOR_CACHE_TYPES(X, a, b)       \
-	X(Q8_0, q8_0, 8, 32, 34, 7, a, b) \
+#define TENSOR_TYPES(X, a, b)       \
+	TENSOR_CACHE_TYPES(X, a, b) \
 	TENSOR_QUANT_TYPES(X, a, b)
 
 enum tensor_type {
@@ -68,7 +68,7 @@ struct weight {
 };
 
 /*
- * One layer's K/V cache, each of k and v (n_kv_heads, capacity, head_dim).
+ * One layer's K/V cache, each of k and v (n_kv_heads, capacity) rows of head_dim elements: kernels/cache_rows.h.
  * ring == 0: slot = pos - evicted. ring > 0 (== capacity): slot = pos % ring.
  */
 struct kv {

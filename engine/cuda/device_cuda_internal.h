@@ -77,6 +77,7 @@ struct cuda_device {
 	struct cuda_facts facts;
 	struct cuda_card card;
 	struct persistent_chunks persistent_chunks; /* that its kernel was compiled for */
+	int k_type, v_type;                         /* of the caches that kernels were compiled for; negative: all */
 	int ordinal;
 	struct cu_context *context;
 	struct cu_stream *stream;

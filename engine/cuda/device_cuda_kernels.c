@@ -105,6 +105,8 @@ int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struc
 	if (!c->modules || !c->functions)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
 	c->persistent_chunks = cuda_persistent_chunks(dims);
+	c->k_type = dims->k_type;
+	c->v_type = dims->v_type;
 	struct nvrtc *n;
 	int64_t t0 = clock_ns();
 	int rc = nvrtc_open(&n, err);
@@ -181,10 +183,11 @@ static_assert((int)ATTENTION_MAX_SPLITS <= (int)DEVICE_SPLITS_MAX, "partial sums
 
 struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim)
 {
+	const struct cuda_device *c = (const struct cuda_device *)d;
 	return (struct device_splits){
 		.unit = ATTENTION_UNIT,
 		.keys = ATTENTION_SPLIT_KEYS,
-		.most = cuda_attention_splits(n_heads, n_kv_heads, head_dim, &((const struct cuda_device *)d)->card),
+		.most = cuda_attention_splits(n_heads, n_kv_heads, head_dim, c->k_type, c->v_type, &c->card),
 		.fused = ATTENTION_FUSED_SPLITS,
 	};
 }

@@ -5,10 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cache_rows.h"
+
+static size_t entries_bytes(const struct kv *kv, int type, int n)
+{
+	return (size_t)kv->n_kv_heads * (size_t)n * tensor_type_cache_row((enum tensor_type)type, kv->head_dim);
+}
+
 static size_t half_bytes(const struct kv *kv, int type)
 {
-	return tensor_type_bytes((enum tensor_type)type,
-				 (size_t)kv->n_kv_heads * (size_t)kv->capacity * (size_t)kv->head_dim);
+	return entries_bytes(kv, type, kv->capacity);
 }
 
 /* The cache of one layer, as the range has it; zeroed where it attends none. */
@@ -47,12 +53,18 @@ void kv_cache_measure(struct kv_cache_bytes *out, const struct model *m, const s
 	}
 }
 
-static int check_type(const char *what, enum tensor_type type, struct error *err)
+static int check_type(const char *what, const struct model *m, enum tensor_type type, struct error *err)
 {
-	if (tensor_type_traits(type)->cache)
-		return 0;
-	return error_set(err, ERROR_INPUT, "the %s cache cannot be %s; use one of" TENSOR_CACHE_TYPE_WORDS, what,
-			 tensor_type_name(type));
+	if (!tensor_type_traits(type)->cache)
+		return error_set(err, ERROR_INPUT, "the %s cache cannot be %s; use one of" TENSOR_CACHE_TYPE_WORDS,
+				 what, tensor_type_name(type));
+	for (int i = 0; i < m->n_layer; i++)
+		if (!cache_row_possible((int)type, m->layers[i].head_dim))
+			return error_set(err, ERROR_INPUT,
+					 "the %s cache cannot be %s: heads of %d elements are no whole blocks of %d; "
+					 "use f16",
+					 what, tensor_type_name(type), m->layers[i].head_dim, CACHE_BLOCK);
+	return 0;
 }
 
 /* Unique in the process, so that no graph outlives its pointers unnoticed. */
@@ -73,7 +85,7 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 			       .slack = slack,
 			       .checkpoint = -1};
 	int rc;
-	if ((rc = check_type("K", k_type, err)) || (rc = check_type("V", v_type, err)))
+	if ((rc = check_type("K", m, k_type, err)) || (rc = check_type("V", m, v_type, err)))
 		return rc;
 	if (context < 1 || slack < 1)
 		return error_set(err, ERROR_INPUT, "a cache of %d positions in chunks of %d makes no sense", context,
@@ -83,7 +95,7 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 	if (available && need > available)
 		return error_set(err, ERROR_MEMORY,
 				 "a K/V cache of %d positions needs %zu bytes, the %s device has %zu free; "
-				 "use a smaller context or an f16 cache",
+				 "use a smaller context or a q8_0 cache",
 				 context, need, device_name(d), available);
 	c->layers = calloc((size_t)m->n_layer, sizeof *c->layers);
 	if (!c->layers)
@@ -378,9 +390,7 @@ size_t kv_cache_bytes_read(const struct kv_cache *c, int pos)
 		int n = kv->ring ? pos + 1 : pos + 1 - c->evicted;
 		if (kv->ring && n > c->model->window)
 			n = c->model->window;
-		size_t row = (size_t)kv->n_kv_heads * (size_t)kv->head_dim * (size_t)n;
-		sum += tensor_type_bytes((enum tensor_type)kv->type, row) +
-		       tensor_type_bytes((enum tensor_type)kv->v_type, row);
+		sum += entries_bytes(kv, kv->type, n) + entries_bytes(kv, kv->v_type, n);
 	}
 	return sum;
 }

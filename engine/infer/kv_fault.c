@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_VALUES = 1 << 20 };
+#include "kernels/cache_rows.h"
+
+enum { CHUNK_BYTES = 4 << 20 };
 
 /* The greatest number of a type that holds less than float32 does; 0 of the others. */
 static float narrow_limit(enum tensor_type type)
 {
-	return type == TENSOR_F16 ? 65504.0f : 0.0f;
+	const float f16 = 65504.0f;
+	return type == TENSOR_F16 ? f16 : type == TENSOR_Q8_0 ? CACHE_STEPS * f16 : 0.0f;
 }
 
 struct found {
@@ -17,7 +20,7 @@ struct found {
 	bool nan;
 };
 
-static void look(struct found *f, enum tensor_type type, const void *values, size_t n)
+static void look_at_values(struct found *f, enum tensor_type type, const void *values, size_t n)
 {
 	const uint16_t *half = values;
 	const uint32_t *whole = values;
@@ -29,6 +32,16 @@ static void look(struct found *f, enum tensor_type type, const void *values, siz
 	}
 }
 
+/* Of Q8_0 the scales tell. */
+static void look(struct found *f, enum tensor_type type, int head_dim, const char *rows, size_t n)
+{
+	size_t row = tensor_type_cache_row(type, head_dim), elements = (size_t)head_dim;
+	if (type != TENSOR_Q8_0)
+		look_at_values(f, type, rows, n * elements);
+	for (size_t i = 0; type == TENSOR_Q8_0 && i < n; i++)
+		look_at_values(f, TENSOR_F16, rows + i * row + elements, elements / CACHE_BLOCK);
+}
+
 /* The entries in front of the cache's position; slots that were never written are not read. */
 static int look_at(struct found *f, const struct kv_cache *c, const struct kv *kv, bool values, void *chunk,
 		   struct error *err)
@@ -36,15 +49,15 @@ static int look_at(struct found *f, const struct kv_cache *c, const struct kv *k
 	enum tensor_type type = (enum tensor_type)(values ? kv->v_type : kv->type);
 	const char *from = values ? kv->v : kv->k;
 	int entries = kv->ring ? (c->pos < kv->ring ? c->pos : kv->ring) : c->pos - c->evicted;
-	size_t row = (size_t)entries * (size_t)kv->head_dim, stride = (size_t)kv->capacity * (size_t)kv->head_dim;
+	size_t row = tensor_type_cache_row(type, kv->head_dim), all = (size_t)entries, most = CHUNK_BYTES / row;
 	for (int h = 0; h < kv->n_kv_heads; h++)
-		for (size_t done = 0; done < row; done += CHUNK_VALUES) {
-			size_t n = row - done < CHUNK_VALUES ? row - done : CHUNK_VALUES;
-			const char *at = from + tensor_type_bytes(type, (size_t)h * stride + done);
-			int rc = device_download(c->device, chunk, at, tensor_type_bytes(type, n), err);
+		for (size_t done = 0; done < all; done += most) {
+			size_t n = all - done < most ? all - done : most;
+			const char *at = from + ((size_t)h * (size_t)kv->capacity + done) * row;
+			int rc = device_download(c->device, chunk, at, n * row, err);
 			if (rc)
 				return rc;
-			look(f, type, chunk, n);
+			look(f, type, kv->head_dim, chunk, n);
 		}
 	return 0;
 }
@@ -62,7 +75,7 @@ int kv_fault_find(struct kv_cache *const *caches, int n, struct kv_fault *out, s
 {
 	const struct model *m = caches[0]->model;
 	*out = (struct kv_fault){.layer = -1};
-	void *chunk = malloc(CHUNK_VALUES * sizeof(float));
+	void *chunk = malloc(CHUNK_BYTES);
 	if (!chunk)
 		return error_set(err, ERROR_MEMORY, "no memory to look through the cache");
 	int rc = 0;
@@ -115,8 +128,8 @@ int kv_fault_explain(struct kv_cache *const *caches, int n, int code, struct err
 				 types);
 	if (f.narrow)
 		return error_set(err, code,
-				 "%.200s: the first layer whose cache holds no numbers is %d (%s, %s); where an f16 "
-				 "cache lost a number beyond its range before, -ctk and -ctv %s tell",
+				 "%.200s: the first layer whose cache holds no numbers is %d (%s, %s); where a cache "
+				 "lost a number beyond its type's range before, -ctk and -ctv %s tell",
 				 why.text, f.layer, what, word, types);
 	return error_set(err, code, "%.200s: the first layer whose cache holds no numbers is %d (%s, %s)", why.text,
 			 f.layer, what, word);

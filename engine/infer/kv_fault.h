@@ -1,6 +1,7 @@
 /*
  * Why logits are NaN, asked after the fact: the first layer whose cache does not hold finite numbers, and whether
- * they were beyond what its type can hold (65504 in f16). Nothing here runs before something went wrong.
+ * they were beyond what its type can hold (65504 in f16, 127 times that in q8_0). Nothing here runs before something
+ * went wrong.
  */
 #ifndef GEMMARK_ENGINE_INFER_KV_FAULT_H
 #define GEMMARK_ENGINE_INFER_KV_FAULT_H

@@ -63,7 +63,7 @@ static struct record describe(const struct kv_snapshot_state *s, int part, int l
 
 static size_t row_bytes(int type, const struct record *r)
 {
-	return tensor_type_bytes((enum tensor_type)type, (size_t)r->head_dim);
+	return tensor_type_cache_row((enum tensor_type)type, r->head_dim);
 }
 
 static size_t entries_bytes(const struct record *r)

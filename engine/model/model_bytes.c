@@ -106,8 +106,8 @@ size_t model_range_kv_bytes(const struct model *m, int begin, int end, int conte
 		if (!model_attends(m, begin, end, i))
 			continue;
 		int64_t slots = model_kv_slots(m, i, context, slack);
-		size_t row = (size_t)l->n_head_kv * (size_t)l->head_dim;
-		sum += (size_t)slots * (tensor_type_bytes(k_type, row) + tensor_type_bytes(v_type, row));
+		sum += (size_t)slots * (size_t)l->n_head_kv *
+		       (tensor_type_cache_row(k_type, l->head_dim) + tensor_type_cache_row(v_type, l->head_dim));
 	}
 	return sum;
 }

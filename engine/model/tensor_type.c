@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <strings.h>
 
+#include "kernels/cache_rows.h"
+
 enum {
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) +1
 	N_TYPES = 0 TENSOR_TYPES(X, , ),
@@ -81,6 +83,11 @@ size_t tensor_type_bytes(enum tensor_type type, size_t n)
 {
 	const struct tensor_traits *t = tensor_type_traits(type);
 	return n / (size_t)t->block * (size_t)t->block_bytes;
+}
+
+size_t tensor_type_cache_row(enum tensor_type type, int head_dim)
+{
+	return (size_t)cache_row_bytes((int)type, head_dim);
 }
 
 bool tensor_type_fits(enum tensor_type type, uint64_t n)

@@ -45,6 +45,8 @@ const struct tensor_traits *tensor_type_parse(const char *word);
 const char *tensor_type_foreign_name(uint32_t number);
 
 const char *tensor_type_name(enum tensor_type type);
+/* Bytes of a head's key or value in a K/V cache of that type, one position's: kernels/cache_rows.h. */
+size_t tensor_type_cache_row(enum tensor_type type, int head_dim);
 /* Bytes of n elements, n a multiple of the type's block. Does not overflow where tensor_type_fits. */
 size_t tensor_type_bytes(enum tensor_type type, size_t n);
 bool tensor_type_fits(enum tensor_type type, uint64_t n);

@@ -48,11 +48,11 @@ static double decode_rate(double bytes, double rate)
 	return bytes > 0 ? bytes / rate : 0;
 }
 
-/* Of a cache type; NAN of none. */
-static double element_bytes(const char *type)
+/* Of a key or value of a cache type; NAN of none. */
+static double row_bytes(const char *type, int head_dim)
 {
 	const struct tensor_traits *t = tensor_type_parse(type);
-	return t ? (double)t->block_bytes / t->block : NAN;
+	return t ? (double)tensor_type_cache_row(t->type, head_dim) : NAN;
 }
 
 /* K/V bytes that a token at this position reads. */
@@ -60,11 +60,11 @@ static double kv_bytes(const struct preview *p, int pos)
 {
 	const struct cell *c = p->cell;
 	int budget = cell_snapkv_budget(c), kept = budget && budget < c->n_depth ? budget + pos - c->n_depth : pos;
-	double bytes = element_bytes(c->type_k) + element_bytes(c->type_v), sum = 0;
+	double sum = 0;
 	for (int i = 0; i < p->model.n_layer; i++) {
 		const struct model_layer *l = &p->model.layers[i];
 		int n = l->sliding ? (pos < p->model.window ? pos : p->model.window) : kept;
-		sum += bytes * l->n_head_kv * l->head_dim * n;
+		sum += (row_bytes(c->type_k, l->head_dim) + row_bytes(c->type_v, l->head_dim)) * l->n_head_kv * n;
 	}
 	return sum;
 }

@@ -34,10 +34,10 @@ struct models {
 	struct model model;
 };
 
-static double element_bytes(const char *type)
+static double row_bytes(const char *type, int head_dim)
 {
 	const struct tensor_traits *t = type ? tensor_type_parse(type) : NULL;
-	return t ? (double)t->block_bytes / t->block : 0;
+	return t ? (double)tensor_type_cache_row(t->type, head_dim) : 0;
 }
 
 static void close_model(struct models *m)
@@ -57,12 +57,12 @@ static int find_model(void *ctx, const struct cell *c, struct shard_model *out, 
 			return rc;
 		m->path = c->model;
 	}
-	double bytes = element_bytes(c->type_k) + element_bytes(c->type_v);
 	*out = (struct shard_model){(double)m->model.file.map_bytes, (double)model_decode_bytes(&m->model), 0};
 	for (int i = 0; i < m->model.n_layer; i++) {
 		const struct model_layer *l = &m->model.layers[i];
 		if (!l->sliding)
-			out->position += bytes * l->n_head_kv * l->head_dim;
+			out->position +=
+				(row_bytes(c->type_k, l->head_dim) + row_bytes(c->type_v, l->head_dim)) * l->n_head_kv;
 	}
 	return 0;
 }

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/inner.h"
+#include "kernels/cpu/cache_rows.h"
 
 enum {
 	TILE_KEYS = 64,
@@ -86,23 +86,23 @@ static void block_set_row(const struct cpu_inner *inner, struct block *b, int ro
 }
 
 /* Keys or values first .. first + n of a head as float32 rows `stride` apart, zeros behind head_dim. */
-static void load_rows(const struct cpu_inner *inner, const struct block *b, const void *cache, int type, int first,
-		      int n, float *dst)
+static void load_rows(const struct cpu_inner *inner, const struct block *b, void *cache, int type, int first, int n,
+		      float *dst)
 {
 	const struct kv *kv = b->kv;
 	const size_t hd = (size_t)kv->head_dim;
-	const size_t head = (size_t)b->kv_head * (size_t)kv->capacity;
+	const size_t bytes = (size_t)cache_row_bytes(type, kv->head_dim);
 
 	while (n > 0) {
 		const int slot = kv->ring > 0 ? first % kv->ring : first;
 		const int run = kv->ring > 0 && n > kv->ring - slot ? kv->ring - slot : n;
-		const char *src = (const char *)cache + cpu_row_bytes(type, (head + (size_t)slot) * hd, 0);
+		const char *src = cache_row(cache, type, kv, (size_t)b->kv_head, (size_t)slot);
 
 		assert(slot >= 0 && slot + run <= kv->capacity);
 		for (int i = 0; i < run; i++) {
 			float *row = dst + (size_t)i * b->stride;
 
-			inner->to_f32(src + cpu_row_bytes(type, (size_t)i * hd, 0), NULL, type, row, hd);
+			cache_load(inner, src + (size_t)i * bytes, type, row, hd);
 			memset(row + hd, 0, (b->width - hd) * sizeof(float));
 		}
 		dst += (size_t)run * b->stride;

@@ -1,7 +1,7 @@
 /* Rows in and out of tables: embedding gather, K/V append. */
 #include <assert.h>
 
-#include "kernels/cpu/inner.h"
+#include "kernels/cpu/cache_rows.h"
 
 enum { PARALLEL_ELEMENTS = 1 << 16 };
 
@@ -54,10 +54,11 @@ static void append_part(void *ctx, int begin, int end, int thread)
 		assert(slot >= 0 && slot < kv->capacity);
 		for (int h = 0; h < kv->n_kv_heads; h++) {
 			const size_t from = ((size_t)(first + i) * (size_t)kv->n_kv_heads + (size_t)h) * hd;
-			const size_t to = ((size_t)h * (size_t)kv->capacity + (size_t)slot) * hd;
 
-			inner->from_f32(p->k + from, kv->type, (char *)kv->k + cpu_row_bytes(kv->type, to, 0), hd);
-			inner->from_f32(p->v + from, kv->v_type, (char *)kv->v + cpu_row_bytes(kv->v_type, to, 0), hd);
+			cache_store(inner, p->k + from, kv->type,
+				    cache_row(kv->k, kv->type, kv, (size_t)h, (size_t)slot), hd);
+			cache_store(inner, p->v + from, kv->v_type,
+				    cache_row(kv->v, kv->v_type, kv, (size_t)h, (size_t)slot), hd);
 		}
 	}
 }

@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/half.h"
-#include "kernels/cpu/inner.h"
+#include "kernels/cpu/cache_rows.h"
 
 static const float F16_MAX = 65504.0f;
 
@@ -273,10 +272,10 @@ static void prepare_head(const struct prompt_qkv_params *p, int pos, const float
 
 static void store_head(const struct kv *kv, int head, int slot, const float *k, const float *v)
 {
-	const size_t n = (size_t)kv->head_dim, at = ((size_t)head * (size_t)kv->capacity + (size_t)slot) * n;
+	const size_t n = (size_t)kv->head_dim;
 
-	cpu_inner()->from_f32(k, kv->type, (char *)kv->k + cpu_row_bytes(kv->type, at, 0), n);
-	cpu_inner()->from_f32(v, kv->v_type, (char *)kv->v + cpu_row_bytes(kv->v_type, at, 0), n);
+	cache_store(cpu_inner(), k, kv->type, cache_row(kv->k, kv->type, kv, (size_t)head, (size_t)slot), n);
+	cache_store(cpu_inner(), v, kv->v_type, cache_row(kv->v, kv->v_type, kv, (size_t)head, (size_t)slot), n);
 }
 
 static void rows_part(void *ctx, int begin, int end, int thread)

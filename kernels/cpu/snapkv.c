@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/inner.h"
+#include "kernels/cpu/cache_rows.h"
 
 enum {
 	TILE_KEYS = 64,
@@ -79,13 +79,13 @@ static void load_keys(const struct cpu_inner *inner, const struct vote *v, int k
 {
 	const struct kv *kv = v->kv;
 	const size_t hd = (size_t)kv->head_dim;
-	const size_t row = (size_t)kv_head * (size_t)kv->capacity + (size_t)first;
+	const char *from = cache_row(kv->k, kv->type, kv, (size_t)kv_head, (size_t)first);
+	const size_t bytes = (size_t)cache_row_bytes(kv->type, kv->head_dim);
 
 	for (int i = 0; i < n; i++) {
-		const size_t at = (row + (size_t)i) * hd;
 		float *to = keys + (size_t)i * v->stride;
 
-		inner->to_f32((const char *)kv->k + cpu_row_bytes(kv->type, at, 0), NULL, kv->type, to, hd);
+		cache_load(inner, from + (size_t)i * bytes, kv->type, to, hd);
 		memset(to + hd, 0, (v->width - hd) * sizeof(float));
 	}
 }
@@ -320,17 +320,15 @@ static void compact_part(void *ctx, int begin, int end, int thread)
 {
 	const struct snapkv_compact_params *p = ctx;
 	const struct kv *from = &p->from, *to = &p->to;
-	const size_t k_bytes = cpu_row_bytes(from->type, (size_t)from->head_dim, 0);
-	const size_t v_bytes = cpu_row_bytes(from->v_type, (size_t)from->head_dim, 0);
+	const size_t k_bytes = (size_t)cache_row_bytes(from->type, from->head_dim);
+	const size_t v_bytes = (size_t)cache_row_bytes(from->v_type, from->head_dim);
 
 	(void)thread;
 	for (int i = begin; i < end; i++) {
-		const size_t h = (size_t)(i / p->n_kept), s = (size_t)(i % p->n_kept);
-		const size_t old = h * (size_t)from->capacity + (size_t)p->kept[i];
-		const size_t new = h *(size_t)to->capacity + s;
+		const size_t h = (size_t)(i / p->n_kept), s = (size_t)(i % p->n_kept), old = (size_t)p->kept[i];
 
-		memcpy((char *)to->k + new *k_bytes, (const char *)from->k + old * k_bytes, k_bytes);
-		memcpy((char *)to->v + new *v_bytes, (const char *)from->v + old * v_bytes, v_bytes);
+		memcpy(cache_row(to->k, to->type, to, h, s), cache_row(from->k, from->type, from, h, old), k_bytes);
+		memcpy(cache_row(to->v, to->v_type, to, h, s), cache_row(from->v, from->v_type, from, h, old), v_bytes);
 	}
 }
 

@@ -9,7 +9,9 @@
  * keys each. Sums of the splits are combined in the order of the splits, whoever does it: by the CTA of a KV head's
  * splits that finishes last, or by a kernel of their own, which many splits are worth.
  */
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_tile_q8.cuh"
+
+extern __shared__ __align__(16) char shared_memory[];
 
 /* Splits of a (KV head, group of query heads) that have arrived; zero between launches. */
 static __device__ unsigned tickets[ATTENTION_MAX_GROUPS];
@@ -32,11 +34,10 @@ template <int WIDTH> struct partial_sum {
  * are `column` or, in pairs 2 * WARP apart, those that start with it. ALL: every split has keys, so its sums are loaded
  * before that is known. A split without keys has written neither sums nor m.
  */
-template <int WIDTH, bool ALL>
+template <int WIDTH, bool ALL, int AHEAD>
 INLINE partial_sum<WIDTH> add_splits(const float *from, int row, int first, int stride, int n_splits, int column,
 				     bool active)
 {
-	enum { AHEAD = 16 };
 	const int lane = threadIdx.x % WARP;
 	partial_sum<WIDTH> r;
 	r.m = NEGATIVE_INFINITY;
@@ -104,7 +105,7 @@ INLINE partial_sum<WIDTH> add_splits(const float *from, int row, int first, int 
 }
 
 /* All splits of heads head0 .. head0 + n_heads, by one CTA: a warp a head and columns. */
-template <int HD>
+template <int HD, int AHEAD>
 INLINE void combine_heads(const float *partial, float *y, int head0, int n_heads, int row_splits, int n_splits)
 {
 	enum { WIDTH = HD % 128 == 0 ? 4 : HD % 64 == 0 ? 2 : 1, BLOCKS = HD / (WARP * WIDTH) };
@@ -112,8 +113,8 @@ INLINE void combine_heads(const float *partial, float *y, int head0, int n_heads
 	for (int i = warp; i < n_heads * BLOCKS; i += WARPS) {
 		const int head = head0 + i / BLOCKS;
 		const int column = i % BLOCKS * WARP * WIDTH + lane * (WIDTH > 1 ? 2 : 1);
-		const partial_sum<WIDTH> r = add_splits<WIDTH, true>(partial + (long long)head * row_splits * (HD + 2),
-								     HD + 2, 0, 1, n_splits, column, true);
+		const partial_sum<WIDTH> r = add_splits<WIDTH, true, AHEAD>(
+			partial + (long long)head * row_splits * (HD + 2), HD + 2, 0, 1, n_splits, column, true);
 		float *to = y + (long long)head * HD + column;
 		if (WIDTH == 1)
 			to[0] = r.sum[0] / r.l;
@@ -136,8 +137,8 @@ KERNEL(ATTENTION_THREADS) k_attention_combine(const __grid_constant__ struct att
 
 	let_next_start();
 	wait_for_earlier();
-	const partial_sum<1> r = add_splits<1, false>(p.partial + (long long)head * p.n_splits * row, row, warp, WARPS,
-						      p.n_splits, column, column < p.head_dim);
+	const partial_sum<1> r = add_splits<1, false, 16>(p.partial + (long long)head * p.n_splits * row, row, warp,
+							  WARPS, p.n_splits, column, column < p.head_dim);
 	if (lane == 0)
 		stats[warp] = make_float2(r.m, r.l);
 	sums[warp][lane] = r.sum[0];
@@ -189,8 +190,8 @@ template <int HD, int KT, int VT>
 INLINE void prefetch(const struct attention_split_params &p, const struct split_keys &s, int kv_head)
 {
 	enum {
-		KEY_BYTES = HD * (KT == TENSOR_F32 ? 4 : 2),
-		VALUE_BYTES = HD * (VT == TENSOR_F32 ? 4 : 2),
+		KEY_BYTES = cache_row_bytes(KT, HD),
+		VALUE_BYTES = cache_row_bytes(VT, HD),
 		LINE = 128,
 		KEY_LINES = (KEY_BYTES + LINE - 1) / LINE,
 		LINES = KEY_LINES + (VALUE_BYTES + LINE - 1) / LINE,
@@ -206,14 +207,33 @@ INLINE void prefetch(const struct attention_split_params &p, const struct split_
 	}
 }
 
+/* In shared memory: what tiles are multiplied with and, of Q8_0, the tiles. */
+template <int HD, int KT, int VT> struct operands {
+	typename key_tile<HD, KT>::queries queries;
+	typename value_tile<HD, VT>::probabilities probabilities;
+};
+
+/* Dynamic where it is more than may be static. */
+template <int HD, int KT, int VT> INLINE operands<HD, KT, VT> &shared_operands()
+{
+	if constexpr (attention_shared_bytes(HD, KT, VT) > 0) {
+		static_assert(sizeof(operands<HD, KT, VT>) <= (size_t)attention_shared_bytes(HD, KT, VT), "it fits");
+		return *(operands<HD, KT, VT> *)shared_memory;
+	} else {
+		__shared__ operands<HD, KT, VT> o;
+		return o;
+	}
+}
+
 /* Grid: (splits, groups of heads). y null: partial sums only. */
 template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct attention_split_params &p, float *y)
 {
 	typedef key_tile<HD, KT> keys;
 	typedef value_tile<HD, VT> values;
-	typedef value_part<HD> part;
-	__shared__ typename keys::queries queries;
-	__shared__ typename values::probabilities probabilities;
+	typedef value_part<HD, VT> part;
+	enum { STAGED = KT == TENSOR_Q8_0 || VT == TENSOR_Q8_0 };
+	typename keys::queries &queries = shared_operands<HD, KT, VT>().queries;
+	typename values::probabilities &probabilities = shared_operands<HD, KT, VT>().probabilities;
 	__shared__ float scores[SLICES][HEADS][SCORE_ROW];
 	__shared__ __align__(8) float shrinks[HEADS];
 	__shared__ float sums[HEADS];
@@ -222,7 +242,7 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
 	const int g = lane / 4, t = lane % 4;
 	const int slice = warp % SLICES, half = warp / SLICES;
-	const int element = warp * part::WARP_DIMS + g * part::DIMS;
+	const int element = warp * part::WARP_DIMS + g * part::RUN;
 	const bool has_values = part::WARPS_BUSY == WARPS || warp < part::WARPS_BUSY;
 	const int group = p.n_heads / kv.n_kv_heads;
 	const int parts = ceil_div(group, HEADS);
@@ -243,9 +263,9 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	wait_for_earlier();
 	const struct step step = step_of(p.at);
 	float *const partial = p.partial + ((long long)head0 * p.n_splits + split) * (HD + 2);
-	const long long head_at = (long long)kv_head * kv.capacity * HD;
-	const char *const head_keys = (const char *)kv.k + head_at * (KT == TENSOR_F32 ? 4 : 2);
-	const char *const head_values = (const char *)kv.v + head_at * (VT == TENSOR_F32 ? 4 : 2);
+	const long long head_at = (long long)kv_head * kv.capacity;
+	const char *const head_keys = (const char *)kv.k + head_at * cache_row_bytes(KT, HD);
+	const char *const head_values = (const char *)kv.v + head_at * cache_row_bytes(VT, HD);
 	const int ring = kv.ring > 0 ? kv.ring : 0x7fffffff;
 	const auto slot_of = [&](int key) { /* keys beyond the split repeat its last */
 					    const int slot = at.slot + min(key, at.n - 1);
@@ -253,27 +273,32 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	};
 	keys k;
 	values v;
+	/* Also behind the last tile: where copies are counted, each tile has its group. */
 	const auto load_keys = [&](int base) {
-		const int key = base + half * 16 + g;
-		const int slots[2] = {slot_of(key), slot_of(key + 8)};
-		k.load(head_keys, slots, slice);
+		if (base < at.n)
+			k.load(
+				queries, head_keys, [&](int key) { return slot_of(base + half * 16 + key); }, slice);
+		if (STAGED)
+			commit_copies();
 	};
 	const auto load_value = [&](int base, int i) {
-		v.load(head_values, i, slot_of(base + t * LANE_KEYS + i), element);
+		v.load(probabilities, head_values, i, slot_of(base + values::key(i)), element);
 	};
 	const auto load_values = [&](int base) {
-		if (has_values)
+		if (has_values && base < at.n)
 #pragma unroll
 			for (int i = 0; i < values::AHEAD; i++)
 				load_value(base, i);
+		if (STAGED)
+			commit_copies();
 	};
 	for (;;) {
-		if (at.n > 0) {
-			load_keys(0);
-			load_values(0);
-		}
+		load_keys(0);
+		load_values(0);
 		if (step.pos == soon.pos && step.evicted == soon.evicted)
 			break;
+		if (STAGED)
+			wait_for_copies(); /* to where the others go */
 		soon = step;
 		at = keys_of(p, soon, split);
 	}
@@ -292,8 +317,7 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	for (int base = 0; base < at.n; base += TILE) {
 		float s[4];
 		k.score(queries, slice, s);
-		if (base + TILE < at.n)
-			load_keys(base + TILE);
+		load_keys(base + TILE);
 #pragma unroll
 		for (int i = 0; i < 4; i++)
 			scores[slice][2 * t + i % 2][half * 16 + g + i / 2 * 8] = s[i];
@@ -316,8 +340,7 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 
 		if (has_values)
 			v.add(probabilities, shrinks, [&](int i) { load_value(base, i); });
-		if (base + TILE < at.n)
-			load_values(base + TILE);
+		load_values(base + TILE);
 	}
 
 	const bool alone = FUSED && at.n_valid == 1;
@@ -342,7 +365,8 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 			const float by = alone ? sums[head] : 1.0f;
 #pragma unroll
 			for (int d = 0; d < part::DIMS; d += 2)
-				*(float2 *)(to + element + d) = make_float2(out[i][d] / by, out[i][d + 1] / by);
+				*(float2 *)(to + element + d / part::RUN * CACHE_BLOCK + d % part::RUN) =
+					make_float2(out[i][d] / by, out[i][d + 1] / by);
 		}
 	}
 	if (!FUSED || alone)
@@ -356,7 +380,8 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
 	}
 	__syncthreads();
 	if (last)
-		combine_heads<HD>(p.partial, y, head0, n_heads, p.n_splits, at.n_valid);
+		combine_heads<HD, KT == TENSOR_Q8_0 && VT == TENSOR_Q8_0 ? 8 : 16>(p.partial, y, head0, n_heads,
+										   p.n_splits, at.n_valid);
 }
 
 /*
@@ -365,6 +390,8 @@ template <int HD, int KT, int VT, bool FUSED> INLINE void attention(const struct
  */
 static constexpr int ctas_of(int hd, int kt, int vt)
 {
+	if (kt == TENSOR_Q8_0 && vt == TENSOR_Q8_0)
+		return attention_ctas(hd, 1);
 	return hd > 256 || (hd > 128 && (kt == TENSOR_F32 || vt == TENSOR_F32)) ? 1 : 2;
 }
 
@@ -397,6 +424,11 @@ static constexpr int ctas_of(int hd, int kt, int vt)
 #else
 #define F32_BF16(hd)
 #endif
+#ifdef KV_F32_Q8_0
+#define F32_Q8_0(hd) ENTRY(hd, f32, TENSOR_F32, q8_0, TENSOR_Q8_0)
+#else
+#define F32_Q8_0(hd)
+#endif
 #ifdef KV_F16_F32
 #define F16_F32(hd) ENTRY(hd, f16, TENSOR_F16, f32, TENSOR_F32)
 #else
@@ -411,6 +443,11 @@ static constexpr int ctas_of(int hd, int kt, int vt)
 #define F16_BF16(hd) ENTRY(hd, f16, TENSOR_F16, bf16, TENSOR_BF16)
 #else
 #define F16_BF16(hd)
+#endif
+#ifdef KV_F16_Q8_0
+#define F16_Q8_0(hd) ENTRY(hd, f16, TENSOR_F16, q8_0, TENSOR_Q8_0)
+#else
+#define F16_Q8_0(hd)
 #endif
 #ifdef KV_BF16_F32
 #define BF16_F32(hd) ENTRY(hd, bf16, TENSOR_BF16, f32, TENSOR_F32)
@@ -427,9 +464,41 @@ static constexpr int ctas_of(int hd, int kt, int vt)
 #else
 #define BF16_BF16(hd)
 #endif
+#ifdef KV_BF16_Q8_0
+#define BF16_Q8_0(hd) ENTRY(hd, bf16, TENSOR_BF16, q8_0, TENSOR_Q8_0)
+#else
+#define BF16_Q8_0(hd)
+#endif
+#ifdef KV_Q8_0_F32
+#define Q8_0_F32(hd) ENTRY(hd, q8_0, TENSOR_Q8_0, f32, TENSOR_F32)
+#else
+#define Q8_0_F32(hd)
+#endif
+#ifdef KV_Q8_0_F16
+#define Q8_0_F16(hd) ENTRY(hd, q8_0, TENSOR_Q8_0, f16, TENSOR_F16)
+#else
+#define Q8_0_F16(hd)
+#endif
+#ifdef KV_Q8_0_BF16
+#define Q8_0_BF16(hd) ENTRY(hd, q8_0, TENSOR_Q8_0, bf16, TENSOR_BF16)
+#else
+#define Q8_0_BF16(hd)
+#endif
+#ifdef KV_Q8_0_Q8_0
+#define Q8_0_Q8_0(hd) ENTRY(hd, q8_0, TENSOR_Q8_0, q8_0, TENSOR_Q8_0)
+#else
+#define Q8_0_Q8_0(hd)
+#endif
 
-#define ENTRIES(hd) \
-	F32_F32(hd) \
-	F32_F16(hd) F32_BF16(hd) F16_F32(hd) F16_F16(hd) F16_BF16(hd) BF16_F32(hd) BF16_F16(hd) BF16_BF16(hd)
+#define ENTRIES(hd)  \
+	F32_F32(hd)  \
+	F32_F16(hd)  \
+	F32_BF16(hd) \
+	F32_Q8_0(hd) \
+	F16_F32(hd)  \
+	F16_F16(hd)  \
+	F16_BF16(hd) \
+	F16_Q8_0(hd) \
+	BF16_F32(hd) BF16_F16(hd) BF16_BF16(hd) BF16_Q8_0(hd) Q8_0_F32(hd) Q8_0_F16(hd) Q8_0_BF16(hd) Q8_0_Q8_0(hd)
 
 #include "kernels/cuda/head_dims.cuh"

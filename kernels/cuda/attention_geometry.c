@@ -11,10 +11,10 @@ static int groups_of(int n_heads, int n_kv_heads)
 	return n_kv_heads * ((group + ATTENTION_HEADS - 1) / ATTENTION_HEADS);
 }
 
-int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card)
+int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, int k_type, int v_type,
+			  const struct cuda_card *card)
 {
-	/* So many CTAs of a multiprocessor have 64 KB of a 16-bit cache in flight: one's are two tiles. */
-	int per_sm = head_dim > 256 ? 1 : head_dim > 128 ? 2 : 3;
+	int per_sm = attention_ctas(head_dim, k_type == TENSOR_Q8_0 && v_type == TENSOR_Q8_0);
 	int most = card->n_sm * per_sm / groups_of(n_heads, n_kv_heads);
 	return most < 1 ? 1 : most > ATTENTION_MAX_SPLITS ? ATTENTION_MAX_SPLITS : most;
 }
@@ -29,7 +29,8 @@ static int split(const struct attention_split_params *p, int fused, struct cuda_
 		return CUDA_GEOMETRY_UNSUPPORTED;
 	int first = fused ? ENTRY_attention_32_f32_f32 : ENTRY_attention_split_32_f32_f32;
 	return geometry_launch(out, cuda_cache_entry(first, kv->head_dim, kv->type, kv->v_type), (unsigned)p->n_splits,
-			       (unsigned)groups, ATTENTION_THREADS, 0);
+			       (unsigned)groups, ATTENTION_THREADS,
+			       (size_t)attention_shared_bytes(kv->head_dim, kv->type, kv->v_type));
 }
 
 int geometry_attention_combine(const struct attention_combine_params *p, const struct cuda_card *card,

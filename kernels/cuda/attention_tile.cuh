@@ -14,6 +14,7 @@
 #define GEMMARK_KERNELS_CUDA_ATTENTION_TILE_CUH
 
 #include "kernels/cuda/attention_geometry.h"
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/mma.cuh"
 
@@ -111,10 +112,11 @@ template <int HD, int T> struct key_tile {
 		}
 	}
 
-	/* head: of the cache, its first slot; slots: of the warp's keys g and g + 8 */
-	__device__ __forceinline__ void load(const void *head, const int (&slots)[2], int slice)
+	/* head: of the cache, its first slot; slot(i): of the warp's key i */
+	template <class Slot> __device__ __forceinline__ void load(queries &, const void *head, Slot slot, int slice)
 	{
-		const int t = threadIdx.x % 4;
+		const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+		const int slots[2] = {slot(g), slot(g + 8)};
 #pragma unroll
 		for (int c = 0; c < CHUNKS; c++) {
 			const int chunk = slice * CHUNKS + c;
@@ -176,9 +178,10 @@ template <int HD> struct key_tile<HD, TENSOR_F32> {
 			((float *)to.rows)[head * HD + i] = q ? q[i] * scale : 0.0f;
 	}
 
-	__device__ __forceinline__ void load(const void *head, const int (&slots)[2], int slice)
+	template <class Slot> __device__ __forceinline__ void load(queries &, const void *head, Slot slot, int slice)
 	{
-		const int t = threadIdx.x % 4;
+		const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+		const int slots[2] = {slot(g), slot(g + 8)};
 #pragma unroll
 		for (int c = 0; c < CHUNKS; c++) {
 			const int chunk = slice * CHUNKS + c;
@@ -232,14 +235,15 @@ template <int HD> struct key_tile<HD, TENSOR_F32> {
 
 /* ---- values ---- */
 
-/* The part of head_dim that a warp has: DIMS elements for each g, so that there is one for each warp at most. */
-template <int HD> struct value_part {
-	enum { DIMS = HD > 256 ? 8 : HD > 128 ? 4 : 2, WARP_DIMS = 8 * DIMS, WARPS_BUSY = HD / WARP_DIMS };
+/* The part of head_dim that a warp has: DIMS elements for each g, RUN of them side by side, so that there is one for
+ * each warp at most. */
+template <int HD, int T> struct value_part {
+	enum { DIMS = HD > 256 ? 8 : HD > 128 ? 4 : 2, RUN = DIMS, WARP_DIMS = 8 * DIMS, WARPS_BUSY = HD / WARP_DIMS };
 	static_assert(HD % WARP_DIMS == 0 && WARPS_BUSY <= WARPS, "whole warps, each at most once");
 };
 
 template <int HD, int T> struct value_tile {
-	enum { DIMS = value_part<HD>::DIMS, PARTS = parts_of<T>::N, WORDS = DIMS / 2, AHEAD = LANE_KEYS };
+	enum { DIMS = value_part<HD, T>::DIMS, PARTS = parts_of<T>::N, WORDS = DIMS / 2, AHEAD = LANE_KEYS };
 	static constexpr float UNIT = T == TENSOR_F16 ? 16384.0f : 1.0f; /* uses float16's exponents above 1, too */
 	/* (PARTS, HEADS, TILE) */
 	struct probabilities {
@@ -266,8 +270,14 @@ template <int HD, int T> struct value_tile {
 				acc[j][i] = 0.0f;
 	}
 
+	/* The tile's key that load i of this lane is of. */
+	static __device__ __forceinline__ int key(int i)
+	{
+		return threadIdx.x % 4 * LANE_KEYS + i;
+	}
+
 	/* i: of the lane's keys; element: of the row, the lane's first */
-	__device__ __forceinline__ void load(const void *head, int i, int slot, int element)
+	__device__ __forceinline__ void load(probabilities &, const void *head, int i, int slot, int element)
 	{
 		const unsigned short *p = (const unsigned short *)head + element + (long long)slot * HD;
 		if (WORDS == 4) {
@@ -286,7 +296,7 @@ template <int HD, int T> struct value_tile {
 	}
 
 	/* Sums so far times shrink, plus the tile's. */
-	template <class Load> __device__ __forceinline__ void add(const probabilities &p, const float *shrink, Load)
+	template <class Load> __device__ __forceinline__ void add(probabilities &p, const float *shrink, Load)
 	{
 		const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
 		const float2 c = *(const float2 *)(shrink + 2 * t);
@@ -328,7 +338,7 @@ template <int HD, int T> struct value_tile {
 };
 
 template <int HD> struct value_tile<HD, TENSOR_F32> {
-	enum { DIMS = value_part<HD>::DIMS, AHEAD = LANE_KEYS / 2 };
+	enum { DIMS = value_part<HD, TENSOR_F32>::DIMS, AHEAD = LANE_KEYS / 2 };
 	/* (TILE, HEADS) */
 	struct probabilities {
 		float4 keys[TILE * HEADS / 4];
@@ -350,7 +360,12 @@ template <int HD> struct value_tile<HD, TENSOR_F32> {
 				acc[h][d] = 0.0f;
 	}
 
-	__device__ __forceinline__ void load(const void *head, int i, int slot, int element)
+	static __device__ __forceinline__ int key(int i)
+	{
+		return threadIdx.x % 4 * LANE_KEYS + i;
+	}
+
+	__device__ __forceinline__ void load(probabilities &, const void *head, int i, int slot, int element)
 	{
 		const float *p = (const float *)head + element + (long long)slot * HD;
 #pragma unroll
@@ -363,7 +378,7 @@ template <int HD> struct value_tile<HD, TENSOR_F32> {
 
 	/* load(i): of the keys behind AHEAD, as many as the registers do not hold meanwhile. */
 	template <class Load>
-	__device__ __forceinline__ void add(const probabilities &p, const float *shrink, Load load)
+	__device__ __forceinline__ void add(probabilities &p, const float *shrink, Load load)
 	{
 		const int t = threadIdx.x % 4;
 #pragma unroll

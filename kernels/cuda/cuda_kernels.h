@@ -33,7 +33,7 @@ extern const int cuda_n_sources;
 struct cuda_dims {
 	int n_head_dims;
 	int head_dims[8]; /* distinct, of all layers; multiples of 32, at most 512 */
-	int k_type;       /* enum tensor_type of the cache; negative: all of F32, F16, BF16 with v_type = k_type */
+	int k_type;       /* enum tensor_type of the cache; negative: each of them with v_type = k_type */
 	int v_type;
 	int n_embd;       /* 0: unknown, any */
 	int n_in_max;     /* of all rows */
@@ -109,6 +109,7 @@ struct persistent_chunks {
 struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims);
 
 /* How many splits of a global layer's keys fill the card, one token's attention. */
-int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, const struct cuda_card *card);
+int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, int k_type, int v_type,
+			  const struct cuda_card *card);
 
 #endif

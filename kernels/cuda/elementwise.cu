@@ -1,4 +1,5 @@
 /* Embedding gather, K/V append, and what works element by element. */
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/quants.cuh"
 
 /* A thread per four elements of a row. */
@@ -34,12 +35,9 @@ KERNEL(256) k_kv_append(const __grid_constant__ struct kv_append_params p)
 		return;
 	const struct step step = step_of(p.at);
 	const long long from = (long long)blockIdx.x * kv.head_dim;
-	const long long to =
-		((long long)head * kv.capacity + append_slot(kv, step.pos + t, step.evicted)) * kv.head_dim;
-	for (int i = threadIdx.x; i < kv.head_dim; i += 256) {
-		store_element(kv.k, kv.type, to + i, p.k[from + i]);
-		store_element(kv.v, kv.v_type, to + i, p.v[from + i]);
-	}
+	const int slot = append_slot(kv, step.pos + t, step.evicted);
+	store_row(cache_row(kv.k, kv.type, kv, head, slot), kv.type, kv.head_dim, p.k + from);
+	store_row(cache_row(kv.v, kv.v_type, kv, head, slot), kv.v_type, kv.head_dim, p.v + from);
 }
 
 KERNEL(256) k_add(const __grid_constant__ struct add_params p)

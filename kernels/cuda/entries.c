@@ -93,8 +93,9 @@ int cuda_cache_entry(int first, int head_dim, int k_type, int v_type)
 	       cuda_cache_type_index(v_type);
 }
 
-enum { MMA_TYPES = 2, MMA_PAIRS = MMA_TYPES * MMA_TYPES };
-static_assert(CUDA_TYPE_f16 == 1 && CUDA_TYPE_bf16 == 2 && CUDA_N_CACHE_TYPES == 1 + MMA_TYPES, "all caches but f32");
+enum { MMA_TYPES = 3, MMA_PAIRS = MMA_TYPES * MMA_TYPES };
+static_assert(CUDA_TYPE_f16 == 1 && CUDA_TYPE_bf16 == 2 && CUDA_TYPE_q8_0 == 3 && CUDA_N_CACHE_TYPES == 1 + MMA_TYPES,
+	      "all caches but f32");
 #define X(hd, k, v)                                                                                                 \
 	static_assert(ENTRY_attention_mma_##hd##_##k##_##v == ENTRY_attention_mma_32_f16_f16 +                      \
 								      (CUDA_TYPE_##k - CUDA_TYPE_f16) * MMA_TYPES + \

@@ -68,19 +68,31 @@
 	X(hd, f32, f32)    \
 	X(hd, f32, f16)    \
 	X(hd, f32, bf16)   \
+	X(hd, f32, q8_0)   \
 	X(hd, f16, f32)    \
 	X(hd, f16, f16)    \
 	X(hd, f16, bf16)   \
+	X(hd, f16, q8_0)   \
 	X(hd, bf16, f32)   \
 	X(hd, bf16, f16)   \
-	X(hd, bf16, bf16)
+	X(hd, bf16, bf16)  \
+	X(hd, bf16, q8_0)  \
+	X(hd, q8_0, f32)   \
+	X(hd, q8_0, f16)   \
+	X(hd, q8_0, bf16)  \
+	X(hd, q8_0, q8_0)
 
 /* The same for those that tensor cores multiply. */
 #define MMA_CACHE_TYPES(X, hd) \
 	X(hd, f16, f16)        \
 	X(hd, f16, bf16)       \
+	X(hd, f16, q8_0)       \
 	X(hd, bf16, f16)       \
-	X(hd, bf16, bf16)
+	X(hd, bf16, bf16)      \
+	X(hd, bf16, q8_0)      \
+	X(hd, q8_0, f16)       \
+	X(hd, q8_0, bf16)      \
+	X(hd, q8_0, q8_0)
 
 enum entry {
 #define X(name, source) ENTRY_##name,

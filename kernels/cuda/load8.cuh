@@ -2,7 +2,7 @@
 #ifndef GEMMARK_KERNELS_CUDA_LOAD8_CUH
 #define GEMMARK_KERNELS_CUDA_LOAD8_CUH
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/quants.cuh"
 
 /* F32, F16 or BF16 at an address aligned to eight elements. */
@@ -24,6 +24,21 @@ INLINE void load8(const void *row, int type, long long i, float *v)
 		v[2 * j] = f.x;
 		v[2 * j + 1] = f.y;
 	}
+}
+
+/* Of a cache's row number n, heads' rows counted through; i a multiple of eight. */
+INLINE void load8_row(const void *cache, int type, int head_dim, int n, int i, float *v)
+{
+	if (type != TENSOR_Q8_0) {
+		load8(cache, type, (long long)n * head_dim + i, v);
+		return;
+	}
+	const char *const row = (const char *)cache + (long long)n * cache_row_bytes(type, head_dim);
+	const uint2 u = *(const uint2 *)(row + i);
+	const float scale = scale_at(row, head_dim, i);
+	const float4 a = steps_to_f32(u.x, scale), b = steps_to_f32(u.y, scale);
+	v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
+	v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
 }
 
 /* k and n_in multiples of eight. */

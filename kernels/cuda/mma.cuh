@@ -47,6 +47,23 @@ INLINE void copy_async_4(unsigned to, const void *from, bool valid)
 		     : "memory");
 }
 
+/* 16 bytes at such an address. */
+INLINE uint4 load_shared(unsigned from)
+{
+	uint4 v;
+	asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+		     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+		     : "r"(from)
+		     : "memory");
+	return v;
+}
+
+INLINE void store_shared(unsigned to, uint4 v)
+{
+	asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+		     : "memory");
+}
+
 /* What this thread has asked for since the last such call is a group. */
 INLINE void commit_copies()
 {
@@ -108,6 +125,21 @@ INLINE void multiply_add(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, u
 template <int T> INLINE void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
 	multiply_add<T>(c, a[0], a[1], a[2], a[3], b0, b1);
+}
+
+/* Two float16 each. */
+INLINE unsigned subtract_f16x2(unsigned a, unsigned b)
+{
+	unsigned d;
+	asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+	return d;
+}
+
+INLINE unsigned multiply_f16x2(unsigned a, unsigned b)
+{
+	unsigned d;
+	asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+	return d;
 }
 
 /* Two floats rounded to type T, the first one lower. */

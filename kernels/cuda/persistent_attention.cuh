@@ -75,7 +75,7 @@ INLINE void attend_keys(const char *keys, const char *values, int begin, int end
 {
 	/* Of the widest rows fewer at once: what does not fit into registers is far away. */
 	enum { KEYS = HD > 256 ? 2 : 4 };
-	enum { ROW = HD * (KT == TENSOR_F32 ? 4 : 2), V_ROW = HD * (VT == TENSOR_F32 ? 4 : 2) };
+	enum { ROW = cache_row_bytes(KT, HD), V_ROW = cache_row_bytes(VT, HD) };
 #pragma unroll 1
 	for (int base = begin; base < end; base += KEYS) {
 		float score[KEYS], greatest = r.greatest;
@@ -153,15 +153,23 @@ INLINE void attend_newest(const struct persistent_attention &p, const struct att
 	const int slot = append_slot(p.kv, step.pos, step.evicted);
 	k.norm(k_norm, eps);
 	k.turn(angles);
-	k.template round<KT>();
+	if constexpr (KT == TENSOR_Q8_0)
+		k.quantise(appends ? cache_row(p.kv.k, KT, p.kv, m.kv_head, slot) : nullptr);
+	else
+		k.template round<KT>();
 	r.greatest = warp_sum(q.dot(k));
 	r.l = 1.0f;
 	if (p.v_norm)
 		r.sum.norm(nullptr, eps);
-	r.sum.template round<VT>();
+	if constexpr (VT == TENSOR_Q8_0)
+		r.sum.quantise(appends ? cache_row(p.kv.v, VT, p.kv, m.kv_head, slot) : nullptr);
+	else
+		r.sum.template round<VT>();
 	if (appends) {
-		k.template store<KT>(cache_row(p.kv.k, KT, p.kv, m.kv_head, slot));
-		r.sum.template store<VT>(cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
+		if constexpr (KT != TENSOR_Q8_0)
+			k.template store<KT>(cache_row(p.kv.k, KT, p.kv, m.kv_head, slot));
+		if constexpr (VT != TENSOR_Q8_0)
+			r.sum.template store<VT>(cache_row(p.kv.v, VT, p.kv, m.kv_head, slot));
 	}
 }
 
@@ -231,7 +239,7 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 			const struct attention_item &m, unsigned parity, unsigned number,
 			const struct attention_memory &memory, const struct stages &s, struct stage &own)
 {
-	enum { ROW = HD * (KT == TENSOR_F32 ? 4 : 2) };
+	enum { ROW = cache_row_bytes(KT, HD) };
 	const int warp = threadIdx.x / WARP, piece_keys = p.piece_keys;
 	const int n_pieces = m.n > 0 ? (m.n + piece_keys - 1) / piece_keys : 0;
 	const struct attention_part t = part_of(k, m, n_pieces);

@@ -2,6 +2,7 @@
  * room for. */
 #include "kernels/cuda/persistent_geometry.h"
 
+#include "kernels/cache_rows.h"
 #include "kernels/cuda/geometry.h"
 #include "kernels/cuda/products.h"
 
@@ -192,10 +193,16 @@ static int pieces_within(int limit, int piece_bytes, int n_stages)
 	return n < 1 ? 1 : n < most ? n : most;
 }
 
+/* Of a key and its value. */
+static int key_bytes(const struct kv *kv)
+{
+	return cache_row_bytes(kv->type, kv->head_dim) + cache_row_bytes(kv->v_type, kv->head_dim);
+}
+
 /* Behind the others: a piece of keys is as large as a stage has room for. */
 static void plan_keys(const struct persistent_program *g, struct persistent_attention *p, struct persistent_copy *copy)
 {
-	int row = p->kv.head_dim * (element_bytes(p->kv.type) + element_bytes(p->kv.v_type)), n = g->stage_bytes / row;
+	int row = key_bytes(&p->kv), n = g->stage_bytes / row;
 	p->piece_keys = n < MOST_KEYS ? n : MOST_KEYS;
 	*copy = (struct persistent_copy){
 		.kind = PERSISTENT_ATTENTION,
@@ -294,7 +301,7 @@ static const char *plan_attention(struct persistent_program *g, struct persisten
 	p->most_splits = greater(g->n_blocks / groups, 1);
 	g->partial_bytes = greater(g->partial_bytes, p->n_heads * p->most_splits * (kv->head_dim + 2) * 8);
 	g->sums_bytes = greater(g->sums_bytes, persistent_attended_bytes(kv->head_dim));
-	g->stage_bytes = greater(g->stage_bytes, kv->head_dim * (element_bytes(kv->type) + element_bytes(kv->v_type)));
+	g->stage_bytes = greater(g->stage_bytes, key_bytes(kv));
 	if (!plan_angles(g, p))
 		return "has a table of angles for two kinds of layers";
 	g->k_type = kv->type;

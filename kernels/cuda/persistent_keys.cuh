@@ -6,6 +6,7 @@
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_KEYS_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_KEYS_CUH
 
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/persistent_copy.cuh"
 
 struct attention_keys {
@@ -61,16 +62,11 @@ template <class P> INLINE struct attention_item item_of(const P &p, const struct
 	return m;
 }
 
-INLINE char *cache_row(void *cache, int type, const struct kv &kv, int kv_head, int slot)
-{
-	return (char *)cache + ((long long)kv_head * kv.capacity + slot) * kv.head_dim * element_bytes(type);
-}
-
 /* Rows slot .. slot + n of a cache, which may go on at its beginning. */
 INLINE void copy_rows(char *to, void *cache, int type, const struct kv &kv, int kv_head, int slot, int n,
 		      unsigned long long *full, unsigned long long policy)
 {
-	const int bytes = kv.head_dim * element_bytes(type);
+	const int bytes = cache_row_bytes(type, kv.head_dim);
 	const int there = kv.ring > 0 ? min(n, kv.ring - slot) : n;
 	bulk_copy(to, cache_row(cache, type, kv, kv_head, slot), (unsigned)(there * bytes), full, policy);
 	if (there < n)
@@ -86,7 +82,7 @@ INLINE void fill_keys(const struct persistent_copy &c, const struct step &step, 
 	/* What warps ask for themselves, but not from the memory. */
 	bulk_prefetch(c.q_norm, (unsigned)(c.kv.head_dim * 4), f.keys_policy);
 	bulk_prefetch(c.k_norm, (unsigned)(c.kv.head_dim * 4), f.keys_policy);
-	const int row = c.kv.head_dim * element_bytes(c.kv.type), v_row = c.kv.head_dim * element_bytes(c.kv.v_type);
+	const int row = cache_row_bytes(c.kv.type, c.kv.head_dim), v_row = cache_row_bytes(c.kv.v_type, c.kv.head_dim);
 #pragma unroll 1
 	for (int i = blockIdx.x; i < k.n_items; i += n_blocks) {
 		const struct attention_item m = item_of(c, k, i);

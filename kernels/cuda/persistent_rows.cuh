@@ -2,6 +2,7 @@
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_ROWS_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_ROWS_CUH
 
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/persistent_vector.cuh"
 #include "kernels/cuda/rope.cuh"
 
@@ -60,6 +61,69 @@ template <int HD, int TYPE> struct row_words {
 			return __uint_as_float(w);
 		const float2 f = pair_to_f32<(TYPE == TENSOR_F32 ? TENSOR_F16 : TYPE)>(w);
 		return (VECTORS || PAIRS) && i % 2 ? f.y : f.x;
+	}
+};
+
+template <int HD> struct row_words<HD, TENSOR_Q8_0> {
+	enum {
+		HALF = HD / 2,
+		W = (HALF + WARP - 1) / WARP,
+		DENSE = HALF % WARP == 0,
+		WORDS = (W + 3) / 4,
+		SCALES = DENSE && CACHE_BLOCK % W == 0 ? 1 : W, /* one, where a lane's elements are of one block */
+	};
+	unsigned words[2][WORDS]; /* exclusive-ored */
+	unsigned short scales[2][SCALES];
+
+	__device__ __forceinline__ void load(const char *row)
+	{
+		const int lane = threadIdx.x % WARP;
+#pragma unroll
+		for (int h = 0; h < 2; h++) {
+			const char *const from = row + h * HALF + lane * W;
+#pragma unroll
+			for (int i = 0; i < WORDS; i++)
+				words[h][i] = 0;
+			if (DENSE && W == 8) {
+				const uint2 u = *(const uint2 *)from;
+				words[h][0] = u.x;
+				words[h][WORDS - 1] = u.y;
+			} else if (DENSE && W == 4) {
+				words[h][0] = *(const unsigned *)from;
+			} else if (DENSE && W == 2) {
+				words[h][0] = *(const unsigned short *)from;
+			} else {
+#pragma unroll
+				for (int i = 0; i < W; i++)
+					if (has(i))
+						words[h][i / 4] |= (unsigned)(unsigned char)row[h * HALF + index(i)]
+								   << (8 * (i % 4));
+			}
+#pragma unroll
+			for (int i = 0; i < WORDS; i++)
+				words[h][i] ^= 0x80808080u;
+#pragma unroll
+			for (int i = 0; i < SCALES; i++)
+				scales[h][i] = ((const unsigned short *)(row + HD))[(h * HALF + (has(i) ? index(i) : 0)) /
+										      CACHE_BLOCK];
+		}
+	}
+
+	static __device__ __forceinline__ int index(int i)
+	{
+		const int lane = threadIdx.x % WARP;
+		return DENSE ? lane * W + i : i * WARP + lane;
+	}
+
+	static __device__ __forceinline__ bool has(int i)
+	{
+		return DENSE || index(i) < HALF;
+	}
+
+	__device__ __forceinline__ float get(int h, int i) const
+	{
+		const float f = step_to_f32(words[h][i / 4], i % 4) * f16_to_f32(scales[h][i % SCALES]);
+		return has(i) ? f : 0.0f;
 	}
 };
 
@@ -213,6 +277,66 @@ template <int HD> struct lane_dims {
 		for (int i = 0; i < W; i++) {
 			low[i] = rounded<TYPE>(low[i]);
 			high[i] = rounded<TYPE>(high[i]);
+		}
+	}
+
+	/* The same for Q8_0; row: of a cache, where that is what it gets, or null. */
+	__device__ __forceinline__ void quantise(char *row)
+	{
+		const int lane = threadIdx.x % WARP;
+		if (DENSE && CACHE_BLOCK % W == 0) { /* so many lanes have a block of either half */
+			enum { LANES = CACHE_BLOCK / W };
+#pragma unroll
+			for (int h = 0; h < 2; h++) {
+				float(&x)[W] = h ? high : low;
+				unsigned most = 0;
+#pragma unroll
+				for (int i = 0; i < W; i++)
+					most = max(most, magnitude_bits(x[i]));
+#pragma unroll
+				for (int d = 1; d < LANES; d *= 2)
+					most = max(most, __shfl_xor_sync(ALL_LANES, most, d));
+				const struct block_scale s = block_scale_of(most);
+				keep(x, h, 0, W, s, row);
+				if (row && lane % LANES == 0)
+					((unsigned short *)(row + HD))[(h * HALF + lane * W) / CACHE_BLOCK] = s.scale;
+			}
+		} else {
+#pragma unroll 1
+			for (int b = 0; b < HD / CACHE_BLOCK; b++) {
+				unsigned most = 0;
+#pragma unroll
+				for (int i = 0; i < 2 * W; i++)
+					if (is_of(b, i / W, i % W))
+						most = max(most, magnitude_bits(i < W ? low[i % W] : high[i % W]));
+				const struct block_scale s = block_scale_of(__reduce_max_sync(ALL_LANES, most));
+#pragma unroll
+				for (int i = 0; i < 2 * W; i++)
+					if (is_of(b, i / W, i % W))
+						keep(i < W ? low : high, i / W, i % W, i % W + 1, s, row);
+				if (row && lane == 0)
+					((unsigned short *)(row + HD))[b] = s.scale;
+			}
+		}
+		if (row)
+			store_padding(row, HD, lane);
+	}
+
+	static __device__ __forceinline__ bool is_of(int block, int h, int i)
+	{
+		return has(i) && (h * HALF + index(i)) / CACHE_BLOCK == block;
+	}
+
+	static __device__ __forceinline__ void keep(float (&x)[W], int h, int begin, int end, const struct block_scale &s,
+						    char *row)
+	{
+		const float scale = f16_to_f32(s.scale);
+#pragma unroll
+		for (int i = begin; i < end; i++) {
+			const int step = block_step(x[i], s);
+			if (row)
+				row[h * HALF + index(i)] = (char)step;
+			x[i] = scale * (float)step;
 		}
 	}
 

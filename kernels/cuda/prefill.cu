@@ -80,7 +80,7 @@ template <int HD> INLINE void prefill(const struct attention_prefill_params &p)
 			for (int k = 0; k < 8; k++)
 				v[k] = 0.0f;
 			if (stage_key < key_end)
-				load8(kv.k, kv.type, (long long)stage_from * HD + stage_k + d, v);
+				load8_row(kv.k, kv.type, HD, stage_from, stage_k + d, v);
 			float4 *to = (float4 *)(ks + stage_row * STRIDE + stage_k);
 			to[0] = make_float4(v[0], v[1], v[2], v[3]);
 			to[1] = make_float4(v[4], v[5], v[6], v[7]);
@@ -157,8 +157,8 @@ template <int HD> INLINE void prefill(const struct attention_prefill_params &p)
 				for (int k = 0; k < 8; k++)
 					v[k] = 0.0f;
 				if (key < key_end)
-					load8(kv.v, kv.v_type,
-					      (long long)(head_row + (kv.ring > 0 ? key % kv.ring : key)) * HD + d, v);
+					load8_row(kv.v, kv.v_type, HD, head_row + (kv.ring > 0 ? key % kv.ring : key),
+						  d, v);
 				float4 *to = (float4 *)(vs + r * HD + d);
 				to[0] = make_float4(v[0], v[1], v[2], v[3]);
 				to[1] = make_float4(v[4], v[5], v[6], v[7]);

@@ -8,11 +8,11 @@
  * takes.
  *
  * Rounded are a query, over a power of two of its own, to the keys' type, and a probability to the values'; the sum
- * that it is divided by is that of the rounded ones. Probabilities are relative to a reference that follows the
+ * that it is divided by is that of the rounded ones. Of a cache in Q8_0 the operands are float16, to which its elements
+ * are rounded (prefill_tile_q8.cuh). Probabilities are relative to a reference that follows the
  * greatest score so far at a distance: a row's sums change their scale only where that has grown by 2^SLACK.
  */
-#include "kernels/cuda/mma.cuh"
-#include "kernels/cuda/prefill_mma_geometry.h"
+#include "kernels/cuda/prefill_tile_q8.cuh"
 
 extern __shared__ __align__(16) char shared_memory[];
 
@@ -376,6 +376,8 @@ INLINE struct span attended_by(const struct attention_prefill_params &p, const s
 template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const struct attention_prefill_params &p)
 {
 	typedef shape<HD, KEY_PARTS> S;
+	enum { STAGED = KT == TENSOR_Q8_0 || VT == TENSOR_Q8_0, K = operand<KT>::TYPE, V = operand<VT>::TYPE };
+	staged_tiles<HD, S::KEYS, KT, VT> staged;
 	const struct kv &kv = p.kv;
 	const struct block block = block_of<S>(p, blockIdx.x);
 	const int head_row = block.kv_head * kv.capacity;
@@ -387,7 +389,10 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 	const struct step step = step_of(p.at);
 	const int key0 = attended_by(p, step, block, 0).first;
 	const int key_end = attended_by(p, step, block, block.n - 1).end;
-	copy_tile<HD, S::KEYS>(kv, head_row, key0, key_end, tiles);
+	if (STAGED)
+		staged.copy(kv, block.kv_head, key0, key_end, tiles, 0);
+	else
+		copy_tile<HD, S::KEYS>(kv, head_row, key0, key_end, tiles);
 
 	/* Rows behind the last one are it again, and not stored; warps of such rows alone rest. */
 	const struct role at_first = role_of<S>(threadIdx.x);
@@ -401,7 +406,7 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 		q[r] = p.q + place_of<S>(p, block, row, at_first.column_part);
 	}
 	unsigned a[S::STEPS][4];
-	load_queries<S, KT>(q[0], q[1], at_first, (float *)exchange, a, rows.scale);
+	load_queries<S, K>(q[0], q[1], at_first, (float *)exchange, a, rows.scale);
 	rows.scale[0] *= p.scale * 1.4426950408889634f; /* log2 e */
 	rows.scale[1] *= p.scale * 1.4426950408889634f;
 
@@ -417,8 +422,14 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 	for (int first = key0; first < key_end; first += S::KEYS, now ^= 2 * S::TILE) {
 		wait_for_copies();
 		__syncthreads();
-		if (first + S::KEYS < key_end)
+		if (STAGED)
+			staged.expand(tiles);
+		if (STAGED && first + S::KEYS < key_end)
+			staged.copy(kv, block.kv_head, first + S::KEYS, key_end, tiles, now ^ 2 * S::TILE);
+		else if (first + S::KEYS < key_end)
 			copy_tile<HD, S::KEYS>(kv, head_row, first + S::KEYS, key_end, tiles + (now ^ 2 * S::TILE));
+		if (STAGED)
+			__syncthreads();
 		const int own = first + role_of<S>(thread_anew()).key_part * S::OWN;
 		const int own0 = first_of(rows.end[0], p.window), own1 = first_of(rows.end[1], p.window);
 		const bool any =
@@ -426,13 +437,13 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 		const bool all = own >= max(own0, own1) && own + S::OWN <= min(rows.end[0], rows.end[1]);
 		if (__any_sync(ALL_LANES, any)) {
 			float s[S::OWN / 8][4];
-			multiply_keys<S, KT>(tiles + now, a, s);
+			multiply_keys<S, K>(tiles + (KT == TENSOR_Q8_0 ? 0 : now), a, s);
 			if (S::COLUMN_PARTS > 1)
 				add_partners(exchange, s);
 			if (!__all_sync(ALL_LANES, all))
 				mask(rows, p.window, own, s);
 			exponentiate(rows, s, sums, count);
-			multiply_values<S, VT>(tiles + now + S::TILE, s, sums, count);
+			multiply_values<S, V>(tiles + (VT == TENSOR_Q8_0 ? 0 : now) + S::TILE, s, sums, count);
 		}
 		settle<S, KEY_PARTS>();
 	}
@@ -478,6 +489,11 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 #else
 #define F16_BF16(hd)
 #endif
+#ifdef KV_F16_Q8_0
+#define F16_Q8_0(hd) BOTH(hd, f16, TENSOR_F16, q8_0, TENSOR_Q8_0)
+#else
+#define F16_Q8_0(hd)
+#endif
 #ifdef KV_BF16_F16
 #define BF16_F16(hd) BOTH(hd, bf16, TENSOR_BF16, f16, TENSOR_F16)
 #else
@@ -488,7 +504,29 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 #else
 #define BF16_BF16(hd)
 #endif
+#ifdef KV_BF16_Q8_0
+#define BF16_Q8_0(hd) BOTH(hd, bf16, TENSOR_BF16, q8_0, TENSOR_Q8_0)
+#else
+#define BF16_Q8_0(hd)
+#endif
+#ifdef KV_Q8_0_F16
+#define Q8_0_F16(hd) BOTH(hd, q8_0, TENSOR_Q8_0, f16, TENSOR_F16)
+#else
+#define Q8_0_F16(hd)
+#endif
+#ifdef KV_Q8_0_BF16
+#define Q8_0_BF16(hd) BOTH(hd, q8_0, TENSOR_Q8_0, bf16, TENSOR_BF16)
+#else
+#define Q8_0_BF16(hd)
+#endif
+#ifdef KV_Q8_0_Q8_0
+#define Q8_0_Q8_0(hd) BOTH(hd, q8_0, TENSOR_Q8_0, q8_0, TENSOR_Q8_0)
+#else
+#define Q8_0_Q8_0(hd)
+#endif
 
-#define ENTRIES(hd) F16_F16(hd) F16_BF16(hd) BF16_F16(hd) BF16_BF16(hd)
+#define ENTRIES(hd) \
+	F16_F16(hd) \
+	F16_BF16(hd) F16_Q8_0(hd) BF16_F16(hd) BF16_BF16(hd) BF16_Q8_0(hd) Q8_0_F16(hd) Q8_0_BF16(hd) Q8_0_Q8_0(hd)
 
 #include "kernels/cuda/head_dims.cuh"

@@ -3,6 +3,7 @@
  * and v, and the order of tokens by expert. Each reads what a product left in float32 or float16 and writes what the
  * next one takes.
  */
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/load8.cuh"
 #include "kernels/cuda/prompt_geometry.h"
 #include "kernels/cuda/rows_f16.cuh"
@@ -166,16 +167,44 @@ INLINE float load_head(const float *x, float scale, int half, float eps, float2 
 	return 1.0f / sqrtf(warp_sum(sum) / (float)(2 * half) + eps);
 }
 
-INLINE void store_head(void *row, int type, long long at, int half, const float2 v[LANE_PAIRS])
+INLINE void store_head(void *row, int type, int half, const float2 v[LANE_PAIRS])
 {
 #pragma unroll
 	for (int i = 0; i < LANE_PAIRS; i++) {
 		const int j = (int)threadIdx.x % WARP + i * WARP;
 		if (j < half) {
-			store_element(row, type, at + j, v[i].x);
-			store_element(row, type, at + j + half, v[i].y);
+			store_element(row, type, j, v[i].x);
+			store_element(row, type, j + half, v[i].y);
 		}
 	}
+}
+
+/* Lane i gets element number `block` * 32 + i. */
+INLINE float block_element(const float2 v[LANE_PAIRS], int half, int block)
+{
+	const int lane = (int)threadIdx.x % WARP, of_second = block * WARP + lane - half;
+	float x = 0.0f;
+#pragma unroll
+	for (int i = 0; i < LANE_PAIRS; i++) {
+		const float second = __shfl_sync(ALL_LANES, v[i].y, (lane - half) & (WARP - 1));
+		if (of_second < 0 && block == i)
+			x = v[i].x;
+		if (of_second >= 0 && of_second / WARP == i)
+			x = second;
+	}
+	return x;
+}
+
+INLINE void store_cached(char *row, int type, int half, const float2 v[LANE_PAIRS])
+{
+	if (type != TENSOR_Q8_0) {
+		store_head(row, type, half, v);
+		return;
+	}
+#pragma unroll 1
+	for (int b = 0; b < 2 * half / CACHE_BLOCK; b++)
+		store_block(row, 2 * half, b, block_element(v, half, b));
+	store_padding(row, 2 * half, (int)threadIdx.x % WARP);
 }
 
 KERNEL(PROMPT_ROWS_THREADS) k_prompt_qkv(const __grid_constant__ struct prompt_qkv_params p)
@@ -218,17 +247,15 @@ KERNEL(PROMPT_ROWS_THREADS) k_prompt_qkv(const __grid_constant__ struct prompt_q
 				v[i] = make_float2(v[i].x * scale, v[i].y * scale);
 		}
 		if (is_q) {
-			store_head(p.q, TENSOR_F32, ((long long)t * p.n_heads + head) * p.head_dim, half, v);
+			store_head(p.q + ((long long)t * p.n_heads + head) * p.head_dim, TENSOR_F32, half, v);
 			continue;
 		}
 		float *out = is_v ? p.v_out : p.k_out;
 		if (out)
-			store_head(out, TENSOR_F32, ((long long)t * n_kv + kv_head) * p.head_dim, half, v);
+			store_head(out + ((long long)t * n_kv + kv_head) * p.head_dim, TENSOR_F32, half, v);
+		const int type = is_v ? p.kv.v_type : p.kv.type, slot = append_slot(p.kv, pos, step.evicted);
 		if (cached)
-			store_head(is_v ? p.kv.v : p.kv.k, is_v ? p.kv.v_type : p.kv.type,
-				   ((long long)kv_head * p.kv.capacity + append_slot(p.kv, pos, step.evicted)) *
-					   p.head_dim,
-				   half, v);
+			store_cached(cache_row(is_v ? p.kv.v : p.kv.k, type, p.kv, kv_head, slot), type, half, v);
 	}
 }
 

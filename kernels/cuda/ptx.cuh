@@ -106,6 +106,14 @@ INLINE unsigned short f32_to_f16(float f)
 	return h;
 }
 
+/* Two floats as a word of float16, lo in its lower half. */
+INLINE unsigned pack_f16(float lo, float hi)
+{
+	unsigned v;
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(hi), "f"(lo));
+	return v;
+}
+
 INLINE unsigned short f32_to_bf16(float f)
 {
 	unsigned short h;

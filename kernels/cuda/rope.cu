@@ -2,6 +2,7 @@
  * Rotary position embedding, NEOX pairs, alone and in what follows the projections. A
  * CTA per (token, head), a thread per pair; rope_geometry.c rounds up to whole warps.
  */
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/rope.cuh"
 
 KERNEL(256) k_rope(const __grid_constant__ struct rope_params p)
@@ -29,6 +30,7 @@ INLINE float head_scale(float2 v, int head_dim, float eps, float *scratch)
 KERNEL(256) k_qkv_prepare(const __grid_constant__ struct qkv_prepare_params p)
 {
 	__shared__ float scratch[2][WARP];
+	__shared__ float staged[2][2 * 256]; /* a key and a value, whose blocks are others' too */
 	const int half = p.head_dim / 2;
 	const int rows = p.n_heads + (p.k ? p.kv.n_kv_heads : 0);
 	const int t = (int)blockIdx.x / rows;
@@ -69,12 +71,23 @@ KERNEL(256) k_qkv_prepare(const __grid_constant__ struct qkv_prepare_params p)
 		}
 	}
 	/* Of tokens that share a slot of the ring only the last writes. */
-	if (!active || (p.kv.ring > 0 && t < p.n_tokens - p.kv.ring))
+	if (p.kv.ring > 0 && t < p.n_tokens - p.kv.ring)
 		return;
-	const long long to =
-		((long long)kv_head * p.kv.capacity + append_slot(p.kv, step.pos + t, step.evicted)) * p.head_dim;
-	store_element(p.kv.k, p.kv.type, to + j, v.x);
-	store_element(p.kv.k, p.kv.type, to + j + half, v.y);
-	store_element(p.kv.v, p.kv.v_type, to + j, value.x);
-	store_element(p.kv.v, p.kv.v_type, to + j + half, value.y);
+	const int slot = append_slot(p.kv, step.pos + t, step.evicted);
+	char *const key_row = cache_row(p.kv.k, p.kv.type, p.kv, kv_head, slot);
+	char *const value_row = cache_row(p.kv.v, p.kv.v_type, p.kv, kv_head, slot);
+	if (p.kv.type == TENSOR_Q8_0 || p.kv.v_type == TENSOR_Q8_0) {
+		if (active) {
+			staged[0][j] = v.x, staged[0][j + half] = v.y;
+			staged[1][j] = value.x, staged[1][j + half] = value.y;
+		}
+		__syncthreads();
+		store_row(key_row, p.kv.type, p.head_dim, staged[0]);
+		store_row(value_row, p.kv.v_type, p.head_dim, staged[1]);
+	} else if (active) {
+		store_element(key_row, p.kv.type, j, v.x);
+		store_element(key_row, p.kv.type, j + half, v.y);
+		store_element(value_row, p.kv.v_type, j, value.x);
+		store_element(value_row, p.kv.v_type, j + half, value.y);
+	}
 }

@@ -4,14 +4,6 @@
 
 #include "kernels/cuda/device.cuh"
 
-/* Two floats as a word of float16, lo in its lower half. */
-INLINE unsigned pack_f16(float lo, float hi)
-{
-	unsigned v;
-	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(hi), "f"(lo));
-	return v;
-}
-
 /* As block_sum. */
 INLINE float block_max(float v, float *scratch)
 {

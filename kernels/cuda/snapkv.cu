@@ -6,7 +6,7 @@
  * products a thread. They are computed twice, for the rows' maxima and sums and for the probabilities, and never
  * stored. Every sum has a fixed order; the only atomics count integers.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/snapkv_geometry.h"
 
 enum {
@@ -38,16 +38,19 @@ INLINE const float *query_row(const float *q, const struct kv &kv, int n_heads, 
 
 INLINE const void *key_row(const struct kv &kv, int kv_head, int slot)
 {
-	return (const char *)kv.k + ((long long)kv_head * kv.capacity + slot) * kv.head_dim * element_bytes(kv.type);
+	return cache_row(kv.k, kv.type, kv, kv_head, slot);
 }
 
 /* Elements i .. i + 4 of a row, zeros where there is none. */
-INLINE float4 fetch(const void *row, int type, int i)
+INLINE float4 fetch(const void *row, int type, int head_dim, int i)
 {
 	if (!row)
 		return make_float4(0, 0, 0, 0);
 	if (type == TENSOR_F32)
 		return *(const float4 *)((const float *)row + i);
+	if (type == TENSOR_Q8_0)
+		return steps_to_f32(*(const unsigned *)((const char *)row + i),
+				    scale_at((const char *)row, head_dim, i));
 	const uint2 u = *(const uint2 *)((const unsigned short *)row + i);
 	const bool f16 = type == TENSOR_F16;
 	const float2 a = f16 ? pair_to_f32<TENSOR_F16>(u.x) : pair_to_f32<TENSOR_BF16>(u.x);
@@ -77,7 +80,7 @@ INLINE void multiply(struct slices &in, const float *q, float scale, const void 
 #pragma unroll
 		for (int j = 0; j < EACH; j++)
 			s[i][j] = 0.0f;
-	float4 qv = fetch(q, TENSOR_F32, d0), kv = fetch(key, type, d0);
+	float4 qv = fetch(q, TENSOR_F32, head_dim, d0), kv = fetch(key, type, head_dim, d0);
 	int now = 0;
 #pragma unroll 1
 	for (int d = 0; d < head_dim; d += SLICE, now ^= 1) {
@@ -86,8 +89,8 @@ INLINE void multiply(struct slices &in, const float *q, float scale, const void 
 		put(ks + at, kv);
 		__syncthreads();
 		if (d + SLICE < head_dim) {
-			qv = fetch(q, TENSOR_F32, d0 + d + SLICE);
-			kv = fetch(key, type, d0 + d + SLICE);
+			qv = fetch(q, TENSOR_F32, head_dim, d0 + d + SLICE);
+			kv = fetch(key, type, head_dim, d0 + d + SLICE);
 		}
 #pragma unroll
 		for (int k = 0; k < SLICE; k++) {
@@ -410,6 +413,6 @@ KERNEL(SNAPKV_THREADS) k_snapkv_compact(const __grid_constant__ struct snapkv_co
 		return;
 	const long long from = (long long)head * p.from.capacity + p.kept[(long long)head * p.n_kept + s];
 	const long long to = (long long)head * p.to.capacity + s;
-	copy_row(p.to.k, p.from.k, to, from, p.from.head_dim * element_bytes(p.from.type));
-	copy_row(p.to.v, p.from.v, to, from, p.from.head_dim * element_bytes(p.from.v_type));
+	copy_row(p.to.k, p.from.k, to, from, cache_row_bytes(p.from.type, p.from.head_dim));
+	copy_row(p.to.v, p.from.v, to, from, cache_row_bytes(p.from.v_type, p.from.head_dim));
 }

@@ -15,10 +15,8 @@
 #define WEIGHTS_Q5_K
 #define WEIGHTS_Q6_K
 
-#undef shared_memory
-#undef __align__
-#define __align__(x) __attribute__((aligned(x)))
-#define __shared__
+#include "tests/emulated/shared_variables.h"
+
 #include "kernels/cuda/elementwise.cu"
 #include "kernels/cuda/experts.cu"
 #include "kernels/cuda/matmul.cu"
@@ -29,13 +27,22 @@ extern "C" {
 
 enum { SHARED_BYTES = 232448, STACK_BYTES = 64 << 10 };
 
-alignas(128) char shared_memory[SHARED_BYTES];
+alignas(128) thread_local char shared_memory[SHARED_BYTES];
 emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim;
-char *emulated_shared = shared_memory;
+char *emulated_shared;
+
+/* Of a thread: copies that were asked for, and the group that each is of. */
+struct copy {
+	void *to;
+	const void *from;
+	int bytes, group;
+};
 
 struct context {
 	ucontext_t at;
 	std::vector<char> stack;
+	std::vector<copy> copies;
+	int group; /* that copies are asked for */
 	bool waits, ended;
 };
 
@@ -44,13 +51,17 @@ struct warp {
 	int arrived, kind;
 	unsigned times;
 	uint64_t values[2][32];
+	emulated_words words[2][32];
 };
 
+enum { BARRIERS = 16 };
+
 static struct {
+	std::vector<int> at_barrier[BARRIERS];
 	std::vector<context> threads;
 	std::vector<warp> warps;
 	ucontext_t outside;
-	int current, n_threads, at_barrier, ended;
+	int current, n_threads, ended;
 	void (*kernel)(const void *);
 	const void *params;
 } now;
@@ -93,25 +104,75 @@ uint64_t emulated_exchange(uint64_t v, int from, int kind)
 	return w.values[time][from];
 }
 
-unsigned emulated_ballot(bool)
+const emulated_words *emulated_gather(const unsigned *own, size_t bytes, int kind)
 {
-	fail("no kernel here votes");
+	warp &w = now.warps[(size_t)(now.current / 32)];
+	const unsigned time = w.times & 1;
+	memcpy(w.words[time][now.current % 32].of, own, bytes);
+	emulated_meet(kind);
+	return w.words[time];
 }
 
-unsigned arrive(unsigned *)
+unsigned emulated_ballot(bool p)
 {
-	fail("no kernel here counts");
+	const unsigned own = p;
+	const emulated_words *const all = emulated_gather(&own, sizeof own, 5);
+	unsigned votes = 0;
+	for (int i = 0; i < 32; i++)
+		votes |= all[i].of[0] << i;
+	return votes;
 }
 
-void emulated_barrier(int, int)
+unsigned arrive(unsigned *counter)
 {
-	if (++now.at_barrier < now.n_threads) {
+	return (*counter)++;
+}
+
+void emulated_barrier(int id, int n_threads)
+{
+	std::vector<int> &waiting = now.at_barrier[id];
+	waiting.push_back(now.current);
+	if ((int)waiting.size() < n_threads) {
 		wait();
 		return;
 	}
-	now.at_barrier = 0;
-	for (context &c : now.threads)
-		c.waits = false;
+	for (int i : waiting)
+		now.threads[(size_t)i].waits = false;
+	waiting.clear();
+}
+
+/* ---- copies ---- */
+
+void emulated_copy(void *to, const void *from, int bytes)
+{
+	context &c = now.threads[(size_t)now.current];
+	if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
+		fail("a copy is misaligned");
+	for (const copy &other : c.copies)
+		if (other.to == to)
+			fail("a copy is on its way to where another one goes");
+	memset(to, 0xff, 16);
+	c.copies.push_back({to, from, bytes, c.group});
+}
+
+void emulated_commit()
+{
+	now.threads[(size_t)now.current].group++;
+}
+
+void emulated_wait(int but)
+{
+	context &c = now.threads[(size_t)now.current];
+	size_t left = 0;
+	for (const copy &one : c.copies) {
+		if (one.group >= c.group - but) {
+			c.copies[left++] = one;
+			continue;
+		}
+		memcpy(one.to, one.from, (size_t)one.bytes);
+		memset((char *)one.to + one.bytes, 0, (size_t)(16 - one.bytes));
+	}
+	c.copies.resize(left);
 }
 
 static void begin()
@@ -125,7 +186,9 @@ static void begin()
 
 static void run_block()
 {
-	now.ended = now.at_barrier = 0;
+	now.ended = 0;
+	for (std::vector<int> &waiting : now.at_barrier)
+		waiting.clear();
 	memset(shared_memory, 0xff, SHARED_BYTES);
 	for (warp &w : now.warps)
 		w = {};
@@ -135,6 +198,8 @@ static void run_block()
 		c.at.uc_stack.ss_size = c.stack.size();
 		c.at.uc_link = nullptr;
 		c.waits = c.ended = false;
+		c.group = 0;
+		c.copies.clear();
 		makecontext(&c.at, begin, 0);
 	}
 	while (now.ended < now.n_threads) {
@@ -152,6 +217,35 @@ static void run_block()
 	}
 }
 
+/* Of sources of their own, for these caches. */
+#define EMULATED_CACHE_PAIRS(X, hd) X(hd, f16, f16) X(hd, f16, q8_0) X(hd, q8_0, bf16) X(hd, q8_0, q8_0)
+#define SPLIT(hd, k, v) EMULATED(k_attention_split_##hd##_##k##_##v, attention_split_params)
+#define FUSED(hd, k, v) EMULATED(k_attention_##hd##_##k##_##v, attention_params)
+#define MMA(hd, k, v)                                                        \
+	EMULATED(k_attention_mma_##hd##_##k##_##v, attention_prefill_params) \
+	EMULATED(k_attention_mma_half_##hd##_##k##_##v, attention_prefill_params)
+#define OF_HEAD_DIM(hd)                                              \
+	EMULATED(k_attention_prefill_##hd, attention_prefill_params) \
+	EMULATED_CACHE_PAIRS(SPLIT, hd) EMULATED_CACHE_PAIRS(FUSED, hd) EMULATED_CACHE_PAIRS(MMA, hd)
+#define OF_CACHES                                               \
+	OF_HEAD_DIM(32)                                         \
+	OF_HEAD_DIM(64)                                         \
+	OF_HEAD_DIM(96)                                         \
+	OF_HEAD_DIM(128)                                        \
+	OF_HEAD_DIM(192)                                        \
+	OF_HEAD_DIM(256)                                        \
+	OF_HEAD_DIM(512)                                        \
+	EMULATED(k_attention_combine, attention_combine_params) \
+	EMULATED(k_qkv_prepare, qkv_prepare_params)             \
+	EMULATED(k_prompt_qkv, prompt_qkv_params)               \
+	EMULATED(k_snapkv_softmax, snapkv_softmax_params)       \
+	EMULATED(k_snapkv_vote, snapkv_vote_params)             \
+	EMULATED(k_snapkv_compact, snapkv_compact_params)       \
+	EMULATED(k_emulated_rows, emulated_rows_params)
+#define EMULATED(name, params) extern "C" void name(const struct params p);
+OF_CACHES
+#undef EMULATED
+
 struct entry {
 	const char *name;
 	void (*run)(const void *);
@@ -162,11 +256,14 @@ static const entry entries[] = {
 #define TYPED(NAME, word, number, block, block_bytes, file_type, name, b) ENTRY(name##_##word, name##_params)
 	TENSOR_TYPES(TYPED, matmul, ) TENSOR_TYPES(TYPED, norm_matmul, ) TENSOR_TYPES(TYPED, norm_gated, )
 		TENSOR_TYPES(TYPED, matmul_gated, ) TENSOR_TYPES(TYPED, matmul_experts, )
-			TENSOR_TYPES(TYPED, experts_gated, ) ENTRY(matmul_any, matmul_params)
-				ENTRY(embed, embed_params)};
+			TENSOR_TYPES(TYPED, experts_gated, ) ENTRY(matmul_any, matmul_params) ENTRY(embed, embed_params)
+				ENTRY(kv_append, kv_append_params)
+#define EMULATED(name, params) {#name, [](const void *p) { name(*(const struct params *)p); }},
+					OF_CACHES};
 
 extern "C" int emulated_launch(const char *name, const void *params, const struct cuda_launch *l)
 {
+	emulated_shared = shared_memory;
 	for (const entry &e : entries) {
 		if (strcmp(e.name, name))
 			continue;

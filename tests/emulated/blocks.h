@@ -7,6 +7,15 @@
 
 #include "kernels/cuda/cuda_kernels.h"
 
+/* Of "k_emulated_rows", one warp: x (head_dim) to a row of Q8_0, what it keeps of them, and what it reads there. */
+struct emulated_rows_params {
+	const float *x;
+	char *row;
+	float *rounded;
+	float *read;
+	int head_dim;
+};
+
 /* Runs the entry that a launch names; 0, or -1 where blocks.cpp has none of that name. */
 #ifdef __cplusplus
 extern "C"

@@ -23,6 +23,8 @@
 #define KV_F32_F32
 #define KV_F16_F16
 #define KV_BF16_BF16
+#define KV_Q8_0_Q8_0
+#define KV_F16_Q8_0
 #include "kernels/cuda/persistent.cu"
 #include "tests/emulated/emulation.h"
 
@@ -116,6 +118,10 @@ static void run_kernel()
 		k_persistent_f16_f16(p);
 	else if (p.k_type == TENSOR_BF16 && p.v_type == TENSOR_BF16)
 		k_persistent_bf16_bf16(p);
+	else if (p.k_type == TENSOR_Q8_0 && p.v_type == TENSOR_Q8_0)
+		k_persistent_q8_0_q8_0(p);
+	else if (p.k_type == TENSOR_F16 && p.v_type == TENSOR_Q8_0)
+		k_persistent_f16_q8_0(p);
 	else
 		fail("no kernel for these caches");
 }

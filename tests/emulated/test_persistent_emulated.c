@@ -26,6 +26,7 @@ static struct {
 	struct device_ops ops;
 	int n_blocks;
 	unsigned seed;
+	bool on_host; /* the kernel too */
 } device;
 
 static int plan(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
@@ -42,12 +43,15 @@ static int plan(struct device *d, struct persistent_program *g, struct persisten
 	return why ? error_set(err, ERROR_UNSUPPORTED, "its kernel %s", why) : 0;
 }
 
-/* The host's kernel is not called. */
 void __wrap_k_persistent(const struct persistent_params *p);
+void __real_k_persistent(const struct persistent_params *p);
 
 void __wrap_k_persistent(const struct persistent_params *p)
 {
-	emulated_persistent(p, device.seed++);
+	if (device.on_host)
+		__real_k_persistent(p);
+	else
+		emulated_persistent(p, device.seed++);
 }
 
 struct run {
@@ -106,10 +110,18 @@ static void check(const struct run *r)
 	assert_true(rows && again);
 	decode(r, &g, 1, rows);
 	const float *want = g.logits + (size_t)r->prompt * (size_t)g.n_vocab;
+	/* Q8_0's own error is not what is asked here: against the host's kernel with such a cache. */
+	if (r->cache == TENSOR_Q8_0) {
+		device.on_host = true;
+		decode(r, &g, 0, again);
+		device.on_host = false;
+		want = again;
+	}
 	double worst = worst_row(rows, want, r->tokens, g.n_vocab);
-	/* Caches of 16 bits are another arithmetic than the golden one, as fusion full's are. */
-	if (!(worst < (r->cache == TENSOR_F32 ? 1e-4 : 2e-2)))
-		fail_msg("%s: %g of golden", r->model, worst);
+	/* Caches of 16 bits are another arithmetic than the golden one, as fusion full's are; of 8, an element may be
+	 * rounded the other way here and there: measured 3e-6, where none was. */
+	if (!(worst < (r->cache == TENSOR_F32 ? 1e-4 : r->cache == TENSOR_Q8_0 ? 1e-3 : 2e-2)))
+		fail_msg("%s: %g of what it should be", r->model, worst);
 	decode(r, &g, 1000, again);
 	assert_memory_equal(rows, again, n * sizeof *rows);
 	free(rows);
@@ -131,6 +143,8 @@ static void test_caches(void **state)
 	(void)state;
 	check(&(struct run){"gemma4-e4b-tiny.q8_0", 8, TENSOR_F16, 30, 2});
 	check(&(struct run){"qwen3-tiny.q8_0", 4, TENSOR_BF16, 8, 2});
+	check(&(struct run){"gemma4-e4b-tiny.q8_0", 8, TENSOR_Q8_0, 30, 3});
+	check(&(struct run){"qwen3-tiny.q8_0", 4, TENSOR_Q8_0, 0, 3});
 }
 
 /* One block that has all, and as many as do not divide into slices; windows that wrap around. */

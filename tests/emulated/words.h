@@ -42,6 +42,10 @@ INLINE float4 make_float4(float x, float y, float z, float w)
 {
 	return {x, y, z, w};
 }
+INLINE uint2 make_uint2(unsigned x, unsigned y)
+{
+	return {x, y};
+}
 INLINE uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w)
 {
 	return {x, y, z, w};
@@ -70,6 +74,16 @@ const emulated_words *emulated_exchange_all(const emulated_words &own, int kind)
 unsigned emulated_ballot(bool p);
 void emulated_meet(int kind);
 void emulated_barrier(int id, int n_threads);
+struct emulated_words {
+	unsigned of[8];
+};
+/* What all 32 lanes brought; valid until the warp's next but one call. */
+const emulated_words *emulated_gather(const unsigned *own, size_t bytes, int kind);
+/* A thread's copies of 16 bytes, of which `bytes` are there and the rest zeros: done when their group is waited for. */
+void emulated_copy(void *to, const void *from, int bytes);
+void emulated_commit();
+/* Until at most `but` groups of this thread are on their way. */
+void emulated_wait(int but);
 /* Lets others run. */
 void emulated_yield();
 
@@ -97,6 +111,14 @@ INLINE unsigned __reduce_max_sync(unsigned, unsigned v)
 		v = v > other ? v : other;
 	}
 	return v;
+}
+template <class T> INLINE T __shfl_up_sync(unsigned, T v, int d)
+{
+	return emulated_from(v, LANE < d ? LANE : LANE - d, 9);
+}
+INLINE bool __any_sync(unsigned, bool p)
+{
+	return emulated_ballot(p) != 0;
 }
 INLINE bool __all_sync(unsigned, bool p)
 {
@@ -128,6 +150,21 @@ INLINE unsigned __float_as_uint(float f)
 	unsigned u;
 	memcpy(&u, &f, 4);
 	return u;
+}
+INLINE int __float_as_int(float f)
+{
+	return (int)__float_as_uint(f);
+}
+INLINE float __fmul_rn(float a, float b)
+{
+	return a * b;
+}
+/* Blocks run one after the other, and a thread until it waits. */
+template <class T> INLINE T atomicAdd(T *p, T v)
+{
+	const T was = *p;
+	*p += v;
+	return was;
 }
 INLINE int min(int a, int b)
 {

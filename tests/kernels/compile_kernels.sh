@@ -6,8 +6,8 @@
 #
 # ci/setup.sh fetches NVRTC into build/nvrtc/MAJOR; without one there, the one that the program finds is used.
 # Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are. Then what
-# is specialised for an f32 cache, whose tiles are twice as many registers. Then the kernel of a whole token for
-# 26B-A4B, a mixture of experts.
+# is specialised for an f32 cache, whose tiles are twice as many registers, and for a q8_0 cache. Then the kernel of a
+# whole token for 26B-A4B, a mixture of experts.
 set -euo pipefail
 [ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
 gemmark=$1 major=$2 archs=$3
@@ -19,11 +19,16 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 agreed='
 sm_80  k_attention_prefill_256 36
 sm_80  k_norm_matmul_any       8
+sm_90  k_attention_mma_512_q8_0_q8_0      32
+sm_90  k_attention_mma_half_512_q8_0_q8_0 24
+sm_90  k_attention_prefill_256 36
 sm_90  k_persistent_f16_f16    108
 sm_90  k_persistent_f32_f32    376
 sm_90  experts:k_persistent_f16_f16 592
 sm_100 experts:k_persistent_f16_f16 392
 sm_120 experts:k_persistent_f16_f16 480
+sm_90  k_persistent_q8_0_q8_0  136
+sm_100 k_attention_mma_256_q8_0_q8_0 8
 sm_100 k_matmul_tiled          56
 sm_100 k_norm_gated_q6_k       8
 sm_100 k_norm_matmul_q4_k      24
@@ -33,6 +38,7 @@ sm_100 k_norm_matmul_q8_0      20
 sm_100 k_persistent_f32_f32    416
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
+sm_120 k_attention_mma_256_q8_0_q8_0 8
 sm_120 k_experts_gated_q4_k    16
 sm_120 k_experts_gated_q5_1    16
 sm_120 k_experts_gated_q6_k    68
@@ -84,6 +90,8 @@ code=0
 model=(--widths 2560,10240 --weights q8_0,q4_0,q4_1,q5_0,q5_1,iq4_nl,q4_k,q5_k,q6_k)
 report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 "${model[@]}" 2>"$said" &&
   "$gemmark" kernels --compile-only --arch "$archs" --head-dims 192,256,512 --cache-type f32 "${model[@]}" \
+    --source "$specialised" 2>"$said" &&
+  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type q8_0 "${model[@]}" \
     --source "$specialised" 2>"$said" &&
   "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 --widths 2816,8192 \
     --weights q8_0,f32 --experts --source persistent 2>"$said" | sed 's/k_persistent_/experts:k_persistent_/') || code=$?

@@ -73,24 +73,27 @@ static void test_bandwidth(void **state)
 static void test_attention_splits(void **state)
 {
 	static const struct {
-		int n_sm, n_heads, n_kv_heads, head_dim, splits;
+		int n_sm, n_heads, n_kv_heads, head_dim, k_type, splits;
 	} cases[] = {
-		{132, 8, 2, 512, 66},  /* E4B, global */
-		{132, 8, 2, 256, 132}, /* sliding */
-		{132, 8, 1, 512, 132}, /* E2B */
-		{132, 16, 1, 512, 66}, /* 12B: two CTAs for the 16 heads of one KV head */
-		{132, 16, 8, 256, 33}, /* sliding */
-		{132, 32, 4, 512, 33}, /* 31B */
-		{132, 32, 8, 128, 49}, /* Qwen3 8B */
-		{20, 64, 64, 512, 1},  /* never none */
-		{400, 8, 1, 64, 256},  /* nor more than have a place */
+		{132, 8, 2, 512, TENSOR_F16, 66},   /* E4B, global */
+		{132, 8, 2, 256, TENSOR_F16, 132},  /* sliding */
+		{132, 8, 1, 512, TENSOR_F16, 132},  /* E2B */
+		{132, 16, 1, 512, TENSOR_F16, 66},  /* 12B: two CTAs for the 16 heads of one KV head */
+		{132, 16, 8, 256, TENSOR_F16, 33},  /* sliding */
+		{132, 32, 4, 512, TENSOR_F16, 33},  /* 31B */
+		{132, 32, 8, 128, TENSOR_F16, 49},  /* Qwen3 8B */
+		{20, 64, 64, 512, TENSOR_F16, 1},   /* never none */
+		{400, 8, 1, 64, TENSOR_F16, 256},   /* nor more than have a place */
+		{132, 8, 2, 512, TENSOR_Q8_0, 132}, /* as many bytes of half as wide rows */
+		{132, 8, 2, 256, TENSOR_Q8_0, 198},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		const struct cuda_card card = {.n_sm = cases[i].n_sm};
 
-		assert_int_equal(cuda_attention_splits(cases[i].n_heads, cases[i].n_kv_heads, cases[i].head_dim, &card),
+		assert_int_equal(cuda_attention_splits(cases[i].n_heads, cases[i].n_kv_heads, cases[i].head_dim,
+						       cases[i].k_type, cases[i].k_type, &card),
 				 cases[i].splits);
 	}
 }

@@ -24,7 +24,8 @@
 #include "tests/support/kernel_case.h"
 #include "tests/support/no_gpu.h"
 
-static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
+enum { N_TYPES = COUNT(cache_types) };
 
 static const float SCALE = 0.125f;
 
@@ -62,12 +63,11 @@ static struct kv filled_cache(struct pair *p, const struct attention_case *c)
 {
 	struct kv kv =
 		pair_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity, c->ring > 0);
-	size_t hd = (size_t)c->head_dim;
 	for (int pos = first_of(c, c->pos); pos < c->pos + c->n_tokens; pos++) {
 		for (int h = 0; h < c->n_kv_heads; h++) {
-			size_t at = ((size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos)) * hd;
-			pair_fill(p, kv.k, c->type, at, hd);
-			pair_fill(p, kv.v, c->v_type, at, hd);
+			size_t at = (size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos);
+			pair_fill_rows(p, kv.k, c->type, c->head_dim, at, 1);
+			pair_fill_rows(p, kv.v, c->v_type, c->head_dim, at, 1);
 		}
 	}
 	return kv;
@@ -210,6 +210,12 @@ static const struct attention_case fixed_cases[] = {
 	{TENSOR_F16, TENSOR_F16, 8, 8, 32, 5000, 0, 0, 4900, 0, 1, 16, 256, 1},
 	{TENSOR_F16, TENSOR_F16, 16, 8, 256, 1100, 1100, 1024, 5000, 0, 1, 16, 32, 1},
 	{TENSOR_F16, TENSOR_F16, 8, 2, 512, 3000, 0, 0, 2900, 0, 1, 16, 1, 1},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 2, 512, 4200, 0, 0, 4000, 0, 1, 128, 32, 1},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 2, 512, 4200, 0, 0, 4000, 0, 1, 16, 132, 1},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 2, 256, 1023, 1023, 512, 4000, 0, 1, 16, 16, 1},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 2, 256, 530, 530, 512, 511, 0, 1, 16, 16, 1},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 8, 128, 5000, 0, 0, 4900, 0, 1, 16, 256, 1},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 1, 256, 16, 0, 0, 9, 9, 1, 16, 1, 4},
 };
 
 static void all_attention(void (*test)(struct pair *, const struct attention_case *, bool))
@@ -219,17 +225,17 @@ static void all_attention(void (*test)(struct pair *, const struct attention_cas
 	for (size_t i = 0; i < COUNT(fixed_cases); i++)
 		if (!left_out(i) || fixed_cases[i].capacity < 100)
 			test(p, &fixed_cases[i], i % 2);
-	for (size_t i = 0; i < COUNT(head_dims) * 3; i++) {
+	for (size_t i = 0; i < COUNT(head_dims) * N_TYPES; i++) {
 		for (int k = 0; k < (kernel_case_few ? 1 : 12); k++) {
-			struct attention_case c =
-				random_case(p, cache_types[i % 3], cache_types[i % 3], head_dims[i / 3]);
+			struct attention_case c = random_case(p, cache_types[i % N_TYPES], cache_types[i % N_TYPES],
+							      head_dims[i / N_TYPES]);
 			test(p, &c, k % 2);
 		}
 	}
 	kernel_case_close(p);
 	/* K and V of different types: other entries, compiled for the pair. */
-	for (int t = 0; t < 9; t++) {
-		int type = cache_types[t % 3], v_type = cache_types[t / 3];
+	for (int t = 0; t < N_TYPES * N_TYPES; t++) {
+		int type = cache_types[t % N_TYPES], v_type = cache_types[t / N_TYPES];
 		if (type == v_type || (kernel_case_few && t != 1))
 			continue;
 		p = pair_open(&(struct cuda_open_options){
@@ -337,7 +343,8 @@ static void enqueue(const struct timed *t, struct attention_split_params split, 
 static double time_calls(const struct timed *t, struct attention_split_params split, bool fused)
 {
 	const struct kv *kv = &split.kv;
-	size_t half = (size_t)kv->n_kv_heads * (size_t)kv->capacity * (size_t)kv->head_dim * 2;
+	size_t half = (size_t)kv->n_kv_heads * (size_t)kv->capacity *
+		      tensor_type_cache_row((enum tensor_type)kv->type, kv->head_dim);
 	size_t n_caches = CACHE_BYTES / (2 * half);
 	struct device_graph *g;
 	struct device_exec *x;
@@ -366,17 +373,17 @@ static double time_calls(const struct timed *t, struct attention_split_params sp
 	return best / CALLS;
 }
 
-/* E4B's two kinds of layer with a cache of float16: a row a depth, a column a number of splits. */
-static void time_layer(const struct timed *t, int head_dim, int window)
+/* E4B's two kinds of layer: a row a depth, a column a number of splits. */
+static void time_layer(const struct timed *t, int type, int head_dim, int window)
 {
 	static const int depths[] = {0, 128, 512, 1024, 4096, 16384, 65536};
 	static const int splits[] = {1, 4, 8, 16, 32, 66, 132, 256};
 	enum { HEADS = 8, KV_HEADS = 2 };
 	struct device_splits d = device_splits(t->device, HEADS, KV_HEADS, head_dim);
-	printf("decode attention, head_dim %d, window %d; us a call, fused / split and combine; the device's most "
-	       "splits: "
-	       "%d, fused up to %d\n",
-	       head_dim, window, d.most, d.fused);
+	size_t row = tensor_type_cache_row((enum tensor_type)type, head_dim);
+	printf("decode attention, cache %s, head_dim %d, window %d; us a call, fused / split and combine; the device's "
+	       "most splits: %d, fused up to %d\n",
+	       tensor_type_name((enum tensor_type)type), head_dim, window, d.most, d.fused);
 	printf("decode attention  depth  MB read");
 	for (size_t s = 0; s < COUNT(splits); s++)
 		printf("  %3d splits   ", splits[s]);
@@ -387,8 +394,8 @@ static void time_layer(const struct timed *t, int head_dim, int window)
 		struct attention_split_params p = {
 			.at.host.pos = depths[i],
 			.q = t->q,
-			.kv = {.type = TENSOR_F16,
-			       .v_type = TENSOR_F16,
+			.kv = {.type = type,
+			       .v_type = type,
 			       .n_kv_heads = KV_HEADS,
 			       .head_dim = head_dim,
 			       .capacity = capacity,
@@ -399,7 +406,7 @@ static void time_layer(const struct timed *t, int head_dim, int window)
 			.split_len = d.unit,
 			.scale = SCALE,
 		};
-		printf("decode attention %6d %8.3f", depths[i], (double)n_keys * KV_HEADS * head_dim * 4e-6);
+		printf("decode attention %6d %8.3f", depths[i], 2e-6 * n_keys * KV_HEADS * (double)row);
 		for (size_t s = 0; s < COUNT(splits); s++) {
 			p.n_splits = splits[s];
 			if (splits[s] > 4 && (splits[s] / 2 + 1) * d.unit > n_keys)
@@ -411,7 +418,7 @@ static void time_layer(const struct timed *t, int head_dim, int window)
 	}
 }
 
-static void time_attention(void)
+static void time_attention(int type)
 {
 	enum { PARTIALS = 8 * 256 * (512 + 2), QUERIES = 8 * 512, BLOCK = 1 << 20 };
 	struct timed t;
@@ -419,13 +426,11 @@ static void time_attention(void)
 	void *memory;
 	float *block = malloc(BLOCK * sizeof *block);
 	ok(device_cuda_open(&t.device,
-			    &(struct cuda_open_options){.dims = {.n_head_dims = 2,
-								 .head_dims = {256, 512},
-								 .k_type = TENSOR_F16,
-								 .v_type = TENSOR_F16},
-							.pdl = true,
-							.batch = 1,
-							.n_in_max = 32},
+			    &(struct cuda_open_options){
+				    .dims = {.n_head_dims = 2, .head_dims = {256, 512}, .k_type = type, .v_type = type},
+				    .pdl = true,
+				    .batch = 1,
+				    .n_in_max = 32},
 			    &err),
 	   &err);
 	ok(device_event_create(t.device, &t.begin, &err), &err);
@@ -436,14 +441,14 @@ static void time_attention(void)
 	t.q = memory;
 	t.y = t.q + QUERIES;
 	t.partial = t.y + QUERIES;
-	/* 1.0 in float16, and about 0.008 in float32. */
+	/* 1.0 in float16, about 0.008 in float32, and int8 of 60 and 0 with scales of 1. */
 	for (int i = 0; i < BLOCK; i++)
 		((uint32_t *)block)[i] = 0x3c003c00;
 	for (size_t at = 0; at < CACHE_BYTES; at += BLOCK * sizeof *block)
 		ok(device_upload(t.device, t.caches + at, block, BLOCK * sizeof *block, &err), &err);
 	ok(device_upload(t.device, t.q, block, QUERIES * sizeof *block, &err), &err);
-	time_layer(&t, 256, 512);
-	time_layer(&t, 512, 0);
+	time_layer(&t, type, 256, 512);
+	time_layer(&t, type, 512, 0);
 	device_event_destroy(t.device, t.begin);
 	device_event_destroy(t.device, t.end);
 	device_free(t.device, t.caches);
@@ -457,7 +462,8 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--time")) {
 		if (no_gpu())
 			return 77;
-		time_attention();
+		time_attention(TENSOR_F16);
+		time_attention(TENSOR_Q8_0);
 		return 0;
 	}
 	const struct CMUnitTest tests[] = {

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #include "engine/model/gguf.h"
+#include "kernels/cpu/cache_rows.h"
 #include "kernels/cpu/cpu.h"
 #include "tests/support/kernel_case.h"
 #include "tests/support/no_gpu.h"
@@ -124,15 +125,27 @@ static void reference_row(const struct prefill_case *c, int pos, const float *q,
 		y[i] /= sum;
 }
 
-/* y: (n_tokens, n_heads, head_dim) */
-static void reference(const struct prefill_case *c, const struct attention_prefill_params *m, const float *q, double *y)
+/* A cache's elements as floats; `rounded`: what tensor cores multiply, which of Q8_0 is float16. */
+static void elements(const struct kv *kv, const void *cache, int type, bool rounded, float *to)
+{
+	size_t hd = (size_t)kv->head_dim, rows = (size_t)kv->n_kv_heads * (size_t)kv->capacity;
+	for (size_t r = 0; r < rows; r++)
+		cache_load(cpu_inner(), (const char *)cache + r * (size_t)cache_row_bytes(type, kv->head_dim), type,
+			   to + r * hd, hd);
+	for (size_t i = 0; type == TENSOR_Q8_0 && rounded && i < rows * hd; i++)
+		to[i] = isnan(to[i]) ? to[i] : (float)round_to(TENSOR_F16, (double)to[i]);
+}
+
+/* y: (n_tokens, n_heads, head_dim). rounded: with keys and values as tensor cores multiply them */
+static void reference(const struct prefill_case *c, const struct attention_prefill_params *m, const float *q,
+		      bool rounded, double *y)
 {
 	size_t hd = (size_t)c->head_dim, head = (size_t)c->capacity * hd, n = (size_t)c->n_kv_heads * head;
 	float *keys = malloc(n * sizeof *keys), *values = malloc(n * sizeof *values);
 	double *scores = malloc((size_t)c->capacity * sizeof *scores);
 	assert_true(keys && values && scores);
-	cpu_to_f32(m->kv.k, (enum tensor_type)c->type, keys, n);
-	cpu_to_f32(m->kv.v, (enum tensor_type)c->v_type, values, n);
+	elements(&m->kv, m->kv.k, c->type, rounded, keys);
+	elements(&m->kv, m->kv.v, c->v_type, rounded, values);
 	for (int t = 0; t < c->n_tokens; t++) {
 		for (int h = 0; h < c->n_heads; h++) {
 			size_t at = ((size_t)t * (size_t)c->n_heads + (size_t)h) * hd;
@@ -176,9 +189,9 @@ static struct attention_prefill_params inputs(struct pair *p, const struct prefi
 		pair_cache(p, PAIR_INPUT, c->type, c->v_type, c->n_kv_heads, c->head_dim, c->capacity, c->ring > 0);
 	for (int pos = first_of(c, c->pos); pos < c->pos + c->n_tokens; pos++) {
 		for (int h = 0; h < c->n_kv_heads; h++) {
-			size_t at = ((size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos)) * hd;
-			pair_fill(p, kv.k, c->type, at, hd);
-			pair_fill(p, kv.v, c->v_type, at, hd);
+			size_t at = (size_t)h * (size_t)c->capacity + (size_t)slot_of(c, pos);
+			pair_fill_rows(p, kv.k, c->type, c->head_dim, at, 1);
+			pair_fill_rows(p, kv.v, c->v_type, c->head_dim, at, 1);
 		}
 	}
 	return (struct attention_prefill_params){
@@ -216,7 +229,7 @@ static void check(struct pair *p, const struct prefill_case *c, bool on_device, 
 {
 	size_t hd = (size_t)c->head_dim, n = (size_t)c->n_tokens * (size_t)c->n_heads * hd;
 	struct attention_prefill_params m = inputs(p, c, on_device), other = m;
-	int rounded_to = takes_tensor_cores(c) ? c->type : TENSOR_F32;
+	int rounded_to = !takes_tensor_cores(c) ? TENSOR_F32 : c->type == TENSOR_Q8_0 ? TENSOR_F16 : c->type;
 	float *q = pair_buffer(p, "rounded q", PAIR_INPUT, TENSOR_F32, n, 0);
 	double *want = malloc(n * sizeof *want), most = 0;
 	assert_non_null(want);
@@ -226,7 +239,7 @@ static void check(struct pair *p, const struct prefill_case *c, bool on_device, 
 	pair_run(p, KERNEL_attention_prefill, &m, &other, "%s", describe(c));
 
 	const float *got = pair_got(p, m.y);
-	reference(c, &m, m.q, want);
+	reference(c, &m, m.q, false, want);
 	for (size_t row = 0; row < n; row += hd) {
 		double off = distance(got + row, want + row, c->head_dim);
 		most = off > most || off != off ? off : most;
@@ -244,7 +257,7 @@ static void check(struct pair *p, const struct prefill_case *c, bool on_device, 
 		snprintf(tally->what, sizeof tally->what, "%.3g: %.170s", most, describe(c));
 	}
 
-	reference(c, &m, q, want);
+	reference(c, &m, q, takes_tensor_cores(c), want);
 	for (size_t i = 0; i < n; i++)
 		m.y[i] = (float)want[i];
 	pair_magnitude_rows(p, m.y, hd);
@@ -332,6 +345,10 @@ static const struct prefill_case corners[] = {
 	{TENSOR_BF16, TENSOR_BF16, 6, 2, 96, 300, 0, 0, 900, 700, 33, 1.5f},
 	{TENSOR_BF16, TENSOR_BF16, 8, 2, 192, 100, 0, 512, 0, 0, 100, 1.5f},
 	{TENSOR_F16, TENSOR_F16, 64, 2, 512, 200, 0, 0, 100, 0, 67, 1.5f},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 2, 256, 1023, 1023, 512, 4000, 0, 40, 1.5f},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 8, 2, 512, 96, 0, 0, 32, 0, 64, 1.5f},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 6, 2, 96, 300, 0, 0, 900, 700, 33, 1.5f},
+	{TENSOR_Q8_0, TENSOR_Q8_0, 1, 1, 256, 1, 0, 0, 0, 0, 1, 1.5f},
 	/* Queries of magnitudes that 16 bits do not have. */
 	{TENSOR_F16, TENSOR_F16, 8, 2, 256, 200, 0, 0, 130, 0, 20, 1e-9f},
 	{TENSOR_F16, TENSOR_F16, 8, 2, 512, 200, 0, 0, 130, 0, 20, 1e6f},
@@ -398,12 +415,27 @@ static void test_bf16_f16(void **state)
 	draws(TENSOR_BF16, TENSOR_F16, 40);
 }
 
+static void test_q8_0(void **state)
+{
+	(void)state;
+	draws(TENSOR_Q8_0, TENSOR_Q8_0, 64);
+}
+
+static void test_q8_0_beside_others(void **state)
+{
+	(void)state;
+	draws(TENSOR_Q8_0, TENSOR_F16, 16);
+	draws(TENSOR_F16, TENSOR_Q8_0, 16);
+	draws(TENSOR_BF16, TENSOR_Q8_0, 16);
+}
+
 /* Caches of float32 keep what they are for: nothing is rounded. */
 static void test_f32_stays_exact(void **state)
 {
 	(void)state;
 	draws(TENSOR_F32, TENSOR_F32, 8);
 	draws(TENSOR_F32, TENSOR_F16, 8);
+	draws(TENSOR_Q8_0, TENSOR_F32, 8);
 }
 
 /* ---- --time ---- */
@@ -531,6 +563,8 @@ int main(int argc, char **argv)
 		{"prefill_bf16", test_bf16, NULL, NULL, NULL},
 		{"prefill_f16_bf16", test_f16_bf16, NULL, NULL, NULL},
 		{"prefill_bf16_f16", test_bf16_f16, NULL, NULL, NULL},
+		{"prefill_q8_0", test_q8_0, NULL, NULL, NULL},
+		{"prefill_q8_0_mixed", test_q8_0_beside_others, NULL, NULL, NULL},
 		{"prefill_f32", test_f32_stays_exact, NULL, NULL, NULL},
 	};
 	if (argc == 2 && !strcmp(argv[1], "--time"))

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "engine/model/gguf.h"
+#include "kernels/cpu/cache_rows.h"
 #include "tests/support/kernel_case.h"
 
 static float *scales(struct pair *p, int n)
@@ -261,11 +262,30 @@ struct rows_case {
 	bool owns, v_is_k, v_norm, out, on_device;
 };
 
+/* The GPU's cache has the bytes that the host makes of what the GPU has beside it; without a ring. */
+static void check_rows(struct pair *p, const struct rows_case *c, const float *rows, const void *cache, int type,
+		       int slot0)
+{
+	const float *got = pair_got(p, rows);
+	const char *cached = pair_got(p, cache);
+	size_t bytes = (size_t)cache_row_bytes(type, c->head_dim), hd = (size_t)c->head_dim;
+	char want[4 * 512];
+	for (int i = 0; i < c->tokens * c->kv_heads; i++) {
+		int t = i / c->kv_heads, h = i % c->kv_heads;
+		size_t slot = (size_t)(h * (c->tokens + 40) + slot0 + t);
+		cache_store(cpu_inner(), got + (size_t)i * hd, type, want, hd);
+		if (memcmp(cached + slot * bytes, want, bytes))
+			fail_msg("head_dim %d, type %d: token %d, head %d: not the host's bytes", c->head_dim, type, t,
+				 h);
+	}
+}
+
 static void rows_case(struct pair *p, const struct rows_case *c)
 {
 	size_t hd = (size_t)c->head_dim, tokens = (size_t)c->tokens;
 	int stride = c->heads * c->head_dim + (c->owns ? c->kv_heads * c->head_dim * (c->v_is_k ? 1 : 2) : 0);
 	size_t n_kv = tokens * (size_t)c->kv_heads * hd;
+	bool q8_0 = c->k_type == TENSOR_Q8_0 || c->v_type == TENSOR_Q8_0;
 	float *freq = pair_buffer(p, "frequencies", PAIR_INPUT, TENSOR_F32, hd / 2, 0);
 	for (size_t j = 0; j < hd / 2; j++)
 		freq[j] = powf(1e4f, -(float)j / (float)(hd / 2));
@@ -277,7 +297,7 @@ static void rows_case(struct pair *p, const struct rows_case *c)
 		.q_norm = pair_floats(p, "q norm", hd, 2, 0),
 		.k_norm = pair_floats(p, "k norm", hd, 2, 0),
 		.inv_freq = freq,
-		.kv = pair_cache(p, PAIR_OUTPUT, c->k_type, c->v_type, c->kv_heads, c->head_dim,
+		.kv = pair_cache(p, q8_0 ? PAIR_SCRATCH : PAIR_OUTPUT, c->k_type, c->v_type, c->kv_heads, c->head_dim,
 				 c->ring ? c->ring : c->tokens + 40, c->ring),
 		.n_tokens = c->tokens,
 		.n_heads = c->heads,
@@ -299,6 +319,10 @@ static void rows_case(struct pair *p, const struct rows_case *c)
 	pair_magnitude_pairs(p, m.q, hd);
 	if (c->out)
 		pair_magnitude_pairs(p, m.k_out, hd);
+	if (q8_0) {
+		check_rows(p, c, m.k_out, m.kv.k, c->k_type, 29);
+		check_rows(p, c, m.v_out, m.kv.v, c->v_type, 29);
+	}
 	pair_check(p, sum_of(c->head_dim) + 4 * FUNCTION);
 }
 
@@ -314,6 +338,10 @@ static void test_prompt_qkv(void **state)
 		{17, 32, 8, 128, 0, TENSOR_F32, TENSOR_F32, true, false, false, false, false},
 		{12, 8, 1, 256, 0, TENSOR_F16, TENSOR_F16, false, false, true, false, false},
 		{10, 2, 1, 32, 0, TENSOR_F32, TENSOR_F32, true, false, true, true, false},
+		{20, 8, 2, 256, 0, TENSOR_Q8_0, TENSOR_Q8_0, true, false, true, true, false},
+		{9, 8, 2, 512, 0, TENSOR_Q8_0, TENSOR_F16, true, true, true, true, true},
+		{9, 6, 3, 96, 0, TENSOR_BF16, TENSOR_Q8_0, true, false, true, true, false},
+		{5, 4, 4, 32, 0, TENSOR_Q8_0, TENSOR_Q8_0, true, false, false, true, false},
 	};
 	struct pair *p = kernel_case_open();
 	for (size_t i = 0; i < COUNT(cases); i++)

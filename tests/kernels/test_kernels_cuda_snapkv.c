@@ -22,7 +22,8 @@
 #include "engine/model/gguf.h"
 #include "tests/support/vote_case.h"
 
-static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
+enum { N_TYPES = COUNT(cache_types) };
 static const int head_dims[] = {32, 64, 96, 128, 192, 256, 512};
 
 /* The last tile of rows and of keys whole, one more, one less; one split, splits of no whole tile, too many. */
@@ -38,14 +39,16 @@ static const struct vote_case vote_cases[] = {
 	{TENSOR_F32, 8, 1, 256, 5, 5, 3, 128, 1, 4},
 	{TENSOR_F16, 6, 2, 256, 1500, 1409, 64, 1, 1409, 4},
 	{TENSOR_F16, 5, 1, 64, 1000, 993, 64, 33, 31, 200},
+	{TENSOR_Q8_0, 8, 2, 512, 2200, 2112, 64, 128, 17, 0.5f},
+	{TENSOR_Q8_0, 3, 3, 96, 130, 130, 129, 128, 2, 4},
 };
 
 static struct vote_case random_case(struct pair *p, size_t i)
 {
 	static const int groups[] = {1, 2, 3, 4, 5, 8, 16};
 	struct vote_case c = {
-		.type = cache_types[i % 3],
-		.head_dim = head_dims[i / 3 % COUNT(head_dims)],
+		.type = cache_types[i % N_TYPES],
+		.head_dim = head_dims[i / N_TYPES % COUNT(head_dims)],
 		.n_kv_heads = pair_between(p, 1, 3),
 		.window = pair_between(p, 1, kernel_case_few ? 20 : 90),
 		.split_len = pair_between(p, 1, 4) * 64 - pair_between(p, 0, 1) * 7,
@@ -64,7 +67,7 @@ static void all_votes(void (*test)(struct pair *, const struct vote_case *))
 	for (size_t i = 0; i < COUNT(vote_cases); i++)
 		if (!left_out(i))
 			test(p, &vote_cases[i]);
-	for (size_t i = 0; i < COUNT(head_dims) * 3 * (kernel_case_few ? 1 : 3); i++) {
+	for (size_t i = 0; i < COUNT(head_dims) * N_TYPES * (kernel_case_few ? 1 : 3); i++) {
 		struct vote_case c = random_case(p, i);
 		if (!left_out(i))
 			test(p, &c);
@@ -118,13 +121,13 @@ static void test_compact(void **state)
 {
 	(void)state;
 	struct pair *p = kernel_case_open();
-	for (int i = 0; i < 9 * (int)COUNT(head_dims); i++) {
+	for (int i = 0; i < N_TYPES * N_TYPES * (int)COUNT(head_dims); i++) {
 		int old = pair_between(p, 2, 300);
 		struct compact_case c = {
-			.type = cache_types[i % 3],
-			.v_type = cache_types[i / 3 % 3],
+			.type = cache_types[i % N_TYPES],
+			.v_type = cache_types[i / N_TYPES % N_TYPES],
 			.n_kv_heads = pair_between(p, 1, 4),
-			.head_dim = head_dims[i / 9],
+			.head_dim = head_dims[i / (N_TYPES * N_TYPES)],
 			.old_capacity = old,
 			.n_kept = pair_between(p, 1, old - 1),
 		};

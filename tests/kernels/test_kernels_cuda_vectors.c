@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "engine/model/gguf.h"
+#include "kernels/cpu/cache_rows.h"
 #include "tests/support/kernel_case.h"
 
 static void test_moe_route(void **state)
@@ -249,7 +250,8 @@ static void test_softcap(void **state)
 	kernel_case_close(p);
 }
 
-static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+static const int cache_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
+enum { N_TYPES = COUNT(cache_types), N_PAIRS = N_TYPES * N_TYPES };
 
 static float *inverse_frequencies(struct pair *p, int head_dim)
 {
@@ -306,10 +308,12 @@ static void test_kv_append(void **state)
 					0x1p-25f,       0x1.8p-24f, 0x1p-14f,  1.00048828125f, -0.0f,
 					1.00146484375f, 0x1.01p0f,  0x1.03p0f, 1e-30f};
 	struct pair *p = kernel_case_open();
-	for (size_t i = 0; i < COUNT(append_cases) * 9; i++) {
-		int type = cache_types[i % 3], v_type = cache_types[i / 3 % 3];
-		int heads = append_cases[i / 9].heads, hd = append_cases[i / 9].head_dim;
-		size_t n = (size_t)append_cases[i / 9].tokens * (size_t)heads * (size_t)hd;
+	for (size_t i = 0; i < COUNT(append_cases) * N_PAIRS; i++) {
+		int type = cache_types[i % N_TYPES], v_type = cache_types[i / N_TYPES % N_TYPES];
+		int heads = append_cases[i / N_PAIRS].heads, hd = append_cases[i / N_PAIRS].head_dim;
+		if (!cache_row_possible(type, hd) || !cache_row_possible(v_type, hd))
+			continue;
+		size_t n = (size_t)append_cases[i / N_PAIRS].tokens * (size_t)heads * (size_t)hd;
 		float *rows[2];
 		for (int c = 0; c < 2; c++) {
 			rows[c] = pair_buffer(p, c ? "v" : "k", PAIR_INPUT, TENSOR_F32, n, 0);
@@ -319,20 +323,20 @@ static void test_kv_append(void **state)
 						     : awkward[pair_between(p, 0, (int)COUNT(awkward) - 1)];
 		}
 		struct kv_append_params m = {
-			.at = pair_at(
-				p,
-				(struct step){.pos = append_cases[i / 9].pos, .evicted = append_cases[i / 9].evicted},
-				i % 2),
+			.at = pair_at(p,
+				      (struct step){.pos = append_cases[i / N_PAIRS].pos,
+						    .evicted = append_cases[i / N_PAIRS].evicted},
+				      i % 2),
 			.k = rows[0],
 			.v = rows[1],
-			.kv = pair_cache(p, PAIR_EXACT, type, v_type, heads, hd, append_cases[i / 9].capacity,
-					 append_cases[i / 9].ring),
-			.n_tokens = append_cases[i / 9].tokens,
+			.kv = pair_cache(p, PAIR_EXACT, type, v_type, heads, hd, append_cases[i / N_PAIRS].capacity,
+					 append_cases[i / N_PAIRS].ring),
+			.n_tokens = append_cases[i / N_PAIRS].tokens,
 		};
 		pair_run(p, KERNEL_kv_append, &m, NULL,
 			 "k %s v %s heads %d head_dim %d capacity %d ring %d tokens %d pos %d",
 			 tensor_type_name((enum tensor_type)type), tensor_type_name((enum tensor_type)v_type), heads,
-			 hd, m.kv.capacity, m.kv.ring, m.n_tokens, append_cases[i / 9].pos);
+			 hd, m.kv.capacity, m.kv.ring, m.n_tokens, append_cases[i / N_PAIRS].pos);
 		pair_check(p, 0);
 	}
 	kernel_case_close(p);
@@ -372,6 +376,7 @@ static void test_qkv_prepare(void **state)
 			.q_norm = pair_floats(p, "q_norm", (size_t)hd, 1, 0),
 			.k_norm = pair_floats(p, "k_norm", (size_t)hd, 1, 0),
 			.inv_freq = inverse_frequencies(p, hd),
+			/* Of Q8_0 test_qkv_prepare_q8_0: what is rounded the other way is a step off. */
 			.kv = pair_cache(p, PAIR_OUTPUT, cache_types[i % 3], cache_types[i / 3 % 3], n_kv, hd, capacity,
 					 ring),
 			.n_tokens = tokens,
@@ -395,6 +400,65 @@ static void test_qkv_prepare(void **state)
 	kernel_case_close(p);
 }
 
+/* The bytes that the host makes of the keys and values that the GPU has. */
+static void test_qkv_prepare_q8_0(void **state)
+{
+	(void)state;
+	static const int head_dims[] = {32, 64, 96, 128, 192, 256, 512};
+	enum { HEADS = 8, KV_HEADS = 2, TOKENS = 3, CAPACITY = 64, POS = 30, EVICTED = 11 };
+	struct pair *p = kernel_case_open();
+	for (size_t i = 0; i < COUNT(head_dims) * 3; i++) {
+		int hd = head_dims[i / 3],
+		    types[2] = {i % 3 == 1 ? TENSOR_F16 : TENSOR_Q8_0, i % 3 == 2 ? TENSOR_BF16 : TENSOR_Q8_0};
+		size_t n = (size_t)(TOKENS * KV_HEADS * hd), row_bytes[2];
+		float *rows[3];
+		for (int r = 0; r < 3; r++) {
+			size_t all = r ? n : (size_t)(TOKENS * HEADS * hd);
+			rows[r] = pair_buffer(p, r == 0 ? "q" : r == 1 ? "k" : "v", PAIR_OUTPUT, TENSOR_F32, all, 0);
+			for (size_t k = 0; k < all; k++)
+				rows[r][k] = pair_float(p, 2);
+		}
+		struct qkv_prepare_params m = {
+			.at = pair_at(p, (struct step){.pos = POS, .evicted = EVICTED}, i % 2),
+			.q = rows[0],
+			.k = rows[1],
+			.v = rows[2],
+			.v_raw = rows[2],
+			.q_norm = pair_floats(p, "q_norm", (size_t)hd, 1, 0),
+			.k_norm = pair_floats(p, "k_norm", (size_t)hd, 1, 0),
+			.inv_freq = inverse_frequencies(p, hd),
+			.kv = pair_cache(p, PAIR_SCRATCH, types[0], types[1], KV_HEADS, hd, CAPACITY, false),
+			.n_tokens = TOKENS,
+			.n_heads = HEADS,
+			.head_dim = hd,
+			.v_norm = 1,
+			.eps = 1e-6f,
+		};
+		pair_run(p, KERNEL_qkv_prepare, &m, NULL, "head_dim %d caches %s %s", hd,
+			 tensor_type_name((enum tensor_type)types[0]), tensor_type_name((enum tensor_type)types[1]));
+		pair_magnitude_pairs(p, m.q, (size_t)hd);
+		pair_magnitude_pairs(p, rows[1], (size_t)hd);
+		pair_magnitude(p, rows[2]);
+		for (int c = 0; c < 2; c++) {
+			const float *of = pair_got(p, rows[1 + c]);
+			const char *cache = pair_got(p, c ? m.kv.v : m.kv.k);
+			char want[4 * 512];
+			row_bytes[c] = (size_t)cache_row_bytes(types[c], hd);
+			for (int t = 0; t < TOKENS; t++)
+				for (int h = 0; h < KV_HEADS; h++) {
+					size_t slot = (size_t)(h * CAPACITY + POS - EVICTED + t);
+					cache_store(cpu_inner(), of + (size_t)(t * KV_HEADS + h) * (size_t)hd, types[c],
+						    want, (size_t)hd);
+					if (memcmp(cache + slot * row_bytes[c], want, row_bytes[c]))
+						fail_msg("head_dim %d, %s of token %d, head %d: not the host's bytes",
+							 hd, c ? "V" : "K", t, h);
+				}
+		}
+		pair_check(p, sum_of(hd) + FUNCTION);
+	}
+	kernel_case_close(p);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +473,7 @@ int main(int argc, char **argv)
 		{"rope", test_rope, NULL, NULL, NULL},
 		{"kv_append", test_kv_append, NULL, NULL, NULL},
 		{"qkv_prepare", test_qkv_prepare, NULL, NULL, NULL},
+		{"qkv_prepare_q8_0", test_qkv_prepare_q8_0, NULL, NULL, NULL},
 	};
 	return kernel_case_main(argc, argv, "CUDA vector kernels", tests, COUNT(tests));
 }

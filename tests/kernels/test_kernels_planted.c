@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/cache_rows.h"
 #include "tests/support/kernel_case.h"
 #include "tests/support/sample_pair.h"
 #include "tests/support/vote_case.h"
@@ -115,7 +116,7 @@ enum attention_fault { ALL_KEYS = 1, KEY_MISSING, KEY_OFF, VALUE_OFF, ATTENTION_
 static void attention(struct pair *p, int type, int head_dim, int n_keys, int n_tokens, enum attention_fault fault)
 {
 	enum { HEADS = 4, KV_HEADS = 2 };
-	size_t n = (size_t)(n_tokens * HEADS * head_dim), all = (size_t)(KV_HEADS * n_keys * head_dim);
+	size_t n = (size_t)(n_tokens * HEADS * head_dim), rows_all = (size_t)(KV_HEADS * n_keys);
 	struct attention_prefill_params m = {
 		.at = pair_at(p, (struct step){.pos = n_keys - n_tokens}, false),
 		/* Scores of about 1: no key is lost among others. */
@@ -127,18 +128,18 @@ static void attention(struct pair *p, int type, int head_dim, int n_keys, int n_
 		.window = n_keys,
 		.scale = 0.125f,
 	};
-	pair_fill(p, m.kv.k, type, 0, all);
-	pair_fill(p, m.kv.v, type, 0, all);
+	pair_fill_rows(p, m.kv.k, type, head_dim, 0, rows_all);
+	pair_fill_rows(p, m.kv.v, type, head_dim, 0, rows_all);
 	struct attention_prefill_params other = m;
 	struct kv copy = pair_cache(p, PAIR_INPUT, type, type, KV_HEADS, head_dim, n_keys, false);
-	size_t size = type == TENSOR_F32 ? 4 : 2;
-	memcpy(copy.k, m.kv.k, all * size);
-	memcpy(copy.v, m.kv.v, all * size);
+	size_t row = (size_t)cache_row_bytes(type, head_dim);
+	memcpy(copy.k, m.kv.k, rows_all * row);
+	memcpy(copy.v, m.kv.v, rows_all * row);
 	if (fault == KEY_MISSING) {
 		other.window = n_keys - 1;
 	} else if (fault != ALL_KEYS) { /* one row of one head in the middle becomes the next one */
 		char *rows = fault == KEY_OFF ? copy.k : copy.v;
-		size_t row = (size_t)head_dim * size, at = (size_t)(n_keys / 2) * row;
+		size_t at = (size_t)(n_keys / 2) * row;
 		memcpy(rows + at, rows + at + row, row);
 		other.kv = copy;
 	}
@@ -174,13 +175,13 @@ static void attention(struct pair *p, int type, int head_dim, int n_keys, int n_
 
 static void attentions(struct pair *p)
 {
-	static const int types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+	static const int types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0};
 	static const int head_dims[] = {64, 256, 512};
 	static const int lengths[] = {2, 100, 1000};
-	for (int i = 0; i < 27; i++)
+	for (int i = 0; i < 36; i++)
 		for (int fault = ALL_KEYS; fault < ATTENTION_FAULTS; fault++)
 			for (int tokens = 1; tokens <= 2; tokens++)
-				attention(p, types[i % 3], head_dims[i / 3 % 3], lengths[i / 9], tokens,
+				attention(p, types[i % 4], head_dims[i / 4 % 3], lengths[i / 12], tokens,
 					  (enum attention_fault)fault);
 }
 
@@ -272,14 +273,14 @@ static void add(struct pair *p, enum add_fault fault)
 }
 
 /* A row at the next slot of the ring, and a value rounded the other way. */
-static void append(struct pair *p, bool planted)
+static void append(struct pair *p, int k_type, bool planted)
 {
 	enum { HEADS = 2, HEAD_DIM = 32, RING = 9 };
 	struct kv_append_params m = {
 		.at = pair_at(p, (struct step){.pos = 31}, false),
 		.k = pair_floats(p, "k", (size_t)HEADS * HEAD_DIM, 3, 0),
 		.v = pair_floats(p, "v", (size_t)HEADS * HEAD_DIM, 3, 0),
-		.kv = pair_cache(p, PAIR_EXACT, TENSOR_F16, TENSOR_BF16, HEADS, HEAD_DIM, RING, true),
+		.kv = pair_cache(p, PAIR_EXACT, k_type, TENSOR_BF16, HEADS, HEAD_DIM, RING, true),
 		.n_tokens = 1,
 	};
 	struct kv_append_params other = m;
@@ -295,7 +296,8 @@ static void the_rest(struct pair *p)
 		norm(p, 96, planted);
 		norm(p, 2560, planted);
 		softcap(p, planted);
-		append(p, planted);
+		append(p, TENSOR_F16, planted);
+		append(p, TENSOR_Q8_0, planted);
 	}
 	for (int fault = 0; fault < ADD_FAULTS; fault++)
 		add(p, (enum add_fault)fault);
@@ -309,10 +311,12 @@ static void snapkv(struct pair *p)
 		{TENSOR_F32, 4, 2, 64, 300, 290, 16, 128, 3, 0.5f},
 		{TENSOR_F16, 8, 2, 512, 400, 400, 64, 128, 4, 0.1f},
 		{TENSOR_BF16, 6, 1, 128, 200, 150, 33, 64, 3, 0.5f},
+		{TENSOR_Q8_0, 6, 1, 256, 200, 150, 33, 64, 3, 0.3f},
 	};
 	/* Enough of a level that some of it win and some lose. */
 	static const struct select_case selections[] = {{1, 700, 16, 300, 1, 3}, {1, 5000, 64, 1024, 7, 40}};
 	static const struct compact_case moves[] = {{TENSOR_F16, TENSOR_BF16, 2, 64, 50, 40, 30},
+						    {TENSOR_Q8_0, TENSOR_Q8_0, 2, 128, 50, 40, 30},
 						    {TENSOR_F32, TENSOR_F32, 1, 256, 9, 8, 8}};
 	for (size_t i = 0; i < COUNT(votes); i++) {
 		for (int fault = 0; fault < VOTE_FAULTS; fault++) {

@@ -31,26 +31,17 @@ static int rows_of(const struct vote_case *c)
 	return c->window * (c->n_heads / c->n_kv_heads);
 }
 
-static size_t bytes_of(int type)
+static size_t row_of(const struct vote_case *c)
 {
-	return type == TENSOR_F32 ? 4 : 2;
+	return tensor_type_cache_row((enum tensor_type)c->type, c->head_dim);
 }
 
 /* k alone is read: v is a buffer of one element. */
 static struct kv keys(struct pair *p, const struct vote_case *c)
 {
-	size_t hd = (size_t)c->head_dim, n = (size_t)c->n_kv_heads * (size_t)c->capacity * hd;
-	struct kv kv = {
-		.k = pair_buffer(p, "k cache", PAIR_INPUT, c->type, n, 0),
-		.v = pair_buffer(p, "v cache", PAIR_INPUT, c->type, 1, 0),
-		.type = c->type,
-		.v_type = c->type,
-		.n_kv_heads = c->n_kv_heads,
-		.head_dim = c->head_dim,
-		.capacity = c->capacity,
-	};
+	struct kv kv = pair_cache(p, PAIR_INPUT, c->type, c->type, c->n_kv_heads, c->head_dim, c->capacity, false);
 	for (int h = 0; h < c->n_kv_heads; h++)
-		pair_fill(p, kv.k, c->type, (size_t)h * (size_t)c->capacity * hd, (size_t)c->n_keys * hd);
+		pair_fill_rows(p, kv.k, c->type, c->head_dim, (size_t)h * (size_t)c->capacity, (size_t)c->n_keys);
 	return kv;
 }
 
@@ -76,10 +67,10 @@ static struct kv other_keys(struct pair *p, const struct vote_case *c, struct kv
 {
 	if (fault != VOTE_KEY_OFF)
 		return kv;
-	size_t n = (size_t)c->n_kv_heads * (size_t)c->capacity * (size_t)c->head_dim;
-	size_t row = (size_t)c->head_dim * bytes_of(c->type), at = (size_t)((c->n_keys - c->window) / 2) * row;
-	char *other = pair_buffer(p, "other k", PAIR_INPUT, c->type, n, 0);
-	memcpy(other, kv.k, n * bytes_of(c->type));
+	size_t n = (size_t)c->n_kv_heads * (size_t)c->capacity * row_of(c);
+	size_t row = row_of(c), at = (size_t)((c->n_keys - c->window) / 2) * row;
+	char *other = pair_buffer(p, "other k", PAIR_INPUT, PAIR_BYTES, n, 0);
+	memcpy(other, kv.k, n);
 	memcpy(other + at, other + at + row, row);
 	kv.k = other;
 	return kv;
@@ -244,7 +235,7 @@ static struct kv cache(struct pair *p, enum pair_role role, const struct compact
 
 void compact_case(struct pair *p, const struct compact_case *c, bool planted)
 {
-	size_t hd = (size_t)c->head_dim, n = (size_t)(c->n_kv_heads * c->n_kept);
+	size_t n = (size_t)(c->n_kv_heads * c->n_kept);
 	int *kept = pair_buffer(p, "kept", PAIR_INPUT, PAIR_INT, n, 0);
 	int *other_kept = pair_buffer(p, "other kept", PAIR_INPUT, PAIR_INT, n, 0);
 	struct snapkv_compact_params m = {
@@ -258,10 +249,10 @@ void compact_case(struct pair *p, const struct compact_case *c, bool planted)
 		for (int s = 0, slot = 0; s < c->n_kept; s++, slot++) {
 			int room = c->old_capacity - slot - (c->n_kept - s);
 			slot += room > 0 ? pair_between(p, 0, room < 3 ? room : 3) : 0;
-			size_t at = ((size_t)h * (size_t)c->old_capacity + (size_t)slot) * hd;
+			size_t at = (size_t)h * (size_t)c->old_capacity + (size_t)slot;
 			kept[h * c->n_kept + s] = slot;
-			pair_fill(p, m.from.k, c->type, at, hd);
-			pair_fill(p, m.from.v, c->v_type, at, hd);
+			pair_fill_rows(p, m.from.k, c->type, c->head_dim, at, 1);
+			pair_fill_rows(p, m.from.v, c->v_type, c->head_dim, at, 1);
 		}
 	}
 	memcpy(other_kept, kept, n * sizeof *kept);

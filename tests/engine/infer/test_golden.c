@@ -2,6 +2,7 @@
  * The engine against logits and hidden states computed by someone else, for every
  * golden model, prefill split, mode and fusion.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "engine/infer/session.h"
+#include "kernels/cache_rows.h"
 #include "tests/support/forced.h"
 #include "tests/support/fusions.h"
 #include "tests/support/sanitized.h"
@@ -137,29 +139,42 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+struct narrowed {
+	double all, median; /* relative L2: of the file, of its median row */
+	bool moe;
+};
+
+static struct narrowed narrowed_by(const char *name, enum tensor_type type)
+{
+	struct narrowed out;
+	struct golden g;
+	golden_load(&g, name);
+	size_t vocab = (size_t)g.n_vocab;
+	float *logits = malloc((size_t)g.n_tokens * vocab * sizeof *logits);
+	struct session *s = open_session(&g, type, g.n_tokens);
+	teacher_force(s, &g, 7, g.n_tokens, logits);
+	double rows[GOLDEN_TOKENS_MAX];
+	for (int t = 0; t < g.n_tokens; t++)
+		rows[t] = relative_l2(logits + (size_t)t * vocab, g.logits + (size_t)t * vocab, vocab);
+	qsort(rows, (size_t)g.n_tokens, sizeof *rows, by_value);
+	out.median = rows[g.n_tokens / 2];
+	out.all = relative_l2(logits, g.logits, (size_t)g.n_tokens * vocab);
+	out.moe = session_model(s)->n_expert > 0;
+	print_message("%s: %s cache: relative L2 %.2g, median row %.2g\n", name, tensor_type_name(type), out.all,
+		      out.median);
+	assert_true(out.all > F32_TOLERANCE); /* or the cache is not of that type at all */
+	session_close(s);
+	free(logits);
+	golden_free(&g);
+	return out;
+}
+
 static void narrow_cache(const struct narrow *bound)
 {
 	for (int i = 0; i < GOLDEN_MODELS; i++) {
-		struct golden g;
-		golden_load(&g, golden_names[i]);
-		size_t vocab = (size_t)g.n_vocab;
-		float *logits = malloc((size_t)g.n_tokens * vocab * sizeof *logits);
-		struct session *s = open_session(&g, bound->type, g.n_tokens);
-		teacher_force(s, &g, 7, g.n_tokens, logits);
-		double rows[GOLDEN_TOKENS_MAX];
-		for (int t = 0; t < g.n_tokens; t++)
-			rows[t] = relative_l2(logits + (size_t)t * vocab, g.logits + (size_t)t * vocab, vocab);
-		qsort(rows, (size_t)g.n_tokens, sizeof *rows, by_value);
-		double median = rows[g.n_tokens / 2], all = relative_l2(logits, g.logits, (size_t)g.n_tokens * vocab);
-		print_message("%s: %s cache: relative L2 %.2g, median row %.2g\n", golden_names[i],
-			      tensor_type_name(bound->type), all, median);
-		bool moe = session_model(s)->n_expert > 0;
-		assert_true(median <= (moe ? bound->moe_median : bound->dense_median));
-		assert_true(all <= (moe ? bound->moe : bound->dense));
-		assert_true(all > F32_TOLERANCE); /* or the cache is not of that type at all */
-		session_close(s);
-		free(logits);
-		golden_free(&g);
+		struct narrowed n = narrowed_by(golden_names[i], bound->type);
+		assert_true(n.median <= (n.moe ? bound->moe_median : bound->dense_median));
+		assert_true(n.all <= (n.moe ? bound->moe : bound->dense));
 	}
 }
 
@@ -173,6 +188,27 @@ static void test_logits_bf16_cache(void **state)
 {
 	(void)state;
 	narrow_cache(&BF16_CACHE);
+}
+
+/*
+ * So small an error passes through a model as through a linear one: logits are off as K and V are. A rounding to f16
+ * is off by at most 2^-11 of a number, by 2^-11 / sqrt(3) / 1.47 as a root mean square over numbers of all fractions;
+ * to Q8_0 by 1 / 254 of a block's greatest magnitude, which is at most sqrt(32) of its root mean square, and by
+ * 1 / (127 sqrt(12)) of it as a root mean square: at most 67 times as much, 26 times for numbers of a normal
+ * distribution, whose greatest of 32 is about 2.2 times their root mean square. In the MoE model either may flip an
+ * expert.
+ */
+static void test_logits_q8_0_cache(void **state)
+{
+	(void)state;
+	double f16 = 0x1p-11 / sqrt(3) / 1.47, q8_0 = sqrt(32) / (CACHE_STEPS * sqrt(12));
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct narrowed n = narrowed_by(golden_names[i], TENSOR_Q8_0),
+				than = narrowed_by(golden_names[i], TENSOR_F16);
+		assert_true(n.all > than.all && n.median > than.median);
+		assert_true(n.all <= (n.moe ? BF16_CACHE.moe : q8_0 / f16 * than.all));
+		assert_true(n.moe || n.median <= q8_0 / f16 * than.median);
+	}
 }
 
 /* Each layer's input and the final norm, reached once by prefill and once by decode, replayed too. */
@@ -271,9 +307,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_logits_f32_cache),  cmocka_unit_test(test_logits_f16_cache),
-		cmocka_unit_test(test_logits_bf16_cache), cmocka_unit_test(test_hidden_states),
-		cmocka_unit_test(test_any_chunk_length),  cmocka_unit_test(test_last_logits_only),
-		cmocka_unit_test(test_variants),          cmocka_unit_test(test_separate_experts),
+		cmocka_unit_test(test_logits_bf16_cache), cmocka_unit_test(test_logits_q8_0_cache),
+		cmocka_unit_test(test_hidden_states),     cmocka_unit_test(test_any_chunk_length),
+		cmocka_unit_test(test_last_logits_only),  cmocka_unit_test(test_variants),
+		cmocka_unit_test(test_separate_experts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,10 +34,8 @@ struct variant {
 	enum tensor_type k_type, v_type;
 };
 static const struct variant variants[] = {
-	{PROMPT, TENSOR_F16, TENSOR_F16},
-	{5, TENSOR_F32, TENSOR_F32},
-	{16, TENSOR_BF16, TENSOR_F16},
-	{1, TENSOR_F32, TENSOR_F16},
+	{PROMPT, TENSOR_F16, TENSOR_F16}, {5, TENSOR_F32, TENSOR_F32},   {16, TENSOR_BF16, TENSOR_F16},
+	{1, TENSOR_F32, TENSOR_F16},      {6, TENSOR_Q8_0, TENSOR_Q8_0},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 

@@ -113,9 +113,21 @@ static void test_types(void **state)
 	struct fixture *f = *state;
 	struct kv_cache c;
 	struct error err;
-	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_Q8_0, TENSOR_F16, &err),
+	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_Q4_0, TENSOR_F16, &err),
 			 ERROR_INPUT);
-	assert_non_null(strstr(err.text, "the K cache cannot be Q8_0"));
+	assert_non_null(strstr(err.text, "the K cache cannot be Q4_0"));
+	/* Heads of 32 and 64 elements: rows of 48 and 80 bytes beside 64 and 128 of f16. */
+	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_Q8_0, TENSOR_F16, &err), 0);
+	assert_int_equal(c.bytes, 2 * (5 * RING * (48 + 64) + CONTEXT * (80 + 128)));
+	assert_int_equal(c.bytes, model_kv_bytes(&f->m, CONTEXT, SLACK, TENSOR_Q8_0, TENSOR_F16));
+	assert_int_equal(kv_cache_bytes_read(&c, 7), 2 * 8 * (10 * (48 + 64) + 2 * (80 + 128)));
+	kv_cache_close(&c);
+	struct model_layer *l = &f->m.layers[3];
+	l->head_dim = 48;
+	assert_int_equal(kv_cache_open(&c, &f->m, &f->all, f->d, CONTEXT, SLACK, TENSOR_F16, TENSOR_Q8_0, &err),
+			 ERROR_INPUT);
+	assert_non_null(strstr(err.text, "the V cache cannot be Q8_0: heads of 48"));
+	l->head_dim = f->m.layers[2].head_dim;
 }
 
 /* What a rewind needs: the window in front of the position, not yet overwritten by the furthest one written. */

@@ -44,6 +44,8 @@ static void test_cache_types(void **state)
 	goes_on("gemma4-e2b-tiny.q8_0", ALL, TENSOR_F32, TENSOR_F32, SNAPSHOT_ARMS - 1);
 	goes_on("gemma4-e2b-tiny.q8_0", ALL, TENSOR_BF16, TENSOR_BF16, SNAPSHOT_ARMS - 1);
 	goes_on("gemma4-e2b-tiny.q8_0", ALL, TENSOR_F16, TENSOR_F32, SNAPSHOT_ARMS - 1);
+	goes_on("gemma4-e2b-tiny.q8_0", ALL, TENSOR_Q8_0, TENSOR_Q8_0, 1);
+	goes_on("gemma4-e2b-tiny.q8_0", ALL, TENSOR_Q8_0, TENSOR_F16, SNAPSHOT_ARMS - 1);
 }
 
 static void test_hybrid(void **state)
@@ -60,6 +62,7 @@ static void test_snapkv(void **state)
 	golden_load(&g, "gemma4-e4b-tiny.q8_0");
 	snapshot_goes_on_evicted(snapshot_on_gpu(g.path, ALL, TENSOR_F16, TENSOR_F16));
 	snapshot_goes_on_evicted(snapshot_on_gpu(g.path, 4, TENSOR_F16, TENSOR_F16));
+	snapshot_goes_on_evicted(snapshot_on_gpu(g.path, 4, TENSOR_Q8_0, TENSOR_Q8_0));
 	golden_free(&g);
 }
 

@@ -125,6 +125,7 @@ static void test_modes_are_bit_identical(void **state)
 		all_modes(golden_names[i], TENSOR_F32, 2, 0);
 	all_modes("gemma4-e4b-tiny.q8_0", TENSOR_F16, 1, PROMPT);
 	all_modes("gemma4-26b-a4b-tiny.q8_0", TENSOR_BF16, 2, PROMPT);
+	all_modes("gemma4-e2b-tiny.q8_0", TENSOR_Q8_0, 2, PROMPT);
 }
 
 /* Switching the mode every token must not matter: graphs of other modes stay valid across rewinds. */

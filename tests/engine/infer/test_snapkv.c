@@ -94,6 +94,7 @@ static void test_modes_are_bit_identical(void **state)
 {
 	(void)state;
 	eviction_same_in_all_modes(0, 0, TENSOR_F16, 290);
+	eviction_same_in_all_modes(1, 0, TENSOR_Q8_0, 100);
 	eviction_same_in_all_modes(4, 0, TENSOR_BF16, 100);
 	eviction_same_in_all_modes(5, 0, TENSOR_F32, 260);
 }

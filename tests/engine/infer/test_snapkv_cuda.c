@@ -52,6 +52,14 @@ static void test_modes_bf16(void **state)
 	eviction_same_in_all_modes(4, ALL, TENSOR_BF16, 100);
 }
 
+static void test_modes_q8_0(void **state)
+{
+	(void)state;
+	eviction_same_in_all_modes(0, ALL, TENSOR_Q8_0, 290);
+	eviction_same_in_all_modes(1, ALL, TENSOR_Q8_0, 100);
+	eviction_gives_memory_back(1, ALL, TENSOR_Q8_0);
+}
+
 static void test_modes_f32(void **state)
 {
 	(void)state;
@@ -213,10 +221,23 @@ static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5, 6};
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		MASKING(0),      MASKING(1),       MASKING(2),         MASKING(3),
-		MASKING(4),      MASKING(5),       MASKING(6),         TEST(other_policies),
-		TEST(modes_f16), TEST(modes_bf16), TEST(modes_f32),    TEST(memory_comes_back),
-		TEST(no_memory), TEST(hybrid),     TEST(hybrid_modes), TEST(hybrid_no_memory),
+		MASKING(0),
+		MASKING(1),
+		MASKING(2),
+		MASKING(3),
+		MASKING(4),
+		MASKING(5),
+		MASKING(6),
+		TEST(other_policies),
+		TEST(modes_f16),
+		TEST(modes_bf16),
+		TEST(modes_q8_0),
+		TEST(modes_f32),
+		TEST(memory_comes_back),
+		TEST(no_memory),
+		TEST(hybrid),
+		TEST(hybrid_modes),
+		TEST(hybrid_no_memory),
 	};
 	const struct CMUnitTest alone[] = {TEST(driver)};
 	struct apart apart = {"SnapKV on a GPU", tests, sizeof tests / sizeof *tests, 6, no_gpu};

@@ -67,6 +67,11 @@ static void test_command(void **state)
 		if (strcspn(line, "\n") > 80)
 			fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
 
+	/* Rows of 48 and 80 bytes, of keys and of values. */
+	snprintf(words, sizeof words, "model show %s -c 16 -ctk q8_0 -ctv q8_0", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, " 16 positions           8704 bytes"));
+
 	snprintf(words, sizeof words, "model show %s --device-memory 800M -c 64", t.path);
 	assert_int_equal(run_command(words, out, sizeof out), 0);
 	assert_non_null(strstr(out, "layers: GPU 10, host 0"));
@@ -95,7 +100,7 @@ static void test_command(void **state)
 		{"model show", "which file"},
 		{"model show no-such-file.gguf", "no-such-file.gguf"},
 		{"model show golden/qwen3-tiny.json", "qwen3-tiny.json"},
-		{"model show x -ctk q8_0", "f16"},
+		{"model show x -ctk q4_0", "q8_0"},
 		{"model show x -c 10,y", "y"},
 		{"model show x --device-memory 8Q", "8Q"},
 		{"model show x --device-memory 0", "512M"},

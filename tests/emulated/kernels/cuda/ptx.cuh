@@ -39,6 +39,10 @@ INLINE unsigned short f32_to_f16(float f)
 {
 	return half_f32_to_f16(f);
 }
+INLINE unsigned pack_f16(float lo, float hi)
+{
+	return half_f32_to_f16(lo) | (unsigned)half_f32_to_f16(hi) << 16;
+}
 INLINE unsigned short f32_to_bf16(float f)
 {
 	return half_f32_to_bf16(f);
