@@ -84,9 +84,9 @@ static void test_names(void **state)
 	assert_string_equal(l.of[0].uuid, "MIG-00000001-5555-6666-7777-888888888888");
 	OK(device_list_parse("MIG-00000000-5555", GEMMARK_FAKE_NVML, root, &l, e));
 	assert_string_equal(l.of[0].name, "2:0");
-	refused("GPU-0000", "several GPUs");
-	refused("GPU-9", "is no GPU of this machine");
-	refused("2", "divided into slices");
+	refused("GPU-0000", "'GPU-0000' begins the UUID of several GPUs");
+	refused("GPU-9", "'GPU-9' is no GPU of this machine");
+	refused("2", "GPU 2 is divided into slices (MIG), and is no device as a whole; name them: 2:0 or");
 	refused("2:1", "is no GPU of this machine");
 	refused("4", "is no GPU of this machine");
 	refused("1,GPU-00000001-1111", "named twice");
