@@ -100,6 +100,27 @@ expect 2 '*--allow-dirty*' add dirty --store d --date run
 expect 0 '*4 lines of changes that are in no commit*' add dirty --store d --date run --allow-dirty
 expect 0 '*measured with changes that are in no commit*' show --store d
 
+# Shards are what is merged of them; but where they are of two machines, which is no series.
+model=$root/tests/golden/gemma4-e2b-tiny.q8_0.gguf
+for i in 1 2; do
+  "$gemmark" bench -m "$model" -p 0 -n 4 -d 0,8 -r 2 -t 1 -ngl 0 --mode direct --telemetry 0 --shard $i/2 --out shard-$i \
+    >log 2>&1 || fail "shard $i: $(cat log)"
+done
+"$gemmark" merge shard-1 shard-2 --out whole >log 2>&1 || fail "merge: $(cat log)"
+expect 0 '*: 2 lines added, 0 there already*' add shard-1 shard-2 --store m --date run --allow-dirty
+expect 0 '*: 0 lines added, 2 there already*' add whole --store m --date run --allow-dirty
+host=$(python3 -c 'import json; print(json.load(open("shard-2/env.json"))["system"]["host"])')
+sed -i "s/\"$host\"/\"elsewhere\"/g" shard-2/env.json shard-2/runs.csv
+"$gemmark" merge shard-1 shard-2 --out two >log 2>&1 || fail "merge of two machines: $(cat log)"
+expect 2 '*its runs are of 2 machines, which a history never mixes*--machine*' add two --store m2 --date run --allow-dirty
+expect 2 '*its runs are of 2 machines*' check two --store m
+expect 0 '*both--*: 2 lines added*' add two --store m2 --date run --allow-dirty --machine both
+# Another card of the same name is another environment.
+sed 's/"env":{/"env":{"gpu_uuid":"GPU-1",/' m/*.jsonl >m2/one--card.jsonl
+sed 's/"env":{/"env":{"gpu_uuid":"GPU-2",/;s/"commit":"./"commit":"a/;s/"run":"/&x/' m/*.jsonl >>m2/one--card.jsonl
+expect 0 '*recalibrations*gpu_uuid: GPU-1, then GPU-2*' show --store m2 --machine "$host"
+"$gemmark" history show --store m2 --machine "$host" --across gpu_uuid | grep -q recalibrations && fail "--across gpu_uuid"
+
 # git merges what two branches added, without a conflict, and it is all there.
 git init -q -b main repository && cd repository || exit 1
 git config user.name n && git config user.email e

@@ -69,7 +69,8 @@ static void test_results(void **state)
 		assert_int_equal(r->order, 5);
 		assert_int_equal(r->tokens, COMPARED_TOKENS);
 		assert_string_equal(c->metric, "itl");
-		assert_string_equal(r->run, "s1.0");
+		assert_memory_equal(r->run, "s1.0-", 5);
+		assert_int_equal(strlen(r->run), 5 + 8);
 		/* The runs are the rows' own medians. */
 		for (int k = 0; k < 3; k++) {
 			int found = 0;
@@ -86,6 +87,39 @@ static void test_results(void **state)
 	}
 	result_set_close(&s);
 	history_lines_free(&lines);
+	history_free(&h);
+}
+
+/* Processes that began in the same second are two, whatever their runs are called; each of them is one, however often.
+ */
+static void test_same_second(void **state)
+{
+	(void)state;
+	struct compared_side m = side();
+	struct history h = {.path = "lines"};
+	m.own_runs = 0;
+	for (int process = 0; process < 2; process++)
+		compared_make("head", process, &m);
+	for (int i = 0; i < 3; i++) {
+		const struct history_dates dates = {.date = "2026-05-31", .folder = compared_folder};
+		struct history_lines lines = {0};
+		struct result_set s;
+		char path[160];
+		compared_path(path, "head", i % 2);
+		OK(result_set_open(&s, path, e));
+		OK(history_from_results(&lines, &s, NULL, &dates, i, e));
+		for (int k = 0; k < lines.n; k++) {
+			struct error err = {""};
+			int rc =
+				history_take(&h, lines.lines[k].text, strlen(lines.lines[k].text), (size_t)k + 1, &err);
+			if (rc != (i == 2))
+				fail_msg("%d, directory %d: %s", rc, i, err.text);
+		}
+		history_lines_free(&lines);
+		result_set_close(&s);
+	}
+	assert_int_equal(h.n_records, 2 * COMPARED_CELLS);
+	assert_int_equal(h.repeated, COMPARED_CELLS);
 	history_free(&h);
 }
 
@@ -217,6 +251,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_results, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_same_second, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_kinds, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_csv, compared_set_up, compared_tear_down),
