@@ -126,11 +126,16 @@ static void test_cut(void **state)
 	struct history h;
 	history_sample_line(a, (struct history_sample){0});
 	history_sample_line(b, (struct history_sample){.run = "r2"});
-	snprintf(file, sizeof file, "%s\n%.100s", a, b);
-	folder_put(folder, "/f.jsonl", file);
-	OK(history_read(&h, &store, name, NULL, e));
-	assert_true(h.cut && h.n_records == 1);
-	history_free(&h);
+	/* Wherever: behind an object in the line, too. */
+	for (int n = 1; n < (int)strlen(b); n++) {
+		struct error err = {""};
+		snprintf(file, sizeof file, "%s\n%.*s", a, n, b);
+		folder_put(folder, "/f.jsonl", file);
+		if (history_read(&h, &store, name, NULL, &err))
+			fail_msg("%d bytes of a line: %s", n, err.text);
+		assert_true(h.cut && h.n_records == 1);
+		history_free(&h);
+	}
 	add((const char *const[]){b}, 1, 1);
 	char *text = content();
 	snprintf(file, sizeof file, "%s\n%s\n", a, b);
@@ -196,6 +201,34 @@ static void test_refused(void **state)
 		assert_string_equal(text, file);
 		free(text);
 	}
+}
+
+/* Two cells of one process in one series are nobody's wrong line. */
+static void test_joined_within(void **state)
+{
+	(void)state;
+	char a[SAMPLE_LINE], b[SAMPLE_LINE];
+	struct history h;
+	struct error err = {""};
+	static const struct history_join modes = {{"mode"}, 1}, driver = {{"driver"}, 1};
+	history_sample_line(a, (struct history_sample){0});
+	history_sample_line(b, (struct history_sample){.mode = "graph-device", .runs = "600"});
+	add((const char *const[]){a, b}, 2, 2);
+	assert_int_equal(history_read(&h, &store, name, &modes, &err), ERROR_INPUT);
+	history_free(&h);
+	assert_non_null(strstr(err.text, "--across mode"));
+	assert_null(strstr(err.text, "take one of them out"));
+	OK(history_read(&h, &store, name, &driver, e));
+	assert_int_equal(h.n_records, 2);
+	history_free(&h);
+	/* What is broken stays so. */
+	char file[2 * SAMPLE_LINE];
+	history_sample_line(b, (struct history_sample){.runs = "600"});
+	snprintf(file, sizeof file, "%s\n%s\n", a, b);
+	folder_put(folder, "/f.jsonl", file);
+	assert_int_equal(history_read(&h, &store, name, &modes, &err), ERROR_INPUT);
+	history_free(&h);
+	assert_non_null(strstr(err.text, "take one of them out"));
 }
 
 static void test_bounds(void **state)
@@ -326,6 +359,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_merged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_joined_within, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bounds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
