@@ -91,7 +91,7 @@ static void add_changes(struct document *d, struct document_section *to, const s
 	t->source = document_text(d,
 				  "E-divisive, %d permutations, p <= %.3g a series: about %.2g false changes are to be "
 				  "expected where nothing changes",
-				  v->options.permutations, v->options.alpha, v->options.alpha * v->n_series);
+				  v->options.permutations, v->options.alpha, history_false_changes(v));
 }
 
 static void add_series(struct document *d, struct document_section *to, const struct history_view *v)

@@ -347,6 +347,16 @@ void history_view_free(struct history_view *v)
 	*v = (struct history_view){0};
 }
 
+double history_false_changes(const struct history_view *v)
+{
+	int searches = 0;
+	for (int i = 0; i < v->n_series; i++)
+		for (int k = 0; k < v->series[i].n_parts; k++)
+			searches +=
+				stats_change_searches(v->series[i].parts[k + 1] - v->series[i].parts[k], &v->options);
+	return v->options.alpha * searches;
+}
+
 /* ---- words ---- */
 
 void history_label(const struct history_view *v, const struct history_series *s, char out[HISTORY_LABEL_SIZE])

@@ -174,6 +174,15 @@ static int begin_of(const unsigned char *whole, int at, int from, int n)
 	return k;
 }
 
+int stats_change_searches(int n, const struct stats_change_options *o)
+{
+	int times = n > 0;
+	/* As stats_change_points goes on where it finds nothing. */
+	for (int left = n; o->window > 1 && left > o->window; left -= o->window / 2)
+		times++;
+	return times;
+}
+
 int stats_change_points(const double *x, const int *group, int n, const struct stats_change_options *o,
 			struct stats_change *out)
 {

@@ -52,4 +52,10 @@ int stats_change_split(const double *x, int n, int least, struct stats_change *o
 int stats_change_points(const double *x, const int *group, int n, const struct stats_change_options *o,
 			struct stats_change *out);
 
+/*
+ * How often n values in which nothing changes are searched, each time with the chance alpha of a false change: once, or
+ * for each place of the window.
+ */
+int stats_change_searches(int n, const struct stats_change_options *o);
+
 #endif

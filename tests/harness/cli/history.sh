@@ -56,6 +56,8 @@ series = json.load(sys.stdin)["files"][0]["series"]
 assert len(series) == 1 and len(series[0]["points"]) == 28 and len(series[0]["changes"]) == 1' || fail "json"
 expect 2 '*no series of 1 file is asked for*' show --store s --series pp
 expect 0 '*1 for the worse*' show --store s --series tg --machine bo
+mkdir cut && head -c 60 s/box--m.gguf.jsonl >cut/box--m.gguf.jsonl
+expect 2 '*cut: no line of its 1 file is whole*' show --store cut
 # Rates: less is worse.
 series 28 0.97 1 >rates.csv
 expect 0 '*' import rates.csv "${of[@]}" --store rates --rate --unit tokens/s
@@ -117,7 +119,7 @@ expect 2 '*its runs are of 2 machines*' check two --store m
 expect 0 '*both--*: 2 lines added*' add two --store m2 --date run --allow-dirty --machine both
 # Another card of the same name is another environment.
 sed 's/"env":{/"env":{"gpu_uuid":"GPU-1",/' m/*.jsonl >m2/one--card.jsonl
-sed 's/"env":{/"env":{"gpu_uuid":"GPU-2",/;s/"commit":"./"commit":"a/;s/"run":"/&x/' m/*.jsonl >>m2/one--card.jsonl
+sed 's/"env":{/"env":{"gpu_uuid":"GPU-2",/;s/"commit":"./"commit":"a/;s/"date":"2/"date":"3/' m/*.jsonl >>m2/one--card.jsonl
 expect 0 '*recalibrations*gpu_uuid: GPU-1, then GPU-2*' show --store m2 --machine "$host"
 "$gemmark" history show --store m2 --machine "$host" --across gpu_uuid | grep -q recalibrations && fail "--across gpu_uuid"
 

@@ -196,11 +196,42 @@ static void test_window(void **state)
 		assert_true(found[i].at == 151 || found[i].at == 371);
 }
 
+/* A long series is searched more than once, and so is wrong more often than alpha says. */
+static void test_searches(void **state)
+{
+	(void)state;
+	enum { SERIES = 40, N = 400 };
+	struct stats_change_options o;
+	stats_change_options_default(&o);
+	assert_int_equal(stats_change_searches(0, &o), 0);
+	assert_int_equal(stats_change_searches(1, &o), 1);
+	assert_int_equal(stats_change_searches(200, &o), 1);
+	assert_int_equal(stats_change_searches(201, &o), 2);
+	assert_int_equal(stats_change_searches(300, &o), 2);
+	assert_int_equal(stats_change_searches(301, &o), 3);
+	o.window = 0;
+	assert_int_equal(stats_change_searches(100000, &o), 1);
+	/* Seven windows of 5 in 100: a third of the series, not a twentieth. */
+	double x[N];
+	struct stats_change found[N];
+	uint64_t seed = 4;
+	int with = 0;
+	o = (struct stats_change_options){.least = 2, .permutations = 39, .alpha = 0.05, .seed = 1, .window = 100};
+	assert_int_equal(stats_change_searches(N, &o), 7);
+	for (int s = 0; s < SERIES; s++) {
+		for (int i = 0; i < N; i++)
+			x[i] = uniform(&seed);
+		with += stats_change_points(x, NULL, N, &o, found) > 0;
+	}
+	assert_in_range(with, SERIES / 6, SERIES / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_welch), cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
-		cmocka_unit_test(test_far),   cmocka_unit_test(test_groups),       cmocka_unit_test(test_window),
+		cmocka_unit_test(test_welch),    cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
+		cmocka_unit_test(test_far),      cmocka_unit_test(test_groups),       cmocka_unit_test(test_window),
+		cmocka_unit_test(test_searches),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
