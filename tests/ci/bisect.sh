@@ -56,7 +56,7 @@ JSON
 cat >toy/build.sh <<'SH'
 set -e
 echo "$(git -C "$PWD" rev-parse --short HEAD)" >>"$FAKE/built"
-if grep -q broken kind; then exit 1; fi
+if grep -q broken kind && [ ! -e "$FAKE/mended" ]; then exit 1; fi
 { echo '#!/bin/sh'; echo "exec bash \"\$FAKE/$(cat kind)/gemmark\" \"\$@\""; } >"$1/gemmark"
 chmod +x "$1/gemmark"
 SH
@@ -79,6 +79,7 @@ history results fast fast slow fast wrong wrong wrong
 history hidden fast fast broken noisy slow slow
 history steady fast fast fast
 history short fast fast slow slow
+history mend broken slow
 history unclear fast clearing slow
 
 # expect CODE WHAT ARGUMENT...
@@ -164,7 +165,12 @@ refused '0 to 4' planted-1 planted-2 --again 9
 refused 'unknown option' planted-1 planted-2 --nope
 refused 'not empty' planted-1 planted-2 --out w
 refused 'not a work folder' --resume toy
-refused 'does not build' planted-8 planted-16 --out b8 "${few[@]}" "${sweep[@]}"
+refused 'does not build.*--resume' mend-1 mend-2 --out b8 "${few[@]}" "${sweep[@]}"
+# What an end needs to build may come to be there.
+cp -r "$FAKE/fast" "$FAKE/broken"
+touch "$FAKE/mended"
+expect 0 "an end that is mended" --resume b8
+says "^first slow commit: .* mend 2: slow" out "an end that is mended"
 refused 'cannot be compared with GOOD' planted-1 planted-16 --out b9 "${few[@]}" -- -m x
 
 [ $failures -eq 0 ] && echo "bisect: passed"

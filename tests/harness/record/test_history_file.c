@@ -118,6 +118,21 @@ static void test_merged(void **state)
 	history_free(&h);
 }
 
+/* What was measured with changes is another measurement than without, whatever both are called. */
+static void test_dirty(void **state)
+{
+	(void)state;
+	char a[SAMPLE_LINE], b[SAMPLE_LINE];
+	struct history h;
+	history_sample_line(a, (struct history_sample){.commit = "4567def"});
+	history_sample_line(b, (struct history_sample){.commit = "4567def-dirty", .runs = "1001"});
+	add((const char *const[]){a, b}, 2, 2);
+	OK(history_read(&h, &store, name, NULL, e));
+	assert_int_equal(h.n_records, 2);
+	assert_true(!h.records[0].dirty && h.records[1].dirty);
+	history_free(&h);
+}
+
 /* A killed writer leaves part of a line; an editor a last line without its end. */
 static void test_cut(void **state)
 {
@@ -138,6 +153,17 @@ static void test_cut(void **state)
 	}
 	add((const char *const[]){b}, 1, 1);
 	char *text = content();
+	snprintf(file, sizeof file, "%s\n%s\n", a, b);
+	assert_string_equal(text, file);
+	free(text);
+	/* Of a line that is longer than what is added, nothing is left. */
+	char longer[SAMPLE_LINE];
+	history_sample_line(longer,
+			    (struct history_sample){.run = "r3", .runs = "1000,1000,1000,1000,1000,1000,1000,1000"});
+	snprintf(file, sizeof file, "%s\n%.*s", a, (int)strlen(longer) - 1, longer);
+	folder_put(folder, "/f.jsonl", file);
+	add((const char *const[]){b}, 1, 1);
+	text = content();
 	snprintf(file, sizeof file, "%s\n%s\n", a, b);
 	assert_string_equal(text, file);
 	free(text);
@@ -357,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_merged, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_dirty, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_joined_within, set_up, tear_down),
