@@ -62,6 +62,8 @@ expect 2 '*cut: no line of its 1 file is whole*' show --store cut
 series 28 0.97 1 >rates.csv
 expect 0 '*' import rates.csv "${of[@]}" --store rates --rate --unit tokens/s
 expect 0 '*1 for the worse*' show --store rates
+expect 0 '*' show --store rates --otava up
+grep -q 'direction: 1$' up/otava.yaml || fail "otava: the direction of rates: $(cat up/otava.yaml)"
 
 # Bad lines: by file, line and column, and nothing is added.
 sed 's/2026-09-05/2026-09-31/' nightly.csv >bad.csv

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -131,6 +132,32 @@ static void test_dirty(void **state)
 	assert_int_equal(h.n_records, 2);
 	assert_true(!h.records[0].dirty && h.records[1].dirty);
 	history_free(&h);
+}
+
+/* One writer at a time: the second one waits, and adds behind the first. */
+static void test_lock(void **state)
+{
+	(void)state;
+	char a[SAMPLE_LINE];
+	struct run_directory other;
+	int status;
+	history_sample_line(a, (struct history_sample){0});
+	OK(run_directory_open(&other, folder, e));
+	OK(run_directory_lock(&other, 0, "", e));
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		struct error err = {""};
+		int added, rc = history_append(&store, name, (const char *const[]){a}, 1, &added, &err);
+		_exit(rc || added != 1);
+	}
+	usleep(200000);
+	assert_false(folder_has(folder, name));
+	run_directory_unlock(&other);
+	run_directory_close(&other);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	assert_true(folder_has(folder, name));
 }
 
 /* A killed writer leaves part of a line; an editor a last line without its end. */
@@ -384,6 +411,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_merged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dirty, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lock, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_joined_within, set_up, tear_down),

@@ -166,6 +166,25 @@ static void test_groups(void **state)
 	assert_int_equal(stats_change_points(x, lone, N, &o, found), 0);
 }
 
+/* A small step behind a large one: permutations stay within the segments, or the large one would drown it. */
+static void test_segments(void **state)
+{
+	(void)state;
+	enum { N = 60 };
+	double x[N];
+	uint64_t seed = 5;
+	struct stats_change_options o;
+	struct stats_change found[N];
+	stats_change_options_default(&o);
+	o.permutations = 199;
+	o.alpha = 0.01;
+	for (int i = 0; i < N; i++)
+		x[i] = (i >= 20 ? 10 : 0) + (i >= 40 ? 0.05 : 0) + 0.01 * uniform(&seed);
+	assert_int_equal(stats_change_points(x, NULL, N, &o, found), 2);
+	assert_int_equal(found[0].at, 20);
+	assert_int_equal(found[1].at, 40);
+}
+
 /* A window sees each change once, wherever it lies, and is not the whole series at once. */
 static void test_window(void **state)
 {
@@ -187,6 +206,16 @@ static void test_window(void **state)
 	assert_int_equal(stats_change_points(x, NULL, N, &o, found), STEPS);
 	for (int i = 0; i < STEPS; i++)
 		assert_int_equal(found[i].at, at[i]);
+	/* What is near the window's end is judged by what follows it: 40 and 60 values, not 90 and 10. */
+	for (int i = 0; i < 150; i++)
+		x[i] = i >= 90;
+	assert_int_equal(stats_change_points(x, NULL, 150, &o, found), 1);
+	assert_int_equal(found[0].at, 90);
+	assert_true(fabs(found[0].q - 2 * 40 * 60 / 100.0) < 1e-9);
+	for (int i = 0, k = 0; i < N; i++) {
+		k += k < STEPS && i == at[k];
+		x[i] = 1 + 0.05 * (k % 2) + 0.01 * uniform(&seed);
+	}
 	/* Also where a commit is larger than the window. */
 	int group[N];
 	for (int i = 0; i < N; i++)
@@ -229,9 +258,9 @@ static void test_searches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_welch),    cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
-		cmocka_unit_test(test_far),      cmocka_unit_test(test_groups),       cmocka_unit_test(test_window),
-		cmocka_unit_test(test_searches),
+		cmocka_unit_test(test_welch),  cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
+		cmocka_unit_test(test_far),    cmocka_unit_test(test_groups),       cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_window), cmocka_unit_test(test_searches),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
