@@ -53,6 +53,7 @@ expect 1 $'gone, * of 40000 runs*\ngo on:    *bench --resume *a*run*' 'a killed 
 # It goes on where it was, with the same files.
 timeout -s TERM 1 "$gemmark" bench --resume 'a "run"' >out 2>errors
 expect 130 $'interrupted, * runs*\ngo on: *' 'an interrupted sweep' now
+[ "$(member now 'o["seconds_left"]')" = None ] || fail "an interrupted sweep has seconds left: $(cat now)"
 # Between two runs it leaves no row that says so.
 "$gemmark" status 'a "run"' >out
 [[ $? =~ ^(1|130)$ && "$(cat out)" == *' of 4000'?' runs'*$'\ngo on: '* ]] || fail "an interrupted sweep, by its directory: $(cat out)"
