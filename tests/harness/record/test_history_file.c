@@ -168,8 +168,8 @@ static void test_cut(void **state)
 	struct history h;
 	history_sample_line(a, (struct history_sample){0});
 	history_sample_line(b, (struct history_sample){.run = "r2"});
-	/* Wherever: behind an object in the line, too. */
-	for (int n = 1; n < (int)strlen(b); n++) {
+	/* Wherever: behind an object in the line, too, of which the last is the line's end but one. */
+	for (int n = 1, end = (int)strlen(b); n < end; n += n + 30 < end ? 11 : 1) {
 		struct error err = {""};
 		snprintf(file, sizeof file, "%s\n%.*s", a, n, b);
 		folder_put(folder, "/f.jsonl", file);

@@ -229,7 +229,7 @@ static void test_window(void **state)
 static void test_searches(void **state)
 {
 	(void)state;
-	enum { SERIES = 40, N = 400 };
+	enum { SERIES = 24, N = 400 };
 	struct stats_change_options o;
 	stats_change_options_default(&o);
 	assert_int_equal(stats_change_searches(0, &o), 0);
@@ -245,7 +245,7 @@ static void test_searches(void **state)
 	struct stats_change found[N];
 	uint64_t seed = 4;
 	int with = 0;
-	o = (struct stats_change_options){.least = 2, .permutations = 39, .alpha = 0.05, .seed = 1, .window = 100};
+	o = (struct stats_change_options){.least = 2, .permutations = 19, .alpha = 0.05, .seed = 1, .window = 100};
 	assert_int_equal(stats_change_searches(N, &o), 7);
 	for (int s = 0; s < SERIES; s++) {
 		for (int i = 0; i < N; i++)
