@@ -166,6 +166,42 @@ static void test_groups(void **state)
 	assert_int_equal(stats_change_points(x, lone, N, &o, found), 0);
 }
 
+/* What the values of a commit have in common, as those of a day, is no change; a step that is larger than that is one.
+ */
+static void test_common(void **state)
+{
+	(void)state;
+	enum { COMMITS = 12, EACH = 5, N = COMMITS * EACH, SERIES = 20 };
+	double x[N];
+	int group[N], flat = 0, stepped = 0;
+	uint64_t seed = 6;
+	struct stats_change_options o;
+	struct stats_change found[N];
+	stats_change_options_default(&o);
+	o.permutations = 199;
+	o.alpha = 0.01;
+	for (int s = 0; s < 2 * SERIES; s++) {
+		double common = 0;
+		for (int i = 0; i < N; i++) {
+			group[i] = i / EACH;
+			common = i % EACH ? common : 0.02 * uniform(&seed);
+			x[i] = 1 + common + 0.02 * uniform(&seed) + (s >= SERIES && i >= N / 2 ? 0.1 : 0);
+		}
+		int n = stats_change_points(x, group, N, &o, found);
+		flat += s < SERIES && n > 0;
+		stepped += s >= SERIES && n == 1 && found[0].at == N / 2;
+	}
+	assert_in_range(flat, 0, 1);
+	assert_in_range(stepped, SERIES - 3, SERIES);
+	/* Two commits have no other order: there the values decide. */
+	for (int i = 0; i < 24; i++) {
+		group[i] = i / 12;
+		x[i] = 1 + 0.02 * uniform(&seed) + 0.1 * (i / 12);
+	}
+	assert_int_equal(stats_change_points(x, group, 24, &o, found), 1);
+	assert_int_equal(found[0].at, 12);
+}
+
 /* A small step behind a large one: permutations stay within the segments, or the large one would drown it. */
 static void test_segments(void **state)
 {
@@ -258,9 +294,9 @@ static void test_searches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_welch),  cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
-		cmocka_unit_test(test_far),    cmocka_unit_test(test_groups),       cmocka_unit_test(test_segments),
-		cmocka_unit_test(test_window), cmocka_unit_test(test_searches),
+		cmocka_unit_test(test_welch),    cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
+		cmocka_unit_test(test_far),      cmocka_unit_test(test_groups),       cmocka_unit_test(test_common),
+		cmocka_unit_test(test_segments), cmocka_unit_test(test_window),       cmocka_unit_test(test_searches),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
