@@ -80,6 +80,7 @@ history hidden fast fast broken noisy slow slow
 history steady fast fast fast
 history short fast fast slow slow
 history mend broken slow
+history mixed fast wrong slow
 history unclear fast clearing slow
 
 # expect CODE WHAT ARGUMENT...
@@ -117,6 +118,10 @@ git -C toy bisect reset -q >/dev/null 2>&1
 # Wrong results: a slow commit on the way is a good one.
 expect 0 "wrong" results-1 results-7 --out r "${few[@]}" "${sweep[@]}"
 says "^first commit with wrong results: .* results 5: wrong" out "wrong"
+
+# While slowness is looked for, wrong results are no verdict.
+expect 3 "mixed" mixed-1 mixed-3 --out m "${few[@]}" "${sweep[@]}"
+says "mixed 2: wrong (.*): wrong results" out "mixed"
 
 # Between two commits that cannot be judged nothing is claimed.
 expect 3 "hidden" hidden-1 hidden-6 --out h "${few[@]}" "${sweep[@]}"
