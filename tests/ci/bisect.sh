@@ -137,6 +137,10 @@ says "cannot tell (6 pairs)" err "unclear"
 [ "$(find u/comparisons -maxdepth 1 -type d -name "$(git -C toy rev-parse unclear-2)-*" | wc -l)" -ge 2 ] ||
   fail "unclear: one comparison alone: $(cat err)"
 
+# 20 % for the commit, of which each of its four comparisons has a quarter.
+grep -z -A 1 -x -e --alpha "u/comparisons/$(git -C toy rev-parse unclear-2)-1/arguments" | tr '\0' ' ' |
+  grep -q -e '^--alpha 5 ' || fail "unclear: alpha is not divided"
+
 expect 3 "steady" steady-1 steady-3 --out s "${few[@]}" "${sweep[@]}"
 says "BAD is not slower than GOOD" out "steady"
 

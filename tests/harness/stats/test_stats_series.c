@@ -84,6 +84,13 @@ static void test_continuation(void **state)
 	near(v[0].p_holm, 2 * 0.003412328951596421);
 	assert_int_equal(v[0].kind, CONTINUATION_WORSE);
 	assert_int_equal(v[1].kind, CONTINUATION_SAME);
+	/* Where it is certainty that takes most, what would be seen is larger of two cells than of one. */
+	o.delta = 0;
+	judge(cells, 1, &o, v);
+	near(v->seen, 0.0303558821210739);
+	judge(cells, 2, &o, v);
+	near(v->seen, 0.034076798102225);
+	continuation_options_default(&o);
 	o.alpha = 0.005;
 	judge(cells, 2, &o, v);
 	assert_int_not_equal(v[0].kind, CONTINUATION_WORSE);
