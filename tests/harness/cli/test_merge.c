@@ -271,6 +271,20 @@ static void refuses_what_does_not_belong_together(void **state)
 	assert_int_equal(bench_folder_call(cmd_merge, nowhere), 2);
 }
 
+/* What was recorded of one GPU's memory is no word for all. */
+static void keeps_what_all_recorded(void **state)
+{
+	(void)state;
+	for (int same = 0; same < 2; same++) {
+		shell("rm -rf x y z && cp -r one x && cp -r two y && sed -i '1s/{/{\"device_memory\": 5,/' "
+		      "x/sweep.json");
+		shell(same ? "sed -i '1s/{/{\"device_memory\": 5,/' y/sweep.json"
+			   : "sed -i '1s/{/{\"device_memory\": 6,/' y/sweep.json");
+		assert_int_equal(merge("x y", "z", NULL), 0);
+		assert_int_equal(bench_folder_said("z/sweep.json", "device_memory"), same);
+	}
+}
+
 /* Too little room for the tokens: what was begun beside the place is gone again. */
 static void leaves_nothing_on_a_full_disk(void **state)
 {
@@ -456,6 +470,7 @@ int main(void)
 		cmocka_unit_test(goes_on_behind_a_killed_shard),
 		cmocka_unit_test(leaves_nothing_half),
 		cmocka_unit_test(leaves_nothing_on_a_full_disk),
+		cmocka_unit_test(keeps_what_all_recorded),
 	};
 	return cmocka_run_group_tests(tests, set_up, bench_folder_tear_down);
 }
