@@ -154,11 +154,19 @@ build() {
     cmake --build --preset release -j "$jobs" --target gemmark) >"$log" 2>&1 </dev/null; then
     [ ! -e "$work/stopped" ] || exit $stop_bisect
     : >"$to.failed"
-    step "${1:0:10}: does not build: skipped ($log)"
+    step "${1:0:10}: does not build ($log)"
     return 1
   fi
   cp "$work/tree/build/release/gemmark" "$to/gemmark.part" && mv "$to/gemmark.part" "$to/gemmark" ||
     fail "$to: cannot be written"
+}
+
+# COMMIT NAME: builds an end. What keeps it from being built may be mended, and is tried again.
+build_end() {
+  checkout "$1"
+  build "$1" && return 0
+  rm -f "$work/builds/$1.failed"
+  fail "$2 (${1:0:10}) does not build: $(tail -n 1 "$work/builds/$1.log"); when that is mended: $(go_on)"
 }
 
 checkout() { git -C "$work/tree" checkout --quiet --detach --force "$1" || fail "${1:0:10}: cannot be checked out"; }
@@ -248,7 +256,10 @@ settle() { # CODE
 try_commit() {
   local commit
   commit=$(git -C "$work/tree" rev-parse HEAD)
-  build "$commit" || settle $skip_commit
+  if ! build "$commit"; then
+    step "${commit:0:10}: skipped"
+    settle $skip_commit
+  fi
   compare "$commit"
   step "${commit:0:10}: $(verdict_of "$commit")$(effect_of "$commit" | sed 's/^\(.*\)$/, \1 %/; s/, \([0-9]\)/, +\1/')"
   case $wanted$outcome in
@@ -309,10 +320,8 @@ if [ "${1:-}" = --step ]; then # git bisect run's, alone
 fi
 if [ "${1:-}" = --ends ]; then # the same, before it
   recall "$2"
-  checkout "$good"
-  build "$good" || fail "GOOD (${good:0:10}) does not build: $(tail -n 1 "$work/builds/$good.log")"
-  checkout "$bad"
-  build "$bad" || fail "BAD (${bad:0:10}) does not build: $(tail -n 1 "$work/builds/$bad.log")"
+  build_end "$good" GOOD
+  build_end "$bad" BAD
   compare "$bad"
   exit 0
 fi
@@ -337,7 +346,7 @@ if [ ! -e "$work/tree/.git" ]; then
 fi
 
 between=$(in_git rev-list --count "$good..$bad")
-step "$between commits from $(describe "$good") to $(describe "$bad")"
+step "$between commit$([ "$between" -eq 1 ] || echo s) from $(describe "$good") to $(describe "$bad")"
 code=0
 run bash "$self" --ends "$work" || code=$?
 [ $code -eq 0 ] || exit 2

@@ -8,12 +8,12 @@
 #   SBATCH_OPTION   of the array: --partition=P --time=2:00:00 --exclusive --cpus-per-task=8 ...
 #   BENCH_OPTION    of gemmark bench: -m FILE -d 0-8192+2048 -r 12 ...
 #
-# The program is $GEMMARK, or build/release/gemmark. Prints the ids of both jobs. Called again, it goes on with what is
-# in DIR.
+# The program is $GEMMARK, or build/release/gemmark. Prints the ids of both jobs. Called again
+# in the same words, it goes on with what is in DIR.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 usage() {
-  sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 program=$(realpath -e -- "${GEMMARK:-$root/build/release/gemmark}") || exit 2
@@ -31,8 +31,16 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 [[ ${1:-} = -- && $# -gt 1 ]] || usage
 shift
+# Shards that are there go on with the options that they were begun with, whatever is said now.
+printf -v sweep '%q ' "$n" "$@"
+[ ! -e "$out/sweep" ] || [ "$(<"$out/sweep")" = "$sweep" ] || {
+  echo "slurm-sweep: $out was begun as another sweep: $(<"$out/sweep")" >&2
+  echo "slurm-sweep: say the same shards and options to go on, or name another folder" >&2
+  exit 2
+}
 [ ! -e "$out/merged" ] || { echo "slurm-sweep: $out/merged is there already" >&2; exit 2; }
 mkdir -p "$out/log"
+printf '%s\n' "$sweep" >"$out/sweep"
 array=$(sbatch --parsable --array="1-$n" --output="$out/log/%A_%a.out" "${options[@]}" "$root/ci/slurm-sweep.sbatch" \
   "$program" "$out" "$n" "$@")
 array=${array%%;*}

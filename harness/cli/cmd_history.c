@@ -114,11 +114,13 @@ static void select_series(struct history_view *v, const char *part)
 	v->n_series = kept;
 }
 
-static int read_one(struct history_store *s, const struct history_selection *of, const char *name, struct error *err)
+static int read_one(struct history_store *s, const struct history_selection *of, const char *name, int *empty,
+		    struct error *err)
 {
 	struct history *h = &s->histories[s->n];
 	struct history_view *v = &s->views[s->n];
 	int rc = history_read(h, &s->folder, name, &of->join, err);
+	*empty += !rc && !h->n_records;
 	if (!rc && h->n_records) {
 		const char *model = h->cells[0].axes.model ? h->cells[0].axes.model : "";
 		if (has_text(h->machine, of->machine) && has_text(model, of->model))
@@ -138,7 +140,7 @@ static int read_one(struct history_store *s, const struct history_selection *of,
 int history_store_open(struct history_store *s, const struct history_selection *of, struct error *err)
 {
 	char(*names)[HISTORY_NAME_SIZE] = NULL;
-	int n = 0;
+	int n = 0, empty = 0;
 	*s = (struct history_store){.folder = {.fd = -1}};
 	int rc = run_directory_open(&s->folder, of->store, err);
 	if (!rc)
@@ -153,7 +155,10 @@ int history_store_open(struct history_store *s, const struct history_selection *
 			rc = error_set(err, ERROR_MEMORY, "%s: not enough memory to read it", of->store);
 	}
 	for (int i = 0; i < n && !rc; i++)
-		rc = read_one(s, of, names[i], err);
+		rc = read_one(s, of, names[i], &empty, err);
+	if (!rc && n && empty == n)
+		rc = error_set(err, ERROR_INPUT, "%s: no line of its %d file%s is whole; add the results again",
+			       text_show_path(of->store).text, n, n == 1 ? "" : "s");
 	if (!rc && !s->n)
 		rc = error_set(err, ERROR_INPUT,
 			       "%s: no series of %d file%s is asked for; leave out --machine, --model or "

@@ -38,8 +38,7 @@ int history_apply_alpha(void *ctx, const char *value, struct error *err);
 	{                                                                                                              \
 		"--across", "NAME",                                                                                    \
 			"an axis (n_ubatch, fusion, ...) or a fact of the environment (driver, kernel, ...) in which " \
-			"a "                                                                                           \
-			"series may\ndiffer; repeated for more",                                                       \
+			"a series may differ; repeated for more",                                                      \
 			history_apply_across                                                                           \
 	}
 #define HISTORY_SELECTION_OPTIONS                                                                             \

@@ -70,7 +70,7 @@ static int add(struct device_list *l, cpu_set_t *wanted, const char *root, const
 static const struct nvml_card *find_card(const struct cards *cards, const char *word, struct error *err)
 {
 	const struct nvml_card *found = NULL;
-	const char *shown = text_show(word, strlen(word)).text;
+	struct text_shown shown = text_show(word, strlen(word));
 	char name[DEVICE_TEXT_SIZE];
 	bool by_uuid = !strncmp(word, "GPU-", 4) || !strncmp(word, "MIG-", 4);
 	for (int i = 0; i < cards->n; i++) {
@@ -78,7 +78,8 @@ static const struct nvml_card *find_card(const struct cards *cards, const char *
 		if (by_uuid ? strncmp(cards->of[i].uuid, word, strlen(word)) : strcmp(name, word))
 			continue;
 		if (found) {
-			error_set(err, ERROR_INPUT, "'%s' begins the UUID of several GPUs; write more of it", shown);
+			error_set(err, ERROR_INPUT, "'%s' begins the UUID of several GPUs; write more of it",
+				  shown.text);
 			return NULL;
 		}
 		found = &cards->of[i];
@@ -88,15 +89,15 @@ static const struct nvml_card *find_card(const struct cards *cards, const char *
 			  "GPU %s is divided into slices (MIG), and is no device as a whole; name them: %s:0 or their "
 			  "UUIDs, "
 			  "which --list-devices prints",
-			  shown, shown);
+			  shown.text, shown.text);
 		return NULL;
 	}
 	if (!found && cards->code)
-		error_set(err, ERROR_INPUT, "'%s': there is no GPU: %s; cpu,cpu divides the processor", shown,
+		error_set(err, ERROR_INPUT, "'%s': there is no GPU: %s; cpu,cpu divides the processor", shown.text,
 			  cards->why.text);
 	else if (!found)
 		error_set(err, ERROR_INPUT,
-			  "'%s' is no GPU of this machine, which --list-devices lists, nor all or cpu", shown);
+			  "'%s' is no GPU of this machine, which --list-devices lists, nor all or cpu", shown.text);
 	return found;
 }
 

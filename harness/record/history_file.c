@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "harness/record/commit_date.h"
 #include "harness/record/text_block.h"
 
@@ -59,7 +61,13 @@ static int is_unfinished(const char *line, size_t n)
 {
 	while (n && (line[n - 1] == ' ' || line[n - 1] == '\r'))
 		n--;
-	return !n || line[n - 1] != '}';
+	if (!n || line[n - 1] != '}')
+		return 1;
+	json_error_t why;
+	json_t *o = n <= HISTORY_LINE_BYTES ? json_loadb(line, n, 0, &why) : NULL;
+	int cut = n <= HISTORY_LINE_BYTES && !o && json_error_code(&why) == json_error_premature_end_of_input;
+	json_decref(o);
+	return cut;
 }
 
 static int take_lines(struct history *h, const char *bytes, size_t n, struct error *err)

@@ -61,6 +61,7 @@ struct history_record {
 	int64_t order;   /* among commits of one date */
 	const char *run; /* the results directory's own id */
 	int cell, environment;
+	uint64_t own; /* of its cell, with what is joined; 0: nothing is */
 	double *runs; /* (n_runs): each run's median, positive */
 	double *mads; /* (n_runs): each run's MAD, NAN where unknown; null: none has one */
 	int n_runs;

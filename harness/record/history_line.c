@@ -358,6 +358,21 @@ static int make_slots(struct history *h)
 	return 0;
 }
 
+/* Two cells of one process, which --across makes one. */
+static int joined_within(const struct history *h, const struct history_record *a, const struct history_record *b,
+			 struct error *err)
+{
+	char names[128] = "";
+	size_t used = 0;
+	for (int i = 0; i < h->join->n && used + 1 < sizeof names; i++)
+		used += (size_t)snprintf(names + used, sizeof names - used, "%s--across %s", i ? " " : "",
+					 h->join->names[i]);
+	return error_set(err, ERROR_INPUT,
+			 "%s: lines %zu and %zu are of one process, which measured both of what %s would make one "
+			 "series; leave out the one in which they differ",
+			 h->path, a->line, b->line, names);
+}
+
 /* Takes the record's arrays, or frees them. */
 static int keep(struct history *h, struct history_record *r, struct error *err)
 {
@@ -370,7 +385,9 @@ static int keep(struct history *h, struct history_record *r, struct error *err)
 		slot = slot_of(h, r);
 	if (!rc && *slot) {
 		struct history_record *there = &h->records[*slot - 1];
-		if (!same_numbers(there, r))
+		if (there->own != r->own)
+			rc = joined_within(h, there, r, err);
+		else if (!same_numbers(there, r))
 			rc = error_set(
 				err, ERROR_INPUT,
 				"%s: lines %zu and %zu are the same cell of the same results, and differ; take one of "
@@ -408,6 +425,13 @@ int history_take(struct history *h, const char *line, size_t n, size_t number, s
 	if (!rc) {
 		r.cell = take_cell(h, o, number, err);
 		rc = r.cell < 0 ? r.cell : 0;
+	}
+	if (!rc && h->join && h->join->n) {
+		const struct history whole = {0};
+		char *own = cell_key(&whole, o, json_object_get(o, "cell"));
+		rc = own ? 0 : no_memory(h, err);
+		r.own = own ? hash_bytes(own, strlen(own), 0) : 0;
+		free(own);
 	}
 	if (!rc) {
 		r.environment = take_environment(h, o, number, err);

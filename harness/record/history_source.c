@@ -6,8 +6,10 @@
 
 #include <jansson.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "harness/record/commit_date.h"
+#include "harness/record/result_place.h"
 
 enum { DIGITS = 9 };
 
@@ -89,7 +91,7 @@ static json_t *name_of(const char *text)
 
 int history_is_fact(const char *name)
 {
-	int known = !strcmp(name, "device");
+	int known = !strcmp(name, "device") || !strcmp(name, "gpu_uuid");
 	for (size_t i = 0; i < sizeof env_facts / sizeof *env_facts; i++)
 		known |= !strcmp(name, env_facts[i].name);
 	for (size_t i = 0; i < sizeof sweep_facts / sizeof *sweep_facts; i++)
@@ -133,6 +135,8 @@ static json_t *environment(const struct result_set *s, const struct run_row *row
 	int rc = env ? 0 : -1;
 	if (!rc && row->device && *row->device)
 		rc = json_object_set_new(env, "device", name_of(row->device));
+	if (!rc && row->gpu && *row->gpu)
+		rc = json_object_set_new(env, "gpu_uuid", name_of(row->gpu));
 	for (size_t i = 0; i < sizeof env_facts / sizeof *env_facts && !rc; i++)
 		rc = add_fact(env, env_facts[i].name, result_set_fact(s, env_facts[i].path));
 	for (size_t i = 0; i < sizeof sweep_facts / sizeof *sweep_facts && !rc; i++)
@@ -223,15 +227,26 @@ static int date_of(const char *commit, const char *started, const struct history
 	return 0;
 }
 
-/* What the runs of one directory have in common: the start of their sweep, in front of their order. */
-static void run_of(const struct result_set *s, char out[HISTORY_TEXT])
+/*
+ * What tells a process's runs of a cell from another's: the start of its sweep, which is in front of their order, and
+ * what the first of them measured, since several may start in one second. However the rows come to be here, in their
+ * shard or merged with others, and however many follow, it is the same.
+ */
+static void run_of(const struct rows *r, char out[HISTORY_TEXT])
 {
-	char id[HISTORY_TEXT];
-	snprintf(id, sizeof id, "%.200s", s->rows[0].run_id);
+	char id[HISTORY_TEXT], numbers[160];
+	size_t i = r->from;
+	while (i + 1 < r->to && r->s->rows[r->order[i]].status != RUN_STATUS_OK)
+		i++;
+	const struct run_row *row = &r->s->rows[r->order[i]];
+	snprintf(id, sizeof id, "%.200s", row->run_id);
 	char *end = strrchr(id, '-');
 	if (end && end > id && strspn(end + 1, "0123456789") == strlen(end + 1))
 		*end = '\0';
-	text_name(out, HISTORY_TEXT, id, strlen(id));
+	snprintf(numbers, sizeof numbers, "%.9g %.9g %.9g %.9g %.9g %.9g", row->itl_median_us, row->itl_p90_us,
+		 row->submit_median_us, row->prefill_us, row->tokens_per_s, row->wall_median_us);
+	size_t n = text_name(out, HISTORY_TEXT - 16, id, strlen(id));
+	snprintf(out + n, HISTORY_TEXT - n, "-%08x", (unsigned)hash_bytes(numbers, strlen(numbers), 0));
 }
 
 static int add_cell(struct history_lines *out, const struct rows *r, const char *machine, const char *date,
@@ -244,7 +259,7 @@ static int add_cell(struct history_lines *out, const struct rows *r, const char 
 	char run[HISTORY_TEXT], file[HISTORY_NAME_SIZE];
 	json_t *runs, *mads;
 	int rc = run_lists(r, &runs, &mads);
-	run_of(s, run);
+	run_of(r, run);
 	history_file_name(machine, model, c->model_hash, file);
 	if (!rc && !json_array_size(runs)) {
 		json_decref(runs);
@@ -302,6 +317,13 @@ int history_from_results(struct history_lines *out, struct result_set *s, const 
 			 const struct history_dates *dates, int64_t order, struct error *err)
 {
 	char named[HISTORY_TEXT];
+	struct result_places places = result_places(s);
+	/* Merged: its env.json has what all have in common. */
+	if (!machine && (places.machines > 1 || places.more))
+		return error_set(err, ERROR_INPUT,
+				 "%s: its runs are of %d machines, which a history never mixes; add the directories "
+				 "that were merged, or name what they have in common with --machine",
+				 s->directory.path, places.machines);
 	int rc = history_machine(s, machine, named, err);
 	if (!rc && !s->n_rows)
 		rc = error_set(err, ERROR_INPUT, "%s: there is no run in it", s->directory.path);

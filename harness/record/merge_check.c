@@ -161,14 +161,15 @@ static int check_overlap(const struct merge *m, struct error *err)
 	for (size_t i = 1; i < n && !rc; i++) {
 		const struct taken *a = &all[i - 1], *b = &all[i];
 		char label[CELL_LABEL_SIZE];
+		const char *mode = cell_mode(a->cell), *fusion = cell_word(a->cell, AXIS_FUSION);
 		if (a->of == b->of || result_set_compare_cells(a->cell, b->cell) ||
 		    a->row->repetition != b->row->repetition)
 			continue;
 		cell_label(a->cell, label);
 		rc = error_set(err, ERROR_INPUT, "%s and %s overlap: both have repetition %d of %s %s %s",
 			       text_show_path(path_of(a->of)).text, text_show_path(path_of(b->of)).text,
-			       (int)a->row->repetition, label, text_show(cell_mode(a->cell), 40).text,
-			       text_show(cell_word(a->cell, AXIS_FUSION), 40).text);
+			       (int)a->row->repetition, label, text_show(mode, strlen(mode)).text,
+			       text_show(fusion, strlen(fusion)).text);
 	}
 	if (!rc)
 		qsort(all, n, sizeof *all, compare_ids);

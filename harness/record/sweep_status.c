@@ -17,6 +17,9 @@
 
 enum { VERSION = 1, TIME_SIZE = 32 };
 
+/* More than anybody measures; those of all devices are added. */
+static const int64_t MOST_RUNS = (int64_t)1 << 53;
+
 static const char *const state_names[] = {"running", "done", "interrupted", "failed", "gone", "unknown"};
 
 const char *sweep_state_name(enum sweep_state s)
@@ -154,7 +157,7 @@ static int take_count(const json_t *o, const char *key, int may_be_null, int64_t
 {
 	const json_t *v = json_object_get(o, key);
 	*out = json_is_null(v) ? -1 : (int64_t)json_integer_value(v);
-	return (json_is_integer(v) && *out >= 0) || (may_be_null && json_is_null(v)) ? 0 : -1;
+	return (json_is_integer(v) && *out >= 0 && *out <= MOST_RUNS) || (may_be_null && json_is_null(v)) ? 0 : -1;
 }
 
 static int take_text(const json_t *o, const char *key, char *out, size_t size)

@@ -227,6 +227,8 @@ static int scene_init(struct scene *s, const struct chart *c, int width)
 {
 	struct plot_axis a = value_axis(c);
 	*s = (struct scene){.width = width, .height = 290, .left = 58, .right = 14, .top = 12, .bottom = 50, .band = 0};
+	if (c->kind == CHART_HISTORY)
+		s->right = 36; /* half of the last commit's name */
 	s->names_above = c->kind == CHART_FOREST && width < FIGURE_WIDE;
 	s->zero = c->y != CHART_Y_PERCENT ? 0 : c->kind == CHART_FOREST ? 2 : 1;
 	s->band = isfinite(c->band) ? c->band : 0;

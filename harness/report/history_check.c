@@ -18,6 +18,8 @@ struct values {
 
 struct checking {
 	struct history_check *out;
+	struct result_set *const *sets; /* (n_sets) */
+	int n_sets;
 	struct values *values; /* (out->n) */
 	int room;
 	const char *machine;
@@ -135,6 +137,33 @@ static int check_cell(struct checking *k, const struct history_view *v, const st
 	return take_level(v, s, part, out, values) ? no_memory(k->err) : 0;
 }
 
+/* Whether any directory of the run has rows of it, ok or not. */
+static int is_run(const struct checking *k, const struct history_cell *of, const struct history *now)
+{
+	for (int i = 0; i < now->n_cells; i++)
+		if (!strcmp(now->cells[i].key, of->key))
+			return 1;
+	for (int s = 0; s < k->n_sets; s++)
+		for (int c = 0; c < k->sets[s]->n_cells; c++)
+			if (!of->name && cell_same(&of->axes, &k->sets[s]->cells[c]))
+				return 1;
+	return 0;
+}
+
+/* Series that the latest commit of the file has, and the run has not: what is not measured is not seen to be slower. */
+static int count_absent(const struct checking *k, const struct history_view *v, const struct history *now)
+{
+	int n = 0;
+	for (int i = 0; i < v->n_series; i++) {
+		const struct history_series *s = &v->series[i];
+		int latest = 0;
+		for (int p = 0; p < s->n; p++)
+			latest |= s->points[p].commit == v->n_commits - 1;
+		n += latest && !is_run(k, &v->history->cells[s->cell], now);
+	}
+	return n;
+}
+
 /* All cells of one file of the store: lines [from, to) of the run. */
 static int check_file(struct checking *k, const struct run_directory *store, const char *name,
 		      const struct history *now)
@@ -149,6 +178,8 @@ static int check_file(struct checking *k, const struct run_directory *store, con
 		rc = history_view_make(&v, &h, k->change, k->err);
 	for (int c = 0; c < now->n_cells && !rc; c++)
 		rc = check_cell(k, h.n_records ? &v : NULL, now, c);
+	if (!rc && h.n_records)
+		k->out->absent += count_absent(k, &v, now);
 	history_view_free(&v);
 	history_free(&h);
 	return rc;
@@ -208,11 +239,51 @@ static int open_file_of(struct checking *k, const struct run_directory *store, c
 	return rc;
 }
 
-/* What became of a cell's runs. */
+/* What became of a cell's runs in all directories. */
 struct fate {
+	const struct result_set *set; /* one that has it */
+	const struct cell *cell;
 	const struct run_row *wrong, *other; /* one with wrong results; the last one that is not ok */
 	int ok;
 };
+
+static int compare_fates(const void *a, const void *b)
+{
+	return result_set_compare_cells(((const struct fate *)a)->cell, ((const struct fate *)b)->cell);
+}
+
+/* Those of one directory, behind the others. */
+static void take_fates(const struct result_set *s, struct fate *to)
+{
+	for (int c = 0; c < s->n_cells; c++)
+		to[c] = (struct fate){.set = s, .cell = &s->cells[c]};
+	for (size_t i = 0; i < s->n_rows; i++) {
+		const struct run_row *r = &s->rows[i];
+		struct fate *f = &to[r->cell];
+		if (!s->counts[i])
+			continue;
+		f->ok |= r->status == RUN_STATUS_OK;
+		f->wrong = r->status == RUN_STATUS_WRONG ? r : f->wrong;
+		f->other = r->status == RUN_STATUS_OK ? f->other : r;
+	}
+}
+
+/* Of each cell one; returns how many. */
+static int join_fates(struct fate *f, int n)
+{
+	int kept = 0;
+	qsort(f, (size_t)n, sizeof *f, compare_fates);
+	for (int i = 0; i < n; i++) {
+		if (!kept || compare_fates(&f[kept - 1], &f[i])) {
+			f[kept++] = f[i];
+			continue;
+		}
+		f[kept - 1].ok |= f[i].ok;
+		f[kept - 1].wrong = f[kept - 1].wrong ? f[kept - 1].wrong : f[i].wrong;
+		f[kept - 1].other = f[kept - 1].other ? f[kept - 1].other : f[i].other;
+	}
+	return kept;
+}
 
 /* A cell without a run that is ok, or with wrong results. */
 static int add_not_ok(struct checking *k, const struct cell *cell, const struct fate *f, const struct history *h)
@@ -229,27 +300,27 @@ static int add_not_ok(struct checking *k, const struct cell *cell, const struct 
 	return 0;
 }
 
-static int check_not_ok(struct checking *k, const struct run_directory *store, const struct result_set *s)
+static int check_not_ok(struct checking *k, const struct run_directory *store)
 {
 	struct history h = {0};
 	char name[HISTORY_NAME_SIZE] = "";
-	struct fate *fates = calloc((size_t)s->n_cells + 1, sizeof *fates);
-	int rc = fates ? 0 : no_memory(k->err);
-	for (size_t i = 0; i < s->n_rows && !rc; i++) {
-		const struct run_row *r = &s->rows[i];
-		struct fate *f = &fates[r->cell];
-		if (!s->counts[i])
+	size_t room = 1;
+	int n = 0, rc = 0;
+	for (int i = 0; i < k->n_sets; i++)
+		room += (size_t)k->sets[i]->n_cells;
+	struct fate *fates = calloc(room, sizeof *fates);
+	if (!fates)
+		return no_memory(k->err);
+	for (int i = 0; i < k->n_sets; n += k->sets[i++]->n_cells)
+		take_fates(k->sets[i], fates + n);
+	n = join_fates(fates, n);
+	for (int i = 0; i < n && !rc; i++) {
+		const struct fate *f = &fates[i];
+		if (!f->wrong && (f->ok || !f->other))
 			continue;
-		f->ok |= r->status == RUN_STATUS_OK;
-		f->wrong = r->status == RUN_STATUS_WRONG ? r : f->wrong;
-		f->other = r->status == RUN_STATUS_OK ? f->other : r;
-	}
-	for (int c = 0; c < s->n_cells && !rc; c++) {
-		if (!fates[c].wrong && (fates[c].ok || !fates[c].other))
-			continue;
-		rc = open_file_of(k, store, s, &s->cells[c], &h, name);
+		rc = open_file_of(k, store, f->set, f->cell, &h, name);
 		if (!rc)
-			rc = add_not_ok(k, &s->cells[c], &fates[c], &h);
+			rc = add_not_ok(k, f->cell, f, &h);
 	}
 	history_free(&h);
 	free(fates);
@@ -305,7 +376,8 @@ int history_check_run(struct history_check *c, const struct run_directory *store
 		      const char *machine, const struct history_join *join, const struct stats_change_options *change,
 		      const struct continuation_options *o, struct error *err)
 {
-	struct checking k = {.out = c, .machine = machine, .join = join, .change = change, .err = err};
+	struct checking k = {
+		.out = c, .sets = sets, .n_sets = n, .machine = machine, .join = join, .change = change, .err = err};
 	struct history_lines lines = {0};
 	const struct history_dates dates = {.date = "1970-01-01"}; /* what the run is compared with is older */
 	const char *commit = NULL;
@@ -329,8 +401,8 @@ int history_check_run(struct history_check *c, const struct run_directory *store
 			 commit);
 		rc = check_lines(&k, store, &lines);
 	}
-	for (int i = 0; i < n && !rc; i++)
-		rc = check_not_ok(&k, store, sets[i]);
+	if (!rc)
+		rc = check_not_ok(&k, store);
 	c->dirty = lines.dirty;
 	if (!rc)
 		rc = judge(&k);

@@ -44,6 +44,7 @@ struct history_check {
 	struct history_check_cell *cells; /* (n) */
 	int n;
 	int judged; /* cells of Holm's family */
+	int absent; /* series that the history's latest commit has, and the run has not: not judged */
 	int dirty;  /* lines of the run that are of no commit */
 };
 

@@ -73,6 +73,11 @@ static int write_text(const struct history_check *c, FILE *f, int markdown)
 			*s = strchr("`|<>*_[]", *s) ? '\'' : *s;
 		fprintf(f, "%s- %s\n", i ? "" : "\n", safe);
 	}
+	if (c->absent)
+		fprintf(f,
+			"\n%d series that the history's latest commit has %s not in this run, and nothing is said of "
+			"%s\n",
+			c->absent, c->absent == 1 ? "is" : "are", c->absent == 1 ? "it" : "them");
 	if (c->dirty)
 		fputs("\nthe run was measured with changes that are in no commit (-dirty)\n", f);
 	fprintf(f,
@@ -117,9 +122,10 @@ static int write_json(const struct history_check *c, FILE *f)
 	json_t *cells = json_array();
 	for (int i = 0; i < c->n; i++)
 		json_array_append_new(cells, cell_json(&c->cells[i]));
-	json_t *all = json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:b, s:o}", "schema_version", 1, "exit_code",
+	json_t *all = json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:b, s:i, s:o}", "schema_version", 1, "exit_code",
 				history_check_code(c), "alpha", c->options.alpha, "delta", c->options.delta, "power",
-				c->options.power, "within", c->options.within, "dirty", c->dirty > 0, "cells", cells);
+				c->options.power, "within", c->options.within, "dirty", c->dirty > 0, "absent",
+				c->absent, "cells", cells);
 	int rc = !all || json_dumpf(all, f, JSON_INDENT(1)) ? -1 : 0;
 	fputc('\n', f);
 	json_decref(all);

@@ -233,15 +233,21 @@ static int write_text(const struct history_view *v, FILE *f, int markdown)
 	return rc;
 }
 
-static void write_method(const struct history_view *v, FILE *f, int series)
+static void write_method(const struct history_view *views, int n, FILE *f)
 {
-	const struct stats_change_options *o = &v->options;
+	const struct stats_change_options *o = &views[0].options;
+	double wrong = 0;
+	int series = 0;
+	for (int i = 0; i < n; i++) {
+		wrong += history_false_changes(&views[i]);
+		series += views[i].n_series;
+	}
 	fprintf(f,
 		"\nmethod: E-divisive over the logarithms of each process's median, %d permutations, p <= %.3g a "
 		"series "
 		"(about %.2g false\nchanges in %d series where nothing changes); change: of the geometric means, with "
 		"Welch's interval; now, noise: of the last level\n",
-		o->permutations, o->alpha, o->alpha * series, series);
+		o->permutations, o->alpha, wrong, series);
 }
 
 /* ---- for programs ---- */
@@ -411,7 +417,7 @@ static int write_json(const struct history_view *views, int n, FILE *f)
 int history_output_write(const struct history_view *views, int n, enum compare_format format, FILE *f,
 			 struct error *err)
 {
-	int rc = 0, series = 0;
+	int rc = 0;
 	if (format == COMPARE_FORMAT_CSV)
 		write_csv(views, n, f);
 	else if (format == COMPARE_FORMAT_JSON)
@@ -420,9 +426,8 @@ int history_output_write(const struct history_view *views, int n, enum compare_f
 		if (i)
 			fputc('\n', f);
 		rc = write_text(&views[i], f, format == COMPARE_FORMAT_MD);
-		series += views[i].n_series;
 		if (!rc && i + 1 == n)
-			write_method(&views[i], f, series);
+			write_method(views, n, f);
 	}
 	return rc ? error_set(err, ERROR_MEMORY, "no memory to print a history") : 0;
 }

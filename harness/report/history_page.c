@@ -91,7 +91,7 @@ static void add_changes(struct document *d, struct document_section *to, const s
 	t->source = document_text(d,
 				  "E-divisive, %d permutations, p <= %.3g a series: about %.2g false changes are to be "
 				  "expected where nothing changes",
-				  v->options.permutations, v->options.alpha, v->options.alpha * v->n_series);
+				  v->options.permutations, v->options.alpha, history_false_changes(v));
 }
 
 static void add_series(struct document *d, struct document_section *to, const struct history_view *v)
@@ -293,7 +293,8 @@ int history_document(struct document *d, const struct history_view *views, int n
 		"A value is the median of the runs of one process; a commit that was measured again has several. "
 		"Changes are found by E-divisive (Matteson and James 2014) over the values' logarithms, between "
 		"commits alone, in a window of %d values, and kept where no more than %.3g of the permutations of a "
-		"series show a split as good. Sizes are differences of geometric means with Welch's 95 %% interval. "
+		"series, and of its commits, show a split as good. Sizes are differences of geometric means with "
+		"Welch's 95 %% interval. "
 		"Series are split where the environment differs, and never compared across; a commit without a value "
 		"is a gap, and widens the range in which a change can have happened.",
 		views[0].options.window, views[0].options.alpha);

@@ -9,7 +9,7 @@
 #include "harness/record/commit_date.h"
 #include "harness/stats/stats_estimate.h"
 
-enum { SHOWN_DIGITS = 12 };
+enum { SHOWN_DIGITS = 12, RANGE_NAME = 60 /* bytes of a commit in a range */ };
 
 static int no_memory(const struct history *h, struct error *err)
 {
@@ -347,6 +347,16 @@ void history_view_free(struct history_view *v)
 	*v = (struct history_view){0};
 }
 
+double history_false_changes(const struct history_view *v)
+{
+	int searches = 0;
+	for (int i = 0; i < v->n_series; i++)
+		for (int k = 0; k < v->series[i].n_parts; k++)
+			searches +=
+				stats_change_searches(v->series[i].parts[k + 1] - v->series[i].parts[k], &v->options);
+	return v->options.alpha * searches;
+}
+
 /* ---- words ---- */
 
 void history_label(const struct history_view *v, const struct history_series *s, char out[HISTORY_LABEL_SIZE])
@@ -441,7 +451,8 @@ void history_range_text(const struct history_view *v, const struct history_chang
 	char before[HISTORY_TEXT], after[HISTORY_TEXT];
 	history_commit_text(&v->commits[c->before], before);
 	history_commit_text(&v->commits[c->after], after);
-	int n = snprintf(out, HISTORY_RANGE_SIZE, "%.60s..%.60s", before, after);
+	int n = snprintf(out, HISTORY_RANGE_SIZE, "%.*s..%.*s", (int)text_cut(before, RANGE_NAME), before,
+			 (int)text_cut(after, RANGE_NAME), after);
 	if (c->unmeasured)
 		snprintf(out + n, HISTORY_RANGE_SIZE - (size_t)n, " (%d between not measured)", c->unmeasured);
 }

@@ -75,6 +75,9 @@ int history_view_make(struct history_view *v, const struct history *h, const str
 		      struct error *err);
 void history_view_free(struct history_view *v);
 
+/* False changes to be expected where nothing changes. */
+double history_false_changes(const struct history_view *v);
+
 enum { HISTORY_LABEL_SIZE = 400, HISTORY_MARK_SIZE = 480, HISTORY_RANGE_SIZE = 200 };
 /* What a series is of: "tg32 @ d4096 direct full", and what else tells it apart; or its name in another tool. */
 void history_label(const struct history_view *v, const struct history_series *s, char out[HISTORY_LABEL_SIZE]);

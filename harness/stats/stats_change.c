@@ -15,8 +15,11 @@ struct search {
 	const unsigned char *whole; /* (n + 1): a segment may begin, or end, here */
 	int n;
 	const struct stats_change_options *o;
-	double *sums;     /* (2 n), scratch */
-	double *shuffled; /* (n), scratch */
+	double *sums;                  /* (2 n), scratch */
+	double *shuffled;              /* (n), scratch */
+	int grouped;                   /* any group has more than one value */
+	int *groups;                   /* (n + 1), scratch: where they begin */
+	unsigned char *shuffled_whole; /* (n + 1), scratch */
 	uint64_t random;
 };
 
@@ -142,6 +145,55 @@ static double permutation_p(struct search *s, const struct stats_change *best, c
 	return (1.0 + reached) / (1 + o->permutations);
 }
 
+/* Whole groups of [from, end), which begins and ends with one, in a random order: into shuffled and shuffled_whole. */
+static void shuffle_groups(struct search *s, int from, int end)
+{
+	int n = 0, to = from;
+	for (int i = from; i < end; i++)
+		if (s->whole[i] || i == from)
+			s->groups[n++] = i;
+	for (; n; n--) {
+		int g = (int)random_below(&s->random, (uint64_t)n), first = s->groups[g], last = first + 1;
+		while (last < end && !s->whole[last])
+			last++;
+		s->groups[g] = s->groups[n - 1];
+		s->shuffled_whole[to] = 1;
+		memset(s->shuffled_whole + to + 1, 0, (size_t)(last - first - 1));
+		memcpy(s->shuffled + to, s->x + first, (size_t)(last - first) * sizeof *s->x);
+		to += last - first;
+	}
+}
+
+/*
+ * The same of whole groups. What the values of one have in common moves with them, and is no change. Orders that give
+ * the same sides, of which few groups have many, do not count.
+ */
+static double group_permutation_p(struct search *s, const struct stats_change *best, const struct stats_change *found,
+				  int n_found)
+{
+	const struct stats_change_options *o = s->o;
+	struct search other = *s;
+	int better = 0, ignored_from, ignored_end;
+	other.whole = s->shuffled_whole;
+	s->shuffled_whole[s->n] = 1;
+	for (int r = 0; r < o->permutations && 1.0 + better <= o->alpha * (1 + o->permutations); r++) {
+		for (int k = 0, from = 0; k <= n_found; k++) {
+			int end = segment_end(found, n_found, k, s->n);
+			shuffle_groups(s, from, end);
+			from = end;
+		}
+		double q = best_split(&other, s->shuffled, found, n_found, &ignored_from, &ignored_end).q;
+		better += q > best->q * (1 + 1e-9);
+	}
+	return (1.0 + better) / (1 + o->permutations);
+}
+
+static double chance(struct search *s, const struct stats_change *best, const struct stats_change *found, int n_found)
+{
+	double p = permutation_p(s, best, found, n_found);
+	return s->grouped && p <= s->o->alpha ? fmax(p, group_permutation_p(s, best, found, n_found)) : p;
+}
+
 /* Appends the change points of the part to out; returns their number. */
 static int search(struct search *s, struct stats_change *out)
 {
@@ -153,7 +205,7 @@ static int search(struct search *s, struct stats_change *out)
 			break;
 		best.p = s->o->test == STATS_CHANGE_STUDENT
 				 ? stats_welch_p(s->x + from, best.at - from, s->x + best.at, end - best.at)
-				 : permutation_p(s, &best, out, n_found);
+				 : chance(s, &best, out, n_found);
 		if (best.p > s->o->alpha)
 			break;
 		insert(out, n_found++, best);
@@ -174,6 +226,15 @@ static int begin_of(const unsigned char *whole, int at, int from, int n)
 	return k;
 }
 
+int stats_change_searches(int n, const struct stats_change_options *o)
+{
+	int times = n > 0;
+	/* As stats_change_points goes on where it finds nothing. */
+	for (int left = n; o->window > 1 && left > o->window; left -= o->window / 2)
+		times++;
+	return times;
+}
+
 int stats_change_points(const double *x, const int *group, int n, const struct stats_change_options *o,
 			struct stats_change *out)
 {
@@ -181,10 +242,11 @@ int stats_change_points(const double *x, const int *group, int n, const struct s
 	if (n <= 0)
 		return 0;
 	double *sums = malloc(3 * (size_t)n * sizeof *sums);
-	unsigned char *whole = malloc((size_t)n + 1);
-	int n_found = sums && whole ? 0 : -1;
+	unsigned char *whole = malloc(2 * ((size_t)n + 1));
+	int *groups = malloc(((size_t)n + 1) * sizeof *groups), grouped = 0;
+	int n_found = sums && whole && groups ? 0 : -1;
 	for (int i = 0; whole && i <= n; i++)
-		whole[i] = !group || !i || i == n || group[i] != group[i - 1];
+		grouped |= !(whole[i] = !group || !i || i == n || group[i] != group[i - 1]);
 	for (int from = 0; n_found >= 0 && from < n;) {
 		int end = o->window && from + o->window < n ? begin_of(whole, from + o->window, from, n) : n;
 		struct search s = {.x = x + from,
@@ -193,6 +255,9 @@ int stats_change_points(const double *x, const int *group, int n, const struct s
 				   .o = o,
 				   .sums = sums,
 				   .shuffled = sums + 2 * (size_t)n,
+				   .grouped = grouped,
+				   .groups = groups,
+				   .shuffled_whole = whole + n + 1,
 				   .random = o->seed + (uint64_t)from};
 		int found = search(&s, out + n_found), kept = 0, last = from;
 		/* What is near the window's end is judged when more of what follows is seen. */
@@ -209,6 +274,7 @@ int stats_change_points(const double *x, const int *group, int n, const struct s
 			break;
 		from = kept ? last : begin_of(whole, from + o->window / 2, from, n);
 	}
+	free(groups);
 	free(whole);
 	free(sums);
 	return n_found;

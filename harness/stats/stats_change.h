@@ -4,7 +4,8 @@
  *
  * The series holds what was measured, in order; a commit without a measurement is left
  * out by the caller, never filled in. What was measured several times of one commit is one
- * group: a change is between groups, never within one.
+ * group: a change is between groups, never within one, and is none where groups in another order show as good a one:
+ * what the values of a group have in common tells nothing of the next group.
  *
  * A long series is looked at through a window that slides, as Fleming et al. (2023) do it: old
  * levels do not drown a change of today, and the time is linear in the length.
@@ -17,7 +18,7 @@
 struct stats_change {
 	int at;   /* index of the first value behind the change */
 	double q; /* scaled sample energy distance of the two sides */
-	double p; /* of the permutation test; NAN from stats_change_split */
+	double p; /* of the permutation test, of values and of groups the larger one; NAN from stats_change_split */
 };
 
 /* What decides whether the best split is a change. */
@@ -51,5 +52,11 @@ int stats_change_split(const double *x, int n, int least, struct stats_change *o
  */
 int stats_change_points(const double *x, const int *group, int n, const struct stats_change_options *o,
 			struct stats_change *out);
+
+/*
+ * How often n values in which nothing changes are searched, each time with the chance alpha of a false change: once, or
+ * for each place of the window.
+ */
+int stats_change_searches(int n, const struct stats_change_options *o);
 
 #endif

@@ -56,7 +56,7 @@ JSON
 cat >toy/build.sh <<'SH'
 set -e
 echo "$(git -C "$PWD" rev-parse --short HEAD)" >>"$FAKE/built"
-if grep -q broken kind; then exit 1; fi
+if grep -q broken kind && [ ! -e "$FAKE/mended" ]; then exit 1; fi
 { echo '#!/bin/sh'; echo "exec bash \"\$FAKE/$(cat kind)/gemmark\" \"\$@\""; } >"$1/gemmark"
 chmod +x "$1/gemmark"
 SH
@@ -79,6 +79,8 @@ history results fast fast slow fast wrong wrong wrong
 history hidden fast fast broken noisy slow slow
 history steady fast fast fast
 history short fast fast slow slow
+history mend broken slow
+history mixed fast wrong slow
 history unclear fast clearing slow
 
 # expect CODE WHAT ARGUMENT...
@@ -117,6 +119,10 @@ git -C toy bisect reset -q >/dev/null 2>&1
 expect 0 "wrong" results-1 results-7 --out r "${few[@]}" "${sweep[@]}"
 says "^first commit with wrong results: .* results 5: wrong" out "wrong"
 
+# While slowness is looked for, wrong results are no verdict.
+expect 3 "mixed" mixed-1 mixed-3 --out m "${few[@]}" "${sweep[@]}"
+says "mixed 2: wrong (.*): wrong results" out "mixed"
+
 # Between two commits that cannot be judged nothing is claimed.
 expect 3 "hidden" hidden-1 hidden-6 --out h "${few[@]}" "${sweep[@]}"
 says "hidden 3: broken (.*): does not build" out "hidden"
@@ -130,6 +136,10 @@ says "^first slow commit: .* unclear 2: clearing" out "unclear"
 says "cannot tell (6 pairs)" err "unclear"
 [ "$(find u/comparisons -maxdepth 1 -type d -name "$(git -C toy rev-parse unclear-2)-*" | wc -l)" -ge 2 ] ||
   fail "unclear: one comparison alone: $(cat err)"
+
+# 20 % for the commit, of which each of its four comparisons has a quarter.
+grep -z -A 1 -x -e --alpha "u/comparisons/$(git -C toy rev-parse unclear-2)-1/arguments" | tr '\0' ' ' |
+  grep -q -e '^--alpha 5 ' || fail "unclear: alpha is not divided"
 
 expect 3 "steady" steady-1 steady-3 --out s "${few[@]}" "${sweep[@]}"
 says "BAD is not slower than GOOD" out "steady"
@@ -164,7 +174,12 @@ refused '0 to 4' planted-1 planted-2 --again 9
 refused 'unknown option' planted-1 planted-2 --nope
 refused 'not empty' planted-1 planted-2 --out w
 refused 'not a work folder' --resume toy
-refused 'does not build' planted-8 planted-16 --out b8 "${few[@]}" "${sweep[@]}"
+refused 'does not build.*--resume' mend-1 mend-2 --out b8 "${few[@]}" "${sweep[@]}"
+# What an end needs to build may come to be there.
+cp -r "$FAKE/fast" "$FAKE/broken"
+touch "$FAKE/mended"
+expect 0 "an end that is mended" --resume b8
+says "^first slow commit: .* mend 2: slow" out "an end that is mended"
 refused 'cannot be compared with GOOD' planted-1 planted-16 --out b9 "${few[@]}" -- -m x
 
 [ $failures -eq 0 ] && echo "bisect: passed"

@@ -183,6 +183,14 @@ sys.exit(bool(different) or whole.keys() != merged.keys())
 END
 "$gemmark" report sweep/merged -o report.md >/dev/null || fail "the merged result makes no report"
 
+# Another sweep does not go on there.
+code=0
+GEMMARK=$gemmark "$root/ci/slurm-sweep.sh" sweep 4 --time=10 -- "${sweep[@]}" -r 31 >other 2>&1 || code=$?
+{ [ $code -eq 2 ] && grep -q 'begun as another sweep: 4 -m ' other; } || fail "another sweep in its folder: $code, $(cat other)"
+code=0
+GEMMARK=$gemmark "$root/ci/slurm-sweep.sh" sweep 4 --time=10 -- "${sweep[@]}" >again 2>&1 || code=$?
+{ [ $code -eq 2 ] && grep -q 'merged is there already' again; } || fail "the same sweep again: $code, $(cat again)"
+
 # A task that comes back on another machine: its shard begins anew, and what was there is kept.
 mkdir moved
 cp -r sweep/shard-4 moved/

@@ -175,11 +175,11 @@ uint64_t emulated_exchange(uint64_t v, int from, int kind)
 	return w.values[time][from];
 }
 
-const emulated_words *emulated_exchange_all(const emulated_words &own, int kind)
+const emulated_words *emulated_gather(const unsigned *own, size_t bytes, int kind)
 {
 	warp &w = own_warp();
 	const unsigned time = w.times & 1;
-	memcpy(w.words[time][LANE], own, sizeof own);
+	memcpy(w.words[time][LANE].of, own, bytes);
 	emulated_meet(kind);
 	return w.words[time];
 }

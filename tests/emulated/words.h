@@ -68,9 +68,6 @@ extern char *emulated_shared;
 /* ---- what a warp or a block does together. kind: which call it is, the same in all lanes ---- */
 
 uint64_t emulated_exchange(uint64_t v, int from, int kind);
-/* What each lane has brought, of six words; until its warp's next but one call. */
-typedef uint32_t emulated_words[6];
-const emulated_words *emulated_exchange_all(const emulated_words &own, int kind);
 unsigned emulated_ballot(bool p);
 void emulated_meet(int kind);
 void emulated_barrier(int id, int n_threads);

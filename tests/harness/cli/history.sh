@@ -56,10 +56,14 @@ series = json.load(sys.stdin)["files"][0]["series"]
 assert len(series) == 1 and len(series[0]["points"]) == 28 and len(series[0]["changes"]) == 1' || fail "json"
 expect 2 '*no series of 1 file is asked for*' show --store s --series pp
 expect 0 '*1 for the worse*' show --store s --series tg --machine bo
+mkdir cut && head -c 60 s/box--m.gguf.jsonl >cut/box--m.gguf.jsonl
+expect 2 '*cut: no line of its 1 file is whole*' show --store cut
 # Rates: less is worse.
 series 28 0.97 1 >rates.csv
 expect 0 '*' import rates.csv "${of[@]}" --store rates --rate --unit tokens/s
 expect 0 '*1 for the worse*' show --store rates
+expect 0 '*' show --store rates --otava up
+grep -q 'direction: 1$' up/otava.yaml || fail "otava: the direction of rates: $(cat up/otava.yaml)"
 
 # Bad lines: by file, line and column, and nothing is added.
 sed 's/2026-09-05/2026-09-31/' nightly.csv >bad.csv
@@ -99,6 +103,27 @@ expect 2 '*--allow-dirty*' add dirty --store d --date run
 [ ! -e d ] || fail "a dirty commit was added unasked"
 expect 0 '*4 lines of changes that are in no commit*' add dirty --store d --date run --allow-dirty
 expect 0 '*measured with changes that are in no commit*' show --store d
+
+# Shards are what is merged of them; but where they are of two machines, which is no series.
+model=$root/tests/golden/gemma4-e2b-tiny.q8_0.gguf
+for i in 1 2; do
+  "$gemmark" bench -m "$model" -p 0 -n 4 -d 0,8 -r 2 -t 1 -ngl 0 --mode direct --telemetry 0 --shard $i/2 --out shard-$i \
+    >log 2>&1 || fail "shard $i: $(cat log)"
+done
+"$gemmark" merge shard-1 shard-2 --out whole >log 2>&1 || fail "merge: $(cat log)"
+expect 0 '*: 2 lines added, 0 there already*' add shard-1 shard-2 --store m --date run --allow-dirty
+expect 0 '*: 0 lines added, 2 there already*' add whole --store m --date run --allow-dirty
+host=$(python3 -c 'import json; print(json.load(open("shard-2/env.json"))["system"]["host"])')
+sed -i "s/\"$host\"/\"elsewhere\"/g" shard-2/env.json shard-2/runs.csv
+"$gemmark" merge shard-1 shard-2 --out two >log 2>&1 || fail "merge of two machines: $(cat log)"
+expect 2 '*its runs are of 2 machines, which a history never mixes*--machine*' add two --store m2 --date run --allow-dirty
+expect 2 '*its runs are of 2 machines*' check two --store m
+expect 0 '*both--*: 2 lines added*' add two --store m2 --date run --allow-dirty --machine both
+# Another card of the same name is another environment.
+sed 's/"env":{/"env":{"gpu_uuid":"GPU-1",/' m/*.jsonl >m2/one--card.jsonl
+sed 's/"env":{/"env":{"gpu_uuid":"GPU-2",/;s/"commit":"./"commit":"a/;s/"date":"2/"date":"3/' m/*.jsonl >>m2/one--card.jsonl
+expect 0 '*recalibrations*gpu_uuid: GPU-1, then GPU-2*' show --store m2 --machine "$host"
+"$gemmark" history show --store m2 --machine "$host" --across gpu_uuid | grep -q recalibrations && fail "--across gpu_uuid"
 
 # git merges what two branches added, without a conflict, and it is all there.
 git init -q -b main repository && cd repository || exit 1

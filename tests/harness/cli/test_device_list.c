@@ -84,9 +84,9 @@ static void test_names(void **state)
 	assert_string_equal(l.of[0].uuid, "MIG-00000001-5555-6666-7777-888888888888");
 	OK(device_list_parse("MIG-00000000-5555", GEMMARK_FAKE_NVML, root, &l, e));
 	assert_string_equal(l.of[0].name, "2:0");
-	refused("GPU-0000", "several GPUs");
-	refused("GPU-9", "is no GPU of this machine");
-	refused("2", "divided into slices");
+	refused("GPU-0000", "'GPU-0000' begins the UUID of several GPUs");
+	refused("GPU-9", "'GPU-9' is no GPU of this machine");
+	refused("2", "GPU 2 is divided into slices (MIG), and is no device as a whole; name them: 2:0 or");
 	refused("2:1", "is no GPU of this machine");
 	refused("4", "is no GPU of this machine");
 	refused("1,GPU-00000001-1111", "named twice");
@@ -138,6 +138,35 @@ static void test_shares(void **state)
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
+}
+
+/* A process that may run on one CPU alone, which is not near the GPU: it measures from there. */
+static void test_elsewhere(void **state)
+{
+	cpu_set_t allowed, one;
+	(void)state;
+	CPU_ZERO(&allowed);
+	assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+	int cpu = CPU_SETSIZE - 1;
+	while (cpu > 0 && !CPU_ISSET((size_t)cpu, &allowed))
+		cpu--;
+	if (!cpu)
+		skip(); /* the GPU's own is the only one */
+	CPU_ZERO(&one);
+	CPU_SET((size_t)cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+	struct error err = {""};
+	int rc = device_list_parse("1", GEMMARK_FAKE_NVML, root, &l, &err);
+	struct device_list got = l;
+	/* All: three GPUs and two slices, but not the GPU that they are of. */
+	struct error all = {""};
+	int rc_all = device_list_parse("all", GEMMARK_FAKE_NVML, root, &l, &all);
+	assert_int_equal(sched_setaffinity(0, sizeof allowed, &allowed), 0);
+	if (rc)
+		fail_msg("%s", err.text);
+	assert_true(CPU_EQUAL(&got.of[0].cpus, &one));
+	assert_int_equal(rc_all, ERROR_INPUT);
+	assert_memory_equal(all.text, "5 devices side by side", 22);
 }
 
 static void test_json(void **state)
@@ -198,8 +227,9 @@ static void test_print(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cards),  cmocka_unit_test(test_names), cmocka_unit_test(test_visible),
-		cmocka_unit_test(test_shares), cmocka_unit_test(test_json),  cmocka_unit_test(test_print),
+		cmocka_unit_test(test_cards),  cmocka_unit_test(test_names),     cmocka_unit_test(test_visible),
+		cmocka_unit_test(test_shares), cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_json),
+		cmocka_unit_test(test_print),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

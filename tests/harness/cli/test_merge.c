@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -239,9 +240,27 @@ static void refuses_what_does_not_belong_together(void **state)
 	refused("one x", NULL, "is of commit");
 	shell("rm -rf x && cp -r two x && sed -i 's/\"xxh3_64\": \"../\"xxh3_64\": \"zz/' x/env.json");
 	refused("one x", NULL, "their models have other contents");
+	shell("rm -rf x && cp -r two x && sed -i 's/\"dirty\": false/\"dirty\": tmp/;s/\"dirty\": true/\"dirty\": "
+	      "false/;"
+	      "s/\"dirty\": tmp/\"dirty\": true/' x/env.json");
+	refused("one x", "--partial", "one is of a clean build, one of a changed one");
+	/* The last row's repetition, which is the second of two: a third one; the first one, measured again (column
+	 * attempt).
+	 */
+	shell("rm -rf x && cp -r two x && sed -i '$s/^\\(\"1\",\"[^\"]*\",\"ok\",,\"[0-9]*\"\\),\"1\",/\\1,\"2\",/' "
+	      "x/runs.csv");
+	refused("one x", "--partial", "is of a repetition that the sweep does not have");
+	shell("rm -rf x && cp -r two x && sed -i -E '$s/^(\"1\",\"[^\"]*\",\"ok\",,\"[0-9]*\"),\"1\",/\\1,\"0\",/;"
+	      "$s/^(((\"[^\"]*\")?,){106})\"0\",/\\1\"1\",/' x/runs.csv");
+	refused("one x", NULL, "lacks 1 run of 1 cell");
+	/* Runs of the other's names, with all that belongs to them. */
+	shell("rm -rf x && cp -r two x && id=$(sed -n '2s/^\"1\",\"\\(.*\\)-00000\".*/\\1/p' one/runs.csv) && "
+	      "sed -i \"s/\\\"[0-9TZ]*-s2-/\\\"$id-/\" x/*.csv");
+	refused("one x", "--partial", ": both have a run ");
 	/* The same shard under another number. */
 	shell("rm -rf x && cp -r one x && sed -i 's/\"index\": 1/\"index\": 2/' x/sweep.json");
-	refused("one x", "--partial", " ");
+	refused("one x", "--partial", "repetition 0 of ");
+	shell("grep -q ' direct none$' errors || grep -q ' direct full$' errors");
 	assert_int_equal(merge("one two", "again", NULL), 0);
 	refused("again two", NULL, "is merged already");
 	assert_int_equal(merge("one two", "again", NULL), 2);
@@ -250,6 +269,38 @@ static void refuses_what_does_not_belong_together(void **state)
 	assert_int_equal(bench_folder_call(cmd_merge, nothing), 2);
 	char *nowhere[] = {"merge", "x", NULL};
 	assert_int_equal(bench_folder_call(cmd_merge, nowhere), 2);
+}
+
+/* What was recorded of one GPU's memory is no word for all. */
+static void keeps_what_all_recorded(void **state)
+{
+	(void)state;
+	for (int same = 0; same < 2; same++) {
+		shell("rm -rf x y z && cp -r one x && cp -r two y && sed -i '1s/{/{\"device_memory\": 5,/' "
+		      "x/sweep.json");
+		shell(same ? "sed -i '1s/{/{\"device_memory\": 5,/' y/sweep.json"
+			   : "sed -i '1s/{/{\"device_memory\": 6,/' y/sweep.json");
+		assert_int_equal(merge("x y", "z", NULL), 0);
+		assert_int_equal(bench_folder_said("z/sweep.json", "device_memory"), same);
+	}
+}
+
+/* Too little room for the tokens: what was begun beside the place is gone again. */
+static void leaves_nothing_on_a_full_disk(void **state)
+{
+	(void)state;
+	struct rlimit was, small;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	small = (struct rlimit){.rlim_cur = 4096, .rlim_max = was.rlim_max};
+	void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	int code = merge("one two", "refused", NULL);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	signal(SIGXFSZ, handler);
+	assert_int_equal(code, 2);
+	assert_true(bench_folder_said("errors", "nothing is merged"));
+	assert_false(is_there("refused"));
+	shell("! ls | grep merging");
 }
 
 static void merges_a_part_where_that_is_asked_for(void **state)
@@ -418,6 +469,8 @@ int main(void)
 		cmocka_unit_test(trusts_no_directory),
 		cmocka_unit_test(goes_on_behind_a_killed_shard),
 		cmocka_unit_test(leaves_nothing_half),
+		cmocka_unit_test(leaves_nothing_on_a_full_disk),
+		cmocka_unit_test(keeps_what_all_recorded),
 	};
 	return cmocka_run_group_tests(tests, set_up, bench_folder_tear_down);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -118,6 +119,47 @@ static void test_merged(void **state)
 	history_free(&h);
 }
 
+/* What was measured with changes is another measurement than without, whatever both are called. */
+static void test_dirty(void **state)
+{
+	(void)state;
+	char a[SAMPLE_LINE], b[SAMPLE_LINE];
+	struct history h;
+	history_sample_line(a, (struct history_sample){.commit = "4567def"});
+	history_sample_line(b, (struct history_sample){.commit = "4567def-dirty", .runs = "1001"});
+	add((const char *const[]){a, b}, 2, 2);
+	OK(history_read(&h, &store, name, NULL, e));
+	assert_int_equal(h.n_records, 2);
+	assert_true(!h.records[0].dirty && h.records[1].dirty);
+	history_free(&h);
+}
+
+/* One writer at a time: the second one waits, and adds behind the first. */
+static void test_lock(void **state)
+{
+	(void)state;
+	char a[SAMPLE_LINE];
+	struct run_directory other;
+	int status;
+	history_sample_line(a, (struct history_sample){0});
+	OK(run_directory_open(&other, folder, e));
+	OK(run_directory_lock(&other, 0, "", e));
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		struct error err = {""};
+		int added, rc = history_append(&store, name, (const char *const[]){a}, 1, &added, &err);
+		_exit(rc || added != 1);
+	}
+	usleep(200000);
+	assert_false(folder_has(folder, name));
+	run_directory_unlock(&other);
+	run_directory_close(&other);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	assert_true(folder_has(folder, name));
+}
+
 /* A killed writer leaves part of a line; an editor a last line without its end. */
 static void test_cut(void **state)
 {
@@ -126,13 +168,29 @@ static void test_cut(void **state)
 	struct history h;
 	history_sample_line(a, (struct history_sample){0});
 	history_sample_line(b, (struct history_sample){.run = "r2"});
-	snprintf(file, sizeof file, "%s\n%.100s", a, b);
-	folder_put(folder, "/f.jsonl", file);
-	OK(history_read(&h, &store, name, NULL, e));
-	assert_true(h.cut && h.n_records == 1);
-	history_free(&h);
+	/* Wherever: behind an object in the line, too, of which the last is the line's end but one. */
+	for (int n = 1, end = (int)strlen(b); n < end; n += n + 30 < end ? 11 : 1) {
+		struct error err = {""};
+		snprintf(file, sizeof file, "%s\n%.*s", a, n, b);
+		folder_put(folder, "/f.jsonl", file);
+		if (history_read(&h, &store, name, NULL, &err))
+			fail_msg("%d bytes of a line: %s", n, err.text);
+		assert_true(h.cut && h.n_records == 1);
+		history_free(&h);
+	}
 	add((const char *const[]){b}, 1, 1);
 	char *text = content();
+	snprintf(file, sizeof file, "%s\n%s\n", a, b);
+	assert_string_equal(text, file);
+	free(text);
+	/* Of a line that is longer than what is added, nothing is left. */
+	char longer[SAMPLE_LINE];
+	history_sample_line(longer,
+			    (struct history_sample){.run = "r3", .runs = "1000,1000,1000,1000,1000,1000,1000,1000"});
+	snprintf(file, sizeof file, "%s\n%.*s", a, (int)strlen(longer) - 1, longer);
+	folder_put(folder, "/f.jsonl", file);
+	add((const char *const[]){b}, 1, 1);
+	text = content();
 	snprintf(file, sizeof file, "%s\n%s\n", a, b);
 	assert_string_equal(text, file);
 	free(text);
@@ -196,6 +254,34 @@ static void test_refused(void **state)
 		assert_string_equal(text, file);
 		free(text);
 	}
+}
+
+/* Two cells of one process in one series are nobody's wrong line. */
+static void test_joined_within(void **state)
+{
+	(void)state;
+	char a[SAMPLE_LINE], b[SAMPLE_LINE];
+	struct history h;
+	struct error err = {""};
+	static const struct history_join modes = {{"mode"}, 1}, driver = {{"driver"}, 1};
+	history_sample_line(a, (struct history_sample){0});
+	history_sample_line(b, (struct history_sample){.mode = "graph-device", .runs = "600"});
+	add((const char *const[]){a, b}, 2, 2);
+	assert_int_equal(history_read(&h, &store, name, &modes, &err), ERROR_INPUT);
+	history_free(&h);
+	assert_non_null(strstr(err.text, "--across mode"));
+	assert_null(strstr(err.text, "take one of them out"));
+	OK(history_read(&h, &store, name, &driver, e));
+	assert_int_equal(h.n_records, 2);
+	history_free(&h);
+	/* What is broken stays so. */
+	char file[2 * SAMPLE_LINE];
+	history_sample_line(b, (struct history_sample){.runs = "600"});
+	snprintf(file, sizeof file, "%s\n%s\n", a, b);
+	folder_put(folder, "/f.jsonl", file);
+	assert_int_equal(history_read(&h, &store, name, &modes, &err), ERROR_INPUT);
+	history_free(&h);
+	assert_non_null(strstr(err.text, "take one of them out"));
 }
 
 static void test_bounds(void **state)
@@ -324,8 +410,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_merged, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_dirty, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lock, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_joined_within, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bounds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),

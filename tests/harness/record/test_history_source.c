@@ -69,7 +69,8 @@ static void test_results(void **state)
 		assert_int_equal(r->order, 5);
 		assert_int_equal(r->tokens, COMPARED_TOKENS);
 		assert_string_equal(c->metric, "itl");
-		assert_string_equal(r->run, "s1.0");
+		assert_memory_equal(r->run, "s1.0-", 5);
+		assert_int_equal(strlen(r->run), 5 + 8);
 		/* The runs are the rows' own medians. */
 		for (int k = 0; k < 3; k++) {
 			int found = 0;
@@ -86,6 +87,39 @@ static void test_results(void **state)
 	}
 	result_set_close(&s);
 	history_lines_free(&lines);
+	history_free(&h);
+}
+
+/* Processes that began in the same second are two, whatever their runs are called; each of them is one, however often.
+ */
+static void test_same_second(void **state)
+{
+	(void)state;
+	struct compared_side m = side();
+	struct history h = {.path = "lines"};
+	m.own_runs = 0;
+	for (int process = 0; process < 2; process++)
+		compared_make("head", process, &m);
+	for (int i = 0; i < 3; i++) {
+		const struct history_dates dates = {.date = "2026-05-31", .folder = compared_folder};
+		struct history_lines lines = {0};
+		struct result_set s;
+		char path[160];
+		compared_path(path, "head", i % 2);
+		OK(result_set_open(&s, path, e));
+		OK(history_from_results(&lines, &s, NULL, &dates, i, e));
+		for (int k = 0; k < lines.n; k++) {
+			struct error err = {""};
+			int rc =
+				history_take(&h, lines.lines[k].text, strlen(lines.lines[k].text), (size_t)k + 1, &err);
+			if (rc != (i == 2))
+				fail_msg("%d, directory %d: %s", rc, i, err.text);
+		}
+		history_lines_free(&lines);
+		result_set_close(&s);
+	}
+	assert_int_equal(h.n_records, 2 * COMPARED_CELLS);
+	assert_int_equal(h.repeated, COMPARED_CELLS);
 	history_free(&h);
 }
 
@@ -108,6 +142,77 @@ static void test_kinds(void **state)
 	assert_string_equal(h.machine, "my machine");
 	history_lines_free(&lines);
 	history_free(&h);
+}
+
+static const char *fact(const struct history *h, int record, const char *name)
+{
+	const struct history_environment *e = &h->environments[h->records[record].environment];
+	for (int i = 0; i < e->n; i++)
+		if (!strcmp(e->names[i], name))
+			return e->values[i];
+	return "";
+}
+
+/* A prompt and tokens behind it have their time; what weights were for prompts is no matter of cells that have none. */
+static void test_prompts(void **state)
+{
+	(void)state;
+	const struct history_dates dates = {.date = "2026-05-31", .folder = compared_folder};
+	for (int prompt = 0; prompt < 2; prompt++) {
+		struct compared_side m = side();
+		struct history h = {.path = "lines"};
+		struct history_lines lines = {0};
+		struct result_set s;
+		char path[160];
+		m.n_prompt = prompt ? 8 : 0;
+		m.weights_asked = "auto";
+		m.weights = "resident";
+		compared_make("base", prompt, &m);
+		compared_path(path, "base", prompt);
+		OK(result_set_open(&s, path, e));
+		for (size_t i = 0; i < s.n_rows; i++)
+			s.rows[i].tokens_per_s = 4000;
+		OK(history_from_results(&lines, &s, NULL, &dates, 0, e));
+		assert_int_equal(lines.n, COMPARED_CELLS);
+		OK(history_take(&h, lines.lines[0].text, strlen(lines.lines[0].text), 1, e));
+		assert_string_equal(fact(&h, 0, "prefill_weights"), prompt ? "resident" : "auto");
+		assert_string_equal(h.cells[0].metric, prompt ? "time" : "itl");
+		if (prompt) /* 8 + 4 tokens at 4000 a second */
+			assert_true(fabs(h.records[0].median - 3000) < 1e-3);
+		history_lines_free(&lines);
+		history_free(&h);
+		result_set_close(&s);
+	}
+}
+
+/* A run that was measured again does not count. */
+static void test_attempts(void **state)
+{
+	(void)state;
+	struct compared_side m = side();
+	const struct history_dates dates = {.date = "2026-05-31", .folder = compared_folder};
+	struct history h = {.path = "lines"};
+	struct history_lines lines = {0};
+	struct result_set s;
+	char path[160];
+	m.noise = 0.01;
+	compared_make("base", 0, &m);
+	compared_path(path, "base", 0);
+	OK(result_set_open(&s, path, e));
+	s.counts[0] = 0;
+	OK(history_from_results(&lines, &s, NULL, &dates, 0, e));
+	for (int i = 0; i < lines.n; i++)
+		OK(history_take(&h, lines.lines[i].text, strlen(lines.lines[i].text), (size_t)i + 1, e));
+	int fewer = 0;
+	for (int i = 0; i < h.n_records; i++) {
+		fewer += h.records[i].n_runs == 2;
+		for (int k = 0; k < h.records[i].n_runs; k++)
+			assert_true(fabs(h.records[i].runs[k] / s.rows[0].itl_median_us - 1) > 1e-7);
+	}
+	assert_int_equal(fewer, 1);
+	history_lines_free(&lines);
+	history_free(&h);
+	result_set_close(&s);
 }
 
 static void test_refused(void **state)
@@ -217,7 +322,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_results, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_same_second, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_kinds, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_prompts, compared_set_up, compared_tear_down),
+		cmocka_unit_test_setup_teardown(test_attempts, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_csv, compared_set_up, compared_tear_down),
 		cmocka_unit_test_setup_teardown(test_csv_refused, compared_set_up, compared_tear_down),

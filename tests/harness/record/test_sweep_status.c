@@ -119,6 +119,8 @@ static void test_members(void **state)
 	OK(sweep_status_json(&s, &o, e));
 	json_object_set_new(json_object_get(o, "runs"), "ok", json_integer(-1));
 	assert_int_equal(sweep_status_parse(o, "f", &got, NULL), ERROR_INPUT);
+	json_object_set_new(json_object_get(o, "runs"), "ok", json_integer(INT64_MAX));
+	assert_int_equal(sweep_status_parse(o, "f", &got, NULL), ERROR_INPUT);
 	json_object_set_new(json_object_get(o, "runs"), "ok", json_integer(1));
 	/* What a terminal obeys is never kept, and what is too long is cut. */
 	char text[2 * SWEEP_STATUS_TEXT];
@@ -406,6 +408,71 @@ static void test_metrics(void **state)
 	}
 }
 
+/* A line's end in a name is none in the file. */
+static void test_metrics_line(void **state)
+{
+	struct sweep_status s;
+	char *text;
+	size_t n;
+	(void)state;
+	set_some(&s);
+	strcpy(s.directory, "/a\nb");
+	FILE *f = open_memstream(&text, &n);
+	sweep_status_metrics(&s, f);
+	fclose(f);
+	assert_non_null(strstr(text, "\ngemmark_sweep_runs_planned{directory=\"/a\\nb\"} 40\n"));
+	free(text);
+}
+
+/* Of several devices: all runs, the longest time that is left, the worst state, and who says what. */
+static void test_devices(void **state)
+{
+	static const struct {
+		enum sweep_state a, b, both;
+	} states[] = {
+		{SWEEP_STATE_DONE, SWEEP_STATE_RUNNING, SWEEP_STATE_RUNNING},
+		{SWEEP_STATE_DONE, SWEEP_STATE_GONE, SWEEP_STATE_GONE},
+		{SWEEP_STATE_GONE, SWEEP_STATE_FAILED, SWEEP_STATE_FAILED},
+		{SWEEP_STATE_INTERRUPTED, SWEEP_STATE_DONE, SWEEP_STATE_INTERRUPTED},
+		{SWEEP_STATE_UNKNOWN, SWEEP_STATE_DONE, SWEEP_STATE_UNKNOWN},
+		{SWEEP_STATE_DONE, SWEEP_STATE_DONE, SWEEP_STATE_DONE},
+	};
+	struct sweep_status all, one;
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof states / sizeof *states; i++) {
+		sweep_status_init(&all);
+		sweep_status_init(&one);
+		all.state = i % 2 ? states[i / 2].a : states[i / 2].b;
+		one.state = i % 2 ? states[i / 2].b : states[i / 2].a;
+		sweep_status_add(&all, &one, "x");
+		assert_int_equal(all.state, states[i / 2].both);
+	}
+	sweep_status_init(&all);
+	all.runs_total = 0;
+	for (int i = 0; i < 3; i++) {
+		static const double left[] = {5, 9, 7};
+		sweep_status_init(&one);
+		one.runs = i + 1;
+		one.runs_total = 10;
+		one.of_status[RUN_STATUS_WRONG] = 1;
+		one.seconds_left = left[i];
+		one.started_s = 100 - i;
+		one.updated_s = 200 + i;
+		snprintf(one.cell, sizeof one.cell, "c%d", i);
+		sweep_status_add(&all, &one, i ? "b" : "a");
+	}
+	assert_int_equal(all.runs, 6);
+	assert_int_equal(all.runs_total, 30);
+	assert_int_equal(all.of_status[RUN_STATUS_WRONG], 3);
+	assert_true(all.seconds_left == 9);
+	assert_int_equal(all.started_s, 98);
+	assert_int_equal(all.updated_s, 202);
+	assert_string_equal(all.cell, "a: c0; b: c1; b: c2");
+	one.runs_total = -1;
+	sweep_status_add(&all, &one, "d");
+	assert_int_equal(all.runs_total, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +484,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lock, set_up, tear_down),
 		cmocka_unit_test(test_matrix),
 		cmocka_unit_test(test_metrics),
+		cmocka_unit_test(test_metrics_line),
+		cmocka_unit_test(test_devices),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

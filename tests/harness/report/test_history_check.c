@@ -152,6 +152,58 @@ static void test_not_ok(void **state)
 	assert_int_equal(count(HISTORY_LOST), 0);
 }
 
+/* Of several processes of a run one that failed in a cell takes nothing from the others; where all do, it is one cell.
+ */
+static void test_several_not_ok(void **state)
+{
+	(void)state;
+	struct compared_side m = side("2000000", 7);
+	struct result_set *sets[3];
+	struct stats_change_options change;
+	struct continuation_options o;
+	stats_change_options_default(&change);
+	continuation_options_default(&o);
+	m.status = RUN_STATUS_FAILED;
+	for (int all = 0; all < 2; all++) {
+		for (int i = 0; i < 3; i++) {
+			m.status_process = all ? 0 : 2; /* of the three, counted from 1 */
+			char name[8];
+			snprintf(name, sizeof name, "%d", all);
+			compared_make(name, i, &m);
+			sets[i] = open_side(name, i);
+		}
+		history_check_free(&check);
+		OK(history_check_run(&check, &store, sets, 3, NULL, NULL, &change, &o, e));
+		assert_int_equal(check.n, COMPARED_CELLS);
+		assert_int_equal(count(HISTORY_LOST), all);
+		assert_int_equal(count(HISTORY_CONTINUES), COMPARED_CELLS - all);
+		assert_int_equal(history_check_code(&check), all);
+		assert_int_equal(check.absent, 0);
+		for (int i = 0; i < 3; i++) {
+			result_set_close(sets[i]);
+			free(sets[i]);
+		}
+	}
+}
+
+/* A sweep that lost half of its cells goes on in the others, and does not hide it. */
+static void test_absent(void **state)
+{
+	(void)state;
+	struct compared_side m = side("2000000", 7);
+	char *text;
+	size_t size;
+	m.cells = 2;
+	assert_int_equal(run(&m, 1, NULL), 0);
+	assert_int_equal(check.n, 2);
+	assert_int_equal(check.absent, COMPARED_CELLS - 2);
+	FILE *f = open_memstream(&text, &size);
+	OK(history_check_write(&check, COMPARE_FORMAT_TABLE, f, e));
+	fclose(f);
+	assert_non_null(strstr(text, "2 series that the history's latest commit has are not in this run"));
+	free(text);
+}
+
 /* Another driver, another model, another machine: nothing to compare with, and said why. */
 static void test_nothing_to_compare(void **state)
 {
@@ -247,6 +299,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_outcomes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_not_ok, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_several_not_ok, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_absent, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_to_compare, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_own_commit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),

@@ -85,6 +85,8 @@ static void test_text(void **state)
 	assert_non_null(strstr(text, "+3.0"));
 	assert_non_null(strstr(text, "slower"));
 	assert_non_null(strstr(text, "at 1000014: driver: 570, then <580>"));
+	/* Two parts, each searched once. */
+	assert_non_null(strstr(text, "(about 0.002 false\nchanges in 1 series"));
 	free(text);
 	text = print(COMPARE_FORMAT_MD);
 	assert_null(strstr(text, "<b>"));

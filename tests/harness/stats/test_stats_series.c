@@ -84,6 +84,13 @@ static void test_continuation(void **state)
 	near(v[0].p_holm, 2 * 0.003412328951596421);
 	assert_int_equal(v[0].kind, CONTINUATION_WORSE);
 	assert_int_equal(v[1].kind, CONTINUATION_SAME);
+	/* Where it is certainty that takes most, what would be seen is larger of two cells than of one. */
+	o.delta = 0;
+	judge(cells, 1, &o, v);
+	near(v->seen, 0.0303558821210739);
+	judge(cells, 2, &o, v);
+	near(v->seen, 0.034076798102225);
+	continuation_options_default(&o);
 	o.alpha = 0.005;
 	judge(cells, 2, &o, v);
 	assert_int_not_equal(v[0].kind, CONTINUATION_WORSE);
@@ -166,6 +173,61 @@ static void test_groups(void **state)
 	assert_int_equal(stats_change_points(x, lone, N, &o, found), 0);
 }
 
+/* What the values of a commit have in common, as those of a day, is no change; a step that is larger than that is one.
+ */
+static void test_common(void **state)
+{
+	(void)state;
+	enum { COMMITS = 12, EACH = 5, N = COMMITS * EACH, SERIES = 20 };
+	double x[N];
+	int group[N], flat = 0, stepped = 0;
+	uint64_t seed = 6;
+	struct stats_change_options o;
+	struct stats_change found[N];
+	stats_change_options_default(&o);
+	o.permutations = 199;
+	o.alpha = 0.01;
+	for (int s = 0; s < 2 * SERIES; s++) {
+		double common = 0;
+		for (int i = 0; i < N; i++) {
+			group[i] = i / EACH;
+			common = i % EACH ? common : 0.02 * uniform(&seed);
+			x[i] = 1 + common + 0.02 * uniform(&seed) + (s >= SERIES && i >= N / 2 ? 0.1 : 0);
+		}
+		int n = stats_change_points(x, group, N, &o, found);
+		flat += s < SERIES && n > 0;
+		stepped += s >= SERIES && n == 1 && found[0].at == N / 2;
+	}
+	assert_in_range(flat, 0, 1);
+	assert_in_range(stepped, SERIES - 3, SERIES);
+	/* Two commits have no other order: there the values decide. */
+	for (int i = 0; i < 24; i++) {
+		group[i] = i / 12;
+		x[i] = 1 + 0.02 * uniform(&seed) + 0.1 * (i / 12);
+	}
+	assert_int_equal(stats_change_points(x, group, 24, &o, found), 1);
+	assert_int_equal(found[0].at, 12);
+}
+
+/* A small step behind a large one: permutations stay within the segments, or the large one would drown it. */
+static void test_segments(void **state)
+{
+	(void)state;
+	enum { N = 60 };
+	double x[N];
+	uint64_t seed = 5;
+	struct stats_change_options o;
+	struct stats_change found[N];
+	stats_change_options_default(&o);
+	o.permutations = 199;
+	o.alpha = 0.01;
+	for (int i = 0; i < N; i++)
+		x[i] = (i >= 20 ? 10 : 0) + (i >= 40 ? 0.05 : 0) + 0.01 * uniform(&seed);
+	assert_int_equal(stats_change_points(x, NULL, N, &o, found), 2);
+	assert_int_equal(found[0].at, 20);
+	assert_int_equal(found[1].at, 40);
+}
+
 /* A window sees each change once, wherever it lies, and is not the whole series at once. */
 static void test_window(void **state)
 {
@@ -187,6 +249,16 @@ static void test_window(void **state)
 	assert_int_equal(stats_change_points(x, NULL, N, &o, found), STEPS);
 	for (int i = 0; i < STEPS; i++)
 		assert_int_equal(found[i].at, at[i]);
+	/* What is near the window's end is judged by what follows it: 40 and 60 values, not 90 and 10. */
+	for (int i = 0; i < 150; i++)
+		x[i] = i >= 90;
+	assert_int_equal(stats_change_points(x, NULL, 150, &o, found), 1);
+	assert_int_equal(found[0].at, 90);
+	assert_true(fabs(found[0].q - 2 * 40 * 60 / 100.0) < 1e-9);
+	for (int i = 0, k = 0; i < N; i++) {
+		k += k < STEPS && i == at[k];
+		x[i] = 1 + 0.05 * (k % 2) + 0.01 * uniform(&seed);
+	}
 	/* Also where a commit is larger than the window. */
 	int group[N];
 	for (int i = 0; i < N; i++)
@@ -196,11 +268,42 @@ static void test_window(void **state)
 		assert_true(found[i].at == 151 || found[i].at == 371);
 }
 
+/* A long series is searched more than once, and so is wrong more often than alpha says. */
+static void test_searches(void **state)
+{
+	(void)state;
+	enum { SERIES = 24, N = 400 };
+	struct stats_change_options o;
+	stats_change_options_default(&o);
+	assert_int_equal(stats_change_searches(0, &o), 0);
+	assert_int_equal(stats_change_searches(1, &o), 1);
+	assert_int_equal(stats_change_searches(200, &o), 1);
+	assert_int_equal(stats_change_searches(201, &o), 2);
+	assert_int_equal(stats_change_searches(300, &o), 2);
+	assert_int_equal(stats_change_searches(301, &o), 3);
+	o.window = 0;
+	assert_int_equal(stats_change_searches(100000, &o), 1);
+	/* Seven windows of 5 in 100: a third of the series, not a twentieth. */
+	double x[N];
+	struct stats_change found[N];
+	uint64_t seed = 4;
+	int with = 0;
+	o = (struct stats_change_options){.least = 2, .permutations = 19, .alpha = 0.05, .seed = 1, .window = 100};
+	assert_int_equal(stats_change_searches(N, &o), 7);
+	for (int s = 0; s < SERIES; s++) {
+		for (int i = 0; i < N; i++)
+			x[i] = uniform(&seed);
+		with += stats_change_points(x, NULL, N, &o, found) > 0;
+	}
+	assert_in_range(with, SERIES / 6, SERIES / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_welch), cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
-		cmocka_unit_test(test_far),   cmocka_unit_test(test_groups),       cmocka_unit_test(test_window),
+		cmocka_unit_test(test_welch),    cmocka_unit_test(test_continuation), cmocka_unit_test(test_too_little),
+		cmocka_unit_test(test_far),      cmocka_unit_test(test_groups),       cmocka_unit_test(test_common),
+		cmocka_unit_test(test_segments), cmocka_unit_test(test_window),       cmocka_unit_test(test_searches),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,6 +242,9 @@ static void divides_alike_everywhere(void **state)
 			memcpy(of, s.of, sizeof of);
 		else if (i == 1)
 			assert_memory_equal(of, s.of, sizeof of);
+		/* The same cells in as many shards, but one of them elsewhere: of a model of another size, say. */
+		s.of[0] = (s.of[0] + 1) % s.n;
+		assert_true(shards_hash(&s, cells) != hashes[i]);
 		shards_free(&three);
 		shards_free(&s);
 		free(cells);

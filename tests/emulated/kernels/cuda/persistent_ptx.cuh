@@ -105,13 +105,13 @@ INLINE unsigned multiprocessor()
 INLINE void multiply_add_s8(int (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1)
 {
 	const int g = LANE / 4, t = LANE % 4;
-	const emulated_words own = {a0, a1, a2, a3, b0, b1};
-	const emulated_words *const of = emulated_exchange_all(own, 6);
+	const unsigned own[] = {a0, a1, a2, a3, b0, b1};
+	const emulated_words *const all = emulated_gather(own, sizeof own, 6);
 	for (int part = 0; part < 4; part++) {
-		const uint32_t *const rows = of[g * 4 + part];
+		const unsigned *const rows = all[g * 4 + part].of;
 		for (int h = 0; h < 2; h++) {
-			const int even = (int)of[2 * t * 4 + part][4 + h];
-			const int odd = (int)of[(2 * t + 1) * 4 + part][4 + h];
+			const int even = (int)all[2 * t * 4 + part].of[4 + h];
+			const int odd = (int)all[(2 * t + 1) * 4 + part].of[4 + h];
 			c[0] = __dp4a((int)rows[2 * h], even, c[0]);
 			c[1] = __dp4a((int)rows[2 * h], odd, c[1]);
 			c[2] = __dp4a((int)rows[2 * h + 1], even, c[2]);
