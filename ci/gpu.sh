@@ -209,7 +209,7 @@ stage_sanitize() {
     # Products of prompts in f16 are stored in a way that initcheck does not follow: all of their elements are findings.
     # Racecheck does not follow bulk copies that end on a barrier: all that the kernel of a token reads of them.
     case $tool in
-      initcheck) sanitized_runs | grep -v '^prompt\.' ;;
+      initcheck) sanitized_runs | grep -v '^prompt\.\|\.f16\.' ;;
       racecheck) sanitized_runs | grep -v '^persistent\.' ;;
       *) sanitized_runs ;;
     esac | sed "s/^/$tool /"

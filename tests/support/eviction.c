@@ -338,12 +338,12 @@ void eviction_modes(struct session *s, const char *what, int budget)
 static size_t global_bytes(const struct session *s, int entries, enum tensor_type cache)
 {
 	const struct model *m = session_model(s);
-	size_t sum = 0;
+	size_t sum = 0; /* of 32 elements each */
 	for (int i = 0; i < m->n_layer; i++)
 		if (!m->layers[i].sliding && m->layers[i].kv_source == i)
-			sum += 2 * (cache == TENSOR_F32 ? 4 : 2) * (size_t)m->layers[i].n_head_kv *
-			       (size_t)m->layers[i].head_dim * (size_t)entries;
-	return sum;
+			sum += 2 * (size_t)m->layers[i].n_head_kv * (size_t)m->layers[i].head_dim * (size_t)entries /
+			       32;
+	return sum * (cache == TENSOR_F32 ? 128 : cache == TENSOR_Q8_0 ? 34 : 64);
 }
 
 void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type cache)

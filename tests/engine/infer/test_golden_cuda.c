@@ -136,10 +136,10 @@ static void test_golden(void **state)
 }
 
 /*
- * Caches in Q8_0: the modes bit for bit, and the host's logits but for what is rounded the other way: where an element
- * lies within a float32's error of the border of two steps, one in ten thousand of them. One of the thousands that a
- * row sees, off by a step, is less than a hundredth of what all of them are off by as they are rounded, 3e-2 on these
- * models (test_golden.c): 1e-3 allows a few.
+ * Caches in Q8_0: the modes bit for bit, and the host's logits but for what is rounded the other way. An element within
+ * a float32's error of the border of two steps is one in ten thousand; but each that falls the other way moves the
+ * layers above it, and theirs then fall by more, up to what rounding itself does: two computations are at most as far
+ * apart as either is from an f32 cache. Kernels are held closer, on the same keys: test_kernels_cuda_*.
  */
 static void test_q8_0_cache(void **state)
 {
@@ -149,7 +149,11 @@ static void test_q8_0_cache(void **state)
 	size_t vocab = (size_t)g.n_vocab, n = (size_t)g.n_tokens * vocab;
 	float *host = malloc(n * sizeof *host), *direct = malloc(n * sizeof *direct), *got = malloc(n * sizeof *got);
 	struct session *on_host = open_cached(&g, 0, TENSOR_Q8_0), *s = open_cached(&g, -1, TENSOR_Q8_0);
+	struct session *unrounded = open_cached(&g, 0, TENSOR_F32);
+	teacher_force(unrounded, &g, 7, g.n_tokens, got);
+	session_close(unrounded);
 	teacher_force(on_host, &g, 7, g.n_tokens, host);
+	double rounding = relative_l2(host, got, n);
 	for (int fusion = FUSION_NONE; fusion < FUSION_COUNT; fusion++) {
 		if (!fusion_set(s, (enum fusion)fusion))
 			continue;
@@ -160,9 +164,9 @@ static void test_q8_0_cache(void **state)
 				assert_memory_equal(got, direct, n * sizeof *got);
 		}
 		double off = relative_l2(direct, host, n);
-		print_message("golden %-26s q8_0 cache, fusion %-10s: %.2g of host\n", name,
-			      fusion_name((enum fusion)fusion), off);
-		assert_true(off <= 1e-3);
+		print_message("golden %-26s q8_0 cache, fusion %-10s: %.2g of host, whose rounding is %.2g\n", name,
+			      fusion_name((enum fusion)fusion), off, rounding);
+		assert_true(off <= rounding);
 	}
 	assert_int_equal(session_stats(s).graph.fallbacks, 0);
 	session_close(s);
