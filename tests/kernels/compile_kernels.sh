@@ -73,8 +73,8 @@ sm_120 k_norm_matmul_q6_k      164
 sm_120 k_norm_matmul_q8_0      96
 sm_120 k_persistent_f16_f16    12
 sm_120 k_persistent_f32_f32    268
-sm_120 k_snapkv_softmax        20
-sm_120 k_snapkv_vote           96
+sm_120 k_snapkv_softmax        64
+sm_120 k_snapkv_vote           116
 '
 
 fetched=

@@ -44,8 +44,13 @@ static void test_every_cache_type(void **state)
 	static const enum tensor_type types[] = {TENSOR_CACHE_TYPES(X, , )};
 #undef X
 	for (size_t k = 0; k < sizeof types / sizeof *types; k++)
-		for (size_t v = 0; v < sizeof types / sizeof *types; v++)
+		for (size_t v = 0; v < sizeof types / sizeof *types; v++) {
+			/* A row's bytes are what differs: f32's stand for the others' beside Q8_0. */
+			if ((types[k] == TENSOR_Q8_0) != (types[v] == TENSOR_Q8_0) && types[k] != TENSOR_F32 &&
+			    types[v] != TENSOR_F32)
+				continue;
 			goes_on("gemma4-e2b-tiny.q8_0", 0, types[k], types[v], SNAPSHOT_ARMS - 1);
+		}
 }
 
 /* Layers on either side of the source of a shared cache. */
