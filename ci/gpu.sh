@@ -25,7 +25,8 @@
 #   models    each other model at full size: prompts of 512, 2048 and 8192 tokens, decoding at depths 0 to 131072
 #   long      decoding at depths 0 to 131072 by doubling: each depth filled by itself, from the one before, from --kv-cache
 #   snapsweep SnapKV off, 1024 and 4096 at depths 4096, 16384 and 65536 (whose prefill takes 20 s), 3 repetitions
-#   caches    caches in f16 and in q8_0: decoding at depths 0 to 65536, fused and as one kernel; prompts behind 0 and 16384
+#   caches    caches in f16 and in q8_0: decoding at depths 0 to 65536, fused and as one kernel; prompts behind 0 and 16384; before
+#             it, that every mode has the bits of direct launches with q8_0
 #   bench     what a replay costs, by nodes, edges, copies, branches, updates: replay_cost.csv; the kernels one by one at E4B's
 #             shapes, Q8_0 and BF16 (bench_family='e4b|26b-a4b' in the environment: others too), launches, graphs, copies:
 #             bench-*.json
@@ -439,6 +440,9 @@ stage_snapsweep() {
 stage_caches() {
   need_model || return
   local rc=0 type
+  # All modes have the bits of direct launches.
+  bench -p 0 -n 100 -d 4000 -r 1 -ctk q8_0 -ctv q8_0 --fusion none,full,persistent --snapkv off,1024 \
+    --mode direct,graph-params,graph-update,graph-device,graph-patch,graph-loop,graph-while --out "$work/caches" || rc=1
   for type in f16 q8_0; do
     bench -p 0 -n 64 -r 5 -d 0,4096,16384,65536 -ctk $type -ctv $type --mode graph-device --fusion full,persistent \
       --out "$out/caches/$type" || rc=1
