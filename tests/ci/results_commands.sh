@@ -22,7 +22,7 @@ found = re.findall(r"`(gemmark [^`]*)`", text)
 found += re.findall(r"^    (gemmark (?:.*\\\n)*.*)", text, re.M)
 for command in found:
     command = " ".join(command.replace("\\\n", " ").split())
-    if re.match(r"gemmark (report|plot|compare) .*results/(h100|host)-", command):
+    if re.match(r"gemmark (report|plot|compare) .*results/(h[12]00|host)-", command):
         print(command)
 PY
 }
