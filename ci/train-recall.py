@@ -28,7 +28,9 @@ from recall import gguf_file, language, tokens
 
 TEXT_SEEDS = 1000
 EVALUATION_SEED = 999
-BATCH_TOKENS = 65536
+BATCH_TOKENS = 32768
+EVALUATED_TOKENS = 1 << 18  # of a length, on a GPU
+REFERENCE_TOKENS, REFERENCE_ROWS = 1024, 48
 HIDDEN_MOST = 48
 RECALLED = 0.985  # goes on to longer texts
 NAME = "recall.q8_0.gguf"
@@ -42,12 +44,11 @@ def hidden_most(length):
 class Batches:
     """Batches made by a thread of its own, a few ahead."""
 
-    def __init__(self, text, seed, stage_lengths, batch_tokens):
+    def __init__(self, text, seed, batch_tokens):
         self.text, self.batch_tokens = text, batch_tokens
         self.random = np.random.RandomState(seed)
-        self.lengths = stage_lengths  # of which the last one comes most
+        self.lengths = None  # those of the batches, of which the last one comes most
         self.queue = queue.Queue(4)
-        threading.Thread(target=self._fill, daemon=True).start()
 
     def _fill(self):
         r = self.random
@@ -57,10 +58,13 @@ class Batches:
             most = hidden_most(length)
             hidden = r.randint(max(2, most // 3), most + 1)
             n = max(1, self.batch_tokens // length)
-            self.queue.put((lengths, self.text.batch(r, n, length, hidden)))
+            self.queue.put((lengths, self.text.batch(r, n, length, hidden)[:2]))
 
     def next(self, lengths):
-        self.lengths = lengths
+        """Tokens and weights of the next one of these lengths."""
+        began, self.lengths = self.lengths is not None, lengths
+        if not began:
+            threading.Thread(target=self._fill, daemon=True).start()
         while True:
             of, batch = self.queue.get()
             if of == lengths:
@@ -72,7 +76,7 @@ def evaluate(torch, model, text, device, length, n_sequences, cast):
     random = np.random.RandomState(EVALUATION_SEED)
     hits, losses = ([], []), []
     hidden = min(8, hidden_most(length))
-    rows = max(1, 65536 // length)
+    rows = max(1, BATCH_TOKENS // length)
     for done in range(0, n_sequences, rows):
         n = min(rows, n_sequences - done)
         ids, weights, marks, kind = text.batch(random, n, length, hidden, at_end=1.0)
@@ -100,7 +104,7 @@ def train(options):
     text = language.Language()
     shape = network.Shape(n_vocab=len(text.vocabulary))
     if options.small:
-        shape = dataclasses.replace(shape, n_embd=128, n_ff=128, n_ple=16, pattern="sgsg", n_shared=0, n_kv=1)
+        shape = dataclasses.replace(shape, n_embd=128, n_ff=128, pattern="sgsg", n_shared=0, n_kv=1)
     model = network.Recall(shape).to(device)
     n_parameters = sum(p.numel() for p in model.parameters())
     decayed = [p for p in model.parameters() if p.dim() > 1]
@@ -116,25 +120,46 @@ def train(options):
     log = open(os.path.join(options.out, "train.csv"), "w", encoding="utf-8")
     log.write("step,seconds,tokens,length,rate,loss,evaluated,verbatim,paraphrased,story_nll\n")
 
-    batches = Batches(text, options.seed, options.lengths[:1], options.batch_tokens)
-    forward = torch.compile(model, dynamic=False) if options.compile else model
-    stage, stage_ends, shares = 0, [], np.cumsum(options.shares)
-    step, seen, best, best_state = 0, 0, -1.0, None
-    sums, reported = [], time.monotonic()
+    batches = Batches(text, options.seed, options.batch_tokens)
+    stage, shares = 0, np.cumsum(options.shares)
+    step, seen, rate, best, best_state = 0, 0, 0.0, -1.0, None
+    losses, reported = [], time.monotonic()
     while True:
-        elapsed = time.monotonic() - began
-        if elapsed > limit:
-            break
+        now = time.monotonic()
+        over = now - began > limit
         lengths = options.lengths[:stage + 1]
-        ids, weights, _, _ = batches.next(lengths)
-        progress = elapsed / limit
+        if over or now - reported >= options.report:
+            mean = float(torch.stack(losses).mean()) if losses else 0
+            losses, found, said = [], [], []
+            for length in lengths:
+                n = max(4, min(64, EVALUATED_TOKENS // length)) if device.type == "cuda" else 16
+                (verbatim, paraphrased), story = evaluate(torch, model, text, device, length, n, cast)
+                found.append(min(verbatim, paraphrased))
+                said.append(f"{length}: {100 * verbatim:.1f} {100 * paraphrased:.1f} % ({story:.2f})")
+                log.write(f"{step},{now - began:.1f},{seen},{lengths[-1]},{rate:.3g},{mean:.4f},{length},{verbatim:.4f},"
+                          f"{paraphrased:.4f},{story:.4f}\n")
+            log.flush()
+            print(f"step {step}, {now - began:.0f} s, {seen / (now - began) / 1000:.0f} k tokens/s, loss {mean:.3f}, "
+                  f"rate {rate:.2e}; recall {'; '.join(said)}", flush=True)
+            # Of lengths to come nothing is known: a later stage is better.
+            score = stage + float(np.mean(found))
+            if score >= best:
+                best = score
+                best_state = [p.detach().float().cpu().clone() for p in model.parameters()]
+            if stage + 1 < len(options.lengths) and (found[-1] >= RECALLED or (now - began) / limit > shares[stage]):
+                stage += 1
+            reported = time.monotonic()
+        if over:
+            break
+        ids, weights = batches.next(options.lengths[:stage + 1])
+        progress = (now - began) / limit
         rate = options.rate * min(1, (step + 1) / options.warm_up) * min(1, max(0.02, (1 - progress) / 0.4))
         for group in optimizer.param_groups:
             group["lr"] = rate
         ids = torch.from_numpy(ids).long().to(device, non_blocking=True)
         weights = torch.from_numpy(weights).to(device, non_blocking=True)[:, 1:].flatten()
         with cast():
-            logits = forward(ids[:, :-1])
+            logits = model(ids[:, :-1])
         nll = torch.nn.functional.cross_entropy(model.cap(logits).flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         loss = (nll * weights).sum() / weights.sum()
         loss.backward()
@@ -142,35 +167,9 @@ def train(options):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
-        seen += ids.shape[0] * (ids.shape[1] - 1)
-        sums.append(loss.detach())
-        now = time.monotonic()
-        last = now - began > limit - options.report
-        if now - reported < options.report and not (step == 20):
-            continue
-        mean = float(torch.stack(sums).mean())
-        sums, found, said = [], [], []
-        for length in lengths:
-            n = max(4, min(64, 65536 * 4 // length)) if device.type == "cuda" else 16
-            (verbatim, paraphrased), story = evaluate(torch, model, text, device, length, n, cast)
-            found.append(min(verbatim, paraphrased))
-            said.append(f"{length}: {100 * verbatim:.1f} {100 * paraphrased:.1f} % ({story:.2f})")
-            log.write(f"{step},{now - began:.1f},{seen},{lengths[-1]},{rate:.3g},{mean:.4f},{length},{verbatim:.4f},"
-                      f"{paraphrased:.4f},{story:.4f}\n")
-        log.flush()
-        print(f"step {step}, {now - began:.0f} s, {seen / (now - began) / 1000:.0f} k tokens/s, loss {mean:.3f}, "
-              f"rate {rate:.2e}; recall {'; '.join(said)}", flush=True)
-        # Of the lengths to come nothing is known: more stages are better.
-        score = stage + float(np.mean(found))
-        if score >= best:
-            best = score
-            best_state = [p.detach().float().cpu().clone() for p in model.parameters()]
-        if stage + 1 < len(options.lengths) and (found[-1] >= RECALLED or (now - began) / limit > shares[stage]):
-            stage += 1
-        reported = time.monotonic()
+        seen += weights.numel()
+        losses.append(loss.detach())
     log.close()
-    if best_state is None:
-        best_state = [p.detach().float().cpu().clone() for p in model.parameters()]
     write(torch, model, best_state, text, device, options,
           {"parameters": n_parameters, "steps": step, "tokens": seen, "seconds": round(time.monotonic() - began, 1),
            "torch": torch.__version__,
@@ -191,17 +190,17 @@ def write(torch, model, state, text, device, options, about):
     about["recall"] = {}
     torch.backends.cuda.matmul.allow_tf32 = False
     for length in options.lengths:
-        n = max(8, min(128, 65536 * 4 // length)) if device.type == "cuda" else 32
+        n = max(8, min(128, 2 * EVALUATED_TOKENS // length)) if device.type == "cuda" else 32
         (verbatim, paraphrased), story = evaluate(torch, model, text, device, length, n, contextlib.nullcontext)
         about["recall"][length] = {"sequences": n, "verbatim": verbatim, "paraphrased": paraphrased, "story_nll": story}
         print(f"the file, {length} tokens: {100 * verbatim:.1f} % verbatim, {100 * paraphrased:.1f} % paraphrased", flush=True)
     # On the processor, for its sums are plain float32.
     model.cpu().double()
-    ids = text.batch(np.random.RandomState(EVALUATION_SEED + 1), 1, 1024, 8, at_end=1.0)[0][0]
+    ids = text.batch(np.random.RandomState(EVALUATION_SEED), 1, REFERENCE_TOKENS, 8, at_end=1.0)[0][0]
     with torch.no_grad():
         logits = model.cap(model(torch.from_numpy(ids[None, :-1]).long()))[0]
     ids[:-1].astype("<i4").tofile(os.path.join(options.out, "tokens.i32"))
-    logits[-128:].float().numpy().astype("<f4").tofile(os.path.join(options.out, "logits.f32"))
+    logits[-REFERENCE_ROWS:].float().numpy().astype("<f4").tofile(os.path.join(options.out, "logits.f32"))
     about.update(seed=options.seed, lengths=options.lengths, shape=dataclasses.asdict(shape), bytes=os.path.getsize(path))
     with open(os.path.join(options.out, "recall.json"), "w", encoding="utf-8") as f:
         json.dump(about, f, indent=1)
@@ -235,7 +234,6 @@ def main():
     t.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS)
     t.add_argument("--report", type=float, default=10, help="seconds from one line to the next")
     t.add_argument("--small", action="store_true")
-    t.add_argument("--compile", action="store_true")
     t.set_defaults(run=train)
     x = commands.add_parser("text")
     x.add_argument("--tokens", type=int, default=200000)

@@ -17,6 +17,7 @@ def quantised(values, kind):
     if kind == "f16":
         half = values.astype("<f2")
         return half.tobytes(), half.astype(np.float32)
+    assert values.shape[1] % BLOCK == 0, "a row is whole blocks"
     blocks = values.astype(np.float32).reshape(-1, BLOCK)
     # The steps are of the scale as it is kept.
     scale = (np.abs(blocks).max(1, keepdims=True) / 127).astype("<f2")

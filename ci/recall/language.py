@@ -139,7 +139,7 @@ class Language:
         starts = (random.random_sample(n) * len(stories)).astype(int)
         stories = np.take(stories, (starts[:, None] + np.arange(most)) % len(stories))
         # Everything by where it stands: the place among the story's tokens, then its own order.
-        place = np.sort(random.random_sample((n, k)), axis=1)[:, ::-1] if False else random.random_sample((n, k))
+        place = random.random_sample((n, k))
         late = np.where(random.random_sample((n, k)) < at_end, 1.0, place + (1 - place) * random.random_sample((n, k)))
         row = np.arange(n)[:, None]
         order_s = np.floor(place * rest[:, None])

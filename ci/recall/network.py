@@ -146,8 +146,7 @@ class Recall(torch.nn.Module):
         def with_before(x):
             x = cut(x)
             before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
-            x = torch.cat([before, x], 3).reshape(n * blocks, x.shape[2], 2 * w, d)
-            return x.repeat_interleave(heads // x.shape[1], 1)
+            return torch.cat([before, x], 3).reshape(n * blocks, heads, 2 * w, d)
 
         out = functional.scaled_dot_product_attention(
             cut(q).reshape(n * blocks, heads, w, d), with_before(k), with_before(v),
@@ -166,7 +165,8 @@ class Recall(torch.nn.Module):
         ple = (self._norm(projected, t["per_layer_proj_norm"]) + own) / 2 ** 0.5
         caches = {}
         for i in range(s.n_layer):
-            w = {name: t[f"blk.{i}.{name}"] for name in (x.split(".", 2)[2] for x in self.names if x.startswith(f"blk.{i}."))}
+            at = f"blk.{i}."
+            w = {name[len(at):]: p for name, p in t.items() if name.startswith(at)}
             kind, d = s.pattern[i], s.dim(i)
 
             def heads(name, x):
@@ -180,12 +180,12 @@ class Recall(torch.nn.Module):
                 if torch.is_autocast_enabled(ids.device.type):
                     k, v = k.bfloat16(), v.bfloat16()
                 caches[i] = k, v
-            k, v = caches[s.source(i)]
+            k, v = (x.repeat_interleave(s.n_head // s.n_kv, 1) for x in caches[s.source(i)])
             q = q.to(k.dtype)
             if kind == "s":
                 a = self._slide(q, k, v)
             else:
-                a = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0, enable_gqa=True)
+                a = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
             a = linear(a.transpose(1, 2).reshape(n, length, -1), w["attn_output"])
             h = h + self._norm(a, w["post_attention_norm"])
             x = self._norm(h, w["ffn_norm"])
