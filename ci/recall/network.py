@@ -23,7 +23,7 @@ class Shape:
     dim_sliding: int = 32
     dim_global: int = 64
     window: int = 64
-    context: int = 32768
+    context: int = 0  # the longest that it is trained on
     base_sliding: float = 10000.0
     base_global: float = 1000000.0
     rotated: float = 0.25  # of a global layer's head
