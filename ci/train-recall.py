@@ -6,9 +6,10 @@
 
 train needs torch 2.11 and numpy, and minutes on one GPU. A smaller one learns 256 tokens in 17 minutes on a processor:
 --small --lengths 128,256 --shares 0.6,0.4 --batch-tokens 1024 --rate 3e-3 --warm-up 100 --minutes 17. DIR gets
-recall.q8_0.gguf, train.csv (loss and recall as they went), recall.json (what was trained, and how well the file recalls)
-and what the engine is held against: tokens.i32 and logits.f32, of the weights that the file holds. The best state so far is
-kept, and written when the time is over.
+recall.q8_0.gguf, train.csv (loss and recall as they went), recall.json (what was trained, and how well the file
+recalls) and what the engine is held against: tokens.i32 and logits.f32, of the weights that the file holds. The best
+state so far is kept, and written when the time is over. Initial weights and texts are the seed's; the learning rate and
+the lengths go by the time that has passed, so that a second run ends with other weights.
 
 text writes stories of the same language that the model has not seen, for gemmark quality --text; it needs numpy alone.
 The model sees a seed below 999, what it is evaluated with has 999, and texts have 1000 and more.
@@ -57,7 +58,9 @@ class Batches:
         r = self.random
         while True:
             lengths = self.lengths
-            length = lengths[-1] if len(lengths) == 1 or r.random_sample() < 0.75 else lengths[r.randint(len(lengths) - 1)]
+            length = lengths[-1]
+            if len(lengths) > 1 and r.random_sample() >= 0.75:
+                length = lengths[r.randint(len(lengths) - 1)]
             most = hidden_most(length)
             hidden = r.randint(max(2, most // 3), most + 1)
             n = max(2, self.batch_tokens // length)
@@ -87,7 +90,8 @@ def evaluate(torch, model, text, device, length, n_sequences, cast):
         with torch.no_grad(), cast():
             logits = model.cap(model(ids[:, :-1]))
         right = (logits.argmax(-1) == ids[:, 1:]).cpu().numpy()
-        nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").cpu().numpy()
+        nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        nll = nll.cpu().numpy()
         stories = np.isclose(weights[:, 1:].reshape(-1), language.WEIGHT_STORY)
         losses.append(nll[stories].mean())
         for row in range(n):
@@ -141,8 +145,8 @@ def train(options):
                 (verbatim, paraphrased), story = evaluate(torch, model, text, device, length, n, cast)
                 found.append(min(verbatim, paraphrased))
                 said.append(f"{length}: {100 * verbatim:.1f} {100 * paraphrased:.1f} % ({story:.2f})")
-                log.write(f"{step},{now - began:.1f},{seen},{lengths[-1]},{rate:.3g},{mean:.4f},{length},{verbatim:.4f},"
-                          f"{paraphrased:.4f},{story:.4f}\n")
+                log.write(f"{step},{now - began:.1f},{seen},{lengths[-1]},{rate:.3g},{mean:.4f},{length},"
+                          f"{verbatim:.4f},{paraphrased:.4f},{story:.4f}\n")
             log.flush()
             print(f"step {step}, {now - began:.0f} s, {seen / (now - began) / 1000:.0f} k tokens/s, loss {mean:.3f}, "
                   f"rate {rate:.2e}; recall {'; '.join(said)}", flush=True)
@@ -198,7 +202,8 @@ def write(torch, model, state, text, device, options, about):
         n = max(8, min(128, 2 * EVALUATED_TOKENS // length)) if device.type == "cuda" else 32
         (verbatim, paraphrased), story = evaluate(torch, model, text, device, length, n, contextlib.nullcontext)
         about["recall"][length] = {"sequences": n, "verbatim": verbatim, "paraphrased": paraphrased, "story_nll": story}
-        print(f"the file, {length} tokens: {100 * verbatim:.1f} % verbatim, {100 * paraphrased:.1f} % paraphrased", flush=True)
+        print(f"the file, {length} tokens: {100 * verbatim:.1f} % verbatim, {100 * paraphrased:.1f} % paraphrased",
+              flush=True)
     # On the processor, for its sums are plain float32.
     model.cpu().double()
     ids = text.batch(np.random.RandomState(EVALUATION_SEED), 1, REFERENCE_TOKENS, 8, at_end=1.0)[0][0]
@@ -206,7 +211,8 @@ def write(torch, model, state, text, device, options, about):
         logits = model.cap(model(torch.from_numpy(ids[None, :-1]).long()))[0]
     ids[:-1].astype("<i4").tofile(os.path.join(options.out, "tokens.i32"))
     logits[-REFERENCE_ROWS:].float().numpy().astype("<f4").tofile(os.path.join(options.out, "logits.f32"))
-    about.update(seed=options.seed, lengths=options.lengths, shape=dataclasses.asdict(shape), bytes=os.path.getsize(path))
+    about.update(seed=options.seed, lengths=options.lengths, shape=dataclasses.asdict(shape),
+                 bytes=os.path.getsize(path))
     with open(os.path.join(options.out, "recall.json"), "w", encoding="utf-8") as f:
         json.dump(about, f, indent=1)
         f.write("\n")
@@ -233,7 +239,8 @@ def main():
     t.add_argument("--minutes", type=float, default=8)
     t.add_argument("--seed", type=int, default=1)
     t.add_argument("--lengths", type=numbers(int), default=LENGTHS)
-    t.add_argument("--shares", type=numbers(float), default=[0.3, 0.15, 0.25, 0.3], help="of the time, at most, a length")
+    t.add_argument("--shares", type=numbers(float), default=[0.3, 0.15, 0.25, 0.3],
+                   help="of the time, at most, a length")
     t.add_argument("--rate", type=float, default=2e-3)
     t.add_argument("--warm-up", type=int, default=200)
     t.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS)

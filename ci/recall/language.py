@@ -1,5 +1,5 @@
-"""Seeded text of the recall model's language, as tokens and in bulk: stories, and sequences in which sentences are hidden
-and asked for as gemmark quality does it.
+"""Seeded text of the recall model's language, as tokens and in bulk: stories, and sequences in which sentences are
+hidden and asked for as gemmark quality does it.
 
 Random numbers are numpy's RandomState, whose streams are the same in every version.
 """
@@ -39,7 +39,8 @@ class Language:
         self.things = np.array([one(w) for w in words.THINGS], np.int32)
         self.statement = self._sentence(words.STATEMENT)
         self.questions = [self._sentence(q + words.ANSWER) for q in (words.VERBATIM, words.PARAPHRASED)]
-        self.asked = [len(v.encode(q.format(material="tin", thing="drum"))) for q in (words.VERBATIM, words.PARAPHRASED)]
+        self.asked = [len(v.encode(q.format(material="tin", thing="drum")))
+                      for q in (words.VERBATIM, words.PARAPHRASED)]
         self.newline = self._one("\n")
 
     def _one(self, text):
@@ -118,8 +119,8 @@ class Language:
     def batch(self, random, n, length, hidden, at_end=0.5):
         """n sequences of `length` tokens and the one behind them, each with `hidden` statements and a question of each.
 
-        Returns tokens (n, length + 1), weights of the loss on each as a target, and, where it is an answer's, the number
-        of its question, else -1. at_end: the share of questions that stand at the end.
+        Returns tokens (n, length + 1), weights of the loss on each as a target, and, where it is an answer's, the
+        number of its question, else -1. at_end: the share of questions that stand at the end.
         """
         k = hidden
         pick = lambda ids: ids[np.argsort(random.random_sample((n, len(ids))), axis=1)[:, :k]]

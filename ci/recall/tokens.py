@@ -1,5 +1,5 @@
-"""The vocabulary of the recall model's file: byte-pair merges as Gemma 4's, made until every word of the language is one
-piece. Digits never merge."""
+"""The vocabulary of the recall model's file: byte-pair merges as Gemma 4's, made until every word of the language is
+one piece. Digits never merge."""
 import collections
 import re
 import string
