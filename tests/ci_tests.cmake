@@ -73,6 +73,7 @@ set(no_valgrind
   quality_model
   quantised
   real_model
+  recall_model
   redraw
   report_budget
   results_directory
@@ -87,8 +88,9 @@ set(no_valgrind
   verdict)
 # So does this one, and it looks for addresses in whole params, padding included.
 list(APPEND no_valgrind kernels_planted)
-# Ten seconds to a minute each under ASan, in code that asan.modes, golden, kv_snapshot, snapkv, bench and kernels_* run.
-set(no_asan bench_contexts kernel_cases kernels_planted prefill_rows prompt_f16 prompt_modes session_sample)
+# Ten seconds to a minute each under ASan, in code that asan.modes, golden, kv_snapshot, snapkv, bench, cmd_quality and
+# kernels_* run.
+set(no_asan bench_contexts kernel_cases kernels_planted prefill_rows prompt_f16 prompt_modes recall_model session_sample)
 foreach(name IN LISTS names)
   if(name IN_LIST no_asan)
     continue()

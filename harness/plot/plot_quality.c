@@ -158,28 +158,29 @@ static bool is_loss(enum quality_measure m)
 }
 
 static const struct kind kinds[] = {
-	{"quality-divergence", "What eviction changes: divergence from the full cache, by budget",
+	{"quality-divergence", "What eviction changes: divergence from the full cache",
 	 "Kullback-Leibler divergence, nats a token", "KL divergence", "nats", QUALITY_KL, -1, 1, false},
-	{"quality-agreement", "What eviction changes: top-1 agreement with the full cache, by budget",
+	{"quality-agreement", "What eviction changes: top-1 agreement with the full cache",
 	 "top-1 agreement, share of tokens", "tokens with the same top-1", "%", QUALITY_TOP1, -1, 100, false},
-	{"quality-perplexity", "What eviction costs: perplexity of the text that goes on, by budget",
+	{"quality-perplexity", "What eviction costs: perplexity of the text that goes on",
 	 "perplexity over the full cache's", "perplexity", "\xc3\x97 the full cache's", QUALITY_RATIO, -1, 1, true},
-	{"quality-found-before", "Needles found, asked for before the eviction, by budget",
-	 "needles found, share of them", "found", "%", QUALITY_EXACT, QUALITY_BEFORE, 100, true},
-	{"quality-found-behind", "Needles found, asked for behind the eviction, by budget",
-	 "needles found, share of them", "found", "%", QUALITY_EXACT, QUALITY_BEHIND, 100, true},
-	{"quality-loss-before", "How far a needle's value is from certain, asked for before the eviction, by budget",
+	{"quality-found-before", "Needles found, asked for before the eviction", "needles found, share of them",
+	 "found", "%", QUALITY_EXACT, QUALITY_BEFORE, 100, true},
+	{"quality-found-behind", "Needles found, asked for behind the eviction", "needles found, share of them",
+	 "found", "%", QUALITY_EXACT, QUALITY_BEHIND, 100, true},
+	{"quality-loss-before", "How far a needle's value is from certain, asked for before the eviction",
 	 "negative log probability of the value, nats", "\xe2\x88\x92log p of the value", "nats", QUALITY_LOGPROB,
 	 QUALITY_BEFORE, 1, true},
-	{"quality-loss-behind", "How far a needle's value is from certain, asked for behind the eviction, by budget",
+	{"quality-loss-behind", "How far a needle's value is from certain, asked for behind the eviction",
 	 "negative log probability of the value, nats", "\xe2\x88\x92log p of the value", "nats", QUALITY_LOGPROB,
 	 QUALITY_BEHIND, 1, true},
 };
 
 static int draw_kind(struct quality_set *q, const struct kind *k, struct error *err)
 {
+	char title[PLOT_TEXT_MAX];
 	struct plot_chart c = {
-		.title = k->title,
+		.title = title,
 		.unit_text = k->unit_text,
 		.x_name = "budget",
 		.templates = by_budget,
@@ -189,6 +190,8 @@ static int draw_kind(struct quality_set *q, const struct kind *k, struct error *
 		.single_text = "policy",
 	};
 	double lo, hi;
+	/* Of one budget there are columns, one a policy. */
+	snprintf(title, sizeof title, "%s, by %s", k->title, q->n_budgets == 1 ? "policy" : "budget");
 	int rc = plot_chart_alloc(&c, q->n_lines + k->full, q->n_budgets, err);
 	for (int s = 0; s < c.n_series && !rc; s++) {
 		const struct line *l = &q->lines[s];

@@ -99,6 +99,7 @@ static void draws_a_line_a_policy(void **state)
 	has("quality-divergence.gp", "M \xc2\xb7 cache K F16, V BF16");
 	has("quality-divergence.gp", "prompts of 1024 tokens, the last 32 kept by all");
 	has("quality-divergence.gp", "votes pooled over 7");
+	has("quality-divergence.gp", "divergence from the full cache, by budget");
 	assert_null(strstr(contents("quality-divergence.gp"), "budget 64"));
 	has("quality-found-before.dat", "# full cache\n");
 	has("quality-found-before.dat", " 64 8 0.75 0.5 1 NaN NaN\n");
@@ -131,6 +132,7 @@ static void draws_a_set_a_window(void **state)
 	has("quality-divergence-context512-window16.dat", "# snapkv, pool 1\n1 64 8 0.5 0.4 0.6");
 	has("quality-divergence-context512-window16.dat", "# snapkv, pool 7\n2 64 8 0.25 0.2 0.3");
 	has("quality-divergence-context512-window16.gp", "budget 64");
+	has("quality-divergence-context512-window16.gp", "divergence from the full cache, by policy");
 	has("quality-divergence-context512-window32.dat", "# snapkv\n1 64 8 0.125 0.1 0.2");
 	assert_null(strstr(contents("quality-divergence-context512-window16.gp"), "votes pooled"));
 }
