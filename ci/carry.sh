@@ -3,14 +3,18 @@
 # folder to carry there: the program and the tests, linked with archives where there are some, stripped;
 # the other libraries and ci/gpu.sh beside them.
 #
-#   ci/carry.sh [FOLDER]    default: .carry, which git ignores
+#   ci/carry.sh [--program] [FOLDER]    default: .carry, which git ignores
+#
+# --program: gemmark alone, for sweeps there, without tests and kernel benchmarks.
 set -euo pipefail
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
+program_alone=
+[ "${1:-}" != --program ] || { program_alone=1; shift; }
 case ${1:-} in
   -h | --help) usage; exit 0 ;;
   -*) echo "carry: unknown option $1 (ci/carry.sh --help)" >&2; exit 2 ;;
 esac
-[ $# -le 1 ] || { echo "usage: ci/carry.sh [FOLDER]" >&2; exit 2; }
+[ $# -le 1 ] || { echo "usage: ci/carry.sh [--program] [FOLDER]" >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 to=${1:-.carry}
 limit_mib=60
@@ -25,6 +29,7 @@ tests=(golden_derive hybrid_check test_kernels_planted
   test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample}
   test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent,quantised}_cuda
   test_token_queue test_generate test_real_model test_cupti)
+[ -z "$program_alone" ] || programs=() tests=()
 
 cmake --preset carry >/dev/null
 cmake --build --preset carry -j "$(nproc)" --target gemmark "${programs[@]}" "${tests[@]}"
@@ -39,8 +44,8 @@ for test in "${tests[@]}"; do
   strip -o "$to/tests/$test" "$from/tests/$test"
 done
 # What is left that is not the C library's.
-ldd "$to"/bin/* "$to"/tests/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
-  grep -vE '/lib(c|m|dl|pthread|rt)\.so' | while read -r library; do
+find "$to/bin" "$to/tests" -type f -exec ldd {} + | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+  { grep -vE '/lib(c|m|dl|pthread|rt)\.so' || true; } | while read -r library; do
     cp -L "$library" "$to/lib/"
   done
 cp ci/gpu.sh "$to/"
