@@ -282,12 +282,13 @@ int placement_plan_check_persistent(const struct placement_plan *p, size_t gpu_b
 	size_t need = placement_plan_gpu_need(p);
 	if (!tiled->gpu.bytes || need <= gpu_bytes)
 		return 0;
+	const double mib = 1 << 20;
 	return error_set(
 		err, ERROR_MEMORY,
-		"fusion persistent needs all %d layers on the GPU and its weights there once more, in tiles: with "
-		"a context of %d positions %zu bytes, %zu of them tiles, and %zu are free; use a smaller context "
-		"or cache type%s%s, or --fusion full, which needs no tiles",
-		p->n_layer, p->context, need, tiled->gpu.taken, gpu_bytes,
+		"fusion persistent needs all %d layers on the GPU and their weights there once more, in tiles: with a "
+		"context of %d positions %.1f MiB, %.1f of them tiles, and %.1f MiB are free; use a smaller context or "
+		"cache type%s%s, or --fusion full, which needs no tiles",
+		p->n_layer, p->context, (double)need / mib, (double)tiled->gpu.taken / mib, (double)gpu_bytes / mib,
 		p->n_prompt_layers ? ", --prefill-weights convert" : "",
 		p->items[PLACEMENT_PLE_TABLE].gpu.bytes ? ", --ple host" : "");
 }

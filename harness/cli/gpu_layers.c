@@ -82,7 +82,7 @@ static void print_verdict(const struct placement_plan *p, size_t gpu_bytes, FILE
 		fprintf(out, "  %d of %d layers on the GPU, head on the %s\n", p->n_gpu_layers, p->n_layer,
 			p->n_gpu_layers && !p->head_on_host ? "GPU" : "host");
 	if (*p->no_persistent.text)
-		fprintf(out, "  not in that: %s\n", p->no_persistent.text);
+		fprintf(out, "  left out: %s\n", p->no_persistent.text);
 }
 
 void gpu_layers_print(const struct placement_plan *p, const struct model *m, size_t gpu_bytes, FILE *out)
