@@ -171,7 +171,7 @@ static const struct option_spec rest[] = {
 	{"-ub, --ubatch-size", "N", "the same, as gemmark bench calls it; of both the smaller", set_ubatch},
 	{"-ngl, --n-gpu-layers", "N|auto",
 	 "layers on the GPU, the first ones; the others run on the host; -1: all where there is a GPU;\n"
-	 "auto: as many as its free memory takes (default: -1)",
+	 "auto: as many as its free memory takes, all or none with --fusion persistent (default: -1)",
 	 set_gpu_layers},
 	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free)",
 	 set_device_memory},
