@@ -170,32 +170,54 @@ static const struct device_ops cuda_ops = {
 	.graph_destroy = cuda_graph_destroy,
 };
 
+static int read_attributes(struct cuda_driver *cu, int ordinal, struct cuda_card *out, struct error *err)
+{
+	int major = 0, minor = 0, per_sm = 0, per_block = 0, result;
+	if ((result = cu->DeviceGetAttribute(&major, CU_ATTRIBUTE_CC_MAJOR, ordinal)) ||
+	    (result = cu->DeviceGetAttribute(&minor, CU_ATTRIBUTE_CC_MINOR, ordinal)) ||
+	    (result = cu->DeviceGetAttribute(&out->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, ordinal)) ||
+	    (result = cu->DeviceGetAttribute(&per_sm, CU_ATTRIBUTE_SHARED_PER_SM, ordinal)) ||
+	    (result = cu->DeviceGetAttribute(&per_block, CU_ATTRIBUTE_SHARED_PER_BLOCK_OPTIN, ordinal)))
+		return cuda_driver_error(cu, result, err, "cuda device: reading what the GPU is");
+	out->compute_capability = 10 * major + minor;
+	out->shared_per_sm = (size_t)per_sm;
+	out->shared_per_block = (size_t)per_block;
+	return 0;
+}
+
 static int read_card(struct cuda_device *c, struct error *err)
 {
-	int major = 0, minor = 0, per_sm = 0, per_block = 0, l2 = 0, result;
+	int l2 = 0, result, rc;
 	struct cuda_facts *f = &c->facts;
 	if ((result = c->cu.DeviceGet(&c->ordinal, 0)) ||
 	    (result = c->cu.DeviceGetName(f->name, sizeof f->name, c->ordinal)) ||
-	    (result = c->cu.DeviceGetAttribute(&major, CU_ATTRIBUTE_CC_MAJOR, c->ordinal)) ||
-	    (result = c->cu.DeviceGetAttribute(&minor, CU_ATTRIBUTE_CC_MINOR, c->ordinal)) ||
-	    (result = c->cu.DeviceGetAttribute(&f->n_sm, CU_ATTRIBUTE_MULTIPROCESSORS, c->ordinal)) ||
-	    (result = c->cu.DeviceGetAttribute(&per_sm, CU_ATTRIBUTE_SHARED_PER_SM, c->ordinal)) ||
-	    (result = c->cu.DeviceGetAttribute(&per_block, CU_ATTRIBUTE_SHARED_PER_BLOCK_OPTIN, c->ordinal)) ||
 	    (result = c->cu.DeviceGetAttribute(&l2, CU_ATTRIBUTE_L2_BYTES, c->ordinal)))
 		return cuda_driver_error(&c->cu, result, err, "cuda device: reading what the GPU is");
-	f->compute_capability = 10 * major + minor;
+	if ((rc = read_attributes(&c->cu, c->ordinal, &c->card, err)))
+		return rc;
+	f->n_sm = c->card.n_sm;
+	f->compute_capability = c->card.compute_capability;
 	f->driver = c->cu.version;
 	f->l2_bytes = (size_t)l2;
 	if (f->compute_capability < OLDEST_CC)
 		return error_set(err, ERROR_UNSUPPORTED, "the GPU %s has compute capability %d.%d; 8.0 is the oldest",
-				 f->name, major, minor);
-	c->card = (struct cuda_card){
-		.n_sm = f->n_sm,
-		.compute_capability = f->compute_capability,
-		.shared_per_sm = (size_t)per_sm,
-		.shared_per_block = (size_t)per_block,
-	};
+				 f->name, f->compute_capability / 10, f->compute_capability % 10);
 	return 0;
+}
+
+int device_cuda_card(struct cuda_card *out, struct error *err)
+{
+	struct cuda_driver cu;
+	int ordinal, result, rc = cuda_driver_open(&cu, err);
+	*out = (struct cuda_card){0};
+	if (rc)
+		return rc;
+	if ((result = cu.DeviceGet(&ordinal, 0)))
+		rc = cuda_driver_error(&cu, result, err, "reading what the GPU is");
+	else
+		rc = read_attributes(&cu, ordinal, out, err);
+	cuda_driver_close(&cu);
+	return rc;
 }
 
 static int open_stream(struct cuda_device *c, struct error *err)

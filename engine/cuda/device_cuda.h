@@ -52,6 +52,9 @@ struct cuda_gpu {
 /* As device_cuda_probe. */
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err);
 
+/* What its kernels' shapes follow from. As device_cuda_probe. */
+int device_cuda_card(struct cuda_card *out, struct error *err);
+
 /* Bytes that the GPU's memory has free while nothing of this process is there but a context. As device_cuda_probe. */
 int device_cuda_free_memory(size_t *bytes, struct error *err);
 

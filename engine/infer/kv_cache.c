@@ -33,6 +33,16 @@ static struct kv describe(const struct model *m, const struct model_range *r, in
 			   .ring = l->sliding ? slots : 0};
 }
 
+void kv_cache_describe(struct kv *layers, const struct model *m, const struct model_range *r, int context, int slack,
+		       enum tensor_type k_type, enum tensor_type v_type)
+{
+	memset(layers, 0, (size_t)m->n_layer * sizeof *layers);
+	for (int i = 0; i < r->end; i++) {
+		int source = m->layers[i].kv_source;
+		layers[i] = source == i ? describe(m, r, i, context, slack, k_type, v_type) : layers[source];
+	}
+}
+
 void kv_cache_measure(struct kv_cache_bytes *out, const struct model *m, const struct model_range *r, int context,
 		      int slack, enum tensor_type k_type, enum tensor_type v_type)
 {
@@ -100,15 +110,14 @@ int kv_cache_open(struct kv_cache *c, const struct model *m, const struct model_
 	c->layers = calloc((size_t)m->n_layer, sizeof *c->layers);
 	if (!c->layers)
 		return error_set(err, ERROR_MEMORY, "no memory for the cache of %d layers", m->n_layer);
+	kv_cache_describe(c->layers, m, r, context, slack, k_type, v_type);
 	for (int i = 0; i < r->end; i++) {
-		const struct model_layer *l = &m->layers[i];
-		if (l->kv_source != i)
-			c->layers[i] = c->layers[l->kv_source];
-		const struct kv described = describe(m, r, i, context, slack, k_type, v_type);
-		if (!described.capacity)
-			continue;
 		struct kv *kv = &c->layers[i];
-		*kv = described;
+		int source = m->layers[i].kv_source;
+		if (source != i)
+			*kv = c->layers[source];
+		if (source != i || !kv->capacity)
+			continue;
 		if ((rc = device_alloc(d, half_bytes(kv, k_type), &kv->k, err)) ||
 		    (rc = device_alloc(d, half_bytes(kv, v_type), &kv->v, err))) {
 			rc = error_prefix(err, rc, "a K/V cache of %d positions (%zu bytes)", context, need);

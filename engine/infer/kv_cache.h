@@ -56,6 +56,9 @@ struct kv_cache_bytes {
 	int n_own;
 	int n_mirrored;
 };
+/* kv_cache.layers (n_layer), but that nothing is allocated for. */
+void kv_cache_describe(struct kv *layers, const struct model *m, const struct model_range *r, int context, int slack,
+		       enum tensor_type k_type, enum tensor_type v_type);
 void kv_cache_measure(struct kv_cache_bytes *out, const struct model *m, const struct model_range *r, int context,
 		      int slack, enum tensor_type k_type, enum tensor_type v_type);
 

@@ -25,6 +25,13 @@ struct prefill_weights_name {
 };
 struct prefill_weights_name prefill_weights_name(int n_layers);
 
+/* How many of the sessions decode in fusion persistent, whose tiles of weights then need room on the GPU too. */
+enum persistent_sessions {
+	PERSISTENT_SESSIONS_NONE,
+	PERSISTENT_SESSIONS_SOME, /* the others' placement is as if there were none where the tiles find no room */
+	PERSISTENT_SESSIONS_ALL,  /* all layers go on the GPU, or the placement is none */
+};
+
 struct load_options {
 	int n_threads; /* host device threads; 0: one a physical core */
 	enum host_products host_products;
@@ -41,6 +48,8 @@ struct load_options {
 	/* What choices that are left open plan for. */
 	int context;       /* positions that a session will hold at most; fewer than the model was trained for: those */
 	size_t gpu_memory; /* bytes of the GPU; 0: what it has free */
+	enum persistent_sessions persistent;
+	struct cuda_card card; /* that those would run on; n_sm 0: the GPU, or an H100 where there is none */
 };
 
 /* f16 cache, float32 products on the host, all layers where they can go, the batch that suits; PLE on the device, PDL,

@@ -17,7 +17,8 @@ struct source {
 /* Counts where base is null; the same calls in the same order both times. */
 struct builder {
 	const struct forward *f;
-	char *base; /* on the device */
+	const struct persistent_card *card; /* that f->device, which is not there, stands for; null: the host */
+	char *base;                         /* on the device */
 	size_t used;
 	struct persistent_phase *phases;
 	struct phase_label *labels; /* as phases */
@@ -297,6 +298,22 @@ static void describe(struct persistent_program *g, const struct forward *f)
 	};
 }
 
+/* As device_plan_persistent, of a device that is not there. */
+static int plan_for_card(const struct builder *b, struct persistent_program *g, struct error *err)
+{
+	const struct persistent_card *c = b->card;
+	if (!c)
+		return 0;
+	g->stream_chunks = c->chunks.stream;
+	g->slice_chunks = c->chunks.slice;
+	const char *why = cuda_persistent_plan(g, b->phases, b->copies, &c->card);
+	return why ? error_set(err, ERROR_UNSUPPORTED,
+			       "fusion persistent on a card of compute capability %d.%d: its kernel %s; "
+			       "use --fusion full",
+			       c->card.compute_capability / 10, c->card.compute_capability % 10, why)
+		   : 0;
+}
+
 /* The whole of it as it is at base on the device, or as long as it would be. */
 static int build(struct builder *b, struct persistent_program *g, size_t *upload_bytes, struct error *err)
 {
@@ -313,7 +330,8 @@ static int build(struct builder *b, struct persistent_program *g, size_t *upload
 	add_phases(b);
 	assert(b->n_phases <= most);
 	g->n_phases = b->n_phases;
-	int rc = device_plan_persistent(b->f->device, g, b->phases, b->copies, err);
+	int rc = b->f->device ? device_plan_persistent(b->f->device, g, b->phases, b->copies, err)
+			      : plan_for_card(b, g, err);
 	if (!rc)
 		g->partial = take(b, (size_t)g->partial_bytes);
 	return rc;
@@ -359,15 +377,22 @@ static int upload(struct persistent *p, const struct builder *b, const struct pe
 static int allocate(struct persistent *p, struct device *d, size_t bytes, const struct persistent_program *g,
 		    struct error *err)
 {
+	size_t tiled = (size_t)g->tiled_bytes, available = tiled ? device_memory(d).free : 0;
+	if (available && bytes + tiled > available)
+		return error_set(err, ERROR_MEMORY,
+				 "fusion persistent keeps the weights once more, in tiles: %zu bytes and %zu of a "
+				 "token's program, the %s device has %zu free; use a smaller context, "
+				 "--prefill-weights convert, or --fusion full, which needs none",
+				 tiled, bytes, device_name(d), available);
 	int rc = device_alloc(d, bytes, &p->memory, err);
 	p->device = d;
 	p->bytes = bytes;
 	if (rc)
 		return error_prefix(err, rc, "the program of a token");
-	if (g->tiled_bytes && (rc = device_alloc(d, (size_t)g->tiled_bytes, &p->tiled, err)))
+	if (tiled && (rc = device_alloc(d, tiled, &p->tiled, err)))
 		return error_prefix(err, rc,
-				    "fusion persistent keeps the weights once more, in an order of its own; "
-				    "--prefill-weights convert leaves more room, --fusion full needs none");
+				    "fusion persistent keeps the weights once more, in tiles; a smaller context and "
+				    "--prefill-weights convert leave more room, --fusion full needs none");
 	return 0;
 }
 
@@ -465,29 +490,55 @@ static int prepare(struct persistent *p, struct builder *b, struct error *err)
 	return 0;
 }
 
-int persistent_prepare(struct persistent *p, const struct forward *f, struct error *err)
+static void builder_free(struct builder *b)
 {
-	if (p->memory && p->generation == f->cache->generation)
-		return 0;
+	free(b->phases);
+	free(b->copies);
+	free(b->labels);
+	free(b->sources);
+}
+
+/* builder_free, also after a failure. */
+static int builder_init(struct builder *b, const struct forward *f, struct error *err)
+{
+	*b = (struct builder){.f = f};
 	int rc = check(f, err);
 	if (rc)
 		return rc;
 	size_t n_layer = (size_t)f->model->n_layer, most = n_layer * PHASES_A_LAYER + PHASES_ELSEWHERE;
-	struct builder b = {
-		.f = f,
-		.phases = calloc(most, sizeof *b.phases),
-		.labels = calloc(most, sizeof *b.labels),
-		.copies = calloc(most, sizeof *b.copies),
-		.sources = calloc(n_layer, sizeof *b.sources),
-	};
-	if (!b.phases || !b.labels || !b.copies || !b.sources)
-		rc = error_set(err, ERROR_MEMORY, "no memory for a program of %zu phases", most);
-	else
+	b->phases = calloc(most, sizeof *b->phases);
+	b->labels = calloc(most, sizeof *b->labels);
+	b->copies = calloc(most, sizeof *b->copies);
+	b->sources = calloc(n_layer, sizeof *b->sources);
+	if (!b->phases || !b->labels || !b->copies || !b->sources)
+		return error_set(err, ERROR_MEMORY, "no memory for a program of %zu phases", most);
+	return 0;
+}
+
+int persistent_prepare(struct persistent *p, const struct forward *f, struct error *err)
+{
+	struct builder b;
+	if (p->memory && p->generation == f->cache->generation)
+		return 0;
+	int rc = builder_init(&b, f, err);
+	if (!rc)
 		rc = prepare(p, &b, err);
-	free(b.phases);
-	free(b.copies);
-	free(b.labels);
-	free(b.sources);
+	builder_free(&b);
+	return rc;
+}
+
+int persistent_measure(struct persistent_bytes *out, const struct forward *f, const struct persistent_card *card,
+		       struct error *err)
+{
+	struct builder b;
+	struct persistent_program g;
+	size_t program_bytes;
+	*out = (struct persistent_bytes){0};
+	int rc = builder_init(&b, f, err);
+	b.card = card;
+	if (!rc && !(rc = build(&b, &g, &program_bytes, err)))
+		*out = (struct persistent_bytes){.program = b.used, .tiled = (size_t)g.tiled_bytes};
+	builder_free(&b);
 	return rc;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/device/device.h"
+#include "kernels/cuda/cuda_kernels.h"
 
 struct forward;
 
@@ -55,6 +56,25 @@ struct persistent {
  * this model has none on this device.
  */
 int persistent_prepare(struct persistent *p, const struct forward *f, struct error *err);
+
+/* What persistent_prepare allocates. */
+struct persistent_bytes {
+	size_t program; /* phases and what they leave among it */
+	size_t tiled;   /* the weights once more; 0 on the host */
+};
+
+/* A card that was not opened, and what its kernel would be compiled for. */
+struct persistent_card {
+	struct cuda_card card;
+	struct persistent_chunks chunks;
+};
+
+/*
+ * The same pass as persistent_prepare's, of f that lacks a device and scratch, with weights_describe's weights and
+ * kv_cache_describe's caches. card null: of the host device. ERROR_UNSUPPORTED as there.
+ */
+int persistent_measure(struct persistent_bytes *out, const struct forward *f, const struct persistent_card *card,
+		       struct error *err);
 /* Also valid on a zeroed struct. */
 void persistent_close(struct persistent *p);
 

@@ -53,11 +53,20 @@ int session_open_on(struct session **out, struct loaded_model *m, int context, s
 	return 0;
 }
 
+struct load_options session_load_options(const struct session_options *o)
+{
+	struct load_options load = o->load;
+	if (o->fusion == FUSION_PERSISTENT)
+		load.persistent = PERSISTENT_SESSIONS_ALL;
+	return load;
+}
+
 int session_open(struct session **out, const char *model_path, const struct session_options *o, struct error *err)
 {
 	*out = NULL;
 	struct loaded_model *m;
-	int rc = loaded_model_open(&m, model_path, &o->load, err);
+	const struct load_options load = session_load_options(o);
+	int rc = loaded_model_open(&m, model_path, &load, err);
 	if (rc)
 		return rc;
 	if ((rc = session_open_on(out, m, o->context, err))) {

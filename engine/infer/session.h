@@ -29,6 +29,8 @@ struct session_options {
 
 /* As load_options_default; what the model was trained for, direct, full fusion. */
 void session_options_default(struct session_options *o);
+/* o->load as session_open loads the model: with room for what o->fusion needs. */
+struct load_options session_load_options(const struct session_options *o);
 
 /* Of the last session_decode. Times in microseconds, CLOCK_MONOTONIC_RAW. */
 struct token_timing {

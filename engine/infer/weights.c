@@ -17,6 +17,11 @@ struct loader {
 	enum weights_group group;     /* of what is being loaded */
 };
 
+/* What counted weights point to in the place of a device's memory: nobody reads it. One for each kind of layers. */
+static const struct {
+	_Alignas(64) char bytes[64];
+} nowhere[2];
+
 /* host: null for memory of the device; else it receives where the host writes what the device reads. */
 static void *reserve(struct loader *l, size_t bytes, void **host)
 {
@@ -28,7 +33,7 @@ static void *reserve(struct loader *l, size_t bytes, void **host)
 			l->counts->mapped[l->group] += bytes;
 		else
 			byte_count_add(&l->counts->device[l->group], bytes);
-		return NULL;
+		return (void *)(uintptr_t)nowhere;
 	}
 	if (w->n_allocations == w->cap_allocations) {
 		int cap = w->cap_allocations ? 2 * w->cap_allocations : 64;
@@ -65,7 +70,7 @@ static const void *place(struct loader *l, const void *bytes, size_t n)
 		return bytes;
 	}
 	void *p = allocate(l, n);
-	if (p)
+	if (p && !l->counts)
 		l->rc = device_upload(d, p, bytes, n, l->err);
 	return p;
 }
@@ -148,6 +153,8 @@ static void place_planes(struct loader *l, const struct source *s, bool on_host,
 	size_t block = tensor_type_bytes(TENSOR_Q8_0, 32), n_blocks = source_bytes(s) / block;
 	size_t part = s->part_bytes / block, room = part < CHUNK ? part : CHUNK;
 	struct target q = target(l, n_blocks * 32, on_host), d = target(l, n_blocks * sizeof(uint16_t), on_host);
+	to->data = q.device;
+	to->scales = d.device;
 	if (l->counts)
 		return;
 	int8_t *q_part = malloc(room * 32);
@@ -164,8 +171,6 @@ static void place_planes(struct loader *l, const struct source *s, bool on_host,
 	}
 	free(q_part);
 	free(d_part);
-	to->data = q.device;
-	to->scales = d.device;
 }
 
 /* TENSOR_QUANT_TYPES as planes in as many bytes; see cpu_planes. */
@@ -228,6 +233,7 @@ static void place_narrowed(struct loader *l, const struct source *s, bool on_hos
 	size_t room = part_values < CHUNK ? part_values : CHUNK;
 	struct target at = target(l, n_values * sizeof(uint16_t), on_host);
 	to->type = TENSOR_BF16;
+	to->data = at.device;
 	if (l->counts)
 		return;
 	uint16_t *part = malloc(room * sizeof *part);
@@ -243,7 +249,6 @@ static void place_narrowed(struct loader *l, const struct source *s, bool on_hos
 		}
 	}
 	free(part);
-	to->data = at.device;
 	l->w->n_narrowed++;
 	l->w->narrowed_bytes += n_values * (sizeof(float) - sizeof *part);
 }
@@ -314,7 +319,7 @@ static const float *inverse_frequencies(struct loader *l, const struct model_lay
 	size_t bytes = (size_t)layer->head_dim / 2 * sizeof(float);
 	float *out = allocate(l, bytes);
 	if (l->counts)
-		return NULL;
+		return (const float *)(const void *)&nowhere[layer->sliding];
 	float *host = malloc(bytes);
 	if (!host && !l->rc)
 		l->rc = error_set(l->err, ERROR_MEMORY, "no memory for RoPE frequencies");
@@ -464,15 +469,23 @@ int weights_open(struct weights *w, const struct model *m, const struct model_ra
 	return l.rc;
 }
 
+int weights_describe(struct weights *w, struct weights_bytes *bytes, const struct model *m, const struct model_range *r,
+		     bool host_memory, const struct weights_places *places, struct error *err)
+{
+	*w = (struct weights){0};
+	*bytes = (struct weights_bytes){0};
+	struct loader l = {.w = w, .m = m, .err = err, .host_memory = host_memory, .counts = bytes};
+	load(&l, r, places);
+	return l.rc;
+}
+
 int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
 		    const struct weights_places *places, struct error *err)
 {
-	struct weights w = {0};
-	*out = (struct weights_bytes){0};
-	struct loader l = {.w = &w, .m = m, .err = err, .host_memory = host_memory, .counts = out};
-	load(&l, r, places);
+	struct weights w;
+	int rc = weights_describe(&w, out, m, r, host_memory, places, err);
 	weights_close(&w);
-	return l.rc;
+	return rc;
 }
 
 void weights_close(struct weights *w)

@@ -102,5 +102,9 @@ struct weights_bytes {
  */
 int weights_measure(struct weights_bytes *out, const struct model *m, const struct model_range *r, bool host_memory,
 		    const struct weights_places *places, struct error *err);
+/* The same, and the weights as they would be: shapes and types, but pointers into nothing. weights_close, also after a
+ * failure. */
+int weights_describe(struct weights *w, struct weights_bytes *bytes, const struct model *m, const struct model_range *r,
+		     bool host_memory, const struct weights_places *places, struct error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/infer/load_options.h"
 #include "harness/cli/options.h"
 #include "harness/sweep/matrix.h"
 
@@ -33,11 +34,12 @@ void axis_options_join(const struct option_spec *own, unsigned without, struct o
 
 /* What the axes' values stand for on this machine; its user sets all but the models. */
 struct axis_resolution {
-	int hash;                      /* read each model, for its identity */
-	int head_on_host;              /* the output head needs the host's threads, wherever the layers are */
-	int chunk_most;                /* of a prompt's chunks that -ub does not name; 0: no limit */
-	size_t gpu_memory;             /* bytes that such chunks are planned for; 0: what the GPU has free */
-	struct model_identity *models; /* (n_models): what was found */
+	int hash;                            /* read each model, for its identity */
+	int head_on_host;                    /* the output head needs the host's threads, wherever the layers are */
+	enum persistent_sessions persistent; /* that such chunks are planned beside */
+	int chunk_most;                      /* of a prompt's chunks that -ub does not name; 0: no limit */
+	size_t gpu_memory;                   /* bytes that such chunks are planned for; 0: what the GPU has free */
+	struct model_identity *models;       /* (n_models): what was found */
 	int n_models;
 };
 /* For matrix_cells: threads, layers and chunks in force, and models by their content. r is used until the cells are

@@ -115,6 +115,7 @@ static int whole_chunk(struct axis_resolution *r, const struct model *m)
 	load_options_default(&o);
 	o.k_type = o.v_type = TENSOR_F32;
 	o.head_on_host = r->head_on_host;
+	o.persistent = r->persistent;
 	if (!r->gpu_memory && device_cuda_free_memory(&r->gpu_memory, NULL))
 		r->gpu_memory = 0;
 	return placement_plan_batch(m, &o, m->n_layer, r->gpu_memory);

@@ -381,6 +381,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 		b->engine.text = &text;
 	if (!rc)
 		rc = matrix_defaults(&b->axes.matrix, err);
+	/* All that the matrix has, whichever shard's they are: a cell has one chunk and one placement. */
+	const struct axis_values *fusions = &b->axes.matrix.of[AXIS_FUSION];
+	resolution.persistent = b->engine.persistent = engine_persistent(fusions->words, fusions->n);
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)

@@ -14,9 +14,11 @@
 #include "engine/device/device_host.h"
 #include "engine/model/model.h"
 #include "harness/cli/cmd_model.h"
+#include "harness/cli/engine_source.h"
 #include "harness/cli/gpu_layers.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
+#include "harness/sweep/axis_values.h"
 
 enum { MAX_CONTEXTS = 32 };
 
@@ -25,6 +27,7 @@ struct show {
 	int contexts[MAX_CONTEXTS];
 	int n_contexts;
 	struct load_options load;
+	struct axis_values fusions;
 	bool device;
 	size_t device_memory; /* 0: what the GPU has free */
 	bool tensors;
@@ -104,6 +107,12 @@ static int apply_prefill_weights(void *ctx, const char *value, struct error *err
 	return options_prefill_weights(value, &s->load.prefill_weights, err);
 }
 
+static int apply_fusion(void *ctx, const char *value, struct error *err)
+{
+	struct show *s = ctx;
+	return axis_words_add(&s->fusions, "--fusion", value, engine_fusions, err);
+}
+
 static int apply_batch(void *ctx, const char *value, struct error *err)
 {
 	struct show *s = ctx;
@@ -148,6 +157,9 @@ static const struct option_spec options[] = {
 	 "auto, "
 	 "of as many as leave memory ample",
 	 apply_prefill_weights},
+	{"--fusion", "none,full,persistent",
+	 "--device: for sessions in these fusions, of which persistent keeps the weights once more; default full",
+	 apply_fusion},
 	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default: as for bench", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",
 	 apply_tensors},
@@ -161,7 +173,8 @@ static const struct command command = {
 	.examples = "gemmark model show e4b.gguf\n"
 		    "gemmark model show e4b.gguf -c 4096,131072 -ctk f32 -ctv f32\n"
 		    "gemmark model show e4b.gguf --tensors\n"
-		    "gemmark model show e4b.gguf --device-memory 4G -c 8192\n",
+		    "gemmark model show e4b.gguf --device-memory 4G -c 8192\n"
+		    "gemmark model show e4b.gguf --device-memory 16G -c 8192 --fusion full,persistent\n",
 	.options = options,
 	.positional = positional,
 };
@@ -377,6 +390,8 @@ int cmd_model_show(int argc, char **argv)
 	load_options_default(&s.load);
 	s.load.n_gpu_layers = AXIS_LAYERS_AUTO;
 	int rc = options_parse(&command, argc, argv, &s, &err);
+	s.load.persistent = engine_persistent(s.fusions.words, s.fusions.n);
+	axis_words_free(&s.fusions);
 	if (rc > 0)
 		return 0;
 	if (rc == 0 && !s.path)

@@ -517,6 +517,8 @@ static int run(struct selftest_command *c, int argc, char **argv, int *code, str
 		rc = matrix_add(m, AXIS_PROMPT, "0", err);
 	if (!rc)
 		rc = matrix_defaults(m, err);
+	resolution.persistent = c->engine.persistent =
+		engine_persistent(m->of[AXIS_FUSION].words, m->of[AXIS_FUSION].n);
 	if (!rc)
 		rc = matrix_cells(m, simulated ? NULL : &resolver, &cells, &n, err);
 	if (!rc) {

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "engine/cuda/device_cuda.h"
+#include "engine/infer/forward.h"
 #include "engine/infer/gemm_ceiling.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/placement_plan.h"
@@ -40,7 +41,8 @@ struct preview {
 	int prefill_weights;
 	double host_bytes; /* of weights, for a token */
 	double gpu_bytes;
-	struct error skipped; /* why none of them runs; empty: they do */
+	struct error skipped;       /* why none of them runs; empty: they do */
+	struct error no_persistent; /* and those of fusion persistent */
 };
 
 static double decode_rate(double bytes, double rate)
@@ -151,6 +153,7 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 	o.prefill = e->prefill;
 	o.prefill_weights = e->prefill_weights;
 	o.batch = c->n_ubatch;
+	o.persistent = e->persistent;
 	rc = options_cache_type(c->type_k, &o.k_type, &p->skipped);
 	if (!rc)
 		rc = options_cache_type(c->type_v, &o.v_type, &p->skipped);
@@ -172,6 +175,10 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 		return;
 	p->gpu_layers = plan.n_gpu_layers;
 	p->prefill_weights = plan.prefill_weights;
+	p->no_persistent = plan.no_persistent;
+	if (r->gpu_free && c->n_gpu_layers == AXIS_LAYERS_AUTO &&
+	    placement_plan_check_persistent(&plan, r->gpu_free, &p->skipped))
+		return;
 	if (r->gpu_free && plan.sum.gpu.taken > r->gpu_free)
 		error_set(&p->skipped, ERROR_MEMORY, "%d layers take %.2f GiB of the GPU, which has %.2f GiB free",
 			  plan.n_gpu_layers, (double)plan.sum.gpu.taken / (1 << 30), (double)r->gpu_free / (1 << 30));
@@ -247,11 +254,13 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 	for (int i = 0; i < g->n; i++) {
 		const struct cell *c = &cells[g->sequence[i]];
 		char label[CELL_LABEL_SIZE];
-		double pass = *p->skipped.text ? 0 : pass_seconds(p, r, o, c);
+		bool persistent = !strcmp(c->fusion, fusion_name(FUSION_PERSISTENT));
+		const char *skipped = !*p->skipped.text && persistent ? p->no_persistent.text : p->skipped.text;
+		double pass = *skipped ? 0 : pass_seconds(p, r, o, c);
 		cell_label(c, label);
 		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, cell_is_queued(c) ? " queued" : "");
-		if (*p->skipped.text) {
-			fprintf(f, " skipped: %s\n", p->skipped.text);
+		if (*skipped) {
+			fprintf(f, " skipped: %s\n", skipped);
 			t->skipped++;
 			continue;
 		}

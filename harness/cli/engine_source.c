@@ -106,6 +106,7 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	o.prefill_weights = s->settings.prefill_weights;
 	o.host_products = s->settings.host_products;
 	o.context = p->context;
+	o.persistent = s->settings.persistent;
 	/* All of a sweep's placements plan for the same memory, or how many layers have weights for prompts would
 	 * depend on what was loaded before. */
 	if (!s->memory_known && o.n_gpu_layers && o.prefill_weights == PREFILL_WEIGHTS_AUTO)
@@ -166,6 +167,16 @@ void engine_settings_default(struct engine_settings *e)
 				      .prefill = o.prefill,
 				      .prefill_weights = o.prefill_weights,
 				      .host_products = o.host_products};
+}
+
+enum persistent_sessions engine_persistent(char *const *fusions, int n)
+{
+	int persistent = 0;
+	for (int i = 0; i < n; i++)
+		persistent += !strcmp(fusions[i], fusion_name(FUSION_PERSISTENT));
+	return !persistent       ? PERSISTENT_SESSIONS_NONE
+	       : persistent == n ? PERSISTENT_SESSIONS_ALL
+				 : PERSISTENT_SESSIONS_SOME;
 }
 
 int engine_settings_check(const struct engine_settings *e, struct error *err)

@@ -25,6 +25,7 @@ struct engine_settings {
 	bool prefill_named;  /* by an option, which then is for something */
 	int prefill_weights; /* layers, or PREFILL_WEIGHTS_ */
 	enum host_products host_products;
+	enum persistent_sessions persistent; /* among the sweep's cells: engine_persistent */
 	size_t device_memory; /* that -ngl auto, and choices that are left open, plan for; 0: what the GPU has free when
 				 that is first asked */
 	const struct axis_resolution
@@ -34,6 +35,9 @@ struct engine_settings {
 	bool gemm_ceiling;              /* measured for each model that is loaded: prompts are among the tests */
 };
 void engine_settings_default(struct engine_settings *e);
+
+/* Of these fusions (n). */
+enum persistent_sessions engine_persistent(char *const *fusions, int n);
 
 /* ERROR_INPUT for settings that exclude each other. */
 int engine_settings_check(const struct engine_settings *e, struct error *err);

@@ -81,6 +81,8 @@ static void print_verdict(const struct placement_plan *p, size_t gpu_bytes, FILE
 	else
 		fprintf(out, "  %d of %d layers on the GPU, head on the %s\n", p->n_gpu_layers, p->n_layer,
 			p->n_gpu_layers && !p->head_on_host ? "GPU" : "host");
+	if (*p->no_persistent.text)
+		fprintf(out, "  left out: %s\n", p->no_persistent.text);
 }
 
 void gpu_layers_print(const struct placement_plan *p, const struct model *m, size_t gpu_bytes, FILE *out)
@@ -99,6 +101,7 @@ void gpu_layers_print(const struct placement_plan *p, const struct model *m, siz
 		[PLACEMENT_HEAD] =
 			is_empty(&p->items[PLACEMENT_EMBEDDING]) ? "output head, and embedding table" : "output head",
 		[PLACEMENT_PROMPT_WEIGHTS] = prompts,
+		[PLACEMENT_TILED] = "weights in tiles: fusion persistent",
 		[PLACEMENT_KV] = kv,
 		[PLACEMENT_KV_MIRRORED] = mirrored,
 		[PLACEMENT_KV_CHECKPOINT] = "checkpoint of sliding K/V",
@@ -126,12 +129,13 @@ static int print_more(const struct placement_plan *p, const struct model *m, con
 		      size_t gpu_bytes, FILE *out, struct error *err)
 {
 	struct placement_plan more;
-	int rc = placement_plan(&more, m, o, p->n_gpu_layers + 1, p->context, err);
+	struct load_options ple = *o;
+	ple.persistent = PERSISTENT_SESSIONS_NONE; /* which have no part in a plan of some layers */
+	int rc = placement_plan(&more, m, &ple, p->n_gpu_layers + 1, p->context, err);
 	if (rc)
 		return rc;
 	fprintf(out, "  %d would need %.1f MiB more than are free\n", more.n_gpu_layers,
 		mib(placement_plan_gpu_need(&more) - gpu_bytes));
-	struct load_options ple = *o;
 	ple.ple_on_host = true;
 	if (o->ple_on_host || !m->n_ple || (rc = placement_plan_most(&more, m, &ple, p->context, gpu_bytes, err)))
 		return rc;
@@ -148,6 +152,8 @@ int gpu_layers_choose(const struct model *m, const struct load_options *o, int c
 		return rc;
 	gpu_layers_print(p, m, gpu_bytes, out);
 	if (p->n_gpu_layers < p->n_layer && (rc = print_more(p, m, o, gpu_bytes, out, err)))
+		return rc;
+	if ((rc = placement_plan_check_persistent(p, gpu_bytes, err)))
 		return rc;
 	return placement_plan_check_host(p, device_host_available(), err);
 }

@@ -20,7 +20,7 @@ int gpu_layers_bytes(const char *value, size_t *out, struct error *err);
 
 /*
  * The plan of the most layers that fit gpu_bytes, printed to `out`. ERROR_MEMORY where the rest does
- * not fit the host.
+ * not fit the host, or where it is of sessions in fusion persistent alone, and those do not fit the GPU.
  */
 int gpu_layers_choose(const struct model *m, const struct load_options *o, int context, size_t gpu_bytes, FILE *out,
 		      struct placement_plan *p, struct error *err);

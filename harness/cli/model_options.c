@@ -171,7 +171,7 @@ static const struct option_spec rest[] = {
 	{"-ub, --ubatch-size", "N", "the same, as gemmark bench calls it; of both the smaller", set_ubatch},
 	{"-ngl, --n-gpu-layers", "N|auto",
 	 "layers on the GPU, the first ones; the others run on the host; -1: all where there is a GPU;\n"
-	 "auto: as many as its free memory takes (default: -1)",
+	 "auto: as many as its free memory takes, all or none with --fusion persistent (default: -1)",
 	 set_gpu_layers},
 	{"--device-memory", "BYTES", "of the GPU, for -ngl auto: 8G, 512M (default: what it has free)",
 	 set_device_memory},
@@ -239,6 +239,7 @@ int model_options_settle(struct model_options *o, const char *command, struct er
 
 int model_options_layers(struct model_options *o, const char *command, struct error *err)
 {
+	const struct load_options load = session_load_options(&o->session);
 	struct placement_plan plan = {0};
 	struct model m;
 	struct error why;
@@ -249,8 +250,8 @@ int model_options_layers(struct model_options *o, const char *command, struct er
 	if (device_cuda_free_memory(&bytes, &why)) {
 		fprintf(stderr, "gemmark %s: -ngl auto: all layers on the host: %s\n", command, why.text);
 	} else if (!(rc = model_open(&m, o->model, err))) {
-		rc = gpu_layers_choose(&m, &o->session.load, o->session.context,
-				       o->device_memory ? o->device_memory : bytes, stderr, &plan, err);
+		rc = gpu_layers_choose(&m, &load, o->session.context, o->device_memory ? o->device_memory : bytes,
+				       stderr, &plan, err);
 		model_close(&m);
 	}
 	o->session.load.n_gpu_layers = plan.n_gpu_layers;

@@ -57,7 +57,8 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	X(GPU_LAYERS, INT, n_gpu_layers, n_gpu_layers, .level = AXIS_LEVEL_PLACEMENT, \
 	  .option = "-ngl, --n-gpu-layers", .argument = "N|auto", \
 	  .help = "layers on the GPU, the first ones; the others run on the host; 0: none, -1: all where there is a GPU\n" \
-		  "auto: as many as its free memory takes beside the depth's cache (default -1)", \
+		  "auto: as many as its free memory takes beside the depth's cache and, with --fusion persistent, its tiles " \
+		  "of weights (default -1)", \
 	  .defaults = "-1", .min = -1, .max = AXIS_LAYERS_MAX, .resolved = 1, .spoken = "GPU layers", \
 	  .slug = "ngl") \
 	X(TYPE_K, WORD, type_k, type_k, .level = AXIS_LEVEL_PLACEMENT, .option = "-ctk, --cache-type-k", \

@@ -378,6 +378,13 @@ static int fake_FuncGetAttribute(int *value, int attribute, struct cu_function *
 	return 0;
 }
 
+static int fake_OccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, struct cu_function *f, int threads,
+							  size_t shared_bytes)
+{
+	*blocks = 1;
+	return 0;
+}
+
 static int fake_LaunchKernelEx(const struct cu_launch_config *config, struct cu_function *f, void **params,
 			       void **extra)
 {
@@ -530,6 +537,7 @@ int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64
 		   FAKE(ModuleLoadData),
 		   FAKE(ModuleGetFunction),
 		   FAKE(FuncGetAttribute),
+		   FAKE(OccupancyMaxActiveBlocksPerMultiprocessor),
 		   FAKE(LaunchKernelEx),
 		   FAKE(GraphInstantiateWithFlags),
 		   FAKE(GraphLaunch),

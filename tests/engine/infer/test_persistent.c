@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/device/device_ops.h"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/persistent_geometry.h"
 #include "tests/support/alternating.h"
@@ -246,6 +247,71 @@ static void test_tiles(void **state)
 	}
 }
 
+/* A device of its own memory with a GPU's plan, and little of it free. */
+static const struct device_ops *far_ops;
+static size_t far_free;
+
+static struct device_memory little_memory(struct device *d)
+{
+	struct device_memory memory = far_ops->memory(d);
+	memory.free = far_free;
+	return memory;
+}
+
+static int plan_for_gpu(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
+			struct persistent_copy *copies, struct error *err)
+{
+	const struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = 232448};
+	(void)d;
+	g->stream_chunks = g->slice_chunks = 1;
+	const char *why = cuda_persistent_plan(g, phases, copies, &card);
+	return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
+}
+
+/* Who lacks room for the tiles is told so before anything is allocated, and goes on in another fusion. */
+static void test_no_room(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct device *far, *near;
+	struct load_options o;
+	struct loaded_model *m;
+	struct session *s;
+	struct error err;
+	golden_load(&g, "gemma4-26b-a4b-tiny.q8_0");
+	OK(guarded_open(&far, true, 1, e));
+	OK(guarded_open(&near, false, 1, e));
+	far_ops = far->ops;
+	struct device_ops ops = *far_ops;
+	ops.memory = little_memory;
+	ops.plan_persistent = plan_for_gpu;
+	far->ops = &ops;
+	far_free = (size_t)1 << 30;
+	load_options_default(&o);
+	o.n_gpu_layers = g.n_layer;
+	o.n_threads = o.batch = 1;
+	OK(loaded_model_open_on(&m, g.path, &o, far, near, e));
+	OK(session_open_on(&s, m, 8, e));
+	session_set_fusion(s, FUSION_PERSISTENT);
+	far_free = 1 << 20; /* half of them */
+	size_t before = device_memory(far).used;
+	assert_int_equal(session_prepare(s, &err), ERROR_MEMORY);
+	assert_non_null(strstr(err.text, "has 1048576 free; use a smaller context, --prefill-weights convert"));
+	assert_int_equal(device_memory(far).used, before);
+	session_set_fusion(s, FUSION_FULL);
+	OK(session_decode(s, 3, NULL, e));
+	session_set_fusion(s, FUSION_PERSISTENT);
+	far_free = (size_t)1 << 30;
+	OK(session_decode(s, 3, NULL, e));
+	assert_true(device_memory(far).used > before + ((size_t)2 << 20));
+	session_close(s);
+	loaded_model_close(m);
+	far->ops = far_ops;
+	device_close(far);
+	device_close(near);
+	golden_free(&g);
+}
+
 static void test_stamps(void **state)
 {
 	(void)state;
@@ -281,6 +347,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alternating),
+		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_stamps),
 		cmocka_unit_test(test_other_fusions_have_no_stamps),
 		cmocka_unit_test(test_experts),

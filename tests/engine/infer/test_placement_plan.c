@@ -61,6 +61,35 @@ static int count_mapped(struct device *d, size_t bytes, void **out, void **host,
 	return rc;
 }
 
+/* ---- what fusion persistent adds ---- */
+
+/* As many tiles as any that is not smaller. */
+static const struct cuda_card card = {
+	.n_sm = 8, .compute_capability = 90, .shared_per_sm = 228 << 10, .shared_per_block = 227 << 10};
+static struct persistent_chunks chunks;
+
+/* As a GPU's device does it. */
+static int plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
+			   struct persistent_copy *copies, struct error *err)
+{
+	(void)d;
+	g->stream_chunks = chunks.stream;
+	g->slice_chunks = chunks.slice;
+	const char *why = cuda_persistent_plan(g, phases, copies, &card);
+	return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
+}
+
+static void run_persistent(struct session *s, const struct placement_plan *p)
+{
+	struct error err = {""};
+	session_set_fusion(s, FUSION_PERSISTENT);
+	int rc = session_prepare(s, &err);
+	if (rc != (*p->no_persistent.text ? ERROR_UNSUPPORTED : 0))
+		fail_msg("%d: %s, where \"%s\" is planned", rc, err.text, p->no_persistent.text);
+	if (!rc)
+		OK(session_decode(s, 2, NULL, e));
+}
+
 static void run(struct session *s)
 {
 	int tokens[PROMPT] = {3, 1, 4, 1, 5, 9};
@@ -96,13 +125,21 @@ static void one(const char *path, int n, const struct variant *v)
 		far_ops = far->ops;
 		ops = *far_ops;
 		ops.alloc_mapped = count_mapped;
+		ops.plan_persistent = plan_persistent;
 		far->ops = &ops;
 	}
 	OK(guarded_open(&near, false, 1, e));
+	o.card = card;
+	o.persistent = (n + v->context) % 2 ? PERSISTENT_SESSIONS_ALL : PERSISTENT_SESSIONS_NONE;
 	OK(loaded_model_open_on(&m, path, &o, far, near, e));
+	struct cuda_open_options cuda;
+	OK(loaded_model_cuda_options(&m->model, n, &o, &cuda, e));
+	chunks = cuda_persistent_chunks(&cuda.dims);
 	OK(placement_plan(&p, &m->model, &o, n, v->context, e));
 	OK(session_open_on(&s, m, v->context, e));
 	run(s);
+	if (o.persistent)
+		run_persistent(s, &p);
 	/* The books of a device that runs no CUDA lack what is only for cuBLASLt. */
 	size_t gpu = p.sum.gpu.bytes - p.items[PLACEMENT_PROMPTS].gpu.bytes;
 	expect(far ? device_memory(far).used : 0, gpu, "GPU", what);

@@ -86,6 +86,25 @@ static void test_command(void **state)
 		if (strcspn(line, "\n") > 80)
 			fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
 
+	/* A line of its own where that fusion is asked for, and alone it has all layers or none. */
+	snprintf(words, sizeof words, "model show %s --device-memory 800M -c 64 --fusion none,full", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_null(strstr(out, "tiles"));
+	snprintf(words, sizeof words, "model show %s --device-memory 800M -c 64 --fusion full,persistent", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "\n  weights in tiles: fusion persistent "));
+	for (const char *line = out; *line; line += strcspn(line, "\n") + 1)
+		if (strcspn(line, "\n") > 80)
+			fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
+	snprintf(words, sizeof words, "model show %s --device-memory 513M -c 64 --fusion persistent", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 2);
+	assert_non_null(strstr(out, "\n  weights in tiles: fusion persistent "));
+	assert_non_null(strstr(out, "10 of 10 layers do not fit: "));
+	assert_non_null(strstr(out, "fusion persistent needs all 10 layers on the GPU"));
+	snprintf(words, sizeof words, "model show %s --device-memory 800M -ngl 3 --fusion persistent", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "\n  left out: fusion persistent needs the whole model on one device"));
+
 	static const struct {
 		const char *words, *says;
 	} bad[] = {
@@ -107,6 +126,7 @@ static void test_command(void **state)
 		{"model show x --device-memory -8G", "512M"},
 		{"model show x --device-memory 99999999999T", "512M"},
 		{"model show x -ngl all", "auto"},
+		{"model show x --fusion full,persistant", "persistent"},
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		int rc = run_command(bad[i].words, out, sizeof out);

@@ -13,9 +13,11 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "engine/infer/placement_plan.h"
 #include "harness/cli/options.h"
 #include "tests/support/bench_folder.h"
 #include "tests/support/fake_gpu.h"
+#include "tests/support/ok.h"
 #include "tests/support/read_csv.h"
 
 #define MODEL "golden/qwen3-tiny.q8_0.gguf"
@@ -105,6 +107,120 @@ static void test_not_recorded(void **state)
 	}
 }
 
+/* ---- the tiles of fusion persistent ---- */
+
+enum { CHUNK = 4 };
+
+/* Bytes of the GPU that all layers need beside so long a context; 0: beside any that MODEL promises. */
+static size_t needed(enum persistent_sessions persistent, int prefill_weights, int context)
+{
+	struct model m;
+	struct load_options o;
+	struct placement_plan p;
+	load_options_default(&o);
+	o.batch = CHUNK;
+	o.persistent = persistent;
+	o.prefill_weights = prefill_weights;
+	OK(model_open(&m, MODEL, e));
+	OK(placement_plan(&p, &m, &o, m.n_layer, context ? context : placement_plan_context(&m, &o), e));
+	model_close(&m);
+	return placement_plan_gpu_need(&p);
+}
+
+static void set_free(size_t bytes)
+{
+	char text[24];
+	snprintf(text, sizeof text, "%zu", bytes);
+	setenv("FAKE_CUDA_FREE", text, 1);
+}
+
+static int bench_fusion(const char *name, char *fusion, char *more)
+{
+	char *words[] = {"-m", MODEL, "-p",  "0", "-n",   "1",    "-r",       "1",    "--mode", "direct",
+			 "-b", "4",   "-ub", "4", "-ngl", "auto", "--fusion", fusion, more,     NULL};
+	return bench_folder_run(name, words);
+}
+
+/* Of the named run's rows, the one of that fusion; "": none. */
+static void check_fusion(const char *name, const char *fusion, const char *status, const char *weights)
+{
+	char path[BENCH_FOLDER_PATH], file[BENCH_FOLDER_PATH];
+	struct csv_rows runs;
+	int found = 0;
+	snprintf(file, sizeof file, "%s/runs.csv", name);
+	bench_folder_path(file, path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	for (int r = 1; r < runs.n_rows; r++)
+		if (!strcmp(csv_at(&runs, r, "fusion"), fusion)) {
+			found++;
+			assert_string_equal(csv_at(&runs, r, "status"), status);
+			assert_string_equal(csv_at(&runs, r, "prefill_weights"), weights);
+		}
+	assert_int_equal(found, 1);
+	csv_rows_free(&runs);
+}
+
+/* Weights for prompts take what the tiles leave, of all cells of a sweep with that fusion, and of no other's. */
+static void test_weights_beside_tiles(void **state)
+{
+	(void)state;
+	char *const both = "full,persistent";
+	set_free(needed(PERSISTENT_SESSIONS_NONE, PREFILL_WEIGHTS_RESIDENT, 0) + PLACEMENT_AMPLE_BYTES);
+	assert_int_equal(bench_fusion("full", "full", "--dry-run"), 0);
+	assert_true(bench_folder_said("out", "prefill weights resident"));
+	assert_int_equal(bench_fusion("both", both, "--dry-run"), 0);
+	assert_true(bench_folder_said("out", "prefill weights 1")); /* tiles are 0.7 MiB, and a layer's 0.26 */
+	assert_int_equal(bench_fusion("both", both, NULL), 0);
+	check_fusion("both", "full", "ok", "1");
+	check_fusion("both", "persistent", "ok", "1");
+	set_free(needed(PERSISTENT_SESSIONS_SOME, PREFILL_WEIGHTS_RESIDENT, 0) + PLACEMENT_AMPLE_BYTES);
+	assert_int_equal(bench_fusion("more", both, "--dry-run"), 0);
+	assert_true(bench_folder_said("out", "prefill weights resident"));
+}
+
+/* A sweep of that fusion alone is refused; one of others too has their placement, and says what the tiles lack. */
+static void test_tiles_do_not_fit(void **state)
+{
+	(void)state;
+	static const char says[] = "fusion persistent needs all 4 layers on the GPU and their weights there once more";
+	const size_t both = needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0);
+	set_free(both);
+	assert_int_equal(bench_fusion("dry", "persistent", "--dry-run"), 0);
+	assert_false(bench_folder_said("out", "skipped"));
+	set_free(PLACEMENT_RESERVE_BYTES + (both - PLACEMENT_RESERVE_BYTES) / 4);
+	assert_int_equal(bench_fusion("alone", "persistent", NULL), 2);
+	check_fusion("alone", "persistent", "failed", "");
+	assert_true(bench_folder_said("alone/runs.csv", says));
+	assert_true(bench_folder_said("errors", "4 of 4 layers do not fit"));
+	assert_int_equal(bench_fusion("dry", "persistent", "--dry-run"), 0);
+	assert_true(bench_folder_said("out", says));
+	assert_true(bench_folder_said("out", "1 cell skipped"));
+
+	/* Room for the weights once, beside the 32 positions of this sweep. */
+	set_free(needed(PERSISTENT_SESSIONS_NONE, PREFILL_WEIGHTS_CONVERT, 32));
+	assert_int_equal(bench_fusion("dry", "full,persistent", "--dry-run"), 0);
+	assert_true(bench_folder_said("out", "4 of 4 layers"));
+	assert_true(bench_folder_said("out", says));
+	assert_true(bench_folder_said("out", "1 cell skipped"));
+}
+
+/* Of a command that has one fusion. */
+static void test_one_session(void **state)
+{
+	(void)state;
+	char *words[] = {"eval", "-m",   MODEL,      "--tokens",   "1,2,3", "--generate", "2",
+			 "-ngl", "auto", "--fusion", "persistent", "-b",    "4",          NULL};
+	set_free(needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0));
+	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
+	assert_true(bench_folder_said("errors", "weights in tiles: fusion persistent"));
+	set_free(PLACEMENT_RESERVE_BYTES + (1 << 20));
+	assert_int_equal(bench_folder_call(cmd_eval, words), 2);
+	assert_true(bench_folder_said("errors", "gemmark eval: fusion persistent needs all 4 layers on the GPU"));
+	words[10] = "full";
+	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
+	assert_false(bench_folder_said("errors", "persistent"));
+}
+
 static int set_up(void **state)
 {
 	char cache[BENCH_FOLDER_PATH];
@@ -119,6 +235,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_weights, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_recorded, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
