@@ -338,16 +338,17 @@ void eviction_modes(struct session *s, const char *what, int budget)
 
 /* ---- memory ---- */
 
-/* Bytes of the global layers' caches with so many entries, from the model's shape. */
+/* Bytes of the global layers' caches with so many entries, from the model's shape: rows end at whole 16 bytes. */
 static size_t global_bytes(const struct session *s, int entries, enum tensor_type cache)
 {
 	const struct model *m = session_model(s);
-	size_t sum = 0; /* of 32 elements each */
+	const size_t block = cache == TENSOR_F32 ? 128 : cache == TENSOR_Q8_0 ? 34 : 64; /* of 32 elements */
+	size_t sum = 0;
 	for (int i = 0; i < m->n_layer; i++)
 		if (!m->layers[i].sliding && m->layers[i].kv_source == i)
-			sum += 2 * (size_t)m->layers[i].n_head_kv * (size_t)m->layers[i].head_dim * (size_t)entries /
-			       32;
-	return sum * (cache == TENSOR_F32 ? 128 : cache == TENSOR_Q8_0 ? 34 : 64);
+			sum += 2 * (size_t)m->layers[i].n_head_kv * (size_t)entries *
+			       (((size_t)m->layers[i].head_dim / 32 * block + 15) / 16 * 16);
+	return sum;
 }
 
 void eviction_gives_memory_back(int model, int n_gpu_layers, enum tensor_type cache)

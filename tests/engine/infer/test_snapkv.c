@@ -124,6 +124,7 @@ static void test_memory_comes_back(void **state)
 {
 	(void)state;
 	eviction_gives_memory_back(1, 0, TENSOR_F16);
+	eviction_gives_memory_back(1, 0, TENSOR_Q8_0);
 	eviction_gives_memory_back(2, 0, TENSOR_F32);
 	eviction_gives_memory_back(5, 0, TENSOR_BF16);
 }
