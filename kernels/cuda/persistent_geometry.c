@@ -5,6 +5,7 @@
 #include "kernels/cache_rows.h"
 #include "kernels/cuda/geometry.h"
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/quants_geometry.h"
 
 enum {
 	/*
@@ -103,7 +104,7 @@ static const char *plan_router(struct persistent_program *g, struct persistent_p
 			       int *rotate)
 {
 	const struct weight *w = &p->w[0];
-	if (!products_streamable(w, NULL) || w->type == TENSOR_Q8_0)
+	if (!products_streamable(w, NULL) || w->type == TENSOR_Q8_0 || quants_has(w->type))
 		return "reads a router of F32, F16 or BF16 only";
 	if (w->n_out > PERSISTENT_EXPERTS || p->n_used > PERSISTENT_CHOSEN)
 		return "chooses at most 16 of 128 experts";

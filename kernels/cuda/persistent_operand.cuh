@@ -1,6 +1,7 @@
 /*
  * Activations of a product as its warps multiply them with units of tiled weights (kernels/tiles.h): of Q8_0 as digits
- * in the columns of integer products on tensor cores, of other types as floats.
+ * in the columns of integer products on tensor cores, of types with more bits as floats. Of those with fewer bits:
+ * persistent_quants.cuh.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_OPERAND_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_OPERAND_CUH
@@ -92,7 +93,7 @@ struct digit_columns {
 };
 
 /* Sums of a lane's that are a row's when its lanes have added them, and which row. */
-template <int T, int N> struct operand {
+template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
 	const float *x;
 	float4 own[8]; /* of the chunk that is multiplied */
 
@@ -156,7 +157,8 @@ template <int T, int N> struct operand {
 	}
 };
 
-template <int N> struct operand<TENSOR_Q8_0, N> {
+/* What operands of digits have in common. */
+template <int N> struct digits_operand {
 	struct digit_columns x[N];
 	float a, b; /* rows lane / 4 and lane / 4 + 8 */
 
@@ -173,6 +175,23 @@ template <int N> struct operand<TENSOR_Q8_0, N> {
 	{
 		a = b = 0.0f;
 	}
+
+	/* The first two of four lanes have digits. */
+	__device__ __forceinline__ void leave(float *to) const
+	{
+		const int lane = threadIdx.x % WARP;
+		const float v = a + __shfl_xor_sync(ALL_LANES, a, 1), w = b + __shfl_xor_sync(ALL_LANES, b, 1);
+		if (lane % 4 == 0) {
+			to[lane / 4] = v;
+			to[lane / 4 + 8] = w;
+		}
+	}
+};
+
+template <int N> struct operand<TENSOR_Q8_0, N, false> : digits_operand<N> {
+	using digits_operand<N>::x;
+	using digits_operand<N>::a;
+	using digits_operand<N>::b;
 
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
@@ -193,17 +212,6 @@ template <int N> struct operand<TENSOR_Q8_0, N> {
 		}
 		a = fmaf(r0, x[chunk].scale, a);
 		b = fmaf(r1, x[chunk].scale, b);
-	}
-
-	/* The first two of four lanes have digits. */
-	__device__ __forceinline__ void leave(float *to) const
-	{
-		const int lane = threadIdx.x % WARP;
-		const float v = a + __shfl_xor_sync(ALL_LANES, a, 1), w = b + __shfl_xor_sync(ALL_LANES, b, 1);
-		if (lane % 4 == 0) {
-			to[lane / 4] = v;
-			to[lane / 4 + 8] = w;
-		}
 	}
 };
 

@@ -1,0 +1,249 @@
+/*
+ * Products of a token's kernel with units of TENSOR_QUANT_TYPES (kernels/tiles.h): as Q8_0's, after a lane's words of
+ * four bits, and of the bits above, have become the same fragments of signed bytes.
+ *
+ * Where a block has a scale of its own in fp16, its sum of products becomes a float and is scaled. Where scales are
+ * integers, times d of 256 columns, sums of products times scales are integers too, as exact, and only the unit's
+ * become floats. Minima are multiplied with the activations' sums, digit by digit, which are made once.
+ *
+ * What it takes of a multiprocessor: a warp issues some 140 instructions for a unit of Q4_0 of 2304 bytes, 200 of
+ * Q4_K, 330 of Q6_K of 3360 bytes. Of four a cycle, at 13 bytes a cycle that memory has for each, that is a third.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
+#define GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
+
+#include "kernels/cuda/persistent_operand.cuh"
+#include "kernels/cuda/quants.cuh"
+
+/*
+ * Sums of a chunk's digits by blocks, of the two columns of digits that the lane's accumulators are of: in shared
+ * memory, for registers are few. Of parts: of two blocks 16 bits each, of the first column, then of the second; else
+ * floats, of a block both.
+ */
+template <int T> struct digit_sums {
+	enum { LANES = 2, WORDS = 8 }; /* of four lanes that have digits; each one's */
+
+	static __device__ __forceinline__ void leave(const struct digit_columns &x, unsigned *to)
+	{
+		enum { ONES = 0x01010101 };
+		const int lane = threadIdx.x % WARP;
+		int sums[8][4];
+		unsigned words[WORDS];
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				sums[k][i] = 0;
+			multiply_add_s8(sums[k], ONES, ONES, ONES, ONES, x.b[2 * k], x.b[2 * k + 1]);
+		}
+#pragma unroll
+		for (int i = 0; i < WORDS; i++)
+			words[i] = quants_in_parts(T)
+					   ? __byte_perm((unsigned)sums[i % 4 * 2][i / 4],
+							 (unsigned)sums[i % 4 * 2 + 1][i / 4], 0x5410)
+					   : __float_as_uint((float)(sums[i][0] * 256 + sums[i][1]));
+		if (lane < LANES)
+#pragma unroll
+			for (int i = 0; i < WORDS; i++)
+				to[lane * WORDS + i] = words[i];
+	}
+
+	uint4 own[2];
+
+	__device__ __forceinline__ void load(const unsigned *from)
+	{
+		const uint4 *const at = (const uint4 *)(from + threadIdx.x % LANES * WORDS);
+		own[0] = at[0];
+		own[1] = at[1];
+	}
+
+	/* Minima of eight blocks, six bits each, times that. */
+	__device__ __forceinline__ float times(unsigned low, unsigned high) const
+	{
+		int s[2] = {0, 0};
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			s[i] = __dp2a_lo((int)own[i].x, (int)low, s[i]);
+			s[i] = __dp2a_hi((int)own[i].y, (int)low, s[i]);
+			s[i] = __dp2a_lo((int)own[i].z, (int)high, s[i]);
+			s[i] = __dp2a_hi((int)own[i].w, (int)high, s[i]);
+		}
+		return (float)(s[0] * 256 + s[1]);
+	}
+};
+
+/* Scales and minima of a row's eight blocks, as a file of Q4_K or Q5_K has them behind d and m: bytes of six bits. */
+struct parts_scales {
+	unsigned scale[2], least[2];
+
+	__device__ __forceinline__ parts_scales(const uint4 &v)
+	{
+		scale[0] = v.y & 0x3f3f3f3fu;
+		scale[1] = (v.w & 0x0f0f0f0fu) | (v.y >> 2 & 0x30303030u);
+		least[0] = v.z & 0x3f3f3f3fu;
+		least[1] = (v.w >> 4 & 0x0f0f0f0fu) | (v.z >> 2 & 0x30303030u);
+	}
+};
+
+/* Lane's words of a unit. */
+template <int T> struct quants_words {
+	enum { HIGHS = quants_high_bytes(T) / 4 };
+	uint4 low[4], high[HIGHS ? HIGHS : 1];
+
+	__device__ __forceinline__ void load(const char *unit)
+	{
+		const int lane = threadIdx.x % WARP;
+		const uint4 *const at = (const uint4 *)(unit + tile_side_bytes(T)) + lane;
+#pragma unroll
+		for (int i = 0; i < HIGHS; i++)
+			high[i] = at[i * WARP];
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			low[i] = at[(HIGHS + i) * WARP];
+	}
+
+	static __device__ __forceinline__ unsigned word(const uint4 *v, int i)
+	{
+		const uint4 &u = v[i / 4];
+		return i % 4 == 0 ? u.x : i % 4 == 1 ? u.y : i % 4 == 2 ? u.z : u.w;
+	}
+
+	/* Fragment i of a block's four, as m16n8k32 has them. */
+	__device__ __forceinline__ unsigned fragment(int block, int i) const
+	{
+		const unsigned bits = word(low, block * 2 + i % 2);
+		if (!HIGHS)
+			return quants_bytes<T>(bits, 0, i / 2, 0);
+		return T == TENSOR_Q6_K ? quants_bytes<T>(bits, word(high, block), i / 2, i * 2)
+					: quants_bytes<T>(bits, word(high, block / 2), i / 2, block % 2 * 4 + i);
+	}
+};
+
+INLINE int byte_of(unsigned word, int i)
+{
+	return (signed char)(word >> 8 * i);
+}
+
+template <int T, int N> struct operand<T, N, true> : digits_operand<N> {
+	using digits_operand<N>::x;
+	using digits_operand<N>::a;
+	using digits_operand<N>::b;
+	enum { SUMS = digit_sums<T>::LANES * digit_sums<T>::WORDS }; /* words of a chunk's */
+	const unsigned *sums; /* in the corner, which is free by then */
+
+	__device__ __forceinline__ void set(void *corner)
+	{
+		digits_operand<N>::set(corner);
+		sums = (const unsigned *)corner;
+		if (!quants_have_least(T))
+			return;
+#pragma unroll
+		for (int c = 0; c < N; c++)
+			digit_sums<T>::leave(x[c], (unsigned *)corner + c * SUMS);
+		__syncwarp();
+	}
+
+	/* c: the block's products with both of the lane's columns, of either row. */
+	static __device__ __forceinline__ void block(const quants_words<T> &w, const struct digit_columns &x, int k,
+						     int (&c)[4])
+	{
+		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), x.b[2 * k],
+				x.b[2 * k + 1]);
+	}
+
+	/* Blocks with scales, and minima, of their own. */
+	static __device__ __forceinline__ void alone(const char *unit, const quants_words<T> &w,
+						     const struct digit_columns &x, const unsigned *sums, float &r0,
+						     float &r1)
+	{
+		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4 * 2;
+		const uint4 scales[2] = {s[0], s[1]};
+		uint4 least[2] = {};
+		struct digit_sums<T> own;
+		if (quants_have_least(T)) {
+			own.load(sums);
+			least[0] = s[TILE_SCALES / 16];
+			least[1] = s[TILE_SCALES / 16 + 1];
+		}
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+			int c[4] = {0, 0, 0, 0};
+			block(w, x, k, c);
+			const float2 d = pair_to_f32<TENSOR_F16>(quants_words<T>::word(scales, k));
+			r0 = fmaf((float)(c[0] * 256 + c[1]), d.x, r0);
+			r1 = fmaf((float)(c[2] * 256 + c[3]), d.y, r1);
+			if (quants_have_least(T)) {
+				const float2 m = pair_to_f32<TENSOR_F16>(quants_words<T>::word(least, k));
+				const float sum = __uint_as_float(quants_words<T>::word(own.own, k));
+				r0 = fmaf(sum, m.x, r0);
+				r1 = fmaf(sum, m.y, r1);
+			}
+		}
+		r0 *= quants_unit<T>();
+		r1 *= quants_unit<T>();
+	}
+
+	/* Q4_K and Q5_K: less than 2^26, summed over a unit. */
+	static __device__ __forceinline__ void in_parts(const char *unit, const quants_words<T> &w,
+							const struct digit_columns &x, const unsigned *sums, float &r0,
+							float &r1)
+	{
+		struct digit_sums<T> own;
+		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4;
+		const uint4 sides[2] = {s[0], s[8]};
+		const parts_scales of[2] = {parts_scales(sides[0]), parts_scales(sides[1])};
+		int all[4] = {0, 0, 0, 0};
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+			int c[4] = {0, 0, 0, 0};
+			block(w, x, k, c);
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				all[i] += c[i] * byte_of(of[i / 2].scale[k / 4], k % 4);
+		}
+		own.load(sums);
+		const float2 d0 = pair_to_f32<TENSOR_F16>(sides[0].x), d1 = pair_to_f32<TENSOR_F16>(sides[1].x);
+		r0 = d0.x * fmaf((float)all[0], 256.0f, (float)all[1]) -
+		     d0.y * own.times(of[0].least[0], of[0].least[1]);
+		r1 = d1.x * fmaf((float)all[2], 256.0f, (float)all[3]) -
+		     d1.y * own.times(of[1].least[0], of[1].least[1]);
+	}
+
+	/* Q6_K: 16 columns have a scale of eight bits; less than 2^30, summed over a unit. */
+	static __device__ __forceinline__ void by_halves(const char *unit, const quants_words<T> &w,
+							 const struct digit_columns &x, float &r0, float &r1)
+	{
+		const int g = threadIdx.x % WARP / 4;
+		const uint4 scales[2] = {((const uint4 *)unit)[g], ((const uint4 *)unit)[g + 8]};
+		const float2 d = pair_to_f32<TENSOR_F16>(*(const unsigned *)(unit + tile_d_at(g)));
+		int all[4] = {0, 0, 0, 0};
+#pragma unroll
+		for (int h = 0; h < 16; h++) {
+			int c[4] = {0, 0, 0, 0};
+			multiply_add_s8_half(c, w.fragment(h / 2, h % 2 * 2), w.fragment(h / 2, h % 2 * 2 + 1), x.b[h]);
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				all[i] += c[i] * byte_of(quants_words<T>::word(scales + i / 2, h / 4), h % 4);
+		}
+		r0 = d.x * quants_unit<T>() * fmaf((float)all[0], 256.0f, (float)all[1]);
+		r1 = d.y * quants_unit<T>() * fmaf((float)all[2], 256.0f, (float)all[3]);
+	}
+
+	__device__ __forceinline__ void multiply(const char *unit, int chunk)
+	{
+		const unsigned *const own = sums + chunk * SUMS;
+		quants_words<T> w;
+		float r0 = 0.0f, r1 = 0.0f;
+		w.load(unit);
+		if (quants_in_parts(T))
+			in_parts(unit, w, x[chunk], own, r0, r1);
+		else if (T == TENSOR_Q6_K)
+			by_halves(unit, w, x[chunk], r0, r1);
+		else
+			alone(unit, w, x[chunk], own, r0, r1);
+		a = fmaf(r0, x[chunk].scale, a);
+		b = fmaf(r1, x[chunk].scale, b);
+	}
+};
+
+#endif
