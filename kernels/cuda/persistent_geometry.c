@@ -323,7 +323,7 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	g->n_blocks = card->n_sm < FEW_SPLITS ? card->n_sm : card->n_sm / FEW_SPLITS * FEW_SPLITS;
 	g->partial_bytes = g->angles_bytes = g->stage_bytes = g->n_stages = 0;
 	g->sums_bytes = 2 * PERSISTENT_GROUP * PERSISTENT_SUMS * 4;
-	g->corner_bytes = greater(g->stream_chunks, g->slice_chunks) * TILE_CHUNK * 4;
+	g->corner_bytes = greater(g->stream_chunks, g->slice_chunks) * (TILE_CHUNK * 4 + PERSISTENT_SUMS_BYTES);
 	g->tiled_bytes = 0;
 	for (int i = 0; i < PERSISTENT_ROPES; i++)
 		g->n_angles[i] = 0;

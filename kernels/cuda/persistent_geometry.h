@@ -15,6 +15,7 @@ enum {
 	PERSISTENT_THREADS = PERSISTENT_CONSUMERS + 64,
 	PERSISTENT_CHUNKS = 3, /* most of a job that a warp has: number w, w + WARPS .. are warp w's */
 	PERSISTENT_PIECE_BYTES = 9216,
+	PERSISTENT_SUMS_BYTES = 64,  /* of a chunk of activations, beside it: sums by blocks */
 	PERSISTENT_PIECE_SHARES = 4, /* of a piece, all of which are given back: by as many warps as take it */
 	PERSISTENT_GROUP = 10,       /* jobs whose sums are left together */
 	PERSISTENT_SUMS = PERSISTENT_WARPS * TILE_ROWS + 16, /* of a job; apart in the banks from the next one's */

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/matvec.cuh"
 #include "kernels/cuda/persistent_ptx.cuh"
+#include "kernels/cuda/quants.cuh"
 
 /* A warp's chunks of a vector, of which a lane has every 32nd vector of four. */
 template <int N> struct chunks {
@@ -36,71 +37,90 @@ template <int N> INLINE chunks<N> get_chunks(const void *corner)
 }
 
 /*
- * A chunk of Q8_0's as columns of m16n8k32: column d of block k is digit d, the highest first, in the two registers
- * 2 * k and 2 * k + 1 of lanes 4 * d .. 4 * d + 3. corner: a chunk of floats of the warp's, to turn them over in.
+ * A chunk as columns of m16n8k32: column d of block k is digit d, the highest first, words 2 * k and 2 * k + 1 of lanes
+ * 4 * d .. 4 * d + 3. Digit d's word w of lane 4 * d + part goes to (4 * d + part) * EACH + w / 4 * FOUR + w % 4. Returns
+ * the greatest magnitude, which is LIMIT.
  */
+constexpr float DIGITS_LIMIT = 4194000.0f; /* less than half of what a float's mantissa counts to */
+
+template <int EACH, int FOUR> INLINE float leave_digits(float4 low, float4 high, unsigned *to)
+{
+	const int lane = threadIdx.x % WARP;
+	const float f[2][4] = {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
+	/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
+	unsigned m = 0;
+#pragma unroll
+	for (int i = 0; i < 2; i++)
+#pragma unroll
+		for (int e = 0; e < 4; e++)
+			m = max(m, __float_as_uint(f[i][e]) & 0x7fffffffu);
+	const float greatest = __uint_as_float(__reduce_max_sync(ALL_LANES, m));
+	const float inverse = greatest >= 1e-30f ? __fdividef(DIGITS_LIMIT, greatest) : 0.0f;
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		/* Bytes are digits from -128 to 127: added 128 to each, and their highest bits turned. */
+		unsigned q[4];
+#pragma unroll
+		for (int e = 0; e < 4; e++) {
+			const unsigned fixed = __float_as_uint(fmaf(f[i][e], inverse, 12582912.0f)) - 0x4b400000u;
+			q[e] = (fixed + 0x808080u) ^ 0x808080u;
+		}
+		const unsigned a = __byte_perm(q[0], q[1], 0x5140), b = __byte_perm(q[2], q[3], 0x5140);
+		const unsigned c = __byte_perm(q[0], q[1], 0x0062), d = __byte_perm(q[2], q[3], 0x0062);
+		const int word = (i * 4 + lane / 8) * 2 + lane / 4 % 2;
+		unsigned *const at = to + lane % 4 * EACH + word / 4 * FOUR + word % 4;
+		at[0] = __byte_perm(c, d, 0x5410);
+		at[4 * EACH] = __byte_perm(a, b, 0x7632);
+		at[8 * EACH] = __byte_perm(a, b, 0x5410);
+	}
+	return greatest;
+}
+
+/* Of what this lane's accumulators sum: two digits, or one, or none. */
+INLINE float digits_scale(float greatest)
+{
+	const int part = threadIdx.x % 4;
+	return greatest * (1.0f / DIGITS_LIMIT) * (part == 0 ? 256.0f : part == 1 ? 1.0f / 256.0f : 0.0f);
+}
+
+/* What a lane has of them in registers. corner: a chunk of floats of the warp's, to turn them over in. */
 struct digit_columns {
 	unsigned b[16];
-	float scale; /* of what this lane's accumulators sum: two digits, or one, or none */
+	float scale;
 
 	__device__ __forceinline__ void set(float4 low, float4 high, unsigned *corner)
 	{
-		const int lane = threadIdx.x % WARP, column = lane / 4, part = lane % 4;
-		const float f[2][4] = {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
-		/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
-		unsigned m = 0;
-#pragma unroll
-		for (int i = 0; i < 2; i++)
-#pragma unroll
-			for (int e = 0; e < 4; e++)
-				m = max(m, __float_as_uint(f[i][e]) & 0x7fffffffu);
-		const float greatest = __uint_as_float(__reduce_max_sync(ALL_LANES, m));
-		const float inverse = greatest >= 1e-30f ? __fdividef(LIMIT, greatest) : 0.0f;
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			/* Bytes are digits from -128 to 127: added 128 to each, and their highest bits turned. */
-			unsigned q[4];
-#pragma unroll
-			for (int e = 0; e < 4; e++) {
-				const unsigned fixed =
-					__float_as_uint(fmaf(f[i][e], inverse, 12582912.0f)) - 0x4b400000u;
-				q[e] = (fixed + 0x808080u) ^ 0x808080u;
-			}
-			const unsigned a = __byte_perm(q[0], q[1], 0x5140), b = __byte_perm(q[2], q[3], 0x5140);
-			const unsigned c = __byte_perm(q[0], q[1], 0x0062), d = __byte_perm(q[2], q[3], 0x0062);
-			unsigned *const to = corner + part * STRIDE + (i * 4 + lane / 8) * 2 + lane / 4 % 2;
-			to[0] = __byte_perm(c, d, 0x5410);
-			to[4 * STRIDE] = __byte_perm(a, b, 0x7632);
-			to[8 * STRIDE] = __byte_perm(a, b, 0x5410);
-		}
+		const int lane = threadIdx.x % WARP;
+		const float greatest = leave_digits<STRIDE, 4>(low, high, corner);
 		__syncwarp();
 #pragma unroll
 		for (int k = 0; k < 4; k++) {
 			uint4 v = make_uint4(0, 0, 0, 0);
-			if (column < 3)
-				v = *(const uint4 *)(corner + (column * 4 + part) * STRIDE + k * 4);
+			if (lane / 4 < 3)
+				v = *(const uint4 *)(corner + lane * STRIDE + k * 4);
 			b[4 * k] = v.x;
 			b[4 * k + 1] = v.y;
 			b[4 * k + 2] = v.z;
 			b[4 * k + 3] = v.w;
 		}
 		__syncwarp();
-		scale = greatest * (1.0f / LIMIT) * (part == 0 ? 256.0f : part == 1 ? 1.0f / 256.0f : 0.0f);
+		scale = digits_scale(greatest);
 	}
 
-	static constexpr float LIMIT = 4194000.0f; /* less than half of what a float's mantissa counts to */
-	enum { STRIDE = 20 };                      /* of 16 words, in different banks */
+	enum { STRIDE = 20 }; /* of 16 words, in different banks */
 };
 
 /* Sums of a lane's that are a row's when its lanes have added them, and which row. */
 template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
+	/* Beside weights of fewer bits matrices of these types are few and small: registers are for the others. */
+	enum { KEPT = N == 1 && !quants_compiled };
 	const float *x;
 	float4 own[8]; /* of the chunk that is multiplied */
 
 	__device__ __forceinline__ void set(void *corner)
 	{
 		x = (const float *)corner;
-		if (N == 1)
+		if (KEPT)
 			read(0);
 	}
 
@@ -127,7 +147,7 @@ template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
 		const uint4 *const w = (const uint4 *)unit + threadIdx.x % WARP;
-		if (N > 1)
+		if (!KEPT)
 			read(chunk);
 #pragma unroll
 		for (int i = 0; i < 32 / EACH; i++)
@@ -157,8 +177,18 @@ template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
 	}
 };
 
-/* What operands of digits have in common. */
-template <int N> struct digits_operand {
+/* The rows' sums a and b, of rows g and g + 8, of four lanes, of which the first two have digits. */
+INLINE void leave_rows(float a, float b, float *to)
+{
+	const int lane = threadIdx.x % WARP;
+	const float v = a + __shfl_xor_sync(ALL_LANES, a, 1), w = b + __shfl_xor_sync(ALL_LANES, b, 1);
+	if (lane % 4 == 0) {
+		to[lane / 4] = v;
+		to[lane / 4 + 8] = w;
+	}
+}
+
+template <int N> struct operand<TENSOR_Q8_0, N, false> {
 	struct digit_columns x[N];
 	float a, b; /* rows lane / 4 and lane / 4 + 8 */
 
@@ -176,22 +206,10 @@ template <int N> struct digits_operand {
 		a = b = 0.0f;
 	}
 
-	/* The first two of four lanes have digits. */
 	__device__ __forceinline__ void leave(float *to) const
 	{
-		const int lane = threadIdx.x % WARP;
-		const float v = a + __shfl_xor_sync(ALL_LANES, a, 1), w = b + __shfl_xor_sync(ALL_LANES, b, 1);
-		if (lane % 4 == 0) {
-			to[lane / 4] = v;
-			to[lane / 4 + 8] = w;
-		}
+		leave_rows(a, b, to);
 	}
-};
-
-template <int N> struct operand<TENSOR_Q8_0, N, false> : digits_operand<N> {
-	using digits_operand<N>::x;
-	using digits_operand<N>::a;
-	using digits_operand<N>::b;
 
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{

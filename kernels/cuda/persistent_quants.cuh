@@ -16,43 +16,68 @@
 #include "kernels/cuda/quants.cuh"
 
 /*
- * Sums of a chunk's digits by blocks, of the two columns of digits that the lane's accumulators are of: in shared
- * memory, for registers are few. Of parts: of two blocks 16 bits each, of the first column, then of the second; else
- * floats, of a block both.
+ * A chunk of activations in the warp's corner, for registers are few: digits where its floats were, four words of a lane
+ * of four columns behind each other, the last column zeros; the other columns of a product are those again, and
+ * nobody's.
+ */
+struct shared_digits {
+	enum { WORDS = TILE_CHUNK, FOUR = 64 };
+
+	/* Returns their scale. */
+	static __device__ __forceinline__ float leave(float4 low, float4 high, unsigned *to)
+	{
+		const int lane = threadIdx.x % WARP;
+		*(uint2 *)(to + lane / 8 * FOUR + 48 + lane % 8 * 2) = make_uint2(0, 0);
+		return digits_scale(leave_digits<4, FOUR>(low, high, to));
+	}
+
+	/* Words 2 * k and 2 * k + 1 of the lane's. */
+	static __device__ __forceinline__ uint2 block(const unsigned *from, int k)
+	{
+		return *(const uint2 *)(from + k / 2 * FOUR + threadIdx.x % 16 * 4 + k % 2 * 2);
+	}
+};
+
+/*
+ * Sums of a chunk's digits by blocks, of the two columns of digits that the lane's accumulators are of: behind them in
+ * the corner. Of parts: of two blocks 16 bits each, of the first column, then of the second; else floats, of a block
+ * both.
  */
 template <int T> struct digit_sums {
-	enum { LANES = 2, WORDS = 8 }; /* of four lanes that have digits; each one's */
+	enum { LANES = 2, EACH = 8, WORDS = LANES * EACH }; /* two of four lanes have digits */
+	static_assert(WORDS * 4 == PERSISTENT_SUMS_BYTES, "what a corner has room for");
 
-	static __device__ __forceinline__ void leave(const struct digit_columns &x, unsigned *to)
+	static __device__ __forceinline__ void leave(const unsigned *digits, unsigned *to)
 	{
 		enum { ONES = 0x01010101 };
 		const int lane = threadIdx.x % WARP;
 		int sums[8][4];
-		unsigned words[WORDS];
+		unsigned words[EACH];
 #pragma unroll
 		for (int k = 0; k < 8; k++) {
+			const uint2 b = shared_digits::block(digits, k);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
 				sums[k][i] = 0;
-			multiply_add_s8(sums[k], ONES, ONES, ONES, ONES, x.b[2 * k], x.b[2 * k + 1]);
+			multiply_add_s8(sums[k], ONES, ONES, ONES, ONES, b.x, b.y);
 		}
 #pragma unroll
-		for (int i = 0; i < WORDS; i++)
+		for (int i = 0; i < EACH; i++)
 			words[i] = quants_in_parts(T)
 					   ? __byte_perm((unsigned)sums[i % 4 * 2][i / 4],
 							 (unsigned)sums[i % 4 * 2 + 1][i / 4], 0x5410)
 					   : __float_as_uint((float)(sums[i][0] * 256 + sums[i][1]));
-		if (lane < LANES)
-#pragma unroll
-			for (int i = 0; i < WORDS; i++)
-				to[lane * WORDS + i] = words[i];
+		if (lane < LANES) {
+			((uint4 *)to)[lane * 2] = make_uint4(words[0], words[1], words[2], words[3]);
+			((uint4 *)to)[lane * 2 + 1] = make_uint4(words[4], words[5], words[6], words[7]);
+		}
 	}
 
 	uint4 own[2];
 
 	__device__ __forceinline__ void load(const unsigned *from)
 	{
-		const uint4 *const at = (const uint4 *)(from + threadIdx.x % LANES * WORDS);
+		const uint4 *const at = (const uint4 *)(from + threadIdx.x % LANES * EACH);
 		own[0] = at[0];
 		own[1] = at[1];
 	}
@@ -124,36 +149,50 @@ INLINE int byte_of(unsigned word, int i)
 	return (signed char)(word >> 8 * i);
 }
 
-template <int T, int N> struct operand<T, N, true> : digits_operand<N> {
-	using digits_operand<N>::x;
-	using digits_operand<N>::a;
-	using digits_operand<N>::b;
-	enum { SUMS = digit_sums<T>::LANES * digit_sums<T>::WORDS }; /* words of a chunk's */
-	const unsigned *sums; /* in the corner, which is free by then */
+template <int T, int N> struct operand<T, N, true> {
+	const unsigned *digits; /* (N, shared_digits::WORDS), then (N, digit_sums<T>::WORDS) */
+	float scale[N];
+	float a, b; /* rows lane / 4 and lane / 4 + 8 */
 
 	__device__ __forceinline__ void set(void *corner)
 	{
-		digits_operand<N>::set(corner);
-		sums = (const unsigned *)corner;
-		if (!quants_have_least(T))
-			return;
+		unsigned *const to = (unsigned *)corner;
+		const chunks<N> v = get_chunks<N>(corner);
+		digits = to;
+		__syncwarp();
 #pragma unroll
 		for (int c = 0; c < N; c++)
-			digit_sums<T>::leave(x[c], (unsigned *)corner + c * SUMS);
+			scale[c] = shared_digits::leave(v.v[c][0], v.v[c][1], to + c * shared_digits::WORDS);
 		__syncwarp();
+		if (quants_have_least(T)) {
+#pragma unroll
+			for (int c = 0; c < N; c++)
+				digit_sums<T>::leave(to + c * shared_digits::WORDS,
+						     to + N * shared_digits::WORDS + c * digit_sums<T>::WORDS);
+			__syncwarp();
+		}
+	}
+
+	__device__ __forceinline__ void clear()
+	{
+		a = b = 0.0f;
+	}
+
+	__device__ __forceinline__ void leave(float *to) const
+	{
+		leave_rows(a, b, to);
 	}
 
 	/* c: the block's products with both of the lane's columns, of either row. */
-	static __device__ __forceinline__ void block(const quants_words<T> &w, const struct digit_columns &x, int k,
-						     int (&c)[4])
+	static __device__ __forceinline__ void block(const quants_words<T> &w, const unsigned *x, int k, int (&c)[4])
 	{
-		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), x.b[2 * k],
-				x.b[2 * k + 1]);
+		const uint2 b = shared_digits::block(x, k);
+		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), b.x, b.y);
 	}
 
 	/* Blocks with scales, and minima, of their own. */
 	static __device__ __forceinline__ void alone(const char *unit, const quants_words<T> &w,
-						     const struct digit_columns &x, const unsigned *sums, float &r0,
+						     const unsigned *x, const unsigned *sums, float &r0,
 						     float &r1)
 	{
 		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4 * 2;
@@ -185,7 +224,7 @@ template <int T, int N> struct operand<T, N, true> : digits_operand<N> {
 
 	/* Q4_K and Q5_K: less than 2^26, summed over a unit. */
 	static __device__ __forceinline__ void in_parts(const char *unit, const quants_words<T> &w,
-							const struct digit_columns &x, const unsigned *sums, float &r0,
+							const unsigned *x, const unsigned *sums, float &r0,
 							float &r1)
 	{
 		struct digit_sums<T> own;
@@ -211,7 +250,7 @@ template <int T, int N> struct operand<T, N, true> : digits_operand<N> {
 
 	/* Q6_K: 16 columns have a scale of eight bits; less than 2^30, summed over a unit. */
 	static __device__ __forceinline__ void by_halves(const char *unit, const quants_words<T> &w,
-							 const struct digit_columns &x, float &r0, float &r1)
+							 const unsigned *x, float &r0, float &r1)
 	{
 		const int g = threadIdx.x % WARP / 4;
 		const uint4 scales[2] = {((const uint4 *)unit)[g], ((const uint4 *)unit)[g + 8]};
@@ -220,7 +259,9 @@ template <int T, int N> struct operand<T, N, true> : digits_operand<N> {
 #pragma unroll
 		for (int h = 0; h < 16; h++) {
 			int c[4] = {0, 0, 0, 0};
-			multiply_add_s8_half(c, w.fragment(h / 2, h % 2 * 2), w.fragment(h / 2, h % 2 * 2 + 1), x.b[h]);
+			const uint2 b = shared_digits::block(x, h / 2);
+			multiply_add_s8_half(c, w.fragment(h / 2, h % 2 * 2), w.fragment(h / 2, h % 2 * 2 + 1),
+					     h % 2 ? b.y : b.x);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
 				all[i] += c[i] * byte_of(quants_words<T>::word(scales + i / 2, h / 4), h % 4);
@@ -231,18 +272,19 @@ template <int T, int N> struct operand<T, N, true> : digits_operand<N> {
 
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
-		const unsigned *const own = sums + chunk * SUMS;
+		const unsigned *const x = digits + chunk * shared_digits::WORDS;
+		const unsigned *const sums = digits + N * shared_digits::WORDS + chunk * digit_sums<T>::WORDS;
 		quants_words<T> w;
 		float r0 = 0.0f, r1 = 0.0f;
 		w.load(unit);
 		if (quants_in_parts(T))
-			in_parts(unit, w, x[chunk], own, r0, r1);
+			in_parts(unit, w, x, sums, r0, r1);
 		else if (T == TENSOR_Q6_K)
-			by_halves(unit, w, x[chunk], r0, r1);
+			by_halves(unit, w, x, r0, r1);
 		else
-			alone(unit, w, x[chunk], own, r0, r1);
-		a = fmaf(r0, x[chunk].scale, a);
-		b = fmaf(r1, x[chunk].scale, b);
+			alone(unit, w, x, sums, r0, r1);
+		a = fmaf(r0, scale[chunk], a);
+		b = fmaf(r1, scale[chunk], b);
 	}
 };
 
