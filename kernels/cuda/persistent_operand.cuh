@@ -110,10 +110,90 @@ struct digit_columns {
 	enum { STRIDE = 20 }; /* of 16 words, in different banks */
 };
 
+/*
+ * A chunk of activations in the warp's corner, for registers are few: digits where its floats were, four words of a lane
+ * of four columns behind each other, the last column zeros; the other columns of a product are those again, and
+ * nobody's.
+ */
+struct shared_digits {
+	enum { WORDS = TILE_CHUNK, FOUR = 64 };
+
+	/* Returns their scale. */
+	static __device__ __forceinline__ float leave(float4 low, float4 high, unsigned *to)
+	{
+		const int lane = threadIdx.x % WARP;
+		*(uint2 *)(to + lane / 8 * FOUR + 48 + lane % 8 * 2) = make_uint2(0, 0);
+		return digits_scale(leave_digits<4, FOUR>(low, high, to));
+	}
+
+	/* Words 2 * k and 2 * k + 1 of the lane's. */
+	static __device__ __forceinline__ uint2 block(const unsigned *from, int k)
+	{
+		return *(const uint2 *)(from + k / 2 * FOUR + threadIdx.x % 16 * 4 + k % 2 * 2);
+	}
+};
+
+/* A warp's chunks as one or the other. */
+template <int N, bool KEPT> struct chunks_digits {
+	struct digit_columns x[N];
+
+	__device__ __forceinline__ void set(void *corner)
+	{
+		const chunks<N> v = get_chunks<N>(corner);
+		__syncwarp();
+#pragma unroll
+		for (int c = 0; c < N; c++)
+			x[c].set(v.v[c][0], v.v[c][1], (unsigned *)corner);
+	}
+
+	/* Of a chunk's block the lane's words of m16n8k32's columns. */
+	__device__ __forceinline__ uint2 block(int chunk, int k) const
+	{
+		return make_uint2(x[chunk].b[2 * k], x[chunk].b[2 * k + 1]);
+	}
+
+	__device__ __forceinline__ float scale(int chunk) const
+	{
+		return x[chunk].scale;
+	}
+};
+
+template <int N> struct chunks_digits<N, false> {
+	const unsigned *at; /* (N, shared_digits::WORDS) */
+	float scales[N];
+
+	__device__ __forceinline__ void set(void *corner)
+	{
+		unsigned *const to = (unsigned *)corner;
+		const chunks<N> v = get_chunks<N>(corner);
+		at = to;
+		__syncwarp();
+#pragma unroll
+		for (int c = 0; c < N; c++)
+			scales[c] = shared_digits::leave(v.v[c][0], v.v[c][1], to + c * shared_digits::WORDS);
+		__syncwarp();
+	}
+
+	__device__ __forceinline__ uint2 block(int chunk, int k) const
+	{
+		return shared_digits::block(at + chunk * shared_digits::WORDS, k);
+	}
+
+	__device__ __forceinline__ float scale(int chunk) const
+	{
+		return scales[chunk];
+	}
+};
+
+/*
+ * Whether activations are kept in registers: those are for others where weights of fewer bits are multiplied too, beside
+ * which matrices of the other types are few and small.
+ */
+constexpr bool OPERANDS_KEPT = quants_compiled == 0;
+
 /* Sums of a lane's that are a row's when its lanes have added them, and which row. */
 template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
-	/* Beside weights of fewer bits matrices of these types are few and small: registers are for the others. */
-	enum { KEPT = N == 1 && !quants_compiled };
+	enum { KEPT = N == 1 && OPERANDS_KEPT };
 	const float *x;
 	float4 own[8]; /* of the chunk that is multiplied */
 
@@ -189,16 +269,12 @@ INLINE void leave_rows(float a, float b, float *to)
 }
 
 template <int N> struct operand<TENSOR_Q8_0, N, false> {
-	struct digit_columns x[N];
+	struct chunks_digits<N, OPERANDS_KEPT> x;
 	float a, b; /* rows lane / 4 and lane / 4 + 8 */
 
 	__device__ __forceinline__ void set(void *corner)
 	{
-		const chunks<N> v = get_chunks<N>(corner);
-		__syncwarp();
-#pragma unroll
-		for (int c = 0; c < N; c++)
-			x[c].set(v.v[c][0], v.v[c][1], (unsigned *)corner);
+		x.set(corner);
 	}
 
 	__device__ __forceinline__ void clear()
@@ -223,13 +299,14 @@ template <int N> struct operand<TENSOR_Q8_0, N, false> {
 		for (int k = 0; k < 8; k++) {
 			const uint4 v = w[k * WARP];
 			int c[4] = {0, 0, 0, 0};
-			multiply_add_s8(c, v.x, v.y, v.z, v.w, x[chunk].b[2 * k], x[chunk].b[2 * k + 1]);
+			const uint2 columns = x.block(chunk, k);
+			multiply_add_s8(c, v.x, v.y, v.z, v.w, columns.x, columns.y);
 			const float2 f = pair_to_f32<TENSOR_F16>(scales[k]);
 			r0 = fmaf((float)(c[0] * 256 + c[1]), f.x, r0);
 			r1 = fmaf((float)(c[2] * 256 + c[3]), f.y, r1);
 		}
-		a = fmaf(r0, x[chunk].scale, a);
-		b = fmaf(r1, x[chunk].scale, b);
+		a = fmaf(r0, x.scale(chunk), a);
+		b = fmaf(r1, x.scale(chunk), b);
 	}
 };
 

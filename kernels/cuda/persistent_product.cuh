@@ -143,11 +143,15 @@ template <int T> INLINE struct unit_place unit_of(int chunk, int n_chunks)
 	enum { UNITS = persistent_piece_units(T) };
 	struct unit_place u;
 	u.piece = chunk / UNITS;
-	const int i = chunk - u.piece * UNITS;
-	u.at = i * tile_unit_bytes(T);
+	u.at = chunk % UNITS * tile_unit_bytes(T);
 	/* The last piece may have fewer. */
-	const int here = min(n_chunks - u.piece * UNITS, (int)UNITS);
-	u.shares = here <= 1 ? PERSISTENT_PIECE_SHARES : here == 2 || (here == 3 && i == 0) ? 2 : 1;
+	if (UNITS <= 2) {
+		u.shares = UNITS == 1 || (chunk % 2 == 0 && chunk == n_chunks - 1) ? PERSISTENT_PIECE_SHARES
+										   : PERSISTENT_PIECE_SHARES / 2;
+	} else {
+		const int here = min(n_chunks - u.piece * UNITS, (int)UNITS);
+		u.shares = here <= 1 ? PERSISTENT_PIECE_SHARES : here == 2 || (here == 3 && chunk % UNITS == 0) ? 2 : 1;
+	}
 	return u;
 }
 

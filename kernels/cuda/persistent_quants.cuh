@@ -6,37 +6,14 @@
  * integers, times d of 256 columns, sums of products times scales are integers too, as exact, and only the unit's
  * become floats. Minima are multiplied with the activations' sums, digit by digit, which are made once.
  *
- * What it takes of a multiprocessor: a warp issues some 140 instructions for a unit of Q4_0 of 2304 bytes, 200 of
- * Q4_K, 330 of Q6_K of 3360 bytes. Of four a cycle, at 13 bytes a cycle that memory has for each, that is a third.
+ * What it takes of a multiprocessor: a warp issues some 165 instructions for a unit of Q4_0 of 2304 bytes, 215 of
+ * Q4_K, 335 of Q6_K of 3360 bytes (sm_90). Of four a cycle, while memory brings 13 bytes a cycle, that is a third.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
 
 #include "kernels/cuda/persistent_operand.cuh"
 #include "kernels/cuda/quants.cuh"
-
-/*
- * A chunk of activations in the warp's corner, for registers are few: digits where its floats were, four words of a lane
- * of four columns behind each other, the last column zeros; the other columns of a product are those again, and
- * nobody's.
- */
-struct shared_digits {
-	enum { WORDS = TILE_CHUNK, FOUR = 64 };
-
-	/* Returns their scale. */
-	static __device__ __forceinline__ float leave(float4 low, float4 high, unsigned *to)
-	{
-		const int lane = threadIdx.x % WARP;
-		*(uint2 *)(to + lane / 8 * FOUR + 48 + lane % 8 * 2) = make_uint2(0, 0);
-		return digits_scale(leave_digits<4, FOUR>(low, high, to));
-	}
-
-	/* Words 2 * k and 2 * k + 1 of the lane's. */
-	static __device__ __forceinline__ uint2 block(const unsigned *from, int k)
-	{
-		return *(const uint2 *)(from + k / 2 * FOUR + threadIdx.x % 16 * 4 + k % 2 * 2);
-	}
-};
 
 /*
  * Sums of a chunk's digits by blocks, of the two columns of digits that the lane's accumulators are of: behind them in
@@ -47,7 +24,8 @@ template <int T> struct digit_sums {
 	enum { LANES = 2, EACH = 8, WORDS = LANES * EACH }; /* two of four lanes have digits */
 	static_assert(WORDS * 4 == PERSISTENT_SUMS_BYTES, "what a corner has room for");
 
-	static __device__ __forceinline__ void leave(const unsigned *digits, unsigned *to)
+	template <int N>
+	static __device__ __forceinline__ void leave(const chunks_digits<N, false> &x, int chunk, unsigned *to)
 	{
 		enum { ONES = 0x01010101 };
 		const int lane = threadIdx.x % WARP;
@@ -55,7 +33,7 @@ template <int T> struct digit_sums {
 		unsigned words[EACH];
 #pragma unroll
 		for (int k = 0; k < 8; k++) {
-			const uint2 b = shared_digits::block(digits, k);
+			const uint2 b = x.block(chunk, k);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
 				sums[k][i] = 0;
@@ -150,27 +128,23 @@ INLINE int byte_of(unsigned word, int i)
 }
 
 template <int T, int N> struct operand<T, N, true> {
-	const unsigned *digits; /* (N, shared_digits::WORDS), then (N, digit_sums<T>::WORDS) */
-	float scale[N];
-	float a, b; /* rows lane / 4 and lane / 4 + 8 */
+	struct chunks_digits<N, false> x; /* and behind it (N, digit_sums<T>::WORDS) */
+	float a, b;			  /* rows lane / 4 and lane / 4 + 8 */
 
 	__device__ __forceinline__ void set(void *corner)
 	{
-		unsigned *const to = (unsigned *)corner;
-		const chunks<N> v = get_chunks<N>(corner);
-		digits = to;
-		__syncwarp();
-#pragma unroll
-		for (int c = 0; c < N; c++)
-			scale[c] = shared_digits::leave(v.v[c][0], v.v[c][1], to + c * shared_digits::WORDS);
-		__syncwarp();
+		x.set(corner);
 		if (quants_have_least(T)) {
 #pragma unroll
 			for (int c = 0; c < N; c++)
-				digit_sums<T>::leave(to + c * shared_digits::WORDS,
-						     to + N * shared_digits::WORDS + c * digit_sums<T>::WORDS);
+				digit_sums<T>::leave(x, c, (unsigned *)corner + sums_at(c));
 			__syncwarp();
 		}
+	}
+
+	static __device__ __forceinline__ int sums_at(int chunk)
+	{
+		return N * shared_digits::WORDS + chunk * digit_sums<T>::WORDS;
 	}
 
 	__device__ __forceinline__ void clear()
@@ -184,30 +158,28 @@ template <int T, int N> struct operand<T, N, true> {
 	}
 
 	/* c: the block's products with both of the lane's columns, of either row. */
-	static __device__ __forceinline__ void block(const quants_words<T> &w, const unsigned *x, int k, int (&c)[4])
+	__device__ __forceinline__ void block(const quants_words<T> &w, int chunk, int k, int (&c)[4]) const
 	{
-		const uint2 b = shared_digits::block(x, k);
+		const uint2 b = x.block(chunk, k);
 		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), b.x, b.y);
 	}
 
 	/* Blocks with scales, and minima, of their own. */
-	static __device__ __forceinline__ void alone(const char *unit, const quants_words<T> &w,
-						     const unsigned *x, const unsigned *sums, float &r0,
-						     float &r1)
+	__device__ __forceinline__ void alone(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
 	{
 		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4 * 2;
 		const uint4 scales[2] = {s[0], s[1]};
 		uint4 least[2] = {};
 		struct digit_sums<T> own;
 		if (quants_have_least(T)) {
-			own.load(sums);
+			own.load(x.at + sums_at(chunk));
 			least[0] = s[TILE_SCALES / 16];
 			least[1] = s[TILE_SCALES / 16 + 1];
 		}
 #pragma unroll
 		for (int k = 0; k < 8; k++) {
 			int c[4] = {0, 0, 0, 0};
-			block(w, x, k, c);
+			block(w, chunk, k, c);
 			const float2 d = pair_to_f32<TENSOR_F16>(quants_words<T>::word(scales, k));
 			r0 = fmaf((float)(c[0] * 256 + c[1]), d.x, r0);
 			r1 = fmaf((float)(c[2] * 256 + c[3]), d.y, r1);
@@ -223,9 +195,7 @@ template <int T, int N> struct operand<T, N, true> {
 	}
 
 	/* Q4_K and Q5_K: less than 2^26, summed over a unit. */
-	static __device__ __forceinline__ void in_parts(const char *unit, const quants_words<T> &w,
-							const unsigned *x, const unsigned *sums, float &r0,
-							float &r1)
+	__device__ __forceinline__ void in_parts(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
 	{
 		struct digit_sums<T> own;
 		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4;
@@ -235,12 +205,12 @@ template <int T, int N> struct operand<T, N, true> {
 #pragma unroll
 		for (int k = 0; k < 8; k++) {
 			int c[4] = {0, 0, 0, 0};
-			block(w, x, k, c);
+			block(w, chunk, k, c);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
 				all[i] += c[i] * byte_of(of[i / 2].scale[k / 4], k % 4);
 		}
-		own.load(sums);
+		own.load(x.at + sums_at(chunk));
 		const float2 d0 = pair_to_f32<TENSOR_F16>(sides[0].x), d1 = pair_to_f32<TENSOR_F16>(sides[1].x);
 		r0 = d0.x * fmaf((float)all[0], 256.0f, (float)all[1]) -
 		     d0.y * own.times(of[0].least[0], of[0].least[1]);
@@ -249,8 +219,7 @@ template <int T, int N> struct operand<T, N, true> {
 	}
 
 	/* Q6_K: 16 columns have a scale of eight bits; less than 2^30, summed over a unit. */
-	static __device__ __forceinline__ void by_halves(const char *unit, const quants_words<T> &w,
-							 const unsigned *x, float &r0, float &r1)
+	__device__ __forceinline__ void by_halves(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
 	{
 		const int g = threadIdx.x % WARP / 4;
 		const uint4 scales[2] = {((const uint4 *)unit)[g], ((const uint4 *)unit)[g + 8]};
@@ -259,7 +228,7 @@ template <int T, int N> struct operand<T, N, true> {
 #pragma unroll
 		for (int h = 0; h < 16; h++) {
 			int c[4] = {0, 0, 0, 0};
-			const uint2 b = shared_digits::block(x, h / 2);
+			const uint2 b = x.block(chunk, h / 2);
 			multiply_add_s8_half(c, w.fragment(h / 2, h % 2 * 2), w.fragment(h / 2, h % 2 * 2 + 1),
 					     h % 2 ? b.y : b.x);
 #pragma unroll
@@ -272,19 +241,17 @@ template <int T, int N> struct operand<T, N, true> {
 
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
-		const unsigned *const x = digits + chunk * shared_digits::WORDS;
-		const unsigned *const sums = digits + N * shared_digits::WORDS + chunk * digit_sums<T>::WORDS;
 		quants_words<T> w;
 		float r0 = 0.0f, r1 = 0.0f;
 		w.load(unit);
 		if (quants_in_parts(T))
-			in_parts(unit, w, x, sums, r0, r1);
+			in_parts(unit, w, chunk, r0, r1);
 		else if (T == TENSOR_Q6_K)
-			by_halves(unit, w, x, r0, r1);
+			by_halves(unit, w, chunk, r0, r1);
 		else
-			alone(unit, w, x, sums, r0, r1);
-		a = fmaf(r0, scale[chunk], a);
-		b = fmaf(r1, scale[chunk], b);
+			alone(unit, w, chunk, r0, r1);
+		a = fmaf(r0, x.scale(chunk), a);
+		b = fmaf(r1, x.scale(chunk), b);
 	}
 };
 
