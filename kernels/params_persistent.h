@@ -217,13 +217,15 @@ struct persistent_program {
 };
 
 /*
- * y = the rows of w one below the other in tiles of 16, each matrix filled up with rows of zeros, as the plan's device
- * reads them; gated: tiles have 8 rows of w[0], then 8 of w[1]. Rows are filled up with zeros too, to as many units as
- * tile_bytes has room for; the last of them may be short (kernels/tiles.h).
+ * y = rows of w one below the other in tiles of 16, those of each matrix filled up with rows of zeros, as the plan's
+ * device reads them; gated: tiles have 8 rows of w[0], then 8 of w[1]. Rows are filled up with zeros too, to as many
+ * units as tile_bytes has room for; the last of them may be short (kernels/tiles.h).
  */
 struct persistent_tile_params {
 	struct weight w[3]; /* n_w of them, of one type and one n_in */
 	void *y;
+	int first[3]; /* of w[i], all of whose experts' rows are one below the other, the row that is taken first */
+	int rows[3];  /* and how many are */
 	int n_w;
 	int gated;
 	int n_tiles;

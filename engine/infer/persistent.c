@@ -32,7 +32,7 @@ struct builder {
 	float scale;
 };
 
-enum { PHASES_A_LAYER = 8, PHASES_ELSEWHERE = 3 };
+enum { PHASES_A_LAYER = 10, PHASES_ELSEWHERE = 3 };
 
 const char *phase_kind_name(enum phase_kind k)
 {
@@ -127,6 +127,15 @@ static void beside_it(struct builder *b, const float *beside, const float *besid
 	b->in_norm = in_norm;
 }
 
+/* One more of the stream's matrices of attention: a product's are of one type, so another type's is another product. */
+static void add_to_qkv(struct builder *b, struct persistent_product **p, int i, const struct weight *w, float *y)
+{
+	const float *norm = b->f->weights->layers[i].attn_norm;
+	if ((*p)->n_w && (*p)->w[0].type != w->type)
+		*p = of_stream(b, PHASE_QKV, i, norm, PERSISTENT_STORE);
+	add_matrix(*p, w, y);
+}
+
 static float *add_qkv(struct builder *b, int i)
 {
 	const struct forward *f = b->f;
@@ -139,15 +148,15 @@ static float *add_qkv(struct builder *b, int i)
 	bool owns = l->kv_source == i;
 	float *q = vector(b, q_rows + (owns ? 2 * k_rows : 0));
 	p->trace = i;
-	add_matrix(p, &w->q, q);
+	add_to_qkv(b, &p, i, &w->q, q);
 	if (!owns)
 		return q;
 	s->k = q ? q + q_rows : NULL;
 	s->v = q ? s->k + k_rows : NULL;
 	s->v_raw = l->v_is_k ? s->k : s->v;
-	add_matrix(p, &w->k, s->k);
+	add_to_qkv(b, &p, i, &w->k, s->k);
 	if (!l->v_is_k)
-		add_matrix(p, &w->v, s->v);
+		add_to_qkv(b, &p, i, &w->v, s->v);
 	return q;
 }
 
@@ -344,13 +353,6 @@ static int check(const struct forward *f, struct error *err)
 	if (!r->embed || !r->head || r->begin != 0 || r->end != m->n_layer)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "fusion persistent needs the whole model on one device; use -ngl all or -ngl 0");
-	for (size_t i = 0; i < m->file.n_tensors; i++) {
-		enum tensor_type type = m->file.tensors[i].type;
-		if (tensor_type_traits(type)->quants)
-			return error_set(err, ERROR_UNSUPPORTED,
-					 "fusion persistent reads no weights in %s, which %s has; use --fusion full",
-					 tensor_type_name(type), m->name);
-	}
 	return 0;
 }
 
@@ -396,20 +398,6 @@ static int allocate(struct persistent *p, struct device *d, size_t bytes, const 
 	return 0;
 }
 
-/* n rows of an expert's; Q8_0's as planes or as blocks. */
-static struct weight rows_of(const struct weight *w, int expert, int first, int n)
-{
-	const struct tensor_traits *t = tensor_type_traits((enum tensor_type)w->type);
-	size_t row = (size_t)expert * (size_t)w->n_out + (size_t)first,
-	       blocks = row * (size_t)w->n_in / (size_t)t->block;
-	struct weight rows = *w;
-	rows.n_out = n;
-	rows.n_expert = 1;
-	rows.data = (const char *)w->data + (w->scales ? row * (size_t)w->n_in : blocks * (size_t)t->block_bytes);
-	rows.scales = w->scales ? (const char *)w->scales + blocks * sizeof(uint16_t) : NULL;
-	return rows;
-}
-
 static int tile_experts(struct device *d, const struct persistent_product *of, const struct persistent_copy *copy,
 			char *to, struct error *err)
 {
@@ -417,8 +405,10 @@ static int tile_experts(struct device *d, const struct persistent_product *of, c
 	int gated = of->output == PERSISTENT_GATED, n = gated ? w->n_out / 2 : w->n_out, rc = 0;
 	for (int e = 0; e < w->n_expert && !rc; e++) {
 		struct persistent_tile_params t = {
-			.w = {rows_of(w, e, 0, n), rows_of(w, e, w->n_out - n, n)},
+			.w = {*w, *w},
 			.y = to + (size_t)e * (size_t)copy->expert_bytes,
+			.first = {e * w->n_out, e * w->n_out + w->n_out - n},
+			.rows = {n, n},
 			.n_w = 1 + gated,
 			.gated = gated,
 			.n_tiles = of->n_jobs / copy->n_slices,
@@ -444,6 +434,7 @@ static int tile_weights(const struct persistent *p, const struct builder *b, str
 		struct persistent_tile_params t = {
 			.w = {of->w[0], of->w[1], of->w[2]},
 			.y = to,
+			.rows = {of->w[0].n_out, of->w[1].n_out, of->w[2].n_out},
 			.n_w = of->n_w,
 			.gated = of->output == PERSISTENT_GATED,
 			.n_tiles = of->n_jobs >> of->shift,

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/inner.h"
 #include "kernels/cpu/team.h"
+#include "kernels/cuda/quants_geometry.h"
 #include "kernels/tiles.h"
 
 static const struct weight *row_of(const struct persistent_tile_params *p, int tile, int r, size_t *row)
@@ -14,11 +16,67 @@ static const struct weight *row_of(const struct persistent_tile_params *p, int t
 		i = r / 8;
 		*row = (size_t)tile * 8 + (size_t)r % 8;
 	} else {
-		while (i + 1 < p->n_w && tile >= tile_count(p->w[i].n_out))
-			tile -= tile_count(p->w[i++].n_out);
+		while (i + 1 < p->n_w && tile >= tile_count(p->rows[i]))
+			tile -= tile_count(p->rows[i++]);
 		*row = (size_t)tile * TILE_ROWS + (size_t)r;
 	}
-	return *row < (size_t)p->w[i].n_out ? &p->w[i] : NULL;
+	const int has = *row < (size_t)p->rows[i];
+
+	*row += (size_t)p->first[i];
+	return has ? &p->w[i] : NULL;
+}
+
+static void put_byte(char *tile, int at, int bits)
+{
+	tile[at] = (char)(tile[at] | bits);
+}
+
+/* Elements k .. of a row, as many as a block of its file has; p: those, in planes. */
+static void put_block(int type, const struct cpu_planes *p, int r, int k, char *unit)
+{
+	const int side = quants_side_bytes(type), high = quants_high_bytes(type);
+
+	for (int i = 0; i < quants_row_multiple(type); i++) {
+		const int b = i / QUANTS_BLOCK, j = i % 16 / 4, half = i / 16 % 2, at = k % TILE_CHUNK + i;
+		const int byte = type == TENSOR_IQ4_NL ? 4 * j + half * 2 + i % 4 / 2 : i % 16;
+		const int low = p->low[b * 16 + byte] >> tile_low_bit(type, i) & 15;
+
+		put_byte(unit, tile_element_at(type, r, at), low << tile_low_bit(type, i));
+		if (type == TENSOR_Q6_K) {
+			const int bits = p->high[b * 8 + half * 4 + i % 4] >> (2 * j) & 3;
+
+			put_byte(unit, tile_high_at(type, r, at), bits << tile_high_bit(type, r, at));
+		} else if (high) {
+			const int bit = p->high[b * 4 + i % 4] >> (i % QUANTS_BLOCK / 4) & 1;
+
+			put_byte(unit, tile_high_at(type, r, at), bit << tile_high_bit(type, r, at));
+		}
+	}
+	if (type == TENSOR_Q6_K) {
+		memcpy(unit + 16 * r, p->side, 16);
+		memcpy(unit + tile_d_at(r), p->d, 2);
+	}
+	for (int i = 0; quants_row_multiple(type) == QUANTS_BLOCK && i < side; i += 2)
+		memcpy(unit + i / 2 * TILE_SCALES + tile_scale_at(r, k % TILE_CHUNK), p->side + i, 2);
+}
+
+static void put_quants(const struct weight *w, size_t row, int r, char *tile)
+{
+	enum { MOST = TILE_CHUNK / QUANTS_BLOCK };
+	const int each = quants_row_multiple(w->type);
+	const size_t bytes = cpu_row_bytes(w->type, (size_t)each, 0), unit = (size_t)tile_unit_bytes(w->type);
+	const char *blocks = (const char *)w->data + row * (size_t)(w->n_in / each) * bytes;
+	unsigned char low[MOST * 16], high[MOST * 8], side[MOST * 4], d[2];
+	const struct cpu_planes p = {low, high, side, d};
+
+	for (int k = 0; k < w->n_in; k += each, blocks += bytes) {
+		char *to = tile + (size_t)(k / TILE_CHUNK) * unit;
+
+		cpu_planes((enum tensor_type)w->type, blocks, (size_t)(each / QUANTS_BLOCK), &p);
+		put_block(w->type, &p, r, k, to);
+		if (quants_in_parts(w->type)) /* as in a file */
+			memcpy(to + 16 * r, blocks, 16);
+	}
 }
 
 static void put_row(const struct weight *w, size_t row, int r, char *tile)
@@ -57,7 +115,9 @@ static void tile_part(void *ctx, int begin, int end, int thread)
 			size_t row;
 			const struct weight *w = row_of(p, i, r, &row);
 
-			if (w)
+			if (w && quants_has(w->type))
+				put_quants(w, row, r, tile);
+			else if (w)
 				put_row(w, row, r, tile);
 		}
 	}

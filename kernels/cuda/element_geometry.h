@@ -6,7 +6,7 @@
 #include "kernels/params.h"
 
 /* Bytes; of Q8_0 in its plane of values. */
-SHARED_INLINE int element_bytes(int type)
+SHARED_CONSTANT int element_bytes(int type)
 {
 	return type == TENSOR_F32 ? 4 : type == TENSOR_Q8_0 ? 1 : 2;
 }

@@ -16,7 +16,7 @@
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 #include "kernels/cuda/persistent_attention.cuh"
 #include "kernels/cuda/persistent_product.cuh"
-#include "kernels/cuda/table.cuh"
+#include "kernels/cuda/quants.cuh"
 
 /* What a block knows of its phases: the copier brings them, and each warp gives them back. */
 struct phases {
@@ -70,8 +70,7 @@ INLINE void start_stream(const struct persistent_program &g, int token, float *h
 		for (int i = 0; i < 2; i++) {
 			const int at = vec_of(c, i);
 			if (4 * at < g.n_embd)
-				((float4 *)h_shared)[at] =
-					scaled(table_vec(g.token_embd, token, 4 * at), g.embed_scale);
+				((float4 *)h_shared)[at] = scaled(any_vec(g.token_embd, token, 4 * at), g.embed_scale);
 		}
 }
 
@@ -88,7 +87,7 @@ INLINE void per_layer_embeddings(const struct persistent_program &g, const struc
 		const float factor = reciprocal_root(__fdividef(consumers_sum(g, t, sum), (float)p.n_ple) + p.eps);
 		stamp(g, PERSISTENT_INPUT);
 		for (int i = threadIdx.x; i < p.n_ple; i += PERSISTENT_CONSUMERS) {
-			const float e = weight_element(p.table, g.step.token, (int)first + i) * p.table_scale;
+			const float e = any_element(p.table, g.step.token, (int)first + i) * p.table_scale;
 			const float v = await(p.proj + first + i, t.parity) * factor * p.norm[i];
 			publish(p.y + first + i, (e + v) * p.scale, t.parity);
 		}

@@ -5,6 +5,7 @@
 #include "kernels/cache_rows.h"
 #include "kernels/cuda/geometry.h"
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/quants_geometry.h"
 
 enum {
 	/*
@@ -103,7 +104,7 @@ static const char *plan_router(struct persistent_program *g, struct persistent_p
 			       int *rotate)
 {
 	const struct weight *w = &p->w[0];
-	if (!products_streamable(w, NULL) || w->type == TENSOR_Q8_0)
+	if (!products_streamable(w, NULL) || w->type == TENSOR_Q8_0 || quants_has(w->type))
 		return "reads a router of F32, F16 or BF16 only";
 	if (w->n_out > PERSISTENT_EXPERTS || p->n_used > PERSISTENT_CHOSEN)
 		return "chooses at most 16 of 128 experts";
@@ -322,7 +323,7 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	g->n_blocks = card->n_sm < FEW_SPLITS ? card->n_sm : card->n_sm / FEW_SPLITS * FEW_SPLITS;
 	g->partial_bytes = g->angles_bytes = g->stage_bytes = g->n_stages = 0;
 	g->sums_bytes = 2 * PERSISTENT_GROUP * PERSISTENT_SUMS * 4;
-	g->corner_bytes = greater(g->stream_chunks, g->slice_chunks) * TILE_CHUNK * 4;
+	g->corner_bytes = greater(g->stream_chunks, g->slice_chunks) * (TILE_CHUNK * 4 + PERSISTENT_SUMS_BYTES);
 	g->tiled_bytes = 0;
 	for (int i = 0; i < PERSISTENT_ROPES; i++)
 		g->n_angles[i] = 0;

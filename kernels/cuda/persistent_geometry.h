@@ -13,7 +13,9 @@ enum {
 	PERSISTENT_COPIER = PERSISTENT_CONSUMERS,       /* the thread that fills stages, of a warp of its own */
 	PERSISTENT_WATCHER = PERSISTENT_CONSUMERS + 32, /* and one that ends a kernel which waits in vain */
 	PERSISTENT_THREADS = PERSISTENT_CONSUMERS + 64,
-	PERSISTENT_CHUNKS = 3,       /* most of a job that a warp has: number w, w + WARPS .. are warp w's */
+	PERSISTENT_CHUNKS = 3, /* most of a job that a warp has: number w, w + WARPS .. are warp w's */
+	PERSISTENT_PIECE_BYTES = 9216,
+	PERSISTENT_SUMS_BYTES = 64,  /* of a chunk of activations, beside it: sums by blocks */
 	PERSISTENT_PIECE_SHARES = 4, /* of a piece, all of which are given back: by as many warps as take it */
 	PERSISTENT_GROUP = 10,       /* jobs whose sums are left together */
 	PERSISTENT_SUMS = PERSISTENT_WARPS * TILE_ROWS + 16, /* of a job; apart in the banks from the next one's */
@@ -32,10 +34,11 @@ enum {
 	PERSISTENT_CHOSEN = 16,   /* experts of a token at most */
 };
 
-/* Units that are copied at once. */
+/* Units that are copied at once: a piece of any types is of about as many bytes. */
 SHARED_CONSTANT int persistent_piece_units(int type)
 {
-	return type == TENSOR_Q8_0 ? 2 : 1;
+	const int units = PERSISTENT_PIECE_BYTES / tile_unit_bytes(type);
+	return units < 1 ? 1 : units < PERSISTENT_PIECE_SHARES ? units : PERSISTENT_PIECE_SHARES;
 }
 
 SHARED_INLINE int persistent_pieces(int type, int n_chunks)

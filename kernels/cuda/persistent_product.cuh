@@ -4,13 +4,14 @@
  * A job is 16 rows of one matrix, or 8 of gate and 8 of up, and a slice of their columns; block b has the jobs that are
  * dealt to it, every n_blocks-th. Weights come through the ring of stages (persistent_copy.cuh), tiled. Of a slice's
  * chunks of columns a warp has every WARPS-th, in all of the block's jobs: so it waits for its own activations alone
- * and keeps them in registers. Of Q8_0 a chunk of activations is three digits of 8 bits and a scale, and the tensor
- * cores multiply them as integers.
+ * and keeps them in registers. Of Q8_0 and of fewer bits a chunk of activations is three digits of 8 bits and a scale,
+ * and the tensor cores multiply them as integers.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 
 #include "kernels/cuda/persistent_copy.cuh"
+#include "kernels/cuda/persistent_quants.cuh"
 #include "kernels/cuda/persistent_stream.cuh"
 #ifdef EXPERTS
 #include "kernels/cuda/persistent_experts.cuh"
@@ -128,6 +129,8 @@ INLINE float await_up(const struct persistent_product &p, const struct token &t,
 	return row < p.w[0].n_out ? await(p.up + row, t.parity) : 0.0f;
 }
 
+static_assert(PERSISTENT_PIECE_SHARES == 4, "as unit_of has them");
+
 /* Where of a job's pieces a warp's chunk of it is. */
 struct unit_place {
 	int piece;
@@ -141,9 +144,14 @@ template <int T> INLINE struct unit_place unit_of(int chunk, int n_chunks)
 	struct unit_place u;
 	u.piece = chunk / UNITS;
 	u.at = chunk % UNITS * tile_unit_bytes(T);
-	/* The last unit may be alone. */
-	u.shares = UNITS == 1 || (chunk % 2 == 0 && chunk == n_chunks - 1) ? PERSISTENT_PIECE_SHARES
-									   : PERSISTENT_PIECE_SHARES / 2;
+	/* The last piece may have fewer. */
+	if (UNITS <= 2) {
+		u.shares = UNITS == 1 || (chunk % 2 == 0 && chunk == n_chunks - 1) ? PERSISTENT_PIECE_SHARES
+										   : PERSISTENT_PIECE_SHARES / 2;
+	} else {
+		const int here = min(n_chunks - u.piece * UNITS, (int)UNITS);
+		u.shares = here <= 1 ? PERSISTENT_PIECE_SHARES : here == 2 || (here == 3 && chunk % UNITS == 0) ? 2 : 1;
+	}
 	return u;
 }
 
@@ -246,6 +254,30 @@ INLINE void multiply_any(const struct persistent_params &params, const struct pe
 #endif
 #ifdef WEIGHTS_F32
 		WEIGHTS(TENSOR_F32)
+#endif
+#ifdef WEIGHTS_Q4_0
+		WEIGHTS(TENSOR_Q4_0)
+#endif
+#ifdef WEIGHTS_Q4_1
+		WEIGHTS(TENSOR_Q4_1)
+#endif
+#ifdef WEIGHTS_Q5_0
+		WEIGHTS(TENSOR_Q5_0)
+#endif
+#ifdef WEIGHTS_Q5_1
+		WEIGHTS(TENSOR_Q5_1)
+#endif
+#ifdef WEIGHTS_IQ4_NL
+		WEIGHTS(TENSOR_IQ4_NL)
+#endif
+#ifdef WEIGHTS_Q4_K
+		WEIGHTS(TENSOR_Q4_K)
+#endif
+#ifdef WEIGHTS_Q5_K
+		WEIGHTS(TENSOR_Q5_K)
+#endif
+#ifdef WEIGHTS_Q6_K
+		WEIGHTS(TENSOR_Q6_K)
 #endif
 #undef WEIGHTS
 	}

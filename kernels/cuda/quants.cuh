@@ -6,7 +6,7 @@
 #include "kernels/cuda/quants_geometry.h"
 #include "kernels/cuda/table.cuh"
 
-/* What quants_word's bytes are multiplied with beside the block's scale: two's complements lie at the top. */
+/* What quants_bytes' bytes are multiplied with beside the block's scale: two's complements lie at the top. */
 template <int T> INLINE float quants_unit()
 {
 	return T == TENSOR_Q4_0 ? 1.0f / 16 : T == TENSOR_Q5_0 ? 1.0f / 8 : T == TENSOR_Q6_K ? 1.0f / 4 : 1.0f;
@@ -22,24 +22,32 @@ INLINE unsigned quants_steps(unsigned w)
 }
 
 /*
- * Elements 16 * HALF + 4 * J .. + 3 of a block as signed bytes, times 1 / quants_unit. low: word J of its four bits;
- * high: its word of the plane, of Q6_K that of the half.
+ * Four elements as signed bytes, times 1 / quants_unit, out of the half of a word of their four bits. high: of each, from
+ * that bit of its byte on, the bits above.
  */
-template <int T> INLINE unsigned quants_word(unsigned low, unsigned high, int half, int j)
+template <int T> INLINE unsigned quants_bytes(unsigned low, unsigned high, int half, int bit)
 {
-	const int w = 4 * half + j;
 	if (T == TENSOR_IQ4_NL)
 		return quants_steps(half ? low >> 16 : low);
 	if (T == TENSOR_Q4_0)
 		return (half ? low : low << 4) & 0xf0f0f0f0u;
 	if (T == TENSOR_Q5_0)
-		return ((half ? low >> 1 : low << 3) & 0x78787878u) | (high << (7 - w) & 0x80808080u);
+		return ((half ? low >> 1 : low << 3) & 0x78787878u) | (high << (7 - bit) & 0x80808080u);
 	if (T == TENSOR_Q6_K)
-		return ((half ? low >> 2 : low << 2) & 0x3c3c3c3cu) | (high << (6 - 2 * j) & 0xc0c0c0c0u);
+		return ((half ? low >> 2 : low << 2) & 0x3c3c3c3cu) | (high << (6 - bit) & 0xc0c0c0c0u);
 	const unsigned four = (half ? low >> 4 : low) & 0x0f0f0f0fu;
 	if (T == TENSOR_Q4_1 || T == TENSOR_Q4_K)
 		return four;
-	return four | ((w < 4 ? high << (4 - w) : high >> (w - 4)) & 0x10101010u);
+	return four | ((bit < 4 ? high << (4 - bit) : high >> (bit - 4)) & 0x10101010u);
+}
+
+/*
+ * Elements 16 * HALF + 4 * J .. + 3 of a block. low: word J of its four bits; high: its word of the plane, of Q6_K that
+ * of the half.
+ */
+template <int T> INLINE unsigned quants_word(unsigned low, unsigned high, int half, int j)
+{
+	return quants_bytes<T>(low, high, half, T == TENSOR_Q6_K ? 2 * j : 4 * half + j);
 }
 
 /* An element is d * byte + m. */
@@ -97,13 +105,43 @@ template <int T> INLINE float4 quants_vec_of(const struct weight &w, long long r
 	return v;
 }
 
+/* Types, a bit each, that the kernels are compiled for: all that a model's tables and matrices are of. */
+constexpr unsigned quants_compiled = 0
+#ifdef WEIGHTS_Q4_0
+				     | 1u << TENSOR_Q4_0
+#endif
+#ifdef WEIGHTS_Q4_1
+				     | 1u << TENSOR_Q4_1
+#endif
+#ifdef WEIGHTS_Q5_0
+				     | 1u << TENSOR_Q5_0
+#endif
+#ifdef WEIGHTS_Q5_1
+				     | 1u << TENSOR_Q5_1
+#endif
+#ifdef WEIGHTS_IQ4_NL
+				     | 1u << TENSOR_IQ4_NL
+#endif
+#ifdef WEIGHTS_Q4_K
+				     | 1u << TENSOR_Q4_K
+#endif
+#ifdef WEIGHTS_Q5_K
+				     | 1u << TENSOR_Q5_K
+#endif
+#ifdef WEIGHTS_Q6_K
+				     | 1u << TENSOR_Q6_K
+#endif
+	;
+
 /* Elements k .. k + 3 of a matrix's row, k a multiple of four. */
 INLINE float4 quants_vec(const struct weight &w, long long row, int k)
 {
 	switch (w.type) {
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) \
 	case TENSOR_##NAME:                                        \
-		return quants_vec_of<TENSOR_##NAME>(w, row, k);
+		if (quants_compiled >> TENSOR_##NAME & 1)          \
+			return quants_vec_of<TENSOR_##NAME>(w, row, k); \
+		break;
 		TENSOR_QUANT_TYPES(X, , )
 #undef X
 	}
@@ -113,13 +151,13 @@ INLINE float4 quants_vec(const struct weight &w, long long row, int k)
 /* table_vec of any type. */
 INLINE float4 any_vec(const struct weight &w, long long row, int k)
 {
-	return quants_has(w.type) ? quants_vec(w, row, k) : table_vec(w, row, k);
+	return quants_compiled && quants_has(w.type) ? quants_vec(w, row, k) : table_vec(w, row, k);
 }
 
 /* weight_element of any type. */
 INLINE float any_element(const struct weight &w, long long row, int k)
 {
-	if (!quants_has(w.type))
+	if (!quants_compiled || !quants_has(w.type))
 		return weight_element(w, row, k);
 	const float4 v = quants_vec(w, row, k / 4 * 4);
 	return k % 4 == 0 ? v.x : k % 4 == 1 ? v.y : k % 4 == 2 ? v.z : v.w;

@@ -14,6 +14,14 @@
 #define WEIGHTS_BF16
 #define WEIGHTS_F16
 #define WEIGHTS_F32
+#define WEIGHTS_Q4_0
+#define WEIGHTS_Q4_1
+#define WEIGHTS_Q5_0
+#define WEIGHTS_Q5_1
+#define WEIGHTS_IQ4_NL
+#define WEIGHTS_Q4_K
+#define WEIGHTS_Q5_K
+#define WEIGHTS_Q6_K
 #define EXPERTS
 #define HEAD_DIM_32
 #define HEAD_DIM_64
@@ -26,6 +34,8 @@
 #define KV_Q8_0_Q8_0
 #define KV_F16_Q8_0
 #include "kernels/cuda/persistent.cu"
+#define k_persistent_tile emulated_k_persistent_tile /* the host has another */
+#include "kernels/cuda/tile.cu"
 #include "tests/emulated/emulation.h"
 
 static_assert(STREAM_CHUNKS == EMULATED_STREAM_CHUNKS && SLICE_CHUNKS == EMULATED_SLICE_CHUNKS, "what plans are told");
@@ -426,4 +436,15 @@ void emulated_persistent(const struct persistent_params *p, unsigned seed)
 	}
 	if (!copies.empty())
 		fail("copies are on their way when all is done");
+}
+
+/* Its threads have nothing in common. */
+void emulated_persistent_tile(const struct persistent_tile_params *p)
+{
+	const long long n = (long long)(p->tile_bytes / 16) * p->n_tiles;
+	for (long long i = 0; i < n; i++) {
+		emulated_block.x = (unsigned)(i / 256);
+		emulated_thread.x = (unsigned)(i % 256);
+		k_persistent_tile(*p);
+	}
 }

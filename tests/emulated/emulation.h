@@ -26,4 +26,11 @@ extern "C"
 	void
 	emulated_persistent(const struct persistent_params *p, unsigned seed);
 
+#ifdef __cplusplus
+extern "C"
+#endif
+	/* Of matrices as GPUs have them, in planes; y: whole vectors of 16 bytes. */
+	void
+	emulated_persistent_tile(const struct persistent_tile_params *p);
+
 #endif

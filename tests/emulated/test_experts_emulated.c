@@ -191,18 +191,13 @@ static void tile(const struct persistent_product *p, const struct persistent_cop
 		struct persistent_tile_params t = {
 			.w = {*w, *w},
 			.y = tiled + c->at + e * c->expert_bytes,
+			.first = {e * w->n_out, e * w->n_out + w->n_out - n_out},
+			.rows = {n_out, n_out},
 			.n_w = 1 + gated,
 			.gated = gated,
 			.n_tiles = tile_count(w->n_out),
 			.tile_bytes = c->job_bytes << (w->n_expert > 1 ? 0 : p->shift), /* a job has some experts' */
 		};
-		for (int i = 0; i < 2; i++) {
-			const size_t row = (size_t)(e * w->n_out + i * n_out) * (size_t)w->n_in;
-			t.w[i].data = (const char *)w->data + row;
-			t.w[i].scales = (const char *)w->scales + row / 32 * 2;
-			t.w[i].n_out = n_out;
-			t.w[i].n_expert = 1;
-		}
 		k_persistent_tile(&t);
 	}
 }

@@ -185,6 +185,19 @@ INLINE int __dp4a(int a, int b, int c)
 		c += (int)(signed char)(a >> 8 * i) * (int)(signed char)(b >> 8 * i);
 	return c;
 }
+/* Two of 16 bits with the lower or the upper two of 8. */
+INLINE int emulated_dp2a(int a, int b, int c)
+{
+	return c + (int)(short)a * (int)(signed char)b + (a >> 16) * (int)(signed char)(b >> 8);
+}
+INLINE int __dp2a_lo(int a, int b, int c)
+{
+	return emulated_dp2a(a, b, c);
+}
+INLINE int __dp2a_hi(int a, int b, int c)
+{
+	return emulated_dp2a(a, b >> 16, c);
+}
 INLINE unsigned __byte_perm(unsigned a, unsigned b, unsigned selector)
 {
 	const uint64_t bytes = a | (uint64_t)b << 32;

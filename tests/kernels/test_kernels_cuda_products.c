@@ -459,8 +459,7 @@ static void test_persistent_tile(void **state)
 		struct pair_layout l = pair_layouts[i / 3 % PAIR_LAYOUTS];
 		int n_in = widths[i / 3 / PAIR_LAYOUTS % COUNT(widths)], way = (int)(i % 3);
 		const int *n_out = outs[i / 3 / PAIR_LAYOUTS / COUNT(widths)];
-		if (left_out(i) || (l.type == TENSOR_Q8_0 && !l.planes) ||
-		    tensor_type_traits((enum tensor_type)l.type)->quants)
+		if (left_out(i) || (l.type == TENSOR_Q8_0 && !l.planes) || !possible(l, n_in))
 			continue;
 		struct persistent_tile_params m = {
 			.n_w = way == 0   ? 1
@@ -473,7 +472,8 @@ static void test_persistent_tile(void **state)
 		};
 		for (int w = 0; w < m.n_w; w++) {
 			m.w[w] = pair_weight(p, l, n_in, n_out[m.gated ? 0 : w], 1, 0);
-			m.n_tiles += m.gated ? 0 : tile_count(m.w[w].n_out);
+			m.rows[w] = m.w[w].n_out;
+			m.n_tiles += m.gated ? 0 : tile_count(m.rows[w]);
 		}
 		if (m.gated)
 			m.n_tiles = (m.w[0].n_out + 7) / 8;

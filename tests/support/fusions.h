@@ -1,4 +1,4 @@
-/* Fusions that a session can be decoded in: all for most; two devices and some types of weights have no persistent. */
+/* Fusions that a session can be decoded in: all for most; two devices have no persistent. */
 #ifndef GEMMARK_TESTS_SUPPORT_FUSIONS_H
 #define GEMMARK_TESTS_SUPPORT_FUSIONS_H
 

@@ -13,6 +13,7 @@
 #include "engine/device/device_ops.h"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/persistent_geometry.h"
+#include "kernels/cuda/quants_geometry.h"
 #include "tests/support/alternating.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
@@ -247,6 +248,44 @@ static void test_tiles(void **state)
 	}
 }
 
+/* The same of types of fewer bits, bit by bit; as many bytes as a file's blocks. Sides are of blocks and rows. */
+static void test_tiles_of_few_bits(void **state)
+{
+	(void)state;
+	for (int i = 0; i < tensor_type_count; i++) {
+		const struct tensor_traits *t = &tensor_types[i];
+		int type = (int)t->type, bytes = tile_unit_bytes(type), side = tile_side_bytes(type);
+		if (!t->quants)
+			continue;
+		assert_int_equal(bytes, TILE_ROWS * TILE_CHUNK / t->block * t->block_bytes);
+		assert_int_equal(bytes % 16, 0);
+		assert_true(persistent_piece_units(type) >= 2);
+		unsigned char *taken = calloc(1, (size_t)bytes);
+		int high_bits = quants_high_bytes(type) * 8 / QUANTS_BLOCK;
+		for (int row = 0; row < TILE_ROWS; row++)
+			for (int k = 0; k < TILE_CHUNK; k++) {
+				unsigned char *low = taken + tile_element_at(type, row, k);
+				int bits = 15 << tile_low_bit(type, k);
+				assert_true((*low & bits) == 0);
+				*low = (unsigned char)(*low | bits);
+				if (!high_bits)
+					continue;
+				unsigned char *high = taken + tile_high_at(type, row, k);
+				bits = ((1 << high_bits) - 1) << tile_high_bit(type, row, k);
+				assert_true((*high & bits) == 0);
+				*high = (unsigned char)(*high | bits);
+			}
+		for (int b = 0; b < bytes; b++)
+			assert_int_equal(taken[b], b < side ? 0 : 255);
+		free(taken);
+		/* Of a short row nothing that is left out. */
+		for (int n_in = t->block; n_in <= TILE_CHUNK; n_in += t->block)
+			for (int row = 0; row < TILE_ROWS; row++)
+				for (int k = 0; k < n_in; k++)
+					assert_true(tile_element_at(type, row, k) < tile_row_bytes(type, n_in));
+	}
+}
+
 /* A device of its own memory with a GPU's plan, and little of it free. */
 static const struct device_ops *far_ops;
 static size_t far_free;
@@ -356,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_tiles),
 		cmocka_unit_test(test_short_tiles),
+		cmocka_unit_test(test_tiles_of_few_bits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

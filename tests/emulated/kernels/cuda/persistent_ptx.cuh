@@ -119,5 +119,10 @@ INLINE void multiply_add_s8(int (&c)[4], unsigned a0, unsigned a1, unsigned a2, 
 		}
 	}
 }
+/* The first half of that. */
+INLINE void multiply_add_s8_half(int (&c)[4], unsigned a0, unsigned a1, unsigned b0)
+{
+	multiply_add_s8(c, a0, a1, 0, 0, b0, 0);
+}
 
 #endif

@@ -1,0 +1,258 @@
+/*
+ * Products of a token's kernel with units of TENSOR_QUANT_TYPES (kernels/tiles.h): as Q8_0's, after a lane's words of
+ * four bits, and of the bits above, have become the same fragments of signed bytes.
+ *
+ * Where a block has a scale of its own in fp16, its sum of products becomes a float and is scaled. Where scales are
+ * integers, times d of 256 columns, sums of products times scales are integers too, as exact, and only the unit's
+ * become floats. Minima are multiplied with the activations' sums, digit by digit, which are made once.
+ *
+ * What it takes of a multiprocessor: a warp issues some 165 instructions for a unit of Q4_0 of 2304 bytes, 215 of
+ * Q4_K, 335 of Q6_K of 3360 bytes (sm_90). Of four a cycle, while memory brings 13 bytes a cycle, that is a third.
+ */
+#ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
+#define GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
+
+#include "kernels/cuda/persistent_operand.cuh"
+#include "kernels/cuda/quants.cuh"
+
+/*
+ * Sums of a chunk's digits by blocks, of the two columns of digits that the lane's accumulators are of: behind them in
+ * the corner. Of parts: of two blocks 16 bits each, of the first column, then of the second; else floats, of a block
+ * both.
+ */
+template <int T> struct digit_sums {
+	enum { LANES = 2, EACH = 8, WORDS = LANES * EACH }; /* two of four lanes have digits */
+	static_assert(WORDS * 4 == PERSISTENT_SUMS_BYTES, "what a corner has room for");
+
+	template <int N>
+	static __device__ __forceinline__ void leave(const chunks_digits<N, false> &x, int chunk, unsigned *to)
+	{
+		enum { ONES = 0x01010101 };
+		const int lane = threadIdx.x % WARP;
+		int sums[8][4];
+		unsigned words[EACH];
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+			const uint2 b = x.block(chunk, k);
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				sums[k][i] = 0;
+			multiply_add_s8(sums[k], ONES, ONES, ONES, ONES, b.x, b.y);
+		}
+#pragma unroll
+		for (int i = 0; i < EACH; i++)
+			words[i] = quants_in_parts(T)
+					   ? __byte_perm((unsigned)sums[i % 4 * 2][i / 4],
+							 (unsigned)sums[i % 4 * 2 + 1][i / 4], 0x5410)
+					   : __float_as_uint((float)(sums[i][0] * 256 + sums[i][1]));
+		if (lane < LANES) {
+			((uint4 *)to)[lane * 2] = make_uint4(words[0], words[1], words[2], words[3]);
+			((uint4 *)to)[lane * 2 + 1] = make_uint4(words[4], words[5], words[6], words[7]);
+		}
+	}
+
+	uint4 own[2];
+
+	__device__ __forceinline__ void load(const unsigned *from)
+	{
+		const uint4 *const at = (const uint4 *)(from + threadIdx.x % LANES * EACH);
+		own[0] = at[0];
+		own[1] = at[1];
+	}
+
+	/* Minima of eight blocks, six bits each, times that. */
+	__device__ __forceinline__ float times(unsigned low, unsigned high) const
+	{
+		int s[2] = {0, 0};
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			s[i] = __dp2a_lo((int)own[i].x, (int)low, s[i]);
+			s[i] = __dp2a_hi((int)own[i].y, (int)low, s[i]);
+			s[i] = __dp2a_lo((int)own[i].z, (int)high, s[i]);
+			s[i] = __dp2a_hi((int)own[i].w, (int)high, s[i]);
+		}
+		return (float)(s[0] * 256 + s[1]);
+	}
+};
+
+/* Scales and minima of a row's eight blocks, as a file of Q4_K or Q5_K has them behind d and m: bytes of six bits. */
+struct parts_scales {
+	unsigned scale[2], least[2];
+
+	__device__ __forceinline__ parts_scales(const uint4 &v)
+	{
+		scale[0] = v.y & 0x3f3f3f3fu;
+		scale[1] = (v.w & 0x0f0f0f0fu) | (v.y >> 2 & 0x30303030u);
+		least[0] = v.z & 0x3f3f3f3fu;
+		least[1] = (v.w >> 4 & 0x0f0f0f0fu) | (v.z >> 2 & 0x30303030u);
+	}
+};
+
+/* Lane's words of a unit. */
+template <int T> struct quants_words {
+	enum { HIGHS = quants_high_bytes(T) / 4 };
+	uint4 low[4], high[HIGHS ? HIGHS : 1];
+
+	__device__ __forceinline__ void load(const char *unit)
+	{
+		const int lane = threadIdx.x % WARP;
+		const uint4 *const at = (const uint4 *)(unit + tile_side_bytes(T)) + lane;
+#pragma unroll
+		for (int i = 0; i < HIGHS; i++)
+			high[i] = at[i * WARP];
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			low[i] = at[(HIGHS + i) * WARP];
+	}
+
+	static __device__ __forceinline__ unsigned word(const uint4 *v, int i)
+	{
+		const uint4 &u = v[i / 4];
+		return i % 4 == 0 ? u.x : i % 4 == 1 ? u.y : i % 4 == 2 ? u.z : u.w;
+	}
+
+	/* Fragment i of a block's four, as m16n8k32 has them. */
+	__device__ __forceinline__ unsigned fragment(int block, int i) const
+	{
+		const unsigned bits = word(low, block * 2 + i % 2);
+		if (!HIGHS)
+			return quants_bytes<T>(bits, 0, i / 2, 0);
+		return T == TENSOR_Q6_K ? quants_bytes<T>(bits, word(high, block), i / 2, i * 2)
+					: quants_bytes<T>(bits, word(high, block / 2), i / 2, block % 2 * 4 + i);
+	}
+};
+
+INLINE int byte_of(unsigned word, int i)
+{
+	return (signed char)(word >> 8 * i);
+}
+
+template <int T, int N> struct operand<T, N, true> {
+	struct chunks_digits<N, false> x; /* and behind it (N, digit_sums<T>::WORDS) */
+	float a, b;			  /* rows lane / 4 and lane / 4 + 8 */
+
+	__device__ __forceinline__ void set(void *corner)
+	{
+		x.set(corner);
+		if (quants_have_least(T)) {
+#pragma unroll
+			for (int c = 0; c < N; c++)
+				digit_sums<T>::leave(x, c, (unsigned *)corner + sums_at(c));
+			__syncwarp();
+		}
+	}
+
+	static __device__ __forceinline__ int sums_at(int chunk)
+	{
+		return N * shared_digits::WORDS + chunk * digit_sums<T>::WORDS;
+	}
+
+	__device__ __forceinline__ void clear()
+	{
+		a = b = 0.0f;
+	}
+
+	__device__ __forceinline__ void leave(float *to) const
+	{
+		leave_rows(a, b, to);
+	}
+
+	/* c: the block's products with both of the lane's columns, of either row. */
+	__device__ __forceinline__ void block(const quants_words<T> &w, int chunk, int k, int (&c)[4]) const
+	{
+		const uint2 b = x.block(chunk, k);
+		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), b.x, b.y);
+	}
+
+	/* Blocks with scales, and minima, of their own. */
+	__device__ __forceinline__ void alone(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
+	{
+		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4 * 2;
+		const uint4 scales[2] = {s[0], s[1]};
+		uint4 least[2] = {};
+		struct digit_sums<T> own;
+		if (quants_have_least(T)) {
+			own.load(x.at + sums_at(chunk));
+			least[0] = s[TILE_SCALES / 16];
+			least[1] = s[TILE_SCALES / 16 + 1];
+		}
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+			int c[4] = {0, 0, 0, 0};
+			block(w, chunk, k, c);
+			const float2 d = pair_to_f32<TENSOR_F16>(quants_words<T>::word(scales, k));
+			r0 = fmaf((float)(c[0] * 256 + c[1]), d.x, r0);
+			r1 = fmaf((float)(c[2] * 256 + c[3]), d.y, r1);
+			if (quants_have_least(T)) {
+				const float2 m = pair_to_f32<TENSOR_F16>(quants_words<T>::word(least, k));
+				const float sum = __uint_as_float(quants_words<T>::word(own.own, k));
+				r0 = fmaf(sum, m.x, r0);
+				r1 = fmaf(sum, m.y, r1);
+			}
+		}
+		r0 *= quants_unit<T>();
+		r1 *= quants_unit<T>();
+	}
+
+	/* Q4_K and Q5_K: less than 2^26, summed over a unit. */
+	__device__ __forceinline__ void in_parts(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
+	{
+		struct digit_sums<T> own;
+		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4;
+		const uint4 sides[2] = {s[0], s[8]};
+		const parts_scales of[2] = {parts_scales(sides[0]), parts_scales(sides[1])};
+		int all[4] = {0, 0, 0, 0};
+#pragma unroll
+		for (int k = 0; k < 8; k++) {
+			int c[4] = {0, 0, 0, 0};
+			block(w, chunk, k, c);
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				all[i] += c[i] * byte_of(of[i / 2].scale[k / 4], k % 4);
+		}
+		own.load(x.at + sums_at(chunk));
+		const float2 d0 = pair_to_f32<TENSOR_F16>(sides[0].x), d1 = pair_to_f32<TENSOR_F16>(sides[1].x);
+		r0 = d0.x * fmaf((float)all[0], 256.0f, (float)all[1]) -
+		     d0.y * own.times(of[0].least[0], of[0].least[1]);
+		r1 = d1.x * fmaf((float)all[2], 256.0f, (float)all[3]) -
+		     d1.y * own.times(of[1].least[0], of[1].least[1]);
+	}
+
+	/* Q6_K: 16 columns have a scale of eight bits; less than 2^30, summed over a unit. */
+	__device__ __forceinline__ void by_halves(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
+	{
+		const int g = threadIdx.x % WARP / 4;
+		const uint4 scales[2] = {((const uint4 *)unit)[g], ((const uint4 *)unit)[g + 8]};
+		const float2 d = pair_to_f32<TENSOR_F16>(*(const unsigned *)(unit + tile_d_at(g)));
+		int all[4] = {0, 0, 0, 0};
+#pragma unroll
+		for (int h = 0; h < 16; h++) {
+			int c[4] = {0, 0, 0, 0};
+			const uint2 b = x.block(chunk, h / 2);
+			multiply_add_s8_half(c, w.fragment(h / 2, h % 2 * 2), w.fragment(h / 2, h % 2 * 2 + 1),
+					     h % 2 ? b.y : b.x);
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				all[i] += c[i] * byte_of(quants_words<T>::word(scales + i / 2, h / 4), h % 4);
+		}
+		r0 = d.x * quants_unit<T>() * fmaf((float)all[0], 256.0f, (float)all[1]);
+		r1 = d.y * quants_unit<T>() * fmaf((float)all[2], 256.0f, (float)all[3]);
+	}
+
+	__device__ __forceinline__ void multiply(const char *unit, int chunk)
+	{
+		quants_words<T> w;
+		float r0 = 0.0f, r1 = 0.0f;
+		w.load(unit);
+		if (quants_in_parts(T))
+			in_parts(unit, w, chunk, r0, r1);
+		else if (T == TENSOR_Q6_K)
+			by_halves(unit, w, chunk, r0, r1);
+		else
+			alone(unit, w, chunk, r0, r1);
+		a = fmaf(r0, x.scale(chunk), a);
+		b = fmaf(r1, x.scale(chunk), b);
+	}
+};
+
+#endif

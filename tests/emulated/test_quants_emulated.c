@@ -1,0 +1,223 @@
+/*
+ * The kernel of a whole token with weights of TENSOR_QUANT_TYPES, on the processor: from planes as a GPU is given them
+ * through the GPU's own tiles, the logits that the host's kernels make of the file's blocks; and those tiles are the
+ * host's, byte by byte.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/device/device_ops.h"
+#include "engine/infer/loaded_model.h"
+#include "engine/infer/session.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/quants_geometry.h"
+#include "kernels/tiles.h"
+#include "tests/emulated/emulation.h"
+#include "tests/support/golden.h"
+#include "tests/support/guarded.h"
+#include "tests/support/ok.h"
+#include "tests/support/quantised_case.h"
+#include "tests/support/temp_file.h"
+
+enum { BLOCKS = 4, TOKENS = 2 };
+
+static const double TOLERANCE = 1e-5; /* relative L2 of a row: digits of 23 bits, sums in float32 */
+
+static int plan(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
+		struct persistent_copy *copies, struct error *err)
+{
+	(void)d;
+	const struct cuda_card card = {.n_sm = BLOCKS,
+				       .compute_capability = 90,
+				       .shared_per_sm = EMULATED_SHARED_BYTES,
+				       .shared_per_block = EMULATED_SHARED_BYTES};
+	g->stream_chunks = EMULATED_STREAM_CHUNKS;
+	g->slice_chunks = EMULATED_SLICE_CHUNKS;
+	const char *why = cuda_persistent_plan(g, phases, copies, &card);
+	return why ? error_set(err, ERROR_UNSUPPORTED, "its kernel %s", why) : 0;
+}
+
+static bool on_host;
+static unsigned seed;
+
+void __wrap_k_persistent(const struct persistent_params *p);
+void __real_k_persistent(const struct persistent_params *p);
+void __wrap_k_persistent_tile(const struct persistent_tile_params *p);
+void __real_k_persistent_tile(const struct persistent_tile_params *p);
+
+void __wrap_k_persistent(const struct persistent_params *p)
+{
+	if (on_host)
+		__real_k_persistent(p);
+	else
+		emulated_persistent(p, seed++);
+}
+
+void __wrap_k_persistent_tile(const struct persistent_tile_params *p)
+{
+	if (on_host)
+		__real_k_persistent_tile(p);
+	else
+		emulated_persistent_tile(p);
+}
+
+/* The caller frees them: (TOKENS, *n_vocab). */
+static float *decode(const char *path, bool host, int *n_vocab)
+{
+	struct device *far, *near;
+	struct load_options o;
+	struct loaded_model *m;
+	struct session *s;
+	OK(guarded_open(&far, !host, 1, e));
+	OK(guarded_open(&near, false, 1, e));
+	const struct device_ops *const before = far->ops;
+	struct device_ops ops = *before;
+	if (!host)
+		ops.plan_persistent = plan;
+	far->ops = &ops;
+	on_host = host;
+	load_options_default(&o);
+	o.n_threads = o.batch = 1;
+	o.prefill = PREFILL_F32;
+	o.k_type = o.v_type = TENSOR_F32;
+	o.n_gpu_layers = 999;
+	OK(loaded_model_open_on(&m, path, &o, far, near, e));
+	OK(session_open_on(&s, m, TOKENS, e));
+	session_set_mode(s, GRAPH_MODE_DIRECT);
+	session_set_fusion(s, host ? FUSION_FULL : FUSION_PERSISTENT);
+	int n = *n_vocab = session_model(s)->n_vocab;
+	float *rows = malloc(TOKENS * (size_t)n * sizeof *rows);
+	assert_non_null(rows);
+	for (int i = 0; i < TOKENS; i++) {
+		const float *row;
+		OK(session_decode(s, (i * 37 + 5) % n, NULL, e));
+		OK(session_logits(s, &row, e));
+		memcpy(rows + (size_t)i * (size_t)n, row, (size_t)n * sizeof *row);
+	}
+	session_close(s);
+	loaded_model_close(m);
+	far->ops = before;
+	device_close(far);
+	device_close(near);
+	return rows;
+}
+
+static void test_logits(void **state)
+{
+	(void)state;
+	for (int i = 0; i < QUANTISED_CASES; i++) {
+		struct temp_file t = temp_file_make();
+		struct quantised_name name = quantised_name(&quantised_cases[i]);
+		int n;
+		quantised_make(&quantised_cases[i], t.path);
+		float *want = decode(t.path, true, &n), *got = decode(t.path, false, &n);
+		double worst = worst_row(got, want, TOKENS, n);
+		print_message("%-32s %.2g of the host's\n", name.text, worst);
+		if (!(worst < TOLERANCE))
+			fail_msg("%s: logits are off by %.3g of the host's", name.text, worst);
+		free(want);
+		free(got);
+		temp_file_remove(&t);
+	}
+}
+
+static uint32_t bits(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(*state >> 32);
+}
+
+enum { MATRICES = 3, EXPERTS = 2 };
+
+/* A matrix as files have it, and as GPUs do; of any bits. */
+static void make_matrix(const struct tensor_traits *t, int n_in, int n_out, struct weight *file, struct weight *planes)
+{
+	static uint64_t state = 1;
+	size_t n = (size_t)n_in * (size_t)n_out * EXPERTS, bytes = n / (size_t)t->block * (size_t)t->block_bytes;
+	unsigned char *blocks = malloc(bytes);
+	void *made = NULL;
+	assert_non_null(blocks);
+	assert_int_equal(posix_memalign(&made, 64, bytes), 0);
+	for (size_t i = 0; i < bytes; i++)
+		blocks[i] = (unsigned char)(bits(&state) >> 24);
+	struct cpu_planes p = cpu_planes_at(t->type, made, n / QUANTS_BLOCK);
+	cpu_planes(t->type, blocks, n / QUANTS_BLOCK, &p);
+	*file = (struct weight){
+		.data = blocks, .type = (int)t->type, .n_in = n_in, .n_out = n_out, .n_expert = EXPERTS};
+	*planes = *file;
+	planes->data = made;
+}
+
+/* Rows of an expert's: of one matrix, of three below each other, of gate and up in turn. */
+static void compare_tiles(const struct tensor_traits *t, int n_in, int way, int more)
+{
+	static const int outs[MATRICES] = {17, 3, 40};
+	struct persistent_tile_params file = {
+		.n_w = way == 0   ? 1
+		       : way == 1 ? MATRICES
+				  : 2,
+		.gated = way == 2,
+		.tile_bytes = more ? (tile_chunks(n_in) + 1) * tile_unit_bytes((int)t->type)
+				   : tile_row_bytes((int)t->type, n_in),
+	};
+	struct persistent_tile_params planes = file;
+	for (int i = 0; i < file.n_w; i++) {
+		int n_out = outs[file.gated ? 2 : i];
+		make_matrix(t, n_in, n_out, &file.w[i], &planes.w[i]);
+		file.first[i] = planes.first[i] = n_out;
+		file.rows[i] = planes.rows[i] = n_out - i; /* and one that is left out */
+		file.n_tiles += tile_count(n_out);
+	}
+	if (file.gated)
+		file.n_tiles = (outs[2] + 7) / 8;
+	planes.n_tiles = file.n_tiles;
+	size_t bytes = (size_t)file.tile_bytes * (size_t)file.n_tiles;
+	void *want = NULL, *got = NULL;
+	assert_int_equal(posix_memalign(&want, 64, bytes), 0);
+	assert_int_equal(posix_memalign(&got, 64, bytes), 0);
+	memset(want, 0x5a, bytes);
+	memset(got, 0xa5, bytes);
+	file.y = want;
+	planes.y = got;
+	__real_k_persistent_tile(&file);
+	emulated_persistent_tile(&planes);
+	if (memcmp(got, want, bytes))
+		fail_msg("%s, n_in %d, way %d: not the host's tiles", t->name, n_in, way);
+	free(want);
+	free(got);
+	for (int i = 0; i < file.n_w; i++) {
+		free((void *)(uintptr_t)file.w[i].data);
+		free((void *)(uintptr_t)planes.w[i].data);
+	}
+}
+
+static void test_tiles(void **state)
+{
+	(void)state;
+	for (int i = 0; i < tensor_type_count; i++) {
+		const struct tensor_traits *t = &tensor_types[i];
+		for (int way = 0; t->quants && way < 3; way++) {
+			compare_tiles(t, 512, way, 0);
+			if (t->block == QUANTS_BLOCK) {
+				compare_tiles(t, 32, way, 0);
+				compare_tiles(t, 448, way, way == 1);
+			}
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tiles),
+		cmocka_unit_test(test_logits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
