@@ -71,18 +71,19 @@ struct unit_range {
 	int count;
 };
 
+/* Products below 2^32: products_matvec sees to it. */
 INLINE struct unit_range units_of(int n_units, unsigned block, unsigned n_blocks)
 {
 	struct unit_range r;
-	r.first = (int)((unsigned long long)n_units * block / n_blocks);
-	r.count = (int)((unsigned long long)n_units * (block + 1) / n_blocks) - r.first;
+	r.first = (int)((unsigned)n_units * block / n_blocks);
+	r.count = (int)((unsigned)n_units * (block + 1) / n_blocks) - r.first;
 	return r;
 }
 
 /* First item of a warp. */
 INLINE int items_before(int n_items, int warp)
 {
-	return (int)((long long)n_items * warp / MATVEC_WARPS);
+	return (int)((unsigned)n_items * (unsigned)warp / MATVEC_WARPS);
 }
 
 /* ---- activations in shared memory ---- */
@@ -256,7 +257,7 @@ template <int T, class ROWS> struct weight_stream {
 		first = items_before(n_units * n_chunks, warp);
 		end = items_before(n_units * n_chunks, warp + 1);
 		next = first;
-		unit = first / n_chunks;
+		unit = (int)((unsigned)first / (unsigned)n_chunks);
 		chunk = first - unit * n_chunks;
 		if (first < end)
 			at = rows(unit);
@@ -385,7 +386,7 @@ template <int T, class ROWS> struct weight_stream {
 
 	__device__ __forceinline__ void run(const void *x_shared, float *partial)
 	{
-		int u = first / n_chunks;
+		int u = (int)((unsigned)first / (unsigned)n_chunks);
 		int c = first - u * n_chunks;
 		float acc_a = 0.0f, acc_b = 0.0f;
 

@@ -36,6 +36,8 @@ int products_matvec(struct cuda_launch *out, int first_entry, int type, int n_in
 		blocks = (n_units + MATVEC_MAX_UNITS - 1) / MATVEC_MAX_UNITS;
 	if (blocks < 1)
 		blocks = 1;
+	if (n_units * blocks > UINT32_MAX) /* units_of */
+		return CUDA_GEOMETRY_UNSUPPORTED;
 	size_t shared = matvec_shared_bytes(type, n_in, (int)((n_units + blocks - 1) / blocks));
 	if (shared > card->shared_per_block || blocks * n_groups > INT32_MAX)
 		return CUDA_GEOMETRY_UNSUPPORTED;
