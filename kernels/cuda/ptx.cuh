@@ -25,39 +25,6 @@ INLINE void let_next_start()
 #endif
 }
 
-/* ---- loads that are volatile so that the compiler leaves them in front of the wait ---- */
-
-/* Weights: read once, so evicted first. */
-INLINE uint4 load_streaming(const void *p)
-{
-	uint4 v;
-	asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];"
-		     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-		     : "l"(p));
-	return v;
-}
-
-INLINE uint2 load_streaming_u64(const void *p)
-{
-	uint2 v;
-	asm volatile("ld.global.cs.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
-	return v;
-}
-
-INLINE unsigned load_streaming_u32(const void *p)
-{
-	unsigned v;
-	asm volatile("ld.global.cs.u32 %0, [%1];" : "=r"(v) : "l"(p));
-	return v;
-}
-
-INLINE unsigned short load_streaming_u16(const void *p)
-{
-	unsigned short v;
-	asm volatile("ld.global.cs.u16 %0, [%1];" : "=h"(v) : "l"(p));
-	return v;
-}
-
 /* Brings a line to the L2, before the wait: what is read there later is what was written last all the same. */
 INLINE void prefetch_l2(const void *p)
 {

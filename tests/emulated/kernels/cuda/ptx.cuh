@@ -11,22 +11,6 @@ INLINE void wait_for_earlier()
 INLINE void let_next_start()
 {
 }
-INLINE uint4 load_streaming(const void *p)
-{
-	return *(const uint4 *)p;
-}
-INLINE uint2 load_streaming_u64(const void *p)
-{
-	return *(const uint2 *)p;
-}
-INLINE unsigned load_streaming_u32(const void *p)
-{
-	return *(const unsigned *)p;
-}
-INLINE unsigned short load_streaming_u16(const void *p)
-{
-	return *(const unsigned short *)p;
-}
 INLINE void prefetch_l2(const void *)
 {
 }
