@@ -46,7 +46,7 @@ template <int HD> struct key_tile<HD, TENSOR_Q8_0> {
 		const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 		if (!ALL && slice * CHUNKS >= HD / CHUNK)
 			return;
-		const unsigned own = shared_address(to.keys[warp]);
+		const unsigned own = kept_shared_address(to.keys[warp]);
 #pragma unroll
 		for (int i = 0; i < CHUNKS; i++) {
 			const int key = (lane + i * WARP) / PIECES, piece = (lane + i * WARP) % PIECES;
@@ -171,7 +171,7 @@ template <int HD> struct value_tile<HD, TENSOR_Q8_0> {
 		const char *const row = (const char *)head + (long long)slot * BYTES;
 		if (i < LOADS) {
 			const int n = key(i), piece = (lane + i * WARP) % PIECES;
-			copy_async(shared_address(to.words[warp]) +
+			copy_async(kept_shared_address(to.words[warp]) +
 					   (piece / 2 * WORDS + n * 8 + n / 8 * 8 + piece % 2 * 4) * 4,
 				   row + warp * part::WARP_DIMS + piece * 16, true);
 		} else if (BLOCKS > 1) {

@@ -12,8 +12,8 @@ template <int T> INLINE void matmul_experts(const struct matmul_experts_params &
 	const unsigned n_pairs = (unsigned)(p.n_tokens * p.n_used);
 	const unsigned blocks = gridDim.x / n_pairs;
 	const int pair = (int)(blockIdx.x / blocks);
-	const struct matvec_shared s = shared_of<T>(shared_memory, p.w.n_in);
 	const struct unit_range range = units_of((p.w.n_out + 1) / 2, blockIdx.x % blocks, blocks);
+	const struct matvec_shared s = shared_of<T, false>(shared_memory, p.w.n_in, range.count);
 
 	let_next_start();
 	wait_for_earlier();
@@ -22,10 +22,10 @@ template <int T> INLINE void matmul_experts(const struct matmul_experts_params &
 		const int a = 2 * (range.first + unit);
 		return rows_of<T>(p.w, base + a, p.w, base + min(a + 1, p.w.n_out - 1));
 	};
-	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
+	weight_stream<T, decltype(rows)> stream(rows, s, p.w.n_in, range.count);
 	stream.start();
 	const float *x = p.x + (long long)(p.x_per_expert ? pair : pair / p.n_used) * p.w.n_in;
-	stage_x<T, false>(s.x, s.scratch, x, nullptr, 0.0f, p.w.n_in, nullptr);
+	stage_x<T, false>(s, x, 0.0f, p.w.n_in, nullptr, [&] { stream.fill(); });
 	stream.run(s.x, s.partial);
 	float *y = p.y + (long long)pair * p.w.n_out;
 	for (int i = threadIdx.x; i < range.count; i += MATVEC_THREADS) {
@@ -43,8 +43,8 @@ template <int T> INLINE void experts_gated(const struct experts_gated_params &p)
 	const unsigned blocks = gridDim.x / n_pairs;
 	const int pair = (int)(blockIdx.x / blocks);
 	const int n_ff = p.w.n_out / 2;
-	const struct matvec_shared s = shared_of<T>(shared_memory, p.w.n_in);
 	const struct unit_range range = units_of(n_ff, blockIdx.x % blocks, blocks);
+	const struct matvec_shared s = shared_of<T, false>(shared_memory, p.w.n_in, range.count);
 
 	let_next_start();
 	wait_for_earlier();
@@ -53,10 +53,10 @@ template <int T> INLINE void experts_gated(const struct experts_gated_params &p)
 		const long long gate = base + range.first + unit;
 		return rows_of<T>(p.w, gate, p.w, gate + n_ff);
 	};
-	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
+	weight_stream<T, decltype(rows)> stream(rows, s, p.w.n_in, range.count);
 	stream.start();
-	stage_x<T, false>(s.x, s.scratch, p.x + (long long)(pair / p.n_used) * p.w.n_in, nullptr, 0.0f, p.w.n_in,
-			  nullptr);
+	stage_x<T, false>(s, p.x + (long long)(pair / p.n_used) * p.w.n_in, 0.0f, p.w.n_in, nullptr,
+			  [&] { stream.fill(); });
 	stream.run(s.x, s.partial);
 	for (int i = threadIdx.x; i < range.count; i += MATVEC_THREADS) {
 		const float2 v = unit_sums(s.partial, i, range.count, stream.n_chunks);

@@ -7,7 +7,7 @@ int geometry_matmul_experts(const struct matmul_experts_params *p, const struct 
 {
 	int64_t n_pairs = (int64_t)p->n_tokens * p->n_used;
 	if (products_streamable(&p->w, p->x)) {
-		int rc = products_matvec(out, ENTRY_matmul_experts_f32, p->w.type, p->w.n_in,
+		int rc = products_matvec(out, ENTRY_matmul_experts_f32, p->w.type, p->w.n_in, 0,
 					 products_pairs(p->w.n_out), n_pairs, card);
 		if (rc != CUDA_GEOMETRY_UNSUPPORTED)
 			return rc;
@@ -19,7 +19,7 @@ int geometry_experts_gated(const struct experts_gated_params *p, const struct cu
 {
 	int64_t n_pairs = (int64_t)p->n_tokens * p->n_used;
 	if (products_streamable(&p->w, p->x)) {
-		int rc = products_matvec(out, ENTRY_experts_gated_f32, p->w.type, p->w.n_in, p->w.n_out / 2, n_pairs,
+		int rc = products_matvec(out, ENTRY_experts_gated_f32, p->w.type, p->w.n_in, 0, p->w.n_out / 2, n_pairs,
 					 card);
 		if (rc != CUDA_GEOMETRY_UNSUPPORTED)
 			return rc;

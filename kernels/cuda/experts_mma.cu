@@ -101,7 +101,7 @@ template <bool Q8> struct copies {
 				   weights[i] + k * (Q8 ? 1 : 2), weights_there >> i & 1);
 		}
 		if (Q8)
-			copy_async_4(to + mma_scales_at(1) + threadIdx.x * 4, scales + k / 16, scales_there);
+			copy_async<4>(to + mma_scales_at(1) + threadIdx.x * 4, scales + k / 16, scales_there);
 	}
 };
 
@@ -199,7 +199,7 @@ INLINE copies<Q8> copies_of(const struct weight &w, const struct tile &t, const 
 			    int column0)
 {
 	copies<Q8> c;
-	c.shared = shared_address(shared_memory);
+	c.shared = kept_shared_address(shared_memory);
 	const long long row_bytes = (long long)w.n_in * (Q8 ? 1 : 2), base = (long long)t.expert * w.n_out;
 	const int n_ff = w.n_out / 2;
 	/* The matrix's row of a column of the tile; negative beyond it. */

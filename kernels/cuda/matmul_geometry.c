@@ -28,7 +28,7 @@ int geometry_matmul(const struct matmul_params *p, const struct cuda_card *card,
 	if (!p->n_tokens)
 		return CUDA_GEOMETRY_NOTHING;
 	if (products_streamable(&p->w, p->x)) {
-		int rc = products_matvec(out, ENTRY_matmul_f32, p->w.type, p->w.n_in, products_pairs(p->w.n_out), 1,
+		int rc = products_matvec(out, ENTRY_matmul_f32, p->w.type, p->w.n_in, 0, products_pairs(p->w.n_out), 1,
 					 card);
 		if (rc != CUDA_GEOMETRY_UNSUPPORTED)
 			return rc;

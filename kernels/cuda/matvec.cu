@@ -23,15 +23,15 @@ INLINE void store_neighbours(float *y, int n_out, int u, float2 v)
 
 template <int T> INLINE void matmul(const struct matmul_params &p)
 {
-	const struct matvec_shared s = shared_of<T>(shared_memory, p.w.n_in);
 	const struct unit_range range = units_of(units_for(p.w.n_out), blockIdx.x, gridDim.x);
+	const struct matvec_shared s = shared_of<T, false>(shared_memory, p.w.n_in, range.count);
 	const auto rows = [&](int unit) { return neighbours<T>(p.w, range.first + unit); };
-	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
+	weight_stream<T, decltype(rows)> stream(rows, s, p.w.n_in, range.count);
 
 	stream.start();
 	let_next_start();
 	wait_for_earlier();
-	stage_x<T, false>(s.x, s.scratch, p.x, nullptr, 0.0f, p.w.n_in, nullptr);
+	stage_x<T, false>(s, p.x, 0.0f, p.w.n_in, nullptr, [&] { stream.fill(); });
 	stream.run(s.x, s.partial);
 	for (int i = threadIdx.x; i < range.count; i += MATVEC_THREADS)
 		store_neighbours(p.y, p.w.n_out, range.first + i,
@@ -40,25 +40,25 @@ template <int T> INLINE void matmul(const struct matmul_params &p)
 
 template <int T> INLINE void norm_matmul(const struct norm_matmul_params &p)
 {
-	const struct matvec_shared s = shared_of<T>(shared_memory, p.n);
 	/* Units of all matrices in a row: where the second and the third begin. */
 	const int begin1 = units_for(p.w[0].n_out);
 	const int begin2 = begin1 + (p.n_matmuls > 1 ? units_for(p.w[1].n_out) : 0);
 	const int n_units = begin2 + (p.n_matmuls > 2 ? units_for(p.w[2].n_out) : 0);
 	const struct unit_range range = units_of(n_units, blockIdx.x, gridDim.x);
+	const struct matvec_shared s = shared_of<T, true>(shared_memory, p.n, range.count);
+	ask_norm(s.norm, p.weight, p.n);
 	const auto rows = [&](int unit) {
 		const int u = range.first + unit;
 		return u < begin1   ? neighbours<T>(p.w[0], u)
 		       : u < begin2 ? neighbours<T>(p.w[1], u - begin1)
 				    : neighbours<T>(p.w[2], u - begin2);
 	};
-	weight_stream<T, decltype(rows)> stream(rows, p.n, range.count);
+	weight_stream<T, decltype(rows)> stream(rows, s, p.n, range.count);
 
 	stream.start();
-	prefetch_norm(p.weight, p.n);
 	let_next_start();
 	wait_for_earlier();
-	stage_x<T, true>(s.x, s.scratch, p.x, p.weight, p.eps, p.n, blockIdx.x == 0 ? p.normed : nullptr);
+	stage_x<T, true>(s, p.x, p.eps, p.n, blockIdx.x == 0 ? p.normed : nullptr, [&] { stream.fill(); });
 	stream.run(s.x, s.partial);
 	for (int i = threadIdx.x; i < range.count; i += MATVEC_THREADS) {
 		const int u = range.first + i;
@@ -77,19 +77,19 @@ template <int T> INLINE void norm_matmul(const struct norm_matmul_params &p)
 
 template <int T> INLINE void norm_gated(const struct norm_gated_params &p)
 {
-	const struct matvec_shared s = shared_of<T>(shared_memory, p.n);
 	/* A unit is a row of gate and the same row of up. */
 	const struct unit_range range = units_of(p.w_gate.n_out, blockIdx.x, gridDim.x);
+	const struct matvec_shared s = shared_of<T, true>(shared_memory, p.n, range.count);
+	ask_norm(s.norm, p.weight, p.n);
 	const auto rows = [&](int unit) {
 		return rows_of<T>(p.w_gate, range.first + unit, p.w_up, range.first + unit);
 	};
-	weight_stream<T, decltype(rows)> stream(rows, p.n, range.count);
+	weight_stream<T, decltype(rows)> stream(rows, s, p.n, range.count);
 
 	stream.start();
-	prefetch_norm(p.weight, p.n);
 	let_next_start();
 	wait_for_earlier();
-	stage_x<T, true>(s.x, s.scratch, p.x, p.weight, p.eps, p.n, nullptr);
+	stage_x<T, true>(s, p.x, p.eps, p.n, nullptr, [&] { stream.fill(); });
 	stream.run(s.x, s.partial);
 	for (int i = threadIdx.x; i < range.count; i += MATVEC_THREADS) {
 		const float2 v = unit_sums(s.partial, i, range.count, stream.n_chunks);
@@ -99,15 +99,15 @@ template <int T> INLINE void norm_gated(const struct norm_gated_params &p)
 
 template <int T> INLINE void matmul_gated(const struct matmul_gated_params &p)
 {
-	const struct matvec_shared s = shared_of<T>(shared_memory, p.w.n_in);
 	const struct unit_range range = units_of(units_for(p.w.n_out), blockIdx.x, gridDim.x);
+	const struct matvec_shared s = shared_of<T, false>(shared_memory, p.w.n_in, range.count);
 	const auto rows = [&](int unit) { return neighbours<T>(p.w, range.first + unit); };
-	weight_stream<T, decltype(rows)> stream(rows, p.w.n_in, range.count);
+	weight_stream<T, decltype(rows)> stream(rows, s, p.w.n_in, range.count);
 
 	stream.start();
 	let_next_start();
 	wait_for_earlier();
-	stage_x<T, false>(s.x, s.scratch, p.x, nullptr, 0.0f, p.w.n_in, nullptr);
+	stage_x<T, false>(s, p.x, 0.0f, p.w.n_in, nullptr, [&] { stream.fill(); });
 	stream.run(s.x, s.partial);
 	for (int i = threadIdx.x; i < range.count; i += MATVEC_THREADS) {
 		const int row = 2 * (range.first + i);

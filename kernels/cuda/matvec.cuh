@@ -5,9 +5,12 @@
  * One CTA per SM, MATVEC_WARPS warps. Weight rows come in units of two. A CTA owns a
  * contiguous range of units; the range's (unit, chunk of 512 bytes a row) items,
  * flattened, are cut evenly between its warps, so no shape leaves warps idle. A warp streams its items
- * through DEPTH register stages of two 16-byte loads a lane (64 KB in flight per SM),
- * the first of them issued before griddepcontrol.wait. Each visit of a warp to a unit leaves a partial
- * sum in shared memory; they are summed in the order of the warps: the result depends on the grid only.
+ * through a ring of stages in shared memory, the first of them asked for before griddepcontrol.wait, the others behind
+ * the activations; a lane reads what it has copied itself, so nobody waits for others. Not through registers: all loads
+ * of a loop with branches share one of the six counters that a warp waits by, and so the first to be used waits for the
+ * last one asked for. Loops over stages are not unrolled: a kernel is short, and its instructions are fetched anew. Each
+ * visit of a warp to a unit leaves a partial sum in shared memory; they are summed in the order of the warps: the result
+ * depends on the grid only.
  *
  * Activations are staged in shared memory once per CTA, normed on the way where the
  * kernel says so, in the order in which lanes read them. For Q8_0 and TENSOR_QUANT_TYPES they become three
@@ -24,7 +27,7 @@
 
 enum {
 	MATVEC_WARPS = MATVEC_THREADS / WARP,
-	STAGE_VECS = 4 /* activation vectors that a thread holds at once */
+	STAGE_VECS = 8 /* activation vectors that a thread holds at once */
 };
 
 /* Digits cover +-127 * (1 + 256 + 65536), less what rounding may add. */
@@ -71,18 +74,42 @@ struct unit_range {
 	int count;
 };
 
+/* Products below 2^32: products_matvec sees to it. */
 INLINE struct unit_range units_of(int n_units, unsigned block, unsigned n_blocks)
 {
 	struct unit_range r;
-	r.first = (int)((unsigned long long)n_units * block / n_blocks);
-	r.count = (int)((unsigned long long)n_units * (block + 1) / n_blocks) - r.first;
+	r.first = (int)((unsigned)n_units * block / n_blocks);
+	r.count = (int)((unsigned)n_units * (block + 1) / n_blocks) - r.first;
 	return r;
 }
 
 /* First item of a warp. */
 INLINE int items_before(int n_items, int warp)
 {
-	return (int)((long long)n_items * warp / MATVEC_WARPS);
+	return (int)((unsigned)n_items * (unsigned)warp / MATVEC_WARPS);
+}
+
+/* Shared memory of a kernel with n_in inputs and so many units: matvec_geometry.h. */
+struct matvec_shared {
+	void *x;
+	float *scratch; /* (32) */
+	float *norm;    /* (n_in) where NORM */
+	char *stages;
+	float *partial;
+	int depth; /* stages of a warp */
+};
+
+template <int T, bool NORM> INLINE struct matvec_shared shared_of(char *memory, int n_in, int units)
+{
+	const int at = matvec_stages_at(T, n_in, NORM);
+	struct matvec_shared s;
+	s.x = memory;
+	s.scratch = (float *)(memory + matvec_x_bytes(T, n_in));
+	s.norm = s.scratch + 32;
+	s.stages = memory + at;
+	s.depth = matvec_stages(T, (int)shared_bytes() - at - matvec_partial_bytes(units));
+	s.partial = (float *)(s.stages + s.depth * (MATVEC_WARPS * matvec_stage_bytes(T)));
+	return s;
 }
 
 /* ---- activations in shared memory ---- */
@@ -173,10 +200,39 @@ template <int T> INLINE void stage_put(void *x_shared, int n_chunks, int i, floa
 		((float *)x_shared)[n_chunks * 3 * 128 + i / 8] = d.scale;
 }
 
-/* x of the CTA, multiplied by weight / rms where NORM. normed, where not null, gets the same in its plain order. */
-template <int T, bool NORM>
-INLINE void stage_x(void *x_shared, float *scratch, const float *x, const float *weight, float eps, int n,
-		    float *normed)
+/* The vector that a norm multiplies with, before the wait. A group of copies; a thread copies what it will read. */
+INLINE void ask_norm(float *to, const float *weight, int n)
+{
+#pragma unroll 1
+	for (int i = threadIdx.x; i < n / 4; i += MATVEC_THREADS)
+		copy_async(shared_address((float4 *)to + i), (const float4 *)weight + i, true);
+	commit_copies();
+}
+
+/* Until at most n groups of this thread's copies are on their way. */
+INLINE void wait_for_copies_but(int n)
+{
+	static_assert(MATVEC_STAGES == 4, "as many cases");
+	switch (n) {
+	case 0:
+		return wait_for_copies_but<0>();
+	case 1:
+		return wait_for_copies_but<1>();
+	case 2:
+		return wait_for_copies_but<2>();
+	case 3:
+		return wait_for_copies_but<3>();
+	default:
+		return wait_for_copies_but<4>();
+	}
+}
+
+/*
+ * x of the CTA, where NORM divided by its rms and multiplied by what ask_norm asked for, behind which are the groups of
+ * all stages. normed, where not null, gets the same in its plain order. then: what is asked for behind x.
+ */
+template <int T, bool NORM, class THEN>
+INLINE void stage_x(const struct matvec_shared &s, const float *x, float eps, int n, float *normed, const THEN &then)
 {
 	const int n_vecs = n / 4;
 	const int n_chunks = matvec_chunks(T, n);
@@ -184,45 +240,52 @@ INLINE void stage_x(void *x_shared, float *scratch, const float *x, const float 
 	const int group = STAGE_VECS * MATVEC_THREADS;
 	float4 v[STAGE_VECS];
 	float scale = 1.0f;
+	const auto ask = [&](int base) {
+#pragma unroll
+		for (int j = 0; j < STAGE_VECS; j++) {
+			const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
+			v[j] = i < n_vecs ? ((const float4 *)x)[i] : make_float4(0, 0, 0, 0);
+		}
+	};
 
+	ask(0);
+	then();
 	if (NORM) {
 		float sum = 0.0f;
+#pragma unroll 1
 		for (int base = 0; base < n_vecs; base += group) {
-#pragma unroll
-			for (int j = 0; j < STAGE_VECS; j++) {
-				const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
-				v[j] = i < n_vecs ? ((const float4 *)x)[i] : make_float4(0, 0, 0, 0);
-			}
+			if (base > 0)
+				ask(base);
 #pragma unroll
 			for (int j = 0; j < STAGE_VECS; j++)
 				sum += v[j].x * v[j].x + v[j].y * v[j].y + v[j].z * v[j].z + v[j].w * v[j].w;
 		}
-		scale = 1.0f / sqrtf(block_sum(sum, scratch) / (float)n + eps);
+		scale = 1.0f / sqrtf(block_sum(sum, s.scratch) / (float)n + eps);
+		wait_for_copies_but(s.depth);
 	}
+#pragma unroll 1
 	for (int base = 0; base < n_padded; base += group) {
-		if (!NORM || n_vecs > group) {
-#pragma unroll
-			for (int j = 0; j < STAGE_VECS; j++) {
-				const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
-				v[j] = i < n_vecs ? ((const float4 *)x)[i] : make_float4(0, 0, 0, 0);
-			}
-		}
-#pragma unroll
+		if (base > 0 || (NORM && n_vecs > group))
+			ask(base);
+		/* Not unrolled: its many instructions would be fetched for each vector. */
+#pragma unroll 1
 		for (int j = 0; j < STAGE_VECS; j++) {
 			const int i = base + j * MATVEC_THREADS + (int)threadIdx.x;
 			/* Whole warps: n_padded is a multiple of 32. */
 			if (i >= n_padded)
 				break;
+			float4 f = v[0];
 			if (NORM && i < n_vecs) {
-				const float4 w = ((const float4 *)weight)[i];
-				v[j].x = v[j].x * scale * w.x;
-				v[j].y = v[j].y * scale * w.y;
-				v[j].z = v[j].z * scale * w.z;
-				v[j].w = v[j].w * scale * w.w;
+				const float4 w = ((const float4 *)s.norm)[i];
+				f = make_float4(f.x * scale * w.x, f.y * scale * w.y, f.z * scale * w.z,
+						f.w * scale * w.w);
 				if (normed)
-					((float4 *)normed)[i] = v[j];
+					((float4 *)normed)[i] = f;
 			}
-			stage_put<T>(x_shared, n_chunks, i, v[j]);
+			stage_put<T>(s.x, n_chunks, i, f);
+#pragma unroll
+			for (int k = 1; k < STAGE_VECS; k++)
+				v[k - 1] = v[k];
 		}
 	}
 	__syncthreads();
@@ -232,14 +295,13 @@ INLINE void stage_x(void *x_shared, float *scratch, const float *x, const float 
 
 /* ROWS: struct row_pair operator()(int unit) const, units counted from the CTA's first. */
 template <int T, class ROWS> struct weight_stream {
-	/* Stages in flight per warp: some 64 KB a SM either way. */
-	enum { DEPTH = quants_high_bytes(T) || quants_side_bytes(T) > 2 ? 3 : 4 };
+	enum { STAGE = matvec_stage_bytes(T), SCALES = 2 * WARP * 16 };
 
 	const ROWS &rows;
-	uint4 w[DEPTH][2];
-	unsigned scales[DEPTH]; /* Q8_0: fp16 of row a below, of row b above */
-	struct quants_stage<T> quants[DEPTH]; /* TENSOR_QUANT_TYPES, which have neither of these */
+	const char *ring; /* the warp's stages */
+	unsigned ring_to; /* the lane's part of them, for copies */
 	struct row_pair at;
+	int depth; /* stages */
 	int row_bytes;
 	int n_chunks;
 	int first; /* item */
@@ -248,86 +310,107 @@ template <int T, class ROWS> struct weight_stream {
 	int unit;
 	int chunk;
 
-	__device__ __forceinline__ weight_stream(const ROWS &r, int n_in, int n_units) : rows(r)
+	__device__ __forceinline__ weight_stream(const ROWS &r, const struct matvec_shared &s, int n_in, int n_units)
+		: rows(r)
 	{
-		const int warp = threadIdx.x / WARP;
+		const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+		depth = s.depth;
+		ring = s.stages + warp * depth * STAGE;
+		ring_to = shared_address(ring) + lane * 16;
 		row_bytes = quants_has(T) ? n_in / 2 : n_in * element_bytes(T);
 		n_chunks = matvec_chunks(T, n_in);
 		first = items_before(n_units * n_chunks, warp);
 		end = items_before(n_units * n_chunks, warp + 1);
 		next = first;
-		unit = first / n_chunks;
+		unit = (int)((unsigned)first / (unsigned)n_chunks);
 		chunk = first - unit * n_chunks;
 		if (first < end)
 			at = rows(unit);
 	}
 
+	/* Asks for the next item, if there is one, as stage d; a group of copies either way. */
 	__device__ __forceinline__ void issue(int d)
 	{
-		if (next >= end)
-			return;
-		const int lane = threadIdx.x % WARP;
-		const int offset = chunk * 512 + lane * 16;
-		if (quants_has(T)) {
-			if (offset < row_bytes)
-				quants[d].load(at.a, at.before_a + offset / 16, at.b, at.before_b + offset / 16,
-					       at.n_blocks);
-			else
-				quants[d].clear();
-		} else if (offset < row_bytes) {
-			w[d][0] = load_streaming(at.a + offset);
-			w[d][1] = load_streaming(at.b + offset);
-			if (T == TENSOR_Q8_0)
-				scales[d] = load_streaming_u16(at.scales_a + offset / 32) |
-					    (unsigned)load_streaming_u16(at.scales_b + offset / 32) << 16;
-		} else {
-			w[d][0] = w[d][1] = make_uint4(0, 0, 0, 0);
-			scales[d] = 0;
+		if (next < end) {
+			const int lane = threadIdx.x % WARP;
+			const int offset = chunk * 512 + lane * 16;
+			const unsigned to = ring_to + d * STAGE;
+			const bool inside = offset < row_bytes;
+			if (quants_has(T)) {
+				quants_copy<T>(to, at.a, at.before_a + offset / 16, at.b, at.before_b + offset / 16,
+					       at.n_blocks, inside);
+			} else {
+				copy_async(to, at.a + offset, inside);
+				copy_async(to + WARP * 16, at.b + offset, inside);
+				if (T == TENSOR_Q8_0) {
+					const unsigned scales_to = to + SCALES - lane * 12;
+					copy_async<4>(scales_to, word_of(at.scales_a + offset / 32), inside);
+					copy_async<4>(scales_to + WARP * 4, word_of(at.scales_b + offset / 32), inside);
+				}
+			}
+			next++;
+			if (++chunk == n_chunks) {
+				chunk = 0;
+				unit++;
+				if (next < end)
+					at = rows(unit);
+			}
 		}
-		next++;
-		if (++chunk == n_chunks) {
-			chunk = 0;
-			unit++;
-			if (next < end)
-				at = rows(unit);
-		}
+		commit_copies();
 	}
 
+	/* In front of the wait: little, as activations queue behind it. */
 	__device__ __forceinline__ void start()
 	{
-#pragma unroll
-		for (int d = 0; d < DEPTH; d++)
+		issue(0);
+	}
+
+	/* Once they are asked for. */
+	__device__ __forceinline__ void fill()
+	{
+#pragma unroll 1
+		for (int d = 1; d < depth; d++)
 			issue(d);
 	}
 
-	__device__ __forceinline__ void multiply(int d, const void *x_shared, int c, float &acc_a, float &acc_b) const
+	/* Chunk c of unit u, which is in stage d. */
+	__device__ __forceinline__ void multiply(int d, const void *x_shared, int u, int c, float &acc_a,
+						 float &acc_b) const
 	{
 		const int lane = threadIdx.x % WARP;
+		const char *const stage = ring + d * STAGE;
+		const uint4 *const w = (const uint4 *)stage + lane;
 		if (quants_has(T)) {
-			quants[d].multiply(x_shared, n_chunks, c, acc_a, acc_b);
+			const struct row_pair of = rows(u);
+			quants_multiply<T>(stage, of.before_a + c * WARP + lane, of.before_b + c * WARP + lane, x_shared,
+					   n_chunks, c, acc_a, acc_b);
 			return;
 		}
 		if (T == TENSOR_Q8_0) {
 			const int4 *x = (const int4 *)x_shared + c * 96 + lane;
 			const int4 high = x[0], mid = x[32], low = x[64];
 			const float xs = ((const float *)x_shared)[n_chunks * 384 + c * 16 + lane / 2];
+			const struct row_pair of = rows(u);
 #pragma unroll
 			for (int r = 0; r < 2; r++) {
-				const uint4 u = w[d][r];
-				int s0 = __dp4a((int)u.x, high.x, 0), s1 = __dp4a((int)u.x, mid.x, 0),
-				    s2 = __dp4a((int)u.x, low.x, 0);
-				s0 = __dp4a((int)u.y, high.y, s0);
-				s1 = __dp4a((int)u.y, mid.y, s1);
-				s2 = __dp4a((int)u.y, low.y, s2);
-				s0 = __dp4a((int)u.z, high.z, s0);
-				s1 = __dp4a((int)u.z, mid.z, s1);
-				s2 = __dp4a((int)u.z, low.z, s2);
-				s0 = __dp4a((int)u.w, high.w, s0);
-				s1 = __dp4a((int)u.w, mid.w, s1);
-				s2 = __dp4a((int)u.w, low.w, s2);
+				const uint4 v = w[r * WARP];
+				int s0 = __dp4a((int)v.x, high.x, 0), s1 = __dp4a((int)v.x, mid.x, 0),
+				    s2 = __dp4a((int)v.x, low.x, 0);
+				s0 = __dp4a((int)v.y, high.y, s0);
+				s1 = __dp4a((int)v.y, mid.y, s1);
+				s2 = __dp4a((int)v.y, low.y, s2);
+				s0 = __dp4a((int)v.z, high.z, s0);
+				s1 = __dp4a((int)v.z, mid.z, s1);
+				s2 = __dp4a((int)v.z, low.z, s2);
+				s0 = __dp4a((int)v.w, high.w, s0);
+				s1 = __dp4a((int)v.w, mid.w, s1);
+				s2 = __dp4a((int)v.w, low.w, s2);
 				/* |s| <= 2^18, so the sum of the upper two digits fits an int. */
 				const float sum = fmaf((float)(s0 * 256 + s1), 256.0f, (float)s2);
-				const float scale = f16_to_f32((unsigned short)(scales[d] >> (16 * r))) * xs;
+				const unsigned word = ((const unsigned *)(stage + SCALES))[r * WARP + lane];
+				const unsigned short *const from =
+					(r == 0 ? of.scales_a : of.scales_b) + (c * 512 + lane * 16) / 32;
+				const float scale = f16_to_f32(half_of(word, from)) * xs;
 				if (r == 0)
 					acc_a = fmaf(sum, scale, acc_a);
 				else
@@ -337,14 +420,14 @@ template <int T, class ROWS> struct weight_stream {
 		}
 		if (T == TENSOR_F32) {
 			const float4 x = ((const float4 *)x_shared)[c * 32 + lane];
-			acc_a = dot4(w[d][0], x, acc_a);
-			acc_b = dot4(w[d][1], x, acc_b);
+			acc_a = dot4(w[0], x, acc_a);
+			acc_b = dot4(w[WARP], x, acc_b);
 			return;
 		}
 		const float4 x0 = ((const float4 *)x_shared)[c * 64 + lane];
 		const float4 x1 = ((const float4 *)x_shared)[c * 64 + 32 + lane];
-		acc_a = dot8(w[d][0], x0, x1, acc_a);
-		acc_b = dot8(w[d][1], x0, x1, acc_b);
+		acc_a = dot8(w[0], x0, x1, acc_a);
+		acc_b = dot8(w[WARP], x0, x1, acc_b);
 	}
 
 	static __device__ __forceinline__ float dot4(uint4 u, float4 x, float acc)
@@ -385,23 +468,23 @@ template <int T, class ROWS> struct weight_stream {
 
 	__device__ __forceinline__ void run(const void *x_shared, float *partial)
 	{
-		int u = first / n_chunks;
+		int u = (int)((unsigned)first / (unsigned)n_chunks);
 		int c = first - u * n_chunks;
+		int d = 0;
 		float acc_a = 0.0f, acc_b = 0.0f;
 
-		for (int item = first; item < end; item += DEPTH) {
-#pragma unroll
-			for (int d = 0; d < DEPTH; d++) {
-				if (item + d < end) {
-					multiply(d, x_shared, c, acc_a, acc_b);
-					issue(d);
-					if (++c == n_chunks || item + d + 1 == end) {
-						flush(partial, u, acc_a, acc_b);
-						acc_a = acc_b = 0.0f;
-						c = 0;
-						u++;
-					}
-				}
+#pragma unroll 1
+		for (int item = first; item < end; item++) {
+			wait_for_copies_but(depth - 1);
+			multiply(d, x_shared, u, c, acc_a, acc_b);
+			issue(d);
+			if (++d == depth)
+				d = 0;
+			if (++c == n_chunks || item + 1 == end) {
+				flush(partial, u, acc_a, acc_b);
+				acc_a = acc_b = 0.0f;
+				c = 0;
+				u++;
 			}
 		}
 		__syncthreads();
@@ -423,29 +506,6 @@ INLINE float2 unit_sums(const float *partial, int unit, int n_units, int n_chunk
 		}
 	}
 	return sum;
-}
-
-/* Shared memory of a kernel with n inputs: x, then 32 floats of scratch, then partial sums. */
-struct matvec_shared {
-	void *x;
-	float *scratch;
-	float *partial;
-};
-
-template <int T> INLINE struct matvec_shared shared_of(char *memory, int n_in)
-{
-	struct matvec_shared s;
-	s.x = memory;
-	s.scratch = (float *)(memory + matvec_x_bytes(T, n_in));
-	s.partial = s.scratch + 32;
-	return s;
-}
-
-/* The vector that a norm multiplies with, read by every CTA right after the wait. */
-INLINE void prefetch_norm(const float *weight, int n)
-{
-	for (int i = threadIdx.x * 32; i < n; i += MATVEC_THREADS * 32)
-		prefetch_l2(weight + i);
 }
 
 /*

@@ -11,6 +11,7 @@ enum {
 	MATVEC_BOUND = 640,      /* threads that the compiler leaves registers for: 96 each, so that a CTA of a
 				     small kernel (16384 registers) fits beside */
 	MATVEC_MAX_UNITS = 2048, /* per CTA: bounds its partial sums to 16 KB */
+	MATVEC_STAGES = 4,       /* of a warp, where there is room: some 64 KB on their way to a multiprocessor */
 };
 
 /* A chunk is 512 bytes of a weight row, 16 a lane; of TENSOR_QUANT_TYPES so many of their four bits: a lane's block. */
@@ -39,6 +40,37 @@ SHARED_INLINE int matvec_x_bytes(int type, int n_in)
 	if (type != TENSOR_Q8_0 && !quants_has(type))
 		return padded * 4;
 	return padded * 3 + padded / 32 * (quants_have_least(type) ? 8 : 4);
+}
+
+/* ---- shared memory: x, sums of warps, a norm's weights, the stages of all warps, partial sums ---- */
+
+/* A stage of a warp: an item of each plane for two rows, what has two bytes as the words that it is in. */
+SHARED_CONSTANT int matvec_stage_bytes(int type)
+{
+	const int words = type == TENSOR_Q6_K ? 2 : type == TENSOR_Q8_0 || quants_has(type) ? 1 : 0;
+	return 2 * 32 * (16 + quants_high_bytes(type) + 4 * words);
+}
+
+/* What is in front of the stages; normed: of a kernel that norms x. */
+SHARED_INLINE int matvec_stages_at(int type, int n_in, int normed)
+{
+	return matvec_x_bytes(type, n_in) + (32 + (normed ? n_in : 0)) * 4;
+}
+
+/* Partial sums of so many units of a CTA, and of those that two warps share. */
+SHARED_INLINE int matvec_partial_bytes(int units)
+{
+	return (units + MATVEC_THREADS / 32) * 2 * 4;
+}
+
+/* How many stages of each warp so many bytes are enough for. */
+SHARED_INLINE int matvec_stages(int type, int bytes)
+{
+	const int each = MATVEC_THREADS / 32 * matvec_stage_bytes(type);
+	int n = 0;
+	while (n < MATVEC_STAGES && (n + 1) * each <= bytes)
+		n++;
+	return n;
 }
 
 #endif

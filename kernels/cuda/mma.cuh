@@ -26,25 +26,12 @@ INLINE unsigned block_anew()
 	return i;
 }
 
-/* An address for the functions below. */
-INLINE unsigned shared_address(const void *p)
+/* shared_address, kept: the compiler does not see how to compute it again, and spills fewer registers. */
+INLINE unsigned kept_shared_address(const void *p)
 {
 	unsigned a;
 	asm("{ .reg .u64 wide; cvta.to.shared.u64 wide, %1; cvt.u32.u64 %0, wide; }" : "=r"(a) : "l"(p));
 	return a;
-}
-
-/* 16 bytes, or as many zeros where there is nothing to copy. */
-INLINE void copy_async(unsigned to, const void *from, bool valid)
-{
-	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)
-		     : "memory");
-}
-
-INLINE void copy_async_4(unsigned to, const void *from, bool valid)
-{
-	asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid ? 4 : 0)
-		     : "memory");
 }
 
 /* 16 bytes at such an address. */
@@ -62,18 +49,6 @@ INLINE void store_shared(unsigned to, uint4 v)
 {
 	asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
 		     : "memory");
-}
-
-/* What this thread has asked for since the last such call is a group. */
-INLINE void commit_copies()
-{
-	asm volatile("cp.async.commit_group;" ::: "memory");
-}
-
-/* Until at most the N latest groups of this thread are on their way. */
-template <int N> INLINE void wait_for_copies_but()
-{
-	asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
 /* Until all copies of this thread have landed: others see them behind the next barrier. */

@@ -10,11 +10,6 @@
 
 extern __shared__ __align__(128) char shared_memory[];
 
-INLINE unsigned shared_address(const void *p)
-{
-	return (unsigned)__cvta_generic_to_shared(p);
-}
-
 /* ---- barriers in shared memory ---- */
 
 INLINE void barrier_init(unsigned long long *b, int arrivals)

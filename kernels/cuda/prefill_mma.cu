@@ -381,7 +381,7 @@ template <int HD, int KEY_PARTS, int KT, int VT> INLINE void prefill_mma(const s
 	const struct kv &kv = p.kv;
 	const struct block block = block_of<S>(p, blockIdx.x);
 	const int head_row = block.kv_head * kv.capacity;
-	const unsigned tiles = shared_address(shared_memory);
+	const unsigned tiles = kept_shared_address(shared_memory);
 	float4 *const exchange = (float4 *)(shared_memory + 4 * S::TILE);
 
 	let_next_start();

@@ -8,10 +8,10 @@
 int products_streamable(const struct weight *w, const void *x);
 /*
  * The streaming product of this weight type; first_entry: that of F32. n_units in n_groups independent ranges
- * (experts' pairs; 1 for a dense product).
+ * (experts' pairs; 1 for a dense product); normed: behind a norm over its n_in.
  */
-int products_matvec(struct cuda_launch *out, int first_entry, int type, int n_in, int64_t n_units, int64_t n_groups,
-		    const struct cuda_card *card);
+int products_matvec(struct cuda_launch *out, int first_entry, int type, int n_in, int normed, int64_t n_units,
+		    int64_t n_groups, const struct cuda_card *card);
 /* A warp a row, for any weights. */
 int products_any(struct cuda_launch *out, int entry, int64_t n_rows, int64_t n_groups, size_t shared);
 /* The same behind a norm over n. */

@@ -25,43 +25,56 @@ INLINE void let_next_start()
 #endif
 }
 
-/* ---- loads that are volatile so that the compiler leaves them in front of the wait ---- */
-
-/* Weights: read once, so evicted first. */
-INLINE uint4 load_streaming(const void *p)
-{
-	uint4 v;
-	asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];"
-		     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-		     : "l"(p));
-	return v;
-}
-
-INLINE uint2 load_streaming_u64(const void *p)
-{
-	uint2 v;
-	asm volatile("ld.global.cs.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
-	return v;
-}
-
-INLINE unsigned load_streaming_u32(const void *p)
-{
-	unsigned v;
-	asm volatile("ld.global.cs.u32 %0, [%1];" : "=r"(v) : "l"(p));
-	return v;
-}
-
-INLINE unsigned short load_streaming_u16(const void *p)
-{
-	unsigned short v;
-	asm volatile("ld.global.cs.u16 %0, [%1];" : "=h"(v) : "l"(p));
-	return v;
-}
-
 /* Brings a line to the L2, before the wait: what is read there later is what was written last all the same. */
 INLINE void prefetch_l2(const void *p)
 {
 	asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
+/* ---- copies into shared memory, asynchronous ---- */
+
+/* An address for them. */
+INLINE unsigned shared_address(const void *p)
+{
+	return (unsigned)__cvta_generic_to_shared(p);
+}
+
+/* Dynamic ones of the CTA. */
+INLINE unsigned shared_bytes()
+{
+	unsigned n;
+	asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(n));
+	return n;
+}
+
+/* BYTES, 4, 8 or 16, or as many zeros where there is nothing to copy. */
+template <int BYTES> INLINE void copy_async(unsigned to, const void *from, bool valid)
+{
+	if (BYTES == 16) /* not through the L1 */
+		asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)
+			     : "memory");
+	else
+		asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(BYTES),
+			     "r"(valid ? BYTES : 0)
+			     : "memory");
+}
+
+/* 16 bytes. */
+INLINE void copy_async(unsigned to, const void *from, bool valid)
+{
+	copy_async<16>(to, from, valid);
+}
+
+/* What this thread has asked for since the last such call is a group. */
+INLINE void commit_copies()
+{
+	asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/* Until at most the N latest groups of this thread are on their way. */
+template <int N> INLINE void wait_for_copies_but()
+{
+	asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
 /* ---- counters ---- */

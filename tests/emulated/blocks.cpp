@@ -30,12 +30,13 @@ enum { SHARED_BYTES = 232448, STACK_BYTES = 64 << 10 };
 alignas(128) thread_local char shared_memory[SHARED_BYTES];
 emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim;
 char *emulated_shared;
+unsigned emulated_shared_bytes;
 
 /* Of a thread: copies that were asked for, and the group that each is of. */
 struct copy {
 	void *to;
 	const void *from;
-	int bytes, group;
+	int bytes, all, group;
 };
 
 struct context {
@@ -143,16 +144,16 @@ void emulated_barrier(int id, int n_threads)
 
 /* ---- copies ---- */
 
-void emulated_copy(void *to, const void *from, int bytes)
+void emulated_copy(void *to, const void *from, int bytes, int all)
 {
 	context &c = now.threads[(size_t)now.current];
-	if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
+	if ((uintptr_t)to % (uintptr_t)all || (uintptr_t)from % (uintptr_t)all)
 		fail("a copy is misaligned");
 	for (const copy &other : c.copies)
 		if (other.to == to)
 			fail("a copy is on its way to where another one goes");
-	memset(to, 0xff, 16);
-	c.copies.push_back({to, from, bytes, c.group});
+	memset(to, 0xff, (size_t)all);
+	c.copies.push_back({to, from, bytes, all, c.group});
 }
 
 void emulated_commit()
@@ -170,7 +171,7 @@ void emulated_wait(int but)
 			continue;
 		}
 		memcpy(one.to, one.from, (size_t)one.bytes);
-		memset((char *)one.to + one.bytes, 0, (size_t)(16 - one.bytes));
+		memset((char *)one.to + one.bytes, 0, (size_t)(one.all - one.bytes));
 	}
 	c.copies.resize(left);
 }
@@ -264,6 +265,7 @@ static const entry entries[] = {
 extern "C" int emulated_launch(const char *name, const void *params, const struct cuda_launch *l)
 {
 	emulated_shared = shared_memory;
+	emulated_shared_bytes = l->shared_bytes;
 	for (const entry &e : entries) {
 		if (strcmp(e.name, name))
 			continue;

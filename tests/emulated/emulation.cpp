@@ -50,6 +50,7 @@ enum {
 
 emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim = {THREADS, 1, 1};
 char *emulated_shared;
+unsigned emulated_shared_bytes = EMULATED_SHARED_BYTES;
 
 [[noreturn]] static void fail(const char *format, ...)
 {

@@ -16,6 +16,7 @@
 
 #include "bench/quant_values.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/matvec_geometry.h"
 #include "tests/emulated/blocks.h"
 
 /* Relative to the Euclidean norms of row and activations: digits of 23 bits, sums in float32. */
@@ -118,10 +119,19 @@ static void launch(int geometry, const struct cuda_launch *l, const void *params
 		fail_msg("%s is not emulated", l->entry);
 }
 
-static void launch_kernel(enum kernel k, const void *params)
+/* On such a card; streams: whether it must be by the kernel that streams weights of that type. */
+static void launch_on(const struct cuda_card *on, enum kernel k, const void *params, int streams)
 {
 	struct cuda_launch l;
-	launch(cuda_geometry(k, params, &card, &l), &l, params);
+	int geometry = cuda_geometry(k, params, on, &l);
+	if (streams && strstr(l.entry, "_any"))
+		fail_msg("%s does not stream", l.entry);
+	launch(geometry, &l, params);
+}
+
+static void launch_kernel(enum kernel k, const void *params)
+{
+	launch_on(&card, k, params, 0);
 }
 
 /* Widths of a part of a chunk of 1024, of one and a half, of three. */
@@ -135,12 +145,54 @@ static void test_matmul(void **state)
 		int type = types[i % N_TYPES], n_in = widths[i / N_TYPES];
 		if (n_in % quant_block(type))
 			continue;
-		enum { N_OUT = 37 };
-		struct matrix m = matrix_make(type, n_in, N_OUT, 1);
+		enum { N_OUT = 38 };
+		/* An odd number of rows where they have an even number of scales: scales are read by twos. */
+		int n_out = N_OUT - (n_in % 512 == 0);
+		struct matrix m = matrix_make(type, n_in, n_out, 1);
 		float *x = floats((size_t)n_in), y[N_OUT];
+		launch_on(&card, KERNEL_matmul, &(struct matmul_params){.w = m.w, .x = x, .y = y, .n_tokens = 1}, 1);
+		for (int r = 0; r < n_out; r++)
+			check("matmul", type, r, y[r], product(&m, (size_t)r, x), 1);
+		free(x);
+		matrix_free(&m);
+	}
+}
+
+/* What no whole word ends with: the kernel that takes any weights. */
+static void test_matmul_odd_scales(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_TYPES; i++) {
+		enum { N_IN = 256, N_OUT = 5 };
+		struct matrix m = matrix_make(types[i], N_IN, N_OUT, 1);
+		float *x = floats(N_IN), y[N_OUT];
 		launch_kernel(KERNEL_matmul, &(struct matmul_params){.w = m.w, .x = x, .y = y, .n_tokens = 1});
 		for (int r = 0; r < N_OUT; r++)
-			check("matmul", type, r, y[r], product(&m, (size_t)r, x), 1);
+			check("matmul of odd scales", types[i], r, y[r], product(&m, (size_t)r, x), 1);
+		free(x);
+		matrix_free(&m);
+	}
+}
+
+/* Cards whose shared memory has room for so many stages, and one too small for any. */
+static void test_matmul_stages(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_TYPES * (MATVEC_STAGES + 1); i++) {
+		enum { N_IN = 3072, N_OUT = 50, UNITS = 9 };
+		int type = types[i % N_TYPES], stages = i / N_TYPES;
+		int bytes = matvec_stages_at(type, N_IN, 0) + matvec_partial_bytes(UNITS) +
+			    stages * MATVEC_THREADS / 32 * matvec_stage_bytes(type);
+		struct cuda_card small = {.n_sm = SMS,
+					  .compute_capability = 80,
+					  .shared_per_sm = (size_t)bytes,
+					  .shared_per_block = (size_t)bytes};
+		struct matrix m = matrix_make(type, N_IN, N_OUT, 1);
+		float *x = floats(N_IN), y[N_OUT];
+		launch_on(&small, KERNEL_matmul, &(struct matmul_params){.w = m.w, .x = x, .y = y, .n_tokens = 1},
+			  stages > 0);
+		for (int r = 0; r < N_OUT; r++)
+			check("matmul of few stages", type, r, y[r], product(&m, (size_t)r, x), 1);
 		free(x);
 		matrix_free(&m);
 	}
@@ -184,7 +236,7 @@ static void test_norm_matmul_and_gated(void **state)
 {
 	(void)state;
 	for (int i = 0; i < N_TYPES; i++) {
-		enum { N_IN = 1280, N_OUT = 21 };
+		enum { N_IN = 1536, N_OUT = 21 };
 		int type = types[i];
 		struct matrix a = matrix_make(type, N_IN, N_OUT, 1), b = matrix_make(type, N_IN, N_OUT, 1);
 		float *x = floats(N_IN), *weight = floats(N_IN), *n = normed(x, weight, N_IN);
@@ -271,8 +323,12 @@ static void test_embed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_embed),          cmocka_unit_test(test_matmul),
-		cmocka_unit_test(test_matmul_any),     cmocka_unit_test(test_norm_matmul_and_gated),
+		cmocka_unit_test(test_embed),
+		cmocka_unit_test(test_matmul),
+		cmocka_unit_test(test_matmul_odd_scales),
+		cmocka_unit_test(test_matmul_stages),
+		cmocka_unit_test(test_matmul_any),
+		cmocka_unit_test(test_norm_matmul_and_gated),
 		cmocka_unit_test(test_matmul_experts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,6 +58,7 @@ struct emulated_index {
 };
 extern emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim;
 extern char *emulated_shared;
+extern unsigned emulated_shared_bytes; /* of a block */
 #define threadIdx emulated_thread
 #define blockIdx emulated_block
 #define gridDim emulated_grid
@@ -76,8 +77,9 @@ struct emulated_words {
 };
 /* What all 32 lanes brought; valid until the warp's next but one call. */
 const emulated_words *emulated_gather(const unsigned *own, size_t bytes, int kind);
-/* A thread's copies of 16 bytes, of which `bytes` are there and the rest zeros: done when their group is waited for. */
-void emulated_copy(void *to, const void *from, int bytes);
+/* A thread's copies of `all` bytes, of which `bytes` are there and the rest zeros: done when their group is waited for.
+ */
+void emulated_copy(void *to, const void *from, int bytes, int all);
 void emulated_commit();
 /* Until at most `but` groups of this thread are on their way. */
 void emulated_wait(int but);

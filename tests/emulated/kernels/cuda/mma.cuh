@@ -1,4 +1,4 @@
-/* In the place of kernels/cuda/mma.cuh, for the emulation. Copies are late: they happen when they are waited for. */
+/* In the place of kernels/cuda/mma.cuh, for the emulation. */
 #ifndef GEMMARK_KERNELS_CUDA_MMA_CUH
 #define GEMMARK_KERNELS_CUDA_MMA_CUH
 
@@ -14,30 +14,9 @@ INLINE unsigned block_anew()
 	return blockIdx.x;
 }
 
-/* Static variables are not far apart. */
-INLINE unsigned shared_address(const void *p)
+INLINE unsigned kept_shared_address(const void *p)
 {
-	return (unsigned)((uintptr_t)p - (uintptr_t)shared_memory);
-}
-
-INLINE char *shared_pointer(unsigned a)
-{
-	return shared_memory + (int)a;
-}
-
-INLINE void copy_async(unsigned to, const void *from, bool valid)
-{
-	emulated_copy(shared_pointer(to), from, valid ? 16 : 0);
-}
-
-INLINE void commit_copies()
-{
-	emulated_commit();
-}
-
-template <int N> INLINE void wait_for_copies_but()
-{
-	emulated_wait(N);
+	return shared_address(p);
 }
 
 INLINE void wait_for_copies()

@@ -11,25 +11,46 @@ INLINE void wait_for_earlier()
 INLINE void let_next_start()
 {
 }
-INLINE uint4 load_streaming(const void *p)
-{
-	return *(const uint4 *)p;
-}
-INLINE uint2 load_streaming_u64(const void *p)
-{
-	return *(const uint2 *)p;
-}
-INLINE unsigned load_streaming_u32(const void *p)
-{
-	return *(const unsigned *)p;
-}
-INLINE unsigned short load_streaming_u16(const void *p)
-{
-	return *(const unsigned short *)p;
-}
 INLINE void prefetch_l2(const void *)
 {
 }
+/* Static variables are not far apart. */
+INLINE unsigned shared_address(const void *p)
+{
+	return (unsigned)((uintptr_t)p - (uintptr_t)shared_memory);
+}
+
+INLINE unsigned shared_bytes()
+{
+	return emulated_shared_bytes;
+}
+
+INLINE char *shared_pointer(unsigned a)
+{
+	return shared_memory + (int)a;
+}
+
+/* Copies are late: they happen when they are waited for. */
+template <int BYTES> INLINE void copy_async(unsigned to, const void *from, bool valid)
+{
+	emulated_copy(shared_pointer(to), from, valid ? BYTES : 0, BYTES);
+}
+
+INLINE void copy_async(unsigned to, const void *from, bool valid)
+{
+	copy_async<16>(to, from, valid);
+}
+
+INLINE void commit_copies()
+{
+	emulated_commit();
+}
+
+template <int N> INLINE void wait_for_copies_but()
+{
+	emulated_wait(N);
+}
+
 unsigned arrive(unsigned *counter);
 INLINE float f16_to_f32(unsigned short h)
 {
