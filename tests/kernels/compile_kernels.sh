@@ -7,7 +7,7 @@
 # ci/setup.sh fetches NVRTC into build/nvrtc/MAJOR; without one there, the one that the program finds is used.
 # Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are. Then what
 # is specialised for an f32 cache, whose tiles are twice as many registers, and for a q8_0 cache. Then the kernel of a
-# whole token for 26B-A4B, a mixture of experts.
+# whole token for 26B-A4B, a mixture of experts, and for Q8_0 alone, whose activations it then keeps in registers.
 set -euo pipefail
 [ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
 gemmark=$1 major=$2 archs=$3
@@ -22,12 +22,13 @@ sm_80  k_norm_matmul_any       8
 sm_90  k_attention_mma_512_q8_0_q8_0      32
 sm_90  k_attention_mma_half_512_q8_0_q8_0 24
 sm_90  k_attention_prefill_256 36
-sm_90  k_persistent_f16_f16    108
-sm_90  k_persistent_f32_f32    376
+sm_90  k_persistent_f16_f16    92
+sm_90  k_persistent_f32_f32    292
+sm_90  q8_0:k_persistent_f16_f16 108
 sm_90  experts:k_persistent_f16_f16 592
 sm_100 experts:k_persistent_f16_f16 392
 sm_120 experts:k_persistent_f16_f16 480
-sm_90  k_persistent_q8_0_q8_0  136
+sm_90  k_persistent_q8_0_q8_0  168
 sm_100 k_attention_mma_256_q8_0_q8_0 8
 sm_100 k_matmul_tiled          56
 sm_100 k_norm_gated_q6_k       8
@@ -35,7 +36,7 @@ sm_100 k_norm_matmul_q4_k      24
 sm_100 k_norm_matmul_q5_1      28
 sm_100 k_norm_matmul_q6_k      68
 sm_100 k_norm_matmul_q8_0      20
-sm_100 k_persistent_f32_f32    416
+sm_100 k_persistent_f32_f32    332
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
 sm_120 k_attention_mma_256_q8_0_q8_0 8
@@ -71,8 +72,7 @@ sm_120 k_norm_matmul_q5_1      124
 sm_120 k_norm_matmul_q5_k      88
 sm_120 k_norm_matmul_q6_k      164
 sm_120 k_norm_matmul_q8_0      96
-sm_120 k_persistent_f16_f16    12
-sm_120 k_persistent_f32_f32    268
+sm_120 k_persistent_f32_f32    284
 sm_120 k_snapkv_softmax        64
 sm_120 k_snapkv_vote           116
 '
@@ -94,7 +94,9 @@ report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 -
   "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type q8_0 "${model[@]}" \
     --source "$specialised" 2>"$said" &&
   "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 --widths 2816,8192 \
-    --weights q8_0,f32 --experts --source persistent 2>"$said" | sed 's/k_persistent_/experts:k_persistent_/') || code=$?
+    --weights q8_0,f32 --experts --source persistent 2>"$said" | sed 's/k_persistent_/experts:k_persistent_/' &&
+  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 --widths 2560,10240 \
+    --weights q8_0 --source persistent 2>"$said" | sed 's/k_persistent_/q8_0:k_persistent_/') || code=$?
 if grep -q 'no NVRTC' "$said"; then
   echo "skipped: $(cat "$said")"
   exit 77
