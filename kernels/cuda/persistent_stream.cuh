@@ -184,11 +184,30 @@ INLINE void await_some(const float *in, int first, int n_parts, const struct ext
 		}
 }
 
+/*
+ * Until the thread's first vector of a part is there. All blocks ask for all parts: who asks for all of them again and
+ * again takes the L2 from those who still work on them.
+ */
+INLINE void await_first(const float *part, const struct extent &e, unsigned parity)
+{
+	const unsigned flip = 0u - parity;
+	if (e.has(0, 0)) {
+		unsigned wrong;
+		do {
+			const uint4 v = load_now4(part + 4 * vec_of(0, 0));
+			wrong = (v.x ^ flip) | (v.y ^ flip) | (v.z ^ flip) | (v.w ^ flip);
+		} while (wrong & 1);
+	}
+	__syncwarp();
+}
+
 /* What p.in's parts sum to. */
 template <int N>
 INLINE void await_parts(const float *in, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
 {
 	enum { AT_ONCE = N > 1 ? 2 : 4 }; /* of the widest fewer: registers */
+	if (n_parts > 1)
+		await_first(in + 4ll * e.n_vecs * (n_parts - 1), e, parity);
 #pragma unroll
 	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE)
 		if (!first || first < n_parts)
