@@ -57,6 +57,8 @@ static void linear_ticks(struct plot_ticks *t, double lo, double hi, int max_tic
 {
 	double rough = (hi - lo) / max_ticks, power = pow(10, floor(log10(rough)));
 	double step = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
+	if (!(step > 0))
+		return; /* lo is hi, or their difference has no power of ten: no tick lies between them */
 	int decimals = step < 1 ? (int)ceil(-log10(step) - 1e-9) : 0;
 	double first = ceil(lo / step - 1e-9);
 	for (double k = first; k * step <= hi + 1e-9 * step && k < first + PLOT_TICKS_MAX; k++) {

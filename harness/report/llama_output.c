@@ -141,7 +141,9 @@ static void amount(const json_t *record, const char *field, double unit, const c
 {
 	double x = real_of(record, field);
 	int known = json_is_number(json_object_get(record, field)), big = x >= unit * unit * unit;
-	snprintf(out, CELL_SIZE, known ? "%.2f %s" : "", x / (unit * unit) / (big ? unit : 1), big ? large : small);
+	*out = '\0';
+	if (known)
+		snprintf(out, CELL_SIZE, "%.2f %s", x / (unit * unit) / (big ? unit : 1), big ? large : small);
 }
 
 static void md_cell(const json_t *record, const struct md_column *c, char out[CELL_SIZE])

@@ -5,10 +5,23 @@
 #ifndef GEMMARK_TESTS_SUPPORT_SANITIZED_H
 #define GEMMARK_TESTS_SUPPORT_SANITIZED_H
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 };
+/* gcc defines macros, clang has features. */
+#if defined(__has_feature)
+#define SANITIZER_FEATURE(x) __has_feature(x)
 #else
-enum { SANITIZED = 0 };
+#define SANITIZER_FEATURE(x) 0
 #endif
+#if defined(__SANITIZE_ADDRESS__) || SANITIZER_FEATURE(address_sanitizer)
+#define SANITIZED_ADDRESS 1
+#else
+#define SANITIZED_ADDRESS 0
+#endif
+#if defined(__SANITIZE_THREAD__) || SANITIZER_FEATURE(thread_sanitizer)
+#define SANITIZED_THREAD 1
+#else
+#define SANITIZED_THREAD 0
+#endif
+
+enum { SANITIZED = SANITIZED_ADDRESS || SANITIZED_THREAD };
 
 #endif

@@ -64,7 +64,7 @@ static void test_sessions_share(void **state)
 		fail_msg("%s", err.text);
 	size_t loaded = device_memory(m->parts[0].device).used;
 	for (int i = 0; i < 3; i++) {
-		struct session *alone, *shared;
+		struct session *alone, *shared = NULL;
 		o = on_the_host(contexts[i]);
 		if (session_open(&alone, g.path, &o, &err) || session_open_on(&shared, m, contexts[i], &err))
 			fail_msg("%s", err.text);

@@ -319,9 +319,9 @@ static const struct damaged cases[] = {
 static void damage(struct bytes *b, const struct damaged *c)
 {
 	unsigned char *p = after(b, c->name);
-	uint32_t u = (uint32_t)c->value;
 	float f = (float)c->value;
-	uint64_t n = (uint64_t)c->value;
+	uint64_t n = c->how == SET_F32 ? 0 : (uint64_t)c->value; /* a float may be -1 or NaN */
+	uint32_t u = (uint32_t)n;
 	switch (c->how) {
 	case RENAME:
 		p[-1] = 'X';

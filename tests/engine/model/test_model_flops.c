@@ -47,7 +47,7 @@ static void check(const char *model, int batch, enum prefill_rows rows, const in
 {
 	struct device *host;
 	struct loaded_model *m;
-	struct session *s;
+	struct session *s = NULL;
 	struct load_options o;
 	struct error err = {""};
 	int tokens[400];

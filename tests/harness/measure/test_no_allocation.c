@@ -5,7 +5,9 @@
  */
 #include <stdio.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#include "tests/support/sanitized.h"
+
+#if SANITIZED_ADDRESS
 
 int main(void)
 {

@@ -27,6 +27,7 @@
 #include "tests/support/fake_workload.h"
 #include "tests/support/folder.h"
 #include "tests/support/read_csv.h"
+#include "tests/support/sanitized.h"
 
 static char folder[FOLDER_BYTES];
 static struct fake_nvml *script; /* of the library that is loaded */
@@ -246,7 +247,7 @@ static void test_conditions(void **state)
 	assert_int_equal(c.throttle_reasons, 4);
 	assert_true(c.cpu_mhz == 3100 && c.load_average == 1.25);
 	assert_true(c.minor_faults >= pages);
-#ifndef __SANITIZE_THREAD__ /* whose shadow of the pages has faults of its own */
+#if !SANITIZED_THREAD /* whose shadow of the pages has faults of its own */
 	assert_true(c.minor_faults < pages + 200);
 #endif
 	assert_true(c.context_switches >= 20 && c.context_switches < 60);

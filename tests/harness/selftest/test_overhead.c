@@ -9,8 +9,9 @@
 #include "harness/cli/options.h"
 #include "harness/measure/telemetry.h"
 #include "harness/selftest/overhead.h"
+#include "tests/support/sanitized.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#if SANITIZED_ADDRESS
 static const double LIMIT_US = 10; /* every access is checked */
 #else
 static const double LIMIT_US = 1;
