@@ -184,9 +184,10 @@ INLINE void await_some(const float *in, int first, int n_parts, const struct ext
 		}
 }
 
+#ifndef EXPERTS
 /*
  * Until the thread's first vector of a part is there. All blocks ask for all parts: who asks for all of them again and
- * again takes the L2 from those who still work on them.
+ * again takes the L2 from those who still work on them. Of mixtures that gains nothing (-1 %), and spills more.
  */
 INLINE void await_first(const float *part, const struct extent &e, unsigned parity)
 {
@@ -200,14 +201,17 @@ INLINE void await_first(const float *part, const struct extent &e, unsigned pari
 	}
 	__syncwarp();
 }
+#endif
 
 /* What p.in's parts sum to. */
 template <int N>
 INLINE void await_parts(const float *in, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
 {
 	enum { AT_ONCE = N > 1 ? 2 : 4 }; /* of the widest fewer: registers */
+#ifndef EXPERTS
 	if (n_parts > 1)
 		await_first(in + 4ll * e.n_vecs * (n_parts - 1), e, parity);
+#endif
 #pragma unroll
 	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE)
 		if (!first || first < n_parts)

@@ -28,7 +28,7 @@ sm_90  q8_0:k_persistent_f16_f16 108
 sm_90  experts:k_persistent_f16_f16 592
 sm_100 experts:k_persistent_f16_f16 392
 sm_120 experts:k_persistent_f16_f16 480
-sm_90  k_persistent_q8_0_q8_0  168
+sm_90  k_persistent_q8_0_q8_0  172
 sm_100 k_attention_mma_256_q8_0_q8_0 8
 sm_100 k_matmul_tiled          56
 sm_100 k_persistent_f32_f32    332
