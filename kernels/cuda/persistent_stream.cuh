@@ -127,6 +127,12 @@ template <int N> INLINE float sum_of_squares(const chunks<N> &x)
 	return sum;
 }
 
+/* In its lowest bit whether an element of that vector is of another token than the one whose flip that is. */
+INLINE unsigned of_another(uint4 v, unsigned flip)
+{
+	return (v.x ^ flip) | (v.y ^ flip) | (v.z ^ flip) | (v.w ^ flip);
+}
+
 /*
  * Adds the parts first .. first + P of n_parts, each n_vecs long, to those before. A part is asked for again as a whole
  * until all of it is there.
@@ -163,9 +169,8 @@ INLINE void await_some(const float *in, int first, int n_parts, const struct ext
 			unsigned wrong = 0;
 #pragma unroll
 			for (int j = 0; j < N * 2; j++) {
-				const uint4 v = u[k][j / 2][j % 2];
 				if (e.has(j / 2, j % 2))
-					wrong |= (v.x ^ flip) | (v.y ^ flip) | (v.z ^ flip) | (v.w ^ flip);
+					wrong |= of_another(u[k][j / 2][j % 2], flip);
 			}
 			if (!(wrong & 1))
 				missing &= ~(1u << k);
@@ -184,34 +189,36 @@ INLINE void await_some(const float *in, int first, int n_parts, const struct ext
 		}
 }
 
-#ifndef EXPERTS
+/* Whether a vector of the last part is awaited before all of them are: in mixtures that cost 1 %, and spills. */
+#ifndef AWAIT_FIRST
+#ifdef EXPERTS
+#define AWAIT_FIRST 0
+#else
+#define AWAIT_FIRST 1
+#endif
+#endif
+
 /*
  * Until the thread's first vector of a part is there. All blocks ask for all parts: who asks for all of them again and
- * again takes the L2 from those who still work on them. Of mixtures that gains nothing (-1 %), and spills more.
+ * again takes the L2 from those who still work on them.
  */
 INLINE void await_first(const float *part, const struct extent &e, unsigned parity)
 {
 	const unsigned flip = 0u - parity;
 	if (e.has(0, 0)) {
-		unsigned wrong;
-		do {
-			const uint4 v = load_now4(part + 4 * vec_of(0, 0));
-			wrong = (v.x ^ flip) | (v.y ^ flip) | (v.z ^ flip) | (v.w ^ flip);
-		} while (wrong & 1);
+		while (of_another(load_now4(part + 4 * vec_of(0, 0)), flip) & 1)
+			;
 	}
 	__syncwarp();
 }
-#endif
 
 /* What p.in's parts sum to. */
 template <int N>
 INLINE void await_parts(const float *in, int n_parts, const struct extent &e, unsigned parity, chunks<N> &x)
 {
 	enum { AT_ONCE = N > 1 ? 2 : 4 }; /* of the widest fewer: registers */
-#ifndef EXPERTS
-	if (n_parts > 1)
+	if (AWAIT_FIRST && n_parts > 1)
 		await_first(in + 4ll * e.n_vecs * (n_parts - 1), e, parity);
-#endif
 #pragma unroll
 	for (int first = 0; first < PERSISTENT_SPLITS; first += AT_ONCE)
 		if (!first || first < n_parts)

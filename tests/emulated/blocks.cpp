@@ -5,16 +5,7 @@
 #include <ucontext.h>
 #include <vector>
 
-/* What a kernel is compiled for; see cuda_options. */
-#define WEIGHTS_Q4_0
-#define WEIGHTS_Q4_1
-#define WEIGHTS_Q5_0
-#define WEIGHTS_Q5_1
-#define WEIGHTS_IQ4_NL
-#define WEIGHTS_Q4_K
-#define WEIGHTS_Q5_K
-#define WEIGHTS_Q6_K
-
+#include "tests/emulated/few_bits.h"
 #include "tests/emulated/shared_variables.h"
 
 #include "kernels/cuda/elementwise.cu"

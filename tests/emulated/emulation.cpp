@@ -14,15 +14,8 @@
 #define WEIGHTS_BF16
 #define WEIGHTS_F16
 #define WEIGHTS_F32
-#define WEIGHTS_Q4_0
-#define WEIGHTS_Q4_1
-#define WEIGHTS_Q5_0
-#define WEIGHTS_Q5_1
-#define WEIGHTS_IQ4_NL
-#define WEIGHTS_Q4_K
-#define WEIGHTS_Q5_K
-#define WEIGHTS_Q6_K
 #define EXPERTS
+#define AWAIT_FIRST 1 /* what is compiled without experts */
 #define HEAD_DIM_32
 #define HEAD_DIM_64
 #define HEAD_DIM_128
@@ -33,6 +26,8 @@
 #define KV_BF16_BF16
 #define KV_Q8_0_Q8_0
 #define KV_F16_Q8_0
+#include "tests/emulated/few_bits.h"
+
 #include "kernels/cuda/persistent.cu"
 #define k_persistent_tile emulated_k_persistent_tile /* the host has another */
 #include "kernels/cuda/tile.cu"
