@@ -13,9 +13,9 @@
 
 #include "base/random.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cuda/cuda_kernels.h"
 #include "kernels/tiles.h"
 #include "tests/emulated/emulation.h"
+#include "tests/emulated/plan.h"
 #include "tests/support/golden.h"
 
 enum { ROUTER, SHORT, BESIDE, GATED, DOWN, HEAD, PHASES };
@@ -209,8 +209,6 @@ static double compare(int n_used, int n_ff, int n_tokens)
 	unsigned state[2] = {1, 0};
 	float want[VOCAB][N_HEAD];
 	double worst = 0;
-	const struct cuda_card card = {
-		.n_sm = BLOCKS, .compute_capability = 90, .shared_per_block = EMULATED_SHARED_BYTES};
 	seed = 7;
 	make(&m, n_used, n_ff);
 	struct persistent_program g = program(&m);
@@ -222,10 +220,8 @@ static double compare(int n_used, int n_ff, int n_tokens)
 	for (int i = 0; i < PHASES; i++) /* as they are when a program was built: of token number 0 */
 		memset(m.left[i], 0,
 		       (size_t)(n_used * tile_chunks(n_ff) * TILE_CHUNK + N_EMBD * PERSISTENT_SPLITS) * sizeof(float));
-	g.stream_chunks = EMULATED_STREAM_CHUNKS;
-	g.slice_chunks = EMULATED_SLICE_CHUNKS;
 	g.k_type = g.v_type = TENSOR_F32;
-	assert_null(cuda_persistent_plan(&g, m.phases, copies, &card));
+	assert_null(emulated_plan(&g, m.phases, copies, BLOCKS));
 	assert_true(copies[ROUTER].job_bytes > copies[ROUTER].piece_bytes);
 	char *tiled = fresh((size_t)g.tiled_bytes);
 	for (int i = 0; i < PHASES; i++)

@@ -16,10 +16,10 @@
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/quants_geometry.h"
 #include "kernels/tiles.h"
 #include "tests/emulated/emulation.h"
+#include "tests/emulated/plan.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
@@ -34,13 +34,7 @@ static int plan(struct device *d, struct persistent_program *g, struct persisten
 		struct persistent_copy *copies, struct error *err)
 {
 	(void)d;
-	const struct cuda_card card = {.n_sm = BLOCKS,
-				       .compute_capability = 90,
-				       .shared_per_sm = EMULATED_SHARED_BYTES,
-				       .shared_per_block = EMULATED_SHARED_BYTES};
-	g->stream_chunks = EMULATED_STREAM_CHUNKS;
-	g->slice_chunks = EMULATED_SLICE_CHUNKS;
-	const char *why = cuda_persistent_plan(g, phases, copies, &card);
+	const char *why = emulated_plan(g, phases, copies, BLOCKS);
 	return why ? error_set(err, ERROR_UNSUPPORTED, "its kernel %s", why) : 0;
 }
 
