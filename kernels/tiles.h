@@ -9,8 +9,8 @@
  * Of TENSOR_QUANT_TYPES a unit has as many bytes as the file's blocks, made of their planes (quants_geometry.h), one
  * behind the other:
  *
- * - Sides: a block of 32 its scale, as Q8_0's are; of Q4_1 and Q5_1 the minima behind all of them, the same way; of
- * Q4_K and Q5_K 16 bytes a row, as a file has them; of Q6_K 16 scales a row, then d of rows 0, 8, 1, 9 and so on.
+ * - Sides: a block of 32 its scale, as Q8_0's are; of Q4_1 and Q5_1 the minima behind all of them, the same way;
+ *   of Q4_K and Q5_K 16 bytes a row, as a file has them; of Q6_K 16 scales a row, then d of rows 0, 8, 1, 9 and so on.
  * - High bits, those above four: 16 bytes a lane, of Q6_K twice. A byte has those of one element of each fragment of
  *   m16n8k32, of two blocks, of Q6_K of one.
  * - Low bits: a lane's vector has its words of the plane of two blocks: of rows g and g + 8 of the first, then of the

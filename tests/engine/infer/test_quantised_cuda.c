@@ -72,45 +72,24 @@ static void check(const struct quantised_case *c)
 	temp_file_remove(&t);
 }
 
-/* Every fourth case from that one on: apart, since a card without a kept cubin compiles fusions for each. */
-static void check_from(int first)
+/* Every CASES_APART-th case from one on: apart, since a card without a kept cubin compiles fusions for each. */
+enum { CASES_APART = 4 };
+
+static void test_cases(void **state)
 {
-	for (int i = first; i < QUANTISED_CASES; i += 4)
+	for (int i = *(const int *)*state; i < QUANTISED_CASES; i += CASES_APART)
 		check(&quantised_cases[i]);
-}
-
-static void test_cases_from_0(void **state)
-{
-	(void)state;
-	check_from(0);
-}
-
-static void test_cases_from_1(void **state)
-{
-	(void)state;
-	check_from(1);
-}
-
-static void test_cases_from_2(void **state)
-{
-	(void)state;
-	check_from(2);
-}
-
-static void test_cases_from_3(void **state)
-{
-	(void)state;
-	check_from(3);
 }
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases_from_0),
-		cmocka_unit_test(test_cases_from_1),
-		cmocka_unit_test(test_cases_from_2),
-		cmocka_unit_test(test_cases_from_3),
+	static int from[CASES_APART] = {0, 1, 2, 3};
+	const struct CMUnitTest tests[CASES_APART] = {
+		{"cases_from_0", test_cases, NULL, NULL, &from[0]},
+		{"cases_from_1", test_cases, NULL, NULL, &from[1]},
+		{"cases_from_2", test_cases, NULL, NULL, &from[2]},
+		{"cases_from_3", test_cases, NULL, NULL, &from[3]},
 	};
-	const struct apart apart = {"quantised models on a GPU", tests, sizeof tests / sizeof *tests, 4, no_gpu};
+	const struct apart apart = {"quantised models on a GPU", tests, CASES_APART, CASES_APART, no_gpu};
 	return apart_main(argc, argv, &apart, NULL);
 }
