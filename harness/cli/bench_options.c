@@ -323,7 +323,7 @@ static const struct option_spec options[] = {
 	 apply_warmup},
 	{"--seed", "N", "of the order of the tests and of the tokens (default 1)", apply_seed},
 	{"--text, --prompt-file", "FILE",
-	 "feed the tests this text's tokens, from its beginning on, by each model's own vocabulary (default: a seeded\n"
+	 "feed the tests this text's tokens, from its beginning on, by each model's own vocabulary (default: a seeded "
 	 "stream of tokens); tests that take more than it has are skipped, and say so",
 	 apply_text},
 	{"--clock-check", "PCT",

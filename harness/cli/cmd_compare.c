@@ -2,6 +2,7 @@
  * gemmark compare: two sides of run directories, or of Google Benchmark's files, a verdict a cell, an exit code for
  * all.
  */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/output_file.h"
+#include "base/text.h"
 #include "harness/cli/comparison_options.h"
 #include "harness/cli/option_values.h"
 #include "harness/cli/options.h"
@@ -276,15 +278,24 @@ static int print(const struct compare_command *o, const struct found *found, str
 
 /* ---- Google Benchmark's files ---- */
 
-/* Whether all names are files: 1; all something else: 0; both: an error. */
+/* Whether all names are files: 1; all something else: 0; both, or a file and what is not there: an error. */
 static int sides_are_files(const struct compare_command *o, struct error *err)
 {
-	int files = 0, n = o->base.n + o->head.n;
+	int files = 0, n = o->base.n + o->head.n, reason = 0;
+	const char *absent = NULL;
 	for (int i = 0; i < n; i++) {
 		struct stat s;
 		const char *name = i < o->base.n ? o->base.names[i] : o->head.names[i - o->base.n];
-		files += !stat(name, &s) && !S_ISDIR(s.st_mode);
+		if (!stat(name, &s))
+			files += !S_ISDIR(s.st_mode);
+		else if (!absent) {
+			absent = name;
+			reason = errno;
+		}
 	}
+	if (files && absent)
+		return error_set(err, ERROR_INPUT, "%s: %s; give another file", text_show_path(absent).text,
+				 strerror(reason));
 	if (files && files < n)
 		return error_set(err, ERROR_INPUT,
 				 "directories of runs and files of benchmarks are no sides of one comparison");

@@ -116,12 +116,12 @@ static int set_stop_token(void *ctx, const char *value, struct error *err)
 static const struct option_spec eval_options[] = {
 	{"--tokens", "LIST|FILE", "token ids: 2,17,4 or a file of numbers (a JSON array is one too)", set_tokens},
 	{"--text", "FILE|-",
-	 "the perplexity of a text (-: standard input), by the model's own vocabulary, in windows of which the second\n"
+	 "the perplexity of a text (-: standard input), by the model's own vocabulary, in windows of which the second "
 	 "halves are scored, as llama.cpp's perplexity tool does it",
 	 set_text},
 	{"-c, --ctx-size", "N", "of --text: tokens of a window (default: 512)", set_context},
 	{"--ppl-stride", "N",
-	 "of --text: windows of c + N / 2 tokens, one every N tokens, of which the last N are scored; 0: windows next\n"
+	 "of --text: windows of c + N / 2 tokens, one every N tokens, of which the last N are scored; 0: windows next "
 	 "to each other (default: 0)",
 	 set_stride},
 	{"--chunks", "N", "of --text: at most N windows (default: all)", set_windows},
@@ -130,7 +130,7 @@ static const struct option_spec eval_options[] = {
 	{"--force", NULL, "-o, --logprobs: replace a file that exists; never one that is read", set_force},
 	{"--prefill", "N", "prefill the first N tokens (of each window), decode the rest (default: all)", set_prefill},
 	{"--prefill-rows", "all|last",
-	 "of the prefilled tokens: all: every row's logits; last: only the last row's, as a prompt of gemmark bench\n"
+	 "of the prefilled tokens: all: every row's logits; last: only the last row's, as a prompt of gemmark bench "
 	 "computes them; -o and the perplexity then begin with it (default: all)",
 	 set_prefill_rows},
 	{"--generate", "N", "then generate N tokens, each fed back, and print their ids", set_generate},

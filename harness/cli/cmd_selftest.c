@@ -256,7 +256,7 @@ static const struct option_spec options[] = {
 	{"--json", NULL, "of --neighbours: print JSON", apply_json},
 	{"--history", NULL,
 	 "instead: how often gemmark history finds a planted slow-down (--inject, default 2) in series of commits, and "
-	 "what is\nnot there; of --sweeps series, with -r runs a commit (default 5)",
+	 "what is not there; of --sweeps series, with -r runs a commit (default 5)",
 	 apply_history},
 	{"-r, --repetitions", "N", "runs of a cell and side (default 16)", apply_repetitions},
 	{"--sweeps", "N", "sweeps of each kind (default 100; with -m 1)", apply_sweeps},

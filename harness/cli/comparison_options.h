@@ -22,17 +22,17 @@ int comparison_option_format(enum compare_format *out, const char *value, struct
 		{"--gate", "auto|absolute|relative",                                                                  \
 		 "absolute: a cell is slower where its own change says so; relative: where it also moved further "    \
 		 "than "                                                                                              \
-		 "all cells did\n"                                                                                    \
+		 "all cells did "                                                                                     \
 		 "together. auto: absolute where paired, and where a cell did not move with the others; else "        \
-		 "relative, since\n"                                                                                  \
+		 "relative, since "                                                                                   \
 		 "then all may have moved with the machine (default auto)",                                           \
 		 apply_gate},                                                                                         \
 	{                                                                                                             \
 		"--gate-exact", "LIST",                                                                               \
 			"exact quantities of which more is a regression: launches, node-updates, kernels, copies of " \
-			"a token; the\n"                                                                              \
+			"a token; the "                                                                               \
 			"same with prompt- in front of it, of a prompt; nodes, weight-bytes, kv-bytes, "              \
-			"crossing-bytes; and\n"                                                                       \
+			"crossing-bytes; and "                                                                        \
 			"evicted and logits, of which any difference is; none (default launches and node-updates of " \
 			"both)",                                                                                      \
 			apply_gate_exact                                                                              \

@@ -162,7 +162,7 @@ static const struct option_spec rest[] = {
 	{"--top-p", "P", "then the fewest, the most probable, whose probabilities add up to P (default: 1)", set_top_p},
 	{"--min-p", "P", "then those P times as probable as the most probable one, or more (default: 0)", set_min_p},
 	{"--mode", "MODE",
-	 "how decoded tokens run: direct, graph-params, graph-update, graph-device,\ngraph-patch, graph-loop, "
+	 "how decoded tokens run: direct, graph-params, graph-update, graph-device, graph-patch, graph-loop, "
 	 "graph-while (default: direct)",
 	 set_mode},
 	{"--fusion", "none|full|persistent",
@@ -186,7 +186,7 @@ static const struct option_spec rest[] = {
 	 "stay; auto: of as many as leave memory ample (default: auto)",
 	 set_prefill_weights},
 	{"--host-products", "f32|bf16",
-	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a\n"
+	 "host: of a prompt's matrix products with Q8_0 and BF16 weights, for 9 tokens and more; bf16 takes a "
 	 "CPU with AVX512_BF16 (default: f32)",
 	 set_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},

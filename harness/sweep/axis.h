@@ -63,11 +63,11 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .slug = "ngl") \
 	X(TYPE_K, WORD, type_k, type_k, .level = AXIS_LEVEL_PLACEMENT, .option = "-ctk, --cache-type-k", \
 	  .argument = "TYPE", \
-	  .help = "f16, bf16 or f32 (default f16)", \
+	  .help = "f32, f16, bf16 or q8_0 (default f16)", \
 	  .defaults = "f16", .spoken = "K", .slug = "k-") \
 	X(TYPE_V, WORD, type_v, type_v, .level = AXIS_LEVEL_PLACEMENT, .option = "-ctv, --cache-type-v", \
 	  .argument = "TYPE", \
-	  .help = "f16, bf16 or f32 (default f16)", \
+	  .help = "f32, f16, bf16 or q8_0 (default f16)", \
 	  .defaults = "f16", .spoken = "V", .slug = "v-") \
 	X(THREADS, INT, n_threads, n_threads, .level = AXIS_LEVEL_PLACEMENT, .option = "-t, --threads", \
 	  .argument = "N", \
@@ -106,12 +106,12 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .defaults = SYNC_TOKEN, .absent = SYNC_TOKEN, .words = axis_syncs, .decode_only = 1, .spoken = "sync", .slug = "sync-") \
 	X(PREFILL_MODE, WORD, prefill_mode, prefill_mode, .level = AXIS_LEVEL_MODE, .option = "--prefill-mode", \
 	  .argument = "MODE", \
-	  .help = "of a prompt test, how its chunks are launched: direct, graph-params, graph-update, graph-device or\n" \
+	  .help = "of a prompt test, how its chunks are launched: direct, graph-params, graph-update, graph-device or " \
 		  "graph-patch (default direct)", \
 	  .defaults = MODE_REFERENCE, .absent = MODE_REFERENCE, .no_decode = 1, .spoken = "prefill mode", \
 	  .slug = "prefill-") \
 	X(MODE, WORD, mode, mode, .level = AXIS_LEVEL_MODE, .option = "--mode", .argument = "MODE", \
-	  .help = "of tokens: direct, graph-params, graph-update, graph-device, graph-patch, graph-loop or\n" \
+	  .help = "of tokens: direct, graph-params, graph-update, graph-device, graph-patch, graph-loop or " \
 		  "graph-while (default: the first four)\n" \
 		  "Prompt tests run once whatever it is: --prefill-mode is theirs.", \
 	  .defaults = "direct,graph-params,graph-update,graph-device", .absent = MODE_REFERENCE, \

@@ -10,6 +10,7 @@
 #include "engine/model/tensor_type.h"
 #include "harness/cli/engine_source.h"
 #include "harness/cli/option_values.h"
+#include "harness/sweep/axis.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cuda/entries.h"
 
@@ -111,6 +112,8 @@ static void test_lists_are_the_tables(void **state)
 		assert_int_equal(cuda_cache_type_index((int)t->type), n_cache);
 		assert_non_null(strstr(TENSOR_CACHE_TYPE_WORDS, t->word));
 		assert_string_equal(engine_cache_types[n_cache++], t->word);
+		assert_non_null(strstr(axes[AXIS_TYPE_K].help, t->word));
+		assert_non_null(strstr(axes[AXIS_TYPE_V].help, t->word));
 	}
 	assert_null(engine_cache_types[n_cache]);
 	assert_int_equal(n_cache, CUDA_N_CACHE_TYPES);

@@ -226,6 +226,10 @@ static void test_sides_differ(void **state)
 	assert_int_equal(COMPARE(path("base"), path("less"), "--common-cells", "--paired"), 2);
 	assert_int_equal(COMPARE(path("base"), folder), 2);
 	assert_true(command_said(folder, "errors", "no sides of one comparison"));
+	assert_int_equal(COMPARE(path("base"), path("absent")), 2);
+	assert_true(command_said(folder, "errors", "absent: No such file or directory"));
+	assert_int_equal(COMPARE(path("absent"), path("base")), 2);
+	assert_true(command_said(folder, "errors", "absent: No such file or directory"));
 	assert_int_equal(COMPARE(path("base"), path("other"), "--across", "mode"), 2);
 	assert_int_equal(COMPARE(path("base"), path("other"), "--calibrate"), 2);
 }
