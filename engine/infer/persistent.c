@@ -351,8 +351,9 @@ static int check(const struct forward *f, struct error *err)
 	const struct model *m = f->model;
 	const struct model_range *r = &f->range;
 	if (!r->embed || !r->head || r->begin != 0 || r->end != m->n_layer)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "fusion persistent needs the whole model on one device; use -ngl all or -ngl 0");
+		return error_set(
+			err, ERROR_UNSUPPORTED,
+			"fusion persistent needs the whole model on one device; use -ngl -1, which is all, or -ngl 0");
 	return 0;
 }
 
