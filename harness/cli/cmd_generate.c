@@ -200,8 +200,8 @@ static double rate(int n, int64_t ns)
 
 static void print_rates(const struct generate *g, const struct generated *r)
 {
-	fprintf(stderr, "gemmark generate: prompt of %zu tokens, %.1f tokens/s to the first one; generated %d, ",
-		g->ids.n, rate((int)g->ids.n, r->first_ns - r->began_ns), r->n);
+	fprintf(stderr, "gemmark generate: prompt of %zu token%s, %.1f tokens/s to the first one; generated %d, ",
+		g->ids.n, g->ids.n == 1 ? "" : "s", rate((int)g->ids.n, r->first_ns - r->began_ns), r->n);
 	if (r->n > 1)
 		fprintf(stderr, "%.1f tokens/s; ", rate(r->n - 1, r->last_ns - r->first_ns));
 	fprintf(stderr, "%s\n", r->ended ? "the model ended" : "as many as -n says");

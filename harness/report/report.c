@@ -135,6 +135,24 @@ static const char *tally_text(struct report *r, const struct tally *t)
 	return out;
 }
 
+/* Of a mode that has no value: what became of its cells, each word once: "skipped, failed". */
+static const char *absence_text(struct report *r, const struct side_panel *p, int mode)
+{
+	const char *out = "";
+	for (int status = RUN_STATUS_SKIPPED; status <= RUN_STATUS_INTERRUPTED; status++) {
+		bool has = false;
+		for (int d = 0; d < p->n_depths; d++) {
+			const struct side_cell *c = side_at(&r->head, p, mode, d);
+			for (int i = 0; c && i < c->n; i++)
+				has |= (int)c->runs[i].row->status == status;
+		}
+		if (has)
+			out = document_text(r->d, "%s%s%s", out, *out ? ", " : "",
+					    run_status_name((enum run_status)status));
+	}
+	return out;
+}
+
 static void add_modes(struct report *r, struct document_section *to)
 {
 	static const struct document_column columns[] = {{"mode", 0},         {"setting", 0},  {"against direct", 1},
@@ -166,7 +184,11 @@ static void add_modes(struct report *r, struct document_section *to)
 			report_put(&e[0], s->modes[p->modes[m]], NAN);
 			report_put(&e[1], report_panel_name(r, p), NAN);
 			report_put(&e[2], x.cells ? effect_range(r, &x) : "", x.cells ? x.least : NAN);
-			report_put(&e[3], x.cells ? tally_text(r, &x) : "", NAN);
+			report_put(&e[3],
+				   x.cells         ? tally_text(r, &x)
+				   : isinf(low[0]) ? absence_text(r, p, m)
+						   : "",
+				   NAN);
 			report_put(&e[4], texts[0], high[0]);
 			report_put(&e[5], texts[1], low[1]);
 			report_put(&e[6], texts[2], low[2]);

@@ -274,6 +274,8 @@ static void thins_out_a_prompt(void **state)
 	words[4] = NULL;
 	assert_int_equal(generate(words), 0);
 	assert_string_not_equal(contents("out"), thin);
+	assert_int_equal(generate((char *[]){"", "-n", "1", NULL}), 0); /* the vocabulary's first token alone */
+	assert_true(command_said(folder, "errors", "prompt of 1 token, "));
 }
 
 /* What transformers goes on with, where ci/setup.sh --real-model fetched the model. */

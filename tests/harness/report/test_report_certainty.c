@@ -312,6 +312,31 @@ static void test_doubted(void **state)
 	report_said_expect("d64 graph-device ! ");
 }
 
+static void mode_skipped(void *ctx, struct run_row *row)
+{
+	(void)ctx;
+	if (!report_said_is_mode(row, "graph-device"))
+		return;
+	row->status = row->n_depth == 64 ? RUN_STATUS_FAILED : RUN_STATUS_SKIPPED;
+	row->reason = "needs another device";
+	row->itl_median_us = row->tokens_per_s = row->submit_median_us = row->api_launches_per_token = NAN;
+}
+
+/* A mode that has no value says why its row is empty, each reason once. */
+static void test_mode_without_values(void **state)
+{
+	(void)state;
+	const struct report_case c = {.modes = report_said_two_modes,
+				      .fusions = report_said_full,
+				      .depths = report_said_depths,
+				      .n_depths = 3,
+				      .repetitions = 2,
+				      .edit = mode_skipped};
+	report_said_make(report_said_add(&c, "sweep"), 1, NULL, 0, NULL);
+	ROW("| graph-device |", "| skipped, failed |");
+	report_said_expect_not("| direct | skipped");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +357,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_noisier_than_calibrated, report_said_set_up,
 						report_said_tear_down),
 		cmocka_unit_test_setup_teardown(test_doubted, report_said_set_up, report_said_tear_down),
+		cmocka_unit_test_setup_teardown(test_mode_without_values, report_said_set_up, report_said_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
