@@ -287,10 +287,14 @@ static void goes_on_as_the_trained_model(void **state)
 		print_message("SKIP: no %s; ci/setup.sh --real-model fetches it\n", path);
 		skip();
 	}
-	char *words[] = {"generate", "-m", path, "-ngl", "0", "-n", "24", "The capital of France is", NULL};
-	assert_int_equal(command_run(folder, cmd_generate, words), 0);
-	assert_string_equal(contents("out"), " the capital of the country of France. It is the largest city in France "
-					     "and the second largest city in Europe. It");
+	static char *const modes[] = {"direct", "graph-loop"};
+	for (int i = 0; i < 2; i++) {
+		char *words[] = {"generate", "-m",     path, "-ngl", "0", "-n", "24", "The capital of France is",
+				 "--mode",   modes[i], NULL};
+		assert_int_equal(command_run(folder, cmd_generate, words), 0);
+		assert_string_equal(contents("out"), " the capital of the country of France. It is the largest city in "
+						     "France and the second largest city in Europe. It");
+	}
 }
 
 static void refuse(char **words, const char *says)
