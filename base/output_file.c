@@ -69,6 +69,8 @@ int output_file_check(const char *path, bool replace, const char *const *inputs,
 	bool there = lstat(path, &named) == 0, known = there && stat(path, &file) == 0;
 	if (!*path)
 		return error_set(err, ERROR_INPUT, "an empty file name; name the file to write");
+	if (!strcmp(path, "-"))
+		return error_set(err, ERROR_INPUT, "-: standard output is /dev/stdout here; name that or a file");
 	for (int i = 0; i < n && known; i++) {
 		if (stat(inputs[i], &input) || !holds_data(&input) || input.st_dev != file.st_dev ||
 		    input.st_ino != file.st_ino)

@@ -126,6 +126,9 @@ static void test_check(void **state)
 	assert_non_null(strstr(err.text, "--force"));
 	assert_int_equal(output_file_check(folder, true, NULL, 0, &err), ERROR_INPUT);
 	assert_int_equal(output_file_check("", true, NULL, 0, &err), ERROR_INPUT);
+	assert_int_equal(output_file_check("-", true, NULL, 0, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "/dev/stdout"));
+	OK(output_file_check("./-", true, NULL, 0, e));
 	/* A pipe and a device may be both. */
 	const char *pipes[] = {in("pipe"), "/dev/null"};
 	OK(output_file_check(in("pipe"), false, pipes, 2, e));
