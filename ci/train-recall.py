@@ -24,7 +24,10 @@ import sys
 import threading
 import time
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("train-recall.py: numpy is not there; install it, and torch to train")
 
 from recall import gguf_file, language
 
