@@ -9,7 +9,8 @@
 
 /*
  * n tokens of a golden model in a fusion, in all modes by turns, each with the bits that it has as the first token of
- * a session. Fails the running test where one has not.
+ * a session, and with the memory allocated that the first round of modes allocated. Fails the running test where one
+ * has not.
  */
 void alternating_check(const char *golden, int gpu_layers, enum fusion fusion, int n);
 

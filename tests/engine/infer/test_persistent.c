@@ -25,7 +25,8 @@
 static void test_alternating(void **state)
 {
 	(void)state;
-	alternating_check("gemma4-e4b-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
+	alternating_check("gemma4-e4b-tiny.q8_0", 0, FUSION_PERSISTENT, 160); /* each mode twice */
+	alternating_check("gemma4-e4b-tiny.q8_0", 0, FUSION_FULL, 160);
 	alternating_check("gemma4-26b-a4b-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("gemma3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("qwen3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);

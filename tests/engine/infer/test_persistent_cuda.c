@@ -24,6 +24,13 @@ static void test_e4b(void **state)
 	alternating_check("gemma4-e4b-tiny.q8_0", ALL, FUSION_PERSISTENT, TOKENS);
 }
 
+static void test_other_fusions(void **state)
+{
+	(void)state;
+	alternating_check("gemma4-e4b-tiny.q8_0", ALL, FUSION_NONE, TOKENS);
+	alternating_check("gemma4-e4b-tiny.q8_0", ALL, FUSION_FULL, TOKENS);
+}
+
 static void test_other_models(void **state)
 {
 	(void)state;
@@ -60,6 +67,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_e4b),
+		cmocka_unit_test(test_other_fusions),
 		cmocka_unit_test(test_other_models),
 		cmocka_unit_test(test_stamps),
 	};
