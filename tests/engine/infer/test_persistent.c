@@ -19,6 +19,8 @@
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
 #include "tests/support/stamped.h"
+#include "tests/support/temp_file.h"
+#include "tests/support/three_types.h"
 
 #include "engine/infer/loaded_model.h"
 
@@ -29,6 +31,41 @@ static void test_alternating(void **state)
 	alternating_check("gemma4-26b-a4b-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("gemma3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("qwen3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
+}
+
+static void decode(const char *path, enum fusion fusion, int n, float *rows, size_t n_vocab)
+{
+	struct session_options o;
+	struct session *s;
+	const float *row;
+	session_options_default(&o);
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 1;
+	o.load.k_type = o.load.v_type = TENSOR_F32;
+	o.context = n;
+	OK(session_open(&s, path, &o, e));
+	session_set_fusion(s, fusion);
+	assert_int_equal(session_model(s)->n_vocab, n_vocab);
+	for (int i = 0; i < n; i++) {
+		OK(session_decode(s, 3 + 5 * i, NULL, e));
+		OK(session_logits(s, &row, e));
+		memcpy(rows + (size_t)i * n_vocab, row, n_vocab * sizeof *row);
+	}
+	session_close(s);
+}
+
+/* The most phases that a layer can have: their number is the file's, and there must be room for all. */
+static void test_most_phases(void **state)
+{
+	(void)state;
+	enum { TOKENS = 3, VOCAB = 512 };
+	static float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+	struct temp_file t = temp_file_make();
+	three_types_make(t.path);
+	decode(t.path, FUSION_FULL, TOKENS, want, VOCAB);
+	decode(t.path, FUSION_PERSISTENT, TOKENS, got, VOCAB);
+	assert_true(worst_row(got, want, TOKENS, VOCAB) < 1e-5);
+	temp_file_remove(&t);
 }
 
 static void expect_refused(struct session *s, const char *why)
@@ -386,6 +423,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alternating),
+		cmocka_unit_test(test_most_phases),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_stamps),
 		cmocka_unit_test(test_other_fusions_have_no_stamps),
