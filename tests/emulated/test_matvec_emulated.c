@@ -6,6 +6,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -183,6 +184,9 @@ static void launch_on(const struct cuda_card *on, enum kernel k, const void *par
 	int geometry = cuda_geometry(k, params, on, &l);
 	if (streams && strstr(l.entry, "_any"))
 		fail_msg("%s does not stream", l.entry);
+	assert_true(l.shared_bytes <= on->shared_per_block);
+	/* Two on a multiprocessor would leave another one without. */
+	assert_true(!streams || l.shared_bytes >= on->shared_per_sm / 2);
 	launch(geometry, &l, params);
 }
 
@@ -215,20 +219,47 @@ static void test_matmul(void **state)
 	}
 }
 
-/* What no whole word ends with: the kernel that takes any weights. */
+/* An odd number of scales of two bytes is no stream of words: the kernel that takes any weights. */
 static void test_matmul_odd_scales(void **state)
 {
 	(void)state;
 	for (int i = 0; i < N_TYPES; i++) {
-		enum { N_IN = 256, N_OUT = 5 };
-		struct matrix m = matrix_make(types[i], N_IN, N_OUT, 1);
-		float *x = floats(N_IN), y[N_OUT];
-		launch_kernel(KERNEL_matmul, &(struct matmul_params){.w = m.w, .x = x, .y = y, .n_tokens = 1});
+		enum { N_OUT = 5 };
+		int type = types[i], n_in = block_of(type) < 32 ? 32 : block_of(type);
+		bool pairs = type == TENSOR_Q8_0 || type == TENSOR_Q6_K ||
+			     (block_of(type) == 32 && quants_side_bytes(type) == 2);
+		struct matrix m = matrix_make(type, n_in, N_OUT, 1);
+		float *x = floats((size_t)n_in), y[N_OUT];
+		struct matmul_params p = {.w = m.w, .x = x, .y = y, .n_tokens = 1};
+		struct cuda_launch l;
+		assert_int_equal(cuda_geometry(KERNEL_matmul, &p, &card, &l), CUDA_GEOMETRY_OK);
+		assert_int_equal(strcmp(l.entry, "k_matmul_any") == 0, pairs);
+		launch_kernel(KERNEL_matmul, &p);
 		for (int r = 0; r < N_OUT; r++)
-			check("matmul of odd scales", types[i], r, y[r], product(&m, (size_t)r, x), 1);
+			check("matmul of odd scales", type, r, y[r], product(&m, (size_t)r, x), 1);
 		free(x);
 		matrix_free(&m);
 	}
+}
+
+/* Blocks of no more rows than they have sums for, and of as many as 32 bits divide. */
+static void test_matmul_of_many_rows(void **state)
+{
+	(void)state;
+	static float x[256];
+	struct cuda_launch l;
+	struct matmul_params p = {
+		.w = {.data = x, .type = TENSOR_Q4_0, .n_in = 256, .n_expert = 1}, .x = x, .y = x, .n_tokens = 1};
+	p.w.n_out = 2 * SMS * MATVEC_MAX_UNITS;
+	assert_int_equal(cuda_geometry(KERNEL_matmul, &p, &card, &l), CUDA_GEOMETRY_OK);
+	assert_string_equal(l.entry, "k_matmul_q4_0");
+	assert_int_equal(l.grid[0], SMS);
+	p.w.n_out += 2;
+	assert_int_equal(cuda_geometry(KERNEL_matmul, &p, &card, &l), CUDA_GEOMETRY_OK);
+	assert_int_equal(l.grid[0], SMS + 1);
+	p.w.n_out = INT32_MAX - 1;
+	assert_int_equal(cuda_geometry(KERNEL_matmul, &p, &card, &l), CUDA_GEOMETRY_OK);
+	assert_string_equal(l.entry, "k_matmul_any");
 }
 
 /* Cards whose shared memory has room for so many stages, and one too small for any. A warp has more items than stages.
@@ -492,6 +523,7 @@ int main(void)
 		cmocka_unit_test(test_embed),
 		cmocka_unit_test(test_matmul),
 		cmocka_unit_test(test_matmul_odd_scales),
+		cmocka_unit_test(test_matmul_of_many_rows),
 		cmocka_unit_test(test_matmul_stages),
 		cmocka_unit_test(test_matmul_any),
 		cmocka_unit_test(test_norm_matmul_and_gated),
