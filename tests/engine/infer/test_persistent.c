@@ -132,6 +132,7 @@ static void test_experts(void **state)
 	p = &phases[GATED].of.product;
 	assert_int_equal(p->n_jobs, 88 * 8);
 	assert_int_equal(p->expert_chunks, 3); /* of what a row of down has */
+	assert_int_equal(p->rotate, 128);      /* behind the blocks that have a row of the router */
 	assert_int_equal(copies[GATED].job_bytes, 11 * 4352);
 	assert_int_equal(copies[GATED].expert_bytes, 88 * 11 * 4352);
 	assert_int_equal(copies[GATED].n_slices, 8);
@@ -144,6 +145,7 @@ static void test_experts(void **state)
 	assert_int_equal(p->experts_each, 2);
 	assert_int_equal(p->n_chunks, 6);
 	assert_int_equal(p->stride % 4, 0);
+	assert_int_equal(p->rotate, (128 + 704) % 132);
 	assert_int_equal(copies[DOWN].job_bytes, 2 * 4352 + 256 + 6 * 512); /* no bytes for columns that are none */
 	assert_null(copies[DOWN].logits);                                   /* they are chosen once */
 	assert_int_equal(copies[DOWN].at, 128ll * 88 * 11 * 4352);
