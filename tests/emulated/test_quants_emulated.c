@@ -26,6 +26,7 @@
 #include "tests/support/ok.h"
 #include "tests/support/quantised_case.h"
 #include "tests/support/temp_file.h"
+#include "tests/support/three_types.h"
 
 enum { BLOCKS = 4, TOKENS = 2 };
 
@@ -104,23 +105,38 @@ static float *decode(const char *path, bool host, int *n_vocab)
 	return rows;
 }
 
+static void compare_logits(const char *path, const char *name)
+{
+	int n;
+	float *want = decode(path, true, &n), *got = decode(path, false, &n);
+	double worst = worst_row(got, want, TOKENS, n);
+	print_message("%-32s %.2g of the host's\n", name, worst);
+	if (!(worst < TOLERANCE))
+		fail_msg("%s: logits are off by %.3g of the host's", name, worst);
+	free(want);
+	free(got);
+}
+
 static void test_logits(void **state)
 {
 	(void)state;
 	for (int i = 0; i < QUANTISED_CASES; i++) {
 		struct temp_file t = temp_file_make();
 		struct quantised_name name = quantised_name(&quantised_cases[i]);
-		int n;
 		quantised_make(&quantised_cases[i], t.path);
-		float *want = decode(t.path, true, &n), *got = decode(t.path, false, &n);
-		double worst = worst_row(got, want, TOKENS, n);
-		print_message("%-32s %.2g of the host's\n", name.text, worst);
-		if (!(worst < TOLERANCE))
-			fail_msg("%s: logits are off by %.3g of the host's", name.text, worst);
-		free(want);
-		free(got);
+		compare_logits(t.path, name.text);
 		temp_file_remove(&t);
 	}
+}
+
+/* Three products in the place of attention's one, and pieces that are larger than the last product's. */
+static void test_three_types(void **state)
+{
+	(void)state;
+	struct temp_file t = temp_file_make();
+	three_types_make(t.path);
+	compare_logits(t.path, "three types");
+	temp_file_remove(&t);
 }
 
 static uint32_t bits(uint64_t *state)
@@ -375,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tiles),
 		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_three_types),
 		cmocka_unit_test(test_logits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
