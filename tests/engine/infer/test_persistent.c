@@ -215,6 +215,32 @@ static void test_cards_are_refused(void **state)
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "2560"));
 }
 
+/* Whatever room a card leaves for stages, two of them are never on their way: their barriers are not counted yet. */
+static void test_few_stages(void **state)
+{
+	(void)state;
+	int least = PERSISTENT_MAX_STAGES, most = 0;
+	for (size_t shared = 48 << 10; shared <= 232448; shared += 4096) {
+		struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = shared};
+		struct persistent_copy copy;
+		struct persistent_program g = {.n_embd = 2560, .n_phases = 1, .stream_chunks = 1, .slice_chunks = 1};
+		struct persistent_phase phase = {
+			.kind = PERSISTENT_PRODUCT,
+			.of.product = {.w = {{.type = TENSOR_BF16, .n_in = 2560, .n_out = 2560, .n_expert = 1}},
+				       .n_w = 1,
+				       .output = PERSISTENT_LOGITS}};
+		if (cuda_persistent_plan(&g, &phase, &copy, &card))
+			continue;
+		assert_true((size_t)g.shared_bytes <= shared);
+		assert_true(copy.limit >= 1 && copy.limit <= g.n_stages - 2);
+		assert_true(copy.first_limit >= 1 && copy.first_limit <= g.n_stages - 2);
+		least = g.n_stages < least ? g.n_stages : least;
+		most = g.n_stages > most ? g.n_stages : most;
+	}
+	assert_int_equal(least, PERSISTENT_MIN_STAGES);
+	assert_true(most > 2 * PERSISTENT_MIN_STAGES);
+}
+
 /* Slices of rows of any length are whole chunks, no warp has more of them than it was compiled for, and all of a
  * block's jobs are of one slice. */
 static void test_slices(void **state)
@@ -432,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
+		cmocka_unit_test(test_few_stages),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_tiles),
 		cmocka_unit_test(test_short_tiles),
