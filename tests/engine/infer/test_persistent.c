@@ -159,6 +159,8 @@ static void test_experts(void **state)
 	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "16 of 128 experts"));
 	phases[ROUTER].of.product.w[0] = phases[TAKEN].of.product.w[0];
 	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "a router of F32, F16 or BF16"));
+	phases[ROUTER].of.product.w[0].type = TENSOR_Q4_0;
+	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "a router of F32, F16 or BF16"));
 }
 
 static void test_two_devices_are_refused(void **state)
@@ -209,6 +211,12 @@ static void test_cards_are_refused(void **state)
 	assert_int_equal(copy.job_bytes, 16 * 2560 * 2);
 	assert_int_equal(g.tiled_bytes, (long long)2560 * 2560 * 2);
 	assert_true(copy.limit > 1 && copy.limit < g.n_stages); /* or nothing is ever copied ahead */
+	/* Eight slices, of which each warp has a chunk. */
+	phase.of.product.w[0].n_in = PERSISTENT_SPLITS * PERSISTENT_WARPS * TILE_CHUNK;
+	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+	phase.of.product.w[0].n_in += TILE_CHUNK;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "rows as wide as these"));
+	phase.of.product.w[0].n_in = 2560;
 	card.shared_per_block = 48 << 10;
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "no shared memory"));
 	g.n_embd = 2564;
@@ -239,6 +247,37 @@ static void test_few_stages(void **state)
 	}
 	assert_int_equal(least, PERSISTENT_MIN_STAGES);
 	assert_true(most > 2 * PERSISTENT_MIN_STAGES);
+}
+
+/* What attention leaves of its warps may be more than a product's sums: of the widest heads. */
+static void test_room_for_heads(void **state)
+{
+	(void)state;
+	static float left[4];
+	static const int widths[] = {64, 128, 256, 512};
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+		struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = 232448};
+		struct persistent_copy copies[2];
+		struct persistent_program g = {.n_embd = 2560, .n_phases = 2, .stream_chunks = 1, .slice_chunks = 1};
+		struct kv kv = {.type = TENSOR_F16,
+				.v_type = TENSOR_F16,
+				.n_kv_heads = 2,
+				.head_dim = widths[i],
+				.capacity = 64};
+		struct persistent_phase phases[2] = {
+			{.kind = PERSISTENT_ATTENTION,
+			 .of.attention = {.inv_freq = left, .y = left, .kv = kv, .n_heads = 8}},
+			{.kind = PERSISTENT_PRODUCT,
+			 .of.product = {.w = {{.type = TENSOR_BF16, .n_in = 2560, .n_out = 2560, .n_expert = 1}},
+					.n_w = 1}}};
+		assert_null(cuda_persistent_plan(&g, phases, copies, &card));
+		assert_true(g.sums_bytes >= PERSISTENT_WARPS * (widths[i] * 4 + 8)); /* sums, and two numbers more */
+		assert_true(g.sums_bytes >= 2 * PERSISTENT_GROUP * PERSISTENT_WARPS * TILE_ROWS * 4);
+		assert_true(g.angles_bytes >= widths[i] / 2 * 8);
+		assert_true(g.partial_bytes >= 8 * phases[0].of.attention.most_splits * (widths[i] + 2) * 8);
+		assert_true(copies[0].piece_keys * widths[i] * 4 <= g.stage_bytes && copies[0].piece_keys > 0);
+		assert_true(g.scratch_at >= g.partial_at + g.sums_bytes);
+	}
 }
 
 /* Slices of rows of any length are whole chunks, no warp has more of them than it was compiled for, and all of a
@@ -459,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
 		cmocka_unit_test(test_few_stages),
+		cmocka_unit_test(test_room_for_heads),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_tiles),
 		cmocka_unit_test(test_short_tiles),
