@@ -217,6 +217,12 @@ static void test_cards_are_refused(void **state)
 	phase.of.product.w[0].n_in += TILE_CHUNK;
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "rows as wide as these"));
 	phase.of.product.w[0].n_in = 2560;
+	phase.of.product.n_w = 2;
+	phase.of.product.w[1] = phase.of.product.w[0];
+	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+	phase.of.product.w[1].type = TENSOR_F32;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "of one type"));
+	phase.of.product.n_w = 1;
 	card.shared_per_block = 48 << 10;
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "no shared memory"));
 	g.n_embd = 2564;
