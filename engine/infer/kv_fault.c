@@ -116,8 +116,13 @@ int kv_fault_explain(struct kv_cache *const *caches, int n, int code, struct err
 	struct kv_fault f;
 	struct error why = *err, ignored;
 	char types[64];
-	if (kv_fault_find(caches, n, &f, &ignored) || f.layer < 0)
+	if (kv_fault_find(caches, n, &f, &ignored))
 		return code;
+	if (f.layer < 0)
+		return error_set(err, code,
+				 "%.200s, though the caches hold numbers: what comes behind the last of them does "
+				 "not, as damaged weights make it; download or convert the model again",
+				 why.text);
 	wide_types(types, sizeof types);
 	const char *what = f.values ? "V" : "K";
 	const char *word = tensor_type_traits(f.type)->word;

@@ -32,7 +32,9 @@ struct builder {
 	float scale;
 };
 
-enum { PHASES_A_LAYER = 10, PHASES_ELSEWHERE = 3 };
+/* Attention's matrices may be of three types, and a model of experts may have per-layer embeddings: what a file can ask
+ * for, whether anybody publishes it or not. */
+enum { PHASES_A_LAYER = 12, PHASES_ELSEWHERE = 3 };
 
 const char *phase_kind_name(enum phase_kind k)
 {

@@ -9,8 +9,6 @@
 
 #include "engine/model/gguf_internal.h"
 
-#define CONVERT "convert the model again with a current converter"
-
 struct text_shown gguf_show(struct gguf_string s)
 {
 	return text_show(s.data, s.size);
@@ -89,7 +87,7 @@ static int find_or_fail(const struct gguf *g, const char *key, const struct gguf
 	*kv = gguf_find(g, key);
 	if (*kv)
 		return 0;
-	return error_set(err, ERROR_INPUT, "%s: metadata key %s is missing; " CONVERT,
+	return error_set(err, ERROR_INPUT, "%s: metadata key %s is missing; " CONVERT_AGAIN,
 			 g->path ? text_show_path(g->path).text : "(no file)", key);
 }
 
@@ -98,10 +96,10 @@ static int wrong_type(const struct gguf *g, const struct gguf_kv *kv, const char
 	struct text_shown path = text_show_path(g->path), key = gguf_show(kv->key);
 	if (kv->type == GGUF_ARRAY)
 		return error_set(err, ERROR_INPUT,
-				 "%s: metadata key %s holds an array of %" PRIu64 " %s, expected %s; " CONVERT,
+				 "%s: metadata key %s holds an array of %" PRIu64 " %s, expected %s; " CONVERT_AGAIN,
 				 path.text, key.text, kv->n_items, gguf_value_type_name(kv->item_type), expected);
-	return error_set(err, ERROR_INPUT, "%s: metadata key %s holds a %s, expected %s; " CONVERT, path.text, key.text,
-			 gguf_value_type_name(kv->type), expected);
+	return error_set(err, ERROR_INPUT, "%s: metadata key %s holds a %s, expected %s; " CONVERT_AGAIN, path.text,
+			 key.text, gguf_value_type_name(kv->type), expected);
 }
 
 static uint64_t load(const unsigned char *p, size_t n)
@@ -171,7 +169,7 @@ static bool read_int(enum gguf_value_type type, const unsigned char *p, int64_t 
 static int too_large(const struct gguf *g, const struct gguf_kv *kv, const unsigned char *p, struct error *err)
 {
 	return error_set(err, ERROR_INPUT,
-			 "%s: metadata key %s holds %" PRIu64 ", expected at most %" PRId64 "; " CONVERT,
+			 "%s: metadata key %s holds %" PRIu64 ", expected at most %" PRId64 "; " CONVERT_AGAIN,
 			 text_show_path(g->path).text, gguf_show(kv->key).text, load(p, 8), INT64_MAX);
 }
 
@@ -252,7 +250,7 @@ static int find_item(const struct gguf *g, const char *key, uint64_t i, const st
 		return wrong_type(g, *kv, expected, err);
 	if (i >= (*kv)->n_items)
 		return error_set(err, ERROR_INPUT,
-				 "%s: metadata key %s has %" PRIu64 " items, expected item %" PRIu64 "; " CONVERT,
+				 "%s: metadata key %s has %" PRIu64 " items, expected item %" PRIu64 "; " CONVERT_AGAIN,
 				 text_show_path(g->path).text, gguf_show((*kv)->key).text, (*kv)->n_items, i);
 	return 0;
 }

@@ -10,6 +10,9 @@
 #include "base/text.h"
 #include "engine/model/gguf.h"
 
+/* What to do about a file whose metadata or tensors are not what converters write. */
+#define CONVERT_AGAIN "convert the model again with a current converter"
+
 /* Behind struct gguf's `owned`. The indexes are sorted by gguf_name_order. */
 struct gguf_owned {
 	char *path;

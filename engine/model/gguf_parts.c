@@ -32,14 +32,16 @@ static int read_place(const struct gguf *g, int *i, int *n, struct error *err)
 	if ((rc = gguf_get_int(g, "split.count", &count, err)))
 		return rc;
 	if (count < 0 || count > MAX_PARTS)
-		return error_set(err, ERROR_INPUT, "%s: split.count is %" PRId64 ", expected at most %d",
+		return error_set(err, ERROR_INPUT,
+				 "%s: split.count is %" PRId64 ", expected at most %d; split the model again",
 				 text_show_path(g->path).text, count, MAX_PARTS);
 	if (count <= 1)
 		return 0;
 	if ((rc = gguf_get_int(g, "split.no", &no, err)))
 		return rc;
 	if (no < 0 || no >= count)
-		return error_set(err, ERROR_INPUT, "%s: split.no is %" PRId64 ", expected 0 to %" PRId64,
+		return error_set(err, ERROR_INPUT,
+				 "%s: split.no is %" PRId64 ", expected 0 to %" PRId64 "; split the model again",
 				 text_show_path(g->path).text, no, count - 1);
 	*i = (int)no;
 	*n = (int)count;

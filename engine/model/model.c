@@ -71,7 +71,8 @@ bool reader_has(struct reader *r, const char *suffix)
 static int bounded(struct reader *r, int64_t value, int64_t min, int64_t max, int *out)
 {
 	if (value < min || value > max)
-		return error_set(r->err, ERROR_INPUT, "%s: %s is %" PRId64 ", expected %" PRId64 " to %" PRId64,
+		return error_set(r->err, ERROR_INPUT,
+				 "%s: %s is %" PRId64 ", expected %" PRId64 " to %" PRId64 "; " CONVERT_AGAIN,
 				 r->g->path, r->key, value, min, max);
 	*out = (int)value;
 	return 0;
@@ -99,8 +100,8 @@ static int read_layer_int(struct reader *r, const char *suffix, int layer, int64
 	if (!kv || kv->type != GGUF_ARRAY)
 		return reader_int(r, suffix, min, max, out);
 	if (kv->n_items < (uint64_t)r->m->n_layer)
-		return error_set(r->err, ERROR_INPUT, "%s: %s has %" PRIu64 " items for %d layers", r->g->path, r->key,
-				 kv->n_items, r->m->n_layer);
+		return error_set(r->err, ERROR_INPUT, "%s: %s has %" PRIu64 " items for %d layers; " CONVERT_AGAIN,
+				 r->g->path, r->key, kv->n_items, r->m->n_layer);
 	int64_t value;
 	int rc = gguf_get_int_at(r->g, r->key, (uint64_t)layer, &value, r->err);
 	return rc ? rc : bounded(r, value, min, max, out);
@@ -112,8 +113,8 @@ int reader_float(struct reader *r, const char *suffix, double min, double max, d
 	if (rc)
 		return rc;
 	if (!(*out >= min && *out <= max))
-		return error_set(r->err, ERROR_INPUT, "%s: %s is %g, expected %g to %g", r->g->path, r->key, *out, min,
-				 max);
+		return error_set(r->err, ERROR_INPUT, "%s: %s is %g, expected %g to %g; " CONVERT_AGAIN, r->g->path,
+				 r->key, *out, min, max);
 	return 0;
 }
 
@@ -216,8 +217,8 @@ static int read_rope_scaling(struct reader *r)
 		s->type = ROPE_SCALING_YARN;
 	else
 		return error_set(r->err, ERROR_UNSUPPORTED,
-				 "%s: %s is '%s', which is not supported; none, linear and yarn are", r->g->path,
-				 r->key, gguf_show(type).text);
+				 "%s: %s is '%s', which is not supported; use a model with none, linear or yarn",
+				 r->g->path, r->key, gguf_show(type).text);
 	if ((rc = reader_float(r, "rope.scaling.factor", 1, MAX_FACTOR, &s->factor)))
 		return rc;
 	/* Where yarn's file does not say, it is the trained context, as its publishers have it. */
@@ -229,8 +230,8 @@ static int read_rope_scaling(struct reader *r)
 		return 0;
 	if (r->m->rope_base <= 1) {
 		reader_key(r, "rope.freq_base");
-		return error_set(r->err, ERROR_INPUT, "%s: %s is %g, expected more than 1 with yarn", r->g->path,
-				 r->key, r->m->rope_base);
+		return error_set(r->err, ERROR_INPUT, "%s: %s is %g, expected more than 1 with yarn; " CONVERT_AGAIN,
+				 r->g->path, r->key, r->m->rope_base);
 	}
 	if ((rc = reader_float_or(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32, &s->beta_fast)) ||
 	    (rc = reader_float_or(r, "rope.scaling.yarn_beta_slow", 1e-3, s->beta_fast, 1, &s->beta_slow)))
@@ -327,13 +328,15 @@ static int read_head_dim(struct reader *r, struct model_layer *l)
 	if ((rc = reader_int_or(r, value, 1, MAX_HEAD_DIM, l->head_dim, &value_length)))
 		return rc;
 	if (value_length != l->head_dim)
-		return error_set(r->err, ERROR_UNSUPPORTED, "%s: %s is %d and differs from the key length %d",
-				 r->g->path, r->key, value_length, l->head_dim);
+		return error_set(r->err, ERROR_UNSUPPORTED,
+				 "%s: %s is %d and differs from the key length %d; use another model", r->g->path,
+				 r->key, value_length, l->head_dim);
 	if ((rc = reader_int_or(r, rope, 1, MAX_HEAD_DIM, l->head_dim, &rope_dim)))
 		return rc;
 	if (rope_dim != l->head_dim || l->head_dim % 2)
-		return error_set(r->err, ERROR_UNSUPPORTED, "%s: %s is %d: RoPE must cover the even head_dim %d",
-				 r->g->path, r->key, rope_dim, l->head_dim);
+		return error_set(r->err, ERROR_UNSUPPORTED,
+				 "%s: %s is %d: RoPE must cover the even head_dim %d; use another model", r->g->path,
+				 r->key, rope_dim, l->head_dim);
 	return 0;
 }
 
@@ -356,7 +359,8 @@ static int read_layer(struct reader *r, int i)
 	double scale = r->arch->scaled_attention ? 1 / sqrt(width) : 1;
 	l->attention_scale = (float)(scale * factor * factor);
 	if (l->n_head % l->n_head_kv)
-		return error_set(r->err, ERROR_INPUT, "%s: layer %d has %d heads, no multiple of its %d KV heads",
+		return error_set(r->err, ERROR_INPUT,
+				 "%s: layer %d has %d heads, no multiple of its %d KV heads; " CONVERT_AGAIN,
 				 r->g->path, i, l->n_head, l->n_head_kv);
 	l->kv_source = i;
 	int first_shared = m->n_layer - m->n_shared_kv;

@@ -39,19 +39,18 @@ static int find(struct reader *r, const char *name, int required, bool f32_only,
 	if (!*out) {
 		if (!required)
 			return 0;
-		return error_set(r->err, ERROR_INPUT, "%s: the tensor %s is missing; convert the model again",
-				 r->g->path, name);
+		return error_set(r->err, ERROR_INPUT, "%s: the tensor %s is missing; " CONVERT_AGAIN, r->g->path, name);
 	}
 	const int64_t want[GGUF_MAX_DIMS] = {ne0, ne1, ne2, 1};
 	const struct gguf_tensor *t = *out;
 	if (memcmp(t->ne, want, sizeof want)) {
 		char a[96], b[96];
-		return error_set(r->err, ERROR_INPUT, "%s: the tensor %s is %s, expected %s", r->g->path, name,
-				 dims_text(a, sizeof a, t->ne), dims_text(b, sizeof b, want));
+		return error_set(r->err, ERROR_INPUT, "%s: the tensor %s is %s, expected %s; " CONVERT_AGAIN,
+				 r->g->path, name, dims_text(a, sizeof a, t->ne), dims_text(b, sizeof b, want));
 	}
 	if (f32_only && t->type != TENSOR_F32)
-		return error_set(r->err, ERROR_UNSUPPORTED, "%s: the tensor %s is %s, expected F32", r->g->path, name,
-				 tensor_type_name(t->type));
+		return error_set(r->err, ERROR_UNSUPPORTED, "%s: the tensor %s is %s, expected F32; " CONVERT_AGAIN,
+				 r->g->path, name, tensor_type_name(t->type));
 	return 0;
 }
 
@@ -173,15 +172,16 @@ static int find_vocabulary(struct reader *r)
 	struct model *m = r->m;
 	const struct gguf_tensor *t = gguf_find_tensor(r->g, "token_embd.weight");
 	if (t && (t->ne[1] < 1 || t->ne[1] > MODEL_MAX_VOCAB))
-		return error_set(r->err, ERROR_INPUT, "%s: token_embd.weight has %" PRId64 " rows, expected 1 to %d",
+		return error_set(r->err, ERROR_INPUT,
+				 "%s: token_embd.weight has %" PRId64 " rows, expected 1 to %d; " CONVERT_AGAIN,
 				 r->g->path, t->ne[1], MODEL_MAX_VOCAB);
 	m->n_vocab = t ? (int)t->ne[1] : 0;
 	int declared, rc = reader_int_or(r, "vocab_size", 1, MODEL_MAX_VOCAB, m->n_vocab, &declared);
 	if (rc)
 		return rc;
 	if (t && declared != m->n_vocab)
-		return error_set(r->err, ERROR_INPUT, "%s: %s is %d, but token_embd.weight has %d rows", r->g->path,
-				 r->key, declared, m->n_vocab);
+		return error_set(r->err, ERROR_INPUT, "%s: %s is %d, but token_embd.weight has %d rows; " CONVERT_AGAIN,
+				 r->g->path, r->key, declared, m->n_vocab);
 	return find(r, "token_embd.weight", REQUIRED, false, m->n_embd, m->n_vocab, 1, &m->token_embd);
 }
 

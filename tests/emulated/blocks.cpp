@@ -207,6 +207,10 @@ static void run_block()
 		if (!any)
 			fail("all wait");
 	}
+	const char *const behind = shared_memory + emulated_shared_bytes;
+	const size_t n = SHARED_BYTES - emulated_shared_bytes;
+	if (n && (*behind != (char)0xff || memcmp(behind, behind + 1, n - 1)))
+		fail("shared memory is written that was not asked for");
 }
 
 /* Of sources of their own, for these caches. */

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "bench/quant_values.h"
 #include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
@@ -25,6 +26,7 @@
 #include "tests/support/ok.h"
 #include "tests/support/quantised_case.h"
 #include "tests/support/temp_file.h"
+#include "tests/support/three_types.h"
 
 enum { BLOCKS = 4, TOKENS = 2 };
 
@@ -103,23 +105,38 @@ static float *decode(const char *path, bool host, int *n_vocab)
 	return rows;
 }
 
+static void compare_logits(const char *path, const char *name)
+{
+	int n;
+	float *want = decode(path, true, &n), *got = decode(path, false, &n);
+	double worst = worst_row(got, want, TOKENS, n);
+	print_message("%-32s %.2g of the host's\n", name, worst);
+	if (!(worst < TOLERANCE))
+		fail_msg("%s: logits are off by %.3g of the host's", name, worst);
+	free(want);
+	free(got);
+}
+
 static void test_logits(void **state)
 {
 	(void)state;
 	for (int i = 0; i < QUANTISED_CASES; i++) {
 		struct temp_file t = temp_file_make();
 		struct quantised_name name = quantised_name(&quantised_cases[i]);
-		int n;
 		quantised_make(&quantised_cases[i], t.path);
-		float *want = decode(t.path, true, &n), *got = decode(t.path, false, &n);
-		double worst = worst_row(got, want, TOKENS, n);
-		print_message("%-32s %.2g of the host's\n", name.text, worst);
-		if (!(worst < TOLERANCE))
-			fail_msg("%s: logits are off by %.3g of the host's", name.text, worst);
-		free(want);
-		free(got);
+		compare_logits(t.path, name.text);
 		temp_file_remove(&t);
 	}
+}
+
+/* Three products in the place of attention's one, and pieces that are larger than the last product's. */
+static void test_three_types(void **state)
+{
+	(void)state;
+	struct temp_file t = temp_file_make();
+	three_types_make(t.path);
+	compare_logits(t.path, "three types");
+	temp_file_remove(&t);
 }
 
 static uint32_t bits(uint64_t *state)
@@ -207,10 +224,174 @@ static void test_tiles(void **state)
 	}
 }
 
+/* ---- rows of which a warp has several chunks, which the models above are too narrow for ---- */
+
+static uint32_t bits_of(void *state)
+{
+	return bits(state);
+}
+
+/* Of magnitudes around 2^-6. */
+static uint16_t half_of(void *state)
+{
+	return (uint16_t)(9 << 10 | (bits(state) & 0x83ff));
+}
+
+static void *fresh(size_t bytes)
+{
+	void *p = NULL;
+	assert_int_equal(posix_memalign(&p, 256, bytes), 0);
+	memset(p, 0, bytes);
+	return p;
+}
+
+/* As files have it; the caller frees both. */
+static struct weight blocks_of(const struct tensor_traits *t, int n_in, int n_out, uint64_t *state)
+{
+	size_t n = (size_t)n_in * (size_t)n_out / (size_t)t->block;
+	void *blocks = fresh(n * (size_t)t->block_bytes);
+	quant_fill((int)t->type, blocks, n, bits_of, half_of, state);
+	return (struct weight){.data = blocks, .type = (int)t->type, .n_in = n_in, .n_out = n_out, .n_expert = 1};
+}
+
+static struct weight planes_of(const struct tensor_traits *t, const struct weight *file)
+{
+	struct weight w = *file;
+	size_t n = (size_t)w.n_in * (size_t)w.n_out;
+	void *made = fresh(n / (size_t)t->block * (size_t)t->block_bytes);
+	struct cpu_planes p = cpu_planes_at(t->type, made, n / QUANTS_BLOCK);
+	cpu_planes(t->type, file->data, n / QUANTS_BLOCK, &p);
+	w.data = made;
+	return w;
+}
+
+enum { OF_STREAM, OF_ROWS, WIDE_PHASES, N_EMBD = 11 * TILE_CHUNK, N_WIDE = 21 * TILE_CHUNK, N_OUT = 20 };
+
+/* Products of one type with a wide stream, an embedding, and with a vector that is wider. */
+struct wide {
+	struct persistent_phase phases[WIDE_PHASES];
+	struct weight file[WIDE_PHASES], planes[WIDE_PHASES];
+	float *left[WIDE_PHASES], *wide, *table, *h;
+};
+
+static void wide_make(struct wide *w, const struct tensor_traits *t)
+{
+	static const int shapes[WIDE_PHASES][2] = {{N_EMBD, N_OUT}, {N_WIDE, N_OUT}};
+	uint64_t state = 3;
+	w->table = fresh(N_EMBD * sizeof *w->table);
+	w->h = fresh(N_EMBD * sizeof *w->h);
+	w->wide = fresh(N_WIDE * sizeof *w->wide);
+	for (int i = 0; i < N_EMBD; i++)
+		w->table[i] = (float)((double)bits(&state) / 2147483648.0 - 1.0);
+	/* As if token number 1 had left it: the last bit is what is waited for. */
+	for (int i = 0; i < N_WIDE; i++) {
+		uint32_t one = (bits(&state) >> 9 | 0x3f800000) | 1;
+		memcpy(&w->wide[i], &one, sizeof one);
+	}
+	for (int i = 0; i < WIDE_PHASES; i++) {
+		w->file[i] = blocks_of(t, shapes[i][0], shapes[i][1], &state);
+		w->planes[i] = planes_of(t, &w->file[i]);
+		w->left[i] = fresh(N_OUT * sizeof(float));
+		w->phases[i] = (struct persistent_phase){
+			.kind = PERSISTENT_PRODUCT,
+			.of.product = {.y = {w->left[i]}, .scale = 1, .n_w = 1, .stream = i == OF_STREAM, .trace = -1}};
+	}
+	w->phases[OF_ROWS].of.product.in = w->wide;
+}
+
+static void wide_free(struct wide *w)
+{
+	for (int i = 0; i < WIDE_PHASES; i++) {
+		free((void *)(uintptr_t)w->file[i].data);
+		free((void *)(uintptr_t)w->planes[i].data);
+		free(w->left[i]);
+	}
+	free(w->wide);
+	free(w->table);
+	free(w->h);
+}
+
+static void wide_run(struct wide *w, bool host)
+{
+	struct persistent_copy copies[WIDE_PHASES];
+	unsigned number[2] = {1, 0};
+	float *scratch = fresh(2 * N_EMBD * sizeof *scratch);
+	char *tiled = NULL;
+	struct persistent_program g = {
+		.phases = w->phases,
+		.copies = copies,
+		.state = number,
+		.token_embd = {.data = w->table, .type = TENSOR_F32, .n_in = N_EMBD, .n_out = 1, .n_expert = 1},
+		.h = w->h,
+		.normed = scratch,
+		.sub_norm = scratch + N_EMBD,
+		.n_phases = WIDE_PHASES,
+		.n_embd = N_EMBD,
+		.embed_scale = 1,
+		.eps = 1e-6f,
+		.n_blocks = 1,
+		.k_type = TENSOR_F32,
+		.v_type = TENSOR_F32,
+	};
+	for (int i = 0; i < WIDE_PHASES; i++) {
+		w->phases[i].of.product.w[0] = host ? w->file[i] : w->planes[i];
+		memset(w->left[i], 0, N_OUT * sizeof(float));
+	}
+	if (!host) {
+		assert_null(emulated_plan(&g, w->phases, copies, 1));
+		assert_int_equal(w->phases[OF_ROWS].of.product.n_chunks, 21);
+		tiled = fresh((size_t)g.tiled_bytes);
+		g.tiled = tiled;
+	}
+	for (int i = 0; !host && i < WIDE_PHASES; i++)
+		emulated_persistent_tile(&(struct persistent_tile_params){.w = {w->planes[i]},
+									  .y = tiled + copies[i].at,
+									  .rows = {w->planes[i].n_out},
+									  .n_w = 1,
+									  .n_tiles = copies[i].n_jobs,
+									  .tile_bytes = copies[i].job_bytes});
+	struct persistent_params p = {.program = &g,
+				      .n_blocks = 1,
+				      .shared_bytes = g.shared_bytes,
+				      .k_type = TENSOR_F32,
+				      .v_type = TENSOR_F32};
+	if (host)
+		__real_k_persistent(&p);
+	else
+		emulated_persistent(&p, seed++);
+	free(scratch);
+	free(tiled);
+}
+
+static void test_wide(void **state)
+{
+	(void)state;
+	for (int i = 0; i < tensor_type_count; i++) {
+		const struct tensor_traits *t = &tensor_types[i];
+		struct wide w;
+		float want[2][N_OUT];
+		if (!t->quants)
+			continue;
+		wide_make(&w, t);
+		wide_run(&w, true);
+		memcpy(want[0], w.left[OF_STREAM], sizeof want[0]);
+		memcpy(want[1], w.left[OF_ROWS], sizeof want[1]);
+		wide_run(&w, false);
+		double of_stream = worst_row(w.left[OF_STREAM], want[0], 1, N_OUT);
+		double of_rows = worst_row(w.left[OF_ROWS], want[1], 1, N_OUT);
+		if (!(of_stream < TOLERANCE && of_rows < TOLERANCE))
+			fail_msg("%s: wide products are off by %.3g and %.3g of the host's", t->name, of_stream,
+				 of_rows);
+		wide_free(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tiles),
+		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_three_types),
 		cmocka_unit_test(test_logits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -454,6 +454,15 @@ static void test_options(void **state)
 	sampling_options_default(&o);
 	assert_int_equal(sampling_check(&o, &err), 0);
 	assert_true(sampling_of(&o).rate == 0.0f);
+	o.temperature = SAMPLING_COLDEST;
+	assert_int_equal(sampling_check(&o, &err), 0);
+	o.temperature = SAMPLING_HOTTEST;
+	assert_int_equal(sampling_check(&o, &err), 0);
+	/* Not a share that is less than was asked for, and so none of nothing. */
+	o.min_p = 1e-15;
+	assert_true(sampling_of(&o).min_p == 1);
+	o.min_p = 0.3;
+	assert_true(sampling_of(&o).min_p == 164926744167); /* 0.3 * 2^39 is 164926744166.4 */
 }
 
 int main(void)

@@ -19,6 +19,8 @@
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
 #include "tests/support/stamped.h"
+#include "tests/support/temp_file.h"
+#include "tests/support/three_types.h"
 
 #include "engine/infer/loaded_model.h"
 
@@ -30,6 +32,41 @@ static void test_alternating(void **state)
 	alternating_check("gemma4-26b-a4b-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("gemma3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 	alternating_check("qwen3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
+}
+
+static void decode(const char *path, enum fusion fusion, int n, float *rows, size_t n_vocab)
+{
+	struct session_options o;
+	struct session *s;
+	const float *row;
+	session_options_default(&o);
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 1;
+	o.load.k_type = o.load.v_type = TENSOR_F32;
+	o.context = n;
+	OK(session_open(&s, path, &o, e));
+	session_set_fusion(s, fusion);
+	assert_int_equal(session_model(s)->n_vocab, n_vocab);
+	for (int i = 0; i < n; i++) {
+		OK(session_decode(s, 3 + 5 * i, NULL, e));
+		OK(session_logits(s, &row, e));
+		memcpy(rows + (size_t)i * n_vocab, row, n_vocab * sizeof *row);
+	}
+	session_close(s);
+}
+
+/* The most phases that a layer can have: their number is the file's, and there must be room for all. */
+static void test_most_phases(void **state)
+{
+	(void)state;
+	enum { TOKENS = 3, VOCAB = 512 };
+	static float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+	struct temp_file t = temp_file_make();
+	three_types_make(t.path);
+	decode(t.path, FUSION_FULL, TOKENS, want, VOCAB);
+	decode(t.path, FUSION_PERSISTENT, TOKENS, got, VOCAB);
+	assert_true(worst_row(got, want, TOKENS, VOCAB) < 1e-5);
+	temp_file_remove(&t);
 }
 
 static void expect_refused(struct session *s, const char *why)
@@ -96,6 +133,7 @@ static void test_experts(void **state)
 	p = &phases[GATED].of.product;
 	assert_int_equal(p->n_jobs, 88 * 8);
 	assert_int_equal(p->expert_chunks, 3); /* of what a row of down has */
+	assert_int_equal(p->rotate, 128);      /* behind the blocks that have a row of the router */
 	assert_int_equal(copies[GATED].job_bytes, 11 * 4352);
 	assert_int_equal(copies[GATED].expert_bytes, 88 * 11 * 4352);
 	assert_int_equal(copies[GATED].n_slices, 8);
@@ -108,6 +146,7 @@ static void test_experts(void **state)
 	assert_int_equal(p->experts_each, 2);
 	assert_int_equal(p->n_chunks, 6);
 	assert_int_equal(p->stride % 4, 0);
+	assert_int_equal(p->rotate, (128 + 704) % 132);
 	assert_int_equal(copies[DOWN].job_bytes, 2 * 4352 + 256 + 6 * 512); /* no bytes for columns that are none */
 	assert_null(copies[DOWN].logits);                                   /* they are chosen once */
 	assert_int_equal(copies[DOWN].at, 128ll * 88 * 11 * 4352);
@@ -120,6 +159,8 @@ static void test_experts(void **state)
 	phases[ROUTER].of.product.w[0].n_out = 129;
 	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "16 of 128 experts"));
 	phases[ROUTER].of.product.w[0] = phases[TAKEN].of.product.w[0];
+	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "a router of F32, F16 or BF16"));
+	phases[ROUTER].of.product.w[0].type = TENSOR_Q4_0;
 	assert_non_null(strstr(cuda_persistent_plan(&g, phases, copies, &card), "a router of F32, F16 or BF16"));
 }
 
@@ -171,10 +212,79 @@ static void test_cards_are_refused(void **state)
 	assert_int_equal(copy.job_bytes, 16 * 2560 * 2);
 	assert_int_equal(g.tiled_bytes, (long long)2560 * 2560 * 2);
 	assert_true(copy.limit > 1 && copy.limit < g.n_stages); /* or nothing is ever copied ahead */
+	/* Eight slices, of which each warp has a chunk. */
+	phase.of.product.w[0].n_in = PERSISTENT_SPLITS * PERSISTENT_WARPS * TILE_CHUNK;
+	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+	phase.of.product.w[0].n_in += TILE_CHUNK;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "rows as wide as these"));
+	phase.of.product.w[0].n_in = 2560;
+	phase.of.product.n_w = 2;
+	phase.of.product.w[1] = phase.of.product.w[0];
+	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+	phase.of.product.w[1].type = TENSOR_F32;
+	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "of one type"));
+	phase.of.product.n_w = 1;
 	card.shared_per_block = 48 << 10;
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "no shared memory"));
 	g.n_embd = 2564;
 	assert_non_null(strstr(cuda_persistent_plan(&g, &phase, &copy, &card), "2560"));
+}
+
+/* Whatever room a card leaves for stages, two of them are never on their way: their barriers are not counted yet. */
+static void test_few_stages(void **state)
+{
+	(void)state;
+	int least = PERSISTENT_MAX_STAGES, most = 0;
+	for (size_t shared = 48 << 10; shared <= 232448; shared += 4096) {
+		struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = shared};
+		struct persistent_copy copy;
+		struct persistent_program g = {.n_embd = 2560, .n_phases = 1, .stream_chunks = 1, .slice_chunks = 1};
+		struct persistent_phase phase = {
+			.kind = PERSISTENT_PRODUCT,
+			.of.product = {.w = {{.type = TENSOR_BF16, .n_in = 2560, .n_out = 2560, .n_expert = 1}},
+				       .n_w = 1,
+				       .output = PERSISTENT_LOGITS}};
+		if (cuda_persistent_plan(&g, &phase, &copy, &card))
+			continue;
+		assert_true((size_t)g.shared_bytes <= shared);
+		assert_true(copy.limit >= 1 && copy.limit <= g.n_stages - 2);
+		assert_true(copy.first_limit >= 1 && copy.first_limit <= g.n_stages - 2);
+		least = g.n_stages < least ? g.n_stages : least;
+		most = g.n_stages > most ? g.n_stages : most;
+	}
+	assert_int_equal(least, PERSISTENT_MIN_STAGES);
+	assert_true(most > 2 * PERSISTENT_MIN_STAGES);
+}
+
+/* What attention leaves of its warps may be more than a product's sums: of the widest heads. */
+static void test_room_for_heads(void **state)
+{
+	(void)state;
+	static float left[4];
+	static const int widths[] = {64, 128, 256, 512};
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+		struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = 232448};
+		struct persistent_copy copies[2];
+		struct persistent_program g = {.n_embd = 2560, .n_phases = 2, .stream_chunks = 1, .slice_chunks = 1};
+		struct kv kv = {.type = TENSOR_F16,
+				.v_type = TENSOR_F16,
+				.n_kv_heads = 2,
+				.head_dim = widths[i],
+				.capacity = 64};
+		struct persistent_phase phases[2] = {
+			{.kind = PERSISTENT_ATTENTION,
+			 .of.attention = {.inv_freq = left, .y = left, .kv = kv, .n_heads = 8}},
+			{.kind = PERSISTENT_PRODUCT,
+			 .of.product = {.w = {{.type = TENSOR_BF16, .n_in = 2560, .n_out = 2560, .n_expert = 1}},
+					.n_w = 1}}};
+		assert_null(cuda_persistent_plan(&g, phases, copies, &card));
+		assert_true(g.sums_bytes >= PERSISTENT_WARPS * (widths[i] * 4 + 8)); /* sums, and two numbers more */
+		assert_true(g.sums_bytes >= 2 * PERSISTENT_GROUP * PERSISTENT_WARPS * TILE_ROWS * 4);
+		assert_true(g.angles_bytes >= widths[i] / 2 * 8);
+		assert_true(g.partial_bytes >= 8 * phases[0].of.attention.most_splits * (widths[i] + 2) * 8);
+		assert_true(copies[0].piece_keys * widths[i] * 4 <= g.stage_bytes && copies[0].piece_keys > 0);
+		assert_true(g.scratch_at >= g.partial_at + g.sums_bytes);
+	}
 }
 
 /* Slices of rows of any length are whole chunks, no warp has more of them than it was compiled for, and all of a
@@ -387,12 +497,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alternating),
+		cmocka_unit_test(test_most_phases),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_stamps),
 		cmocka_unit_test(test_other_fusions_have_no_stamps),
 		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
+		cmocka_unit_test(test_few_stages),
+		cmocka_unit_test(test_room_for_heads),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_tiles),
 		cmocka_unit_test(test_short_tiles),

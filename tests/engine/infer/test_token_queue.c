@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "engine/device/device_ops.h"
 #include "engine/infer/session.h"
 #include "engine/infer/token_queue.h"
 #include "tests/support/fusions.h"
@@ -165,6 +166,12 @@ static void check_stop(struct session *s, const float *want, int waited)
 	size_t vocab = (size_t)session_model(s)->n_vocab;
 	struct error err;
 	const float *row;
+	/* What a token that was not run would have left is another token's. */
+	int others[TOKENS];
+	for (int i = 0; i < TOKENS; i++)
+		others[i] = token_at(2000 + i, s);
+	OK(session_rewind(s, PROMPT, e));
+	OK(session_prefill(s, others, TOKENS, NULL, e));
 	tell_ahead(s, TOKENS);
 	for (int i = 0; i < 5; i++)
 		OK(session_enqueue(s, token_at(1000 + i, s), NULL, e));
@@ -260,6 +267,59 @@ static void test_gpu(void **state)
 	check_device("gemma4-26b-a4b-tiny.q8_0", -1);
 }
 
+/* ---- events that cannot be made ---- */
+
+static const struct device_ops *host_ops;
+static int n_created, n_destroyed, fail_at;
+
+static int create_event(struct device *d, struct device_event **out, struct error *err)
+{
+	if (n_created == fail_at)
+		return error_set(err, ERROR_DEVICE, "no event");
+	int rc = host_ops->event_create(d, out, err);
+	n_created += !rc;
+	return rc;
+}
+
+static void destroy_event(struct device *d, struct device_event *e)
+{
+	n_destroyed++;
+	host_ops->event_destroy(d, e);
+}
+
+/* Whichever it is, those before it are not lost, and the queue can be begun again. */
+static void test_no_event(void **state)
+{
+	(void)state;
+	struct golden g;
+	struct error err;
+	int earlier = 0; /* the session's own, which it had before they were counted */
+	golden_load(&g, "qwen3-tiny.q8_0");
+	for (int i = 7; i >= 0; i--) {
+		struct session *s = open_session(&g, 0);
+		struct device *d = session_device(s);
+		host_ops = d->ops;
+		struct device_ops ops = *host_ops;
+		ops.event_create = create_event;
+		ops.event_destroy = destroy_event;
+		d->ops = &ops;
+		n_created = n_destroyed = 0;
+		fail_at = i;
+		int rc = session_queue_begin(s, 3, false, &err); /* a start, and two events a token */
+		assert_int_equal(rc, i < 7 ? ERROR_DEVICE : 0);
+		if (i < 7)
+			assert_string_equal(err.text, "no event");
+		fail_at = -1;
+		OK(session_queue_begin(s, 3, false, e));
+		OK(session_enqueue(s, token_at(1000, s), NULL, e));
+		OK(session_queue_end(s, e));
+		session_close(s);
+		earlier = i == 7 ? n_destroyed - n_created : earlier;
+		assert_int_equal(n_destroyed, n_created + earlier);
+	}
+	golden_free(&g);
+}
+
 /* A fault in the middle of a queue: the token is launched directly, and the bits stay. */
 static void test_fallback(void **state)
 {
@@ -311,6 +371,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_no_event),
 		cmocka_unit_test(test_gpu),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,8 @@ static void test_what_is_wrong_is_said(void **state)
 	snprintf(elsewhere, sizeof elsewhere, "%.*s", (int)g.tensors[0].name.size, g.tensors[0].name.data);
 	write_part(&g, second, 1, 1, total, elsewhere);
 	refused(first, "two of the 3 parts of the model have the tensor ", elsewhere);
+	write_part(&g, second, 1, 1, total, "blk.0.attn_k.weight"); /* the first of all names */
+	refused(first, "two of the 3 parts of the model have the tensor ", "blk.0.attn_k.weight");
 
 	write_part(&g, second, 1, 7, total, NULL);
 	refused(second, "split.no is 7, expected 0 to 2", "");
@@ -173,6 +175,41 @@ static void test_what_is_wrong_is_said(void **state)
 }
 
 /* A part that is written to while the model is open is a model that changed, whichever part it is. */
+/* A part whose whole name is shorter than a part's ending. */
+static void test_a_short_name(void **state)
+{
+	(void)state;
+	struct gguf g = split();
+	char first[PATH_BYTES], *before = getcwd(NULL, 0);
+	assert_non_null(before);
+	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(rename(part_path(first, 0), "m"), 0);
+	refused("m", "m: is part 1 of 3 of a model", "name it ...-00001-of-00003.gguf");
+	assert_int_equal(rename("m", first), 0);
+	assert_int_equal(chdir(before), 0);
+	free(before);
+	gguf_close(&g);
+}
+
+/* A model that says it is one part of one needs no number. */
+static void test_one_part(void **state)
+{
+	(void)state;
+	struct gguf g = split(), one;
+	struct gguf_writer *w;
+	char path[PATH_BYTES];
+	snprintf(path, sizeof path, "%s/one.gguf", folder);
+	OK(gguf_writer_open(&w, path, true, e));
+	gguf_writer_u32(w, "split.count", 1);
+	OK(gguf_writer_begin(w, e));
+	OK(gguf_writer_end(w, e));
+	OK(gguf_open(&one, path, e));
+	assert_int_equal(one.n_parts, 1);
+	gguf_close(&one);
+	gguf_close(&g);
+	assert_int_equal(remove(path), 0);
+}
+
 static void test_a_changed_part_is_noticed(void **state)
 {
 	(void)state;
@@ -268,6 +305,8 @@ int main(void)
 		cmocka_unit_test(test_any_part_is_the_model),
 		cmocka_unit_test(test_a_first_part_of_keys_alone),
 		cmocka_unit_test(test_what_is_wrong_is_said),
+		cmocka_unit_test(test_a_short_name),
+		cmocka_unit_test(test_one_part),
 		cmocka_unit_test(test_a_changed_part_is_noticed),
 		cmocka_unit_test(test_a_part_changed_between_two_looks),
 		cmocka_unit_test(test_no_part_is_written),

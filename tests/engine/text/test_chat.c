@@ -80,7 +80,8 @@ static void says_that_nothing_was_thought_where_the_template_does(void **state)
 	expect("vectors/tokenizer-gemma4.gguf",
 	       "{{ '<|turn>model\\n' }}{%- if not enable_thinking %}{{ '<|channel>thought\\n<channel|>' }}{% endif %}",
 	       "Why?", "<bos><|turn>user\nWhy?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>", 6);
-	expect("vectors/tokenizer-gemma4.gguf", "{{ '<|turn>model\\n' }}{{ text.split('<channel|>') }}", "Why?",
+	expect("vectors/tokenizer-gemma4.gguf",
+	       "{{ '<|turn>model\\n' }}{{ text.split('<|channel>') }}{{ text.split('<channel|>') }}", "Why?",
 	       "<bos><|turn>user\nWhy?<turn|>\n<|turn>model\n", 4);
 }
 

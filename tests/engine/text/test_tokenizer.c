@@ -14,7 +14,9 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "engine/model/gguf_internal.h"
 #include "engine/text/tokenizer.h"
+#include "tests/support/gguf_bytes.h"
 #include "tests/support/ok.h"
 #include "tests/support/token_pairs.h"
 
@@ -152,6 +154,91 @@ static void begins_as_the_file_says(void **state)
 }
 
 /* Any bytes, valid or not: a text of random ones, and of characters cut anywhere. */
+/* All bytes, a space, and a b c ab bc, whose scores are given. */
+static struct tokenizer *open_scores(float ab, float bc)
+{
+	static const char *const pieces[] = {"\xe2\x96\x81", "a", "b", "c", "ab", "bc"};
+	enum { BYTES = 256, PIECES = BYTES + sizeof pieces / sizeof *pieces, NORMAL = 1, BYTE = 6 };
+	struct bytes b = {0};
+	struct gguf g;
+	struct tokenizer *t;
+	put_header(&b, 3, 0, 5);
+	put_key(&b, "tokenizer.ggml.model", GGUF_STRING);
+	put_string(&b, "llama");
+	put_key(&b, "tokenizer.ggml.tokens", GGUF_ARRAY);
+	put_array(&b, GGUF_STRING, PIECES);
+	for (int i = 0; i < PIECES; i++) {
+		char byte[8];
+		snprintf(byte, sizeof byte, "<0x%02X>", i & 255);
+		put_string(&b, i < BYTES ? byte : pieces[i - BYTES]);
+	}
+	put_key(&b, "tokenizer.ggml.token_type", GGUF_ARRAY);
+	put_array(&b, GGUF_INT32, PIECES);
+	for (int i = 0; i < PIECES; i++)
+		put_uint(&b, i < BYTES ? BYTE : NORMAL, 4);
+	put_key(&b, "tokenizer.ggml.scores", GGUF_ARRAY);
+	put_array(&b, GGUF_FLOAT32, PIECES);
+	for (int i = 0; i < PIECES; i++) {
+		float score = i == PIECES - 2 ? ab : i == PIECES - 1 ? bc : -100;
+		put(&b, &score, sizeof score);
+	}
+	put_kv(&b, "tokenizer.ggml.add_bos_token", GGUF_BOOL, 0, 1);
+	OK(gguf_open_memory(&g, b.p, b.n, "some.gguf", e));
+	OK(tokenizer_open(&t, &g, e));
+	gguf_close(&g);
+	bytes_free(&b);
+	return t;
+}
+
+/* Of two pairs that overlap the one of the higher score merges, of equals the first one; 0 is -0, and some are above.
+ */
+static void merges_by_score(void **state)
+{
+	(void)state;
+	enum { A = 257, C = 259, AB = 260, BC = 261 };
+	static const struct {
+		float ab, bc;
+		int ids[2];
+	} cases[] = {
+		{-2, -1, {A, BC}},   {-1, -2, {AB, C}},   {-1, -1, {AB, C}},   {-1, 0, {A, BC}}, {0, -1, {AB, C}},
+		{-1, 2, {A, BC}},    {2, -1, {AB, C}},    {1, 2, {A, BC}},     {2, 1, {AB, C}},  {0, 1, {A, BC}},
+		{0, -0.0f, {AB, C}}, {-0.0f, 0, {AB, C}}, {-0.0f, 1, {A, BC}},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct tokenizer *t = open_scores(cases[i].ab, cases[i].bc);
+		struct token_ids ids = {0};
+		OK(tokenizer_encode(t,
+				    "\n"
+				    "abc",
+				    4, false, &ids, e));
+		if (ids.n < 2 || ids.ids[ids.n - 2] != cases[i].ids[0] || ids.ids[ids.n - 1] != cases[i].ids[1])
+			fail_msg("ab %g and bc %g: the last of %zu tokens are not %d %d", (double)cases[i].ab,
+				 (double)cases[i].bc, ids.n, cases[i].ids[0], cases[i].ids[1]);
+		token_ids_free(&ids);
+		tokenizer_close(t);
+	}
+}
+
+/* Not of the last bytes alone: a character of four is held until all are there. Only one space is put in front. */
+static void streams_bytes_and_spaces(void **state)
+{
+	(void)state;
+	static const unsigned char smile[] = {0xf0, 0x9f, 0x98, 0x80};
+	enum { SPACE = 256, A };
+	struct tokenizer *t = open_scores(-1, -1);
+	struct text_stream s;
+	char out[TEXT_STREAM_MAX];
+	text_stream_init(&s, t, false);
+	assert_int_equal(text_stream_token(&s, SPACE, out), 0);
+	assert_int_equal(text_stream_token(&s, SPACE, out), 1);
+	assert_int_equal(text_stream_token(&s, A, out), 1);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(text_stream_token(&s, smile[i], out), i < 3 ? 0 : 4);
+	assert_memory_equal(out, smile, 4);
+	assert_int_equal(text_stream_end(&s, out), 0);
+	tokenizer_close(t);
+}
+
 static size_t random_text(uint64_t *seed, char *text, size_t most)
 {
 	static const char *const parts[] = {" ",        "  ",      "\n",   "\n\n",         "token", "\xe4\xb8\x96",
@@ -272,6 +359,8 @@ int main(void)
 		cmocka_unit_test(parses_control_pieces_where_allowed),
 		cmocka_unit_test(finds_user_defined_pieces),
 		cmocka_unit_test(begins_as_the_file_says),
+		cmocka_unit_test(merges_by_score),
+		cmocka_unit_test(streams_bytes_and_spaces),
 		cmocka_unit_test(any_bytes_come_back),
 		cmocka_unit_test(holds_back_unfinished_characters),
 		cmocka_unit_test(long_words_are_not_slow),

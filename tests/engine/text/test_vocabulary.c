@@ -108,7 +108,7 @@ static int read_changed(const struct change *c, struct vocabulary *v, struct err
 #define SCORES "tokenizer.ggml.scores"
 #define TYPES "tokenizer.ggml.token_type"
 #define MERGES "tokenizer.ggml.merges"
-static char long_piece[1100];
+static char long_piece[1100], long_spaces[1025], long_merge[1028];
 
 static const struct change refused[] = {
 	{"llama", "tokenizer.ggml.model", DROP, -1, NULL, 0, "has no vocabulary (no tokenizer.ggml.model)"},
@@ -123,6 +123,7 @@ static const struct change refused[] = {
 	{"llama", TOKENS, SHORTEN, -1, NULL, 0, TYPES " has 512 items and " TOKENS " 511"},
 	{"llama", TOKENS, STRING, 300, "", 0, TOKENS "[300] '' is empty"},
 	{"llama", TOKENS, STRING, 300, long_piece, 0, "is longer than any piece"},
+	{"llama", TOKENS, STRING, 300, long_spaces, 0, "is longer than any piece"}, /* in a file it is not */
 	{"llama", TOKENS, STRING, 300, "a\xc3", 0, TOKENS "[300] 'a\\xc3' is no UTF-8"},
 	{"llama", TOKENS, STRING, 20, "<0xZZ>", 0, "is a byte's piece by its type, but not by its text"},
 	{"llama", TOKENS, STRING, 20, "<0x41>", 0, "are both the byte 0x41"},
@@ -141,6 +142,8 @@ static const struct change refused[] = {
 	{"gemma4", MERGES, STRING, 3, "q z", 0, MERGES "[3] 'q z' is not two pieces"},
 	{"gemma4", MERGES, STRING, 3, "a ", 0, MERGES "[3] 'a ' is not two pieces"},
 	{"qwen2", MERGES, STRING, 3, "\xe4\xb8\x96 a", 0, MERGES "[3]"},
+	{"qwen2", MERGES, STRING, 3, "\xc4 t", 0, MERGES "[3]"}, /* the first half of a space's letter */
+	{"qwen2", MERGES, STRING, 3, long_merge, 0, MERGES "[3]"},
 	{"llama", "tokenizer.ggml.bos_token_id", NUMBER, -1, NULL, 512,
 	 "bos_token_id is 512, and the vocabulary has 512"},
 	{"llama", "tokenizer.ggml.bos_token_id", DROP, -1, NULL, 0, "bos_token_id does not name"},
@@ -151,6 +154,9 @@ static void says_what_is_wrong(void **state)
 {
 	(void)state;
 	memset(long_piece, 'x', sizeof long_piece - 1);
+	memset(long_spaces, ' ', PIECE_BYTES_MAX / 2);
+	memset(long_merge, 'x', PIECE_BYTES_MAX + 1);
+	memcpy(long_merge + PIECE_BYTES_MAX + 1, " t", 2);
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
 		struct vocabulary v;
 		struct error err = {""};
@@ -194,6 +200,42 @@ static void takes_the_later_of_two_pieces_of_gemma4(void **state)
 	vocabulary_free(&v);
 }
 
+/* The text of item i of MERGES. */
+static char *merge_text(const char *kind, int i)
+{
+	struct gguf g;
+	char path[64], *text;
+	snprintf(path, sizeof path, "vectors/tokenizer-%s.gguf", kind);
+	OK(gguf_open(&g, path, e));
+	size_t n = gguf_find(&g, MERGES)->n_items;
+	struct gguf_string *all = malloc(n * sizeof *all);
+	assert_non_null(all);
+	OK(gguf_get_strings(&g, MERGES, all, n, e));
+	text = strndup(all[i].data, all[i].size);
+	assert_non_null(text);
+	free(all);
+	gguf_close(&g);
+	return text;
+}
+
+/* A merge that is listed again has the rank of its first time. */
+static void takes_the_first_of_two_merges_alike(void **state)
+{
+	(void)state;
+	enum { FIRST = 3, AGAIN = 20 };
+	struct vocabulary v;
+	char *text = merge_text("gemma4", FIRST);
+	struct change c = {"gemma4", MERGES, STRING, AGAIN, text, 0, NULL};
+	size_t left = strcspn(text, " ");
+	OK(read_changed(&c, &v, e));
+	const struct merge *m = vocabulary_merge(&v, vocabulary_find(&v, text, left),
+						 vocabulary_find(&v, text + left + 1, strlen(text) - left - 1));
+	assert_non_null(m);
+	assert_int_equal(m->rank, FIRST);
+	vocabulary_free(&v);
+	free(text);
+}
+
 static void knows_no_token_where_the_file_says_so(void **state)
 {
 	(void)state;
@@ -211,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(says_what_is_wrong),
 		cmocka_unit_test(takes_the_later_of_two_pieces_of_gemma4),
+		cmocka_unit_test(takes_the_first_of_two_merges_alike),
 		cmocka_unit_test(knows_no_token_where_the_file_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

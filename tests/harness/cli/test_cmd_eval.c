@@ -309,6 +309,7 @@ static void test_not_finite_in_one_logit(void **state)
 		spoil("token_embd.weight", spoilt[i], 7, NAN);
 		check_wrong("2,17,4", 0, all);
 		assert_true(command_said(folder, "errors", text));
+		assert_true(command_said(folder, "errors", "though the caches hold numbers"));
 		check_wrong("2,17,4", 0, decoded);
 		assert_true(command_said(folder, "errors", text));
 	}
