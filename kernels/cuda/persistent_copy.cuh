@@ -190,7 +190,6 @@ struct filling {
 	int n_ahead = 0;
 #ifdef EXPERTS
 	struct experts_jobs experts;
-	bool ahead_of_experts = false; /* the place ahead is in what experts says */
 #endif
 
 	__device__ __forceinline__ filling(const struct persistent_program &program, const struct stages &stages)
@@ -238,34 +237,20 @@ struct filling {
 	{
 		ahead = p;
 		ahead_phase = phase;
-#ifdef EXPERTS
-		ahead_of_experts = experts.n_used != 0;
-#endif
 	}
 
 	/*
-	 * One piece more for the L2, or on to the next product: not to one of experts, which may not be chosen yet, and
-	 * past keys, of which a token needs few or so many that they take the memory themselves.
+	 * One piece more for the L2, or on to the next product, past keys: a token needs few of them, or so many that
+	 * they take the memory themselves.
 	 */
 	__device__ __forceinline__ void look_ahead()
 	{
 		if (ahead.left > 0) {
 			bulk_prefetch(ahead.at, (unsigned)ahead.bytes(), weights_policy);
-#ifdef EXPERTS
-			if (ahead_of_experts)
-				ahead.next(experts);
-			else
-#endif
-				ahead.next();
+			next_piece(ahead);
 			n_ahead++;
-		} else if (ahead_phase + 1 < g.n_phases) {
-			const struct persistent_copy &c = g.copies[ahead_phase + 1];
-#ifdef EXPERTS
-			if (c.n_used)
-				return;
-			ahead_of_experts = false;
-#endif
-			ahead_phase++;
+		} else if (g.ahead_phases && ahead_phase + 1 < g.n_phases) {
+			const struct persistent_copy &c = g.copies[++ahead_phase];
 			if (c.kind == PERSISTENT_PRODUCT)
 				ahead.begin(c, g.tiled, g.n_blocks);
 		}
@@ -281,7 +266,7 @@ struct filling {
 		const int at = own.at;
 		unsigned since = cycles();
 		while (!barrier_test(s.empty + at, own.parity ^ 1))
-			if (n_ahead < PERSISTENT_AHEAD && cycles() - since > PERSISTENT_AHEAD_CYCLES) {
+			if (n_ahead < PERSISTENT_AHEAD && cycles() - since > (unsigned)g.ahead_cycles) {
 				since = cycles();
 				look_ahead();
 			}
