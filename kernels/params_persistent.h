@@ -197,7 +197,9 @@ struct persistent_program {
 	int sums_bytes;
 	int n_stages;
 	int stage_bytes;
-	int k_type; /* of the caches */
+	int ahead_cycles; /* between two pieces that the L2 gets while the ring is full */
+	int ahead_phases; /* whether it gets those of later products too */
+	int k_type;       /* of the caches */
 	int v_type;
 	/* Of a job, that its kernel was compiled for: of the stream, and of slices of other vectors. */
 	int stream_chunks;

@@ -152,7 +152,7 @@ INLINE void fill(const struct persistent_params &params, const struct persistent
 #endif
 		phases.bring(i, g.phases, f.keys_policy);
 		if (c.kind == PERSISTENT_PRODUCT)
-			fill_product(c, f);
+			fill_product(c, i, f);
 		else if (c.kind == PERSISTENT_ATTENTION)
 			fill_keys(c, step, f);
 		c = next;

@@ -184,8 +184,9 @@ struct filling {
 	unsigned long long weights_policy, keys_policy;
 	struct stage own, oldest;
 	int on_their_way = 0;
-	/* Up to where the L2 has the pieces of the product that is copied, and how many that are not copied yet. */
+	/* Up to where the L2 has pieces, of which phase's product that is, and how many that are not copied yet. */
 	struct place ahead;
+	int ahead_phase = 0;
 	int n_ahead = 0;
 #ifdef EXPERTS
 	struct experts_jobs experts;
@@ -231,6 +232,30 @@ struct filling {
 		p.next();
 	}
 
+	/* The L2 has nothing that is behind p, of that phase. */
+	__device__ __forceinline__ void nothing_ahead(const struct place &p, int phase)
+	{
+		ahead = p;
+		ahead_phase = phase;
+	}
+
+	/*
+	 * One piece more for the L2, or on to the next product, past keys: a token needs few of them, or so many that
+	 * they take the memory themselves.
+	 */
+	__device__ __forceinline__ void look_ahead()
+	{
+		if (ahead.left > 0) {
+			bulk_prefetch(ahead.at, (unsigned)ahead.bytes(), weights_policy);
+			next_piece(ahead);
+			n_ahead++;
+		} else if (g.ahead_phases && ahead_phase + 1 < g.n_phases) {
+			const struct persistent_copy &c = g.copies[++ahead_phase];
+			if (c.kind == PERSISTENT_PRODUCT)
+				ahead.begin(c, g.tiled, g.n_blocks);
+		}
+	}
+
 	/*
 	 * Waits until a piece may be copied; returns where to, and what its bytes complete on. While the ring is full,
 	 * which it is where blocks wait for each other, the memory goes on working for the L2, which is twice as
@@ -241,12 +266,9 @@ struct filling {
 		const int at = own.at;
 		unsigned since = cycles();
 		while (!barrier_test(s.empty + at, own.parity ^ 1))
-			if (ahead.left > 0 && n_ahead < PERSISTENT_AHEAD &&
-			    cycles() - since > PERSISTENT_AHEAD_CYCLES) {
+			if (n_ahead < PERSISTENT_AHEAD && cycles() - since > (unsigned)g.ahead_cycles) {
 				since = cycles();
-				bulk_prefetch(ahead.at, (unsigned)ahead.bytes(), weights_policy);
-				next_piece(ahead);
-				n_ahead++;
+				look_ahead();
 			}
 		/* Never all of the ring: a piece's barrier is not used again before the piece is counted. */
 		while (on_their_way >= limit) {
@@ -262,13 +284,14 @@ struct filling {
 	}
 };
 
-/* One thread's: all of a block's jobs of one product. */
-INLINE void fill_product(const struct persistent_copy &c, struct filling &f)
+/* One thread's: all of a block's jobs of one product, which is the phase's. */
+INLINE void fill_product(const struct persistent_copy &c, int phase, struct filling &f)
 {
 	const int few = c.first_jobs * persistent_job_pieces(c.job_bytes, c.piece_bytes);
 	struct place p;
 	f.begin_place(c, p);
-	f.ahead = p;
+	if (!f.n_ahead)
+		f.nothing_ahead(p, phase);
 #pragma unroll 1
 	for (int n = 0; p.left > 0; n++) {
 		unsigned long long *full;
@@ -279,7 +302,7 @@ INLINE void fill_product(const struct persistent_copy &c, struct filling &f)
 		if (f.n_ahead > 0)
 			f.n_ahead--;
 		else
-			f.ahead = p;
+			f.nothing_ahead(p, phase);
 	}
 }
 

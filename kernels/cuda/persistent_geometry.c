@@ -20,6 +20,14 @@ enum {
 	SPARE_STAGES = 2, /* that are never on their way */
 	MOST_KEYS = 8,    /* of a piece: two batches of a warp's */
 	OLDEST_CC = 90,   /* bulk copies into shared memory */
+	/*
+	 * Where phases bring a block that much on average, the memory is what a token waits for, and gets more to do
+	 * than it can: a piece every BUSY_CYCLES. Where they bring less, blocks wait for each other, 2 to 4 us a phase,
+	 * and what they poll for must not queue: a little more than an H100's memory takes for a piece.
+	 */
+	BUSY_BYTES = 88 << 10,
+	BUSY_CYCLES = 500,
+	WAITING_CYCLES = 680,
 };
 
 static int greater(int a, int b)
@@ -237,6 +245,21 @@ static void plan_copies(struct persistent_program *g, struct persistent_phase *p
 	}
 }
 
+/* What the L2 gets. Not of later products where there are experts: that cost a mixture 1 %. */
+static void plan_ahead(struct persistent_program *g, const struct persistent_copy *copies)
+{
+	long long bytes = 0;
+	g->ahead_phases = 1;
+	for (int i = 0; i < g->n_phases; i++) {
+		if (copies[i].kind != PERSISTENT_PRODUCT)
+			continue;
+		bytes += (long long)copies[i].n_jobs * copies[i].job_bytes * greater(copies[i].experts_each, 1);
+		if (copies[i].n_used)
+			g->ahead_phases = 0;
+	}
+	g->ahead_cycles = bytes / g->n_blocks / g->n_phases < BUSY_BYTES ? WAITING_CYCLES : BUSY_CYCLES;
+}
+
 /* Of what the product that left in says; 0 of null, and where vectors have no memory yet. */
 static int parts_of(const struct persistent_phase *phases, int i, const float *in)
 {
@@ -353,6 +376,7 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	g->chosen_at = l.chosen;
 	g->angles_at = l.angles;
 	plan_copies(g, phases, copies);
+	plan_ahead(g, copies);
 	return NULL;
 }
 

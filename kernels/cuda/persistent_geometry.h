@@ -21,10 +21,7 @@ enum {
 	PERSISTENT_SUMS = PERSISTENT_WARPS * TILE_ROWS + 16, /* of a job; apart in the banks from the next one's */
 	PERSISTENT_MIN_STAGES = 4,
 	PERSISTENT_MAX_STAGES = 24,
-	/* Pieces of a block that the L2 gets while the ring is full, and every how many cycles: as many as the memory
-	   has. */
-	PERSISTENT_AHEAD = 48,
-	PERSISTENT_AHEAD_CYCLES = 500,
+	PERSISTENT_AHEAD = 48,      /* pieces of a block that the L2 gets at most while the ring is full */
 	PERSISTENT_HEADS = 4,       /* query heads of one KV head that are attended together */
 	PERSISTENT_SPLIT_KEYS = 32, /* that a split is worth */
 	PERSISTENT_SCRATCH = 112,   /* floats of reductions, and who attends what */

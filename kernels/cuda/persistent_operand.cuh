@@ -83,33 +83,6 @@ INLINE float digits_scale(float greatest)
 	return greatest * (1.0f / DIGITS_LIMIT) * (part == 0 ? 256.0f : part == 1 ? 1.0f / 256.0f : 0.0f);
 }
 
-/* What a lane has of them in registers. corner: a chunk of floats of the warp's, to turn them over in. */
-struct digit_columns {
-	unsigned b[16];
-	float scale;
-
-	__device__ __forceinline__ void set(float4 low, float4 high, unsigned *corner)
-	{
-		const int lane = threadIdx.x % WARP;
-		const float greatest = leave_digits<STRIDE, 4>(low, high, corner);
-		__syncwarp();
-#pragma unroll
-		for (int k = 0; k < 4; k++) {
-			uint4 v = make_uint4(0, 0, 0, 0);
-			if (lane / 4 < 3)
-				v = *(const uint4 *)(corner + lane * STRIDE + k * 4);
-			b[4 * k] = v.x;
-			b[4 * k + 1] = v.y;
-			b[4 * k + 2] = v.z;
-			b[4 * k + 3] = v.w;
-		}
-		__syncwarp();
-		scale = digits_scale(greatest);
-	}
-
-	enum { STRIDE = 20 }; /* of 16 words, in different banks */
-};
-
 /*
  * A chunk of activations in the warp's corner, for registers are few: digits where its floats were, four words of a lane
  * of four columns behind each other, the last column zeros; the other columns of a product are those again, and
@@ -133,32 +106,8 @@ struct shared_digits {
 	}
 };
 
-/* A warp's chunks as one or the other. */
-template <int N, bool KEPT> struct chunks_digits {
-	struct digit_columns x[N];
-
-	__device__ __forceinline__ void set(void *corner)
-	{
-		const chunks<N> v = get_chunks<N>(corner);
-		__syncwarp();
-#pragma unroll
-		for (int c = 0; c < N; c++)
-			x[c].set(v.v[c][0], v.v[c][1], (unsigned *)corner);
-	}
-
-	/* Of a chunk's block the lane's words of m16n8k32's columns. */
-	__device__ __forceinline__ uint2 block(int chunk, int k) const
-	{
-		return make_uint2(x[chunk].b[2 * k], x[chunk].b[2 * k + 1]);
-	}
-
-	__device__ __forceinline__ float scale(int chunk) const
-	{
-		return x[chunk].scale;
-	}
-};
-
-template <int N> struct chunks_digits<N, false> {
+/* A warp's chunks so. */
+template <int N> struct chunks_digits {
 	const unsigned *at; /* (N, shared_digits::WORDS) */
 	float scales[N];
 
@@ -185,23 +134,14 @@ template <int N> struct chunks_digits<N, false> {
 	}
 };
 
-/*
- * Whether activations are kept in registers: those are for others where weights of fewer bits are multiplied too, beside
- * which matrices of the other types are few and small.
- */
-constexpr bool OPERANDS_KEPT = quants_compiled == 0;
-
 /* Sums of a lane's that are a row's when its lanes have added them, and which row. */
 template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
-	enum { KEPT = N == 1 && OPERANDS_KEPT };
 	const float *x;
 	float4 own[8]; /* of the chunk that is multiplied */
 
 	__device__ __forceinline__ void set(void *corner)
 	{
 		x = (const float *)corner;
-		if (KEPT)
-			read(0);
 	}
 
 	/* A lane has every eighth vector of EACH elements. */
@@ -227,8 +167,7 @@ template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
 		const uint4 *const w = (const uint4 *)unit + threadIdx.x % WARP;
-		if (!KEPT)
-			read(chunk);
+		read(chunk);
 #pragma unroll
 		for (int i = 0; i < 32 / EACH; i++)
 #pragma unroll
@@ -269,7 +208,7 @@ INLINE void leave_rows(float a, float b, float *to)
 }
 
 template <int N> struct operand<TENSOR_Q8_0, N, false> {
-	struct chunks_digits<N, OPERANDS_KEPT> x;
+	struct chunks_digits<N> x;
 	float a, b; /* rows lane / 4 and lane / 4 + 8 */
 
 	__device__ __forceinline__ void set(void *corner)

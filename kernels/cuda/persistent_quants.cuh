@@ -25,7 +25,7 @@ template <int T> struct digit_sums {
 	static_assert(WORDS * 4 == PERSISTENT_SUMS_BYTES, "what a corner has room for");
 
 	template <int N>
-	static __device__ __forceinline__ void leave(const chunks_digits<N, false> &x, int chunk, unsigned *to)
+	static __device__ __forceinline__ void leave(const chunks_digits<N> &x, int chunk, unsigned *to)
 	{
 		enum { ONES = 0x01010101 };
 		const int lane = threadIdx.x % WARP;
@@ -128,7 +128,7 @@ INLINE int byte_of(unsigned word, int i)
 }
 
 template <int T, int N> struct operand<T, N, true> {
-	struct chunks_digits<N, false> x; /* and behind it (N, digit_sums<T>::WORDS) */
+	struct chunks_digits<N> x; /* and behind it (N, digit_sums<T>::WORDS) */
 	float a, b;			  /* rows lane / 4 and lane / 4 + 8 */
 
 	__device__ __forceinline__ void set(void *corner)

@@ -199,13 +199,13 @@ INLINE void await_some(const float *in, int first, int n_parts, const struct ext
 #endif
 
 /*
- * Until the thread's first vector of a part is there. All blocks ask for all parts: who asks for all of them again and
- * again takes the L2 from those who still work on them.
+ * Until the warp's first vector of a part is there, which one lane asks for. All blocks ask for all parts: who asks for
+ * all of them again and again takes the L2 from those who still work on them.
  */
 INLINE void await_first(const float *part, const struct extent &e, unsigned parity)
 {
 	const unsigned flip = 0u - parity;
-	if (e.has(0, 0)) {
+	if (threadIdx.x % WARP == 0 && e.has(0, 0)) {
 		while (of_another(load_now4(part + 4 * vec_of(0, 0)), flip) & 1)
 			;
 	}

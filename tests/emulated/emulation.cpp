@@ -281,8 +281,43 @@ struct copy {
 };
 static std::vector<copy> copies;
 
-void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b, unsigned long long)
+/* Weights that the L2 was asked for and nobody copied yet, and those that somebody did. */
+static std::unordered_map<const void *, unsigned> asked, copied;
+static int n_asked;
+
+void bulk_prefetch(const void *from, unsigned bytes, unsigned long long policy)
 {
+	if (policy != evict_first())
+		return;
+	if (asked.count(from) || copied.count(from))
+		fail("the L2 is asked for weights that it was asked for, or that are copied");
+	asked[from] = bytes;
+	n_asked++;
+}
+
+/* All that it was asked for, as it was. */
+static void expect_copied()
+{
+	if (!asked.empty())
+		fail("the L2 was asked for %zu pieces of weights that nobody copies", asked.size());
+	copied.clear();
+}
+
+int emulated_asked(void)
+{
+	return n_asked;
+}
+
+void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b, unsigned long long policy)
+{
+	if (policy == evict_first()) {
+		const auto piece = asked.find(from);
+		if (piece != asked.end() && piece->second != bytes)
+			fail("the L2 was asked for %u bytes of a piece of %u", piece->second, bytes);
+		if (piece != asked.end())
+			asked.erase(piece);
+		copied[from] = bytes;
+	}
 	char *const begin = (char *)to, *const end = begin + bytes;
 	if ((uintptr_t)to % 16 || (uintptr_t)from % 16 || bytes % 16 || !bytes)
 		fail("a copy of %u bytes from %p to %p is misaligned", bytes, from, to);
@@ -432,6 +467,7 @@ void emulated_persistent(const struct persistent_params *p, unsigned seed)
 	}
 	if (!copies.empty())
 		fail("copies are on their way when all is done");
+	expect_copied();
 }
 
 /* Its threads have nothing in common. */

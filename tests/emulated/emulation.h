@@ -29,6 +29,13 @@ extern "C"
 #ifdef __cplusplus
 extern "C"
 #endif
+	/* Pieces of weights that the L2 has been asked for. */
+	int
+	emulated_asked(void);
+
+#ifdef __cplusplus
+extern "C"
+#endif
 	/* Of matrices as GPUs have them, in planes; y: whole vectors of 16 bytes. */
 	void
 	emulated_persistent_tile(const struct persistent_tile_params *p);

@@ -148,7 +148,9 @@ static void test_models(void **state)
 	check(&(struct run){"gemma4-31b-tiny.q8_0", 4, TENSOR_F32, 5, 2});
 	check(&(struct run){"gemma4-e2b-tiny.q8_0", 3, TENSOR_F32, 0, 2});
 	check(&(struct run){"qwen3-tiny.q8_0", 1, TENSOR_F32, 0, 3});
+	int asked = emulated_asked();
 	check(&(struct run){"gemma3-tiny.q8_0", 4, TENSOR_F32, 30, 3});
+	assert_true(emulated_asked() > asked); /* or what the L2 is asked for was not tried */
 }
 
 /* A block has several rows of the router or none, and experts' jobs of every number. */

@@ -153,6 +153,8 @@ static void test_experts(void **state)
 	assert_int_equal(phases[TAKEN].of.product.n_parts, 4);
 	assert_int_equal(phases[TAKEN].of.product.n_beside, 4);
 	assert_int_equal(copies[TAKEN].at, 128ll * 88 * 11 * 4352 + 128ll * 176 * copies[DOWN].job_bytes);
+	assert_int_equal(g.ahead_phases, 0);
+	assert_int_equal(g.ahead_cycles, 500); /* 64 MB, of them 51 of eight experts */
 	assert_true(g.sums_bytes >= 2 * 2816 * 4);
 	assert_true(g.n_stages >= 19 && g.shared_bytes <= 232448);
 
@@ -212,6 +214,12 @@ static void test_cards_are_refused(void **state)
 	assert_int_equal(copy.job_bytes, 16 * 2560 * 2);
 	assert_int_equal(g.tiled_bytes, (long long)2560 * 2560 * 2);
 	assert_true(copy.limit > 1 && copy.limit < g.n_stages); /* or nothing is ever copied ahead */
+	/* A block's part of 13 MB keeps the memory busy, of 10 not. */
+	assert_int_equal(g.ahead_phases, 1);
+	assert_int_equal(g.ahead_cycles, 500);
+	phase.of.product.w[0].n_out = 2048;
+	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+	assert_int_equal(g.ahead_cycles, 680);
 	/* Eight slices, of which each warp has a chunk. */
 	phase.of.product.w[0].n_in = PERSISTENT_SPLITS * PERSISTENT_WARPS * TILE_CHUNK;
 	assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
