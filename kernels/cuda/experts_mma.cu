@@ -66,13 +66,32 @@ INLINE int row_piece(int row, int piece)
 	return row * 128 + (piece ^ (row & 1) * 4) * 16;
 }
 
-/* What a thread copies of every stage; of the pairs' rows zeros where a mask's bit is not set, whose address is any. */
+/* What a thread copies of every stage of a tile; of the pairs' rows zeros where a mask's bit is not set, whose address
+ * is any. */
 template <int T> struct copies {
 	enum { ROW_PIECES = MMA_ROWS * 8 / MMA_THREADS };
-	const char *rows[ROW_PIECES];
+	const char *x;
+	unsigned rows[ROW_PIECES]; /* blocks of 32 elements, where they begin */
 	unsigned rows_there;
 	unsigned shared;
 	weight_copies<T> weights;
+
+	/* x_row: of a pair; w_row: of a column of the tile, negative where there is none */
+	template <class F, class G>
+	__device__ __forceinline__ copies(const struct weight &w, const void *of, const struct tile &t, F x_row,
+					  G w_row)
+	    : x((const char *)of), weights(w, w_row)
+	{
+		shared = kept_shared_address(shared_memory);
+		rows_there = 0;
+#pragma unroll
+		for (int i = 0; i < ROW_PIECES; i++) {
+			const int pair = t.first + (int)threadIdx.x / 8 + i * (MMA_THREADS / 8);
+			const bool there = pair < t.end;
+			rows[i] = (unsigned)(there ? x_row(pair) : 0) * (unsigned)(w.n_in / QUANTS_BLOCK);
+			rows_there |= (unsigned)there << i;
+		}
+	}
 
 	__device__ __forceinline__ void stage(int k, int slot) const
 	{
@@ -80,7 +99,9 @@ template <int T> struct copies {
 		const int piece = (int)threadIdx.x % 8, row = (int)threadIdx.x / 8;
 #pragma unroll
 		for (int i = 0; i < ROW_PIECES; i++)
-			copy_async(to + row_piece(row + i * (MMA_THREADS / 8), piece), rows[i] + k * 2,
+			copy_async(to + row_piece(row + i * (MMA_THREADS / 8), piece),
+				   x + (unsigned long long)(rows[i] + k / QUANTS_BLOCK) * (2 * QUANTS_BLOCK) +
+					   piece * 16,
 				   rows_there >> i & 1);
 		weights.copy(to, k);
 	}
@@ -88,13 +109,13 @@ template <int T> struct copies {
 
 typedef float sums[ROW_TILES][COLUMN_TILES][4];
 
-/* acc = the tile's rows times the warp's columns. */
-template <int T> INLINE void multiply(copies<T> c, int n_in, sums acc)
+/* acc = the tile's n_rows rows times the warp's columns. */
+template <int T> INLINE void multiply(copies<T> c, int n_rows, sums acc)
 {
 	constexpr int stages = mma_stages(T), stages_a_part = MMA_PARTS / MMA_DEPTH;
 	const int lane = (int)threadIdx.x % WARP, group = lane / 4, quad = lane % 4;
 	const int column0 = (int)threadIdx.x / WARP * WARP_COLUMNS;
-	const int n_stages = n_in / MMA_DEPTH;
+	const int n_in = c.weights.w.n_in, n_stages = n_in / MMA_DEPTH;
 #pragma unroll
 	for (int s = 0; s < stages - 1; s++) {
 		if (s < n_stages)
@@ -126,6 +147,8 @@ template <int T> INLINE void multiply(copies<T> c, int n_in, sums acc)
 				operands<T>(stage, s, part, column0 + ni * 8 + group, b[ni]);
 #pragma unroll
 			for (int mi = 0; mi < ROW_TILES; mi++) {
+				if (mi * 16 >= n_rows)
+					break;
 				const int row = mi * 16 + group;
 				const uint4 lo = *(const uint4 *)(stage + row_piece(row, part * 4 + quad));
 				const uint4 hi = *(const uint4 *)(stage + row_piece(row + 8, part * 4 + quad));
@@ -142,36 +165,6 @@ template <int T> INLINE void multiply(copies<T> c, int n_in, sums acc)
 	wait_for_copies();
 }
 
-/*
- * The copies of a tile. gathered: a pair's row of x is its token's. gated: of each 32 columns 16 are gates, from
- * column0 on, and 16 the same rows of up, n_ff further.
- */
-template <int T, bool GATED>
-INLINE copies<T> copies_of(const struct weight &w, const struct tile &t, const int *order, int n_used, const void *x,
-			   int column0)
-{
-	copies<T> c;
-	c.shared = kept_shared_address(shared_memory);
-	const long long base = (long long)t.expert * w.n_out;
-	const int n_ff = w.n_out / 2;
-	c.rows_there = 0;
-#pragma unroll
-	for (int i = 0; i < copies<T>::ROW_PIECES; i++) {
-		const int pair = t.first + (int)threadIdx.x / 8 + i * (MMA_THREADS / 8);
-		const bool there = pair < t.end;
-		const long long row = !there ? 0 : GATED ? order[pair] / n_used : pair;
-		c.rows[i] = (const char *)x + row * w.n_in * 2 + threadIdx.x % 8 * 16;
-		c.rows_there |= (unsigned)there << i;
-	}
-	c.weights.begin(w, [&](int column) -> long long {
-		const int row = GATED ? column0 + column / 32 * 16 + column % 16 : column0 + column;
-		if (row >= (GATED ? n_ff : w.n_out))
-			return -1;
-		return base + (GATED && column % 32 >= 16 ? row + n_ff : row);
-	});
-	return c;
-}
-
 template <int T> INLINE void prompt_experts_gated(const struct prompt_experts_gated_params &p)
 {
 	const int lane = (int)threadIdx.x % WARP, group = lane / 4, quad = lane % 4;
@@ -183,7 +176,13 @@ template <int T> INLINE void prompt_experts_gated(const struct prompt_experts_ga
 	const struct tile t = find_tile(p.starts, p.w.n_expert, (int)blockIdx.y);
 	if (t.expert < 0)
 		return;
-	multiply<T>(copies_of<T, true>(p.w, t, p.order, p.n_used, p.x, column0), p.w.n_in, acc);
+	const auto x_row = [&](int pair) { return p.order[pair] / p.n_used; };
+	const auto w_row =
+		[&](int column) { /* of each 32 columns 16 are gates, and 16 the same rows of up */
+				  const int row = column0 + column / 32 * 16 + column % 16;
+				  return row < n_ff ? t.expert * p.w.n_out + row + (column % 32 >= 16 ? n_ff : 0) : -1;
+		};
+	multiply<T>(copies<T>(p.w, p.x, t, x_row, w_row), t.end - t.first, acc);
 #pragma unroll
 	for (int mi = 0; mi < ROW_TILES; mi++)
 #pragma unroll
@@ -216,7 +215,11 @@ template <int T> INLINE void prompt_experts_matmul(const struct prompt_experts_m
 	const struct tile t = find_tile(p.starts, p.w.n_expert, (int)blockIdx.y);
 	if (t.expert < 0)
 		return;
-	multiply<T>(copies_of<T, false>(p.w, t, p.order, 1, p.x, column0), p.w.n_in, acc);
+	const auto x_row = [](int pair) { return pair; };
+	const auto w_row = [&](int column) {
+		return column0 + column < p.w.n_out ? t.expert * p.w.n_out + column0 + column : -1;
+	};
+	multiply<T>(copies<T>(p.w, p.x, t, x_row, w_row), t.end - t.first, acc);
 #pragma unroll
 	for (int mi = 0; mi < ROW_TILES; mi++)
 #pragma unroll

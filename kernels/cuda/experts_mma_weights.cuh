@@ -30,9 +30,9 @@ template <int T> struct weight_copies {
 		A_ROW = DATA / 16, /* pieces */
 		PIECES = MMA_COLUMNS * A_ROW / MMA_THREADS,
 	};
-	const char *data[PIECES];
-	/* Of row number threadIdx.x of the columns: its bits, its scales, and Q6_K's further ones. */
-	const char *high, *side, *d;
+	const struct weight &w;
+	unsigned blocks[PIECES]; /* of 32 elements, where the pieces' rows begin */
+	unsigned own;            /* the same of row number threadIdx.x of the columns, whose scales are the thread's */
 	unsigned there;
 	bool own_there;
 	/* Scales of MMA_PARTS elements, as the planes have them. */
@@ -40,45 +40,53 @@ template <int T> struct weight_copies {
 	unsigned raw_d;
 
 	/* row_of: a column's row of all experts' counted through, negative where there is none */
-	template <class F> __device__ __forceinline__ void begin(const struct weight &w, F row_of)
+	template <class F> __device__ __forceinline__ weight_copies(const struct weight &of, F row_of) : w(of)
 	{
-		const long long n_blocks = (long long)w.n_expert * w.n_out * (w.n_in / QUANTS_BLOCK);
 		there = 0;
 #pragma unroll
 		for (int i = 0; i < PIECES; i++) {
-			const long long row = row_of((int)threadIdx.x / A_ROW + i * (MMA_THREADS / A_ROW));
-			data[i] = (const char *)w.data + max(row, 0ll) * (w.n_in / MMA_DEPTH * DATA) +
-				  threadIdx.x % A_ROW * 16;
+			const int row = row_of((int)threadIdx.x / A_ROW + i * (MMA_THREADS / A_ROW));
+			blocks[i] = (unsigned)max(row, 0) * (unsigned)(w.n_in / QUANTS_BLOCK);
 			there |= (unsigned)(row >= 0) << i;
 		}
-		const long long own = row_of((int)threadIdx.x);
-		const long long first = max(own, 0ll) * (w.n_in / QUANTS_BLOCK);
-		own_there = own >= 0;
-		high = side = d = (const char *)w.data;
-		if (T == TENSOR_Q8_0) {
-			side = (const char *)w.scales + first * 2;
-		} else if (quants_has(T)) {
-			high += quants_high_at(n_blocks) + first * quants_high_bytes(T);
-			side += quants_side_at(T, n_blocks) + first * quants_side_bytes(T);
-			d += quants_d_at(T, n_blocks) + first / 8 * 2;
-		}
+		const int row = row_of((int)threadIdx.x);
+		own = (unsigned)max(row, 0) * (unsigned)(w.n_in / QUANTS_BLOCK);
+		own_there = row >= 0;
 		raw = make_uint4(0, 0, 0, 0);
 		raw_d = 0;
+	}
+
+	/* Of a plane with so many bytes a block. */
+	__device__ __forceinline__ const char *plane(long long at, unsigned block, int bytes) const
+	{
+		return (const char *)w.data + at + (unsigned long long)block * (unsigned)bytes;
+	}
+
+	__device__ __forceinline__ long long n_blocks() const
+	{
+		return (long long)w.n_expert * w.n_out * (w.n_in / QUANTS_BLOCK);
 	}
 
 	__device__ __forceinline__ void copy(unsigned to, int k) const
 	{
 		const int piece = (int)threadIdx.x % A_ROW, row = (int)threadIdx.x / A_ROW;
+		const unsigned block = k / QUANTS_BLOCK;
 #pragma unroll
 		for (int i = 0; i < PIECES; i++)
 			copy_async(to + data_piece<T>(row + i * (MMA_THREADS / A_ROW), piece),
-				   data[i] + k / MMA_DEPTH * DATA, there >> i & 1);
+				   plane(piece * 16, blocks[i] + block, DATA * QUANTS_BLOCK / MMA_DEPTH),
+				   there >> i & 1);
 		if (HIGH)
-			copy_async<HIGH ? HIGH : 4>(to + mma_high_at(T) + threadIdx.x * HIGH,
-						    high + k / MMA_DEPTH * HIGH, own_there);
-		if (SIDE)
-			copy_async<SIDE ? SIDE : 4>(to + mma_side_at(T) + threadIdx.x * SIDE,
-						    side + k / MMA_DEPTH * SIDE, own_there);
+			copy_async<HIGH ? HIGH : 4>(
+				to + mma_high_at(T) + threadIdx.x * HIGH,
+				plane(quants_high_at(n_blocks()), own + block, quants_high_bytes(T)), own_there);
+		if (T == TENSOR_Q8_0)
+			copy_async<4>(to + mma_side_at(T) + threadIdx.x * 4,
+				      (const char *)w.scales + (unsigned long long)(own + block) * 2, own_there);
+		else if (SIDE)
+			copy_async<SIDE ? SIDE : 4>(
+				to + mma_side_at(T) + threadIdx.x * SIDE,
+				plane(quants_side_at(T, n_blocks()), own + block, quants_side_bytes(T)), own_there);
 	}
 
 	/* Those of elements k .. k + MMA_PARTS, where the row goes on so far. */
@@ -86,9 +94,10 @@ template <int T> struct weight_copies {
 	{
 		if (!own_there || k >= n_in)
 			return;
-		raw = *(const uint4 *)(side + k / QUANTS_BLOCK * 2);
+		const unsigned block = own + k / QUANTS_BLOCK;
+		raw = *(const uint4 *)plane(quants_side_at(T, n_blocks()), block, 2);
 		if (T == TENSOR_Q6_K)
-			raw_d = *(const unsigned short *)(d + k / MMA_PARTS * 2);
+			raw_d = *(const unsigned short *)plane(quants_d_at(T, n_blocks()), block / 8, 2);
 	}
 
 	/* For others to use behind the next barrier: what operands() says. */
