@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "engine/model/gguf_write.h"
+#include "kernels/cpu/cpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/synth_case.h"
 
@@ -44,6 +46,44 @@ void quantised_make(const struct quantised_case *c, const char *path)
 	OK(synth_plan_init(&plan, &options, e));
 	synth_case_write(&plan, path, 1);
 	synth_plan_free(&plan);
+}
+
+static bool kept(const struct gguf_tensor *t, const char *but)
+{
+	return but && memmem(t->name.data, t->name.size, but, strlen(but));
+}
+
+void quantised_to_float32(const char *from, const char *path, const char *but)
+{
+	struct gguf g;
+	struct gguf_writer *w;
+	OK(gguf_open(&g, from, e));
+	OK(gguf_writer_open(&w, path, true, e));
+	for (size_t i = 0; i < g.n_kv; i++)
+		gguf_writer_copy(w, &g.kv[i]);
+	for (size_t i = 0; i < g.n_tensors; i++) {
+		const struct gguf_tensor *t = &g.tensors[i];
+		char name[SYNTH_NAME_BYTES] = {0};
+		assert_true(t->name.size < sizeof name);
+		memcpy(name, t->name.data, t->name.size);
+		gguf_writer_tensor(w, name, kept(t, but) ? t->type : TENSOR_F32, t->n_dims, t->ne);
+	}
+	OK(gguf_writer_begin(w, e));
+	for (size_t i = 0; i < g.n_tensors; i++) {
+		const struct gguf_tensor *t = &g.tensors[i];
+		size_t n = (size_t)(t->ne[0] * t->ne[1] * t->ne[2]);
+		if (kept(t, but)) {
+			OK(gguf_writer_data(w, (int)i, t->data, e));
+			continue;
+		}
+		float *x = malloc(n * sizeof *x);
+		assert_non_null(x);
+		cpu_to_f32(t->data, t->type, x, n);
+		OK(gguf_writer_data(w, (int)i, x, e));
+		free(x);
+	}
+	OK(gguf_writer_end(w, e));
+	gguf_close(&g);
 }
 
 float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab)

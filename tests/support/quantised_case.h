@@ -21,6 +21,9 @@ struct quantised_name {
 struct quantised_name quantised_name(const struct quantised_case *c);
 
 void quantised_make(const struct quantised_case *c, const char *path);
+/* The same model, its matrices' values in float32; `but`, where it is not null: all but those with that in their names.
+ */
+void quantised_to_float32(const char *from, const char *path, const char *but);
 
 enum { QUANTISED_ROWS = 26 }; /* of a prompt's tokens, then of those behind it */
 
