@@ -12,12 +12,6 @@ enum {
 	MMA_PARTS = 256,   /* elements that have their scales together, of types that quants_row_multiple says so of */
 };
 
-/* Fewer of F32, of which four would not fit. */
-SHARED_CONSTANT int mma_stages(int type)
-{
-	return type == TENSOR_F32 ? 2 : 4;
-}
-
 /* Whether scales of MMA_PARTS elements are computed ahead. */
 SHARED_CONSTANT int mma_in_parts(int type)
 {
@@ -67,7 +61,19 @@ SHARED_CONSTANT int mma_stage_bytes(int type)
 	return mma_side_at(type) + MMA_COLUMNS * mma_side_bytes(type);
 }
 
-/* Behind the stages: two floats for each row and block, of the MMA_PARTS that are multiplied and the next. */
+/* Two floats for each row and block, of the MMA_PARTS that are multiplied and the next: behind the stages. */
+SHARED_CONSTANT int mma_scales_bytes(int type)
+{
+	return mma_in_parts(type) ? 2 * MMA_PARTS / QUANTS_BLOCK * MMA_COLUMNS * 8 : 0;
+}
+
+/* As many as the smallest cards' 99 KB hold, up to four. */
+SHARED_CONSTANT int mma_stages(int type)
+{
+	const int fit = (99 * 1024 - mma_scales_bytes(type)) / mma_stage_bytes(type);
+	return fit < 4 ? fit : 4;
+}
+
 SHARED_CONSTANT int mma_scales_at(int type)
 {
 	return mma_stage_bytes(type) * mma_stages(type);
@@ -75,7 +81,7 @@ SHARED_CONSTANT int mma_scales_at(int type)
 
 SHARED_CONSTANT int mma_shared_bytes(int type)
 {
-	return mma_scales_at(type) + (mma_in_parts(type) ? 2 * MMA_PARTS / QUANTS_BLOCK * MMA_COLUMNS * 8 : 0);
+	return mma_scales_at(type) + mma_scales_bytes(type);
 }
 
 /* Tiles that n_pairs pairs of n_expert experts have at most: each expert's last one may be short. */
