@@ -176,22 +176,20 @@ static void prompt_products(struct list *l)
 	    "gate_up");
 	put(l, &case_prompt_matmul,
 	    (struct case_shape){.n_in = m->n_ff, .n_out = {m->n_embd}, .n_tokens = CHUNK, .type = TENSOR_F32}, "down");
-	bool experts = l->layout.type == TENSOR_Q8_0 || l->layout.type == TENSOR_BF16;
-	if (experts || tensor_type_traits((enum tensor_type)l->layout.type)->quants)
+	if (l->layout.type == TENSOR_Q8_0 || l->layout.type == TENSOR_BF16 ||
+	    tensor_type_traits((enum tensor_type)l->layout.type)->quants)
 		product(l, &case_dequant, m->n_embd, 2 * m->n_ff, "gate_up");
-	if (experts) {
-		struct case_shape s = {.n_in = m->n_embd,
-				       .n_out = {m->n_ff_expert},
-				       .n_expert = m->n_expert,
-				       .n_used = m->n_expert_used,
-				       .n_tokens = CHUNK};
-		if (m->n_expert)
-			put(l, &case_prompt_experts_gated, s, "gate_up");
-		s.n_in = m->n_ff_expert;
-		s.n_out[0] = m->n_embd;
-		if (m->n_expert)
-			put(l, &case_prompt_experts_matmul, s, "down");
-	}
+	if (!m->n_expert)
+		return;
+	struct case_shape s = {.n_in = m->n_embd,
+			       .n_out = {m->n_ff_expert},
+			       .n_expert = m->n_expert,
+			       .n_used = m->n_expert_used,
+			       .n_tokens = CHUNK};
+	put(l, &case_prompt_experts_gated, s, "gate_up");
+	s.n_in = m->n_ff_expert;
+	s.n_out[0] = m->n_embd;
+	put(l, &case_prompt_experts_matmul, s, "down");
 }
 
 static void prompt_vectors(struct list *l)

@@ -136,7 +136,7 @@ struct moe_sort_params {
 	int n_expert;
 };
 
-/* y[i] = act(gate . x[t]) * (up . x[t]), t = order[i] / n_used, by the pair's expert; Q8_0 in planes or BF16.
+/* y[i] = act(gate . x[t]) * (up . x[t]), t = order[i] / n_used, by the pair's expert; Q8_0 in planes.
  * y[i] is scaled as by prompt_gated: by scale[t] squared. */
 struct prompt_experts_gated_params {
 	struct weight w;    /* (n_expert, 2 * n_ff, n_in), gate rows first */

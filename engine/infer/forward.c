@@ -108,7 +108,7 @@ static struct forward describe(const struct model *m, const struct model_range *
 		.ple_first = r->embed ? 0 : r->begin,
 		.fusion = FUSION_FULL,
 		.narrow = narrow,
-		.narrow_experts = narrow && pass_prompt_experts_fit(m, r),
+		.narrow_experts = narrow && pass_prompt_experts_fit(m),
 	};
 }
 

@@ -24,9 +24,9 @@ void pass_embed(struct pass *p);
 void pass_layer(struct pass *p, int i);
 /* The same for a prompt's rows, PROMPT_ROWS_LEAST and more, in float16 (forward_prompt.c). */
 void pass_prompt_layer(struct pass *p, int i);
-/* Whether the shapes of the range allow it, and those of its experts, where it has some. */
+/* Whether the shapes of the range allow it, and those of the experts, where there are some. */
 bool pass_prompt_fits(const struct model *m, const struct model_range *r);
-bool pass_prompt_experts_fit(const struct model *m, const struct model_range *r);
+bool pass_prompt_experts_fit(const struct model *m);
 
 /* Parts of a layer that both have. */
 void pass_trace(struct pass *p, int row_of_trace, const float *from);

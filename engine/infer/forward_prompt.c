@@ -18,21 +18,10 @@ bool pass_prompt_fits(const struct model *m, const struct model_range *r)
 	return fits;
 }
 
-static bool narrow_type(const struct gguf_tensor *t)
-{
-	return t && (t->type == TENSOR_Q8_0 || t->type == TENSOR_BF16);
-}
-
 /* Rows of whole stages: see experts_mma_geometry.h. */
-bool pass_prompt_experts_fit(const struct model *m, const struct model_range *r)
+bool pass_prompt_experts_fit(const struct model *m)
 {
-	bool fits = m->n_expert && m->n_embd % 64 == 0 && m->n_ff_expert % 64 == 0;
-	for (int i = r->begin; i < r->end; i++) {
-		const struct model_layer *l = &m->layers[i];
-		fits &= narrow_type(l->ffn_gate_up_exps ? l->ffn_gate_up_exps : l->ffn_gate_exps) &&
-			narrow_type(l->ffn_down_exps);
-	}
-	return fits;
+	return m->n_expert && m->n_embd % 64 == 0 && m->n_ff_expert % 64 == 0;
 }
 
 /* y: rows y_stride elements apart, of scratch.rows; scale: these rows', where nothing behind it applies that */

@@ -8,58 +8,56 @@
 #include "kernels/params.h"
 
 /* X(name, source): one entry. */
-#define PLAIN_ENTRIES(X)                             \
-	X(embed, "elementwise")                      \
-	X(kv_append, "elementwise")                  \
-	X(add, "elementwise")                        \
-	X(gated, "elementwise")                      \
-	X(softcap, "elementwise")                    \
-	X(rms_norm, "norm")                          \
-	X(norm_add, "norm")                          \
-	X(rope, "rope")                              \
-	X(qkv_prepare, "rope")                       \
-	X(moe_route, "experts")                      \
-	X(moe_sum, "experts")                        \
-	X(matmul_tiled, "matmul")                    \
-	X(matmul_any, "matmul")                      \
-	X(norm_matmul_any, "matmul")                 \
-	X(norm_gated_any, "matmul")                  \
-	X(matmul_gated_any, "matmul")                \
-	X(matmul_experts_any, "matmul")              \
-	X(experts_gated_any, "matmul")               \
-	X(attention_combine, "attention")            \
-	X(snapkv_softmax, "snapkv")                  \
-	X(snapkv_vote, "snapkv")                     \
-	X(snapkv_select, "snapkv")                   \
-	X(snapkv_compact, "snapkv")                  \
-	X(prompt_norm, "prompt")                     \
-	X(prompt_residual, "prompt")                 \
-	X(prompt_gated, "prompt")                    \
-	X(prompt_qkv, "prompt")                      \
-	X(moe_sort, "prompt")                        \
-	X(prompt_experts_gated_q8_0, "experts_mma")  \
-	X(prompt_experts_gated_bf16, "experts_mma")  \
-	X(prompt_experts_matmul_q8_0, "experts_mma") \
-	X(prompt_experts_matmul_bf16, "experts_mma") \
-	X(dequant_to_f16, "convert")                 \
-	X(dequant_to_f32, "convert")                 \
-	X(to_f16, "convert")                         \
-	X(scale_rows, "convert")                     \
-	X(persistent_tile, "tile")                   \
-	X(sample, "sample")                          \
-	X(patch, "patch")                            \
-	X(advance, "loop")                           \
-	X(advance_while, "loop")                     \
+#define PLAIN_ENTRIES(X)                  \
+	X(embed, "elementwise")           \
+	X(kv_append, "elementwise")       \
+	X(add, "elementwise")             \
+	X(gated, "elementwise")           \
+	X(softcap, "elementwise")         \
+	X(rms_norm, "norm")               \
+	X(norm_add, "norm")               \
+	X(rope, "rope")                   \
+	X(qkv_prepare, "rope")            \
+	X(moe_route, "experts")           \
+	X(moe_sum, "experts")             \
+	X(matmul_tiled, "matmul")         \
+	X(matmul_any, "matmul")           \
+	X(norm_matmul_any, "matmul")      \
+	X(norm_gated_any, "matmul")       \
+	X(matmul_gated_any, "matmul")     \
+	X(matmul_experts_any, "matmul")   \
+	X(experts_gated_any, "matmul")    \
+	X(attention_combine, "attention") \
+	X(snapkv_softmax, "snapkv")       \
+	X(snapkv_vote, "snapkv")          \
+	X(snapkv_select, "snapkv")        \
+	X(snapkv_compact, "snapkv")       \
+	X(prompt_norm, "prompt")          \
+	X(prompt_residual, "prompt")      \
+	X(prompt_gated, "prompt")         \
+	X(prompt_qkv, "prompt")           \
+	X(moe_sort, "prompt")             \
+	X(dequant_to_f16, "convert")      \
+	X(dequant_to_f32, "convert")      \
+	X(to_f16, "convert")              \
+	X(scale_rows, "convert")          \
+	X(persistent_tile, "tile")        \
+	X(sample, "sample")               \
+	X(patch, "patch")                 \
+	X(advance, "loop")                \
+	X(advance_while, "loop")          \
 	X(advance_relaunch, "loop")
 
 /* X(name, source): an entry per weight type. */
-#define TYPED_ENTRIES(X)             \
-	X(matmul, "matvec")          \
-	X(norm_matmul, "matvec")     \
-	X(norm_gated, "matvec")      \
-	X(matmul_gated, "matvec")    \
-	X(matmul_experts, "experts") \
-	X(experts_gated, "experts")
+#define TYPED_ENTRIES(X)                       \
+	X(matmul, "matvec")                    \
+	X(norm_matmul, "matvec")               \
+	X(norm_gated, "matvec")                \
+	X(matmul_gated, "matvec")              \
+	X(matmul_experts, "experts")           \
+	X(experts_gated, "experts")            \
+	X(prompt_experts_gated, "experts_mma") \
+	X(prompt_experts_matmul, "experts_mma")
 
 #define HEAD_DIMS(X) X(32) X(64) X(96) X(128) X(192) X(256) X(512)
 

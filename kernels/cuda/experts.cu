@@ -4,6 +4,7 @@
  * of their number.
  */
 #include "kernels/cuda/matvec.cuh"
+#include "kernels/cuda/typed_entries.cuh"
 
 extern __shared__ __align__(16) char shared_memory[];
 
@@ -64,8 +65,8 @@ template <int T> INLINE void experts_gated(const struct experts_gated_params &p)
 	}
 }
 
-MATVEC_ENTRIES(matmul_experts)
-MATVEC_ENTRIES(experts_gated)
+TYPED_ENTRIES(matmul_experts, MATVEC_BOUND)
+TYPED_ENTRIES(experts_gated, MATVEC_BOUND)
 
 /* A warp per token. Chosen by logit, which orders as the probability does; ties go to the lower index. */
 KERNEL(WARP) k_moe_route(const __grid_constant__ struct moe_route_params p)

@@ -1,5 +1,6 @@
 /* The dense products of decode: one token, weights of one type in aligned rows. Anything else is in matmul.cu. */
 #include "kernels/cuda/matvec.cuh"
+#include "kernels/cuda/typed_entries.cuh"
 
 extern __shared__ __align__(16) char shared_memory[];
 
@@ -118,7 +119,7 @@ template <int T> INLINE void matmul_gated(const struct matmul_gated_params &p)
 	}
 }
 
-MATVEC_ENTRIES(matmul)
-MATVEC_ENTRIES(norm_matmul)
-MATVEC_ENTRIES(norm_gated)
-MATVEC_ENTRIES(matmul_gated)
+TYPED_ENTRIES(matmul, MATVEC_BOUND)
+TYPED_ENTRIES(norm_matmul, MATVEC_BOUND)
+TYPED_ENTRIES(norm_gated, MATVEC_BOUND)
+TYPED_ENTRIES(matmul_gated, MATVEC_BOUND)

@@ -117,6 +117,14 @@ INLINE unsigned multiply_f16x2(unsigned a, unsigned b)
 	return d;
 }
 
+/* Rounded once. */
+INLINE unsigned multiply_add_f16x2(unsigned a, unsigned b, unsigned c)
+{
+	unsigned d;
+	asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+	return d;
+}
+
 /* Two floats rounded to type T, the first one lower. */
 template <int T> INLINE unsigned pair_from_f32(float low, float high)
 {

@@ -238,8 +238,13 @@ static void run_block()
 	EMULATED(k_snapkv_vote, snapkv_vote_params)             \
 	EMULATED(k_snapkv_compact, snapkv_compact_params)       \
 	EMULATED(k_emulated_rows, emulated_rows_params)
+/* Experts of prompts, in a source of their own too. */
+#define OF_EXPERTS(NAME, word, number, block, block_bytes, file_type, a, b)  \
+	EMULATED(k_prompt_experts_gated_##word, prompt_experts_gated_params) \
+	EMULATED(k_prompt_experts_matmul_##word, prompt_experts_matmul_params)
 #define EMULATED(name, params) extern "C" void name(const struct params p);
 OF_CACHES
+TENSOR_TYPES(OF_EXPERTS, , )
 #undef EMULATED
 
 struct entry {
@@ -255,7 +260,7 @@ static const entry entries[] = {
 			TENSOR_TYPES(TYPED, experts_gated, ) ENTRY(matmul_any, matmul_params) ENTRY(embed, embed_params)
 				ENTRY(kv_append, kv_append_params)
 #define EMULATED(name, params) {#name, [](const void *p) { name(*(const struct params *)p); }},
-					OF_CACHES};
+					OF_CACHES TENSOR_TYPES(OF_EXPERTS, , )};
 
 extern "C" int emulated_launch(const char *name, const void *params, const struct cuda_launch *l)
 {

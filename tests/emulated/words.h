@@ -115,6 +115,14 @@ template <class T> INLINE T __shfl_up_sync(unsigned, T v, int d)
 {
 	return emulated_from(v, LANE < d ? LANE : LANE - d, 9);
 }
+INLINE unsigned __ballot_sync(unsigned, bool p)
+{
+	return emulated_ballot(p);
+}
+INLINE int __ffs(int i)
+{
+	return __builtin_ffs(i);
+}
 INLINE bool __any_sync(unsigned, bool p)
 {
 	return emulated_ballot(p) != 0;
@@ -170,6 +178,10 @@ INLINE int min(int a, int b)
 	return a < b ? a : b;
 }
 INLINE int max(int a, int b)
+{
+	return a > b ? a : b;
+}
+INLINE long long max(long long a, long long b)
 {
 	return a > b ? a : b;
 }

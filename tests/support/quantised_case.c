@@ -10,10 +10,10 @@
 
 #include <cmocka.h>
 
+#include "engine/model/gguf_write.h"
+#include "kernels/cpu/cpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/synth_case.h"
-
-enum { PROMPT = 20 };
 
 const struct quantised_case quantised_cases[QUANTISED_CASES] = {
 #define X(NAME, word, number, block, block_bytes, file_type, a, b) {"gemma4-e4b-tiny", TENSOR_##NAME, SYNTH_MIX_NONE},
@@ -46,31 +46,87 @@ void quantised_make(const struct quantised_case *c, const char *path)
 	synth_plan_free(&plan);
 }
 
-float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab)
+static bool kept(const struct gguf_tensor *t, const char *but)
+{
+	return but && memmem(t->name.data, t->name.size, but, strlen(but));
+}
+
+void quantised_to_float32(const char *from, const char *path, const char *but)
+{
+	struct gguf g;
+	struct gguf_writer *w;
+	OK(gguf_open(&g, from, e));
+	OK(gguf_writer_open(&w, path, true, e));
+	for (size_t i = 0; i < g.n_kv; i++)
+		gguf_writer_copy(w, &g.kv[i]);
+	for (size_t i = 0; i < g.n_tensors; i++) {
+		const struct gguf_tensor *t = &g.tensors[i];
+		char name[SYNTH_NAME_BYTES] = {0};
+		assert_true(t->name.size < sizeof name);
+		memcpy(name, t->name.data, t->name.size);
+		gguf_writer_tensor(w, name, kept(t, but) ? t->type : TENSOR_F32, t->n_dims, t->ne);
+	}
+	OK(gguf_writer_begin(w, e));
+	for (size_t i = 0; i < g.n_tensors; i++) {
+		const struct gguf_tensor *t = &g.tensors[i];
+		size_t n = (size_t)(t->ne[0] * t->ne[1] * t->ne[2]);
+		if (kept(t, but)) {
+			OK(gguf_writer_data(w, (int)i, t->data, e));
+			continue;
+		}
+		float *x = malloc(n * sizeof *x);
+		assert_non_null(x);
+		cpu_to_f32(t->data, t->type, x, n);
+		OK(gguf_writer_data(w, (int)i, x, e));
+		free(x);
+	}
+	OK(gguf_writer_end(w, e));
+	gguf_close(&g);
+}
+
+static struct session *open_on(const char *path, int gpu_layers, enum prefill_precision prefill, int *prompt)
 {
 	struct session_options o;
 	struct session *s;
-	int prompt[PROMPT];
 	session_options_default(&o);
 	o.load.n_gpu_layers = gpu_layers;
 	o.load.k_type = o.load.v_type = TENSOR_F32;
-	o.load.prefill = PREFILL_F32;
+	o.load.prefill = prefill;
 	o.context = QUANTISED_ROWS;
 	OK(session_open(&s, path, &o, e));
+	for (int i = 0; i < QUANTISED_PROMPT; i++)
+		prompt[i] = (i * 37 + 5) % session_model(s)->n_vocab;
+	return s;
+}
+
+float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab)
+{
+	int prompt[QUANTISED_PROMPT];
+	struct session *s = open_on(path, gpu_layers, PREFILL_F32, prompt);
 	session_set_fusion(s, fusion);
 	session_set_mode(s, mode);
 	int n = *n_vocab = session_model(s)->n_vocab;
 	float *logits = malloc((size_t)QUANTISED_ROWS * (size_t)n * sizeof *logits);
 	assert_non_null(logits);
-	for (int i = 0; i < PROMPT; i++)
-		prompt[i] = (i * 37 + 5) % n;
-	OK(session_prefill(s, prompt, PROMPT, logits, e));
-	for (int i = PROMPT; i < QUANTISED_ROWS; i++) {
+	OK(session_prefill(s, prompt, QUANTISED_PROMPT, logits, e));
+	for (int i = QUANTISED_PROMPT; i < QUANTISED_ROWS; i++) {
 		const float *row;
 		OK(session_decode(s, (i * 11 + 1) % n, NULL, e));
 		OK(session_logits(s, &row, e));
 		memcpy(logits + (size_t)i * (size_t)n, row, (size_t)n * sizeof *row);
 	}
+	session_close(s);
+	return logits;
+}
+
+float *quantised_prompt_logits(const char *path, int *n_vocab)
+{
+	int prompt[QUANTISED_PROMPT];
+	struct session *s = open_on(path, -1, PREFILL_F16, prompt);
+	*n_vocab = session_model(s)->n_vocab;
+	float *logits = malloc((size_t)QUANTISED_PROMPT * (size_t)*n_vocab * sizeof *logits);
+	assert_non_null(logits);
+	OK(session_prefill(s, prompt, QUANTISED_PROMPT, logits, e));
 	session_close(s);
 	return logits;
 }

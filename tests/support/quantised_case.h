@@ -21,10 +21,15 @@ struct quantised_name {
 struct quantised_name quantised_name(const struct quantised_case *c);
 
 void quantised_make(const struct quantised_case *c, const char *path);
+/* The same model, its matrices' values in float32; `but`, where it is not null: all but those with that in their names.
+ */
+void quantised_to_float32(const char *from, const char *path, const char *but);
 
-enum { QUANTISED_ROWS = 26 }; /* of a prompt's tokens, then of those behind it */
+enum { QUANTISED_PROMPT = 20, QUANTISED_ROWS = 26 }; /* of a prompt's tokens; and of those behind it */
 
 /* (QUANTISED_ROWS, *n_vocab), float32 caches and prompts; the caller frees it. gpu_layers: 0 on the host, -1 all. */
 float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab);
+/* (QUANTISED_PROMPT, *n_vocab), all layers on a GPU and the prompt in float16; the caller frees it. */
+float *quantised_prompt_logits(const char *path, int *n_vocab);
 
 #endif

@@ -22,6 +22,8 @@
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/prompt_modes.h"
+#include "tests/support/quantised_case.h"
+#include "tests/support/temp_file.h"
 
 enum { ALL = 9999 }; /* layers: without a GPU an error, not the host */
 
@@ -40,16 +42,35 @@ static struct session *open_session(const char *path, int batch, enum prefill_pr
 	return s;
 }
 
-static void check(const char *name, int batch, enum prefill_precision precision, int weights)
+static void check_file(const char *path, const char *name, int batch, enum prefill_precision precision, int weights)
 {
-	struct golden g;
-	golden_load(&g, name);
-	struct session *s = open_session(g.path, batch, precision, weights);
+	struct session *s = open_session(path, batch, precision, weights);
 	prompt_modes_check(s, batch, 0, name);
 	prompt_modes_check(s, batch, 30, name);
 	prompt_modes_check(s, batch, PROMPT_MODES_FAR, name);
 	session_close(s);
+}
+
+static void check(const char *name, int batch, enum prefill_precision precision, int weights)
+{
+	struct golden g;
+	golden_load(&g, name);
+	check_file(g.path, name, batch, precision, weights);
 	golden_free(&g);
+}
+
+/* Mixtures with weights of few bits. */
+static void test_quantised_experts(void **state)
+{
+	(void)state;
+	for (int i = 0; i < QUANTISED_CASES; i++) {
+		if (!strstr(quantised_cases[i].arch, "a4b"))
+			continue;
+		struct temp_file t = temp_file_make();
+		quantised_make(&quantised_cases[i], t.path);
+		check_file(t.path, quantised_name(&quantised_cases[i]).text, 20, PREFILL_F16, PREFILL_WEIGHTS_CONVERT);
+		temp_file_remove(&t);
+	}
 }
 
 static void test_model(void **state)
@@ -124,6 +145,7 @@ int main(int argc, char **argv)
 		MODEL(7),
 		MODEL(8),
 		{"settings", test_settings, NULL, NULL, NULL},
+		{"quantised_experts", test_quantised_experts, NULL, NULL, NULL},
 		{"snapkv", test_snapkv, NULL, NULL, NULL},
 		{"first", test_first, NULL, NULL, NULL},
 	};

@@ -107,6 +107,15 @@ INLINE unsigned multiply_f16x2(unsigned a, unsigned b)
 					 (float)(operand_value<TENSOR_F16>(a, 1) * operand_value<TENSOR_F16>(b, 1)));
 }
 
+INLINE unsigned multiply_add_f16x2(unsigned a, unsigned b, unsigned c)
+{
+	float sums[2];
+	for (int i = 0; i < 2; i++)
+		sums[i] = (float)(operand_value<TENSOR_F16>(a, i) * operand_value<TENSOR_F16>(b, i) +
+				  operand_value<TENSOR_F16>(c, i));
+	return pair_from_f32<TENSOR_F16>(sums[0], sums[1]);
+}
+
 INLINE float power_of_two(float x)
 {
 	return exp2f(x);
