@@ -449,6 +449,7 @@ static void test_no_room(void **state)
 	o.n_gpu_layers = g.n_layer;
 	o.n_threads = o.batch = 1;
 	OK(loaded_model_open_on(&m, g.path, &o, far, near, e));
+	size_t loaded = device_memory(far).used;
 	OK(session_open_on(&s, m, 8, e));
 	session_set_fusion(s, FUSION_PERSISTENT);
 	far_free = 1 << 20; /* half of them */
@@ -463,6 +464,7 @@ static void test_no_room(void **state)
 	OK(session_decode(s, 3, NULL, e));
 	assert_true(device_memory(far).used > before + ((size_t)2 << 20));
 	session_close(s);
+	assert_int_equal(device_memory(far).used, loaded);
 	loaded_model_close(m);
 	far->ops = far_ops;
 	device_close(far);
