@@ -4,8 +4,8 @@
  * A job is 16 rows of one matrix, or 8 of gate and 8 of up, and a slice of their columns; block b has the jobs that are
  * dealt to it, every n_blocks-th. Weights come through the ring of stages (persistent_copy.cuh), tiled. Of a slice's
  * chunks of columns a warp has every WARPS-th, in all of the block's jobs: so it waits for its own activations alone
- * and keeps them in registers. Of Q8_0 and of fewer bits a chunk of activations is three digits of 8 bits and a scale,
- * and the tensor cores multiply them as integers.
+ * and keeps them in a corner of shared memory that is its own. Of Q8_0 and of fewer bits a chunk of activations is
+ * three digits of 8 bits and a scale, and the tensor cores multiply them as integers.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_PRODUCT_CUH

@@ -7,7 +7,7 @@
 # ci/setup.sh fetches NVRTC into build/nvrtc/MAJOR; without one there, the one that the program finds is used.
 # Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are. Then what
 # is specialised for an f32 cache, whose tiles are twice as many registers, and for a q8_0 cache. Then the kernel of a
-# whole token for 26B-A4B, a mixture of experts, and for Q8_0 alone, whose activations it then keeps in registers.
+# whole token for 26B-A4B, a mixture of experts, and for Q8_0 alone.
 set -euo pipefail
 [ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
 gemmark=$1 major=$2 archs=$3
@@ -23,11 +23,7 @@ sm_90  k_attention_mma_512_q8_0_q8_0      32
 sm_90  k_attention_mma_half_512_q8_0_q8_0 24
 sm_90  k_attention_prefill_256 36
 sm_90  k_persistent_f16_f16    92
-sm_90  k_persistent_f32_f32    292
-sm_90  q8_0:k_persistent_f16_f16 108
-sm_90  experts:k_persistent_f16_f16 592
-sm_100 experts:k_persistent_f16_f16 392
-sm_120 experts:k_persistent_f16_f16 480
+sm_90  k_persistent_f32_f32    272
 sm_90  k_persistent_q8_0_q8_0  172
 sm_100 k_attention_mma_256_q8_0_q8_0 8
 sm_100 k_matmul_tiled          56
@@ -36,7 +32,7 @@ sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
 sm_120 k_attention_mma_256_q8_0_q8_0 8
 sm_120 k_norm_add              32
-sm_120 k_persistent_f32_f32    284
+sm_120 k_persistent_f32_f32    396
 sm_120 k_snapkv_softmax        64
 sm_120 k_snapkv_vote           116
 '
