@@ -134,14 +134,24 @@ template <int N> struct chunks_digits {
 	}
 };
 
+/* Whether a chunk of floats is kept in registers: where no matrix takes digits, which are not. BF16 was measured so. */
+#ifdef WEIGHTS_Q8_0
+constexpr bool FLOATS_KEPT = false;
+#else
+constexpr bool FLOATS_KEPT = quants_compiled == 0;
+#endif
+
 /* Sums of a lane's that are a row's when its lanes have added them, and which row. */
 template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
+	enum { KEPT = N == 1 && FLOATS_KEPT };
 	const float *x;
 	float4 own[8]; /* of the chunk that is multiplied */
 
 	__device__ __forceinline__ void set(void *corner)
 	{
 		x = (const float *)corner;
+		if (KEPT)
+			read(0);
 	}
 
 	/* A lane has every eighth vector of EACH elements. */
@@ -167,7 +177,8 @@ template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
 	__device__ __forceinline__ void multiply(const char *unit, int chunk)
 	{
 		const uint4 *const w = (const uint4 *)unit + threadIdx.x % WARP;
-		read(chunk);
+		if (!KEPT)
+			read(chunk);
 #pragma unroll
 		for (int i = 0; i < 32 / EACH; i++)
 #pragma unroll
