@@ -177,11 +177,11 @@ template <int T> INLINE void prompt_experts_gated(const struct prompt_experts_ga
 	if (t.expert < 0)
 		return;
 	const auto x_row = [&](int pair) { return p.order[pair] / p.n_used; };
-	const auto w_row =
-		[&](int column) { /* of each 32 columns 16 are gates, and 16 the same rows of up */
-				  const int row = column0 + column / 32 * 16 + column % 16;
-				  return row < n_ff ? t.expert * p.w.n_out + row + (column % 32 >= 16 ? n_ff : 0) : -1;
-		};
+	/* Of each 32 columns 16 are gates, and 16 the same rows of up. */
+	const auto w_row = [&](int column) {
+		const int row = column0 + column / 32 * 16 + column % 16;
+		return row < n_ff ? t.expert * p.w.n_out + row + (column % 32 >= 16 ? n_ff : 0) : -1;
+	};
 	multiply<T>(copies<T>(p.w, p.x, t, x_row, w_row), t.end - t.first, acc);
 #pragma unroll
 	for (int mi = 0; mi < ROW_TILES; mi++)

@@ -12,8 +12,8 @@ static int launch(struct cuda_launch *out, int first_entry, const struct weight 
 {
 	int type = cuda_type_index(w->type);
 	int64_t rows = (int64_t)w->n_expert * w->n_out;
-	if ((rows > n_pairs ? rows : n_pairs) * (w->n_in / QUANTS_BLOCK) >
-	    UINT32_MAX) /* blocks have numbers of 32 bits */
+	/* Blocks have numbers of 32 bits. */
+	if ((rows > n_pairs ? rows : n_pairs) * (w->n_in / QUANTS_BLOCK) > UINT32_MAX)
 		return CUDA_GEOMETRY_UNSUPPORTED;
 	if (type < 0 || (w->type == TENSOR_Q8_0 && !w->scales) || w->n_in % MMA_DEPTH ||
 	    (mma_in_parts(w->type) && w->n_in % MMA_PARTS) || n_columns % 2 || !aligned16(w->data) ||
