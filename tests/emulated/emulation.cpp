@@ -40,7 +40,9 @@ enum {
 	WARPS = THREADS / 32,
 	STACK_BYTES = 48 << 10,
 	STUCK_STEPS = 3000000, /* of fibres that all wait */
-	A_WHILE = 20000,       /* steps that a block is ahead for, or a warp behind */
+	MOST_STEPS =
+		10000000, /* of a token that is watched: warps that wait may vote meanwhile, which is no progress */
+	A_WHILE = 20000,  /* steps that a block is ahead for, or a warp behind */
 };
 
 emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim = {THREADS, 1, 1};
@@ -495,11 +497,11 @@ static void take_turn(size_t i)
 
 static bool all_wait()
 {
-	if (now.steps - now.progress <= STUCK_STEPS)
-		return false;
-	if (!now.watch)
+	if (now.watch)
+		return now.steps > MOST_STEPS;
+	if (now.steps - now.progress > STUCK_STEPS)
 		fail("all wait");
-	return true;
+	return false;
 }
 
 /* Nothing of a token that was given up is left; stacks that nobody left may be marked as in use. */
