@@ -209,6 +209,11 @@ static void test_weights_beside_tiles(void **state)
 	check_fusion("both", "full", "ok", "1");
 	check_fusion("both", "persistent", "ok", "1");
 	check_plan("both");
+	char path[BENCH_FOLDER_PATH];
+	bench_folder_path("both", path);
+	char *again[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, again), 0);
+	assert_true(bench_folder_said("out", "2 were there already"));
 	set_free(needed(PERSISTENT_SESSIONS_SOME, PREFILL_WEIGHTS_RESIDENT, 0) + PLACEMENT_AMPLE_BYTES);
 	assert_int_equal(bench_fusion("more", both, "--dry-run"), 0);
 	assert_true(bench_folder_said("out", "prefill weights resident"));
