@@ -531,7 +531,10 @@ int persistent_measure(struct persistent_bytes *out, const struct forward *f, co
 	int rc = builder_init(&b, f, err);
 	b.card = card;
 	if (!rc && !(rc = build(&b, &g, &program_bytes, err)))
-		*out = (struct persistent_bytes){.program = b.used, .tiled = (size_t)g.tiled_bytes};
+		*out = (struct persistent_bytes){.program = b.used,
+						 .tiled = (size_t)g.tiled_bytes,
+						 .shape = card ? cuda_persistent_shape(&g)
+							       : (struct persistent_shape){0}};
 	builder_free(&b);
 	return rc;
 }

@@ -59,8 +59,9 @@ int persistent_prepare(struct persistent *p, const struct forward *f, struct err
 
 /* What persistent_prepare allocates. */
 struct persistent_bytes {
-	size_t program; /* phases and what they leave among it */
-	size_t tiled;   /* the weights once more; 0 on the host */
+	size_t program;                /* phases and what they leave among it */
+	size_t tiled;                  /* the weights once more; 0 on the host */
+	struct persistent_shape shape; /* of the card's plan; zeroes on the host */
 };
 
 /* A card that was not opened, and what its kernel would be compiled for. */

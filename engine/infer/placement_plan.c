@@ -90,6 +90,8 @@ static int add_persistent(struct placement_plan *p, const struct model *m, const
 		if (rc && rc != ERROR_UNSUPPORTED)
 			error_set(err, rc, "%s", p->no_persistent.text);
 		rc = rc == ERROR_UNSUPPORTED ? 0 : rc;
+		if (gpu)
+			p->persistent = bytes.shape;
 	}
 	byte_count_add(side(p, PLACEMENT_ACTIVATIONS, gpu), bytes.program);
 	byte_count_add(side(p, PLACEMENT_TILED, gpu), bytes.tiled);

@@ -16,6 +16,7 @@
 #include "engine/device/byte_count.h"
 #include "engine/infer/load_options.h"
 #include "engine/model/model.h"
+#include "kernels/cuda/cuda_kernels.h"
 
 #define PLACEMENT_RESERVE_BYTES ((size_t)512 << 20)
 
@@ -55,6 +56,7 @@ struct placement_plan {
 	int n_kv_gpu, n_kv_host, n_kv_mirrored; /* caches */
 	struct error no_persistent;             /* why sessions in that fusion cannot be had; empty: none were asked
 						 for, or they can */
+	struct persistent_shape persistent;     /* what those sessions' kernel would be; zeroes where there is none */
 	struct placement_bytes items[PLACEMENT_ITEM_COUNT];
 	struct placement_bytes sum;
 };

@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 
+#include "engine/cuda/device_cuda.h"
 #include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_source.h"
+#include "harness/cli/persistent_plans.h"
 #include "harness/measure/nvml.h"
 #include "harness/record/environment.h"
 
@@ -28,6 +30,8 @@ int engine_environment(const struct matrix *m, const struct axis_resolution *r, 
 {
 	const struct axis_values *models = &m->of[AXIS_MODEL], *threads = &m->of[AXIS_THREADS];
 	uint64_t *hashes = calloc((size_t)models->n + 1, sizeof *hashes);
+	struct persistent_plans plans = {0};
+	struct cuda_card card;
 	if (!hashes)
 		return error_set(err, ERROR_MEMORY, "no memory for env.json");
 	for (int i = 0; i < models->n; i++)
@@ -43,7 +47,12 @@ int engine_environment(const struct matrix *m, const struct axis_resolution *r, 
 		.seed = &seed,
 	};
 	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	int rc = engine_environment_collect(&in, env, err);
+	int rc = device_cuda_card(&card, NULL) ? 0 : persistent_plans_make(&plans, m, &card, r->head_on_host, err);
+	in.persistent = plans.of;
+	in.n_persistent = plans.n;
+	if (!rc)
+		rc = engine_environment_collect(&in, env, err);
+	persistent_plans_free(&plans);
 	free(hashes);
 	return rc;
 }

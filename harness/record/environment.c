@@ -286,6 +286,29 @@ static int collect_models(const struct environment_inputs *in, json_t *list, str
 	return 0;
 }
 
+static json_t *collect_persistent(const struct environment_inputs *in)
+{
+	json_t *list = json_array();
+	for (int i = 0; i < in->n_persistent; i++) {
+		const struct environment_persistent *p = &in->persistent[i];
+		json_t *of = json_pack("{s:o, s:s, s:s}", "model", file_name(p->model), "type_k", p->type_k, "type_v",
+				       p->type_v);
+		json_t *plan =
+			p->reason
+				? json_pack("{s:o}", "reason", text_or_null(1, p->reason))
+				: json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:i, s:i, s:I}",
+					    "phases", p->phases, "blocks", p->blocks, "compute_warps", p->compute_warps,
+					    "stages", p->stages, "stage_bytes", p->stage_bytes, "shared_bytes",
+					    p->shared_bytes, "small_bytes", p->small_bytes, "wide_bytes", p->wide_bytes,
+					    "first_bytes", p->first_bytes, "ahead_phases", p->ahead_phases,
+					    "ahead_cycles", p->ahead_cycles, "stream_chunks", p->stream_chunks,
+					    "slice_chunks", p->slice_chunks, "tiled_bytes", (json_int_t)p->tiled_bytes);
+		json_object_update_new(of, plan);
+		json_array_append_new(list, of);
+	}
+	return list;
+}
+
 static json_t *collect_words(const struct environment_inputs *in)
 {
 	if (!in->command_line)
@@ -329,6 +352,10 @@ int environment_collect(const struct environment_inputs *in, json_t **out, struc
 			 text_or_null(in->gpu_reason != NULL, in->gpu_reason), "build", collect_build(), "models",
 			 models, "command_line", collect_words(in), "seed",
 			 in->seed ? json_integer((json_int_t)*in->seed) : json_null());
+	if (*out && in->n_persistent && json_object_set_new(*out, "persistent", collect_persistent(in))) {
+		json_decref(*out);
+		*out = NULL;
+	}
 	return *out ? 0 : error_set(err, ERROR_MEMORY, "no memory for env.json");
 }
 

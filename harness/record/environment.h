@@ -30,6 +30,21 @@ struct environment_gpu {
 	const char *nvrtc_version; /* "13.0"; null: none was found */
 };
 
+/* The kernel of a whole token of a model and its caches' types, as planned for this GPU. */
+struct environment_persistent {
+	const char *model; /* path */
+	const char *type_k, *type_v;
+	const char *reason; /* why there is none, and what follows is not set; null: there is */
+	int phases;
+	int blocks;
+	int compute_warps;
+	int stages, stage_bytes, shared_bytes;
+	int small_bytes, wide_bytes, first_bytes; /* that may be on their way to a block */
+	int ahead_phases, ahead_cycles;
+	int stream_chunks, slice_chunks;
+	long long tiled_bytes;
+};
+
 struct environment_inputs {
 	const char *root; /* "" or a folder that stands for /: where proc/ and sys/ are read; null: "" */
 	const char *isa;  /* of the kernels in use; null: unknown */
@@ -42,6 +57,8 @@ struct environment_inputs {
 	const char *const *models; /* (n_models) paths; each is read and hashed */
 	const uint64_t *hashes;    /* (n_models), where they are known already, 0: not; null: none is */
 	int n_models;
+	const struct environment_persistent *persistent; /* (n_persistent); none: env.json does not speak of them */
+	int n_persistent;
 	const char *const *command_line; /* (n_words) or null */
 	int n_words;
 	const uint64_t *seed; /* null: none */

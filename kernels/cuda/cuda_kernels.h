@@ -108,6 +108,26 @@ struct persistent_chunks {
 
 struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims);
 
+/* What a plan comes to, for records and people. */
+struct persistent_shape {
+	int n_phases;
+	int n_blocks; /* one a multiprocessor */
+	int n_warps;  /* of a block, that compute */
+	int n_stages; /* of its ring */
+	int stage_bytes;
+	int shared_bytes; /* of a block, the ring's among them */
+	/* That may be on their way to a block: in a phase that needs little, in a wide one, and at a wide one's start.
+	 */
+	int small_bytes, wide_bytes, first_bytes;
+	int ahead_phases; /* whether the L2 gets weights of later products while the ring is full */
+	int ahead_cycles; /* between two pieces of what it gets */
+	struct persistent_chunks chunks;
+	long long tiled_bytes;
+};
+
+/* Of a program that cuda_persistent_plan has planned. */
+struct persistent_shape cuda_persistent_shape(const struct persistent_program *g);
+
 /* How many splits of a global layer's keys fill the card, one token's attention. */
 int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, int k_type, int v_type,
 			  const struct cuda_card *card);

@@ -380,6 +380,25 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	return NULL;
 }
 
+struct persistent_shape cuda_persistent_shape(const struct persistent_program *g)
+{
+	return (struct persistent_shape){
+		.n_phases = g->n_phases,
+		.n_blocks = g->n_blocks,
+		.n_warps = PERSISTENT_WARPS,
+		.n_stages = g->n_stages,
+		.stage_bytes = g->stage_bytes,
+		.shared_bytes = g->shared_bytes,
+		.small_bytes = SMALL_LIMIT,
+		.wide_bytes = WIDE_LIMIT,
+		.first_bytes = WIDE_FIRST_LIMIT,
+		.ahead_phases = g->ahead_phases,
+		.ahead_cycles = g->ahead_cycles,
+		.chunks = {g->stream_chunks, g->slice_chunks},
+		.tiled_bytes = g->tiled_bytes,
+	};
+}
+
 int geometry_persistent(const struct persistent_params *p, const struct cuda_card *card, struct cuda_launch *out)
 {
 	if (card->compute_capability < OLDEST_CC || p->n_blocks > card->n_sm)

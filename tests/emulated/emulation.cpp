@@ -40,7 +40,9 @@ enum {
 	WARPS = THREADS / 32,
 	STACK_BYTES = 48 << 10,
 	STUCK_STEPS = 3000000, /* of fibres that all wait */
-	A_WHILE = 20000,       /* steps that a block is ahead for, or a warp behind */
+	MOST_STEPS =
+		10000000, /* of a token that is watched: warps that wait may vote meanwhile, which is no progress */
+	A_WHILE = 20000,  /* steps that a block is ahead for, or a warp behind */
 };
 
 emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim = {THREADS, 1, 1};
@@ -101,7 +103,10 @@ static struct {
 	void *outside;
 	const struct persistent_params *params;
 	int current, unfinished;
-	long steps, progress; /* since which something was done that others wait for */
+	long steps, progress;              /* since which something was done that others wait for */
+	struct emulated_watch *watch;      /* or null */
+	int phase[EMULATED_BLOCKS_MAX];    /* of blocks, where they are watched */
+	long entered[EMULATED_BLOCKS_MAX]; /* in which step they did */
 } now;
 
 static void leave()
@@ -132,9 +137,57 @@ static void run_kernel()
 		fail("no kernel for these caches");
 }
 
+/* ---- the clock, and who looks at it ---- */
+
+enum : unsigned long long { CLOCK_FROM = 1000000000000000000 }; /* a GPU's is never near 0 */
+
+unsigned long long nanoseconds()
+{
+	return CLOCK_FROM + (now.watch ? now.watch->step_ns * (unsigned long long)now.steps : 0);
+}
+
+static void enter_phase(int block, int phase)
+{
+	const unsigned long long steps = (unsigned long long)(now.steps - now.entered[block]);
+	if (steps > now.watch->longest)
+		now.watch->longest = steps;
+	now.phase[block] = phase;
+	now.entered[block] = now.steps;
+}
+
+/* Thread 0 of a block had its turn: by what that left for the watcher, which looks less often. */
+static void see_phase(int block)
+{
+	const struct persistent_layout l = persistent_layout_of(now.params->program);
+	const int phase = ((const struct persistent_program *)(emulated_shared + l.program))->phase;
+	const bool between = phase < 0 || now.phase[block] < 0; /* not copied yet, or through */
+	if (phase != now.phase[block] && !between)
+		enter_phase(block, phase);
+}
+
+void give_up()
+{
+	struct emulated_watch *const w = now.watch;
+	if (!w)
+		fail("the watcher gave up");
+	w->gave_up = true;
+	w->block = (int)emulated_block.x;
+	w->phase = now.phase[w->block];
+	w->waited_ns = w->step_ns * (unsigned long long)(now.steps - now.entered[w->block]);
+	leave();
+	abort();
+}
+
+static bool is_withheld(const void *p)
+{
+	return now.watch && p == now.watch->withheld;
+}
+
 static void begin_fibre()
 {
 	run_kernel();
+	if (now.watch && emulated_thread.x == 0)
+		enter_phase((int)emulated_block.x, -1);
 	now.unfinished--;
 	now.progress = now.steps;
 	leave();
@@ -327,6 +380,8 @@ void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b
 		if (c.to < end && begin < c.to + c.bytes)
 			fail("a copy is on its way to where another one goes");
 	memset(to, 0xff, bytes);
+	if (is_withheld(from))
+		return;
 	copies.push_back({begin, (const char *)from, bytes, &pending_of(b)});
 }
 
@@ -350,7 +405,8 @@ void store_now(void *p, unsigned v)
 	now.progress = now.steps;
 	if (stored[p]++)
 		fail("an element is written twice in a token");
-	*(unsigned *)p = v;
+	if (!is_withheld(p))
+		*(unsigned *)p = v;
 }
 
 void store_now64(unsigned long long *p, unsigned long long v)
@@ -363,11 +419,6 @@ unsigned arrive(unsigned *counter)
 {
 	now.progress = now.steps;
 	return (*counter)++;
-}
-
-void give_up()
-{
-	fail("the watcher gave up");
 }
 
 /* ---- a token ---- */
@@ -438,26 +489,55 @@ static void take_turn(size_t i)
 	emulated_thread.x = (unsigned)f.thread;
 	emulated_block.x = (unsigned)f.block;
 	emulated_shared = shared_of(f.block);
-	if (++now.steps - now.progress > STUCK_STEPS)
-		fail("all wait");
+	now.steps++;
 	emulated_switch(&now.outside, f.sp);
+	if (now.watch && f.thread == 0)
+		see_phase(f.block);
 }
 
-void emulated_persistent(const struct persistent_params *p, unsigned seed)
+static bool all_wait()
+{
+	if (now.watch)
+		return now.steps > MOST_STEPS;
+	if (now.steps - now.progress > STUCK_STEPS)
+		fail("all wait");
+	return false;
+}
+
+/* Nothing of a token that was given up is left; stacks that nobody left may be marked as in use. */
+static void forget()
+{
+	now.fibres.clear();
+	now.warps.clear();
+	now.ready.clear();
+	for (auto &block : now.gates)
+		for (gate &g : block)
+			g.waiting.clear();
+	copies.clear();
+	asked.clear();
+	copied.clear();
+}
+
+static void run_token(const struct persistent_params *p, unsigned seed, struct emulated_watch *w)
 {
 	turns turns;
+	const int n_begin = p->n_blocks - (w ? w->absent : 0);
 	now.random.seed(seed);
 	now.params = p;
+	now.watch = w;
 	emulated_grid = {(unsigned)p->n_blocks, 1, 1};
 	prepare(p->n_blocks);
 	stored.clear();
 	now.steps = now.progress = 0;
-	now.unfinished = p->n_blocks * THREADS;
-	for (int b = 0; b < p->n_blocks; b++)
+	now.unfinished = n_begin * THREADS;
+	for (int b = 0; b < p->n_blocks; b++) {
 		memset(shared_of(b), 0xff, EMULATED_SHARED_BYTES);
-	for (int i = 0; i < p->n_blocks * THREADS; i++)
+		now.phase[b] = 0; /* as the program's copy has it from the start */
+		now.entered[b] = 0;
+	}
+	for (int i = 0; i < n_begin * THREADS; i++)
 		start_fibre(i);
-	while (now.unfinished) {
+	while (now.unfinished && !(w && w->gave_up) && !all_wait()) {
 		if (!copies.empty() && (now.ready.empty() || now.random() % 64 == 0))
 			complete_one();
 		else if (now.ready.empty())
@@ -465,9 +545,31 @@ void emulated_persistent(const struct persistent_params *p, unsigned seed)
 		else
 			take_turn(turns.next(p->n_blocks));
 	}
+}
+
+static void expect_done()
+{
 	if (!copies.empty())
 		fail("copies are on their way when all is done");
 	expect_copied();
+}
+
+void emulated_persistent(const struct persistent_params *p, unsigned seed)
+{
+	run_token(p, seed, nullptr);
+	expect_done();
+}
+
+void emulated_persistent_watched(const struct persistent_params *p, unsigned seed, struct emulated_watch *w)
+{
+	run_token(p, seed, w);
+	w->done = !now.unfinished;
+	w->steps = (unsigned long long)now.steps;
+	now.watch = nullptr;
+	if (w->done)
+		expect_done();
+	else
+		forget();
 }
 
 /* Its threads have nothing in common. */

@@ -26,7 +26,9 @@ static struct {
 	struct device_ops ops;
 	int n_blocks;
 	unsigned seed;
-	bool on_host; /* the kernel too */
+	bool on_host;                                    /* the kernel too */
+	void (*tell)(const struct persistent_params *p); /* what to watch of a token; null: it is not watched */
+	struct emulated_watch watch;
 } device;
 
 static int plan(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
@@ -42,10 +44,14 @@ void __real_k_persistent(const struct persistent_params *p);
 
 void __wrap_k_persistent(const struct persistent_params *p)
 {
-	if (device.on_host)
+	if (device.on_host) {
 		__real_k_persistent(p);
-	else
+	} else if (device.tell) {
+		device.tell(p);
+		emulated_persistent_watched(p, device.seed++, &device.watch);
+	} else {
 		emulated_persistent(p, device.seed++);
+	}
 }
 
 struct run {
@@ -85,6 +91,8 @@ static void decode(const struct run *r, const struct golden *g, unsigned seed, f
 		OK(session_prefill(s, g->tokens, r->prompt, NULL, e));
 	for (int i = 0; i < r->tokens; i++) {
 		OK(session_decode(s, g->tokens[r->prompt + i], NULL, e));
+		if (device.tell && !device.watch.done)
+			break; /* a GPU's error would be here */
 		OK(session_logits(s, &row, e));
 		memcpy(rows + (size_t)i * (size_t)g->n_vocab, row, (size_t)g->n_vocab * sizeof *rows);
 	}
@@ -161,13 +169,137 @@ static void test_experts(void **state)
 	check(&(struct run){"gemma4-26b-a4b-tiny.q8_0", 1, TENSOR_F16, 20, 2});
 }
 
+/* ---- who watches: a wait in vain ends the kernel, a slow token does not ---- */
+
+static const double STATED_NS = 10e9; /* doc/measuring.md */
+
+static const struct run watched = {"qwen3-tiny.q8_0", 4, TENSOR_F32, 0, 1};
+
+static void decode_watched(void (*tell)(const struct persistent_params *p), float *rows)
+{
+	struct golden g;
+	golden_load(&g, watched.model);
+	float *own = malloc((size_t)g.n_vocab * sizeof *own);
+	assert_non_null(own);
+	device.tell = tell;
+	decode(&watched, &g, 1, rows ? rows : own);
+	device.tell = NULL;
+	free(own);
+	golden_free(&g);
+}
+
+/* The phase of the stream that takes what the product of phase i leaves: of all blocks, each has the whole stream. */
+static int taken_by(const struct persistent_program *g, int i)
+{
+	int by = i + 1;
+	while (by < g->n_phases && (g->phases[by].kind != PERSISTENT_PRODUCT ||
+				    g->phases[by].of.product.in != g->phases[i].of.product.y[0]))
+		by++;
+	return by;
+}
+
+static struct {
+	int phase;    /* whose output is withheld */
+	int expected; /* the phase that waits */
+} vain;
+
+static void withhold_product(const struct persistent_params *p)
+{
+	const struct persistent_program *g = p->program;
+	const float *y = g->phases[vain.phase].of.product.y[0];
+	vain.expected = taken_by(g, vain.phase);
+	assert_true(vain.expected < g->n_phases && g->phases[vain.expected].of.product.stream);
+	device.watch = (struct emulated_watch){.step_ns = 20000, .withheld = y + 5};
+}
+
+static void withhold_program(const struct persistent_params *p)
+{
+	vain.expected = 0;
+	device.watch = (struct emulated_watch){.step_ns = 20000, .withheld = p->program->phases};
+}
+
+static void withhold_block(const struct persistent_params *p)
+{
+	(void)p;
+	device.watch = (struct emulated_watch){.step_ns = 20000, .absent = 1};
+}
+
+static void expect_given_up(void)
+{
+	const struct emulated_watch *w = &device.watch;
+	if (!w->gave_up || w->done)
+		fail_msg("a wait in vain did not end, in %llu steps", w->steps);
+	/* The watcher is a thread among a thousand: its turn, twice, comes late. */
+	double waited = (double)w->waited_ns;
+	if (!(waited > STATED_NS && waited < 1.3 * STATED_NS))
+		fail_msg("block %d gave up in phase %d after %g s", w->block, w->phase, waited / 1e9);
+}
+
+/* An element of a product's output, and the first phase itself. */
+static void test_vain_values(void **state)
+{
+	(void)state;
+	static const int products[] = {2, 4, 7}; /* attention's output and down of the first layer, and the next's */
+	for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+		vain.phase = products[i];
+		decode_watched(withhold_product, NULL);
+		expect_given_up();
+		assert_int_equal(device.watch.phase, vain.expected);
+	}
+	decode_watched(withhold_program, NULL);
+	expect_given_up();
+	assert_int_equal(device.watch.phase, 0);
+}
+
+/* One that is not resident: the others wait for it, in the phase behind the first. */
+static void test_vain_block(void **state)
+{
+	(void)state;
+	decode_watched(withhold_block, NULL);
+	expect_given_up();
+	assert_in_range(device.watch.block, 0, watched.n_blocks - 2);
+	assert_int_equal(device.watch.phase, 1);
+}
+
+static unsigned long long step_ns;
+
+static void slow_down(const struct persistent_params *p)
+{
+	(void)p;
+	device.watch = (struct emulated_watch){.step_ns = step_ns};
+}
+
+/* Every phase is a little shorter than what is stated, or the longest one is; all of them are much longer. */
+static void test_slow(void **state)
+{
+	(void)state;
+	struct golden g;
+	golden_load(&g, watched.model);
+	size_t bytes = (size_t)g.n_vocab * sizeof(float);
+	float *rows = malloc(bytes), *slow = malloc(bytes);
+	assert_true(rows && slow);
+	step_ns = 0;
+	decode_watched(slow_down, rows);
+	assert_true(device.watch.done && device.watch.longest);
+	step_ns = (unsigned long long)(0.98 * STATED_NS) / device.watch.longest;
+	decode_watched(slow_down, slow);
+	if (device.watch.gave_up)
+		fail_msg("block %d gave up in phase %d after %g s", device.watch.block, device.watch.phase,
+			 (double)device.watch.waited_ns / 1e9);
+	assert_true(device.watch.done);
+	assert_true((double)(device.watch.steps * step_ns) > 3 * STATED_NS);
+	assert_memory_equal(rows, slow, bytes);
+	free(rows);
+	free(slow);
+	golden_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_weights),
-		cmocka_unit_test(test_caches),
-		cmocka_unit_test(test_models),
-		cmocka_unit_test(test_experts),
+		cmocka_unit_test(test_weights), cmocka_unit_test(test_caches),      cmocka_unit_test(test_models),
+		cmocka_unit_test(test_experts), cmocka_unit_test(test_vain_values), cmocka_unit_test(test_vain_block),
+		cmocka_unit_test(test_slow),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,7 @@ static void test_weights(void **state)
 	assert_int_equal(bench_folder_run("run", words), 0);
 	check_rows("run", 2, "resident");
 	assert_true(bench_folder_said("run/sweep.json", "\"device_memory\": " FREE));
+	assert_false(bench_folder_said("run/env.json", "persistent"));
 
 	setenv("FAKE_CUDA_FREE", "1073741824", 1);
 	assert_int_equal(bench_folder_run("less", words), 0);
@@ -160,6 +161,40 @@ static void check_fusion(const char *name, const char *fusion, const char *statu
 	csv_rows_free(&runs);
 }
 
+static json_int_t number(const json_t *of, const char *name)
+{
+	const json_t *n = json_object_get(of, name);
+	assert_true(json_is_integer(n));
+	return json_integer_value(n);
+}
+
+/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors. */
+static void check_plan(const char *name)
+{
+	char path[BENCH_FOLDER_PATH], file[BENCH_FOLDER_PATH];
+	snprintf(file, sizeof file, "%s/env.json", name);
+	bench_folder_path(file, path);
+	json_t *env = json_load_file(path, 0, NULL), *plans = json_object_get(env, "persistent");
+	const json_t *p = json_array_get(plans, 0);
+	assert_int_equal(json_array_size(plans), 1);
+	assert_string_equal(json_string_value(json_object_get(p, "model")), "qwen3-tiny.q8_0.gguf");
+	assert_string_equal(json_string_value(json_object_get(p, "type_k")), "f16");
+	assert_null(json_object_get(p, "reason"));
+	assert_int_equal(number(p, "phases"), 4 * 5 + 1); /* QKV, attention, its output, gate and up, down; head */
+	assert_int_equal(number(p, "blocks"), 4);
+	assert_int_equal(number(p, "compute_warps"), 10);
+	assert_int_equal(number(p, "stage_bytes"), 2 * 16 * 256 / 32 * 34); /* two chunks of 16 rows of Q8_0 */
+	assert_int_equal(number(p, "wide_bytes"), 56 << 10);
+	assert_true(json_is_true(json_object_get(p, "ahead_phases")));
+	assert_int_equal(number(p, "stream_chunks"), 1);
+	/* As many stages as there is shared memory for. */
+	json_int_t most = 227 << 10, shared = number(p, "shared_bytes");
+	assert_true(shared <= most && shared > most - 8704 && shared > number(p, "stages") * 8704);
+	assert_in_range(number(p, "stages"), 20, 24);
+	assert_true(number(p, "tiled_bytes") > 700000 && number(p, "tiled_bytes") < 800000);
+	json_decref(env);
+}
+
 /* Weights for prompts take what the tiles leave, of all cells of a sweep with that fusion, and of no other's. */
 static void test_weights_beside_tiles(void **state)
 {
@@ -173,6 +208,12 @@ static void test_weights_beside_tiles(void **state)
 	assert_int_equal(bench_fusion("both", both, NULL), 0);
 	check_fusion("both", "full", "ok", "1");
 	check_fusion("both", "persistent", "ok", "1");
+	check_plan("both");
+	char path[BENCH_FOLDER_PATH];
+	bench_folder_path("both", path);
+	char *again[] = {"bench", "--resume", path, NULL};
+	assert_int_equal(bench_folder_call(cmd_bench, again), 0);
+	assert_true(bench_folder_said("out", "2 were there already"));
 	set_free(needed(PERSISTENT_SESSIONS_SOME, PREFILL_WEIGHTS_RESIDENT, 0) + PLACEMENT_AMPLE_BYTES);
 	assert_int_equal(bench_fusion("more", both, "--dry-run"), 0);
 	assert_true(bench_folder_said("out", "prefill weights resident"));

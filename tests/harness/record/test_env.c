@@ -114,6 +114,51 @@ static void test_known_machine(void **state)
 	json_decref(env);
 }
 
+/* Kernels that were planned, and one that cannot be; where none were asked for the file does not speak of them. */
+static void test_persistent(void **state)
+{
+	(void)state;
+	static const struct environment_persistent plans[] = {
+		{"some/e4b.gguf", "f16", "q8_0", NULL, 254, 132, 10, 22, 8704, 231000, 18432, 57344, 18433, 1, 680, 1,
+		 2, 5000000000},
+		{.model = "31b.gguf", .type_k = "f16", .type_v = "f16", .reason = "fusion persistent on a card: why"},
+	};
+	static const struct {
+		const char *name;
+		json_int_t value;
+	} numbers[] = {{"phases", 254},
+		       {"blocks", 132},
+		       {"compute_warps", 10},
+		       {"stages", 22},
+		       {"stage_bytes", 8704},
+		       {"shared_bytes", 231000},
+		       {"small_bytes", 18432},
+		       {"wide_bytes", 57344},
+		       {"first_bytes", 18433},
+		       {"ahead_cycles", 680},
+		       {"stream_chunks", 1},
+		       {"slice_chunks", 2},
+		       {"tiled_bytes", 5000000000}};
+	struct environment_inputs in = {.root = root, .persistent = plans, .n_persistent = 2};
+	json_t *env;
+	assert_int_equal(environment_collect(&in, &env, NULL), 0);
+	json_t *list = at(env, "persistent", NULL), *first = json_array_get(list, 0), *second = json_array_get(list, 1);
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(json_string_value(at(first, "model", NULL)), "e4b.gguf");
+	assert_string_equal(json_string_value(at(first, "type_v", NULL)), "q8_0");
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		assert_int_equal(json_integer_value(at(first, numbers[i].name, NULL)), numbers[i].value);
+	assert_true(json_is_true(at(first, "ahead_phases", NULL)));
+	assert_null(at(first, "reason", NULL));
+	assert_string_equal(json_string_value(at(second, "reason", NULL)), plans[1].reason);
+	assert_null(at(second, "blocks", NULL));
+	json_decref(env);
+	in.n_persistent = 0;
+	assert_int_equal(environment_collect(&in, &env, NULL), 0);
+	assert_null(at(env, "persistent", NULL));
+	json_decref(env);
+}
+
 /* A machine that tells nothing: nulls, no failure; and bytes that are no UTF-8. */
 static void test_unknown_machine(void **state)
 {
@@ -220,8 +265,8 @@ static void test_build(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_known_machine), TEST(test_unknown_machine), TEST(test_models),
-		TEST(test_large_file),    TEST(test_build),
+		TEST(test_known_machine), TEST(test_persistent), TEST(test_unknown_machine),
+		TEST(test_models),        TEST(test_large_file), TEST(test_build),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

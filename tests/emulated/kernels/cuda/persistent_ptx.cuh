@@ -13,6 +13,7 @@ void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b
 void bulk_prefetch(const void *from, unsigned bytes, unsigned long long policy);
 void store_now(void *p, unsigned v);
 void store_now64(unsigned long long *p, unsigned long long v);
+unsigned long long nanoseconds();
 [[noreturn]] void give_up();
 
 INLINE bool barrier_try_long(unsigned long long *b, unsigned parity)
@@ -89,10 +90,6 @@ INLINE float4 load_once(const float4 *p)
 INLINE float exp2_near(float x)
 {
 	return exp2f(x);
-}
-INLINE unsigned long long nanoseconds()
-{
-	return 1;
 }
 INLINE unsigned multiprocessor()
 {
