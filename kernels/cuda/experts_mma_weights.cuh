@@ -113,15 +113,12 @@ template <int T> struct weight_copies {
 #pragma unroll
 		for (int i = 0; i < 8; i++) {
 			const unsigned part = words[i / 2] >> (16 * (i % 2)) & 0xffffu;
-			const float of_d = f16_to_f32((unsigned short)d_m);
-			if (T == TENSOR_Q6_K) {
-				to[i * MMA_COLUMNS] = make_float2(of_d * (float)(signed char)(part & 255) * 0.5f,
-								  of_d * (float)(signed char)(part >> 8) * 0.5f);
-			} else {
-				const float scale = of_d * (float)(part & 63);
-				const float least = f16_to_f32((unsigned short)(d_m >> 16)) * (float)(part >> 6 & 63);
-				to[i * MMA_COLUMNS] = make_float2(scale * 0.5f, -least - 128.0f * scale);
-			}
+			const struct quants_scale of = quants_scale_of<T>(part, d_m, 0);
+			if (T == TENSOR_Q6_K) /* of.d has quants_unit in it, a quarter */
+				to[i * MMA_COLUMNS] =
+					make_float2(of.d * 2.0f, quants_scale_of<T>(part, d_m, 1).d * 2.0f);
+			else
+				to[i * MMA_COLUMNS] = make_float2(of.d * 0.5f, of.m - 128.0f * of.d);
 		}
 	}
 };
