@@ -40,9 +40,8 @@ enum {
 	WARPS = THREADS / 32,
 	STACK_BYTES = 48 << 10,
 	STUCK_STEPS = 3000000, /* of fibres that all wait */
-	MOST_STEPS =
-		10000000, /* of a token that is watched: warps that wait may vote meanwhile, which is no progress */
-	A_WHILE = 20000,  /* steps that a block is ahead for, or a warp behind */
+	MOST_STEPS = 10000000, /* of a token that is watched: warps that wait may vote, which is no progress */
+	A_WHILE = 20000,       /* steps that a block is ahead for, or a warp behind */
 };
 
 emulated_index emulated_thread, emulated_block, emulated_grid, emulated_dim = {THREADS, 1, 1};

@@ -15,13 +15,12 @@
 
 #include <cmocka.h>
 
-#include "bench/quant_values.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
-#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cuda/experts_mma_geometry.h"
 #include "tests/emulated/blocks.h"
+#include "tests/emulated/draws.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
@@ -37,33 +36,7 @@ static const double ONE_F16 = 0x1p-11; /* of a result that is rounded to it, rel
 static const struct cuda_card card = {
 	.n_sm = 3, .compute_capability = 90, .shared_per_sm = 232448, .shared_per_block = 101376};
 
-static const int types[] = {
-#define X(NAME, word, number, block, block_bytes, file_type, a, b) TENSOR_##NAME,
-	TENSOR_TYPES(X, , )
-#undef X
-};
-enum { N_TYPES = sizeof types / sizeof *types };
-
-static uint64_t random_state = 7;
-
-static uint32_t bits(void *ctx)
-{
-	(void)ctx;
-	random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(random_state >> 32);
-}
-
-/* One in 16 subnormal. */
-static uint16_t half(void *ctx)
-{
-	uint32_t r = bits(ctx), exponent = (r >> 20 & 15) == 0 ? 0 : 8 + (r >> 24) % 7;
-	return (uint16_t)((r & 0x8000) | exponent << 10 | (r & 0x3ff));
-}
-
-static double uniform(void)
-{
-	return (double)bits(NULL) / 2147483648.0 - 1.0;
-}
+static uint64_t drawn = 7;
 
 static void *room(size_t bytes)
 {
@@ -75,26 +48,20 @@ static void *room(size_t bytes)
 struct matrix {
 	struct weight w;
 	void *data, *scales;
-	double *values; /* (n_expert, n_out, n_in), as tensor cores are given them */
+	float *values; /* (n_expert, n_out, n_in), as tensor cores are given them */
 };
 
-static double rounded(float v)
+static float rounded(float v)
 {
-	return (double)half_f16_to_f32(half_f32_to_f16(v));
+	return half_f16_to_f32(half_f32_to_f16(v));
 }
 
 static void fill_quants(struct matrix *m, int type, size_t n)
 {
-	size_t block = (size_t)quant_block(type), bytes = n / block * quant_block_bytes(type);
-	unsigned char *blocks = room(bytes);
-	m->data = room(bytes);
-	quant_fill(type, blocks, n / block, bits, half, NULL);
+	m->data = room(n / (size_t)quant_block(type) * quant_block_bytes(type));
+	assert_true(draw_planes(type, n, m->data, m->values, &drawn));
 	for (size_t i = 0; i < n; i++)
-		m->values[i] =
-			rounded(quant_value(type, blocks + i / block * quant_block_bytes(type), (int)(i % block)));
-	struct cpu_planes to = cpu_planes_at((enum tensor_type)type, m->data, n / 32);
-	cpu_planes((enum tensor_type)type, blocks, n / 32, &to);
-	free(blocks);
+		m->values[i] = rounded(m->values[i]);
 }
 
 static void fill_q8_0(struct matrix *m, size_t n)
@@ -103,8 +70,8 @@ static void fill_q8_0(struct matrix *m, size_t n)
 	uint16_t *scales = m->scales = room(n / 32 * 2);
 	for (size_t i = 0; i < n; i++) {
 		if (i % 32 == 0)
-			scales[i / 32] = half(NULL);
-		q[i] = (int8_t)(bits(NULL) >> 24);
+			scales[i / 32] = draw_half(&drawn);
+		q[i] = (int8_t)(draw_bits(&drawn) >> 24);
 		m->values[i] = rounded(half_f16_to_f32(scales[i / 32]) * (float)q[i]);
 	}
 }
@@ -112,7 +79,7 @@ static void fill_q8_0(struct matrix *m, size_t n)
 static struct matrix matrix_make(int type, int n_in, int n_out, int n_expert)
 {
 	size_t n = (size_t)n_in * (size_t)n_out * (size_t)n_expert;
-	struct matrix m = {.values = room(n * sizeof(double))};
+	struct matrix m = {.values = room(n * sizeof(float))};
 	if (quant_block(type)) {
 		fill_quants(&m, type, n);
 	} else if (type == TENSOR_Q8_0) {
@@ -120,7 +87,7 @@ static struct matrix matrix_make(int type, int n_in, int n_out, int n_expert)
 	} else {
 		m.data = room(n * 4);
 		for (size_t i = 0; i < n; i++) {
-			float v = (float)uniform();
+			float v = (float)draw_uniform(&drawn);
 			uint16_t h = type == TENSOR_F16 ? half_f32_to_f16(v) : half_f32_to_bf16(v);
 			if (type == TENSOR_F32)
 				((float *)m.data)[i] = v;
@@ -178,16 +145,16 @@ static struct pairs pairs_make(const struct shape *s, bool by_pair)
 	for (int i = 0; i < p.n; i++)
 		p.order[i] = i;
 	for (int i = p.n - 1; i > 0; i--) {
-		int j = (int)(bits(NULL) % (uint32_t)(i + 1)), was = p.order[i];
+		int j = (int)(draw_bits(&drawn) % (uint32_t)(i + 1)), was = p.order[i];
 		p.order[i] = p.order[j];
 		p.order[j] = was;
 	}
 	for (int t = 0; t < p.n_tokens; t++)
-		p.scale[t] = ldexpf(1, (int)(bits(NULL) % 5) - 2);
+		p.scale[t] = ldexpf(1, (int)(draw_bits(&drawn) % 5) - 2);
 	size_t n = (size_t)(by_pair ? p.n : p.n_tokens) * (size_t)s->n_in;
 	p.x = room(n * 2);
 	for (size_t i = 0; i < n; i++)
-		p.x[i] = half_f32_to_f16((float)uniform());
+		p.x[i] = half_f32_to_f16((float)draw_uniform(&drawn));
 	return p;
 }
 
@@ -200,7 +167,7 @@ static struct expected product(const struct matrix *m, size_t row, const uint16_
 	struct expected e = {0};
 	double rows = 0, xs = 0;
 	for (int k = 0; k < m->w.n_in; k++) {
-		double w = m->values[row * (size_t)m->w.n_in + (size_t)k], v = (double)half_f16_to_f32(x[k]);
+		double w = (double)m->values[row * (size_t)m->w.n_in + (size_t)k], v = (double)half_f16_to_f32(x[k]);
 		e.value += w * v;
 		rows += w * w;
 		xs += v * v;
@@ -217,6 +184,19 @@ static void launch(enum kernel k, const void *params)
 		fail_msg("%s is not emulated", l.entry);
 }
 
+/* y: (n, n_out) */
+static void launch_matmul(const struct matrix *m, const struct pairs *p, float *y)
+{
+	launch(KERNEL_prompt_experts_matmul, &(struct prompt_experts_matmul_params){.w = m->w,
+										    .order = p->order,
+										    .starts = p->starts,
+										    .x = p->x,
+										    .scale = p->scale,
+										    .y = y,
+										    .n_pairs = p->n,
+										    .n_used = USED});
+}
+
 static bool in_parts(int type)
 {
 	return quant_block(type) == MMA_PARTS;
@@ -229,14 +209,7 @@ static void compare_matmul(int type, const struct shape *s)
 	size_t n_out = (size_t)s->n_out, n_in = (size_t)s->n_in;
 	float *y = room((size_t)p.n * n_out * sizeof *y);
 	memset(y, 0xff, (size_t)p.n * n_out * sizeof *y);
-	launch(KERNEL_prompt_experts_matmul, &(struct prompt_experts_matmul_params){.w = m.w,
-										    .order = p.order,
-										    .starts = p.starts,
-										    .x = p.x,
-										    .scale = p.scale,
-										    .y = y,
-										    .n_pairs = p.n,
-										    .n_used = USED});
+	launch_matmul(&m, &p, y);
 	for (int i = 0; i < p.n; i++)
 		for (size_t r = 0; r < n_out; r++) {
 			struct expected e = product(&m, (size_t)p.expert[i] * n_out + r, p.x + (size_t)i * n_in);
@@ -291,26 +264,26 @@ static void compare_gated(int type, const struct shape *s)
 static void test_matmul(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES * N_SHAPES; i++)
-		if (in_parts(types[i % N_TYPES]) == (shapes[i / N_TYPES].n_in % MMA_PARTS == 0))
-			compare_matmul(types[i % N_TYPES], &shapes[i / N_TYPES]);
+	for (int i = 0; i < DRAW_TYPES * N_SHAPES; i++)
+		if (in_parts(draw_types[i % DRAW_TYPES]) == (shapes[i / DRAW_TYPES].n_in % MMA_PARTS == 0))
+			compare_matmul(draw_types[i % DRAW_TYPES], &shapes[i / DRAW_TYPES]);
 }
 
 static void test_gated(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES * N_SHAPES; i++)
-		if (in_parts(types[i % N_TYPES]) == (shapes[i / N_TYPES].n_in % MMA_PARTS == 0))
-			compare_gated(types[i % N_TYPES], &shapes[i / N_TYPES]);
+	for (int i = 0; i < DRAW_TYPES * N_SHAPES; i++)
+		if (in_parts(draw_types[i % DRAW_TYPES]) == (shapes[i / DRAW_TYPES].n_in % MMA_PARTS == 0))
+			compare_gated(draw_types[i % DRAW_TYPES], &shapes[i / DRAW_TYPES]);
 }
 
 /* Rows of zeros but for a one: results are single weights, each in its place. */
 static void test_single_weights(void **state)
 {
 	(void)state;
-	for (int k = 0; k < N_TYPES; k++) {
-		const struct shape s = {{0, MMA_DEPTH, 0, 0}, in_parts(types[k]) ? MMA_PARTS : MMA_DEPTH, 8};
-		struct matrix m = matrix_make(types[k], s.n_in, s.n_out, EXPERTS);
+	for (int k = 0; k < DRAW_TYPES; k++) {
+		const struct shape s = {{0, MMA_DEPTH, 0, 0}, in_parts(draw_types[k]) ? MMA_PARTS : MMA_DEPTH, 8};
+		struct matrix m = matrix_make(draw_types[k], s.n_in, s.n_out, EXPERTS);
 		int others = 0;
 		for (int from = 0; from < s.n_in; from += MMA_DEPTH) {
 			struct pairs p = pairs_make(&s, true);
@@ -320,28 +293,21 @@ static void test_single_weights(void **state)
 				p.x[i * s.n_in + from + i] = half_f32_to_f16(1);
 			for (int t = 0; t < p.n_tokens; t++)
 				p.scale[t] = 1;
-			launch(KERNEL_prompt_experts_matmul, &(struct prompt_experts_matmul_params){.w = m.w,
-												    .order = p.order,
-												    .starts = p.starts,
-												    .x = p.x,
-												    .scale = p.scale,
-												    .y = y,
-												    .n_pairs = p.n,
-												    .n_used = USED});
+			launch_matmul(&m, &p, y);
 			for (int i = 0; i < p.n * s.n_out; i++) {
 				int pair = i / s.n_out, r = i % s.n_out;
-				double want =
-					m.values[(size_t)((p.expert[pair] * s.n_out + r) * s.n_in + from + pair % 64)];
+				double want = (double)m.values[(size_t)((p.expert[pair] * s.n_out + r) * s.n_in + from +
+									pair % 64)];
 				double got = (double)y[p.order[pair] * s.n_out + r];
 				others += got != want;
 				if (!(fabs(got - want) <= ONE_F16 * 2 * fabs(want) + 0x1p-24))
-					fail_msg("type %d, row %d, element %d: %.9g, expected %.9g", types[k], r,
+					fail_msg("type %d, row %d, element %d: %.9g, expected %.9g", draw_types[k], r,
 						 from + pair, got, want);
 			}
 			free(p.x);
 		}
 		if (others > s.n_in * s.n_out / 100)
-			fail_msg("type %d: %d of %d weights are the other of two float16", types[k], others,
+			fail_msg("type %d: %d of %d weights are the other of two float16", draw_types[k], others,
 				 s.n_in * s.n_out);
 		matrix_free(&m);
 	}

@@ -15,11 +15,10 @@
 
 #include <cmocka.h>
 
-#include "bench/quant_values.h"
-#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cuda/matvec_geometry.h"
 #include "tests/emulated/blocks.h"
+#include "tests/emulated/draws.h"
 
 /* Relative to the Euclidean norms of row and activations: digits of 23 bits, sums in float32. */
 static const double THRESHOLD = 1e-6;
@@ -29,34 +28,14 @@ enum { SMS = 3 };
 static const struct cuda_card card = {
 	.n_sm = SMS, .compute_capability = 90, .shared_per_sm = 232448, .shared_per_block = 232448};
 
-static const int types[] = {
-#define X(NAME, word, number, block, block_bytes, file_type, a, b) TENSOR_##NAME,
-	TENSOR_TYPES(X, , )
-#undef X
-};
-enum { N_TYPES = sizeof types / sizeof *types };
-
-static uint64_t random_state;
-
-static uint32_t bits(void *ctx)
-{
-	(void)ctx;
-	random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(random_state >> 32);
-}
-
-static uint16_t half(void *ctx)
-{
-	uint32_t r = bits(ctx), exponent = (r >> 20 & 15) == 0 ? 0 : 8 + (r >> 24) % 7;
-	return (uint16_t)((r & 0x8000) | exponent << 10 | (r & 0x3ff));
-}
+static uint64_t drawn;
 
 static float *floats(size_t n)
 {
 	float *x = malloc(n * sizeof *x);
 	assert_non_null(x);
 	for (size_t i = 0; i < n; i++)
-		x[i] = (float)((double)bits(NULL) / 2147483648.0 - 1.0);
+		x[i] = (float)draw_uniform(&drawn);
 	return x;
 }
 
@@ -79,28 +58,14 @@ static size_t bytes_of(int type)
 	return quant_block(type) ? quant_block_bytes(type) : type == TENSOR_Q8_0 ? 32 : type == TENSOR_F32 ? 4 : 2;
 }
 
-/* Of few bits: blocks as files have them, n elements, into planes. */
-static void make_planes(struct matrix *m, int type, size_t n)
-{
-	size_t block = (size_t)quant_block(type), each = quant_block_bytes(type);
-	unsigned char *blocks = malloc(m->bytes);
-	assert_non_null(blocks);
-	quant_fill(type, blocks, n / block, bits, half, NULL);
-	for (size_t i = 0; i < n; i++)
-		m->values[i] = quant_value(type, blocks + i / block * each, (int)(i % block));
-	struct cpu_planes to = cpu_planes_at((enum tensor_type)type, m->data, n / 32);
-	cpu_planes((enum tensor_type)type, blocks, n / 32, &to);
-	free(blocks);
-}
-
 static void make_elements(struct matrix *m, int type, size_t n)
 {
 	int8_t *steps = m->data;
 	uint16_t *halves = m->data;
 	for (size_t i = 0; type == TENSOR_Q8_0 && i < n / 32; i++)
-		m->scales[i] = half(NULL);
+		m->scales[i] = draw_half(&drawn);
 	for (size_t i = 0; i < n; i++) {
-		uint32_t r = bits(NULL);
+		uint32_t r = draw_bits(&drawn);
 		if (type == TENSOR_Q8_0) {
 			steps[i] = (int8_t)((int)(r % 255) - 127);
 			m->values[i] = half_f16_to_f32(m->scales[i / 32]) * steps[i];
@@ -108,7 +73,7 @@ static void make_elements(struct matrix *m, int type, size_t n)
 			m->values[i] = (float)r / 2147483648.0f - 1.0f;
 			memcpy((float *)m->data + i, &m->values[i], sizeof(float));
 		} else if (type == TENSOR_F16) {
-			halves[i] = half(NULL);
+			halves[i] = draw_half(&drawn);
 			m->values[i] = half_f16_to_f32(halves[i]);
 		} else {
 			halves[i] = half_f32_to_bf16((float)r / 2147483648.0f - 1.0f);
@@ -126,7 +91,7 @@ static struct matrix matrix_make(int type, int n_in, int n_out, int n_expert)
 			   .bytes = bytes};
 	assert_true(m.values && m.data && m.scales);
 	if (quant_block(type))
-		make_planes(&m, type, n);
+		assert_true(draw_planes(type, n, m.data, m.values, &drawn));
 	else
 		make_elements(&m, type, n);
 	m.w = (struct weight){.data = m.data,
@@ -202,8 +167,8 @@ enum { N_WIDTHS = sizeof widths / sizeof *widths };
 static void test_matmul(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES * N_WIDTHS; i++) {
-		int type = types[i % N_TYPES], n_in = widths[i / N_TYPES];
+	for (int i = 0; i < DRAW_TYPES * N_WIDTHS; i++) {
+		int type = draw_types[i % DRAW_TYPES], n_in = widths[i / DRAW_TYPES];
 		if (n_in % block_of(type))
 			continue;
 		enum { N_OUT = 38 };
@@ -223,9 +188,9 @@ static void test_matmul(void **state)
 static void test_matmul_odd_scales(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES; i++) {
+	for (int i = 0; i < DRAW_TYPES; i++) {
 		enum { N_OUT = 5 };
-		int type = types[i], n_in = block_of(type) < 32 ? 32 : block_of(type);
+		int type = draw_types[i], n_in = block_of(type) < 32 ? 32 : block_of(type);
 		bool pairs = type == TENSOR_Q8_0 || type == TENSOR_Q6_K ||
 			     (block_of(type) == 32 && quants_side_bytes(type) == 2);
 		struct matrix m = matrix_make(type, n_in, N_OUT, 1);
@@ -267,9 +232,9 @@ static void test_matmul_of_many_rows(void **state)
 static void test_matmul_stages(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES * (MATVEC_STAGES + 1); i++) {
+	for (int i = 0; i < DRAW_TYPES * (MATVEC_STAGES + 1); i++) {
 		enum { N_IN = 3072, N_OUT = 74, UNITS = 37 };
-		int type = types[i % N_TYPES], stages = i / N_TYPES;
+		int type = draw_types[i % DRAW_TYPES], stages = i / DRAW_TYPES;
 		assert_true(UNITS * matvec_chunks(type, N_IN) > 6 * MATVEC_THREADS / 32);
 		int bytes = matvec_stages_at(type, N_IN, 0) + matvec_partial_bytes(UNITS) +
 			    stages * MATVEC_THREADS / 32 * matvec_stage_bytes(type);
@@ -292,9 +257,9 @@ static void test_matmul_stages(void **state)
 static void test_matmul_any(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES; i++) {
+	for (int i = 0; i < DRAW_TYPES; i++) {
 		enum { N_IN = 512, N_OUT = 9 };
-		struct matrix m = matrix_make(types[i], N_IN, N_OUT, 1);
+		struct matrix m = matrix_make(draw_types[i], N_IN, N_OUT, 1);
 		float *x = floats(N_IN), y[N_OUT];
 		char *moved = aligned_alloc(16, (m.bytes + 31) / 16 * 16);
 		assert_non_null(moved);
@@ -302,7 +267,7 @@ static void test_matmul_any(void **state)
 		m.w.data = moved + 4;
 		launch_kernel(KERNEL_matmul, &(struct matmul_params){.w = m.w, .x = x, .y = y, .n_tokens = 1});
 		for (int r = 0; r < N_OUT; r++)
-			check("matmul of unaligned rows", types[i], r, y[r], product(&m, (size_t)r, x), 1);
+			check("matmul of unaligned rows", draw_types[i], r, y[r], product(&m, (size_t)r, x), 1);
 		free(moved);
 		free(x);
 		matrix_free(&m);
@@ -386,18 +351,18 @@ static void norm_matmul_and_gated(int type, int n_in, int n_out)
 static void test_norm_matmul_and_gated(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES; i++) {
-		norm_matmul_and_gated(types[i], 1536, 21);
-		norm_matmul_and_gated(types[i], 16384 + 1536, 3);
+	for (int i = 0; i < DRAW_TYPES; i++) {
+		norm_matmul_and_gated(draw_types[i], 1536, 21);
+		norm_matmul_and_gated(draw_types[i], 16384 + 1536, 3);
 	}
 }
 
 static void test_matmul_gated(void **state)
 {
 	(void)state;
-	for (int i = 0; i < N_TYPES; i++) {
+	for (int i = 0; i < DRAW_TYPES; i++) {
 		enum { N_IN = 768, N_OUT = 10 };
-		int type = types[i];
+		int type = draw_types[i];
 		struct matrix m = matrix_make(type, N_IN, N_OUT, 1);
 		float *x = floats(N_IN), *up = floats(N_OUT), y[N_OUT];
 		launch_on(&card, KERNEL_matmul_gated,
@@ -451,9 +416,9 @@ static void test_matmul_experts(void **state)
 {
 	(void)state;
 	static const int ids[] = {4, 0, 2, 3};
-	for (int i = 0; i < N_TYPES; i++) {
+	for (int i = 0; i < DRAW_TYPES; i++) {
 		enum { N_IN = 512, N_OUT = 10, N_EXPERT = 5, TOKENS = 2, USED = 2 };
-		int type = types[i];
+		int type = draw_types[i];
 		struct matrix m = matrix_make(type, N_IN, N_OUT, N_EXPERT);
 		float *x = floats((size_t)TOKENS * N_IN), y[TOKENS * USED * N_OUT];
 		launch_kernel(KERNEL_matmul_experts,
@@ -473,9 +438,9 @@ static void test_experts_gated(void **state)
 {
 	(void)state;
 	static const int ids[] = {4, 0, 2, 3};
-	for (int i = 0; i < N_TYPES; i++) {
+	for (int i = 0; i < DRAW_TYPES; i++) {
 		enum { N_IN = 512, N_FF = 5, N_EXPERT = 5, TOKENS = 2, USED = 2 };
-		int type = types[i];
+		int type = draw_types[i];
 		struct matrix m = matrix_make(type, N_IN, 2 * N_FF, N_EXPERT);
 		float *x = floats((size_t)TOKENS * N_IN), y[TOKENS * USED * N_FF];
 		launch_kernel(KERNEL_experts_gated, &(struct experts_gated_params){.w = m.w,
@@ -501,16 +466,16 @@ static void test_embed(void **state)
 {
 	(void)state;
 	static const int tokens[] = {3, 0, 6};
-	for (int i = 0; i < N_TYPES; i++) {
+	for (int i = 0; i < DRAW_TYPES; i++) {
 		enum { WIDTH = 768, VOCAB = 7, TOKENS = 3 };
-		struct matrix m = matrix_make(types[i], WIDTH, VOCAB, 1);
+		struct matrix m = matrix_make(draw_types[i], WIDTH, VOCAB, 1);
 		float *y = floats((size_t)TOKENS * WIDTH);
 		launch_kernel(
 			KERNEL_embed,
 			&(struct embed_params){.tokens = tokens, .table = m.w, .y = y, .n_tokens = TOKENS, .scale = 1});
 		for (int k = 0; k < TOKENS * WIDTH; k++)
 			if (y[k] != m.values[tokens[k / WIDTH] * WIDTH + k % WIDTH])
-				fail_msg("embed, type %d: element %d is %a, not %a", types[i], k, (double)y[k],
+				fail_msg("embed, type %d: element %d is %a, not %a", draw_types[i], k, (double)y[k],
 					 (double)m.values[tokens[k / WIDTH] * WIDTH + k % WIDTH]);
 		free(y);
 		matrix_free(&m);

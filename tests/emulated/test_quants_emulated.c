@@ -12,13 +12,12 @@
 
 #include <cmocka.h>
 
-#include "bench/quant_values.h"
 #include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
-#include "kernels/cpu/cpu.h"
 #include "kernels/cuda/quants_geometry.h"
 #include "kernels/tiles.h"
+#include "tests/emulated/draws.h"
 #include "tests/emulated/emulation.h"
 #include "tests/emulated/plan.h"
 #include "tests/support/golden.h"
@@ -139,10 +138,24 @@ static void test_three_types(void **state)
 	temp_file_remove(&t);
 }
 
-static uint32_t bits(uint64_t *state)
+static void *fresh(size_t bytes)
 {
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 32);
+	void *p = NULL;
+	assert_int_equal(posix_memalign(&p, 256, bytes), 0);
+	memset(p, 0, bytes);
+	return p;
+}
+
+/* The same matrix as GPUs have it; the caller frees its data. */
+static struct weight planes_of(const struct tensor_traits *t, const struct weight *file)
+{
+	struct weight w = *file;
+	size_t n = (size_t)w.n_in * (size_t)w.n_out * (size_t)w.n_expert;
+	void *made = fresh(n / (size_t)t->block * (size_t)t->block_bytes);
+	struct cpu_planes p = cpu_planes_at(t->type, made, n / QUANTS_BLOCK);
+	cpu_planes(t->type, file->data, n / QUANTS_BLOCK, &p);
+	w.data = made;
+	return w;
 }
 
 enum { MATRICES = 3, EXPERTS = 2 };
@@ -153,17 +166,12 @@ static void make_matrix(const struct tensor_traits *t, int n_in, int n_out, stru
 	static uint64_t state = 1;
 	size_t n = (size_t)n_in * (size_t)n_out * EXPERTS, bytes = n / (size_t)t->block * (size_t)t->block_bytes;
 	unsigned char *blocks = malloc(bytes);
-	void *made = NULL;
 	assert_non_null(blocks);
-	assert_int_equal(posix_memalign(&made, 64, bytes), 0);
 	for (size_t i = 0; i < bytes; i++)
-		blocks[i] = (unsigned char)(bits(&state) >> 24);
-	struct cpu_planes p = cpu_planes_at(t->type, made, n / QUANTS_BLOCK);
-	cpu_planes(t->type, blocks, n / QUANTS_BLOCK, &p);
+		blocks[i] = (unsigned char)(draw_bits(&state) >> 24);
 	*file = (struct weight){
 		.data = blocks, .type = (int)t->type, .n_in = n_in, .n_out = n_out, .n_expert = EXPERTS};
-	*planes = *file;
-	planes->data = made;
+	*planes = planes_of(t, file);
 }
 
 /* Rows of an expert's: of one matrix, of three below each other, of gate and up in turn. */
@@ -226,43 +234,19 @@ static void test_tiles(void **state)
 
 /* ---- rows of which a warp has several chunks, which the models above are too narrow for ---- */
 
-static uint32_t bits_of(void *state)
-{
-	return bits(state);
-}
-
 /* Of magnitudes around 2^-6. */
 static uint16_t half_of(void *state)
 {
-	return (uint16_t)(9 << 10 | (bits(state) & 0x83ff));
+	return (uint16_t)(9 << 10 | (draw_bits(state) & 0x83ff));
 }
 
-static void *fresh(size_t bytes)
-{
-	void *p = NULL;
-	assert_int_equal(posix_memalign(&p, 256, bytes), 0);
-	memset(p, 0, bytes);
-	return p;
-}
-
-/* As files have it; the caller frees both. */
+/* As files have it; the caller frees its data. */
 static struct weight blocks_of(const struct tensor_traits *t, int n_in, int n_out, uint64_t *state)
 {
 	size_t n = (size_t)n_in * (size_t)n_out / (size_t)t->block;
 	void *blocks = fresh(n * (size_t)t->block_bytes);
-	quant_fill((int)t->type, blocks, n, bits_of, half_of, state);
+	quant_fill((int)t->type, blocks, n, draw_bits, half_of, state);
 	return (struct weight){.data = blocks, .type = (int)t->type, .n_in = n_in, .n_out = n_out, .n_expert = 1};
-}
-
-static struct weight planes_of(const struct tensor_traits *t, const struct weight *file)
-{
-	struct weight w = *file;
-	size_t n = (size_t)w.n_in * (size_t)w.n_out;
-	void *made = fresh(n / (size_t)t->block * (size_t)t->block_bytes);
-	struct cpu_planes p = cpu_planes_at(t->type, made, n / QUANTS_BLOCK);
-	cpu_planes(t->type, file->data, n / QUANTS_BLOCK, &p);
-	w.data = made;
-	return w;
 }
 
 enum { OF_STREAM, OF_ROWS, WIDE_PHASES, N_EMBD = 11 * TILE_CHUNK, N_WIDE = 21 * TILE_CHUNK, N_OUT = 20 };
@@ -282,10 +266,10 @@ static void wide_make(struct wide *w, const struct tensor_traits *t)
 	w->h = fresh(N_EMBD * sizeof *w->h);
 	w->wide = fresh(N_WIDE * sizeof *w->wide);
 	for (int i = 0; i < N_EMBD; i++)
-		w->table[i] = (float)((double)bits(&state) / 2147483648.0 - 1.0);
+		w->table[i] = (float)draw_uniform(&state);
 	/* As if token number 1 had left it: the last bit is what is waited for. */
 	for (int i = 0; i < N_WIDE; i++) {
-		uint32_t one = (bits(&state) >> 9 | 0x3f800000) | 1;
+		uint32_t one = (draw_bits(&state) >> 9 | 0x3f800000) | 1;
 		memcpy(&w->wide[i], &one, sizeof one);
 	}
 	for (int i = 0; i < WIDE_PHASES; i++) {

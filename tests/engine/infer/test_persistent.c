@@ -18,6 +18,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
+#include "tests/support/quantised_case.h"
 #include "tests/support/stamped.h"
 #include "tests/support/temp_file.h"
 #include "tests/support/three_types.h"
@@ -34,38 +35,20 @@ static void test_alternating(void **state)
 	alternating_check("qwen3-tiny.q8_0", 0, FUSION_PERSISTENT, 60);
 }
 
-static void decode(const char *path, enum fusion fusion, int n, float *rows, size_t n_vocab)
-{
-	struct session_options o;
-	struct session *s;
-	const float *row;
-	session_options_default(&o);
-	o.load.n_gpu_layers = 0;
-	o.load.n_threads = 1;
-	o.load.k_type = o.load.v_type = TENSOR_F32;
-	o.context = n;
-	OK(session_open(&s, path, &o, e));
-	session_set_fusion(s, fusion);
-	assert_int_equal(session_model(s)->n_vocab, n_vocab);
-	for (int i = 0; i < n; i++) {
-		OK(session_decode(s, 3 + 5 * i, NULL, e));
-		OK(session_logits(s, &row, e));
-		memcpy(rows + (size_t)i * n_vocab, row, n_vocab * sizeof *row);
-	}
-	session_close(s);
-}
-
 /* The most phases that a layer can have: their number is the file's, and there must be room for all. */
 static void test_most_phases(void **state)
 {
 	(void)state;
-	enum { TOKENS = 3, VOCAB = 512 };
-	static float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+	int n, n_vocab;
 	struct temp_file t = temp_file_make();
 	three_types_make(t.path);
-	decode(t.path, FUSION_FULL, TOKENS, want, VOCAB);
-	decode(t.path, FUSION_PERSISTENT, TOKENS, got, VOCAB);
-	assert_true(worst_row(got, want, TOKENS, VOCAB) < 1e-5);
+	float *want = quantised_logits(t.path, 0, FUSION_FULL, GRAPH_MODE_DIRECT, &n_vocab);
+	float *got = quantised_logits(t.path, 0, FUSION_PERSISTENT, GRAPH_MODE_DIRECT, &n);
+	assert_int_equal(n, 512);
+	assert_int_equal(n, n_vocab);
+	assert_true(worst_row(got, want, QUANTISED_ROWS, n) < 1e-5);
+	free(want);
+	free(got);
 	temp_file_remove(&t);
 }
 
