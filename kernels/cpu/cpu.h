@@ -18,7 +18,7 @@ KERNEL_LIST(X)
 #undef X
 
 /* Instruction sets with a path of their own. */
-enum cpu_isa { CPU_ISA_PORTABLE, CPU_ISA_AVX2, CPU_ISA_AVX512, CPU_ISA_COUNT };
+enum cpu_isa { CPU_ISA_PORTABLE, CPU_ISA_AVX2, CPU_ISA_AVX512, CPU_ISA_AVX512VNNI, CPU_ISA_COUNT };
 
 /* The best one that this processor and operating system run. */
 enum cpu_isa cpu_isa_best(void);
@@ -26,7 +26,7 @@ enum cpu_isa cpu_isa_best(void);
 enum cpu_isa cpu_isa_current(void);
 /* For tests and comparisons. Returns 0, or -1 (and changes nothing) where it cannot run here. */
 int cpu_isa_force(enum cpu_isa isa);
-/* "portable", "avx2", "avx512" */
+/* "portable", "avx2", "avx512", "avx512vnni" */
 const char *cpu_isa_name(enum cpu_isa isa);
 
 /*

@@ -66,17 +66,73 @@ struct cpu_inner_bf16 {
 	void (*gemm)(const float *a, size_t lda, int m, const float *b, size_t ldb, int n, int k, float *c, size_t ldc);
 };
 
+/*
+ * Activations as digits, for products of bytes: integers with a sign of 23 bits for each block of 32, which have a
+ * power of two as their scale, so that they are within half of 2^-22 of the block's greatest, rounded down to a power
+ * of two. Blocks that have NaN or infinity have NaN as their scale; sums of activations of 2^118 and more may be
+ * infinite. A unit of eight blocks; elements behind a row's end are 0.
+ */
+enum { CPU_DIGITS = 3, CPU_DIGITS_UNIT = 256, CPU_DIGITS_SPAN = 4, CPU_DIGITS_TOKENS = 8 };
+struct cpu_digits {
+	/* The top one first. Eight of each block's elements, the next eight and so on; blocks 0, 4, 1, 5, 2, 6, 3, 7 */
+	_Alignas(64) int8_t digit[CPU_DIGITS][4][64];
+	float scale[16]; /* a block's twice */
+	/* Sums of integers, of lanes of four bytes: of the first two registers, and of the others; of all; of all last
+	 * digits */
+	int32_t halves[2][16];
+	int32_t both[16];
+	int32_t last[16];
+	float sums[16]; /* of all, scaled */
+};
+
+/* Of processors that multiply bytes: spans are CPU_DIGITS_SPAN units, else as inner.h's head says. */
+struct cpu_inner_digits {
+	/* n elements, whole blocks, to units */
+	void (*from_f32)(const float *x, size_t n, struct cpu_digits *to);
+	/*
+	 * y[t][i], + where u0 is not 0, = units u0 .. u1 of row (row + i) of w times those of x[t]: i < n_rows, t <
+	 * n_tokens <= CPU_DIGITS_TOKENS. w: of TENSOR_QUANT_TYPES; u0: a span's begin
+	 */
+	void (*multiply)(const struct weight *w, size_t row, size_t n_rows, size_t u0, size_t u1,
+			 const struct cpu_digits *const *x, int n_tokens, float *const *y);
+};
+
 extern const struct cpu_inner cpu_inner_portable;
 #if defined(__x86_64__)
 extern const struct cpu_inner cpu_inner_avx2;
 extern const struct cpu_inner cpu_inner_avx512;
 extern const struct cpu_inner_bf16 cpu_inner_avx512bf16;
+extern const struct cpu_inner_digits cpu_inner_avx512vnni;
 #endif
 
 /* That of the ISA in use. */
 const struct cpu_inner *cpu_inner(void);
 /* Null where the processor has none. */
 const struct cpu_inner_bf16 *cpu_inner_bf16(void);
+/* Null where the ISA in use has none. */
+const struct cpu_inner_digits *cpu_inner_digits(void);
+
+/* Whether products with such a matrix are of digits: its type, and the ISA in use. */
+int cpu_has_digits(const struct weight *w);
+/* Units of a row of activations for it. */
+static inline size_t cpu_digits_units(const struct weight *w)
+{
+	return ((size_t)w->n_in + CPU_DIGITS_UNIT - 1) / CPU_DIGITS_UNIT;
+}
+/* Rows of (w->n_in), stride apart, to (n_rows, units); a part of them each thread, or all of them the calling one. */
+void cpu_to_digits(const struct weight *w, const float *x, size_t stride, int n_rows, int parallel,
+		   struct cpu_digits *to);
+/* The same, in the calling thread's scratch; null where w has none. */
+const struct cpu_digits *cpu_few_digits(const struct weight *w, const float *x, size_t stride, int n_rows);
+
+/* Rows row .. row + n_rows of w, experts' counted through, times x; where digits is not null it has x's, if w takes
+ * them. */
+void cpu_token_product(const struct cpu_inner *inner, const struct weight *w, size_t row, size_t n_rows, const float *x,
+		       const struct cpu_digits *digits, float *y);
+/* Rows of a part of such a product, so that threads find enough of them, and each is worth its taking. */
+int cpu_part_rows(const struct weight *w, int n_rows);
+/* Below that all rows are one part. */
+int cpu_worth_sharing(const struct weight *w, int n_rows, int n_tokens);
 
 /* Rows of a few matrices times the same activations, at most CPU_FEW_TOKENS rows of them: what a decoded token is. */
 enum { CPU_FEW_TOKENS = 2, CPU_PRODUCTS = 3 };

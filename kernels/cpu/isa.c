@@ -24,6 +24,7 @@ static int supported(enum cpu_isa isa)
 	const uint32_t fma_osxsave_avx_f16c = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29;
 	const uint32_t avx2 = 1u << 5;
 	const uint32_t avx512_f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+	const uint32_t avx512_vnni = 1u << 11;
 	const uint64_t ymm = 0x6;
 	const uint64_t zmm = 0xe6;
 	uint32_t a;
@@ -39,10 +40,18 @@ static int supported(enum cpu_isa isa)
 		return 0;
 	if (isa == CPU_ISA_AVX2)
 		return 1;
-	return (saved_state() & zmm) == zmm && (b & avx512_f_dq_bw_vl) == avx512_f_dq_bw_vl;
+	if ((saved_state() & zmm) != zmm || (b & avx512_f_dq_bw_vl) != avx512_f_dq_bw_vl)
+		return 0;
+	return isa == CPU_ISA_AVX512 || (c & avx512_vnni);
 }
 
-static const struct cpu_inner *const tables[CPU_ISA_COUNT] = {&cpu_inner_portable, &cpu_inner_avx2, &cpu_inner_avx512};
+static const struct cpu_inner *const tables[CPU_ISA_COUNT] = {&cpu_inner_portable, &cpu_inner_avx2, &cpu_inner_avx512,
+							      &cpu_inner_avx512};
+
+const struct cpu_inner_digits *cpu_inner_digits(void)
+{
+	return cpu_isa_current() == CPU_ISA_AVX512VNNI ? &cpu_inner_avx512vnni : NULL;
+}
 
 static int supported_bf16(void)
 {
@@ -83,6 +92,11 @@ const struct cpu_inner_bf16 *cpu_inner_bf16(void)
 	return NULL;
 }
 
+const struct cpu_inner_digits *cpu_inner_digits(void)
+{
+	return NULL;
+}
+
 #endif
 
 /* -1 until the first use. Threads that race to set it store the same value. */
@@ -118,7 +132,7 @@ int cpu_isa_force(enum cpu_isa isa)
 
 const char *cpu_isa_name(enum cpu_isa isa)
 {
-	static const char *const names[CPU_ISA_COUNT] = {"portable", "avx2", "avx512"};
+	static const char *const names[CPU_ISA_COUNT] = {"portable", "avx2", "avx512", "avx512vnni"};
 
 	return (int)isa >= 0 && isa < CPU_ISA_COUNT ? names[isa] : "unknown";
 }

@@ -8,6 +8,9 @@
  * inner.h states, so a row's result has the same bits either way. The packed activations take
  * n_tokens * n_in floats of scratch (for experts, n_used times that).
  *
+ * Where the ISA has digits for the matrix's type (inner.h), any number of tokens is multiplied straight from the
+ * weights, CPU_DIGITS_TOKENS at a time; the activations' digits take 4.5 bytes an element of scratch.
+ *
  * In bfloat16 (cpu_bf16_use) both are packed as pairs that take a float's place: below, a word. A span is as many
  * bytes then and twice as many elements, and all rows go through blocks, so that an expert's few get the same bits as
  * many.
@@ -19,15 +22,12 @@
 #include "kernels/cpu/inner.h"
 
 enum {
-	ROW_BLOCK = 96,        /* rows that a thread takes at a time with many tokens, at most: a panel of 204 KB */
-	ROW_BLOCK_LEAST = 24,  /* and at least, where threads would find too few blocks */
-	ROW_BLOCK_COST = 4,    /* rows that a block's passes over the activations take as long as */
-	TOKEN_CHUNK = 64,      /* tokens multiplied at a time: their result fits beside the panel */
-	CACHE_LINE = 64,       /* bytes */
-	PART_BYTES = 32 << 10, /* of weights that a thread takes at a time with few tokens: some microseconds */
-	PART_ROWS = 4,         /* rows that matvec reads side by side */
-	PACK_ROWS = 4,         /* of activations that a thread packs at a time */
-	THREAD_PARTS = 4,      /* of a small matrix for each thread */
+	ROW_BLOCK = 96,       /* rows that a thread takes at a time with many tokens, at most: a panel of 204 KB */
+	ROW_BLOCK_LEAST = 24, /* and at least, where threads would find too few blocks */
+	ROW_BLOCK_COST = 4,   /* rows that a block's passes over the activations take as long as */
+	TOKEN_CHUNK = 64,     /* tokens multiplied at a time: their result fits beside the panel */
+	CACHE_LINE = 64,      /* bytes */
+	PACK_ROWS = 4,        /* of activations that a thread packs at a time */
 	PARALLEL_WEIGHTS = 1 << 16, /* below so many weights a parallel region costs more than it saves */
 };
 
@@ -44,6 +44,7 @@ struct product {
 	size_t y_stride;
 	float *packed;                     /* many tokens: span after span of (count, span) */
 	const struct cpu_inner_bf16 *bf16; /* null: in float32 */
+	const struct cpu_digits *digits;   /* of x's rows, (units) each, or null */
 	int block;                         /* rows that a thread takes at a time: block_rows */
 };
 
@@ -54,9 +55,14 @@ struct block_scratch {
 	float row[2 * CPU_SPAN]; /* a span's elements on their way to bfloat16 */
 };
 
+static size_t product_x_row(const struct product *p, int i)
+{
+	return (size_t)((p->pairs ? p->pairs[i] : i) / p->x_div);
+}
+
 static const float *product_x(const struct product *p, int i)
 {
-	return p->x + (size_t)((p->pairs ? p->pairs[i] : i) / p->x_div) * p->x_stride;
+	return p->x + product_x_row(p, i) * p->x_stride;
 }
 
 static float *product_y(const struct product *p, int i)
@@ -209,6 +215,28 @@ static void block_product(const struct cpu_inner *inner, const struct product *p
 	}
 }
 
+/* The same of digits, of any number of tokens: many a span at a time, so that a few tokens' digits stay in the cache.
+ */
+static void digits_product(const struct product *p, size_t row, size_t n_rows)
+{
+	const size_t first = p->expert * (size_t)p->w->n_out + row, n_units = cpu_digits_units(p->w);
+	const size_t span = few(p) ? n_units : CPU_DIGITS_SPAN;
+
+	for (size_t u = 0; u < n_units; u += span)
+		for (int t = 0; t < p->count; t += CPU_DIGITS_TOKENS) {
+			const int n = p->count - t < CPU_DIGITS_TOKENS ? p->count - t : CPU_DIGITS_TOKENS;
+			const struct cpu_digits *x[CPU_DIGITS_TOKENS];
+			float *y[CPU_DIGITS_TOKENS];
+
+			for (int i = 0; i < n; i++) {
+				x[i] = p->digits + product_x_row(p, t + i) * n_units;
+				y[i] = product_y(p, t + i) + row;
+			}
+			cpu_inner_digits()->multiply(p->w, first, n_rows, u, u + span < n_units ? u + span : n_units, x,
+						     n, y);
+		}
+}
+
 /* The same, few tokens. */
 static void row_product(const struct cpu_inner *inner, const struct product *p, size_t row, size_t n_rows)
 {
@@ -248,117 +276,23 @@ static void product_block(const struct cpu_inner *inner, const struct product *p
 	const int row = b * p->block;
 	const int n = p->w->n_out - row < p->block ? p->w->n_out - row : p->block;
 
-	if (few(p))
+	if (p->digits)
+		digits_product(p, (size_t)row, (size_t)n);
+	else if (few(p))
 		row_product(inner, p, (size_t)row, (size_t)n);
 	else
 		block_product(inner, p, (size_t)row, n, s);
 }
 
-/* ---- few tokens ---- */
-
-/* Rows of a part, so that threads find enough of them, and each is worth its taking. */
-static int part_rows(const struct weight *w, int n_rows)
-{
-	const size_t row = cpu_row_bytes(w->type, (size_t)w->n_in, w->scales != NULL);
-	const int by_bytes = (int)(PART_BYTES / (row ? row : 1));
-	const int by_threads = n_rows / (THREAD_PARTS * cpu_threads());
-	const int rows = by_bytes < by_threads ? by_bytes : by_threads;
-
-	return rows < PART_ROWS ? PART_ROWS : rows / PART_ROWS * PART_ROWS;
-}
-
-/* Below that all rows are one part. */
-static int worth_sharing(const struct weight *w, int n_rows, int n_tokens)
-{
-	return (size_t)w->n_in * (size_t)n_rows * (size_t)n_tokens > PARALLEL_WEIGHTS;
-}
-
-struct products_loop {
-	const struct cpu_inner *inner;
-	const struct cpu_products *p;
-	int act;
-	const float *up;
-	size_t up_stride;
-	float *out;
-};
-
-static void matvec_rows(const struct products_loop *l, int i, int row, int n_rows)
-{
-	const struct cpu_products *p = l->p;
-	const struct weight *w = p->w[i];
-
-	for (int t = 0; t < p->n_tokens; t++) {
-		float *y = p->y[i] + (size_t)t * (size_t)w->n_out + row;
-
-		l->inner->matvec(w, (size_t)row, (size_t)n_rows, p->x + (size_t)t * (size_t)w->n_in, y);
-		if (i == 0 && p->cap > 0.0f)
-			l->inner->softcap(y, (size_t)n_rows, p->cap);
-	}
-}
-
-/* The rows of all matrices, one behind the other. */
-static void products_part(void *ctx, int begin, int end, int thread)
-{
-	const struct products_loop *l = ctx;
-
-	(void)thread;
-	for (int i = 0; begin < end; i++) {
-		const int rows = l->p->w[i]->n_out;
-		const int last = end < rows ? end : rows;
-
-		if (begin < last)
-			matvec_rows(l, i, begin, last - begin);
-		begin = begin < rows ? 0 : begin - rows;
-		end -= rows;
-	}
-}
-
-void cpu_products(const struct cpu_products *p)
-{
-	struct products_loop l = {.inner = cpu_inner(), .p = p};
-	int rows = 0;
-
-	assert(p->n >= 1 && p->n <= CPU_PRODUCTS && p->n_tokens <= CPU_FEW_TOKENS);
-	for (int i = 0; i < p->n; i++)
-		rows += p->w[i]->n_out;
-	cpu_parallel(rows, worth_sharing(p->w[0], rows, p->n_tokens) ? part_rows(p->w[0], rows) : rows, products_part,
-		     &l);
-}
-
-static void gated_part(void *ctx, int begin, int end, int thread)
-{
-	const struct products_loop *l = ctx;
-	const struct cpu_products *p = l->p;
-	const size_t n_out = (size_t)p->w[0]->n_out;
-
-	(void)thread;
-	for (int i = 0; i < p->n; i++)
-		matvec_rows(l, i, begin, end - begin);
-	for (int t = 0; t < p->n_tokens; t++) {
-		const size_t at = (size_t)t * n_out + (size_t)begin;
-		const float *up = p->n == 2 ? p->y[1] + at : l->up + (size_t)t * l->up_stride + begin;
-
-		l->inner->gated(p->y[0] + at, up, l->act, l->out + at, end - begin);
-	}
-}
-
-void cpu_products_gated(const struct cpu_products *p, int act, const float *up, size_t up_stride, float *out)
-{
-	struct products_loop l = {
-		.inner = cpu_inner(), .p = p, .act = act, .up = up, .up_stride = up_stride, .out = out};
-	const int rows = p->w[0]->n_out;
-
-	assert(p->n_tokens <= CPU_FEW_TOKENS && (p->n == 1 || (p->n == 2 && p->w[1]->n_out == rows)));
-	cpu_parallel(rows, worth_sharing(p->w[0], rows * p->n, p->n_tokens) ? part_rows(p->w[0], rows) : rows,
-		     gated_part, &l);
-}
-
-/* ---- the kernels ---- */
-
 static void few_part(void *ctx, int begin, int end, int thread)
 {
+	const struct product *p = ctx;
+
 	(void)thread;
-	row_product(cpu_inner(), ctx, (size_t)begin, (size_t)(end - begin));
+	if (p->digits)
+		digits_product(p, (size_t)begin, (size_t)(end - begin));
+	else
+		row_product(cpu_inner(), p, (size_t)begin, (size_t)(end - begin));
 }
 
 /* Of many tokens. */
@@ -381,7 +315,7 @@ static void blocks_part(void *ctx, int begin, int end, int thread)
 	const struct matmul_loop *l = ctx;
 
 	for (int b = begin; b < end; b++)
-		product_block(cpu_inner(), l->product, b, &l->scratch[thread]);
+		product_block(cpu_inner(), l->product, b, l->scratch ? &l->scratch[thread] : NULL);
 }
 
 void k_matmul(const struct matmul_params *p)
@@ -396,18 +330,28 @@ void k_matmul(const struct matmul_params *p)
 		.y_stride = (size_t)p->y_stride,
 		.bf16 = bf16_for(&p->w, p->n_tokens),
 	};
-	const int parallel = worth_sharing(&p->w, p->w.n_out, p->n_tokens);
+	const int parallel = cpu_worth_sharing(&p->w, p->w.n_out, p->n_tokens);
 	const int threads = parallel ? cpu_threads() : 1;
 	struct matmul_loop l = {.product = &product};
 	int blocks;
 
 	assert(p->w.n_expert <= 1 && cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
 	if (few(&product)) {
-		cpu_parallel(p->w.n_out, parallel ? part_rows(&p->w, p->w.n_out) : p->w.n_out, few_part, &product);
+		product.digits = cpu_few_digits(&p->w, p->x, product.x_stride, p->n_tokens);
+		cpu_parallel(p->w.n_out, parallel ? cpu_part_rows(&p->w, p->w.n_out) : p->w.n_out, few_part, &product);
 		return;
 	}
 	product.block = block_rows(p->w.n_out, threads);
 	blocks = row_blocks(p->w.n_out, product.block);
+	if (cpu_has_digits(&p->w)) {
+		struct cpu_digits *digits =
+			cpu_scratch((size_t)p->n_tokens * cpu_digits_units(&p->w) * sizeof(*digits));
+
+		cpu_to_digits(&p->w, p->x, product.x_stride, p->n_tokens, parallel, digits);
+		product.digits = digits;
+		cpu_parallel(blocks, parallel ? 1 : blocks, blocks_part, &l);
+		return;
+	}
 	l.scratch = cpu_scratch((size_t)threads * sizeof(*l.scratch) + packed_floats(&product) * sizeof(float));
 	product.packed = (float *)(l.scratch + threads);
 	cpu_parallel(product.count, parallel ? PACK_ROWS : product.count, pack_part, &l);
@@ -440,9 +384,10 @@ struct experts_loop {
 	const int *starts; /* (n_expert + 1): an expert's first pair */
 	const int *pairs;  /* (n_pairs) */
 	const int *chosen; /* the experts that have pairs */
-	float *packed;     /* room for all pairs */
+	float *packed;     /* room for all pairs, or for digits */
 	const struct cpu_inner_bf16 *bf16;
-	struct block_scratch *scratch; /* a thread's each */
+	const struct cpu_digits *digits; /* of x's rows, or null */
+	struct block_scratch *scratch;   /* a thread's each */
 };
 
 /* The product of expert e. */
@@ -462,6 +407,7 @@ static struct product expert_product(const struct experts_loop *l, int e)
 		.y_stride = (size_t)p->w.n_out,
 		.packed = l->packed + (size_t)l->starts[e] * packed_width(words(l->bf16, (size_t)p->w.n_in)),
 		.bf16 = l->bf16,
+		.digits = l->digits,
 		.block = ROW_BLOCK,
 	};
 }
@@ -496,17 +442,20 @@ static void expert_blocks(void *ctx, int begin, int end, int thread)
 /* The experts of few tokens: a loop over the rows of all pairs, one pair's behind the other's. */
 static void pairs_part(void *ctx, int begin, int end, int thread)
 {
-	const struct matmul_experts_params *p = ctx;
+	const struct experts_loop *l = ctx;
+	const struct matmul_experts_params *p = l->p;
 	const int n_out = p->w.n_out;
 
 	(void)thread;
 	while (begin < end) {
 		const int pair = begin / n_out, row = begin % n_out;
 		const int n = end - begin < n_out - row ? end - begin : n_out - row;
-		const float *x = p->x + (size_t)(p->x_per_expert ? pair : pair / p->n_used) * (size_t)p->w.n_in;
+		const size_t x_row = (size_t)(p->x_per_expert ? pair : pair / p->n_used);
 
-		cpu_inner()->matvec(&p->w, (size_t)p->ids[pair] * (size_t)n_out + (size_t)row, (size_t)n, x,
-				    p->y + (size_t)pair * (size_t)n_out + row);
+		cpu_token_product(cpu_inner(), &p->w, (size_t)p->ids[pair] * (size_t)n_out + (size_t)row, (size_t)n,
+				  p->x + x_row * (size_t)p->w.n_in,
+				  l->digits ? l->digits + x_row * cpu_digits_units(&p->w) : NULL,
+				  p->y + (size_t)pair * (size_t)n_out + row);
 		begin += n;
 	}
 }
@@ -518,22 +467,30 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 
 	if (p->n_tokens <= CPU_FEW_TOKENS) {
 		const int rows = n_pairs * p->w.n_out;
+		struct experts_loop few_loop = {
+			.p = p,
+			.digits =
+				cpu_few_digits(&p->w, p->x, (size_t)p->w.n_in, p->x_per_expert ? n_pairs : p->n_tokens),
+		};
 
 		assert(cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
-		cpu_parallel(rows, worth_sharing(&p->w, rows, 1) ? part_rows(&p->w, rows) : rows, pairs_part,
-			     (void *)p);
+		cpu_parallel(rows, cpu_worth_sharing(&p->w, rows, 1) ? cpu_part_rows(&p->w, rows) : rows, pairs_part,
+			     &few_loop);
 		return;
 	}
 	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)n_pairs > PARALLEL_WEIGHTS;
 	const int threads = parallel ? cpu_threads() : 1;
 	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
 	const struct cpu_inner_bf16 *bf16 = bf16_for(&p->w, p->n_tokens);
-	const size_t floats = (size_t)n_pairs * packed_width(words(bf16, (size_t)p->w.n_in));
+	const int x_rows = p->x_per_expert ? n_pairs : p->n_tokens;
+	const size_t floats = cpu_has_digits(&p->w) ? (size_t)x_rows * cpu_digits_units(&p->w) *
+							      (sizeof(struct cpu_digits) / sizeof(float))
+						    : (size_t)n_pairs * packed_width(words(bf16, (size_t)p->w.n_in));
 	char *memory =
 		cpu_scratch(buffers + floats * sizeof(float) + (size_t)(2 * n_expert + 1 + n_pairs) * sizeof(int));
 	int *starts = (int *)(memory + buffers + floats * sizeof(float));
 	int *pairs = starts + n_expert + 1, *chosen = pairs + n_pairs;
-	const struct experts_loop l = {
+	struct experts_loop l = {
 		.p = p,
 		.starts = starts,
 		.pairs = pairs,
@@ -550,6 +507,11 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 		if (starts[e + 1] > starts[e])
 			chosen[n_chosen++] = e;
 	const int blocks = n_chosen * row_blocks(p->w.n_out, ROW_BLOCK);
-	cpu_parallel(n_pairs, parallel ? PACK_ROWS : n_pairs, pack_pairs, (void *)&l);
-	cpu_parallel(blocks, parallel ? 1 : blocks, expert_blocks, (void *)&l);
+	if (cpu_has_digits(&p->w)) {
+		cpu_to_digits(&p->w, p->x, (size_t)p->w.n_in, x_rows, parallel, (struct cpu_digits *)l.packed);
+		l.digits = (struct cpu_digits *)l.packed;
+	} else {
+		cpu_parallel(n_pairs, parallel ? PACK_ROWS : n_pairs, pack_pairs, &l);
+	}
+	cpu_parallel(blocks, parallel ? 1 : blocks, expert_blocks, &l);
 }

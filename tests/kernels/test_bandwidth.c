@@ -108,7 +108,8 @@ static void test_steps(void **state)
 		float kept;
 		if (cpu_isa_force((enum cpu_isa)isa))
 			continue;
-		int lanes = 4 << isa, chains = (int)(__real_cpu_inner()->multiply(STEPS, &kept) / (2 * STEPS * lanes));
+		int lanes = isa < CPU_ISA_AVX512 ? 4 << isa : 16,
+		    chains = (int)(__real_cpu_inner()->multiply(STEPS, &kept) / (2 * STEPS * lanes));
 		assert_in_range(chains, 8, 32);
 		for (int j = 0; j < chains; j++) {
 			double x = j;

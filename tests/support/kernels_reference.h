@@ -314,7 +314,7 @@ static inline void check_everywhere(void (*kernel)(const void *params), const vo
 KERNEL_LIST(X)
 #undef X
 
-static int test_isas[CPU_ISA_COUNT] = {CPU_ISA_PORTABLE, CPU_ISA_AVX2, CPU_ISA_AVX512};
+static int test_isas[CPU_ISA_COUNT] = {CPU_ISA_PORTABLE, CPU_ISA_AVX2, CPU_ISA_AVX512, CPU_ISA_AVX512VNNI};
 
 /* Every test starts with it: its ISA, or a skip where that does not run. */
 static inline void use_isa(void **state)
@@ -326,8 +326,9 @@ static inline void use_isa(void **state)
 
 #define EACH_ISA(test)                                                                                          \
 	{#test " portable", test, NULL, NULL, &test_isas[0]}, {#test " avx2", test, NULL, NULL, &test_isas[1]}, \
+		{#test " avx512", test, NULL, NULL, &test_isas[2]},                                             \
 	{                                                                                                       \
-#test " avx512", test, NULL, NULL, &test_isas[2]                                                \
+#test " avx512vnni", test, NULL, NULL, &test_isas[3]                                            \
 	}
 
 #endif
