@@ -17,7 +17,7 @@
 int device_host_open(struct device **out, int n_threads, struct error *err);
 int device_host_threads(const struct device *d);
 
-/* What products of a prompt's rows are computed in, CPU_BF16_TOKENS of them and more (kernels/cpu/cpu.h). */
+/* What products of a prompt's rows are computed in, CPU_PROMPT_TOKENS of them and more (kernels/cpu/cpu.h). */
 enum host_products {
 	HOST_PRODUCTS_F32,
 	HOST_PRODUCTS_BF16, /* with matrices in Q8_0 and BF16: operands rounded to bfloat16, sums in float32 */

@@ -29,11 +29,13 @@ int cpu_isa_force(enum cpu_isa isa);
 /* "portable", "avx2", "avx512", "avx512vnni" */
 const char *cpu_isa_name(enum cpu_isa isa);
 
+/* Rows of activations from which on products are a prompt's, and may be computed in another way than a decoded token's.
+ */
+enum { CPU_PROMPT_TOKENS = 9 };
 /*
- * Products in bfloat16: of CPU_BF16_TOKENS rows and more with matrices in Q8_0 and BF16, activations and weights
+ * Products in bfloat16: of CPU_PROMPT_TOKENS rows and more with matrices in Q8_0 and BF16, activations and weights
  * rounded to bfloat16 and summed in float32. Other products, and attention, stay what they are.
  */
-enum { CPU_BF16_TOKENS = 9 };
 /* Whether this processor and operating system have the instructions: AVX512_BF16. */
 int cpu_has_bf16(void);
 /* Whether the calling thread's products are so from now on, where it has them; at first they are not. Returns what was

@@ -72,7 +72,7 @@ struct cpu_inner_bf16 {
  * of two. Blocks that have NaN or infinity have NaN as their scale; sums of activations of 2^118 and more may be
  * infinite. A unit of eight blocks; elements behind a row's end are 0.
  */
-enum { CPU_DIGITS = 3, CPU_DIGITS_UNIT = 256, CPU_DIGITS_SPAN = 4, CPU_DIGITS_TOKENS = 8 };
+enum { CPU_DIGITS = 3, CPU_DIGITS_UNIT = 256, CPU_DIGITS_SPAN = 4 };
 struct cpu_digits {
 	/* The top one first. Eight of each block's elements, the next eight and so on; blocks 0, 4, 1, 5, 2, 6, 3, 7 */
 	_Alignas(64) int8_t digit[CPU_DIGITS][4][64];
@@ -89,12 +89,8 @@ struct cpu_digits {
 struct cpu_inner_digits {
 	/* n elements, whole blocks, to units */
 	void (*from_f32)(const float *x, size_t n, struct cpu_digits *to);
-	/*
-	 * y[t][i], + where u0 is not 0, = units u0 .. u1 of row (row + i) of w times those of x[t]: i < n_rows, t <
-	 * n_tokens <= CPU_DIGITS_TOKENS. w: of TENSOR_QUANT_TYPES; u0: a span's begin
-	 */
-	void (*multiply)(const struct weight *w, size_t row, size_t n_rows, size_t u0, size_t u1,
-			 const struct cpu_digits *const *x, int n_tokens, float *const *y);
+	/* y[i] = row (row + i) of w, of TENSOR_QUANT_TYPES, times x's units: i < n_rows */
+	void (*multiply)(const struct weight *w, size_t row, size_t n_rows, const struct cpu_digits *x, float *y);
 };
 
 extern const struct cpu_inner cpu_inner_portable;
@@ -112,7 +108,8 @@ const struct cpu_inner_bf16 *cpu_inner_bf16(void);
 /* Null where the ISA in use has none. */
 const struct cpu_inner_digits *cpu_inner_digits(void);
 
-/* Whether products with such a matrix are of digits: its type, and the ISA in use. */
+/* Whether products of less than CPU_PROMPT_TOKENS rows with such a matrix are of digits: its type, and the ISA in use.
+ */
 int cpu_has_digits(const struct weight *w);
 /* Units of a row of activations for it. */
 static inline size_t cpu_digits_units(const struct weight *w)

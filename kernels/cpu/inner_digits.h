@@ -356,9 +356,9 @@ SIMD_INLINE vec unit_dot(int type, const struct unit *u, const struct cpu_digits
 
 enum { DIGIT_ROWS = 4 };
 
-/* Units u0 .. u1 of n_rows rows, p their starts, times n_tokens: sum, set. */
-SIMD_INLINE void units_dot(int type, int n_rows, int n_tokens, size_t n_in, const char *const *p, size_t u0, size_t u1,
-			   size_t ahead, const struct cpu_digits *const *x, vec (*sum)[CPU_DIGITS_TOKENS])
+/* Units u0 .. u1 of n_rows rows, p their starts, times x's: sum, set. */
+SIMD_INLINE void units_dot(int type, int n_rows, size_t n_in, const char *const *p, size_t u0, size_t u1, size_t ahead,
+			   const struct cpu_digits *x, vec *sum)
 {
 	const size_t bytes = unit_bytes(type);
 	const int parts = quants_parts(type) > 1;
@@ -367,8 +367,7 @@ SIMD_INLINE void units_dot(int type, int n_rows, int n_tokens, size_t n_in, cons
 
 	for (int r = 0; r < n_rows; r++) {
 		at[r] = p[r] + u0 * bytes;
-		for (int t = 0; t < n_tokens; t++)
-			sum[r][t] = vec_zero();
+		sum[r] = vec_zero();
 	}
 	for (size_t k = u0; k < u1; k++) {
 		if (!parts && k == n_in / UNIT)
@@ -378,7 +377,7 @@ SIMD_INLINE void units_dot(int type, int n_rows, int n_tokens, size_t n_in, cons
 				at[r] = rest[r];
 			}
 		else
-			for (int r = 0; r < n_rows && ahead; r++)
+			for (int r = 0; r < n_rows; r++)
 				for (size_t line = 0; line < bytes; line += 64)
 					__builtin_prefetch(at[r] + line + ahead, 0, 2);
 #pragma GCC unroll 4
@@ -389,61 +388,48 @@ SIMD_INLINE void units_dot(int type, int n_rows, int n_tokens, size_t n_in, cons
 				parts_unit(type, at[r], &u);
 			else
 				blocks_unit(type, at[r], &u);
-#pragma GCC unroll 8
-			for (int t = 0; t < n_tokens; t++)
-				sum[r][t] = unit_dot(type, &u, x[t] + k, sum[r][t]);
+			sum[r] = unit_dot(type, &u, x + k, sum[r]);
 			at[r] += bytes;
 		}
 	}
 }
 
-SIMD_INLINE void digits_rows(int type, int n_rows, int n_tokens, const struct weight *w, size_t row, size_t u0,
-			     size_t u1, const struct cpu_digits *const *x, float *const *y, size_t i)
+SIMD_INLINE void digits_rows(int type, int n_rows, const struct weight *w, size_t row, const struct cpu_digits *x,
+			     float *y)
 {
-	const size_t n_in = (size_t)w->n_in;
-	const size_t ahead = n_tokens == 1 ? cpu_row_bytes(type, n_in, 0) * DIGIT_ROWS : 0;
+	const size_t n_in = (size_t)w->n_in, n_units = cpu_digits_units(w);
+	const size_t ahead = cpu_row_bytes(type, n_in, 0) * DIGIT_ROWS;
 	const char *p[DIGIT_ROWS];
 
 	for (int r = 0; r < n_rows; r++)
-		p[r] = cpu_weight_row(w, row + i + (size_t)r);
-	for (size_t k = u0; k < u1; k += CPU_DIGITS_SPAN) {
-		const size_t end = u1 - k < CPU_DIGITS_SPAN ? u1 : k + CPU_DIGITS_SPAN;
-		vec sum[DIGIT_ROWS][CPU_DIGITS_TOKENS];
+		p[r] = cpu_weight_row(w, row + (size_t)r);
+	for (size_t k = 0; k < n_units; k += CPU_DIGITS_SPAN) {
+		vec sum[DIGIT_ROWS];
 
-		units_dot(type, n_rows, n_tokens, n_in, p, k, end, ahead, x, sum);
-		for (int t = 0; t < n_tokens; t++)
-			for (int r = 0; r < n_rows; r++) {
-				float *to = y[t] + i + r;
-
-				*to = k ? *to + vec_sum(sum[r][t]) : vec_sum(sum[r][t]);
-			}
+		units_dot(type, n_rows, n_in, p, k, n_units - k < CPU_DIGITS_SPAN ? n_units : k + CPU_DIGITS_SPAN,
+			  ahead, x, sum);
+		for (int r = 0; r < n_rows; r++)
+			y[r] = k ? y[r] + vec_sum(sum[r]) : vec_sum(sum[r]);
 	}
 }
 
-SIMD_INLINE void digits_product(int type, const struct weight *w, size_t row, size_t n_rows, size_t u0, size_t u1,
-				const struct cpu_digits *const *x, int n_tokens, float *const *y)
+SIMD_INLINE void digits_product(int type, const struct weight *w, size_t row, size_t n_rows, const struct cpu_digits *x,
+				float *y)
 {
 	size_t i = 0;
 
-	/* A row at a time: with two, sums of eight tokens or four, registers did not suffice (65 GFLOP/s, not 89, Zen
-	 * 4). */
-	for (; n_tokens == CPU_DIGITS_TOKENS && i < n_rows; i++)
-		digits_rows(type, 1, CPU_DIGITS_TOKENS, w, row, u0, u1, x, y, i);
-	for (size_t first = i; n_tokens > 0; n_tokens--, x++, y++) {
-		for (i = first; i + DIGIT_ROWS <= n_rows; i += DIGIT_ROWS)
-			digits_rows(type, DIGIT_ROWS, 1, w, row, u0, u1, x, y, i);
-		for (; i < n_rows; i++)
-			digits_rows(type, 1, 1, w, row, u0, u1, x, y, i);
-	}
+	for (; i + DIGIT_ROWS <= n_rows; i += DIGIT_ROWS)
+		digits_rows(type, DIGIT_ROWS, w, row + i, x, y + i);
+	for (; i < n_rows; i++)
+		digits_rows(type, 1, w, row + i, x, y + i);
 }
 
-static void digits_multiply(const struct weight *w, size_t row, size_t n_rows, size_t u0, size_t u1,
-			    const struct cpu_digits *const *x, int n_tokens, float *const *y)
+static void digits_multiply(const struct weight *w, size_t row, size_t n_rows, const struct cpu_digits *x, float *y)
 {
 	switch (w->type) {
-#define X(NAME, word, number, block, block_bytes, file_type, a, b)                     \
-	case TENSOR_##NAME:                                                            \
-		digits_product(TENSOR_##NAME, w, row, n_rows, u0, u1, x, n_tokens, y); \
+#define X(NAME, word, number, block, block_bytes, file_type, a, b)   \
+	case TENSOR_##NAME:                                          \
+		digits_product(TENSOR_##NAME, w, row, n_rows, x, y); \
 		break;
 		TENSOR_QUANT_TYPES(X, , )
 #undef X

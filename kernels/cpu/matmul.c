@@ -8,8 +8,10 @@
  * inner.h states, so a row's result has the same bits either way. The packed activations take
  * n_tokens * n_in floats of scratch (for experts, n_used times that).
  *
- * Where the ISA has digits for the matrix's type (inner.h), any number of tokens is multiplied straight from the
- * weights, CPU_DIGITS_TOKENS at a time; the activations' digits take 4.5 bytes an element of scratch.
+ * Where the ISA has digits for the matrix's type (inner.h), fewer than CPU_PROMPT_TOKENS tokens are multiplied straight
+ * from the weights, one by one; the activations' digits take 4.5 bytes an element of scratch. Of more, the sums of 64
+ * products would take nine instructions a token, and floats take four once the weights are expanded: prompts were 18 to
+ * 38 % slower with digits (Q4_K, Q6_K, IQ4_NL, Zen 4).
  *
  * In bfloat16 (cpu_bf16_use) both are packed as pairs that take a float's place: below, a word. A span is as many
  * bytes then and twice as many elements, and all rows go through blocks, so that an expert's few get the same bits as
@@ -90,7 +92,13 @@ static const struct cpu_inner_bf16 *bf16_for(const struct weight *w, int n_token
 {
 	const int narrow = w->type == TENSOR_Q8_0 || w->type == TENSOR_BF16;
 
-	return use_bf16 && narrow && n_tokens >= CPU_BF16_TOKENS ? cpu_inner_bf16() : NULL;
+	return use_bf16 && narrow && n_tokens >= CPU_PROMPT_TOKENS ? cpu_inner_bf16() : NULL;
+}
+
+/* Whether such a product is of digits. */
+static int digits_for(const struct weight *w, int n_tokens)
+{
+	return n_tokens < CPU_PROMPT_TOKENS && cpu_has_digits(w);
 }
 
 /* Elements of a word. */
@@ -215,35 +223,15 @@ static void block_product(const struct cpu_inner *inner, const struct product *p
 	}
 }
 
-/* The same of digits, of any number of tokens: many a span at a time, so that a few tokens' digits stay in the cache.
- */
-static void digits_product(const struct product *p, size_t row, size_t n_rows)
-{
-	const size_t first = p->expert * (size_t)p->w->n_out + row, n_units = cpu_digits_units(p->w);
-	const size_t span = few(p) ? n_units : CPU_DIGITS_SPAN;
-
-	for (size_t u = 0; u < n_units; u += span)
-		for (int t = 0; t < p->count; t += CPU_DIGITS_TOKENS) {
-			const int n = p->count - t < CPU_DIGITS_TOKENS ? p->count - t : CPU_DIGITS_TOKENS;
-			const struct cpu_digits *x[CPU_DIGITS_TOKENS];
-			float *y[CPU_DIGITS_TOKENS];
-
-			for (int i = 0; i < n; i++) {
-				x[i] = p->digits + product_x_row(p, t + i) * n_units;
-				y[i] = product_y(p, t + i) + row;
-			}
-			cpu_inner_digits()->multiply(p->w, first, n_rows, u, u + span < n_units ? u + span : n_units, x,
-						     n, y);
-		}
-}
-
-/* The same, few tokens. */
+/* The same, few tokens, or any number of digits'. */
 static void row_product(const struct cpu_inner *inner, const struct product *p, size_t row, size_t n_rows)
 {
 	const size_t first = p->expert * (size_t)p->w->n_out + row;
 
 	for (int i = 0; i < p->count; i++)
-		inner->matvec(p->w, first, n_rows, product_x(p, i), product_y(p, i) + row);
+		cpu_token_product(inner, p->w, first, n_rows, product_x(p, i),
+				  p->digits ? p->digits + product_x_row(p, i) * cpu_digits_units(p->w) : NULL,
+				  product_y(p, i) + row);
 }
 
 static int row_blocks(int n_rows, int block)
@@ -276,9 +264,7 @@ static void product_block(const struct cpu_inner *inner, const struct product *p
 	const int row = b * p->block;
 	const int n = p->w->n_out - row < p->block ? p->w->n_out - row : p->block;
 
-	if (p->digits)
-		digits_product(p, (size_t)row, (size_t)n);
-	else if (few(p))
+	if (p->digits || few(p))
 		row_product(inner, p, (size_t)row, (size_t)n);
 	else
 		block_product(inner, p, (size_t)row, n, s);
@@ -289,10 +275,7 @@ static void few_part(void *ctx, int begin, int end, int thread)
 	const struct product *p = ctx;
 
 	(void)thread;
-	if (p->digits)
-		digits_product(p, (size_t)begin, (size_t)(end - begin));
-	else
-		row_product(cpu_inner(), p, (size_t)begin, (size_t)(end - begin));
+	row_product(cpu_inner(), p, (size_t)begin, (size_t)(end - begin));
 }
 
 /* Of many tokens. */
@@ -343,7 +326,7 @@ void k_matmul(const struct matmul_params *p)
 	}
 	product.block = block_rows(p->w.n_out, threads);
 	blocks = row_blocks(p->w.n_out, product.block);
-	if (cpu_has_digits(&p->w)) {
+	if (digits_for(&p->w, p->n_tokens)) {
 		struct cpu_digits *digits =
 			cpu_scratch((size_t)p->n_tokens * cpu_digits_units(&p->w) * sizeof(*digits));
 
@@ -483,9 +466,10 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
 	const struct cpu_inner_bf16 *bf16 = bf16_for(&p->w, p->n_tokens);
 	const int x_rows = p->x_per_expert ? n_pairs : p->n_tokens;
-	const size_t floats = cpu_has_digits(&p->w) ? (size_t)x_rows * cpu_digits_units(&p->w) *
-							      (sizeof(struct cpu_digits) / sizeof(float))
-						    : (size_t)n_pairs * packed_width(words(bf16, (size_t)p->w.n_in));
+	const size_t floats =
+		digits_for(&p->w, p->n_tokens)
+			? (size_t)x_rows * cpu_digits_units(&p->w) * (sizeof(struct cpu_digits) / sizeof(float))
+			: (size_t)n_pairs * packed_width(words(bf16, (size_t)p->w.n_in));
 	char *memory =
 		cpu_scratch(buffers + floats * sizeof(float) + (size_t)(2 * n_expert + 1 + n_pairs) * sizeof(int));
 	int *starts = (int *)(memory + buffers + floats * sizeof(float));
@@ -507,7 +491,7 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 		if (starts[e + 1] > starts[e])
 			chosen[n_chosen++] = e;
 	const int blocks = n_chosen * row_blocks(p->w.n_out, ROW_BLOCK);
-	if (cpu_has_digits(&p->w)) {
+	if (digits_for(&p->w, p->n_tokens)) {
 		cpu_to_digits(&p->w, p->x, (size_t)p->w.n_in, x_rows, parallel, (struct cpu_digits *)l.packed);
 		l.digits = (struct cpu_digits *)l.packed;
 	} else {

@@ -33,7 +33,7 @@ void cpu_token_product(const struct cpu_inner *inner, const struct weight *w, si
 		       const struct cpu_digits *digits, float *y)
 {
 	if (digits && cpu_has_digits(w))
-		cpu_inner_digits()->multiply(w, row, n_rows, 0, cpu_digits_units(w), &digits, 1, &y);
+		cpu_inner_digits()->multiply(w, row, n_rows, digits, y);
 	else
 		inner->matvec(w, row, n_rows, x, y);
 }

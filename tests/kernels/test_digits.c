@@ -231,7 +231,7 @@ static void test_columns(void **state)
 static void test_no_numbers(void **state)
 {
 	static const float others[] = {NAN, INFINITY, -INFINITY};
-	enum { WIDTH = 768, TOKENS = 11 };
+	enum { WIDTH = 768, TOKENS = CPU_PROMPT_TOKENS - 1 };
 
 	use_isa(state);
 	for (size_t i = 0; i < COUNT(types) * COUNT(others); i++) {

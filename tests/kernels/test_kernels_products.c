@@ -2,6 +2,7 @@
  * Matrix products and experts against a reference in double written from the definition in kernels/params.h, on
  * every instruction set that runs here.
  */
+#include "kernels/cpu/inner.h"
 #include "tests/support/kernels_reference.h"
 
 /* Relative to the RMS of the output. Float32 sums of up to 2080 products: a few units in the last place. */
@@ -61,7 +62,10 @@ static void test_matmul(void **state)
 	}
 }
 
-/* A token's row has the same bits alone and among others. */
+/*
+ * A token's row has the same bits alone and among others; where a token is of digits (cpu_has_digits), among fewer than
+ * CPU_PROMPT_TOKENS: of more it has those of floats, of the ISA without.
+ */
 static void test_matmul_tokens(void **state)
 {
 	enum { N_IN = 1280, N_OUT = 99, TOKENS = 13 };
@@ -70,6 +74,7 @@ static void test_matmul_tokens(void **state)
 	float *one;
 
 	use_isa(state);
+	const enum cpu_isa isa = cpu_isa_current();
 	y = take((size_t)TOKENS * N_OUT, 4);
 	one = take(N_OUT, 4);
 	x = random_floats((size_t)TOKENS * N_IN, 1.0f);
@@ -77,14 +82,25 @@ static void test_matmul_tokens(void **state)
 		struct test_weight t = weight_make(layouts[i], N_IN, N_OUT, 1);
 		struct matmul_params p = {
 			.w = t.w, .x = x, .y = y, .n_tokens = TOKENS, .x_stride = N_IN, .y_stride = N_OUT};
+		const int digits = cpu_has_digits(&t.w);
 
-		k_matmul(&p);
-		p.y = one;
-		p.n_tokens = 1;
-		for (int j = 0; j < TOKENS; j++) {
-			p.x = x + j * N_IN;
+		for (int many = 0; many <= digits; many++) {
+			p.x = x;
+			p.y = y;
+			p.n_tokens = digits && !many ? CPU_PROMPT_TOKENS - 1 : TOKENS;
 			k_matmul(&p);
-			assert_memory_equal(one, y + j * N_OUT, N_OUT * sizeof(float));
+			if (many)
+				assert_int_equal(cpu_isa_force(CPU_ISA_AVX512), 0);
+			p.y = one;
+			const int n = p.n_tokens;
+			p.n_tokens = 1;
+			for (int j = 0; j < n; j++) {
+				p.x = x + j * N_IN;
+				k_matmul(&p);
+				assert_memory_equal(one, y + j * N_OUT, N_OUT * sizeof(float));
+			}
+			if (many)
+				assert_int_equal(cpu_isa_force(isa), 0);
 		}
 		weight_free(&t);
 	}
@@ -98,7 +114,7 @@ static void test_matmul_experts(void **state)
 	enum { EXPERTS = 7, USED = 3, N_OUT = 101 };
 	static const int shapes[][3] = {
 		/* n_in, n_tokens, x_per_expert */
-		{64, 1, 0}, {544, 1, 1}, {544, 11, 0}, {96, 40, 1}, {64, 2, 0}, {64, 300, 0}, {768, 1, 1}, {768, 9, 0},
+		{64, 1, 0}, {544, 1, 1}, {544, 11, 0}, {96, 40, 1}, {64, 2, 0}, {64, 300, 0}, {768, 1, 1}, {768, 9, 0}, {800, 6, 0}, {768, 5, 1},
 	};
 
 	use_isa(state);
