@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What README.md and results/README.md say of the kept results: each command that makes something of them runs as it is
-# printed, in a fresh copy of the repository's files, and each directory is in the table.
+# printed, in a fresh copy of the repository's files, each directory is in the table, and studies are of the texts beside them.
 #
 #   tests/ci/results_commands.sh GEMMARK
 set -euo pipefail
@@ -62,5 +62,20 @@ PY
     grep "^| $name |" "$root/results/README.md" | grep -q "$commit" || fail "results/README.md: $name is of commit $commit"
   done
 done
+
+# A study whose text is kept was made of that text: its hash is of the bytes, whatever model reads them.
+hash_in() { sed -nE 's/.*"text_hash": "([0-9a-f]{16})".*/\1/p' "$1"; }
+texts=0
+for text in "$root"/results/*/text.txt; do
+  texts=$((texts + 1))
+  rm -rf "$work/study"
+  "$gemmark" quality -m "$root/tests/golden/recall/recall.q8_0.gguf" -ngl 0 --text "$text" --contexts 256 --budgets 40 \
+    --policies recency --seeds 1 --needles 0 --continuation 1 -o "$work/study" >"$work/said" 2>&1 ||
+    fail "$text: $(tail -n 2 "$work/said")"
+  while IFS= read -r study; do
+    [ "$(hash_in "$study")" = "$(hash_in "$work/study/study.json")" ] || fail "$study is not of $text"
+  done < <(find "$(dirname "$text")" -name study.json)
+done
+[ "$texts" -ge 1 ] || fail "no study's text is kept"
 [ "$failures" -eq 0 ] || exit 1
 echo "results_commands: $ran commands ran"
