@@ -47,6 +47,8 @@ has_fuzzer() {
 }
 has_pip() { has python3 || return 1; python3 -m pip --version >/dev/null 2>&1; }
 has_chromium() { has chromium && chromium --version >/dev/null 2>&1; }
+has_compare_py() { [ -f /usr/share/benchmark/compare.py ]; }
+has_scipy() { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import scipy' 2>/dev/null; } # compare.py's
 has_dejavu() { has fc-list || return 1; fc-list : family | grep -q 'DejaVu Sans'; }
 
 # name | probe | Debian, Ubuntu | Fedora | Arch | Homebrew
@@ -68,6 +70,8 @@ git|has git|git|git|git|git
 needs_tests='
 cmocka|has_cmocka|libcmocka-dev|libcmocka-devel|cmocka|cmocka
 Google Benchmark|has_benchmark|libbenchmark-dev|google-benchmark-devel|benchmark|google-benchmark
+compare.py|has_compare_py|libbenchmark-tools|google-benchmark|benchmark|google-benchmark
+scipy|has_scipy|python3-scipy|python3-scipy|python-scipy|scipy
 clang|has clang|clang|clang|clang|llvm
 libFuzzer|has_fuzzer|FUZZER|compiler-rt|compiler-rt|llvm
 clang-format|has clang-format|clang-format|clang-tools-extra|clang|clang-format
