@@ -84,6 +84,11 @@ static int set_pdl(void *ctx, const char *value, struct error *err)
 	return options_pdl(value, &((struct model_options *)ctx)->session.load.pdl, err);
 }
 
+static int set_persistent_limits(void *ctx, const char *value, struct error *err)
+{
+	return options_persistent_limits(value, &((struct model_options *)ctx)->session.load.limits_by, err);
+}
+
 static int set_prefill_precision(void *ctx, const char *value, struct error *err)
 {
 	((struct model_options *)ctx)->prefill_named = true;
@@ -191,6 +196,10 @@ static const struct option_spec rest[] = {
 	 set_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default: on)", set_pdl},
+	{"--persistent-limits", "measured|constant",
+	 "GPU: how much memory --fusion persistent asks for ahead: as its memory was measured, or as suits an H100 "
+	 "(default: measured)",
+	 set_persistent_limits},
 	{0},
 };
 

@@ -135,11 +135,36 @@ static void set_free(size_t bytes)
 	setenv("FAKE_CUDA_FREE", text, 1);
 }
 
+static int bench_limits(const char *name, char *fusion, char *limits, char *more)
+{
+	char *words[] = {"-m",
+			 MODEL,
+			 "-p",
+			 "0",
+			 "-n",
+			 "1",
+			 "-r",
+			 "1",
+			 "--mode",
+			 "direct",
+			 "-b",
+			 "4",
+			 "-ub",
+			 "4",
+			 "-ngl",
+			 "auto",
+			 "--fusion",
+			 fusion,
+			 "--persistent-limits",
+			 limits,
+			 more,
+			 NULL};
+	return bench_folder_run(name, words);
+}
+
 static int bench_fusion(const char *name, char *fusion, char *more)
 {
-	char *words[] = {"-m", MODEL, "-p",  "0", "-n",   "1",    "-r",       "1",    "--mode", "direct",
-			 "-b", "4",   "-ub", "4", "-ngl", "auto", "--fusion", fusion, more,     NULL};
-	return bench_folder_run(name, words);
+	return bench_limits(name, fusion, "measured", more);
 }
 
 /* Of the named run's rows, the one of that fusion; "": none. */
@@ -168,13 +193,20 @@ static json_int_t number(const json_t *of, const char *name)
 	return json_integer_value(n);
 }
 
-/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors. */
-static void check_plan(const char *name)
+static json_t *environment_of(const char *name)
 {
 	char path[BENCH_FOLDER_PATH], file[BENCH_FOLDER_PATH];
 	snprintf(file, sizeof file, "%s/env.json", name);
 	bench_folder_path(file, path);
-	json_t *env = json_load_file(path, 0, NULL), *plans = json_object_get(env, "persistent");
+	return json_load_file(path, 0, NULL);
+}
+
+/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors, whose memory is half as
+ * fast again as an H100's. */
+static void check_plan(const char *name)
+{
+	json_t *env = environment_of(name), *plans = json_object_get(env, "persistent");
+	const json_t *memory = json_object_get(env, "gpu_memory");
 	const json_t *p = json_array_get(plans, 0);
 	assert_int_equal(json_array_size(plans), 1);
 	assert_string_equal(json_string_value(json_object_get(p, "model")), "qwen3-tiny.q8_0.gguf");
@@ -184,7 +216,15 @@ static void check_plan(const char *name)
 	assert_int_equal(number(p, "blocks"), 4);
 	assert_int_equal(number(p, "compute_warps"), 10);
 	assert_int_equal(number(p, "stage_bytes"), 2 * 16 * 256 / 32 * 34); /* two chunks of 16 rows of Q8_0 */
-	assert_int_equal(number(p, "wide_bytes"), 56 << 10);
+	assert_string_equal(json_string_value(json_object_get(p, "limits")), "measured");
+	assert_true(json_real_value(json_object_get(p, "in_flight")) == 1.5);
+	assert_true(json_real_value(json_object_get(p, "rate")) == 1.5);
+	assert_int_equal(number(p, "small_bytes"), 27 << 10);
+	assert_int_equal(number(p, "wide_bytes"), 84 << 10);
+	assert_int_equal(number(p, "ahead_cycles"), 453);
+	assert_null(json_object_get(memory, "reason"));
+	assert_true(json_real_value(json_object_get(memory, "latency_cycles")) == 900);
+	assert_true(json_real_value(json_object_get(memory, "read_gb_s")) > 1000);
 	assert_true(json_is_true(json_object_get(p, "ahead_phases")));
 	assert_int_equal(number(p, "stream_chunks"), 1);
 	/* As many stages as there is shared memory for. */
@@ -217,6 +257,38 @@ static void test_weights_beside_tiles(void **state)
 	set_free(needed(PERSISTENT_SESSIONS_SOME, PREFILL_WEIGHTS_RESIDENT, 0) + PLACEMENT_AMPLE_BYTES);
 	assert_int_equal(bench_fusion("more", both, "--dry-run"), 0);
 	assert_true(bench_folder_said("out", "prefill weights resident"));
+}
+
+static void check_constant(const char *name, const char *reason)
+{
+	json_t *env = environment_of(name);
+	const json_t *p = json_array_get(json_object_get(env, "persistent"), 0);
+	const json_t *why = json_object_get(json_object_get(env, "gpu_memory"), "reason");
+	assert_string_equal(json_string_value(json_object_get(p, "limits")), "constant");
+	assert_true(json_real_value(json_object_get(p, "in_flight")) == 1);
+	assert_true(json_real_value(json_object_get(p, "rate")) == 1);
+	assert_int_equal(number(p, "wide_bytes"), 56 << 10);
+	assert_int_equal(number(p, "ahead_cycles"), 680);
+	assert_true(json_is_string(why) && strstr(json_string_value(why), reason));
+	json_decref(env);
+}
+
+/* Where nobody wants a measurement, or it fails, an H100's limits do, and env.json says why. */
+static void test_constant_limits(void **state)
+{
+	(void)state;
+	set_free(needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0));
+	assert_int_equal(bench_limits("constant", "persistent", "constant", NULL), 0);
+	check_constant("constant", "--persistent-limits constant");
+	assert_true(bench_folder_said("constant/sweep.json", "\"persistent_limits\": \"constant\""));
+	assert_true(bench_folder_said("out", "limits-constant"));
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(bench_fusion("failed", "persistent", NULL), 0);
+	unsetenv("FAKE_CUDA");
+	check_constant("failed", "its memory was measured at a rate that no memory has");
+	assert_true(bench_folder_said("failed/sweep.json", "\"persistent_limits\": \"measured\""));
+	assert_int_equal(bench_limits("none", "persistent", "guessed", NULL), 2);
+	assert_true(bench_folder_said("errors", "guessed"));
 }
 
 /* A sweep of that fusion alone is refused; one of others too has their placement, and says what the tiles lack. */
@@ -277,6 +349,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_recorded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
 	};

@@ -51,6 +51,26 @@ static void test_plans(void **state)
 	persistent_plans_free(&p);
 }
 
+/* As measured of the card's memory, or as tuned. */
+static void test_limits(void **state)
+{
+	(void)state;
+	int layers[] = {0, -1};
+	char *fusions[] = {"full", "persistent"};
+	struct matrix m = matrix_of(layers, fusions);
+	struct cuda_card fast = h100;
+	fast.memory = (struct cuda_memory){6100e9, 23.6, 450};
+	for (int measured = 0; measured < 2; measured++) {
+		struct persistent_plans p;
+		OK(persistent_plans_make(&p, &m, measured ? &fast : &h100, false, e));
+		assert_string_equal(p.of[0].limits, measured ? "measured" : "constant");
+		assert_true(p.of[0].in_flight == 1 && p.of[0].rate == (measured ? 2 : 1));
+		assert_int_equal(p.of[0].wide_bytes, 56 << 10);
+		assert_int_equal(p.of[0].ahead_cycles, measured ? 340 : 680);
+		persistent_plans_free(&p);
+	}
+}
+
 static void test_reasons(void **state)
 {
 	(void)state;
@@ -88,6 +108,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plans),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_none),
 	};
