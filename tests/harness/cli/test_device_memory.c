@@ -326,12 +326,41 @@ static void test_one_session(void **state)
 	set_free(needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0));
 	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
 	assert_true(bench_folder_said("errors", "weights in tiles: fusion persistent"));
+	assert_true(bench_folder_said("errors", "27 to 84 KiB are on their way"));
+	assert_false(bench_folder_said("errors", "the limits of an H100"));
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
+	unsetenv("FAKE_CUDA");
+	assert_true(bench_folder_said("errors", "18 to 56 KiB are on their way"));
+	assert_true(
+		bench_folder_said("errors", "gemmark eval: the limits of an H100 for fusion persistent: cuda device"));
 	set_free(PLACEMENT_RESERVE_BYTES + (1 << 20));
 	assert_int_equal(bench_folder_call(cmd_eval, words), 2);
 	assert_true(bench_folder_said("errors", "gemmark eval: fusion persistent needs all 4 layers on the GPU"));
 	words[10] = "full";
 	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
 	assert_false(bench_folder_said("errors", "persistent"));
+}
+
+/* Of the card that is there as measured, of one that is made up as tuned. */
+static void test_shown(void **state)
+{
+	(void)state;
+	char *words[] = {"model", "show", MODEL, "--fusion", "persistent", "--device", NULL, NULL};
+	set_free((size_t)3 << 30);
+	assert_int_equal(bench_folder_call(cmd_model, words), 0);
+	assert_true(bench_folder_said("out", "17.70 bytes a cycle of a multiprocessor, a load in 900 cycles"));
+	assert_true(bench_folder_said("out", "27 to 84 KiB are on their way"));
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(bench_folder_call(cmd_model, words), 0);
+	unsetenv("FAKE_CUDA");
+	assert_true(bench_folder_said("out", "the GPU's memory was not measured: cuda device"));
+	assert_true(bench_folder_said("out", "18 to 56 KiB are on their way"));
+	words[5] = "--device-memory";
+	words[6] = "8G";
+	assert_int_equal(bench_folder_call(cmd_model, words), 0);
+	assert_false(bench_folder_said("out", "the GPU's memory"));
+	assert_true(bench_folder_said("out", "18 to 56 KiB are on their way"));
 }
 
 static int set_up(void **state)
@@ -351,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
