@@ -180,7 +180,7 @@ static void test_limits(void **state)
 	(void)state;
 	static const struct cuda_memory memories[] = {
 		{0}, {12e12, 46, 900}, {3e12, 11.8, 1800}, {800e9, 3, 450}, {NAN, NAN, NAN}};
-	static const int limits[] = {6, 12, 12, 3, 6}, cycles[] = {680, 340, 680, 1360, 680};
+	static const int limits[] = {6, 13, 13, 3, 6}, cycles[] = {680, 340, 680, 1360, 680};
 	static const struct run of[] = {{"gemma3-tiny.q8_0", 4, TENSOR_F16, 30, 2},
 					{"gemma4-26b-a4b-tiny.q8_0", 4, TENSOR_F32, 0, 2}};
 	for (size_t i = 0; i < 2; i++) {

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "engine/infer/placement_plan.h"
+#include "engine/infer/session_internal.h"
 #include "harness/cli/options.h"
 #include "tests/support/bench_folder.h"
 #include "tests/support/fake_gpu.h"
@@ -342,6 +343,42 @@ static void test_one_session(void **state)
 	assert_false(bench_folder_said("errors", "persistent"));
 }
 
+/* What a session's device has planned, by what was measured at load, by what is said to have been, or by neither. */
+static void test_loaded(void **state)
+{
+	(void)state;
+	static const struct {
+		enum persistent_limits_by by;
+		struct cuda_memory memory;
+		int ahead_cycles;
+	} cases[] = {
+		{PERSISTENT_LIMITS_MEASURED, {0}, 453},
+		{PERSISTENT_LIMITS_MEASURED, {6100e9, 23.6, 900}, 340},
+		{PERSISTENT_LIMITS_CONSTANT, {6100e9, 23.6, 900}, 680},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct load_options o;
+		struct loaded_model *m;
+		struct session *s;
+		load_options_default(&o);
+		o.batch = CHUNK;
+		o.persistent = PERSISTENT_SESSIONS_ALL;
+		o.limits_by = cases[i].by;
+		o.memory = cases[i].memory;
+		OK(loaded_model_open(&m, MODEL, &o, e));
+		assert_string_equal(m->no_memory.text, "");
+		OK(session_open_on(&s, m, 32, e));
+		session_set_fusion(s, FUSION_PERSISTENT);
+		OK(session_prepare(s, e));
+		/* The made-up GPU's memory is the host's. */
+		const struct persistent_program *g = pipeline_head(&s->pipeline)->persistent.memory;
+		assert_int_equal(g->n_blocks, 4);
+		assert_int_equal(g->ahead_cycles, cases[i].ahead_cycles);
+		session_close(s);
+		loaded_model_close(m);
+	}
+}
+
 /* Of the card that is there as measured, of one that is made up as tuned. */
 static void test_shown(void **state)
 {
@@ -380,6 +417,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_loaded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
 	};
