@@ -5,6 +5,14 @@
 #ifndef GEMMARK_KERNELS_CUDA_MEMORY_GEOMETRY_H
 #define GEMMARK_KERNELS_CUDA_MEMORY_GEOMETRY_H
 
+/*
+ * What they say of the card that fusion persistent was tuned on, an H100 80GB HBM3 (device_cuda_measure). Not measured
+ * with them yet: the rate is that of another reader, at 1.98 GHz, and the latency an estimate.
+ */
+#define MEMORY_TUNED_BYTES_S 3050e9
+#define MEMORY_TUNED_BYTES_CYCLE 11.8
+#define MEMORY_TUNED_LATENCY_CYCLES 900
+
 enum {
 	MEMORY_THREADS = 512,
 	MEMORY_EACH = 8,      /* vectors of 16 bytes that a thread asks for at once */

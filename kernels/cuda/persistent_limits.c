@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/memory_geometry.h"
 
 enum {
 	/*
@@ -30,8 +31,10 @@ enum {
 	RATE_STEPS = 8,
 };
 
-/* What device_cuda_measure says of the card on which those were tuned. */
-static const struct cuda_memory tuned_on = {.bytes_s = 3050e9, .bytes_cycle = 11.8, .latency_cycles = 900};
+/* The card on which those were tuned. */
+static const struct cuda_memory tuned_on = {.bytes_s = MEMORY_TUNED_BYTES_S,
+					    .bytes_cycle = MEMORY_TUNED_BYTES_CYCLE,
+					    .latency_cycles = MEMORY_TUNED_LATENCY_CYCLES};
 
 /* A memory that is so many times faster or slower than that one is none: it is a measurement that failed. */
 static const double MOST = 8;

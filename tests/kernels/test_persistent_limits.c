@@ -8,9 +8,12 @@
 #include <cmocka.h>
 
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/memory_geometry.h"
 
 /* What an H100 80GB HBM3 is measured as, and the limits that were tuned there. */
-static const struct cuda_memory h100 = {.bytes_s = 3050e9, .bytes_cycle = 11.8, .latency_cycles = 900};
+static const struct cuda_memory h100 = {.bytes_s = MEMORY_TUNED_BYTES_S,
+					.bytes_cycle = MEMORY_TUNED_BYTES_CYCLE,
+					.latency_cycles = MEMORY_TUNED_LATENCY_CYCLES};
 static const struct persistent_limits tuned = {
 	.in_flight = 1,
 	.rate = 1,

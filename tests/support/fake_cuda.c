@@ -79,8 +79,8 @@ static bool adds(const struct cu_function *f)
 /* As blocks of 4 multiprocessors. */
 static void measure(const struct cu_launch_config *config, const struct cu_function *f, void *const *params)
 {
-	enum { MULTIPROCESSORS = 4, LATENCY_CYCLES = 900 };
-	static const double bytes_cycle = 1.5 * 11.8, bytes_ns = 1.5 * 3050;
+	enum { MULTIPROCESSORS = 4 };
+	static const double bytes_cycle = 1.5 * MEMORY_TUNED_BYTES_CYCLE, bytes_ns = 1.5e-9 * MEMORY_TUNED_BYTES_S;
 	const double bytes = (double)config->grid[0] * MEMORY_CHUNK;
 	const struct memory_read_params *read = params[0];
 	const struct memory_chain_params *chain = params[0];
@@ -88,7 +88,7 @@ static void measure(const struct cu_launch_config *config, const struct cu_funct
 		if (!strcmp(f->name, "k_memory_read"))
 			read->cycles[i] = (unsigned long long)(bytes * read->n_chunks / MULTIPROCESSORS / bytes_cycle);
 		else
-			chain->cycles[i] = MEMORY_LOADS * LATENCY_CYCLES;
+			chain->cycles[i] = MEMORY_LOADS * MEMORY_TUNED_LATENCY_CYCLES;
 	if (!strcmp(f->name, "k_memory_read"))
 		passed_ns += (long long)(bytes * read->n_chunks / bytes_ns);
 }

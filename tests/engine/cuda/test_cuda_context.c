@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/cuda/device_cuda.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/support/fake_gpu.h"
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
@@ -112,8 +113,10 @@ static void test_measure(void **state)
 	check_works(d);
 	device_close(d);
 	/* fake_cuda.c's */
-	assert_true(m.bytes_cycle > 17.69 && m.bytes_cycle < 17.71 && m.latency_cycles == 900);
-	assert_true(m.bytes_s > 1e12 && m.bytes_s <= 4575.1e9);
+	assert_true(m.bytes_cycle > 1.499 * MEMORY_TUNED_BYTES_CYCLE &&
+		    m.bytes_cycle < 1.501 * MEMORY_TUNED_BYTES_CYCLE);
+	assert_true(m.latency_cycles == MEMORY_TUNED_LATENCY_CYCLES);
+	assert_true(m.bytes_s > 1e12 && m.bytes_s <= 1.501 * MEMORY_TUNED_BYTES_S);
 	setenv("FAKE_CUDA", "no-memory", 1);
 	assert_int_equal(device_cuda_measure(&m, &err), ERROR_DEVICE);
 	unsetenv("FAKE_CUDA");
@@ -126,7 +129,8 @@ static void test_measure(void **state)
 static void test_plan(void **state)
 {
 	(void)state;
-	static const struct cuda_memory memories[] = {{0}, {6100e9, 23.6, 900}};
+	static const struct cuda_memory memories[] = {
+		{0}, {2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES}};
 	for (int i = 0; i < 2; i++) {
 		struct cuda_open_options o = {
 			.dims = {.n_head_dims = 1, .head_dims = {256}, .k_type = TENSOR_F16, .v_type = TENSOR_F16},

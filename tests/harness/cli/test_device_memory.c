@@ -16,6 +16,7 @@
 #include "engine/infer/placement_plan.h"
 #include "engine/infer/session_internal.h"
 #include "harness/cli/options.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/support/bench_folder.h"
 #include "tests/support/fake_gpu.h"
 #include "tests/support/ok.h"
@@ -224,7 +225,7 @@ static void check_plan(const char *name)
 	assert_int_equal(number(p, "wide_bytes"), 84 << 10);
 	assert_int_equal(number(p, "ahead_cycles"), 453);
 	assert_null(json_object_get(memory, "reason"));
-	assert_true(json_real_value(json_object_get(memory, "latency_cycles")) == 900);
+	assert_true(json_real_value(json_object_get(memory, "latency_cycles")) == MEMORY_TUNED_LATENCY_CYCLES);
 	assert_true(json_real_value(json_object_get(memory, "read_gb_s")) > 1000);
 	assert_true(json_is_true(json_object_get(p, "ahead_phases")));
 	assert_int_equal(number(p, "stream_chunks"), 1);
@@ -353,8 +354,12 @@ static void test_loaded(void **state)
 		int ahead_cycles;
 	} cases[] = {
 		{PERSISTENT_LIMITS_MEASURED, {0}, 453},
-		{PERSISTENT_LIMITS_MEASURED, {6100e9, 23.6, 900}, 340},
-		{PERSISTENT_LIMITS_CONSTANT, {6100e9, 23.6, 900}, 680},
+		{PERSISTENT_LIMITS_MEASURED,
+		 {2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
+		 340},
+		{PERSISTENT_LIMITS_CONSTANT,
+		 {2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
+		 680},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct load_options o;
@@ -386,7 +391,10 @@ static void test_shown(void **state)
 	char *words[] = {"model", "show", MODEL, "--fusion", "persistent", "--device", NULL, NULL};
 	set_free((size_t)3 << 30);
 	assert_int_equal(bench_folder_call(cmd_model, words), 0);
-	assert_true(bench_folder_said("out", "17.70 bytes a cycle of a multiprocessor, a load in 900 cycles"));
+	char text[96];
+	snprintf(text, sizeof text, "%.2f bytes a cycle of a multiprocessor, a load in %d cycles",
+		 1.5 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES);
+	assert_true(bench_folder_said("out", text));
 	assert_true(bench_folder_said("out", "27 to 84 KiB are on their way"));
 	setenv("FAKE_CUDA", "no-memory", 1);
 	assert_int_equal(bench_folder_call(cmd_model, words), 0);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "harness/cli/persistent_plans.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/support/ok.h"
 
 static const struct cuda_card h100 = {
@@ -59,7 +60,8 @@ static void test_limits(void **state)
 	char *fusions[] = {"full", "persistent"};
 	struct matrix m = matrix_of(layers, fusions);
 	struct cuda_card fast = h100;
-	fast.memory = (struct cuda_memory){6100e9, 23.6, 450};
+	fast.memory = (struct cuda_memory){2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE,
+					   0.5 * MEMORY_TUNED_LATENCY_CYCLES};
 	for (int measured = 0; measured < 2; measured++) {
 		struct persistent_plans p;
 		OK(persistent_plans_make(&p, &m, measured ? &fast : &h100, false, e));
