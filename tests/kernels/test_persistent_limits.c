@@ -44,6 +44,18 @@ static void assert_limits(const struct persistent_limits *got, const struct pers
 	assert_int_equal(got->waiting_cycles, want->waiting_cycles);
 }
 
+/* Of twelve processes on one H100 80GB HBM3, what was farthest apart. */
+static void test_h100(void **state)
+{
+	(void)state;
+	static const struct cuda_memory measured[] = {{3095.3e9, 12.084, 717.4}, {3102.7e9, 12.127, 719.5}};
+	for (size_t i = 0; i < 2; i++) {
+		struct persistent_limits got;
+		assert_null(cuda_persistent_limits(&got, &measured[i]));
+		assert_limits(&got, &tuned);
+	}
+}
+
 /* Two measured numbers, of which either may be off, are one plan: on an H100 the one that was tuned. */
 static void test_noise(void **state)
 {
@@ -138,10 +150,8 @@ static void test_rubbish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_noise),
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_monotonic),
-		cmocka_unit_test(test_rubbish),
+		cmocka_unit_test(test_h100),      cmocka_unit_test(test_noise),   cmocka_unit_test(test_table),
+		cmocka_unit_test(test_monotonic), cmocka_unit_test(test_rubbish),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
