@@ -109,9 +109,9 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 				 struct persistent_copy *copies, const struct cuda_card *card);
 
 /*
- * How much memory is asked for ahead by that plan. in_flight and rate: how much more bytes must be on their way on this
- * card than on the one that the constants were tuned on, for its memory to be busy, and how much faster a
- * multiprocessor then reads; in steps of a quarter and of an eighth, from a half to twice.
+ * How much memory is asked for ahead by that plan. in_flight and rate: how much of what must be on its way on the card
+ * that the constants were tuned on, for its memory to be busy, this card needs, and how much of what a multiprocessor
+ * reads there; in steps of a quarter and of an eighth, from a half to 1, which is any faster card's too.
  */
 struct persistent_limits {
 	double in_flight, rate; /* 1 without a measurement */

@@ -184,8 +184,8 @@ static void test_limits(void **state)
 {
 	(void)state;
 	static const struct cuda_memory memories[] = {
-		{0}, {TIMES(4, 1)}, {TIMES(1, 2)}, {TIMES(0.25, 0.5)}, {NAN, NAN, NAN}};
-	static const int limits[] = {6, 13, 13, 3, 6}, cycles[] = {680, 340, 680, 1360, 680};
+		{0}, {TIMES(4, 1)}, {TIMES(0.75, 1)}, {TIMES(0.25, 0.5)}, {NAN, NAN, NAN}};
+	static const int limits[] = {6, 6, 4, 3, 6}, cycles[] = {680, 680, 907, 1360, 680};
 	static const struct run of[] = {{"gemma3-tiny.q8_0", 4, TENSOR_F16, 30, 2},
 					{"gemma4-26b-a4b-tiny.q8_0", 4, TENSOR_F32, 0, 2}};
 	for (size_t i = 0; i < 2; i++) {

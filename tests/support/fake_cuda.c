@@ -1,7 +1,7 @@
 /*
  * A stand-in for libcuda.so.1 and for NVRTC, in one library: a GPU whose memory is the host's, whose streams do
  * everything at once, and whose kernels do nothing but add, gemmark_replay_cost's, which count, and those that measure
- * memory: one and a half times as fast as an H100's. What needs a context
+ * memory: three quarters as fast as an H100's. What needs a context
  * fails where none is current, or the one that is has been released by all.
  *
  * FAKE_CUDA in the environment breaks it: "lost-update" (node parameters set later than at capture do not arrive),
@@ -80,7 +80,7 @@ static bool adds(const struct cu_function *f)
 static void measure(const struct cu_launch_config *config, const struct cu_function *f, void *const *params)
 {
 	enum { MULTIPROCESSORS = 4 };
-	static const double bytes_cycle = 1.5 * MEMORY_TUNED_BYTES_CYCLE, bytes_ns = 1.5e-9 * MEMORY_TUNED_BYTES_S;
+	static const double bytes_cycle = 0.75 * MEMORY_TUNED_BYTES_CYCLE, bytes_ns = 0.75e-9 * MEMORY_TUNED_BYTES_S;
 	const double bytes = (double)config->grid[0] * MEMORY_CHUNK;
 	const struct memory_read_params *read = params[0];
 	const struct memory_chain_params *chain = params[0];

@@ -203,8 +203,8 @@ static json_t *environment_of(const char *name)
 	return json_load_file(path, 0, NULL);
 }
 
-/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors, whose memory is half as
- * fast again as an H100's. */
+/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors, whose memory is three
+ * quarters as fast as an H100's. */
 static void check_plan(const char *name)
 {
 	json_t *env = environment_of(name), *plans = json_object_get(env, "persistent");
@@ -219,14 +219,14 @@ static void check_plan(const char *name)
 	assert_int_equal(number(p, "compute_warps"), 10);
 	assert_int_equal(number(p, "stage_bytes"), 2 * 16 * 256 / 32 * 34); /* two chunks of 16 rows of Q8_0 */
 	assert_string_equal(json_string_value(json_object_get(p, "limits")), "measured");
-	assert_true(json_real_value(json_object_get(p, "in_flight")) == 1.5);
-	assert_true(json_real_value(json_object_get(p, "rate")) == 1.5);
-	assert_int_equal(number(p, "small_bytes"), 27 << 10);
-	assert_int_equal(number(p, "wide_bytes"), 84 << 10);
-	assert_int_equal(number(p, "ahead_cycles"), 453);
+	assert_true(json_real_value(json_object_get(p, "in_flight")) == 0.75);
+	assert_true(json_real_value(json_object_get(p, "rate")) == 0.75);
+	assert_int_equal(number(p, "small_bytes"), 13824);
+	assert_int_equal(number(p, "wide_bytes"), 42 << 10);
+	assert_int_equal(number(p, "ahead_cycles"), 907);
 	assert_null(json_object_get(memory, "reason"));
 	assert_true(json_real_value(json_object_get(memory, "latency_cycles")) == MEMORY_TUNED_LATENCY_CYCLES);
-	assert_true(json_real_value(json_object_get(memory, "read_gb_s")) > 1000);
+	assert_true(json_real_value(json_object_get(memory, "read_gb_s")) > 400);
 	assert_true(json_is_true(json_object_get(p, "ahead_phases")));
 	assert_int_equal(number(p, "stream_chunks"), 1);
 	/* As many stages as there is shared memory for. */
@@ -328,7 +328,7 @@ static void test_one_session(void **state)
 	set_free(needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0));
 	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
 	assert_true(bench_folder_said("errors", "weights in tiles: fusion persistent"));
-	assert_true(bench_folder_said("errors", "27 to 84 KiB are on their way"));
+	assert_true(bench_folder_said("errors", "13 to 42 KiB are on their way"));
 	assert_false(bench_folder_said("errors", "the limits of an H100"));
 	setenv("FAKE_CUDA", "no-memory", 1);
 	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
@@ -353,12 +353,12 @@ static void test_loaded(void **state)
 		struct cuda_memory memory;
 		int ahead_cycles;
 	} cases[] = {
-		{PERSISTENT_LIMITS_MEASURED, {0}, 453},
+		{PERSISTENT_LIMITS_MEASURED, {0}, 907},
 		{PERSISTENT_LIMITS_MEASURED,
-		 {2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
-		 340},
+		 {0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
+		 1360},
 		{PERSISTENT_LIMITS_CONSTANT,
-		 {2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
+		 {0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
 		 680},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -394,7 +394,7 @@ static void test_shown(void **state)
 	char text[96];
 	snprintf(text, sizeof text, "a cycle of a multiprocessor, a load in %d cycles", MEMORY_TUNED_LATENCY_CYCLES);
 	assert_true(bench_folder_said("out", text));
-	assert_true(bench_folder_said("out", "27 to 84 KiB are on their way"));
+	assert_true(bench_folder_said("out", "13 to 42 KiB are on their way"));
 	setenv("FAKE_CUDA", "no-memory", 1);
 	assert_int_equal(bench_folder_call(cmd_model, words), 0);
 	unsetenv("FAKE_CUDA");

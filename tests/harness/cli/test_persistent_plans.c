@@ -60,15 +60,15 @@ static void test_limits(void **state)
 	char *fusions[] = {"full", "persistent"};
 	struct matrix m = matrix_of(layers, fusions);
 	struct cuda_card fast = h100;
-	fast.memory = (struct cuda_memory){2 * MEMORY_TUNED_BYTES_S, 2 * MEMORY_TUNED_BYTES_CYCLE,
-					   0.5 * MEMORY_TUNED_LATENCY_CYCLES};
+	fast.memory = (struct cuda_memory){0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE,
+					   2 * MEMORY_TUNED_LATENCY_CYCLES};
 	for (int measured = 0; measured < 2; measured++) {
 		struct persistent_plans p;
 		OK(persistent_plans_make(&p, &m, measured ? &fast : &h100, false, e));
 		assert_string_equal(p.of[0].limits, measured ? "measured" : "constant");
-		assert_true(p.of[0].in_flight == 1 && p.of[0].rate == (measured ? 2 : 1));
+		assert_true(p.of[0].in_flight == 1 && p.of[0].rate == (measured ? 0.5 : 1));
 		assert_int_equal(p.of[0].wide_bytes, 56 << 10);
-		assert_int_equal(p.of[0].ahead_cycles, measured ? 340 : 680);
+		assert_int_equal(p.of[0].ahead_cycles, measured ? 1360 : 680);
 		persistent_plans_free(&p);
 	}
 }
