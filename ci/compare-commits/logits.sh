@@ -56,7 +56,7 @@ eval_has() { help_has "${program[base]}" eval "$1" && help_has "${program[head]}
 forward_flags() {
   local name value
   flags=() unchecked=()
-  for name in prefill-precision prefill-weights host-products head ple pdl device-memory; do
+  for name in prefill-precision prefill-weights host-products head ple pdl persistent-limits device-memory; do
     value=$(word_values "$name" | tail -n 1)
     [ -n "$value" ] || continue
     if eval_has "--$name"; then

@@ -233,7 +233,7 @@ static int open_stream(struct cuda_device *c, struct error *err)
 	return 0;
 }
 
-int device_cuda_open(struct device **out, const struct cuda_open_options *o, struct error *err)
+int cuda_open_bare(struct cuda_device **out, struct error *err)
 {
 	*out = NULL;
 	struct cuda_device *c = calloc(1, sizeof *c);
@@ -241,8 +241,22 @@ int device_cuda_open(struct device **out, const struct cuda_open_options *o, str
 		return error_set(err, ERROR_MEMORY, "no memory for the CUDA device");
 	c->base.ops = &cuda_ops;
 	int rc;
-	if ((rc = cuda_driver_open(&c->cu, err)) || (rc = read_card(c, err)) || (rc = open_stream(c, err)))
-		goto fail;
+	if ((rc = cuda_driver_open(&c->cu, err)) || (rc = read_card(c, err)) || (rc = open_stream(c, err))) {
+		cuda_close(&c->base);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
+int device_cuda_open(struct device **out, const struct cuda_open_options *o, struct error *err)
+{
+	struct cuda_device *c;
+	*out = NULL;
+	int rc = cuda_open_bare(&c, err);
+	if (rc)
+		return rc;
+	c->card.memory = o->memory;
 	device_cuda_set_pdl(&c->base, o->pdl);
 	if ((rc = cuda_memory_open(c, err)) || (rc = cuda_kernels_open(c, &o->dims, err)) ||
 	    (rc = cuda_prefill_open(c, o, err)))

@@ -27,8 +27,9 @@ struct cuda_open_options {
 	struct cuda_dims dims;
 	bool pdl; /* programmatic dependent launch, on cards of compute capability 9.0 and up */
 	enum prefill_precision prefill;
-	int batch;    /* most rows of one matmul */
-	int n_in_max; /* widest matmul input */
+	int batch;                 /* most rows of one matmul */
+	int n_in_max;              /* widest matmul input */
+	struct cuda_memory memory; /* of the card: what the plan of fusion persistent follows; zeroes: its constants */
 };
 
 /* ERROR_UNSUPPORTED where there is no GPU (the line says why) or what its kernels need is missing. */
@@ -66,6 +67,13 @@ struct cuda_prefill_bytes {
 	size_t scales; /* of their rows */
 };
 struct cuda_prefill_bytes device_cuda_prefill_bytes(const struct cuda_open_options *o);
+
+/*
+ * The memory of the GPU that device_cuda_open would open, in about 10 ms beside the context's and, the first time, the
+ * kernels' making. Takes 512 MiB meanwhile: before anything is loaded. As device_cuda_probe; ERROR_MEMORY where they
+ * are not free, ERROR_DEVICE where what comes out can be no memory's. *out is zeroes after a failure.
+ */
+int device_cuda_measure(struct cuda_memory *out, struct error *err);
 
 struct cuda_facts {
 	char name[128];         /* "NVIDIA H100 80GB HBM3" */

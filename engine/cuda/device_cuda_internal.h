@@ -107,6 +107,9 @@ static inline uint64_t address_of(const void *p)
 	return (uint64_t)(uintptr_t)p;
 }
 
+/* device_cuda.c: the card and a stream on it, without kernels; device_close closes it. */
+int cuda_open_bare(struct cuda_device **out, struct error *err);
+
 /* device_cuda_memory.c */
 int cuda_memory_open(struct cuda_device *c, struct error *err);
 void cuda_memory_close(struct cuda_device *c);
@@ -122,6 +125,8 @@ int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct
 
 /* device_cuda_kernels.c: modules and functions */
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err);
+/* Those of one source alone, which no model's dimensions change. */
+int cuda_kernels_open_source(struct cuda_device *c, const char *name, struct error *err);
 void cuda_kernels_close(struct cuda_device *c);
 /*
  * Enqueues one entry. what: the kernel's name, for the error. updatable: receives what a patch knows the captured node

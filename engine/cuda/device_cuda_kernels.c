@@ -98,27 +98,56 @@ static int load_or_refuse(struct cuda_device *c, struct nvrtc *n, int index, con
 	return 0;
 }
 
-int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err)
+/* Of what is measured, which no model is run with. */
+static bool is_measuring(const char *source)
+{
+	return !strcmp(source, "kernels/cuda/memory.cu");
+}
+
+static int open_lists(struct cuda_device *c, struct error *err)
 {
 	c->modules = calloc((size_t)cuda_n_sources + 1, sizeof(struct cu_module *));
 	c->functions = calloc((size_t)cuda_n_entries + 1, sizeof(struct cu_function *));
-	if (!c->modules || !c->functions)
-		return error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
+	return c->modules && c->functions
+		       ? 0
+		       : error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
+}
+
+int cuda_kernels_open_source(struct cuda_device *c, const char *name, struct error *err)
+{
+	const struct cuda_dims any = {.n_head_dims = 1, .head_dims = {256}, .k_type = -1, .v_type = -1};
+	struct nvrtc *n;
+	int rc = open_lists(c, err);
+	if (rc || (rc = nvrtc_open(&n, err)))
+		return rc;
+	rc = load_source(c, n, find_source(name), &any, err);
+	nvrtc_close(n);
+	for (int i = 0; i < cuda_n_entries && !rc; i++)
+		if (!strcmp(cuda_entries[i].source, name))
+			rc = find_function(c, i, err);
+	return rc;
+}
+
+int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err)
+{
+	int rc = open_lists(c, err);
+	if (rc)
+		return rc;
 	c->persistent_chunks = cuda_persistent_chunks(dims);
 	c->k_type = dims->k_type;
 	c->v_type = dims->v_type;
 	struct nvrtc *n;
 	int64_t t0 = clock_ns();
-	int rc = nvrtc_open(&n, err);
-	if (rc)
+	if ((rc = nvrtc_open(&n, err)))
 		return rc;
 	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
 	for (int i = 0; i < cuda_n_sources && !rc; i++)
-		if (!cuda_sources[i].is_header)
+		if (!cuda_sources[i].is_header && !is_measuring(cuda_sources[i].name))
 			rc = load_or_refuse(c, n, i, dims, err);
 	nvrtc_close(n);
 	for (int i = 0; i < cuda_n_entries && !rc; i++)
-		rc = find_function(c, i, err);
+		if (!is_measuring(cuda_entries[i].source))
+			rc = find_function(c, i, err);
 	c->facts.compile_us = (double)(clock_ns() - t0) * 1e-3;
 	return rc;
 }

@@ -32,6 +32,14 @@ enum persistent_sessions {
 	PERSISTENT_SESSIONS_ALL,  /* all layers go on the GPU, or the placement is none */
 };
 
+/* How much memory those ask for ahead (kernels/cuda/persistent_limits.c). */
+enum persistent_limits_by {
+	PERSISTENT_LIMITS_MEASURED, /* as the GPU's memory was measured */
+	PERSISTENT_LIMITS_CONSTANT, /* as suits an H100 */
+};
+/* "measured", "constant" */
+const char *persistent_limits_name(enum persistent_limits_by by);
+
 struct load_options {
 	int n_threads; /* host device threads; 0: one a physical core */
 	enum host_products host_products;
@@ -50,6 +58,8 @@ struct load_options {
 	size_t gpu_memory; /* bytes of the GPU; 0: what it has free */
 	enum persistent_sessions persistent;
 	struct cuda_card card; /* that those would run on; n_sm 0: the GPU, or an H100 where there is none */
+	enum persistent_limits_by limits_by;
+	struct cuda_memory memory; /* of the GPU; zeroes: measured when it is needed */
 };
 
 /* f16 cache, float32 products on the host, all layers where they can go, the batch that suits; PLE on the device, PDL,

@@ -25,6 +25,11 @@ struct prefill_weights_name prefill_weights_name(int n_layers)
 	return name;
 }
 
+const char *persistent_limits_name(enum persistent_limits_by by)
+{
+	return by == PERSISTENT_LIMITS_MEASURED ? "measured" : "constant";
+}
+
 void load_options_default(struct load_options *o)
 {
 	*o = (struct load_options){
@@ -67,6 +72,7 @@ int loaded_model_cuda_options(const struct model *m, int n_layers, const struct 
 		.prefill = o->prefill,
 		.batch = batch_of(o),
 		.n_in_max = larger(m->n_embd, m->n_ple),
+		.memory = o->memory,
 	};
 	struct cuda_dims *dims = &out->dims;
 	for (int i = 0; i < n_layers; i++) {
@@ -163,6 +169,17 @@ static int settle_prompts(struct loaded_model *m, const struct device *first, st
 	return 0;
 }
 
+/* Where it cannot be measured, the constants do; no_memory says why. */
+static void measure_memory(struct loaded_model *m, const struct device *first)
+{
+	struct load_options *o = &m->options;
+	bool wanted = o->persistent && m->n_gpu_layers && o->limits_by == PERSISTENT_LIMITS_MEASURED;
+	if (!wanted)
+		o->memory = (struct cuda_memory){0};
+	else if (!first && o->memory.bytes_s == 0)
+		device_cuda_measure(&o->memory, &m->no_memory);
+}
+
 static int open_host(struct device **out, const struct load_options *o, struct error *err)
 {
 	int rc = device_host_open(out, o->n_threads, err);
@@ -223,6 +240,7 @@ int loaded_model_open_on(struct loaded_model **out, const char *path, const stru
 	if ((rc = model_open(&m->model, path, err)) || (rc = resolve_layers(m, err)) ||
 	    (rc = settle_prompts(m, first, err)))
 		goto fail;
+	measure_memory(m, first);
 	m->parts[0].device = m->n_gpu_layers ? first : host;
 	m->parts[1].device = host;
 	if ((rc = open_devices(m, err)) || (rc = load_weights(m, err)))

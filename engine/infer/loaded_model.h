@@ -33,10 +33,12 @@ struct loaded_model {
 	struct loaded_part parts[LOADED_PARTS_MAX];
 	int n_parts;
 	int head_part;
-	struct load_options options; /* as given; batch, prefill_weights and their context resolved */
+	struct load_options options; /* as given; batch, prefill_weights, their context and the GPU's memory resolved */
 	int n_gpu_layers;
-	char device_name[32]; /* "host", "cuda", "cuda+host" */
-	char gpu_reason[256]; /* why -1 chose the host; empty where it did not */
+	char device_name[32];   /* "host", "cuda", "cuda+host" */
+	char gpu_reason[256];   /* why -1 chose the host; empty where it did not */
+	struct error no_memory; /* why the GPU's memory was not measured for sessions in fusion persistent; empty: it
+				   was, or nobody asked for it */
 	double load_us;
 	int n_sessions; /* open ones */
 };

@@ -533,7 +533,7 @@ int persistent_measure(struct persistent_bytes *out, const struct forward *f, co
 	if (!rc && !(rc = build(&b, &g, &program_bytes, err)))
 		*out = (struct persistent_bytes){.program = b.used,
 						 .tiled = (size_t)g.tiled_bytes,
-						 .shape = card ? cuda_persistent_shape(&g)
+						 .shape = card ? cuda_persistent_shape(&g, &card->card)
 							       : (struct persistent_shape){0}};
 	builder_free(&b);
 	return rc;

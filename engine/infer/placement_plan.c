@@ -70,6 +70,7 @@ static int card_of(struct persistent_card *card, const struct model *m, const st
 	card->card = o->card;
 	if (!rc && !card->card.n_sm && device_cuda_card(&card->card, NULL))
 		card->card = h100;
+	card->card.memory = o->memory;
 	if (!rc)
 		card->chunks = cuda_persistent_chunks(&cuda.dims);
 	return rc;

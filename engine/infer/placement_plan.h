@@ -86,7 +86,7 @@ int placement_plan_weights(const struct model *m, const struct load_options *o, 
 
 /*
  * With the first n_gpu_layers (0 to all) on a GPU. Of o: batch, cache types, head_on_host, ple_on_host, prefill,
- * prefill_weights (AUTO: CONVERT), persistent (NONE, or what those sessions take is counted), card.
+ * prefill_weights (AUTO: CONVERT), persistent (NONE, or what those sessions take is counted), card, memory.
  * context <= 0: what the model was trained for. ERROR_UNSUPPORTED where the CUDA kernels cannot run the layers.
  */
 int placement_plan(struct placement_plan *p, const struct model *m, const struct load_options *o, int n_gpu_layers,

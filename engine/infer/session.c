@@ -134,6 +134,11 @@ const char *session_gpu_reason(const struct session *s)
 	return s->loaded->gpu_reason;
 }
 
+const char *session_memory_reason(const struct session *s)
+{
+	return s->loaded->no_memory.text;
+}
+
 int session_position(const struct session *s)
 {
 	return pipeline_position(&s->pipeline);

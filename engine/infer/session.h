@@ -71,6 +71,9 @@ int session_threads(const struct session *s);
 int session_gpu_layers(const struct session *s);
 /* Why n_gpu_layers -1 chose the host: "no GPU: libcuda.so.1 not found; ..."; empty where it did not. */
 const char *session_gpu_reason(const struct session *s);
+/* Why the GPU's memory was not measured for fusion persistent, which then asks for as much ahead as suits an H100;
+ * empty: it was, or nobody asked. */
+const char *session_memory_reason(const struct session *s);
 int session_position(const struct session *s);
 
 /* Whether the session's devices have the mode: ERROR_UNSUPPORTED says what it needs. Others fall back. */

@@ -59,6 +59,11 @@ static int apply_ple(void *ctx, const char *value, struct error *err)
 	return options_ple(value, &bench(ctx)->engine.ple_on_host, err);
 }
 
+static int apply_persistent_limits(void *ctx, const char *value, struct error *err)
+{
+	return options_persistent_limits(value, &bench(ctx)->engine.limits_by, err);
+}
+
 static int apply_pdl(void *ctx, const char *value, struct error *err)
 {
 	return options_pdl(value, &bench(ctx)->engine.pdl, err);
@@ -305,6 +310,10 @@ static const struct option_spec options[] = {
 	 apply_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default on)", apply_pdl},
+	{"--persistent-limits", "measured|constant",
+	 "GPU: how much memory --fusion persistent asks for ahead: as its memory was measured, or as suits an H100 "
+	 "(default measured)",
+	 apply_persistent_limits},
 	{"-r, --repetitions", "N", "times that each test is run (default 5; with --until: at most, default 50)",
 	 apply_repetitions},
 	{"--until", "stable[=PCT]",

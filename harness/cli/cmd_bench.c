@@ -179,11 +179,12 @@ static void recall_device_memory(struct bench *b, struct sweep *s)
 static int add_settings(struct sweep *s, const struct bench *b, struct error *err)
 {
 	const struct engine_settings *e = &b->engine;
-	json_t *settings =
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "prefill_precision", prefill_precision_name(e->prefill),
-			  "prefill_weights", prefill_weights_name(e->prefill_weights).text, "host_products",
-			  host_products_name(e->host_products), "ple", e->ple_on_host ? "host" : "device", "pdl",
-			  e->pdl ? "on" : "off", "head", e->head_on_host ? "cpu" : "gpu");
+	json_t *settings = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "prefill_precision",
+				     prefill_precision_name(e->prefill), "prefill_weights",
+				     prefill_weights_name(e->prefill_weights).text, "host_products",
+				     host_products_name(e->host_products), "ple", e->ple_on_host ? "host" : "device",
+				     "pdl", e->pdl ? "on" : "off", "persistent_limits",
+				     persistent_limits_name(e->limits_by), "head", e->head_on_host ? "cpu" : "gpu");
 	/* Without a GPU only what was asked for by name depends on it. Older sweeps do not say it. */
 	if (plans_for_memory(b) && (e->device_memory || has_int(b, AXIS_GPU_LAYERS, AXIS_LAYERS_AUTO)) &&
 	    !s->memory_unrecorded)

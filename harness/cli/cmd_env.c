@@ -1,9 +1,10 @@
 /*
- * gemmark env: what this machine is, with the read bandwidth that it really has.
+ * gemmark env: what this machine is, with the read bandwidth that it really has, its GPU's too.
  */
 #include <stdio.h>
 
 #include "harness/cli/engine_environment.h"
+#include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_source.h"
 #include "harness/cli/options.h"
 #include "harness/record/environment.h"
@@ -36,7 +37,7 @@ static const struct option_spec options[] = {
 
 static const struct command command = {
 	.name = "env",
-	.summary = "Prints what this machine is, and the read bandwidth that this program measures on it.",
+	.summary = "Prints what this machine is, and the read bandwidths that this program measures on it.",
 	.usage = "gemmark env [options]",
 	.examples = "gemmark env\n"
 		    "gemmark env -t 4 --json\n",
@@ -52,10 +53,17 @@ static int print_env(const struct env *e, struct error *err)
 	if (rc)
 		return rc;
 	struct environment_bandwidth bandwidth = engine_source_bandwidth(source, e->n_threads);
-	engine_source_close(source);
 	struct environment_inputs in = {.bandwidth = &bandwidth, .n_bandwidth = 1};
+	const char *no_gpu;
+	struct cuda_memory measured;
+	struct environment_gpu_memory memory;
+	if (engine_gpu(&no_gpu)) {
+		memory = engine_gpu_memory(source, &measured);
+		in.gpu_memory = &memory;
+	}
 	json_t *env;
 	rc = engine_environment_collect(&in, &env, err);
+	engine_source_close(source);
 	if (rc)
 		return rc;
 	if (!e->json) {

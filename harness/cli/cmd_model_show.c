@@ -358,6 +358,22 @@ static void show_tensors(const struct model *m)
 	}
 }
 
+/* Of the GPU that is there; for one that is made up the constants do. */
+static void show_memory(struct show *s)
+{
+	struct cuda_memory *m = &s->load.memory;
+	struct error why;
+	if (!s->load.persistent || s->device_memory)
+		return;
+	if (device_cuda_measure(m, &why))
+		printf("\n  the GPU's memory was not measured: %s\n", why.text);
+	else
+		printf("\n  the GPU's memory, measured: %.0f GB/s, %.2f bytes a cycle of a multiprocessor, a load in "
+		       "%.0f "
+		       "cycles\n",
+		       m->bytes_s * 1e-9, m->bytes_cycle, m->latency_cycles);
+}
+
 static int show_device(const struct model *m, const struct show *s, struct error *err)
 {
 	size_t bytes = s->device_memory;
@@ -410,6 +426,7 @@ int cmd_model_show(int argc, char **argv)
 	if (s.tensors)
 		show_tensors(&m);
 	if (s.device) {
+		show_memory(&s);
 		rc = show_device(&m, &s, &err);
 		fflush(stdout); /* in front of what stderr may get */
 	}

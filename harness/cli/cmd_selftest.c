@@ -98,6 +98,11 @@ static int apply_ple(void *ctx, const char *value, struct error *err)
 	return options_ple(value, &selftest(ctx)->engine.ple_on_host, err);
 }
 
+static int apply_persistent_limits(void *ctx, const char *value, struct error *err)
+{
+	return options_persistent_limits(value, &selftest(ctx)->engine.limits_by, err);
+}
+
 static int apply_pdl(void *ctx, const char *value, struct error *err)
 {
 	return options_pdl(value, &selftest(ctx)->engine.pdl, err);
@@ -282,6 +287,7 @@ static const struct option_spec options[] = {
 	{"--head", "gpu|cpu", "GPU, as for bench (default gpu)", apply_head},
 	{"--ple", "device|host", "GPU, as for bench (default device)", apply_ple},
 	{"--pdl", "on|off", "GPU, as for bench (default on)", apply_pdl},
+	{"--persistent-limits", "measured|constant", "GPU, as for bench (default measured)", apply_persistent_limits},
 	{"--warmup", "N", "steady tokens in a row that end a warm-up (default 4)", apply_warmup},
 	{"--seed", "N", "of the order, the noise and the slowed cell (default 1)", apply_seed},
 	{"--out", "DIR", "write all runs and verdicts below this directory (default: nothing is written)",

@@ -9,6 +9,16 @@
 #include "harness/measure/nvml.h"
 #include "harness/record/environment.h"
 
+struct environment_gpu_memory engine_gpu_memory(struct workload_source *source, struct cuda_memory *measured)
+{
+	struct environment_gpu_memory m = {0};
+	*measured = engine_source_memory(source, &m.reason);
+	m.bytes_s = measured->bytes_s;
+	m.bytes_cycle = measured->bytes_cycle;
+	m.latency_cycles = measured->latency_cycles;
+	return m;
+}
+
 int engine_environment_collect(const struct environment_inputs *given, json_t **env, struct error *err)
 {
 	struct environment_inputs in = *given;
@@ -31,6 +41,7 @@ int engine_environment(const struct matrix *m, const struct axis_resolution *r, 
 	const struct axis_values *models = &m->of[AXIS_MODEL], *threads = &m->of[AXIS_THREADS];
 	uint64_t *hashes = calloc((size_t)models->n + 1, sizeof *hashes);
 	struct persistent_plans plans = {0};
+	struct environment_gpu_memory memory;
 	struct cuda_card card;
 	if (!hashes)
 		return error_set(err, ERROR_MEMORY, "no memory for env.json");
@@ -47,7 +58,12 @@ int engine_environment(const struct matrix *m, const struct axis_resolution *r, 
 		.seed = &seed,
 	};
 	in.bandwidth = engine_source_bandwidths(source, &in.n_bandwidth);
-	int rc = device_cuda_card(&card, NULL) ? 0 : persistent_plans_make(&plans, m, &card, r->head_on_host, err);
+	int rc = 0;
+	if (persistent_plans_asked(m) && !device_cuda_card(&card, NULL)) {
+		memory = engine_gpu_memory(source, &card.memory);
+		in.gpu_memory = &memory;
+		rc = persistent_plans_make(&plans, m, &card, r->head_on_host, err);
+	}
 	in.persistent = plans.of;
 	in.n_persistent = plans.n;
 	if (!rc)

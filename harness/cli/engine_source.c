@@ -36,6 +36,9 @@ struct engine_source {
 	bool memory_known;         /* settings.device_memory is what it stands for */
 	struct environment_bandwidth measured[MAX_BANDWIDTHS];
 	int n_measured;
+	bool memory_measured; /* or tried to */
+	struct cuda_memory memory;
+	struct error no_memory;  /* why it is zeroes */
 	struct error other_file; /* what was to be loaded is not what was resolved; empty: it was */
 };
 
@@ -107,6 +110,11 @@ static int load(struct engine_source *s, const struct placement *p, struct error
 	o.host_products = s->settings.host_products;
 	o.context = p->context;
 	o.persistent = s->settings.persistent;
+	o.limits_by = s->settings.limits_by;
+	if (o.persistent && o.n_gpu_layers && o.limits_by == PERSISTENT_LIMITS_MEASURED) {
+		o.memory = engine_source_memory(&s->base, NULL);
+		o.limits_by = o.memory.bytes_s > 0 ? PERSISTENT_LIMITS_MEASURED : PERSISTENT_LIMITS_CONSTANT;
+	}
 	/* All of a sweep's placements plan for the same memory, or how many layers have weights for prompts would
 	 * depend on what was loaded before. */
 	if (!s->memory_known && o.n_gpu_layers && o.prefill_weights == PREFILL_WEIGHTS_AUTO)
@@ -164,6 +172,7 @@ void engine_settings_default(struct engine_settings *e)
 	*e = (struct engine_settings){.head_on_host = o.head_on_host,
 				      .ple_on_host = o.ple_on_host,
 				      .pdl = o.pdl,
+				      .limits_by = o.limits_by,
 				      .prefill = o.prefill,
 				      .prefill_weights = o.prefill_weights,
 				      .host_products = o.host_products};
@@ -210,9 +219,11 @@ void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTI
 {
 	struct engine_settings d;
 	engine_settings_default(&d);
-	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s%s%s%s%.8s",
+	snprintf(out, ENGINE_SETTINGS_TEXT, "%s%s%s%s%s%s%s%s%s%s%s%s%.8s",
 		 e->head_on_host != d.head_on_host ? " head-cpu" : "",
 		 e->ple_on_host != d.ple_on_host ? " ple-host" : "", e->pdl != d.pdl ? " pdl-off" : "",
+		 e->limits_by != d.limits_by ? " limits-" : "",
+		 e->limits_by != d.limits_by ? persistent_limits_name(e->limits_by) : "",
 		 e->prefill != d.prefill ? " prefill-" : "",
 		 e->prefill != d.prefill ? prefill_precision_name(e->prefill) : "",
 		 e->prefill_weights != d.prefill_weights ? " weights-" : "",
@@ -249,6 +260,21 @@ int engine_source_check(const struct workload_source *base, struct error *err)
 	if (*s->other_file.text)
 		return error_set(err, ERROR_INPUT, "%s", s->other_file.text);
 	return s->model.loaded ? gguf_check(&s->model.loaded->model.file, changed_file_remedy(), err) : 0;
+}
+
+struct cuda_memory engine_source_memory(struct workload_source *base, const char **reason)
+{
+	struct engine_source *s = (struct engine_source *)base;
+	if (!s->memory_measured && s->settings.limits_by == PERSISTENT_LIMITS_CONSTANT) {
+		error_set(&s->no_memory, ERROR_UNSUPPORTED, "--persistent-limits constant");
+	} else if (!s->memory_measured) {
+		unload(s);
+		device_cuda_measure(&s->memory, &s->no_memory);
+	}
+	s->memory_measured = true;
+	if (reason)
+		*reason = *s->no_memory.text ? s->no_memory.text : NULL;
+	return s->memory;
 }
 
 struct environment_bandwidth engine_source_bandwidth(struct workload_source *base, int n_threads)

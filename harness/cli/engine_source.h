@@ -26,6 +26,7 @@ struct engine_settings {
 	int prefill_weights; /* layers, or PREFILL_WEIGHTS_ */
 	enum host_products host_products;
 	enum persistent_sessions persistent; /* among the sweep's cells: engine_persistent */
+	enum persistent_limits_by limits_by; /* of their kernel */
 	size_t device_memory; /* that -ngl auto, and choices that are left open, plan for; 0: what the GPU has free when
 				 that is first asked */
 	const struct axis_resolution
@@ -42,9 +43,9 @@ enum persistent_sessions engine_persistent(char *const *fusions, int n);
 /* ERROR_INPUT for settings that exclude each other. */
 int engine_settings_check(const struct engine_settings *e, struct error *err);
 
-/* What is not the default, "head-cpu ple-host pdl-off prefill-f32 weights-convert host-bf16 text-0123abcd"; empty where
- * all is. */
-enum { ENGINE_SETTINGS_TEXT = 96 };
+/* What is not the default, "head-cpu ple-host pdl-off limits-constant prefill-f32 weights-convert host-bf16
+ * text-0123abcd"; empty where all is. */
+enum { ENGINE_SETTINGS_TEXT = 112 };
 void engine_settings_text(const struct engine_settings *e, char out[ENGINE_SETTINGS_TEXT]);
 
 /* A line on standard error where a setting was named and none of the cells (n), resolved, has use for it. */
@@ -73,6 +74,13 @@ int engine_source_check(const struct workload_source *s, struct error *err);
 struct environment_bandwidth engine_source_bandwidth(struct workload_source *s, int n_threads);
 /* All that was measured so far: (*n), the source's. */
 const struct environment_bandwidth *engine_source_bandwidths(struct workload_source *s, int *n);
+
+/*
+ * The GPU's memory, measured the first time; then all models that are loaded for sessions in fusion persistent are
+ * planned for by the same. Zeroes, and why in the source's *reason, where it cannot be, or the settings want
+ * constants.
+ */
+struct cuda_memory engine_source_memory(struct workload_source *s, const char **reason);
 
 /*
  * Bytes that -ngl auto plans for, the same for all that is opened from then on: `asked`; where that is 0, what the

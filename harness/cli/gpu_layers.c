@@ -88,8 +88,8 @@ static void print_verdict(const struct placement_plan *p, size_t gpu_bytes, FILE
 		fprintf(out,
 			"  fusion persistent: %d blocks of %d computing warps and %d stages of %d\n"
 			"  bytes, of which %d to %d KiB are on their way\n",
-			s->n_blocks, s->n_warps, s->n_stages, s->stage_bytes, s->small_bytes >> 10,
-			s->wide_bytes >> 10);
+			s->n_blocks, s->n_warps, s->n_stages, s->stage_bytes, s->limits.small_bytes >> 10,
+			s->limits.wide_bytes >> 10);
 }
 
 void gpu_layers_print(const struct placement_plan *p, const struct model *m, size_t gpu_bytes, FILE *out)

@@ -84,6 +84,11 @@ static int set_pdl(void *ctx, const char *value, struct error *err)
 	return options_pdl(value, &((struct model_options *)ctx)->session.load.pdl, err);
 }
 
+static int set_persistent_limits(void *ctx, const char *value, struct error *err)
+{
+	return options_persistent_limits(value, &((struct model_options *)ctx)->session.load.limits_by, err);
+}
+
 static int set_prefill_precision(void *ctx, const char *value, struct error *err)
 {
 	((struct model_options *)ctx)->prefill_named = true;
@@ -191,6 +196,10 @@ static const struct option_spec rest[] = {
 	 set_host_products},
 	{"--ple", "device|host", "GPU: where the per-layer embedding table is (default: device)", set_ple},
 	{"--pdl", "on|off", "GPU: programmatic dependent launch, on cards that have it (default: on)", set_pdl},
+	{"--persistent-limits", "measured|constant",
+	 "GPU: how much memory --fusion persistent asks for ahead: as its memory was measured, or as suits an H100 "
+	 "(default: measured)",
+	 set_persistent_limits},
 	{0},
 };
 
@@ -239,7 +248,7 @@ int model_options_settle(struct model_options *o, const char *command, struct er
 
 int model_options_layers(struct model_options *o, const char *command, struct error *err)
 {
-	const struct load_options load = session_load_options(&o->session);
+	struct load_options load = session_load_options(&o->session);
 	struct placement_plan plan = {0};
 	struct model m;
 	struct error why;
@@ -247,6 +256,8 @@ int model_options_layers(struct model_options *o, const char *command, struct er
 	int rc = 0;
 	if (o->session.load.n_gpu_layers != AXIS_LAYERS_AUTO)
 		return 0;
+	if (load.persistent && load.limits_by == PERSISTENT_LIMITS_MEASURED && !device_cuda_measure(&load.memory, NULL))
+		o->session.load.memory = load.memory;
 	if (device_cuda_free_memory(&bytes, &why)) {
 		fprintf(stderr, "gemmark %s: -ngl auto: all layers on the host: %s\n", command, why.text);
 	} else if (!(rc = model_open(&m, o->model, err))) {
@@ -262,6 +273,9 @@ void model_options_remark(const struct model_options *o, const struct session *s
 {
 	if (*session_gpu_reason(s))
 		fprintf(stderr, "gemmark %s: on the host: %s\n", command, session_gpu_reason(s));
+	if (*session_memory_reason(s))
+		fprintf(stderr, "gemmark %s: the limits of an H100 for fusion persistent: %s\n", command,
+			session_memory_reason(s));
 	if (o->prefill_named && !session_gpu_layers(s))
 		engine_settings_no_gpu(command);
 	trained_context_warn(command, o->model, session_model(s)->n_context, o->session.context, "");

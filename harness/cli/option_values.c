@@ -90,6 +90,17 @@ int options_pdl(const char *value, bool *on, struct error *err)
 	return 0;
 }
 
+int options_persistent_limits(const char *value, enum persistent_limits_by *out, struct error *err)
+{
+	const char *const names[] = {persistent_limits_name(PERSISTENT_LIMITS_MEASURED),
+				     persistent_limits_name(PERSISTENT_LIMITS_CONSTANT)};
+	int i = choose(value, "choice", names, 2, err);
+	if (i < 0)
+		return i;
+	*out = (enum persistent_limits_by)i;
+	return 0;
+}
+
 int options_prefill_rows(const char *value, enum prefill_rows *out, struct error *err)
 {
 	const char *const names[] = {prefill_rows_name(PREFILL_ROWS_LAST), prefill_rows_name(PREFILL_ROWS_ALL)};

@@ -6,7 +6,7 @@
 #include "harness/cli/engine_source.h"
 #include "harness/cli/option_values.h"
 
-static bool is_asked_for(const struct matrix *m)
+bool persistent_plans_asked(const struct matrix *m)
 {
 	const struct axis_values *layers = &m->of[AXIS_GPU_LAYERS], *fusions = &m->of[AXIS_FUSION];
 	for (int i = 0; i < layers->n; i++)
@@ -23,9 +23,11 @@ static void set_shape(struct environment_persistent *to, const struct persistent
 	to->stages = s->n_stages;
 	to->stage_bytes = s->stage_bytes;
 	to->shared_bytes = s->shared_bytes;
-	to->small_bytes = s->small_bytes;
-	to->wide_bytes = s->wide_bytes;
-	to->first_bytes = s->first_bytes;
+	to->in_flight = s->limits.in_flight;
+	to->rate = s->limits.rate;
+	to->small_bytes = s->limits.small_bytes;
+	to->wide_bytes = s->limits.wide_bytes;
+	to->first_bytes = s->limits.first_bytes;
 	to->ahead_phases = s->ahead_phases;
 	to->ahead_cycles = s->ahead_cycles;
 	to->stream_chunks = s->chunks.stream;
@@ -52,6 +54,7 @@ static int make(struct environment_persistent *to, struct error *reason, const s
 		to->reason = reason->text;
 	else
 		set_shape(to, &plan.persistent);
+	to->limits = persistent_limits_name(o->limits_by);
 	return 0;
 }
 
@@ -60,7 +63,7 @@ int persistent_plans_make(struct persistent_plans *out, const struct matrix *m, 
 {
 	const struct axis_values *models = &m->of[AXIS_MODEL], *k = &m->of[AXIS_TYPE_K], *v = &m->of[AXIS_TYPE_V];
 	*out = (struct persistent_plans){0};
-	if (!is_asked_for(m))
+	if (!persistent_plans_asked(m))
 		return 0;
 	size_t most = (size_t)models->n * (size_t)k->n * (size_t)v->n;
 	out->of = calloc(most, sizeof *out->of);
@@ -72,6 +75,8 @@ int persistent_plans_make(struct persistent_plans *out, const struct matrix *m, 
 	o.head_on_host = head_on_host;
 	o.persistent = PERSISTENT_SESSIONS_ALL;
 	o.card = *card;
+	o.memory = card->memory;
+	o.limits_by = card->memory.bytes_s > 0 ? PERSISTENT_LIMITS_MEASURED : PERSISTENT_LIMITS_CONSTANT;
 	int rc = 0;
 	for (int i = 0; i < models->n && !rc; i++) {
 		struct model model;

@@ -18,8 +18,11 @@ struct persistent_plans {
 	int n;
 };
 
-/* None where no cell of the matrix is in that fusion with layers on a GPU. persistent_plans_free, also after a failure.
- * ERROR_MEMORY, or as model_open fails. */
+/* Whether a cell of the matrix is in that fusion with layers on a GPU. */
+bool persistent_plans_asked(const struct matrix *m);
+
+/* Of a card, whose memory was measured or was not. None where nobody asks for one. persistent_plans_free, also after a
+ * failure. ERROR_MEMORY, or as model_open fails. */
 int persistent_plans_make(struct persistent_plans *out, const struct matrix *m, const struct cuda_card *card,
 			  bool head_on_host, struct error *err);
 void persistent_plans_free(struct persistent_plans *p);

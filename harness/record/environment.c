@@ -296,17 +296,28 @@ static json_t *collect_persistent(const struct environment_inputs *in)
 		json_t *plan =
 			p->reason
 				? json_pack("{s:o}", "reason", text_or_null(1, p->reason))
-				: json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:i, s:i, s:I}",
-					    "phases", p->phases, "blocks", p->blocks, "compute_warps", p->compute_warps,
-					    "stages", p->stages, "stage_bytes", p->stage_bytes, "shared_bytes",
-					    p->shared_bytes, "small_bytes", p->small_bytes, "wide_bytes", p->wide_bytes,
-					    "first_bytes", p->first_bytes, "ahead_phases", p->ahead_phases,
-					    "ahead_cycles", p->ahead_cycles, "stream_chunks", p->stream_chunks,
-					    "slice_chunks", p->slice_chunks, "tiled_bytes", (json_int_t)p->tiled_bytes);
+				: json_pack(
+					  "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:i, s:i, s:i, s:b, s:i, s:i, "
+					  "s:i, s:I}",
+					  "phases", p->phases, "blocks", p->blocks, "compute_warps", p->compute_warps,
+					  "stages", p->stages, "stage_bytes", p->stage_bytes, "shared_bytes",
+					  p->shared_bytes, "limits", p->limits, "in_flight", p->in_flight, "rate",
+					  p->rate, "small_bytes", p->small_bytes, "wide_bytes", p->wide_bytes,
+					  "first_bytes", p->first_bytes, "ahead_phases", p->ahead_phases,
+					  "ahead_cycles", p->ahead_cycles, "stream_chunks", p->stream_chunks,
+					  "slice_chunks", p->slice_chunks, "tiled_bytes", (json_int_t)p->tiled_bytes);
 		json_object_update_new(of, plan);
 		json_array_append_new(list, of);
 	}
 	return list;
+}
+
+static json_t *collect_gpu_memory(const struct environment_gpu_memory *m)
+{
+	if (m->reason)
+		return json_pack("{s:o}", "reason", text_or_null(1, m->reason));
+	return json_pack("{s:f, s:f, s:f}", "read_gb_s", m->bytes_s / 1e9, "bytes_per_cycle", m->bytes_cycle,
+			 "latency_cycles", m->latency_cycles);
 }
 
 static json_t *collect_words(const struct environment_inputs *in)
@@ -352,7 +363,8 @@ int environment_collect(const struct environment_inputs *in, json_t **out, struc
 			 text_or_null(in->gpu_reason != NULL, in->gpu_reason), "build", collect_build(), "models",
 			 models, "command_line", collect_words(in), "seed",
 			 in->seed ? json_integer((json_int_t)*in->seed) : json_null());
-	if (*out && in->n_persistent && json_object_set_new(*out, "persistent", collect_persistent(in))) {
+	if (*out && ((in->gpu_memory && json_object_set_new(*out, "gpu_memory", collect_gpu_memory(in->gpu_memory))) ||
+		     (in->n_persistent && json_object_set_new(*out, "persistent", collect_persistent(in))))) {
 		json_decref(*out);
 		*out = NULL;
 	}

@@ -30,6 +30,14 @@ struct environment_gpu {
 	const char *nvrtc_version; /* "13.0"; null: none was found */
 };
 
+/* The GPU's memory, as measured. */
+struct environment_gpu_memory {
+	double bytes_s;        /* that all multiprocessors read together */
+	double bytes_cycle;    /* one of them in a cycle of its clock */
+	double latency_cycles; /* of a load that misses the L2 */
+	const char *reason;    /* why nothing was; null: it was */
+};
+
 /* The kernel of a whole token of a model and its caches' types, as planned for this GPU. */
 struct environment_persistent {
 	const char *model; /* path */
@@ -39,6 +47,8 @@ struct environment_persistent {
 	int blocks;
 	int compute_warps;
 	int stages, stage_bytes, shared_bytes;
+	const char *limits;                       /* "measured" or "constant": what the following come from */
+	double in_flight, rate;                   /* of what they were tuned on, 1 */
 	int small_bytes, wide_bytes, first_bytes; /* that may be on their way to a block */
 	int ahead_phases, ahead_cycles;
 	int stream_chunks, slice_chunks;
@@ -57,6 +67,8 @@ struct environment_inputs {
 	const char *const *models; /* (n_models) paths; each is read and hashed */
 	const uint64_t *hashes;    /* (n_models), where they are known already, 0: not; null: none is */
 	int n_models;
+	const struct environment_gpu_memory
+		*gpu_memory; /* null: nobody asked for it, and env.json does not speak of it */
 	const struct environment_persistent *persistent; /* (n_persistent); none: env.json does not speak of them */
 	int n_persistent;
 	const char *const *command_line; /* (n_words) or null */

@@ -41,7 +41,8 @@ static const struct {
 	{"flags", "build flags"},
 };
 static const char *const sweep_facts[] = {
-	"prefill_fusion", "prefill_precision", "prefill_weights", "host_products", "ple", "pdl", "head", "text_hash",
+	"prefill_fusion", "prefill_precision", "prefill_weights", "host_products", "ple", "pdl", "persistent_limits",
+	"head",           "text_hash",
 };
 
 void history_lines_free(struct history_lines *l)

@@ -64,7 +64,7 @@ static void complete(json_t *sweep)
 /* Paths into env.json that two looks at one machine may see differently; a name stands for all below it. */
 static int is_volatile(const char *path)
 {
-	static const char *const names[] = {"memory available_bytes", "bandwidth", "command_line"};
+	static const char *const names[] = {"memory available_bytes", "bandwidth", "gpu_memory", "command_line"};
 	/* Of a GPU, whatever moves with its load. */
 	static const char *const moving[] = {"clock_now",   "temperature", "power_now", "utilization",
 					     "memory_free", "throttle",    "_now"};

@@ -18,7 +18,7 @@ int sweep_describe(const struct matrix *m, json_t **out, struct error *err);
  * Compares the directory's sweep.json and env.json with these. ERROR_INPUT with the
  * first differences ("n_depth: [0,512] there, [0,1024] here"), or as
  * run_directory_load_json fails. What changes between two looks at one machine is left out:
- * available memory, measured bandwidth, the command line, clocks and temperatures.
+ * available memory, measured bandwidths, the command line, clocks and temperatures.
  */
 int sweep_check(const struct run_directory *d, const json_t *sweep, const json_t *env, struct error *err);
 

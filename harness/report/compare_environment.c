@@ -58,6 +58,7 @@ static const char *const settings[] = {
 	"host_products",
 	"ple",
 	"pdl",
+	"persistent_limits",
 	"head",
 };
 

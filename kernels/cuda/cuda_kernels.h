@@ -59,11 +59,19 @@ struct cuda_entry {
 extern const struct cuda_entry cuda_entries[];
 extern const int cuda_n_entries;
 
+/* A card's memory as measured (device_cuda_measure); zeroes: it was not. */
+struct cuda_memory {
+	double bytes_s;        /* that all multiprocessors read together */
+	double bytes_cycle;    /* of it one multiprocessor's, in a cycle of its clock */
+	double latency_cycles; /* of a load that misses the L2, alone on its multiprocessor */
+};
+
 struct cuda_card {
 	int n_sm;
 	int compute_capability;  /* 90 for 9.0 */
 	size_t shared_per_sm;    /* bytes: CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR */
 	size_t shared_per_block; /* bytes: CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN */
+	struct cuda_memory memory;
 };
 
 struct cuda_launch {
@@ -100,6 +108,25 @@ int cuda_geometry_attention_mma(const struct attention_prefill_params *p, const 
 const char *cuda_persistent_plan(struct persistent_program *g, struct persistent_phase *phases,
 				 struct persistent_copy *copies, const struct cuda_card *card);
 
+/*
+ * How much memory is asked for ahead by that plan. in_flight and rate: how much of what must be on its way on the card
+ * that the constants were tuned on, for its memory to be busy, this card needs, and how much of what a multiprocessor
+ * reads there; in steps of a quarter and of an eighth, from a half to 1, which is any faster card's too.
+ */
+struct persistent_limits {
+	double in_flight, rate; /* 1 without a measurement */
+	/* That may be on their way to a block: in a phase that needs little, in a wide one, and at a wide one's start.
+	 */
+	int small_bytes, wide_bytes, first_bytes;
+	/* Of a block, in a phase on average: from there on the memory is what a token waits for. */
+	int busy_bytes;
+	int busy_cycles, waiting_cycles; /* between two pieces that the L2 gets, where it is and where it is not */
+};
+
+/* Of a card; the same with any number of multiprocessors. Null, or why its measurement says nothing, and *out is as
+ * without one; to follow "its memory". */
+const char *cuda_persistent_limits(struct persistent_limits *out, const struct cuda_memory *m);
+
 /* Chunks of a job that a warp of that kernel is compiled for. */
 struct persistent_chunks {
 	int stream; /* where the job multiplies the stream */
@@ -116,17 +143,19 @@ struct persistent_shape {
 	int n_stages; /* of its ring */
 	int stage_bytes;
 	int shared_bytes; /* of a block, the ring's among them */
-	/* That may be on their way to a block: in a phase that needs little, in a wide one, and at a wide one's start.
-	 */
-	int small_bytes, wide_bytes, first_bytes;
+	struct persistent_limits limits;
 	int ahead_phases; /* whether the L2 gets weights of later products while the ring is full */
 	int ahead_cycles; /* between two pieces of what it gets */
 	struct persistent_chunks chunks;
 	long long tiled_bytes;
 };
 
-/* Of a program that cuda_persistent_plan has planned. */
-struct persistent_shape cuda_persistent_shape(const struct persistent_program *g);
+/* Of a program that cuda_persistent_plan has planned for the card. */
+struct persistent_shape cuda_persistent_shape(const struct persistent_program *g, const struct cuda_card *card);
+
+/* What measures a card's memory (memory_geometry.h); block i of a grid has place i of what it leaves. */
+int cuda_memory_read_launch(const struct cuda_card *card, struct cuda_launch *out);
+int cuda_memory_chain_launch(const struct cuda_card *card, struct cuda_launch *out);
 
 /* How many splits of a global layer's keys fill the card, one token's attention. */
 int cuda_attention_splits(int n_heads, int n_kv_heads, int head_dim, int k_type, int v_type,

@@ -42,6 +42,8 @@
 	X(to_f16, "convert")              \
 	X(scale_rows, "convert")          \
 	X(persistent_tile, "tile")        \
+	X(memory_read, "memory")          \
+	X(memory_chain, "memory")         \
 	X(sample, "sample")               \
 	X(patch, "patch")                 \
 	X(advance, "loop")                \

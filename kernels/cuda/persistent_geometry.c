@@ -8,26 +8,11 @@
 #include "kernels/cuda/quants_geometry.h"
 
 enum {
-	/*
-	 * Bytes on their way at once, to each multiprocessor. What polls for activations queues behind them in the L2:
-	 * fewer while a phase that needs little is loaded, and at the start of the widest.
-	 */
-	SMALL_LIMIT = 18 << 10,
-	WIDE_FIRST_LIMIT = 18 << 10,
-	WIDE_LIMIT = 56 << 10,
 	WIDE_FIRST_JOBS = 4,
 	FEW_SPLITS = 4,   /* whoever takes a product sums its splits */
 	SPARE_STAGES = 2, /* that are never on their way */
 	MOST_KEYS = 8,    /* of a piece: two batches of a warp's */
 	OLDEST_CC = 90,   /* bulk copies into shared memory */
-	/*
-	 * Where phases bring a block that much on average, the memory is what a token waits for, and gets more to do
-	 * than it can: a piece every BUSY_CYCLES. Where they bring less, blocks wait for each other, 2 to 4 us a phase,
-	 * and what they poll for must not queue: a little more than an H100's memory takes for a piece.
-	 */
-	BUSY_BYTES = 88 << 10,
-	BUSY_CYCLES = 500,
-	WAITING_CYCLES = 680,
 };
 
 static int greater(int a, int b)
@@ -209,13 +194,14 @@ static int key_bytes(const struct kv *kv)
 }
 
 /* Behind the others: a piece of keys is as large as a stage has room for. */
-static void plan_keys(const struct persistent_program *g, struct persistent_attention *p, struct persistent_copy *copy)
+static void plan_keys(const struct persistent_program *g, const struct persistent_limits *l,
+		      struct persistent_attention *p, struct persistent_copy *copy)
 {
 	int row = key_bytes(&p->kv), n = g->stage_bytes / row;
 	p->piece_keys = n < MOST_KEYS ? n : MOST_KEYS;
 	*copy = (struct persistent_copy){
 		.kind = PERSISTENT_ATTENTION,
-		.limit = pieces_within(WIDE_LIMIT, p->piece_keys * row, g->n_stages),
+		.limit = pieces_within(l->wide_bytes, p->piece_keys * row, g->n_stages),
 		.kv = p->kv,
 		.n_heads = p->n_heads,
 		.window = p->window,
@@ -226,12 +212,13 @@ static void plan_keys(const struct persistent_program *g, struct persistent_atte
 	};
 }
 
-static void plan_copies(struct persistent_program *g, struct persistent_phase *phases, struct persistent_copy *copies)
+static void plan_copies(const struct persistent_program *g, const struct persistent_limits *l,
+			struct persistent_phase *phases, struct persistent_copy *copies)
 {
 	for (int i = 0; i < g->n_phases; i++) {
 		const struct persistent_product *p = &phases[i].of.product;
 		if (phases[i].kind == PERSISTENT_ATTENTION)
-			plan_keys(g, &phases[i].of.attention, &copies[i]);
+			plan_keys(g, l, &phases[i].of.attention, &copies[i]);
 		if (phases[i].kind != PERSISTENT_PRODUCT)
 			continue;
 		if (p->output == PERSISTENT_ROUTED)
@@ -240,13 +227,15 @@ static void plan_copies(struct persistent_program *g, struct persistent_phase *p
 		int wide = gated || p->output == PERSISTENT_LOGITS || p->w[0].n_in > g->n_embd || p->n_used;
 		/* Who waits for experts is behind its own products of the ones before: nobody polls. */
 		copies[i].first_jobs = gated && !p->n_used ? WIDE_FIRST_JOBS : 0;
-		copies[i].first_limit = pieces_within(WIDE_FIRST_LIMIT, copies[i].piece_bytes, g->n_stages);
-		copies[i].limit = pieces_within(wide ? WIDE_LIMIT : SMALL_LIMIT, copies[i].piece_bytes, g->n_stages);
+		copies[i].first_limit = pieces_within(l->first_bytes, copies[i].piece_bytes, g->n_stages);
+		copies[i].limit =
+			pieces_within(wide ? l->wide_bytes : l->small_bytes, copies[i].piece_bytes, g->n_stages);
 	}
 }
 
 /* What the L2 gets. Not of later products where there are experts: that cost a mixture 1 %. */
-static void plan_ahead(struct persistent_program *g, const struct persistent_copy *copies)
+static void plan_ahead(struct persistent_program *g, const struct persistent_limits *l,
+		       const struct persistent_copy *copies)
 {
 	long long bytes = 0;
 	g->ahead_phases = 1;
@@ -257,7 +246,7 @@ static void plan_ahead(struct persistent_program *g, const struct persistent_cop
 		if (copies[i].n_used)
 			g->ahead_phases = 0;
 	}
-	g->ahead_cycles = bytes / g->n_blocks / g->n_phases < BUSY_BYTES ? WAITING_CYCLES : BUSY_CYCLES;
+	g->ahead_cycles = bytes / g->n_blocks / g->n_phases < l->busy_bytes ? l->waiting_cycles : l->busy_cycles;
 }
 
 /* Of what the product that left in says; 0 of null, and where vectors have no memory yet. */
@@ -375,13 +364,17 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	g->scratch_at = l.scratch;
 	g->chosen_at = l.chosen;
 	g->angles_at = l.angles;
-	plan_copies(g, phases, copies);
-	plan_ahead(g, copies);
+	struct persistent_limits limits;
+	cuda_persistent_limits(&limits, &card->memory);
+	plan_copies(g, &limits, phases, copies);
+	plan_ahead(g, &limits, copies);
 	return NULL;
 }
 
-struct persistent_shape cuda_persistent_shape(const struct persistent_program *g)
+struct persistent_shape cuda_persistent_shape(const struct persistent_program *g, const struct cuda_card *card)
 {
+	struct persistent_limits limits;
+	cuda_persistent_limits(&limits, &card->memory);
 	return (struct persistent_shape){
 		.n_phases = g->n_phases,
 		.n_blocks = g->n_blocks,
@@ -389,9 +382,7 @@ struct persistent_shape cuda_persistent_shape(const struct persistent_program *g
 		.n_stages = g->n_stages,
 		.stage_bytes = g->stage_bytes,
 		.shared_bytes = g->shared_bytes,
-		.small_bytes = SMALL_LIMIT,
-		.wide_bytes = WIDE_LIMIT,
-		.first_bytes = WIDE_FIRST_LIMIT,
+		.limits = limits,
 		.ahead_phases = g->ahead_phases,
 		.ahead_cycles = g->ahead_cycles,
 		.chunks = {g->stream_chunks, g->slice_chunks},

@@ -12,6 +12,7 @@
 #include "kernels/cuda/experts.cu"
 #include "kernels/cuda/matmul.cu"
 #include "kernels/cuda/matvec.cu"
+#include "kernels/cuda/memory.cu"
 extern "C" {
 #include "tests/emulated/blocks.h"
 }
@@ -258,9 +259,10 @@ static const entry entries[] = {
 	TENSOR_TYPES(TYPED, matmul, ) TENSOR_TYPES(TYPED, norm_matmul, ) TENSOR_TYPES(TYPED, norm_gated, )
 		TENSOR_TYPES(TYPED, matmul_gated, ) TENSOR_TYPES(TYPED, matmul_experts, )
 			TENSOR_TYPES(TYPED, experts_gated, ) ENTRY(matmul_any, matmul_params) ENTRY(embed, embed_params)
-				ENTRY(kv_append, kv_append_params)
+				ENTRY(kv_append, kv_append_params) ENTRY(memory_read, memory_read_params)
+					ENTRY(memory_chain, memory_chain_params)
 #define EMULATED(name, params) {#name, [](const void *p) { name(*(const struct params *)p); }},
-					OF_CACHES TENSOR_TYPES(OF_EXPERTS, , )};
+						OF_CACHES TENSOR_TYPES(OF_EXPERTS, , )};
 
 extern "C" int emulated_launch(const char *name, const void *params, const struct cuda_launch *l)
 {

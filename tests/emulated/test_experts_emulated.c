@@ -221,7 +221,7 @@ static double compare(int n_used, int n_ff, int n_tokens)
 		memset(m.left[i], 0,
 		       (size_t)(n_used * tile_chunks(n_ff) * TILE_CHUNK + N_EMBD * PERSISTENT_SPLITS) * sizeof(float));
 	g.k_type = g.v_type = TENSOR_F32;
-	assert_null(emulated_plan(&g, m.phases, copies, BLOCKS));
+	assert_null(emulated_plan(&g, m.phases, copies, BLOCKS, NULL));
 	assert_true(copies[ROUTER].job_bytes > copies[ROUTER].piece_bytes);
 	char *tiled = fresh((size_t)g.tiled_bytes);
 	for (int i = 0; i < PHASES; i++)

@@ -3,6 +3,7 @@
  * and cache, and the same bits whatever the order. Where no GPU is, that is what tests it. Warps that race for shared
  * memory it sees by chance alone; they, its speed and real copies are test_persistent_cuda.c's and sweeps'.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 #include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/emulated/emulation.h"
 #include "tests/emulated/plan.h"
 #include "tests/support/golden.h"
@@ -25,6 +27,8 @@ static struct {
 	const struct device_ops *host; /* that all but the kernel is */
 	struct device_ops ops;
 	int n_blocks;
+	struct cuda_memory memory; /* as measured, of the card; zeroes: it was not */
+	int limits, ahead_cycles;  /* of the last plan */
 	unsigned seed;
 	bool on_host;                                    /* the kernel too */
 	void (*tell)(const struct persistent_params *p); /* what to watch of a token; null: it is not watched */
@@ -35,7 +39,9 @@ static int plan(struct device *d, struct persistent_program *g, struct persisten
 		struct persistent_copy *copies, struct error *err)
 {
 	(void)d;
-	const char *why = emulated_plan(g, phases, copies, device.n_blocks);
+	const char *why = emulated_plan(g, phases, copies, device.n_blocks, &device.memory);
+	device.limits = copies[g->n_phases - 1].limit; /* of the head, which is wide */
+	device.ahead_cycles = g->ahead_cycles;
 	return why ? error_set(err, ERROR_UNSUPPORTED, "its kernel %s", why) : 0;
 }
 
@@ -169,6 +175,40 @@ static void test_experts(void **state)
 	check(&(struct run){"gemma4-26b-a4b-tiny.q8_0", 1, TENSOR_F16, 20, 2});
 }
 
+/* Of a memory that is so much faster, and whose loads take so much longer, than that of the card that was tuned for. */
+#define TIMES(rate, latency) \
+	(rate) * MEMORY_TUNED_BYTES_S, (rate)*MEMORY_TUNED_BYTES_CYCLE, (latency)*MEMORY_TUNED_LATENCY_CYCLES
+
+/* How much is asked for ahead, on cards with another memory, changes no bit. */
+static void test_limits(void **state)
+{
+	(void)state;
+	static const struct cuda_memory memories[] = {
+		{0}, {TIMES(4, 1)}, {TIMES(0.75, 1)}, {TIMES(0.25, 0.5)}, {NAN, NAN, NAN}};
+	static const int limits[] = {6, 6, 4, 3, 6}, cycles[] = {680, 680, 907, 1360, 680};
+	static const struct run of[] = {{"gemma3-tiny.q8_0", 4, TENSOR_F16, 30, 2},
+					{"gemma4-26b-a4b-tiny.q8_0", 4, TENSOR_F32, 0, 2}};
+	for (size_t i = 0; i < 2; i++) {
+		struct golden g;
+		golden_load(&g, of[i].model);
+		size_t n = (size_t)of[i].tokens * (size_t)g.n_vocab;
+		float *rows = malloc(n * sizeof *rows), *other = malloc(n * sizeof *other);
+		assert_true(rows && other);
+		for (size_t k = 0; k < sizeof memories / sizeof *memories; k++) {
+			device.memory = memories[k];
+			decode(&of[i], &g, 1 + (unsigned)k, k ? other : rows);
+			assert_int_equal(device.limits, limits[k]);
+			assert_int_equal(device.ahead_cycles, cycles[k]);
+			if (k)
+				assert_memory_equal(rows, other, n * sizeof *rows);
+		}
+		device.memory = (struct cuda_memory){0};
+		free(rows);
+		free(other);
+		golden_free(&g);
+	}
+}
+
 /* ---- who watches: a wait in vain ends the kernel, a slow token does not ---- */
 
 static const double STATED_NS = 10e9; /* doc/measuring.md */
@@ -299,7 +339,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_weights), cmocka_unit_test(test_caches),      cmocka_unit_test(test_models),
 		cmocka_unit_test(test_experts), cmocka_unit_test(test_vain_values), cmocka_unit_test(test_vain_block),
-		cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_slow),    cmocka_unit_test(test_limits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static int plan(struct device *d, struct persistent_program *g, struct persisten
 		struct persistent_copy *copies, struct error *err)
 {
 	(void)d;
-	const char *why = emulated_plan(g, phases, copies, BLOCKS);
+	const char *why = emulated_plan(g, phases, copies, BLOCKS, NULL);
 	return why ? error_set(err, ERROR_UNSUPPORTED, "its kernel %s", why) : 0;
 }
 
@@ -322,7 +322,7 @@ static void wide_run(struct wide *w, bool host)
 		memset(w->left[i], 0, N_OUT * sizeof(float));
 	}
 	if (!host) {
-		assert_null(emulated_plan(&g, w->phases, copies, 1));
+		assert_null(emulated_plan(&g, w->phases, copies, 1, NULL));
 		assert_int_equal(w->phases[OF_ROWS].of.product.n_chunks, 21);
 		tiled = fresh((size_t)g.tiled_bytes);
 		g.tiled = tiled;

@@ -233,6 +233,12 @@ INLINE void sincospif(float x, float *s, float *c)
 	*s = (float)sin(M_PI * (double)x);
 	*c = (float)cos(M_PI * (double)x);
 }
+/* Later at every look. */
+INLINE long long clock64()
+{
+	static long long now;
+	return now += 100;
+}
 template <class T> INLINE T __ldcg(const T *p)
 {
 	return *p;

@@ -15,9 +15,14 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
+#define CARD(sm, cc, per_sm, per_block)                                                    \
+	{                                                                                  \
+		.n_sm = (sm), .compute_capability = (cc), .shared_per_sm = (per_sm) << 10, \
+		.shared_per_block = (per_block) << 10                                      \
+	}
 static const struct cuda_card cards[] = {
-	{108, 80, 164 << 10, 163 << 10}, {84, 86, 100 << 10, 99 << 10},    {142, 89, 100 << 10, 99 << 10},
-	{132, 90, 228 << 10, 227 << 10}, {148, 100, 228 << 10, 227 << 10}, {188, 120, 100 << 10, 99 << 10},
+	CARD(108, 80, 164, 163), CARD(84, 86, 100, 99),    CARD(142, 89, 100, 99),
+	CARD(132, 90, 228, 227), CARD(148, 100, 228, 227), CARD(188, 120, 100, 99),
 };
 
 static struct attention_prefill_params params(int head_dim, int type, int v_type, int n_heads, int n_kv_heads,
@@ -122,7 +127,7 @@ static void test_refusals(void **state)
 	assert_int_equal(cuda_geometry_attention_mma(&p, &cards[3], &l), CUDA_GEOMETRY_UNSUPPORTED);
 	p = good, p.scale = -1; /* a row's greatest product would not be its greatest score */
 	assert_int_equal(cuda_geometry_attention_mma(&p, &cards[3], &l), CUDA_GEOMETRY_UNSUPPORTED);
-	const struct cuda_card tiny = {132, 90, 48 << 10, 47 << 10};
+	const struct cuda_card tiny = CARD(132, 90, 48, 47);
 	assert_int_equal(cuda_geometry_attention_mma(&good, &tiny, &l), CUDA_GEOMETRY_UNSUPPORTED);
 }
 

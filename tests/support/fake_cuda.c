@@ -1,12 +1,13 @@
 /*
  * A stand-in for libcuda.so.1 and for NVRTC, in one library: a GPU whose memory is the host's, whose streams do
- * everything at once, and whose kernels do nothing but add and gemmark_replay_cost's, which count. What needs a context
+ * everything at once, and whose kernels do nothing but add, gemmark_replay_cost's, which count, and those that measure
+ * memory: three quarters as fast as an H100's. What needs a context
  * fails where none is current, or the one that is has been released by all.
  *
  * FAKE_CUDA in the environment breaks it: "lost-update" (node parameters set later than at capture do not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
- * cannot wait for events), "no-adds" (add does nothing, launched alone). FAKE_CUDA_FREE: bytes of its memory that are
- * free.
+ * cannot wait for events), "no-adds" (add does nothing, launched alone), "no-memory" (what measures it finds nothing).
+ * FAKE_CUDA_FREE: bytes of its memory that are free.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 
 #include "engine/cuda/cuda_driver.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "kernels/params.h"
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -47,12 +49,14 @@ struct cu_graph_exec {
 
 struct cu_event {
 	struct timespec at;
+	long long passed_ns;
 };
 
 enum { INVALID_CONTEXT = 201 };
 
 static struct cu_graph *capturing;
-static int retained; /* how often the primary context is, of the only thread */
+static long long passed_ns; /* that kernels took, beside what they do */
+static int retained;        /* how often the primary context is, of the only thread */
 static struct cu_context *current;
 static int something; /* what handles that nobody looks into point at */
 
@@ -70,6 +74,23 @@ static bool counts(const struct cu_function *f)
 static bool adds(const struct cu_function *f)
 {
 	return f && !strcmp(f->name, "k_add");
+}
+
+/* As blocks of 4 multiprocessors. */
+static void measure(const struct cu_launch_config *config, const struct cu_function *f, void *const *params)
+{
+	enum { MULTIPROCESSORS = 4 };
+	static const double bytes_cycle = 0.75 * MEMORY_TUNED_BYTES_CYCLE, bytes_ns = 0.75e-9 * MEMORY_TUNED_BYTES_S;
+	const double bytes = (double)config->grid[0] * MEMORY_CHUNK;
+	const struct memory_read_params *read = params[0];
+	const struct memory_chain_params *chain = params[0];
+	for (unsigned i = 0; i < config->grid[0]; i++)
+		if (!strcmp(f->name, "k_memory_read"))
+			read->cycles[i] = (unsigned long long)(bytes * read->n_chunks / MULTIPROCESSORS / bytes_cycle);
+		else
+			chain->cycles[i] = MEMORY_LOADS * MEMORY_TUNED_LATENCY_CYCLES;
+	if (!strcmp(f->name, "k_memory_read"))
+		passed_ns += (long long)(bytes * read->n_chunks / bytes_ns);
 }
 
 static void take_params(struct cu_graph_node *n, void **params)
@@ -336,13 +357,14 @@ static int fake_EventCreate(struct cu_event **event, unsigned flags)
 static int fake_EventRecord(struct cu_event *event, struct cu_stream *stream)
 {
 	clock_gettime(CLOCK_MONOTONIC, &event->at);
+	event->passed_ns = passed_ns;
 	return 0;
 }
 
 static int fake_EventElapsedTime(float *ms, struct cu_event *from, struct cu_event *to)
 {
 	*ms = (float)((double)(to->at.tv_sec - from->at.tv_sec) * 1e3 +
-		      (double)(to->at.tv_nsec - from->at.tv_nsec) * 1e-6);
+		      (double)(to->at.tv_nsec - from->at.tv_nsec + to->passed_ns - from->passed_ns) * 1e-6);
 	return 0;
 }
 
@@ -394,6 +416,8 @@ static int fake_LaunchKernelEx(const struct cu_launch_config *config, struct cu_
 		return add_node(f, params);
 	if (!strcmp(f->name, "gate") && broken("blocking"))
 		(*(unsigned **)params[0])[1] = 1;
+	if (!strncmp(f->name, "k_memory_", 9) && !broken("no-memory"))
+		measure(config, f, params);
 	struct cu_graph_node now = {.function = f};
 	take_params(&now, params);
 	if (adds(f) && !broken("no-adds"))

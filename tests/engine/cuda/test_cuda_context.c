@@ -6,11 +6,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "engine/cuda/device_cuda.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/support/fake_gpu.h"
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
@@ -97,6 +99,60 @@ static void test_free_memory(void **state)
 	check_contexts(0, false);
 }
 
+/* Leaves nothing, whether it can be measured or not. */
+static void test_measure(void **state)
+{
+	(void)state;
+	struct cuda_memory m;
+	struct error err;
+	OK(device_cuda_measure(&m, e));
+	check_contexts(0, false);
+	struct device *d = open_device();
+	OK(device_cuda_measure(&m, e));
+	check_contexts(1, true);
+	check_works(d);
+	device_close(d);
+	/* fake_cuda.c's */
+	assert_true(m.bytes_cycle > 0.749 * MEMORY_TUNED_BYTES_CYCLE &&
+		    m.bytes_cycle < 0.751 * MEMORY_TUNED_BYTES_CYCLE);
+	assert_true(m.latency_cycles == MEMORY_TUNED_LATENCY_CYCLES);
+	assert_true(m.bytes_s > 4e11 && m.bytes_s <= 0.751 * MEMORY_TUNED_BYTES_S);
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(device_cuda_measure(&m, &err), ERROR_DEVICE);
+	unsetenv("FAKE_CUDA");
+	assert_non_null(strstr(err.text, "its memory was measured at a rate that no memory has"));
+	assert_true(m.bytes_s == 0 && m.bytes_cycle == 0 && m.latency_cycles == 0);
+	check_contexts(0, false);
+}
+
+/* A device plans for the memory that it is told of. */
+static void test_plan(void **state)
+{
+	(void)state;
+	static const struct cuda_memory memories[] = {
+		{0}, {0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES}};
+	for (int i = 0; i < 2; i++) {
+		struct cuda_open_options o = {
+			.dims = {.n_head_dims = 1, .head_dims = {256}, .k_type = TENSOR_F16, .v_type = TENSOR_F16},
+			.batch = 1,
+			.n_in_max = 2048,
+			.memory = memories[i],
+		};
+		struct persistent_copy copy;
+		struct persistent_phase phase = {
+			.of.product = {.w = {{.type = TENSOR_BF16, .n_in = 2048, .n_out = 2048, .n_expert = 1}},
+				       .n_w = 1}};
+		struct persistent_program g = {
+			.n_embd = 2048, .n_phases = 1, .k_type = TENSOR_F16, .v_type = TENSOR_F16};
+		struct device *d;
+		OK(device_cuda_open(&d, &o, e));
+		OK(device_plan_persistent(d, &g, &phase, &copy, e));
+		assert_int_equal(copy.limit, i ? 1 : 2);          /* of 8 KiB each, of 18 KiB and of half as much */
+		assert_int_equal(g.ahead_cycles, i ? 1000 : 500); /* 2 MiB each */
+		device_close(d);
+	}
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -117,6 +173,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two),
 		cmocka_unit_test(test_free_memory),
+		cmocka_unit_test(test_measure),
+		cmocka_unit_test(test_plan),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

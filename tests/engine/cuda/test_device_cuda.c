@@ -391,6 +391,32 @@ static void test_gemm_rate(void **state)
 	device_close(d);
 }
 
+/* Twice the same but for noise; below what the card states, and no cache's rate. */
+static void test_memory(void **state)
+{
+	(void)state;
+	struct cuda_memory m[2];
+	struct cuda_gpu gpu;
+	struct persistent_limits limits;
+	OK(device_cuda_gpu(&gpu, e));
+	for (int i = 0; i < 2; i++) {
+		OK(device_cuda_measure(&m[i], e));
+		assert_null(cuda_persistent_limits(&limits, &m[i]));
+		print_message("memory: %.0f GB/s, %.2f bytes a cycle of a multiprocessor, latency %.0f cycles; limits "
+			      "%.2f, rate %.3f\n",
+			      m[i].bytes_s / 1e9, m[i].bytes_cycle, m[i].latency_cycles, limits.in_flight, limits.rate);
+		/* Cards that do not state theirs are not asked. */
+		assert_true(!(gpu.bandwidth > 0) || m[i].bytes_s < 1.02 * gpu.bandwidth);
+		assert_true(!(gpu.bandwidth > 0) || m[i].bytes_s > 0.5 * gpu.bandwidth);
+		/* Two clocks say the same: that of the events and the multiprocessors', of 0.5 to 4 GHz. */
+		double clock = m[i].bytes_s / gpu.n_sm / m[i].bytes_cycle;
+		assert_true(clock > 0.5e9 && clock < 4e9);
+		assert_true(m[i].latency_cycles > 200 && m[i].latency_cycles < 4000);
+	}
+	assert_true(m[1].bytes_s > 0.9 * m[0].bytes_s && m[1].bytes_s < 1.1 * m[0].bytes_s);
+	assert_true(m[1].latency_cycles > 0.9 * m[0].latency_cycles && m[1].latency_cycles < 1.1 * m[0].latency_cycles);
+}
+
 /* What the driver cannot is a reason of its own, and no failure. */
 static struct device *device_with(enum device_graph_kind kind)
 {
@@ -444,6 +470,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_captures_leak_nothing),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_gemm_rate),
+		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_patched_graph),
 		cmocka_unit_test(test_relaunched_graph),
 		cmocka_unit_test(test_while_graph),

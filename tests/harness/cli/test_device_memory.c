@@ -14,7 +14,9 @@
 #include <jansson.h>
 
 #include "engine/infer/placement_plan.h"
+#include "engine/infer/session_internal.h"
 #include "harness/cli/options.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/support/bench_folder.h"
 #include "tests/support/fake_gpu.h"
 #include "tests/support/ok.h"
@@ -135,11 +137,36 @@ static void set_free(size_t bytes)
 	setenv("FAKE_CUDA_FREE", text, 1);
 }
 
+static int bench_limits(const char *name, char *fusion, char *limits, char *more)
+{
+	char *words[] = {"-m",
+			 MODEL,
+			 "-p",
+			 "0",
+			 "-n",
+			 "1",
+			 "-r",
+			 "1",
+			 "--mode",
+			 "direct",
+			 "-b",
+			 "4",
+			 "-ub",
+			 "4",
+			 "-ngl",
+			 "auto",
+			 "--fusion",
+			 fusion,
+			 "--persistent-limits",
+			 limits,
+			 more,
+			 NULL};
+	return bench_folder_run(name, words);
+}
+
 static int bench_fusion(const char *name, char *fusion, char *more)
 {
-	char *words[] = {"-m", MODEL, "-p",  "0", "-n",   "1",    "-r",       "1",    "--mode", "direct",
-			 "-b", "4",   "-ub", "4", "-ngl", "auto", "--fusion", fusion, more,     NULL};
-	return bench_folder_run(name, words);
+	return bench_limits(name, fusion, "measured", more);
 }
 
 /* Of the named run's rows, the one of that fusion; "": none. */
@@ -168,13 +195,20 @@ static json_int_t number(const json_t *of, const char *name)
 	return json_integer_value(n);
 }
 
-/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors. */
-static void check_plan(const char *name)
+static json_t *environment_of(const char *name)
 {
 	char path[BENCH_FOLDER_PATH], file[BENCH_FOLDER_PATH];
 	snprintf(file, sizeof file, "%s/env.json", name);
 	bench_folder_path(file, path);
-	json_t *env = json_load_file(path, 0, NULL), *plans = json_object_get(env, "persistent");
+	return json_load_file(path, 0, NULL);
+}
+
+/* Of the named run's env.json: what is planned for fake_cuda.c's card of 4 multiprocessors, whose memory is three
+ * quarters as fast as an H100's. */
+static void check_plan(const char *name)
+{
+	json_t *env = environment_of(name), *plans = json_object_get(env, "persistent");
+	const json_t *memory = json_object_get(env, "gpu_memory");
 	const json_t *p = json_array_get(plans, 0);
 	assert_int_equal(json_array_size(plans), 1);
 	assert_string_equal(json_string_value(json_object_get(p, "model")), "qwen3-tiny.q8_0.gguf");
@@ -184,7 +218,15 @@ static void check_plan(const char *name)
 	assert_int_equal(number(p, "blocks"), 4);
 	assert_int_equal(number(p, "compute_warps"), 10);
 	assert_int_equal(number(p, "stage_bytes"), 2 * 16 * 256 / 32 * 34); /* two chunks of 16 rows of Q8_0 */
-	assert_int_equal(number(p, "wide_bytes"), 56 << 10);
+	assert_string_equal(json_string_value(json_object_get(p, "limits")), "measured");
+	assert_true(json_real_value(json_object_get(p, "in_flight")) == 0.75);
+	assert_true(json_real_value(json_object_get(p, "rate")) == 0.75);
+	assert_int_equal(number(p, "small_bytes"), 13824);
+	assert_int_equal(number(p, "wide_bytes"), 42 << 10);
+	assert_int_equal(number(p, "ahead_cycles"), 907);
+	assert_null(json_object_get(memory, "reason"));
+	assert_true(json_real_value(json_object_get(memory, "latency_cycles")) == MEMORY_TUNED_LATENCY_CYCLES);
+	assert_true(json_real_value(json_object_get(memory, "read_gb_s")) > 400);
 	assert_true(json_is_true(json_object_get(p, "ahead_phases")));
 	assert_int_equal(number(p, "stream_chunks"), 1);
 	/* As many stages as there is shared memory for. */
@@ -217,6 +259,38 @@ static void test_weights_beside_tiles(void **state)
 	set_free(needed(PERSISTENT_SESSIONS_SOME, PREFILL_WEIGHTS_RESIDENT, 0) + PLACEMENT_AMPLE_BYTES);
 	assert_int_equal(bench_fusion("more", both, "--dry-run"), 0);
 	assert_true(bench_folder_said("out", "prefill weights resident"));
+}
+
+static void check_constant(const char *name, const char *reason)
+{
+	json_t *env = environment_of(name);
+	const json_t *p = json_array_get(json_object_get(env, "persistent"), 0);
+	const json_t *why = json_object_get(json_object_get(env, "gpu_memory"), "reason");
+	assert_string_equal(json_string_value(json_object_get(p, "limits")), "constant");
+	assert_true(json_real_value(json_object_get(p, "in_flight")) == 1);
+	assert_true(json_real_value(json_object_get(p, "rate")) == 1);
+	assert_int_equal(number(p, "wide_bytes"), 56 << 10);
+	assert_int_equal(number(p, "ahead_cycles"), 680);
+	assert_true(json_is_string(why) && strstr(json_string_value(why), reason));
+	json_decref(env);
+}
+
+/* Where nobody wants a measurement, or it fails, an H100's limits do, and env.json says why. */
+static void test_constant_limits(void **state)
+{
+	(void)state;
+	set_free(needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0));
+	assert_int_equal(bench_limits("constant", "persistent", "constant", NULL), 0);
+	check_constant("constant", "--persistent-limits constant");
+	assert_true(bench_folder_said("constant/sweep.json", "\"persistent_limits\": \"constant\""));
+	assert_true(bench_folder_said("out", "limits-constant"));
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(bench_fusion("failed", "persistent", NULL), 0);
+	unsetenv("FAKE_CUDA");
+	check_constant("failed", "its memory was measured at a rate that no memory has");
+	assert_true(bench_folder_said("failed/sweep.json", "\"persistent_limits\": \"measured\""));
+	assert_int_equal(bench_limits("none", "persistent", "guessed", NULL), 2);
+	assert_true(bench_folder_said("errors", "guessed"));
 }
 
 /* A sweep of that fusion alone is refused; one of others too has their placement, and says what the tiles lack. */
@@ -254,12 +328,83 @@ static void test_one_session(void **state)
 	set_free(needed(PERSISTENT_SESSIONS_ALL, PREFILL_WEIGHTS_CONVERT, 0));
 	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
 	assert_true(bench_folder_said("errors", "weights in tiles: fusion persistent"));
+	assert_true(bench_folder_said("errors", "13 to 42 KiB are on their way"));
+	assert_false(bench_folder_said("errors", "the limits of an H100"));
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
+	unsetenv("FAKE_CUDA");
+	assert_true(bench_folder_said("errors", "18 to 56 KiB are on their way"));
+	assert_true(
+		bench_folder_said("errors", "gemmark eval: the limits of an H100 for fusion persistent: cuda device"));
 	set_free(PLACEMENT_RESERVE_BYTES + (1 << 20));
 	assert_int_equal(bench_folder_call(cmd_eval, words), 2);
 	assert_true(bench_folder_said("errors", "gemmark eval: fusion persistent needs all 4 layers on the GPU"));
 	words[10] = "full";
 	assert_int_equal(bench_folder_call(cmd_eval, words), 0);
 	assert_false(bench_folder_said("errors", "persistent"));
+}
+
+/* What a session's device has planned, by what was measured at load, by what is said to have been, or by neither. */
+static void test_loaded(void **state)
+{
+	(void)state;
+	static const struct {
+		enum persistent_limits_by by;
+		struct cuda_memory memory;
+		int ahead_cycles;
+	} cases[] = {
+		{PERSISTENT_LIMITS_MEASURED, {0}, 907},
+		{PERSISTENT_LIMITS_MEASURED,
+		 {0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
+		 1360},
+		{PERSISTENT_LIMITS_CONSTANT,
+		 {0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE, MEMORY_TUNED_LATENCY_CYCLES},
+		 680},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct load_options o;
+		struct loaded_model *m;
+		struct session *s;
+		load_options_default(&o);
+		o.batch = CHUNK;
+		o.persistent = PERSISTENT_SESSIONS_ALL;
+		o.limits_by = cases[i].by;
+		o.memory = cases[i].memory;
+		OK(loaded_model_open(&m, MODEL, &o, e));
+		assert_string_equal(m->no_memory.text, "");
+		OK(session_open_on(&s, m, 32, e));
+		session_set_fusion(s, FUSION_PERSISTENT);
+		OK(session_prepare(s, e));
+		/* The made-up GPU's memory is the host's. */
+		const struct persistent_program *g = pipeline_head(&s->pipeline)->persistent.memory;
+		assert_int_equal(g->n_blocks, 4);
+		assert_int_equal(g->ahead_cycles, cases[i].ahead_cycles);
+		session_close(s);
+		loaded_model_close(m);
+	}
+}
+
+/* Of the card that is there as measured, of one that is made up as tuned. */
+static void test_shown(void **state)
+{
+	(void)state;
+	char *words[] = {"model", "show", MODEL, "--fusion", "persistent", "--device", NULL, NULL};
+	set_free((size_t)3 << 30);
+	assert_int_equal(bench_folder_call(cmd_model, words), 0);
+	char text[96];
+	snprintf(text, sizeof text, "a cycle of a multiprocessor, a load in %d cycles", MEMORY_TUNED_LATENCY_CYCLES);
+	assert_true(bench_folder_said("out", text));
+	assert_true(bench_folder_said("out", "13 to 42 KiB are on their way"));
+	setenv("FAKE_CUDA", "no-memory", 1);
+	assert_int_equal(bench_folder_call(cmd_model, words), 0);
+	unsetenv("FAKE_CUDA");
+	assert_true(bench_folder_said("out", "the GPU's memory was not measured: cuda device"));
+	assert_true(bench_folder_said("out", "18 to 56 KiB are on their way"));
+	words[5] = "--device-memory";
+	words[6] = "8G";
+	assert_int_equal(bench_folder_call(cmd_model, words), 0);
+	assert_false(bench_folder_said("out", "the GPU's memory"));
+	assert_true(bench_folder_said("out", "18 to 56 KiB are on their way"));
 }
 
 static int set_up(void **state)
@@ -277,7 +422,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_not_recorded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_loaded, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,11 +141,12 @@ static void test_text(void **state)
 	e = (struct engine_settings){.head_on_host = !e.head_on_host,
 				     .ple_on_host = !e.ple_on_host,
 				     .pdl = !e.pdl,
+				     .limits_by = PERSISTENT_LIMITS_CONSTANT,
 				     .prefill = PREFILL_F32,
 				     .prefill_weights = PREFILL_WEIGHTS_CONVERT,
 				     .host_products = HOST_PRODUCTS_BF16};
 	engine_settings_text(&e, text);
-	assert_string_equal(text, "head-cpu ple-host pdl-off prefill-f32 weights-convert host-bf16");
+	assert_string_equal(text, "head-cpu ple-host pdl-off limits-constant prefill-f32 weights-convert host-bf16");
 }
 
 int main(void)

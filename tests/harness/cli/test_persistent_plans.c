@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "harness/cli/persistent_plans.h"
+#include "kernels/cuda/memory_geometry.h"
 #include "tests/support/ok.h"
 
 static const struct cuda_card h100 = {
@@ -51,6 +52,27 @@ static void test_plans(void **state)
 	persistent_plans_free(&p);
 }
 
+/* As measured of the card's memory, or as tuned. */
+static void test_limits(void **state)
+{
+	(void)state;
+	int layers[] = {0, -1};
+	char *fusions[] = {"full", "persistent"};
+	struct matrix m = matrix_of(layers, fusions);
+	struct cuda_card fast = h100;
+	fast.memory = (struct cuda_memory){0.5 * MEMORY_TUNED_BYTES_S, 0.5 * MEMORY_TUNED_BYTES_CYCLE,
+					   2 * MEMORY_TUNED_LATENCY_CYCLES};
+	for (int measured = 0; measured < 2; measured++) {
+		struct persistent_plans p;
+		OK(persistent_plans_make(&p, &m, measured ? &fast : &h100, false, e));
+		assert_string_equal(p.of[0].limits, measured ? "measured" : "constant");
+		assert_true(p.of[0].in_flight == 1 && p.of[0].rate == (measured ? 0.5 : 1));
+		assert_int_equal(p.of[0].wide_bytes, 56 << 10);
+		assert_int_equal(p.of[0].ahead_cycles, measured ? 1360 : 680);
+		persistent_plans_free(&p);
+	}
+}
+
 static void test_reasons(void **state)
 {
 	(void)state;
@@ -88,6 +110,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plans),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_none),
 	};

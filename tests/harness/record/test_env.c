@@ -119,8 +119,8 @@ static void test_persistent(void **state)
 {
 	(void)state;
 	static const struct environment_persistent plans[] = {
-		{"some/e4b.gguf", "f16", "q8_0", NULL, 254, 132, 10, 22, 8704, 231000, 18432, 57344, 18433, 1, 680, 1,
-		 2, 5000000000},
+		{"some/e4b.gguf", "f16", "q8_0", NULL,  254, 132, 10, 22, 8704,      231000, "measured", 0.75,
+		 0.875,           23040, 71680,  23041, 1,   495, 1,  2,  5000000000},
 		{.model = "31b.gguf", .type_k = "f16", .type_v = "f16", .reason = "fusion persistent on a card: why"},
 	};
 	static const struct {
@@ -132,14 +132,15 @@ static void test_persistent(void **state)
 		       {"stages", 22},
 		       {"stage_bytes", 8704},
 		       {"shared_bytes", 231000},
-		       {"small_bytes", 18432},
-		       {"wide_bytes", 57344},
-		       {"first_bytes", 18433},
-		       {"ahead_cycles", 680},
+		       {"small_bytes", 23040},
+		       {"wide_bytes", 71680},
+		       {"first_bytes", 23041},
+		       {"ahead_cycles", 495},
 		       {"stream_chunks", 1},
 		       {"slice_chunks", 2},
 		       {"tiled_bytes", 5000000000}};
-	struct environment_inputs in = {.root = root, .persistent = plans, .n_persistent = 2};
+	struct environment_gpu_memory memory = {.bytes_s = 4250e9, .bytes_cycle = 16.5, .latency_cycles = 1012.5};
+	struct environment_inputs in = {.root = root, .gpu_memory = &memory, .persistent = plans, .n_persistent = 2};
 	json_t *env;
 	assert_int_equal(environment_collect(&in, &env, NULL), 0);
 	json_t *list = at(env, "persistent", NULL), *first = json_array_get(list, 0), *second = json_array_get(list, 1);
@@ -149,13 +150,27 @@ static void test_persistent(void **state)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		assert_int_equal(json_integer_value(at(first, numbers[i].name, NULL)), numbers[i].value);
 	assert_true(json_is_true(at(first, "ahead_phases", NULL)));
+	assert_string_equal(json_string_value(at(first, "limits", NULL)), "measured");
+	assert_true(json_real_value(at(first, "in_flight", NULL)) == 0.75);
+	assert_true(json_real_value(at(first, "rate", NULL)) == 0.875);
+	assert_true(json_real_value(at(env, "gpu_memory", "read_gb_s")) == 4250);
+	assert_true(json_real_value(at(env, "gpu_memory", "bytes_per_cycle")) == 16.5);
+	assert_true(json_real_value(at(env, "gpu_memory", "latency_cycles")) == 1012.5);
+	assert_null(at(env, "gpu_memory", "reason"));
 	assert_null(at(first, "reason", NULL));
 	assert_string_equal(json_string_value(at(second, "reason", NULL)), plans[1].reason);
 	assert_null(at(second, "blocks", NULL));
 	json_decref(env);
 	in.n_persistent = 0;
+	memory = (struct environment_gpu_memory){.reason = "cuda device: its memory was measured at a rate"};
 	assert_int_equal(environment_collect(&in, &env, NULL), 0);
 	assert_null(at(env, "persistent", NULL));
+	assert_string_equal(json_string_value(at(env, "gpu_memory", "reason")), memory.reason);
+	assert_null(at(env, "gpu_memory", "read_gb_s"));
+	json_decref(env);
+	in.gpu_memory = NULL;
+	assert_int_equal(environment_collect(&in, &env, NULL), 0);
+	assert_null(at(env, "gpu_memory", NULL));
 	json_decref(env);
 }
 
