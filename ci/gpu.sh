@@ -227,12 +227,13 @@ stage_sanitize() {
   for tool in memcheck racecheck initcheck synccheck; do
     # Products of prompts in f16 are stored in a way that initcheck does not follow: all of their elements are findings.
     # Racecheck does not follow bulk copies that end on a barrier: all that the kernel of a token reads of them.
-    # Graphs that go on by themselves: only initcheck follows; racecheck ends the process, and synccheck reports barriers
-    # of kernels in which it finds nothing when the host replays them.
+    # Graphs that go on by themselves: racecheck ends the process, and synccheck reports barriers of kernels in which it
+    # finds nothing when the host replays them.
     case $tool in
       initcheck) sanitized_runs | grep -v '^prompt\.\|\.f16\.' ;;
       racecheck) sanitized_runs | grep -v '^persistent\.\|^loop\.graph-\(loop\|while\)' ;;
-      *) sanitized_runs | grep -v '^loop\.graph-\(loop\|while\)' ;;
+      synccheck) sanitized_runs | grep -v '^loop\.graph-\(loop\|while\)' ;;
+      *) sanitized_runs ;;
     esac | sed "s/^/$tool /"
   done >"$work/sanitize.list"
   (cd tests && xargs -P "${jobs:-8}" -L 1 bash -c 'sanitize_one "$@"' sanitize <"$work/sanitize.list") || rc=1

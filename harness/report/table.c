@@ -542,7 +542,7 @@ void table_write(const struct table *t, FILE *f)
 	if (*heading)
 		fputs("medians over the repetitions; ±: their MAD (median absolute deviation, not scaled)\n"
 		      "t/s: tokens over a run's whole time (its mean); itl: from token to token, its median and p90,\n"
-		      "  us; submit: its median, us; bw: of the measured read bandwidth, at the median itl\n",
+		      "  us; submit: its median, us; bw: of the measured bandwidth, at the median itl\n",
 		      f);
 	if (prompts)
 		fputs("pp: TFLOP/s of products and attention, and their share of the measured rate of products alone\n",

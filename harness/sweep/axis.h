@@ -99,7 +99,7 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .defaults = PREFILL_ROWS_OF_LAST, .absent = PREFILL_ROWS_OF_LAST, .words = axis_prefill_rows, .prompt_only = 1, \
 	  .spoken = "prefill rows", .slug = "rows-") \
 	X(FUSION, WORD, fusion, fusion, .level = AXIS_LEVEL_UNIT, .option = "--fusion", .argument = "F", \
-	  .help = "none (one kernel a primitive), full, or persistent (one kernel a token; default full)", \
+	  .help = "none (one kernel a primitive), full, persistent (one kernel a token) or all (default full)", \
 	  .defaults = "full", .spoken = "fusion", .slug = "fusion-") \
 	X(SYNC, WORD, sync, sync, .level = AXIS_LEVEL_UNIT, .option = "--sync", .argument = "S", \
 	  .help = "token: the host waits for each token, as real decoding does; none: tokens are queued and timed by the device (default token)", \
@@ -111,8 +111,8 @@ enum { AXIS_LAYERS_AUTO = -2 };
 	  .defaults = MODE_REFERENCE, .absent = MODE_REFERENCE, .no_decode = 1, .spoken = "prefill mode", \
 	  .slug = "prefill-") \
 	X(MODE, WORD, mode, mode, .level = AXIS_LEVEL_MODE, .option = "--mode", .argument = "MODE", \
-	  .help = "of tokens: direct, graph-params, graph-update, graph-device, graph-patch, graph-loop or " \
-		  "graph-while (default: the first four)\n" \
+	  .help = "of tokens: direct, graph-params, graph-update, graph-device, graph-patch, graph-loop, " \
+		  "graph-while or all (default: the first four)\n" \
 		  "Prompt tests run once whatever it is: --prefill-mode is theirs.", \
 	  .defaults = "direct,graph-params,graph-update,graph-device", .absent = MODE_REFERENCE, \
 	  .decode_only = 1, .spoken = "mode", .slug = "")

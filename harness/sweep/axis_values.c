@@ -137,10 +137,15 @@ static int not_allowed(struct error *err, const char *option, struct item it, co
 			 choices);
 }
 
+static int item_is(struct item it, const char *word)
+{
+	return strlen(word) == (size_t)it.size && !memcmp(word, it.text, (size_t)it.size);
+}
+
 static int words_grow(struct axis_values *a, const char *option, struct item it, struct error *err)
 {
 	for (int i = 0; i < a->n; i++)
-		if (strlen(a->words[i]) == (size_t)it.size && !memcmp(a->words[i], it.text, (size_t)it.size))
+		if (item_is(it, a->words[i]))
 			return 0;
 	if (a->n == AXIS_MAX_VALUES)
 		return error_set(err, ERROR_INPUT, "%s: more than %d values; split the sweep", option, AXIS_MAX_VALUES);
@@ -155,24 +160,25 @@ static int words_grow(struct axis_values *a, const char *option, struct item it,
 	return 0;
 }
 
-static int word_item_add(struct axis_values *a, const char *option, struct item it, const char *const *allowed,
-			 struct error *err)
-{
-	if (allowed) {
-		int i = 0;
-		while (allowed[i] &&
-		       (strlen(allowed[i]) != (size_t)it.size || memcmp(allowed[i], it.text, (size_t)it.size)))
-			i++;
-		if (!allowed[i])
-			return not_allowed(err, option, it, allowed);
-	}
-	return words_grow(a, option, it, err);
-}
-
 int axis_words_append(struct axis_values *a, const char *option, const char *word, struct error *err)
 {
 	size_t size = strlen(word);
 	return words_grow(a, option, (struct item){word, size > INT_MAX ? INT_MAX : (int)size}, err);
+}
+
+static int word_item_add(struct axis_values *a, const char *option, struct item it, const char *const *allowed,
+			 struct error *err)
+{
+	if (!allowed)
+		return words_grow(a, option, it, err);
+	const int all = item_is(it, AXIS_ALL);
+	int found = 0, rc = 0;
+	for (int i = 0; allowed[i] && !rc; i++)
+		if (all || item_is(it, allowed[i])) {
+			found = 1;
+			rc = axis_words_append(a, option, allowed[i], err);
+		}
+	return found ? rc : not_allowed(err, option, it, allowed);
 }
 
 int axis_words_add(struct axis_values *a, const char *option, const char *list, const char *const *allowed,

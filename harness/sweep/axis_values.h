@@ -22,7 +22,8 @@ int axis_ints_add(struct axis_values *a, const char *option, const char *list, i
 /* Appends one integer. */
 int axis_ints_append(struct axis_values *a, const char *option, int value, struct error *err);
 
-/* Appends a list of words; allowed: null-terminated, or null where any word will do. */
+#define AXIS_ALL "all"
+/* Appends a list of words; allowed: null-terminated, AXIS_ALL being each of them, or null where any word will do. */
 int axis_words_add(struct axis_values *a, const char *option, const char *list, const char *const *allowed,
 		   struct error *err);
 /* Appends one word as it is, commas included. */

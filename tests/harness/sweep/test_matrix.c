@@ -120,6 +120,18 @@ static void test_words(void **state)
 	assert_int_equal(a.n, 2);
 	assert_string_equal(a.words[0], "graph-device");
 	assert_string_equal(a.words[1], "direct");
+	struct axis_values every = {0};
+	assert_int_equal(axis_words_add(&every, "--mode", "direct,all", allowed, &err), 0);
+	int n_allowed = 0;
+	while (allowed[n_allowed])
+		n_allowed++;
+	assert_int_equal(every.n, n_allowed);
+	for (int i = 0; i < n_allowed; i++)
+		assert_string_equal(every.words[i], allowed[i]);
+	axis_words_free(&every);
+	assert_int_equal(axis_words_add(&every, "-m", "all", NULL, &err), 0);
+	assert_string_equal(every.words[0], "all");
+	axis_words_free(&every);
 	assert_int_equal(axis_words_add(&a, "--mode", "direc", allowed, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "'direc'"));
 	assert_non_null(strstr(err.text, "direct, graph-device"));
