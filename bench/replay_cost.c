@@ -19,6 +19,7 @@
 
 #include "base/output_file.h"
 #include "bench/replay_measure.h"
+#include "generated/gemmark_version.h"
 
 enum { NODES_MAX = 16, LARGEST = 100000, SKIPPED = 77 };
 
@@ -105,11 +106,11 @@ static const char *kernel_text(const struct replay_spec *s)
 static void write_head(FILE *f)
 {
 	fputs("shape,branches,edges,kernel,params_bytes,nodes,kernels,copies,state,uploaded,updates,quantity,samples,"
-	      "expired,p5_us,median_us,p95_us\n",
+	      "expired,p5_us,median_us,p95_us,gpu,commit\n",
 	      f);
 }
 
-static void write_rows(FILE *f, const struct series *s, const struct replay_times *t)
+static void write_rows(FILE *f, const struct replay_gpu *g, const struct series *s, const struct replay_times *t)
 {
 	char updates[16];
 	updates_text(&s->way, updates);
@@ -117,14 +118,14 @@ static void write_rows(FILE *f, const struct series *s, const struct replay_time
 		if (!t->has[q])
 			continue;
 		const double *us = t->us[q];
-		fprintf(f, "%s,%d,%s,%s,%d,%d,%d,%d,%s,%d,%s,%s,%d,%d,%.4f,%.4f,%.4f\n",
+		fprintf(f, "%s,%d,%s,%s,%d,%d,%d,%d,%s,%d,%s,%s,%d,%d,%.4f,%.4f,%.4f,%s,%s%s\n",
 			replay_shape_name(s->spec.shape), s->spec.shape == REPLAY_PARALLEL ? s->spec.branches : 1,
 			s->spec.pdl ? "pdl" : "full", kernel_text(&s->spec), s->spec.params_bytes, s->spec.nodes,
 			t->n_kernels, t->n_copies, replay_state_name(s->way.state),
 			s->way.state != REPLAY_FIRST || s->way.upload, updates,
 			replay_quantity_name((enum replay_quantity)q), t->n, t->expired,
 			replay_quantile(us, t->n, 0.05), replay_quantile(us, t->n, 0.5),
-			replay_quantile(us, t->n, 0.95));
+			replay_quantile(us, t->n, 0.95), g->name, GEMMARK_COMMIT, GEMMARK_DIRTY > 0 ? "-dirty" : "");
 	}
 }
 
@@ -197,7 +198,7 @@ static int run_series(struct replay_gpu *g, const struct options *o, struct seri
 			if (times.has[q])
 				medians[q][n[q]++] = replay_quantile(times.us[q], times.n, 0.5);
 		if (f)
-			write_rows(f, &s, &times);
+			write_rows(f, g, &s, &times);
 	}
 	print_lines(&s, nodes, medians, n);
 	if (expired)

@@ -8,8 +8,11 @@ if (!exists("name")) name = 'replay_cost'
 height = 760
 title_text = 'Replaying a graph: host time a launch, and GPU time a node, by number of nodes'
 caption = 'Medians; bars from the 5th to the 95th percentile. The GPU waits at a gate until all is submitted: no submission falls'."\n".\
-	'into the lower times, and nothing that runs into the upper ones. Empty kernels of one warp, or of 2 us.'
-n_caption = 2
+	'into the lower times, and nothing that runs into the upper ones. Empty kernels; parameters elsewhere of 32 bytes.'
+# Of the card and the commit, which older files lack; neither has a comma or a quote.
+machine = exists("data") ? system("awk -F, 'NR == 2 && NF >= 19 { print $18 \" · commit \" $19 }' \"".data."\"") : ''
+if (machine ne '') caption = machine."\n".caption
+n_caption = machine ne '' ? 3 : 2
 script = ARG0
 folder = strstrt(script, '/') > 0 ? system('dirname '.script) : '.'
 load folder.'/style.gp'
@@ -33,6 +36,7 @@ do for [i=1:n_lines] {
 	set arrow 100+i from screen column_x-0.02, row_y to screen column_x+0.015, row_y nohead linestyle i front
 }
 set xrange [0:*]
+set offsets 0, graph 0.02, 0, 0 # the last markers whole
 set lmargin at screen 0.10
 set rmargin at screen 0.97
 

@@ -52,6 +52,7 @@ for r in rows:
     nodes, kernels, copies = int(r["nodes"]), int(r["kernels"]), int(r["copies"])
     assert kernels + copies == nodes, r
     assert copies == (nodes // 10 if r["shape"] == "copies" else 0), r
+    assert r["gpu"] and "," not in r["gpu"] and r["commit"], r
     assert 0 <= float(r["p5_us"]) <= float(r["median_us"]) <= float(r["p95_us"]), r
     assert int(r["samples"]) >= 12 and int(r["expired"]) == 0, r
     assert (r["quantity"] == "device") <= (r["state"] in ("gated", "queued")), r
@@ -81,6 +82,12 @@ if command -v gnuplot >/dev/null; then
   gnuplot -e "data='right.csv'; name='drawn'" "$root/plots/replay_cost.gp" 2>err || fail "gnuplot: $(<err)"
   [ ! -s err ] || fail "gnuplot said: $(<err)"
   grep -q 'programmatic edges' drawn.svg || fail "the figure has no legend"
+  machine="$(sed -n 2p right.csv | cut -d, -f18) · commit $(sed -n 2p right.csv | cut -d, -f19)"
+  grep -qF "$machine" drawn.svg || fail "the figure does not say: $machine"
+  cut -d, -f1-17 right.csv >older.csv
+  gnuplot -e "data='older.csv'; name='older'" "$root/plots/replay_cost.gp" 2>err || fail "gnuplot: $(<err)"
+  [ ! -s err ] || fail "gnuplot said of a file without gpu and commit: $(<err)"
+  ! grep -q 'commit' older.svg || fail "the figure names a commit that nobody gave"
 fi
 
 # found LINE HOW: exit code 1, and the other graphs' rows are kept
