@@ -158,7 +158,8 @@ static const struct option_spec options[] = {
 	 "of as many as leave memory ample",
 	 apply_prefill_weights},
 	{"--fusion", "none,full,persistent",
-	 "--device: for sessions in these fusions, of which persistent keeps the weights once more; default full",
+	 "--device: for sessions in these fusions, or all, of which persistent keeps the weights once more; default "
+	 "full",
 	 apply_fusion},
 	{"-b, --batch", "N", "--device: longest prefill chunk in tokens; default: as for bench", apply_batch},
 	{"--tensors", NULL, "list every tensor: type, shape (innermost first), bytes, offset in the file",

@@ -171,8 +171,9 @@ static int word_item_add(struct axis_values *a, const char *option, struct item 
 {
 	if (!allowed)
 		return words_grow(a, option, it, err);
-	const int all = item_is(it, AXIS_ALL);
-	int found = 0, rc = 0;
+	int all = item_is(it, AXIS_ALL), found = 0, rc = 0;
+	for (int i = 0; allowed[i]; i++)
+		all = all && strcmp(allowed[i], AXIS_ALL) != 0;
 	for (int i = 0; allowed[i] && !rc; i++)
 		if (all || item_is(it, allowed[i])) {
 			found = 1;

@@ -23,7 +23,10 @@ int axis_ints_add(struct axis_values *a, const char *option, const char *list, i
 int axis_ints_append(struct axis_values *a, const char *option, int value, struct error *err);
 
 #define AXIS_ALL "all"
-/* Appends a list of words; allowed: null-terminated, AXIS_ALL being each of them, or null where any word will do. */
+/*
+ * Appends a list of words; allowed: null-terminated, or null where any word will do. AXIS_ALL is each of those allowed,
+ * except where it is itself one of them, as of --prefill-rows: there it is that one.
+ */
 int axis_words_add(struct axis_values *a, const char *option, const char *list, const char *const *allowed,
 		   struct error *err);
 /* Appends one word as it is, commas included. */

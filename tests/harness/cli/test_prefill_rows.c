@@ -149,6 +149,11 @@ static void test_axis_of_prompts(void **state)
 	assert_int_equal(all, 1 + 2);
 	free(cells);
 	matrix_free(&m);
+	/* Its own value, not each of its values, as "all" is elsewhere. */
+	OK(matrix_add(&m, AXIS_PREFILL_ROWS, "all", e));
+	assert_int_equal(m.of[AXIS_PREFILL_ROWS].n, 1);
+	assert_string_equal(m.of[AXIS_PREFILL_ROWS].words[0], "all");
+	matrix_free(&m);
 	struct error err;
 	assert_int_equal(matrix_add(&m, AXIS_PREFILL_ROWS, "some", &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "--prefill-rows: 'some' is none of last, all"));

@@ -132,6 +132,11 @@ static void test_words(void **state)
 	assert_int_equal(axis_words_add(&every, "-m", "all", NULL, &err), 0);
 	assert_string_equal(every.words[0], "all");
 	axis_words_free(&every);
+	const char *const own[] = {"last", "all", NULL};
+	assert_int_equal(axis_words_add(&every, "--prefill-rows", "all", own, &err), 0);
+	assert_int_equal(every.n, 1);
+	assert_string_equal(every.words[0], "all");
+	axis_words_free(&every);
 	assert_int_equal(axis_words_add(&a, "--mode", "direc", allowed, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "'direc'"));
 	assert_non_null(strstr(err.text, "direct, graph-device"));
