@@ -8,14 +8,21 @@ if (!exists("name")) name = 'replay_cost'
 height = 760
 title_text = 'Replaying a graph: host time a launch, and GPU time a node, by number of nodes'
 caption = 'Medians; bars from the 5th to the 95th percentile. The GPU waits at a gate until all is submitted: no submission falls'."\n".\
-	'into the lower times, and nothing that runs into the upper ones. Empty kernels; parameters elsewhere of 32 bytes.'
+	'into the lower times, and nothing that runs into the upper ones. Empty kernels with parameters'."\n".\
+	'of 32 bytes where nothing else is said; by turns, of 32 and 256.'
 # Of the card and the commit, which older files lack; neither has a comma or a quote.
 machine = exists("data") ? system("awk -F, 'NR == 2 && NF >= 19 { print $18 \" · commit \" $19 }' \"".data."\"") : ''
 if (machine ne '') caption = machine."\n".caption
-n_caption = machine ne '' ? 3 : 2
+n_caption = machine ne '' ? 4 : 3
 script = ARG0
 folder = strstrt(script, '/') > 0 ? system('dirname '.script) : '.'
 load folder.'/style.gp'
+
+# The chain and the one with parameters of 256 bytes take the same time: the first wide and with large markers, so that it
+# shows around and between the other's dashes.
+set style line 1 linetype 1 linecolor rgb color[1] linewidth 4 pointtype shape[1] pointsize 1.4
+set linetype 4 dashtype (6,8)
+set style line 4 linetype 4 linecolor rgb color[4] linewidth 1.8 pointtype shape[4] pointsize 0.8
 
 set datafile separator ','
 set datafile missing NaN
@@ -36,6 +43,7 @@ do for [i=1:n_lines] {
 	set arrow 100+i from screen column_x-0.02, row_y to screen column_x+0.015, row_y nohead linestyle i front
 }
 set xrange [0:*]
+set autoscale xfixmax
 set offsets 0, graph 0.02, 0, 0 # the last markers whole
 set lmargin at screen 0.10
 set rmargin at screen 0.97
