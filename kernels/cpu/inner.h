@@ -116,9 +116,13 @@ static inline size_t cpu_digits_units(const struct weight *w)
 {
 	return ((size_t)w->n_in + CPU_DIGITS_UNIT - 1) / CPU_DIGITS_UNIT;
 }
-/* Rows of (w->n_in), stride apart, to (n_rows, units); a part of them each thread, or all of them the calling one. */
-void cpu_to_digits(const struct weight *w, const float *x, size_t stride, int n_rows, int parallel,
-		   struct cpu_digits *to);
+/* Row i of (n_rows, units); of null, which stands for none, null. */
+static inline const struct cpu_digits *cpu_digits_row(const struct weight *w, const struct cpu_digits *rows, size_t i)
+{
+	return rows ? rows + i * cpu_digits_units(w) : NULL;
+}
+/* Rows of (w->n_in), stride apart, to (n_rows, units). */
+void cpu_to_digits(const struct weight *w, const float *x, size_t stride, int n_rows, struct cpu_digits *to);
 /* The same, in the calling thread's scratch; null where w has none. */
 const struct cpu_digits *cpu_few_digits(const struct weight *w, const float *x, size_t stride, int n_rows);
 

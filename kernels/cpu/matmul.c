@@ -30,7 +30,6 @@ enum {
 	TOKEN_CHUNK = 64,     /* tokens multiplied at a time: their result fits beside the panel */
 	CACHE_LINE = 64,      /* bytes */
 	PACK_ROWS = 4,        /* of activations that a thread packs at a time */
-	PARALLEL_WEIGHTS = 1 << 16, /* below so many weights a parallel region costs more than it saves */
 };
 
 /* Product of one expert's matrix with `count` rows of x; row i is pairs[i], or i where pairs is null. */
@@ -56,6 +55,8 @@ struct block_scratch {
 	float c[TOKEN_CHUNK * ROW_BLOCK];
 	float row[2 * CPU_SPAN]; /* a span's elements on their way to bfloat16 */
 };
+
+_Static_assert(sizeof(struct block_scratch) % _Alignof(struct cpu_digits) == 0, "digits lie behind them");
 
 static size_t product_x_row(const struct product *p, int i)
 {
@@ -93,12 +94,6 @@ static const struct cpu_inner_bf16 *bf16_for(const struct weight *w, int n_token
 	const int narrow = w->type == TENSOR_Q8_0 || w->type == TENSOR_BF16;
 
 	return use_bf16 && narrow && n_tokens >= CPU_PROMPT_TOKENS ? cpu_inner_bf16() : NULL;
-}
-
-/* Whether such a product is of digits. */
-static int digits_for(const struct weight *w, int n_tokens)
-{
-	return n_tokens < CPU_PROMPT_TOKENS && cpu_has_digits(w);
 }
 
 /* Elements of a word. */
@@ -223,15 +218,14 @@ static void block_product(const struct cpu_inner *inner, const struct product *p
 	}
 }
 
-/* The same, few tokens, or any number of digits'. */
+/* The same, few tokens, or fewer than CPU_PROMPT_TOKENS of digits. */
 static void row_product(const struct cpu_inner *inner, const struct product *p, size_t row, size_t n_rows)
 {
 	const size_t first = p->expert * (size_t)p->w->n_out + row;
 
 	for (int i = 0; i < p->count; i++)
 		cpu_token_product(inner, p->w, first, n_rows, product_x(p, i),
-				  p->digits ? p->digits + product_x_row(p, i) * cpu_digits_units(p->w) : NULL,
-				  product_y(p, i) + row);
+				  cpu_digits_row(p->w, p->digits, product_x_row(p, i)), product_y(p, i) + row);
 }
 
 static int row_blocks(int n_rows, int block)
@@ -272,10 +266,8 @@ static void product_block(const struct cpu_inner *inner, const struct product *p
 
 static void few_part(void *ctx, int begin, int end, int thread)
 {
-	const struct product *p = ctx;
-
 	(void)thread;
-	row_product(cpu_inner(), p, (size_t)begin, (size_t)(end - begin));
+	row_product(cpu_inner(), ctx, (size_t)begin, (size_t)(end - begin));
 }
 
 /* Of many tokens. */
@@ -298,7 +290,7 @@ static void blocks_part(void *ctx, int begin, int end, int thread)
 	const struct matmul_loop *l = ctx;
 
 	for (int b = begin; b < end; b++)
-		product_block(cpu_inner(), l->product, b, l->scratch ? &l->scratch[thread] : NULL);
+		product_block(cpu_inner(), l->product, b, &l->scratch[thread]);
 }
 
 void k_matmul(const struct matmul_params *p)
@@ -319,22 +311,14 @@ void k_matmul(const struct matmul_params *p)
 	int blocks;
 
 	assert(p->w.n_expert <= 1 && cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
-	if (few(&product)) {
+	if (p->n_tokens < CPU_PROMPT_TOKENS)
 		product.digits = cpu_few_digits(&p->w, p->x, product.x_stride, p->n_tokens);
+	if (product.digits || few(&product)) {
 		cpu_parallel(p->w.n_out, parallel ? cpu_part_rows(&p->w, p->w.n_out) : p->w.n_out, few_part, &product);
 		return;
 	}
 	product.block = block_rows(p->w.n_out, threads);
 	blocks = row_blocks(p->w.n_out, product.block);
-	if (digits_for(&p->w, p->n_tokens)) {
-		struct cpu_digits *digits =
-			cpu_scratch((size_t)p->n_tokens * cpu_digits_units(&p->w) * sizeof(*digits));
-
-		cpu_to_digits(&p->w, p->x, product.x_stride, p->n_tokens, parallel, digits);
-		product.digits = digits;
-		cpu_parallel(blocks, parallel ? 1 : blocks, blocks_part, &l);
-		return;
-	}
 	l.scratch = cpu_scratch((size_t)threads * sizeof(*l.scratch) + packed_floats(&product) * sizeof(float));
 	product.packed = (float *)(l.scratch + threads);
 	cpu_parallel(product.count, parallel ? PACK_ROWS : product.count, pack_part, &l);
@@ -436,8 +420,7 @@ static void pairs_part(void *ctx, int begin, int end, int thread)
 		const size_t x_row = (size_t)(p->x_per_expert ? pair : pair / p->n_used);
 
 		cpu_token_product(cpu_inner(), &p->w, (size_t)p->ids[pair] * (size_t)n_out + (size_t)row, (size_t)n,
-				  p->x + x_row * (size_t)p->w.n_in,
-				  l->digits ? l->digits + x_row * cpu_digits_units(&p->w) : NULL,
+				  p->x + x_row * (size_t)p->w.n_in, cpu_digits_row(&p->w, l->digits, x_row),
 				  p->y + (size_t)pair * (size_t)n_out + row);
 		begin += n;
 	}
@@ -447,13 +430,13 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 {
 	const int n_pairs = p->n_tokens * p->n_used;
 	const int n_expert = p->w.n_expert;
+	const int x_rows = p->x_per_expert ? n_pairs : p->n_tokens;
 
 	if (p->n_tokens <= CPU_FEW_TOKENS) {
 		const int rows = n_pairs * p->w.n_out;
 		struct experts_loop few_loop = {
 			.p = p,
-			.digits =
-				cpu_few_digits(&p->w, p->x, (size_t)p->w.n_in, p->x_per_expert ? n_pairs : p->n_tokens),
+			.digits = cpu_few_digits(&p->w, p->x, (size_t)p->w.n_in, x_rows),
 		};
 
 		assert(cpu_whole_blocks(p->w.type, (size_t)p->w.n_in));
@@ -461,15 +444,14 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 			     &few_loop);
 		return;
 	}
-	const int parallel = (size_t)p->w.n_in * (size_t)p->w.n_out * (size_t)n_pairs > PARALLEL_WEIGHTS;
+	const int parallel = cpu_worth_sharing(&p->w, p->w.n_out, n_pairs);
 	const int threads = parallel ? cpu_threads() : 1;
 	const size_t buffers = (size_t)threads * sizeof(struct block_scratch);
 	const struct cpu_inner_bf16 *bf16 = bf16_for(&p->w, p->n_tokens);
-	const int x_rows = p->x_per_expert ? n_pairs : p->n_tokens;
+	const int of_digits = p->n_tokens < CPU_PROMPT_TOKENS && cpu_has_digits(&p->w);
 	const size_t floats =
-		digits_for(&p->w, p->n_tokens)
-			? (size_t)x_rows * cpu_digits_units(&p->w) * (sizeof(struct cpu_digits) / sizeof(float))
-			: (size_t)n_pairs * packed_width(words(bf16, (size_t)p->w.n_in));
+		of_digits ? (size_t)x_rows * cpu_digits_units(&p->w) * (sizeof(struct cpu_digits) / sizeof(float))
+			  : (size_t)n_pairs * packed_width(words(bf16, (size_t)p->w.n_in));
 	char *memory =
 		cpu_scratch(buffers + floats * sizeof(float) + (size_t)(2 * n_expert + 1 + n_pairs) * sizeof(int));
 	int *starts = (int *)(memory + buffers + floats * sizeof(float));
@@ -491,8 +473,8 @@ void k_matmul_experts(const struct matmul_experts_params *p)
 		if (starts[e + 1] > starts[e])
 			chosen[n_chosen++] = e;
 	const int blocks = n_chosen * row_blocks(p->w.n_out, ROW_BLOCK);
-	if (digits_for(&p->w, p->n_tokens)) {
-		cpu_to_digits(&p->w, p->x, (size_t)p->w.n_in, x_rows, parallel, (struct cpu_digits *)l.packed);
+	if (of_digits) {
+		cpu_to_digits(&p->w, p->x, (size_t)p->w.n_in, x_rows, (struct cpu_digits *)l.packed);
 		l.digits = (struct cpu_digits *)l.packed;
 	} else {
 		cpu_parallel(n_pairs, parallel ? PACK_ROWS : n_pairs, pack_pairs, &l);

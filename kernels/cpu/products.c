@@ -57,7 +57,7 @@ static void matvec_rows(const struct products_loop *l, int i, int row, int n_row
 		float *y = p->y[i] + (size_t)t * (size_t)w->n_out + row;
 
 		cpu_token_product(l->inner, w, (size_t)row, (size_t)n_rows, p->x + (size_t)t * (size_t)w->n_in,
-				  l->digits ? l->digits + (size_t)t * cpu_digits_units(w) : NULL, y);
+				  cpu_digits_row(w, l->digits, (size_t)t), y);
 		if (i == 0 && p->cap > 0.0f)
 			l->inner->softcap(y, (size_t)n_rows, p->cap);
 	}
