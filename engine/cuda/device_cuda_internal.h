@@ -125,8 +125,8 @@ int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct
 
 /* device_cuda_kernels.c: modules and functions */
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err);
-/* Those of one source alone, which no model's dimensions change. */
-int cuda_kernels_open_source(struct cuda_device *c, const char *name, struct error *err);
+/* Those that measure the card (memory.cu), and no others; no model's dimensions change them. */
+int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err);
 void cuda_kernels_close(struct cuda_device *c);
 /*
  * Enqueues one entry. what: the kernel's name, for the error. updatable: receives what a patch knows the captured node

@@ -104,52 +104,42 @@ static bool is_measuring(const char *source)
 	return !strcmp(source, "kernels/cuda/memory.cu");
 }
 
-static int open_lists(struct cuda_device *c, struct error *err)
+/* All sources that measure, or all others. */
+static int open_kernels(struct cuda_device *c, const struct cuda_dims *dims, bool measuring, struct error *err)
 {
 	c->modules = calloc((size_t)cuda_n_sources + 1, sizeof(struct cu_module *));
 	c->functions = calloc((size_t)cuda_n_entries + 1, sizeof(struct cu_function *));
-	return c->modules && c->functions
-		       ? 0
-		       : error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
-}
-
-int cuda_kernels_open_source(struct cuda_device *c, const char *name, struct error *err)
-{
-	const struct cuda_dims any = {.n_head_dims = 1, .head_dims = {256}, .k_type = -1, .v_type = -1};
+	if (!c->modules || !c->functions)
+		return error_set(err, ERROR_MEMORY, "cuda device: no memory for the list of kernels");
 	struct nvrtc *n;
-	int rc = open_lists(c, err);
-	if (rc || (rc = nvrtc_open(&n, err)))
+	int64_t t0 = clock_ns();
+	int rc = nvrtc_open(&n, err);
+	if (rc)
 		return rc;
-	rc = load_source(c, n, find_source(name), &any, err);
+	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
+	for (int i = 0; i < cuda_n_sources && !rc; i++)
+		if (!cuda_sources[i].is_header && is_measuring(cuda_sources[i].name) == measuring)
+			rc = load_or_refuse(c, n, i, dims, err);
 	nvrtc_close(n);
 	for (int i = 0; i < cuda_n_entries && !rc; i++)
-		if (!strcmp(cuda_entries[i].source, name))
+		if (is_measuring(cuda_entries[i].source) == measuring)
 			rc = find_function(c, i, err);
+	c->facts.compile_us = (double)(clock_ns() - t0) * 1e-3;
 	return rc;
 }
 
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err)
 {
-	int rc = open_lists(c, err);
-	if (rc)
-		return rc;
 	c->persistent_chunks = cuda_persistent_chunks(dims);
 	c->k_type = dims->k_type;
 	c->v_type = dims->v_type;
-	struct nvrtc *n;
-	int64_t t0 = clock_ns();
-	if ((rc = nvrtc_open(&n, err)))
-		return rc;
-	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
-	for (int i = 0; i < cuda_n_sources && !rc; i++)
-		if (!cuda_sources[i].is_header && !is_measuring(cuda_sources[i].name))
-			rc = load_or_refuse(c, n, i, dims, err);
-	nvrtc_close(n);
-	for (int i = 0; i < cuda_n_entries && !rc; i++)
-		if (!is_measuring(cuda_entries[i].source))
-			rc = find_function(c, i, err);
-	c->facts.compile_us = (double)(clock_ns() - t0) * 1e-3;
-	return rc;
+	return open_kernels(c, dims, false, err);
+}
+
+int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err)
+{
+	const struct cuda_dims any = {.n_head_dims = 1, .head_dims = {256}, .k_type = -1, .v_type = -1};
+	return open_kernels(c, &any, true, err);
 }
 
 void cuda_kernels_close(struct cuda_device *c)

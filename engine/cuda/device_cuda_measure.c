@@ -132,8 +132,7 @@ int device_cuda_measure(struct cuda_memory *out, struct error *err)
 	struct device *d = &c->base;
 	cuda_memory_read_launch(&c->card, &m.read);
 	cuda_memory_chain_launch(&c->card, &m.chain);
-	if (!(rc = cuda_kernels_open_source(c, "kernels/cuda/memory.cu", err)) && !(rc = allocate(&m, err)) &&
-	    !(rc = measure(&m, out, err)))
+	if (!(rc = cuda_kernels_open_measuring(c, err)) && !(rc = allocate(&m, err)) && !(rc = measure(&m, out, err)))
 		rc = judge(out, err);
 	if (m.from)
 		d->ops->event_destroy(d, m.from);

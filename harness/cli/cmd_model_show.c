@@ -370,8 +370,7 @@ static void show_memory(struct show *s)
 		printf("\n  the GPU's memory was not measured: %s\n", why.text);
 	else
 		printf("\n  the GPU's memory, measured: %.0f GB/s, %.2f bytes a cycle of a multiprocessor, a load in "
-		       "%.0f "
-		       "cycles\n",
+		       "%.0f cycles\n",
 		       m->bytes_s * 1e-9, m->bytes_cycle, m->latency_cycles);
 }
 
