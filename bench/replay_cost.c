@@ -118,14 +118,14 @@ static void write_rows(FILE *f, const struct replay_gpu *g, const struct series 
 		if (!t->has[q])
 			continue;
 		const double *us = t->us[q];
-		fprintf(f, "%s,%d,%s,%s,%d,%d,%d,%d,%s,%d,%s,%s,%d,%d,%.4f,%.4f,%.4f,%s,%s%s\n",
+		fprintf(f, "%s,%d,%s,%s,%d,%d,%d,%d,%s,%d,%s,%s,%d,%d,%.4f,%.4f,%.4f,%s,%s\n",
 			replay_shape_name(s->spec.shape), s->spec.shape == REPLAY_PARALLEL ? s->spec.branches : 1,
 			s->spec.pdl ? "pdl" : "full", kernel_text(&s->spec), s->spec.params_bytes, s->spec.nodes,
 			t->n_kernels, t->n_copies, replay_state_name(s->way.state),
 			s->way.state != REPLAY_FIRST || s->way.upload, updates,
 			replay_quantity_name((enum replay_quantity)q), t->n, t->expired,
 			replay_quantile(us, t->n, 0.05), replay_quantile(us, t->n, 0.5),
-			replay_quantile(us, t->n, 0.95), g->name, GEMMARK_COMMIT, GEMMARK_DIRTY > 0 ? "-dirty" : "");
+			replay_quantile(us, t->n, 0.95), g->name, GEMMARK_LABEL);
 	}
 }
 

@@ -37,10 +37,15 @@ if(CMAKE_SCRIPT_MODE_FILE)
   elseif(NOT dirty STREQUAL "-1")
     set(dirty 0)
   endif()
+  set(label "${commit}")
+  if(dirty EQUAL 1)
+    string(APPEND label "-dirty")
+  endif()
   file(CONFIGURE OUTPUT "${OUTPUT}" CONTENT
 "#define GEMMARK_COMMIT \"${commit}\"
 #define GEMMARK_COMMIT_NUMBER ${number} /* commits up to this one; -1: unknown */
 #define GEMMARK_DIRTY ${dirty} /* 1: changed files, 0: none, -1: unknown */
+#define GEMMARK_LABEL \"${label}\" /* the commit, and whether files are changed */
 ")
   return()
 endif()

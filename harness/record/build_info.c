@@ -2,12 +2,6 @@
 
 #include "generated/gemmark_version.h"
 
-#if GEMMARK_DIRTY == 1
-#define LABEL GEMMARK_COMMIT "-dirty"
-#else
-#define LABEL GEMMARK_COMMIT
-#endif
-
 const struct build_info *build_info(void)
 {
 	static const struct build_info info = {
@@ -15,7 +9,7 @@ const struct build_info *build_info(void)
 		.commit = GEMMARK_COMMIT,
 		.number = GEMMARK_COMMIT_NUMBER,
 		.dirty = GEMMARK_DIRTY,
-		.label = LABEL,
+		.label = GEMMARK_LABEL,
 		.compiler = GEMMARK_COMPILER,
 		.flags = GEMMARK_FLAGS,
 		.type = GEMMARK_BUILD_TYPE,
