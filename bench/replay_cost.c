@@ -4,10 +4,10 @@
  *   gemmark_replay_cost [--out FILE.csv] [--nodes N,N,...] [--budget MS]
  *
  * Varied are the edges (full or programmatic), the kernels (empty, of 2 us, or two empty ones by turns), their
- * parameters' size, copies among them, branches, updates before the launch, and what the GPU does meanwhile
- * (replay_measure.h says which of the times tells what). A line of the CSV: a quantity of one graph launched in one
- * way. What is printed: the straight line through the medians over the number of nodes, and how far the worst of them
- * is from it.
+ * parameters' size, copies among them, branches, updates by the host before the launch or on the device by the graph's
+ * first node, and what the GPU does meanwhile (replay_measure.h says which of the times tells what). A line of the CSV:
+ * a quantity of one graph launched in one way. What is printed: the straight line through the medians over the number
+ * of nodes, and how far the worst of them is from it.
  *
  * Exit code 77 without a GPU; 1 where a replay did not run what it should.
  */
@@ -56,6 +56,21 @@ static void add_states(struct plan *p, struct replay_spec spec)
 		add(p, spec, (struct replay_way){.state = (enum replay_state)state});
 }
 
+/* First without any update, so that what it costs to be updatable is seen apart. */
+static void add_patched(struct plan *p, bool pdl)
+{
+	static const int n_patched[] = {1, 10, 100, REPLAY_PATCH_ALL};
+	struct replay_spec spec = {.shape = REPLAY_PATCHED, .pdl = pdl, .params_bytes = REPLAY_SMALL_PARAMS};
+	add_states(p, spec);
+	for (int patch = 0; patch < REPLAY_PATCHES; patch++)
+		for (int i = 0; i < 4; i++) {
+			spec.patch = (enum replay_patch)patch;
+			spec.n_patched = n_patched[i];
+			for (int state = REPLAY_IDLE; state <= REPLAY_GATED; state++)
+				add(p, spec, (struct replay_way){.state = (enum replay_state)state});
+		}
+}
+
 static void make_plan(struct plan *p)
 {
 	static const int updates[] = {1, 10, 100, REPLAY_UPDATE_WHOLE};
@@ -86,14 +101,25 @@ static void make_plan(struct plan *p)
 						   .branches = branches,
 						   .params_bytes = REPLAY_SMALL_PARAMS});
 	add_states(p, (struct replay_spec){.shape = REPLAY_DIAMONDS, .params_bytes = REPLAY_SMALL_PARAMS});
+	for (int pdl = 0; pdl < 2; pdl++)
+		add_patched(p, pdl);
 }
 
-static void updates_text(const struct replay_way *w, char out[16])
+static void updates_text(const struct series *s, char out[16])
 {
-	if (w->updates == REPLAY_UPDATE_WHOLE)
-		snprintf(out, 16, "whole");
+	int n = s->spec.shape == REPLAY_PATCHED ? s->spec.n_patched : s->way.updates;
+	if (n < 0)
+		snprintf(out, 16, "%s", s->spec.shape == REPLAY_PATCHED ? "all" : "whole");
 	else
-		snprintf(out, 16, "%d", w->updates);
+		snprintf(out, 16, "%d", n);
+}
+
+/* "none", "host", or what a patch sets: "param", "grid" */
+static const char *updated_by(const struct series *s)
+{
+	return s->spec.shape != REPLAY_PATCHED ? s->way.updates ? "host" : "none"
+	       : s->spec.n_patched             ? replay_patch_name(s->spec.patch)
+					       : "none";
 }
 
 static const char *kernel_text(const struct replay_spec *s)
@@ -106,26 +132,26 @@ static const char *kernel_text(const struct replay_spec *s)
 static void write_head(FILE *f)
 {
 	fputs("shape,branches,edges,kernel,params_bytes,nodes,kernels,copies,state,uploaded,updates,quantity,samples,"
-	      "expired,p5_us,median_us,p95_us,gpu,commit\n",
+	      "expired,p5_us,median_us,p95_us,gpu,commit,updated_by\n",
 	      f);
 }
 
 static void write_rows(FILE *f, const struct replay_gpu *g, const struct series *s, const struct replay_times *t)
 {
 	char updates[16];
-	updates_text(&s->way, updates);
+	updates_text(s, updates);
 	for (int q = 0; q < REPLAY_QUANTITIES; q++) {
 		if (!t->has[q])
 			continue;
 		const double *us = t->us[q];
-		fprintf(f, "%s,%d,%s,%s,%d,%d,%d,%d,%s,%d,%s,%s,%d,%d,%.4f,%.4f,%.4f,%s,%s\n",
+		fprintf(f, "%s,%d,%s,%s,%d,%d,%d,%d,%s,%d,%s,%s,%d,%d,%.4f,%.4f,%.4f,%s,%s,%s\n",
 			replay_shape_name(s->spec.shape), s->spec.shape == REPLAY_PARALLEL ? s->spec.branches : 1,
 			s->spec.pdl ? "pdl" : "full", kernel_text(&s->spec), s->spec.params_bytes, s->spec.nodes,
 			t->n_kernels, t->n_copies, replay_state_name(s->way.state),
 			s->way.state != REPLAY_FIRST || s->way.upload, updates,
 			replay_quantity_name((enum replay_quantity)q), t->n, t->expired,
 			replay_quantile(us, t->n, 0.05), replay_quantile(us, t->n, 0.5),
-			replay_quantile(us, t->n, 0.95), g->name, GEMMARK_LABEL);
+			replay_quantile(us, t->n, 0.95), g->name, GEMMARK_LABEL, updated_by(s));
 	}
 }
 
@@ -158,14 +184,15 @@ static void print_lines(const struct series *s, const double *nodes, double medi
 			const int *n)
 {
 	char updates[16], what[80];
-	updates_text(&s->way, updates);
-	snprintf(what, sizeof what, "%s%.0d %s %s %dB, %s%s, updates %s", replay_shape_name(s->spec.shape),
+	const char *by = s->spec.shape == REPLAY_PATCHED && s->spec.n_patched ? updated_by(s) : "";
+	updates_text(s, updates);
+	snprintf(what, sizeof what, "%s%.0d %s %s %dB, %s%s, updates %s%s%s", replay_shape_name(s->spec.shape),
 		 s->spec.branches, s->spec.pdl ? "pdl" : "full", kernel_text(&s->spec), s->spec.params_bytes,
 		 replay_state_name(s->way.state),
 		 s->way.state != REPLAY_FIRST ? ""
 		 : s->way.upload              ? " uploaded"
 					      : " not uploaded",
-		 updates);
+		 updates, *by ? " by " : "", by);
 	for (int q = 0; q < REPLAY_QUANTITIES; q++) {
 		if (n[q] < 2)
 			continue;
@@ -187,6 +214,8 @@ static int run_series(struct replay_gpu *g, const struct options *o, struct seri
 	int n[REPLAY_QUANTITIES] = {0}, expired = 0;
 	for (int i = 0; i < o->n_nodes; i++) {
 		s.spec.nodes = o->nodes[i];
+		if (s.spec.n_patched >= s.spec.nodes) /* the patch itself is a node */
+			continue;
 		int rc = replay_measure(g, &s.spec, &s.way, o->budget_us, &times, err);
 		if (rc)
 			return rc;
@@ -222,8 +251,11 @@ static int run(const struct options *o, FILE *f, int *failed, struct error *err)
 	make_plan(&plan);
 	if (f)
 		write_head(f);
+	if (!rc && g.no_patch.text[0])
+		printf("LEFT OUT: graphs whose nodes are updated on the device: they need %s\n", g.no_patch.text);
 	for (int i = 0; i < plan.n && !rc; i++) {
-		if (plan.series[i].spec.pdl && g.compute_capability < 90)
+		const struct replay_spec *spec = &plan.series[i].spec;
+		if ((spec->pdl && g.compute_capability < 90) || (spec->shape == REPLAY_PATCHED && g.no_patch.text[0]))
 			continue;
 		if (run_series(&g, o, plan.series[i], f, err)) { /* the others are worth having all the same */
 			printf("FAILED: %s\n", err->text);

@@ -2,15 +2,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "engine/cuda/nvrtc.h"
+#include "bench/replay_patch.h"
 
 /* The parameters of the kernels below, the small ones whole. */
 struct node_params {
 	uint64_t cycles;
 	uint64_t count;
 	unsigned add;
-	unsigned pad[(REPLAY_LARGE_PARAMS - 20) / 4];
+	unsigned blocks; /* that add, where the grid has as many */
+	unsigned pad[(REPLAY_LARGE_PARAMS - 24) / 4];
 };
 _Static_assert(sizeof(struct node_params) == REPLAY_LARGE_PARAMS, "as large as they are said to be");
 
@@ -20,7 +22,8 @@ static const char source[] =
 	"	unsigned long long cycles;\n"
 	"	unsigned *count;\n"
 	"	unsigned add;\n"
-	"	unsigned pad[(BYTES - 20) / 4];\n"
+	"	unsigned blocks;\n"
+	"	unsigned pad[(BYTES - 24) / 4];\n"
 	"};\n"
 	"template <class P> __device__ void node(const P &p)\n"
 	"{\n"
@@ -33,7 +36,7 @@ static const char source[] =
 	"		while (clock64() - from < p.cycles)\n"
 	"			;\n"
 	"	}\n"
-	"	if (p.add && threadIdx.x == 0 && blockIdx.x == 0)\n"
+	"	if (p.add && threadIdx.x == 0 && blockIdx.x < p.blocks)\n"
 	"		atomicAdd(p.count, p.add);\n"
 	"}\n"
 	"extern \"C\" __global__ void node_small(const params<32> p) { node(p); }\n"
@@ -50,47 +53,62 @@ static const char source[] =
 	"		}\n"
 	"	}\n"
 	"}\n";
+const struct nvrtc_source replay_graph_source = {.name = "replay_graph.cu", .text = source};
 
 const char *replay_shape_name(enum replay_shape s)
 {
-	static const char *const names[] = {"chain", "copies", "parallel", "diamonds"};
+	static const char *const names[] = {"chain", "copies", "parallel", "diamonds", "patched"};
 	return names[s];
+}
+
+const char *replay_patch_name(enum replay_patch p)
+{
+	return p == REPLAY_PATCH_PARAM ? "param" : "grid";
 }
 
 /* ---- the GPU ---- */
 
-static int compile(struct replay_gpu *g, void **cubin, struct error *err)
+int replay_gpu_load(struct replay_gpu *g, struct nvrtc *n, const struct nvrtc_source *unit,
+		    const struct replay_function *wanted, int n_wanted, struct cu_module **module, struct error *err)
 {
-	struct nvrtc *n;
+	const struct cuda_driver *cu = &g->cu;
 	char arch[40];
+	void *cubin = NULL;
 	size_t bytes;
+	snprintf(arch, sizeof arch, "--gpu-architecture=sm_%d", g->compute_capability);
+	const char *options[] = {arch, "--std=c++17"};
+	*module = NULL;
+	int rc = nvrtc_compile(n, unit, options, 2, &cubin, &bytes, NULL, err);
+	if (rc)
+		return rc;
+	int result = cu->ModuleLoadData(module, cubin);
+	free(cubin);
+	if (result)
+		*module = NULL;
+	for (int i = 0; i < n_wanted && !result; i++) {
+		int shared;
+		result = cu->ModuleGetFunction(wanted[i].f, *module, wanted[i].name);
+		if (!result) /* also loads it: lazily it would be in the first launch, or a capture */
+			result = cu->FuncGetAttribute(&shared, CU_FUNCTION_SHARED_BYTES, *wanted[i].f);
+	}
+	return result ? cuda_driver_error(cu, result, err, "loading %s for %s", unit->name, g->name) : 0;
+}
+
+/* A patch that does not load is nothing that the other graphs need. */
+static int load(struct replay_gpu *g, struct error *err)
+{
+	const struct replay_function wanted[] = {
+		{"node_small", &g->node_small}, {"node_large", &g->node_large}, {"gate", &g->gate}};
+	struct nvrtc *n;
 	int rc = nvrtc_open(&n, err);
 	if (rc)
 		return rc;
 	nvrtc_version(n, &g->nvrtc_major, &g->nvrtc_minor);
-	snprintf(arch, sizeof arch, "--gpu-architecture=sm_%d", g->compute_capability);
-	const char *options[] = {arch, "--std=c++17"};
-	const struct nvrtc_source unit = {.name = "replay_graph.cu", .text = source};
-	rc = nvrtc_compile(n, &unit, options, 2, cubin, &bytes, NULL, err);
+	rc = replay_gpu_load(g, n, &replay_graph_source, wanted, 3, &g->module, err);
+	if (!rc)
+		replay_patch_open(g, n);
 	nvrtc_close(n);
 	return rc;
-}
-
-static int load(struct replay_gpu *g, const void *cubin)
-{
-	const struct cuda_driver *cu = &g->cu;
-	const struct {
-		const char *name;
-		struct cu_function **f;
-	} wanted[] = {{"node_small", &g->node_small}, {"node_large", &g->node_large}, {"gate", &g->gate}};
-	int result = cu->ModuleLoadData(&g->module, cubin);
-	for (int i = 0; i < 3 && !result; i++) {
-		int bytes;
-		result = cu->ModuleGetFunction(wanted[i].f, g->module, wanted[i].name);
-		if (!result) /* also loads it: lazily it would be in the first launch, or a capture */
-			result = cu->FuncGetAttribute(&bytes, CU_FUNCTION_SHARED_BYTES, *wanted[i].f);
-	}
-	return result;
 }
 
 static int prepare(struct replay_gpu *g)
@@ -102,7 +120,7 @@ static int prepare(struct replay_gpu *g)
 	if (result || (result = cu->EventCreate(&g->fork, CU_EVENT_FLAG_DISABLE_TIMING)) ||
 	    (result = cu->EventCreate(&g->join, CU_EVENT_FLAG_DISABLE_TIMING)) ||
 	    (result = cu->EventCreate(&g->from, 0)) || (result = cu->EventCreate(&g->to, 0)) ||
-	    (result = cu->MemAlloc(&g->count, 256)))
+	    (result = cu->MemAlloc(&g->count, REPLAY_COUNT_BYTES)))
 		return result;
 	void *flags = NULL;
 	result = cu->MemHostAlloc(&flags, 2 * sizeof(unsigned), CU_HOST_ALLOC_DEVICEMAP);
@@ -125,13 +143,10 @@ int replay_gpu_open(struct replay_gpu *g, struct error *err)
 	    (result = cu->DevicePrimaryCtxRetain(&g->context, g->ordinal)) || (result = cu->CtxSetCurrent(g->context)))
 		return cuda_driver_error(cu, result, err, "opening the GPU");
 	g->compute_capability = 10 * major + minor;
-	void *cubin = NULL;
-	rc = compile(g, &cubin, err);
+	rc = load(g, err);
 	if (rc)
 		return rc;
-	result = load(g, cubin);
-	free(cubin);
-	result = result ? result : prepare(g);
+	result = prepare(g);
 	return result ? cuda_driver_error(cu, result, err, "preparing %s", g->name) : 0;
 }
 
@@ -157,6 +172,7 @@ void replay_gpu_close(struct replay_gpu *g)
 		cu->MemFreeHost((void *)(uintptr_t)g->flags);
 	if (g->module)
 		cu->ModuleUnload(g->module);
+	replay_patch_close(g);
 	cu->CtxSetCurrent(NULL);
 	cu->DevicePrimaryCtxRelease(g->ordinal);
 	cuda_driver_close(&g->cu);
@@ -192,6 +208,7 @@ struct capture {
 	struct node_params params;
 	bool after_kernel; /* on the main stream */
 	int n_kernels;
+	void **updatable; /* receives what a patch knows each node by; null: the nodes are not updatable */
 };
 
 static struct cu_function *function_of(const struct replay_gpu *g, const struct replay_spec *s)
@@ -202,29 +219,42 @@ static struct cu_function *function_of(const struct replay_gpu *g, const struct 
 static struct node_params params_of(const struct replay_gpu *g, const struct replay_spec *s, unsigned add)
 {
 	return (struct node_params){
-		.cycles = (uint64_t)(s->spin_us * g->clock_khz * 1e-3), .count = g->count, .add = add};
+		.cycles = (uint64_t)(s->spin_us * g->clock_khz * 1e-3),
+		.count = g->count,
+		.add = add,
+		.blocks = s->shape == REPLAY_PATCHED ? 2 : 1,
+	};
 }
 
 static int add_kernel(struct capture *c, struct cu_stream *stream)
 {
-	struct cu_launch_attribute serialization = {
-		.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION,
-		.value.programmatic_serialization = 1,
-	};
-	bool second = c->s->mixed && c->n_kernels++ % 2;
+	struct cu_launch_attribute attributes[2];
+	unsigned n_attributes = 0;
+	int index = c->n_kernels++;
+	bool second = c->s->mixed && index % 2;
+	if (c->s->pdl && c->after_kernel)
+		attributes[n_attributes++] = (struct cu_launch_attribute){.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION,
+									  .value.programmatic_serialization = 1};
+	struct cu_launch_attribute *update = &attributes[n_attributes];
+	if (c->updatable)
+		attributes[n_attributes++] =
+			(struct cu_launch_attribute){.id = CU_LAUNCH_DEVICE_UPDATABLE, .value.device_updatable.on = 1};
 	struct cu_function *f = function_of(c->g, c->s);
 	struct cu_launch_config config = {
 		.grid = {second ? 64 : 1, 1, 1},
 		.block = {second ? 128 : 32, 1, 1},
 		.stream = stream,
-		.attributes = &serialization,
-		.n_attributes = c->s->pdl && c->after_kernel,
+		.attributes = attributes,
+		.n_attributes = n_attributes,
 	};
 	void *args[] = {&c->params};
 	c->after_kernel = stream == c->g->stream;
 	if (second)
 		f = f == c->g->node_small ? c->g->node_large : c->g->node_small;
-	return c->g->cu.LaunchKernelEx(&config, f, args, NULL);
+	int result = c->g->cu.LaunchKernelEx(&config, f, args, NULL);
+	if (c->updatable && !result)
+		c->updatable[index] = update->value.device_updatable.node;
+	return result;
 }
 
 /* The side streams go on from where the main one is. */
@@ -255,7 +285,8 @@ static int add_chain(struct capture *c, int n)
 	for (int i = 1; i <= n && !result; i++) {
 		if (c->s->shape == REPLAY_COPIES && i % REPLAY_COPY_EVERY == 0) {
 			/* Behind the counter, which it must not touch. */
-			result = c->g->cu.MemcpyDtoDAsync(c->g->count + 64, c->g->count + 128, 4, c->g->stream);
+			result = c->g->cu.MemcpyDtoDAsync(c->g->count + REPLAY_AT_COPY_TO,
+							  c->g->count + REPLAY_AT_COPY_FROM, 4, c->g->stream);
 			c->after_kernel = false;
 		} else {
 			result = add_kernel(c, c->g->stream);
@@ -290,6 +321,50 @@ static int add_diamonds(struct capture *c)
 	return result ? result : add_chain(c, c->s->nodes % 4);
 }
 
+/* The patch, which reads its nodes' handles where they will be, and behind it the nodes. */
+static int add_patched(struct capture *c, uint64_t handles, int n)
+{
+	const struct replay_spec *s = c->s;
+	struct node_params again = c->params;
+	struct replay_patch_params p = {
+		.nodes = handles,
+		.failed = c->g->count + REPLAY_AT_FAILED,
+		.n = n,
+		.grid = c->params.add ? 2 : 1, /* one block more is nothing that is to be timed */
+	};
+	again.add *= 2;
+	memcpy(p.value, &again, sizeof p.value);
+	int result = replay_patch_launch(c->g, s->patch, &p);
+	c->after_kernel = true;
+	return result ? result : add_chain(c, s->nodes - 1);
+}
+
+/* For all nodes there is a place in *updatable, and one on the device. */
+static int prepare_patch(struct replay_gpu *g, const struct replay_spec *s, struct replay_graph *out, void ***updatable,
+			 struct error *err)
+{
+	if (g->no_patch.text[0])
+		return error_set(err, ERROR_UNSUPPORTED, "patched graphs need %s", g->no_patch.text);
+	out->n_patched = s->n_patched == REPLAY_PATCH_ALL ? s->nodes - 1 : s->n_patched;
+	*updatable = calloc((size_t)s->nodes, sizeof(void *));
+	if (!*updatable)
+		return error_set(err, ERROR_MEMORY, "no memory for %d nodes", s->nodes);
+	int result = g->cu.MemAlloc(&out->patched, (size_t)s->nodes * sizeof(void *));
+	return result ? cuda_driver_error(&g->cu, result, err, "memory for the handles of %d nodes", s->nodes) : 0;
+}
+
+/* Tells a patch which nodes it sets. */
+static int connect_patch(struct replay_gpu *g, const struct replay_spec *s, const struct replay_graph *r,
+			 void **updatable, struct error *err)
+{
+	const size_t n = (size_t)r->n_patched, of = (size_t)s->nodes - 1;
+	for (size_t i = 0; i < n; i++)
+		updatable[i] = updatable[i * of / n]; /* never one that has been taken */
+	int result = n ? g->cu.MemcpyHtoDAsync(r->patched, updatable, n * sizeof(void *), g->stream) : 0;
+	result = result ? result : g->cu.StreamSynchronize(g->stream);
+	return result ? cuda_driver_error(&g->cu, result, err, "sending the handles of %d nodes", r->n_patched) : 0;
+}
+
 /* The handles of the kernels; what else there is must be as many copies as there should be. */
 static int list_nodes(struct replay_gpu *g, const struct replay_spec *s, struct replay_graph *r, struct error *err)
 {
@@ -319,17 +394,23 @@ int replay_graph_capture(struct replay_gpu *g, const struct replay_spec *s, unsi
 {
 	struct capture c = {.g = g, .s = s, .params = params_of(g, s, add)};
 	*out = (struct replay_graph){0};
-	int result = g->cu.StreamBeginCapture(g->stream, CU_CAPTURE_THREAD_LOCAL);
-	if (!result) {
+	int rc = s->shape == REPLAY_PATCHED ? prepare_patch(g, s, out, &c.updatable, err) : 0;
+	int result = rc ? 0 : g->cu.StreamBeginCapture(g->stream, CU_CAPTURE_THREAD_LOCAL);
+	if (!rc && !result) {
 		result = s->shape == REPLAY_PARALLEL   ? add_parallel(&c)
 			 : s->shape == REPLAY_DIAMONDS ? add_diamonds(&c)
+			 : s->shape == REPLAY_PATCHED  ? add_patched(&c, out->patched, out->n_patched)
 						       : add_chain(&c, s->nodes);
 		int ended = g->cu.StreamEndCapture(g->stream, &out->graph);
 		result = result ? result : ended;
 	}
-	int rc = result ? cuda_driver_error(&g->cu, result, err, "capturing %d nodes (%s)", s->nodes,
-					    replay_shape_name(s->shape))
-			: list_nodes(g, s, out, err);
+	if (result)
+		rc = cuda_driver_error(&g->cu, result, err, "capturing %d nodes (%s)", s->nodes,
+				       replay_shape_name(s->shape));
+	rc = rc ? rc : list_nodes(g, s, out, err);
+	if (!rc && c.updatable)
+		rc = connect_patch(g, s, out, c.updatable, err);
+	free(c.updatable);
 	if (rc)
 		replay_graph_free(g, out);
 	return rc;
@@ -339,6 +420,8 @@ void replay_graph_free(struct replay_gpu *g, struct replay_graph *r)
 {
 	if (r->graph)
 		g->cu.GraphDestroy(r->graph);
+	if (r->patched)
+		g->cu.MemFree(r->patched);
 	free(r->kernels);
 	*r = (struct replay_graph){0};
 }

@@ -142,28 +142,36 @@ static bool measured(const struct replay_way *w, enum replay_quantity q)
 	}
 }
 
-/* A replay of a graph that counts: every kernel once, those that were updated with what they were given. */
+/* A replay of a graph that counts: every kernel once, those that were updated with what they were given, but no patch.
+ */
 static int check(struct subject *m, struct error *err)
 {
 	const struct cuda_driver *cu = &m->g->cu;
 	struct subject c = {.g = m->g, .s = m->s, .w = m->w};
-	unsigned zero = 0, got = 0, more = m->w->updates == REPLAY_UPDATE_WHOLE ? 3 : 2;
+	unsigned zero[REPLAY_COUNT_BYTES / sizeof(unsigned)] = {0}, got[REPLAY_COUNT_BYTES / sizeof(unsigned)];
+	bool patched = m->s->shape == REPLAY_PATCHED;
+	unsigned more = m->w->updates == REPLAY_UPDATE_WHOLE ? 3 : 2;
 	int rc = replay_graph_capture(m->g, m->s, 1, &c.graph, err);
 	if (!rc && m->w->updates == REPLAY_UPDATE_WHOLE)
 		rc = replay_graph_capture(m->g, m->s, more, &c.other, err);
-	unsigned updated = (unsigned)(m->w->updates < 0 ? c.graph.n_kernels : m->w->updates);
-	unsigned want = (unsigned)c.graph.n_kernels + updated * (more - 1);
+	int updated = patched ? c.graph.n_patched : m->w->updates < 0 ? c.graph.n_kernels : m->w->updates;
+	unsigned want = (unsigned)(c.graph.n_kernels - patched) + (unsigned)updated * (more - 1);
 	int result = 0;
-	if (!rc && !(result = cu->MemcpyHtoDAsync(m->g->count, &zero, 4, m->g->stream)) &&
-	    !(result = instantiate(&c)) && !(result = m->w->updates ? update(&c, more) : 0) &&
-	    !(result = launch_idle(&c)) && !(result = cu->MemcpyDtoHAsync(&got, m->g->count, 4, m->g->stream)))
+	if (!rc && !(result = cu->MemcpyHtoDAsync(m->g->count, zero, sizeof zero, m->g->stream)) &&
+	    !(result = instantiate(&c)) && !(result = patched ? upload(&c) : 0) &&
+	    !(result = m->w->updates ? update(&c, more) : 0) && !(result = launch_idle(&c)) &&
+	    !(result = cu->MemcpyDtoHAsync(got, m->g->count, sizeof got, m->g->stream)))
 		result = cu->StreamSynchronize(m->g->stream);
 	if (result)
 		rc = cuda_driver_error(cu, result, err, "checking a replay of %d nodes (%s)", m->s->nodes,
 				       replay_shape_name(m->s->shape));
-	else if (!rc && got != want)
-		rc = error_set(err, ERROR_WRONG, "a replay of %d nodes (%s, %d updated) counted to %u, not to %u",
-			       m->s->nodes, replay_shape_name(m->s->shape), m->w->updates, got, want);
+	else if (!rc && patched && got[REPLAY_AT_FAILED / sizeof(unsigned)])
+		rc = error_set(err, ERROR_DEVICE, "setting nodes of a graph of %d on the device (%s): error %u of CUDA",
+			       m->s->nodes, replay_patch_name(m->s->patch), got[REPLAY_AT_FAILED / sizeof(unsigned)]);
+	else if (!rc && got[0] != want)
+		rc = error_set(err, ERROR_WRONG, "a replay of %d nodes (%s, %d updated%s%s) counted to %u, not to %u",
+			       m->s->nodes, replay_shape_name(m->s->shape), patched ? updated : m->w->updates,
+			       patched ? " by " : "", patched ? replay_patch_name(m->s->patch) : "", got[0], want);
 	if (c.exec)
 		cu->GraphExecDestroy(c.exec);
 	replay_graph_free(m->g, &c.graph);

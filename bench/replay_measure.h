@@ -23,7 +23,8 @@ enum { REPLAY_UPDATE_WHOLE = -1 }; /* cuGraphExecUpdate with another graph of th
 
 struct replay_way {
 	enum replay_state state;
-	int updates; /* kernels that get new parameters before each launch; or REPLAY_UPDATE_WHOLE */
+	int updates; /* kernels that the host gives new parameters before each launch; or REPLAY_UPDATE_WHOLE. 0 for
+			REPLAY_PATCHED, which cannot be updated whole: its nodes are its own business */
 	bool upload; /* of REPLAY_FIRST: cuGraphUpload before it; the others are always uploaded and replayed once */
 };
 
@@ -31,7 +32,7 @@ enum replay_quantity {
 	REPLAY_HOST,        /* the launch call */
 	REPLAY_DEVICE,      /* between events on the stream, on either side of the graph */
 	REPLAY_TOTAL,       /* from the launch call until the stream is idle */
-	REPLAY_UPDATE,      /* the calls that update nodes, all of them */
+	REPLAY_UPDATE,      /* the calls that update nodes, all of them; of the device there is none */
 	REPLAY_INSTANTIATE, /* of REPLAY_FIRST */
 	REPLAY_UPLOAD,      /* of REPLAY_FIRST, until it is done */
 	REPLAY_QUANTITIES,

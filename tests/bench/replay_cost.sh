@@ -56,7 +56,9 @@ for r in rows:
     assert 0 <= float(r["p5_us"]) <= float(r["median_us"]) <= float(r["p95_us"]), r
     assert int(r["samples"]) >= 12 and int(r["expired"]) == 0, r
     assert (r["quantity"] == "device") <= (r["state"] in ("gated", "queued")), r
-    assert (r["quantity"] == "update") <= (r["updates"] != "0"), r
+    assert (r["quantity"] == "update") <= (r["updated_by"] == "host"), r
+    assert (r["updated_by"] == "none") == (r["updates"] == "0"), r
+    assert (r["updated_by"] in ("param", "grid")) == (r["shape"] == "patched" and r["updates"] != "0"), r
 def series(**want):
     return {r["nodes"] for r in rows if all(r[k] == v for k, v in want.items())}
 for want in (
@@ -71,8 +73,15 @@ for want in (
     dict(state="first", uploaded="0", quantity="host"),
     dict(state="first", uploaded="1", quantity="upload"),
     dict(state="first", uploaded="0", quantity="instantiate"),
+    dict(shape="patched", edges="pdl", updates="0", state="queued", quantity="device"),
+    dict(shape="patched", edges="full", updates="1", updated_by="param", state="gated", quantity="device"),
+    dict(shape="patched", edges="full", updates="10", updated_by="grid", state="gated", quantity="host"),
+    dict(shape="patched", edges="pdl", updates="all", updated_by="param", state="idle", quantity="total"),
+    dict(shape="patched", edges="pdl", updates="all", updated_by="grid", state="gated", quantity="device"),
 ):
     assert series(**want) == {"100", "103", "200"}, want
+# The patch is one of 100 nodes: it cannot set as many.
+assert series(shape="patched", updates="100", updated_by="param") == {"103", "200"}
 assert not series(state="first", uploaded="0", quantity="upload")
 PY
 # Of two points the line goes through both.
@@ -84,6 +93,10 @@ if command -v gnuplot >/dev/null; then
   grep -q 'programmatic edges' drawn.svg || fail "the figure has no legend"
   machine="$(sed -n 2p right.csv | cut -d, -f18) · commit $(sed -n 2p right.csv | cut -d, -f19)"
   grep -qF "$machine" drawn.svg || fail "the figure does not say: $machine"
+  # What is updated on the device is not drawn, and no other line changes for it.
+  grep -v '^patched' right.csv >before.csv
+  gnuplot -e "data='before.csv'; name='before'" "$root/plots/replay_cost.gp" 2>err || fail "gnuplot: $(<err)"
+  cmp drawn.svg before.svg || fail "the figure draws graphs that are updated on the device"
   cut -d, -f1-17 right.csv >older.csv
   gnuplot -e "data='older.csv'; name='older'" "$root/plots/replay_cost.gp" 2>err || fail "gnuplot: $(<err)"
   [ ! -s err ] || fail "gnuplot said of a file without gpu and commit: $(<err)"
@@ -99,11 +112,25 @@ found() {
 }
 found 'a replay of 100 nodes (chain, 0 updated) counted to 99, not to 100' lost-node
 found 'a replay of 100 nodes (chain, 10 updated) counted to 100, not to 110' lost-update
+found 'a replay of 100 nodes (patched, 10 updated by param) counted to 99, not to 109' lost-update
+found 'a replay of 100 nodes (patched, 99 updated by grid) counted to 99, not to 198' lost-update
+grep -q '^patched,.*,0,device,' lost-update.csv || fail "lost-update: a graph that sets nothing is gone"
 found 'capturing 100 nodes (diamonds): ' no-diamonds
 grep -q '^chain,.*,0,host,' lost-update.csv || fail "lost-update: what is right is gone"
 FAKE_CUDA=blocking on_fake --nodes 100 --budget 1 --out blocking.csv >out || fail "blocking: exit code $?"
 grep -q 'did not return before the gate gave up' out || fail "blocking: not said"
 ! grep -q ',gated,' blocking.csv || fail "blocking: counted"
+
+# left_out LINE HOW: a driver without updates on the device; all the rest is measured
+left_out() {
+  FAKE_CUDA=$2 on_fake --nodes 100 --budget 1 --out "$2.csv" >out || fail "$2: exit code $?"
+  awk -F, '$1 != "patched" && (NR == 1 || $6 == 100)' right.csv | cut -d, -f1-12 >rest
+  cut -d, -f1-12 "$2.csv" | cmp - rest || fail "$2: not the rest, or more"
+  [ "$(grep -c '^LEFT OUT' out)" = 1 ] || fail "$2: said $(grep -c '^LEFT OUT' out) times"
+  grep -q "^LEFT OUT: graphs whose nodes are updated on the device: they need $1" out || fail "$2: $(grep LEFT out)"
+}
+left_out 'a driver for CUDA 12.4 or newer; this one is for CUDA 12.2$' old-driver
+left_out 'kernels that this driver does not load: loading replay_patch.cu for fake GPU: CUDA_ERROR_FAKE' no-patch
 
 [ "$failures" -eq 0 ] || exit 1
 echo "replay_cost: $(wc -l <right.csv) lines, all as expected"

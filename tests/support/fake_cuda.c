@@ -5,9 +5,10 @@
  * been released by all. Here are the GPU, its memory, its events and what is found by name; kernels and graphs are in
  * fake_cuda_graph.c.
  *
- * FAKE_CUDA in the environment breaks it: "lost-update" (node parameters set later than at capture do not arrive),
+ * FAKE_CUDA in the environment breaks it: "lost-update" (what of nodes is set later than at capture does not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
- * cannot wait for events), "no-adds" (add does nothing, launched alone), "no-memory" (what measures it finds nothing).
+ * cannot wait for events), "no-adds" (add does nothing, launched alone), "no-memory" (what measures it finds nothing),
+ * "old-driver" (it is for CUDA 12.2), "no-patch" (kernels that set other nodes do not load).
  * FAKE_CUDA_FREE: bytes of its memory that are free.
  */
 #include <stdbool.h>
@@ -41,7 +42,7 @@ bool fake_broken(const char *how)
 
 int fake_DriverGetVersion(int *version)
 {
-	*version = 13000;
+	*version = fake_broken("old-driver") ? 12020 : 13000;
 	return 0;
 }
 
@@ -269,6 +270,9 @@ int fake_ModuleLoadData(struct cu_module **module, const void *image)
 {
 	if (fake_no_context())
 		return INVALID_CONTEXT;
+	/* A cubin is its source's name. */
+	if (fake_broken("no-patch") && strstr(image, "patch.cu"))
+		return NO_BINARY;
 	*module = (void *)&something;
 	return 0;
 }
@@ -354,6 +358,7 @@ int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64
 		   FAKE(OccupancyMaxActiveBlocksPerMultiprocessor),
 		   FAKE(LaunchKernelEx),
 		   FAKE(GraphInstantiateWithFlags),
+		   FAKE(GraphUpload),
 		   FAKE(GraphLaunch),
 		   FAKE(GraphExecDestroy),
 		   FAKE(GraphDestroy),
@@ -390,13 +395,14 @@ int nvrtcCreateProgram(void **p, const char *source, const char *name, int n, co
 int nvrtcCreateProgram(void **p, const char *source, const char *name, int n, const char *const *headers,
 		       const char *const *names)
 {
-	*p = &something;
-	return 0;
+	*p = strdup(name);
+	return *p ? 0 : CU_OUT_OF_MEMORY;
 }
 
 int nvrtcDestroyProgram(void **p);
 int nvrtcDestroyProgram(void **p)
 {
+	free(*p);
 	return 0;
 }
 
@@ -409,14 +415,14 @@ int nvrtcCompileProgram(void *p, int n, const char *const *options)
 int nvrtcGetCUBINSize(void *p, size_t *bytes);
 int nvrtcGetCUBINSize(void *p, size_t *bytes)
 {
-	*bytes = 1;
+	*bytes = strlen(p) + 1;
 	return 0;
 }
 
 int nvrtcGetCUBIN(void *p, char *cubin);
 int nvrtcGetCUBIN(void *p, char *cubin)
 {
-	*cubin = 0;
+	memcpy(cubin, p, strlen(p) + 1);
 	return 0;
 }
 

@@ -6,7 +6,7 @@
 
 #include "engine/cuda/cuda_driver.h"
 
-enum { INVALID_CONTEXT = 201 };
+enum { INVALID_CONTEXT = 201, NO_BINARY = 209, NOT_SUPPORTED = 801 };
 
 struct cu_function {
 	char name[64];
