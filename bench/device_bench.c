@@ -1,6 +1,7 @@
 #include "bench/device_bench.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@ enum call {
 	CALL_REPLAY,      /* on the device */
 	CALL_SET_PARAMS,  /* of a node */
 	CALL_UPDATE,      /* of the executable graph from another one */
+	CALL_UPDATABLE,   /* a replay, on the device, of a patch that finds all nodes as they should be */
+	CALL_PATCHED,     /* the same, of one that sets the grid and a parameter of every node */
 	CALL_SEND,
 	CALL_UPLOAD,
 	CALL_DOWNLOAD,
@@ -34,6 +37,8 @@ static const char *const names[] = {"launch/host:call",
 				    "replay",
 				    "set_params/host:call",
 				    "exec_update/host:call",
+				    "replay_updatable",
+				    "replay_patched",
 				    "send/host:call",
 				    "upload/host:until_done",
 				    "download/host:until_done",
@@ -117,6 +122,8 @@ static int enqueue(int n, float scale, struct error *err)
 struct graphs {
 	struct device_graph *g, *other; /* scales 1 and 0.5 */
 	struct device_exec *x;
+	struct step *step; /* of the device, where there is a patch: what it sets nodes by */
+	int pos;           /* that the step has */
 };
 
 static int capture(int nodes, float scale, struct device_graph **g, struct error *err)
@@ -141,14 +148,20 @@ static int set_vectors(struct error *err)
 	return rc ? rc : device_upload(open.d, open.b, ones, sizeof ones, err);
 }
 
-static int expect(float want, const char *what, struct error *err)
+/* first: of the first half of a. */
+static int expect_halves(float first, float second, const char *what, struct error *err)
 {
 	float got[WIDTH];
 	int rc = device_download(open.d, got, open.a, sizeof got, err);
 	for (int i = 0; i < WIDTH && !rc; i++)
-		if (got[i] != want) /* small integers and halves: exact */
+		if (got[i] != (i < WIDTH / 2 ? first : second)) /* small integers and halves: exact */
 			rc = fail(err, what);
 	return rc;
+}
+
+static int expect(float want, const char *what, struct error *err)
+{
+	return expect_halves(want, want, what, err);
 }
 
 /* Each way of running the nodes once, and what they add up to. */
@@ -172,11 +185,63 @@ static int make_graphs(const struct one *o, struct graphs *s, struct error *err)
 	return rc ? rc : expect((float)o->nodes, "a replay after an update", err);
 }
 
+/* A patch and nodes that add whole vectors at the positions of the first bucket, and halves of them at later ones. */
+static int capture_patched(int nodes, const struct step *step, struct device_graph **g, struct error *err)
+{
+	static const int widths[] = {WIDTH, WIDTH / 2};
+	const struct patch_params patch = {.step = step, .keys = DEVICE_SPLIT_KEYS};
+	const struct add_params p = add_params(1);
+	int rc = device_capture_begin(open.d, DEVICE_GRAPH_PATCHED, err);
+	if (rc)
+		return rc;
+	rc = device_launch(open.d, KERNEL_patch, &patch, err);
+	for (int i = 0; i < nodes && !rc; i++) {
+		device_vary(open.d, offsetof(struct add_params, n), widths, 2);
+		rc = device_launch(open.d, KERNEL_add, &p, err);
+	}
+	if (rc) {
+		device_capture_abort(open.d);
+		return rc;
+	}
+	return device_capture_end(open.d, g, err);
+}
+
+/* The step that the next replay sees: in the other bucket, or again where it was. */
+static int send_step(struct graphs *s, bool other, struct error *err)
+{
+	if (other)
+		s->pos = s->pos ? 0 : DEVICE_SPLIT_KEYS;
+	const struct step step = {.pos = s->pos};
+	return device_send(open.d, s->step, &step, sizeof step, err);
+}
+
+/* Both buckets, each once after the other. */
+static int make_patched(const struct one *o, struct graphs *s, struct error *err)
+{
+	void *step = NULL;
+	int rc = device_alloc(open.d, sizeof *s->step, &step, err);
+	s->step = step;
+	rc = rc ? rc : capture_patched(o->nodes, s->step, &s->g, err);
+	rc = rc ? rc : device_instantiate(open.d, s->g, &s->x, err);
+	rc = rc ? rc : device_exec_upload(open.d, s->x, err);
+	rc = rc ? rc : send_step(s, false, err);
+	for (int i = 0; i < 3 && !rc; i++) {
+		rc = set_vectors(err);
+		rc = rc ? rc : device_replay(open.d, s->x, err);
+		rc = rc ? rc
+			: expect_halves((float)o->nodes, i % 2 ? 0 : (float)o->nodes,
+					"a replay with its nodes updated on the device", err);
+		rc = rc ? rc : send_step(s, true, err);
+	}
+	return rc ? rc : device_replay(open.d, s->x, err);
+}
+
 static void free_graphs(struct graphs *s)
 {
 	device_exec_destroy(open.d, s->x);
 	device_graph_destroy(open.d, s->g);
 	device_graph_destroy(open.d, s->other);
+	device_free(open.d, s->step);
 }
 
 static double seconds_since(int64_t from)
@@ -214,8 +279,12 @@ static int pass_graph(const struct one *o, struct graphs *s, double *seconds, st
 			rc = rc ? rc : device_synchronize(open.d, err);
 			break;
 		case CALL_REPLAY:
+		case CALL_UPDATABLE:
+		case CALL_PATCHED:
 			/* One before it, while which the rest is submitted. */
 			rc = device_replay(open.d, s->x, err);
+			if (s->step)
+				rc = rc ? rc : send_step(s, o->call == CALL_PATCHED, err);
 			rc = rc ? rc : device_event_record(open.d, open.from, err);
 			rc = rc ? rc : device_replay(open.d, s->x, err);
 			rc = rc ? rc : device_event_record(open.d, open.to, err);
@@ -246,7 +315,13 @@ static void graph_body(struct bench_state *s, const void *arg)
 		bench_skip(s, "SKIP: programmatic dependent launch needs compute capability 9.0");
 		return;
 	}
-	rc = rc ? rc : make_graphs(o, &graphs, &err);
+	bool patched = o->call == CALL_UPDATABLE || o->call == CALL_PATCHED;
+	if (!rc && patched && device_can_graph(open.d, DEVICE_GRAPH_PATCHED, &err)) {
+		error_prefix(&err, ERROR_UNSUPPORTED, "SKIP: updates on the device");
+		bench_skip(s, err.text);
+		return;
+	}
+	rc = rc ? rc : patched ? make_patched(o, &graphs, &err) : make_graphs(o, &graphs, &err);
 	while (!rc && bench_keep_running_batch(s, PASSES)) {
 		rc = pass_graph(o, &graphs, &seconds, &err);
 		bench_time(s, seconds);
@@ -255,8 +330,8 @@ static void graph_body(struct bench_state *s, const void *arg)
 		free_graphs(&graphs);
 	if (rc)
 		bench_skip(s, err.text);
-	else if (o->call == CALL_REPLAY)
-		bench_rate(s, "kernels/s", o->nodes);
+	else if (o->call == CALL_REPLAY || patched)
+		bench_rate(s, "kernels/s", o->nodes + patched);
 }
 
 static void launch_body(struct bench_state *s, const void *arg)
@@ -397,7 +472,8 @@ void device_bench_register(int cuda)
 	for (int on = 0; on <= cuda; on++) {
 		for (int pdl = on; pdl >= 0; pdl--) {
 			add((struct one){.call = CALL_LAUNCH, .cuda = on, .pdl = pdl}, launch_body);
-			for (int call = CALL_CAPTURE; call <= CALL_UPDATE; call++)
+			/* The host's patch knows no node that is as it should be. */
+			for (int call = CALL_CAPTURE; call <= (on ? CALL_PATCHED : CALL_UPDATE); call++)
 				for (int i = 0; i < 3; i++)
 					add((struct one){.call = (enum call)call,
 							 .cuda = on,

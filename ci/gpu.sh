@@ -505,7 +505,7 @@ for stage in "${stages[@]}"; do
       "$out/$stage.log" >>"$summary" ;;
     quick | measure | identical | prefill | sweep | models | long | snapsweep) grep -E '^(pp|tg)[0-9]|^evicted|^long|, KV |runs? ok|FAILED' "$out/$stage.log" >>"$summary" ;;
     compare | commits) grep -E 'exit code|quiet' "$out/$stage.log" >>"$summary" ;;
-    bench) grep -E '^(chain|copies|parallel|diamonds).*(gated|idle), updates 0 .*(host|device)|^cuda/.*ERROR|^FAILED|^WRONG' "$out/$stage.log" >>"$summary" ;;
+    bench) grep -E '^(chain|copies|parallel|diamonds|patched).*(gated|idle), updates (0|all by [a-z]*) .*(host|device)|^cuda/.*ERROR|^FAILED|^LEFT OUT|^WRONG' "$out/$stage.log" >>"$summary" ;;
     selftest) grep -E '^A/A|^  ' "$out/$stage.log" >>"$summary" ;;
     sanitize) grep -E '^FAILED' "$out/$stage.log" | head -40 >>"$summary" ;;
   esac

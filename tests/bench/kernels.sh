@@ -48,7 +48,7 @@ assert abs(moved / (4096 * 1536 * 34 / 32) - 1) < 0.01, moved
 assert abs(matrix["flop/s"] / matrix["bytes/s"] / (2 * 4096 * 1536 / moved) - 1) < 0.01
 PY
 
-run 0 cuda.json '^cuda/(add/gemma4-e2b|(launch|replay|set_params|exec_update|instantiate|capture)/.*(pdl:on|call/pdl)|copy|upload)' \
+run 0 cuda.json '^cuda/(add/gemma4-e2b|(launch|replay(_updatable|_patched)?|set_params|exec_update|instantiate|capture)/.*(pdl:on|call/pdl)|copy|upload)' \
   "${on_fake[@]}"
 python3 - cuda.json <<'PY' || fail "cuda.json"
 import json
@@ -60,7 +60,8 @@ names = {r["name"] for r in j["benchmarks"] if not r.get("error_occurred")}
 for l2 in ("l2:cold/pdl:on", "l2:cold/pdl:off", "l2:warm/pdl:on"):
     assert f"cuda/add/gemma4-e2b/row/{l2}/manual_time" in names, l2
 for call in ("launch/host:call/pdl:off", "replay/nodes:1000/pdl:on", "set_params/host:call/nodes:300/pdl:on",
-             "exec_update/host:call/nodes:100/pdl:on", "copy/bytes:4", "upload/host:until_done/bytes:65536"):
+             "exec_update/host:call/nodes:100/pdl:on", "replay_updatable/nodes:300/pdl:on",
+             "replay_patched/nodes:1000/pdl:on", "copy/bytes:4", "upload/host:until_done/bytes:65536"):
     assert f"cuda/{call}/manual_time" in names, call
 assert not [r for r in j["benchmarks"] if r.get("error_occurred")]
 PY
@@ -72,6 +73,14 @@ grep -q 'wrong: launches' said || fail "launches that do nothing: $(tail -n 3 sa
 run 1 wrong.json '^cuda/replay/nodes:100/pdl:on' "${on_fake[@]}" FAKE_CUDA=lost-node
 run 1 wrong.json '^cuda/replay/nodes:100/pdl:on' "${on_fake[@]}" FAKE_CUDA=lost-update
 grep -q 'wrong: a replay with a node updated' said || fail "an update that is lost: $(tail -n 3 said)"
+run 1 wrong.json '^cuda/replay_(patched|updatable)/nodes:100/pdl:on' "${on_fake[@]}" FAKE_CUDA=lost-update
+[ "$(grep -c 'wrong: a replay with its nodes updated on the device' said)" -ge 2 ] ||
+  fail "an update on the device that is lost: $(tail -n 3 said)"
+# A driver that cannot: the others run.
+run 0 old.json '^cuda/replay(_patched)?/nodes:100/pdl:on' "${on_fake[@]}" FAKE_CUDA=old-driver
+grep -q 'SKIP: updates on the device: needs a driver for CUDA 12.4 or newer; this one is for CUDA 12.2' said ||
+  fail "a driver without updates on the device: $(tail -n 3 said)"
+grep -q '^cuda/replay/nodes:100/pdl:on.* us ' said || fail "a driver without updates on the device: $(tail -n 3 said)"
 
 run 2 none.json '^no/such' "${on_fake[@]}"
 code=0
