@@ -100,10 +100,21 @@ SHARED_INLINE int tile_high_bit(int type, int row, int k)
 	return type == TENSOR_Q6_K ? fragment * 2 : k / 32 % 2 * 4 + fragment;
 }
 
+/* Which of eight blocks of 32 columns the scale in that place of a unit's row is of, and the other way round. */
+SHARED_INLINE int tile_scaled_block(int place)
+{
+	return place % 4 * 2 + place / 4;
+}
+
+SHARED_INLINE int tile_scale_place(int block)
+{
+	return block % 2 * 4 + block / 2;
+}
+
 /* The same of the fp16 scale of the block of 32 columns that k is in, of types whose blocks have 32. */
 SHARED_INLINE int tile_scale_at(int row, int k)
 {
-	return (row % 8 * 16 + k / 32 * 2 + row / 8) * 2;
+	return (row % 8 * 16 + tile_scale_place(k / 32) * 2 + row / 8) * 2;
 }
 
 /* And of d of a row of Q6_K. */

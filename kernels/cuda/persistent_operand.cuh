@@ -37,72 +37,65 @@ template <int N> INLINE chunks<N> get_chunks(const void *corner)
 }
 
 /*
- * A chunk as columns of m16n8k32: column d of block k is digit d, the highest first, words 2 * k and 2 * k + 1 of lanes
- * 4 * d .. 4 * d + 3. Digit d's word w of lane 4 * d + part goes to (4 * d + part) * EACH + w / 4 * FOUR + w % 4. Returns
- * the greatest magnitude, which is LIMIT.
+ * A chunk of activations in the warp's corner, for registers are few: of each block of 32 digits of 8 bits, where its
+ * floats were. Digit d, the highest first, is column d of m16n8k32: words of lanes 4 * d .. 4 * d + 3, two each. Column
+ * 3 is zeros.
+ *
+ * The product has eight columns. A block's digits are the first four of them and the next one's the last four, each
+ * with zeros beside it, in two products that one sum takes: then of a lane's sums all are of one block, of every second
+ * one, and what is to be done with them is half as much.
  */
 constexpr float DIGITS_LIMIT = 4194000.0f; /* less than half of what a float's mantissa counts to */
 
-template <int EACH, int FOUR> INLINE float leave_digits(float4 low, float4 high, unsigned *to)
-{
-	const int lane = threadIdx.x % WARP;
-	const float f[2][4] = {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
-	/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
-	unsigned m = 0;
-#pragma unroll
-	for (int i = 0; i < 2; i++)
-#pragma unroll
-		for (int e = 0; e < 4; e++)
-			m = max(m, __float_as_uint(f[i][e]) & 0x7fffffffu);
-	const float greatest = __uint_as_float(__reduce_max_sync(ALL_LANES, m));
-	const float inverse = greatest >= 1e-30f ? __fdividef(DIGITS_LIMIT, greatest) : 0.0f;
-#pragma unroll
-	for (int i = 0; i < 2; i++) {
-		/* Bytes are digits from -128 to 127: added 128 to each, and their highest bits turned. */
-		unsigned q[4];
-#pragma unroll
-		for (int e = 0; e < 4; e++) {
-			const unsigned fixed = __float_as_uint(fmaf(f[i][e], inverse, 12582912.0f)) - 0x4b400000u;
-			q[e] = (fixed + 0x808080u) ^ 0x808080u;
-		}
-		const unsigned a = __byte_perm(q[0], q[1], 0x5140), b = __byte_perm(q[2], q[3], 0x5140);
-		const unsigned c = __byte_perm(q[0], q[1], 0x0062), d = __byte_perm(q[2], q[3], 0x0062);
-		const int word = (i * 4 + lane / 8) * 2 + lane / 4 % 2;
-		unsigned *const at = to + lane % 4 * EACH + word / 4 * FOUR + word % 4;
-		at[0] = __byte_perm(c, d, 0x5410);
-		at[4 * EACH] = __byte_perm(a, b, 0x7632);
-		at[8 * EACH] = __byte_perm(a, b, 0x5410);
-	}
-	return greatest;
-}
-
-/* Of what this lane's accumulators sum: two digits, or one, or none. */
-INLINE float digits_scale(float greatest)
-{
-	const int part = threadIdx.x % 4;
-	return greatest * (1.0f / DIGITS_LIMIT) * (part == 0 ? 256.0f : part == 1 ? 1.0f / 256.0f : 0.0f);
-}
-
-/*
- * A chunk of activations in the warp's corner, for registers are few: digits where its floats were, four words of a lane
- * of four columns behind each other, the last column zeros; the other columns of a product are those again, and
- * nobody's.
- */
 struct shared_digits {
-	enum { WORDS = TILE_CHUNK, FOUR = 64 };
+	enum { WORDS = TILE_CHUNK, BLOCK = 32, ZEROS = 12 }; /* lanes from ZEROS on have column 3 */
 
-	/* Returns their scale. */
+	/* Returns the scale of what the lane's sums are of: two digits, or one, or none. */
 	static __device__ __forceinline__ float leave(float4 low, float4 high, unsigned *to)
 	{
 		const int lane = threadIdx.x % WARP;
-		*(uint2 *)(to + lane / 8 * FOUR + 48 + lane % 8 * 2) = make_uint2(0, 0);
-		return digits_scale(leave_digits<4, FOUR>(low, high, to));
+		const float f[2][4] = {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
+		/* Maximum of magnitudes by their bits: a NaN is greater than all and so is not lost. */
+		unsigned m = 0;
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+#pragma unroll
+			for (int e = 0; e < 4; e++)
+				m = max(m, __float_as_uint(f[i][e]) & 0x7fffffffu);
+		const float greatest = __uint_as_float(__reduce_max_sync(ALL_LANES, m));
+		const float inverse = greatest >= 1e-30f ? __fdividef(DIGITS_LIMIT, greatest) : 0.0f;
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			/* Bytes are digits from -128 to 127: added 128 to each, and their highest bits turned. */
+			unsigned q[4];
+#pragma unroll
+			for (int e = 0; e < 4; e++) {
+				const unsigned fixed =
+					__float_as_uint(fmaf(f[i][e], inverse, 12582912.0f)) - 0x4b400000u;
+				q[e] = (fixed + 0x808080u) ^ 0x808080u;
+			}
+			const unsigned a = __byte_perm(q[0], q[1], 0x5140), b = __byte_perm(q[2], q[3], 0x5140);
+			const unsigned c = __byte_perm(q[0], q[1], 0x0062), d = __byte_perm(q[2], q[3], 0x0062);
+			unsigned *const at = to + (i * 4 + lane / 8) * BLOCK + lane % 4 * 2 + lane / 4 % 2;
+			at[0] = __byte_perm(c, d, 0x5410);
+			at[4 * 2] = __byte_perm(a, b, 0x7632);
+			at[8 * 2] = __byte_perm(a, b, 0x5410);
+		}
+		*(uint2 *)(to + lane / 4 * BLOCK + (ZEROS + lane % 4) * 2) = make_uint2(0, 0);
+		return greatest * (1.0f / DIGITS_LIMIT) * (lane % 2 ? 1.0f / 256.0f : 256.0f);
 	}
 
-	/* Words 2 * k and 2 * k + 1 of the lane's. */
+	/* Words of a block in all eight columns, twice the same. */
 	static __device__ __forceinline__ uint2 block(const unsigned *from, int k)
 	{
-		return *(const uint2 *)(from + k / 2 * FOUR + threadIdx.x % 16 * 4 + k % 2 * 2);
+		return *(const uint2 *)(from + k * BLOCK + threadIdx.x % 16 * 2);
+	}
+
+	/* Where the lane finds the same in the first four columns or the last, and zeros in the others. */
+	static __device__ __forceinline__ const unsigned *columns(const unsigned *from, int last)
+	{
+		const int lane = threadIdx.x % WARP;
+		return from + (lane / 16 == last ? lane % 16 : ZEROS + lane % 4) * 2;
 	}
 };
 
@@ -128,11 +121,31 @@ template <int N> struct chunks_digits {
 		return shared_digits::block(at + chunk * shared_digits::WORDS, k);
 	}
 
+	/* Of block k in its columns. */
+	__device__ __forceinline__ uint2 columns(int chunk, int k) const
+	{
+		return *(const uint2 *)(shared_digits::columns(at, k % 2) + chunk * shared_digits::WORDS +
+					k * shared_digits::BLOCK);
+	}
+
+	/* Of its first 16 elements in the first columns, and of the others in the last. */
+	__device__ __forceinline__ uint2 halves(int chunk, int k) const
+	{
+		const int word = chunk * shared_digits::WORDS + k * shared_digits::BLOCK;
+		return make_uint2(shared_digits::columns(at, 0)[word], shared_digits::columns(at, 1)[word + 1]);
+	}
+
 	__device__ __forceinline__ float scale(int chunk) const
 	{
 		return scales[chunk];
 	}
 };
+
+/* Whether the lane's sums are of every second block, or half block, from the second one on. */
+INLINE int second_of_two()
+{
+	return threadIdx.x / 2 % 2;
+}
 
 /* Whether a chunk of floats is kept in registers: where no matrix takes digits, which are not. BF16 was measured so. */
 #ifdef WEIGHTS_Q8_0
@@ -207,15 +220,14 @@ template <int T, int N, bool QUANTS = quants_has(T) != 0> struct operand {
 	}
 };
 
-/* The rows' sums a and b, of rows g and g + 8, of four lanes, of which the first two have digits. */
+/* The rows' sums a and b, of rows g and g + 8, of four lanes. */
 INLINE void leave_rows(float a, float b, float *to)
 {
 	const int lane = threadIdx.x % WARP;
-	const float v = a + __shfl_xor_sync(ALL_LANES, a, 1), w = b + __shfl_xor_sync(ALL_LANES, b, 1);
-	if (lane % 4 == 0) {
-		to[lane / 4] = v;
-		to[lane / 4 + 8] = w;
-	}
+	float v = (lane & 1 ? b : a) + __shfl_xor_sync(ALL_LANES, lane & 1 ? a : b, 1);
+	v += __shfl_xor_sync(ALL_LANES, v, 2);
+	if (lane % 4 < 2)
+		to[lane / 4 + lane % 4 * 8] = v;
 }
 
 template <int N> struct operand<TENSOR_Q8_0, N, false> {
@@ -241,17 +253,17 @@ template <int N> struct operand<TENSOR_Q8_0, N, false> {
 	{
 		const int lane = threadIdx.x % WARP;
 		const uint4 *const w = (const uint4 *)(unit + TILE_SCALES) + lane;
-		const uint4 *const s = (const uint4 *)unit + lane / 4 * 2;
-		const uint4 s0 = s[0], s1 = s[1];
-		const unsigned scales[8] = {s0.x, s0.y, s0.z, s0.w, s1.x, s1.y, s1.z, s1.w};
+		const uint4 s = ((const uint4 *)unit)[lane / 4 * 2 + second_of_two()];
+		const unsigned scales[4] = {s.x, s.y, s.z, s.w};
 		float r0 = 0.0f, r1 = 0.0f;
 #pragma unroll
-		for (int k = 0; k < 8; k++) {
-			const uint4 v = w[k * WARP];
+		for (int k = 0; k < 8; k += 2) {
+			const uint4 v = w[k * WARP], u = w[(k + 1) * WARP];
+			const uint2 first = x.columns(chunk, k), second = x.columns(chunk, k + 1);
 			int c[4] = {0, 0, 0, 0};
-			const uint2 columns = x.block(chunk, k);
-			multiply_add_s8(c, v.x, v.y, v.z, v.w, columns.x, columns.y);
-			const float2 f = pair_to_f32<TENSOR_F16>(scales[k]);
+			multiply_add_s8(c, v.x, v.y, v.z, v.w, first.x, first.y);
+			multiply_add_s8(c, u.x, u.y, u.z, u.w, second.x, second.y);
+			const float2 f = pair_to_f32<TENSOR_F16>(scales[k / 2]);
 			r0 = fmaf((float)(c[0] * 256 + c[1]), f.x, r0);
 			r1 = fmaf((float)(c[2] * 256 + c[3]), f.y, r1);
 		}

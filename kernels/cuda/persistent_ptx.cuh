@@ -182,6 +182,24 @@ INLINE float exp2_near(float x)
 	return y;
 }
 
+/* Byte i of a word with its sign, in one instruction, which __byte_perm is not. */
+INLINE unsigned signed_byte_step(unsigned i)
+{
+	return 0x1111u * i;
+}
+
+INLINE unsigned signed_byte_selector(unsigned i)
+{
+	return 0x8880u + signed_byte_step(i);
+}
+
+INLINE int signed_byte(unsigned word, unsigned selector)
+{
+	unsigned v;
+	asm("prmt.b32 %0, %1, 0, %2;" : "=r"(v) : "r"(word), "r"(selector));
+	return (int)v;
+}
+
 /* ---- integer products ---- */
 
 /* c += a b; a: (16, 32), b: (32, 8) of signed bytes. */
@@ -191,14 +209,6 @@ INLINE void multiply_add_s8(int (&c)[4], unsigned a0, unsigned a1, unsigned a2, 
 	    "{%0, %1, %2, %3};"
 	    : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
 	    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-
-/* The same of 16 columns: a: (16, 16), b: (16, 8). */
-INLINE void multiply_add_s8_half(int (&c)[4], unsigned a0, unsigned a1, unsigned b0)
-{
-	asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-	    : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-	    : "r"(a0), "r"(a1), "r"(b0));
 }
 
 /* ---- a wait that is in vain ---- */

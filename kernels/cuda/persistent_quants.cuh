@@ -6,8 +6,9 @@
  * integers, times d of 256 columns, sums of products times scales are integers too, as exact, and only the unit's
  * become floats. Minima are multiplied with the activations' sums, digit by digit, which are made once.
  *
- * What it takes of a multiprocessor: a warp issues some 165 instructions for a unit of Q4_0 of 2304 bytes, 215 of
- * Q4_K, 335 of Q6_K of 3360 bytes (sm_90). Of four a cycle, while memory brings 13 bytes a cycle, that is a third.
+ * What it takes of a multiprocessor: a warp issues some 135 instructions for a unit of Q4_0 of 2304 bytes, 175 of
+ * Q4_K, 250 of Q6_K of 3360 bytes (sm_90; of Q8_0 85 for 4352). Of four a cycle, while memory brings 13 bytes a cycle,
+ * that is a fourth.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
@@ -17,11 +18,11 @@
 
 /*
  * Sums of a chunk's digits by blocks, of the two columns of digits that the lane's accumulators are of: behind them in
- * the corner. Of parts: of two blocks 16 bits each, of the first column, then of the second; else floats, of a block
- * both.
+ * the corner. Of parts: of the first four blocks two words of 16 bits a block in the first column, two in the second,
+ * then of the last four; else floats, of a block both columns, of every second block, then of the others.
  */
 template <int T> struct digit_sums {
-	enum { LANES = 2, EACH = 8, WORDS = LANES * EACH }; /* two of four lanes have digits */
+	enum { LANES = 2, EACH = 8, WORDS = LANES * EACH }; /* of four lanes as many have other digits */
 	static_assert(WORDS * 4 == PERSISTENT_SUMS_BYTES, "what a corner has room for");
 
 	template <int N>
@@ -40,38 +41,32 @@ template <int T> struct digit_sums {
 			multiply_add_s8(sums[k], ONES, ONES, ONES, ONES, b.x, b.y);
 		}
 #pragma unroll
-		for (int i = 0; i < EACH; i++)
-			words[i] = quants_in_parts(T)
-					   ? __byte_perm((unsigned)sums[i % 4 * 2][i / 4],
-							 (unsigned)sums[i % 4 * 2 + 1][i / 4], 0x5410)
-					   : __float_as_uint((float)(sums[i][0] * 256 + sums[i][1]));
+		for (int i = 0; i < EACH; i++) {
+			const int pair = i / 4 * 4 + i % 2 * 2, k = i % 4 * 2 + i / 4;
+			words[i] = quants_in_parts(T) ? __byte_perm((unsigned)sums[pair][i / 2 % 2],
+								    (unsigned)sums[pair + 1][i / 2 % 2], 0x5410)
+						      : __float_as_uint((float)(sums[k][0] * 256 + sums[k][1]));
+		}
 		if (lane < LANES) {
 			((uint4 *)to)[lane * 2] = make_uint4(words[0], words[1], words[2], words[3]);
 			((uint4 *)to)[lane * 2 + 1] = make_uint4(words[4], words[5], words[6], words[7]);
 		}
 	}
 
-	uint4 own[2];
+	/* Of parts of the first four blocks or the last, else of every second one. */
+	uint4 own;
 
 	__device__ __forceinline__ void load(const unsigned *from)
 	{
-		const uint4 *const at = (const uint4 *)(from + threadIdx.x % LANES * EACH);
-		own[0] = at[0];
-		own[1] = at[1];
+		own = ((const uint4 *)from)[threadIdx.x % LANES * 2 + second_of_two()];
 	}
 
-	/* Minima of eight blocks, six bits each, times that. */
-	__device__ __forceinline__ float times(unsigned low, unsigned high) const
+	/* Minima of those four blocks, six bits each, times that. */
+	__device__ __forceinline__ float times(unsigned least) const
 	{
-		int s[2] = {0, 0};
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			s[i] = __dp2a_lo((int)own[i].x, (int)low, s[i]);
-			s[i] = __dp2a_hi((int)own[i].y, (int)low, s[i]);
-			s[i] = __dp2a_lo((int)own[i].z, (int)high, s[i]);
-			s[i] = __dp2a_hi((int)own[i].w, (int)high, s[i]);
-		}
-		return (float)(s[0] * 256 + s[1]);
+		const int first = __dp2a_hi((int)own.y, (int)least, __dp2a_lo((int)own.x, (int)least, 0));
+		const int second = __dp2a_hi((int)own.w, (int)least, __dp2a_lo((int)own.z, (int)least, 0));
+		return (float)(first * 256 + second);
 	}
 };
 
@@ -122,10 +117,19 @@ template <int T> struct quants_words {
 	}
 };
 
-INLINE int byte_of(unsigned word, int i)
-{
-	return (signed char)(word >> 8 * i);
-}
+/* Of the lane's block, or half block, of two: byte second_of_two() of a word, or two further on, with its sign. */
+struct byte_of_two {
+	unsigned selector;
+
+	__device__ __forceinline__ byte_of_two() : selector(signed_byte_selector((unsigned)second_of_two()))
+	{
+	}
+
+	__device__ __forceinline__ int of(unsigned word, int further) const
+	{
+		return signed_byte(word, selector + (further ? signed_byte_step(2) : 0));
+	}
+};
 
 template <int T, int N> struct operand<T, N, true> {
 	struct chunks_digits<N> x; /* and behind it (N, digit_sums<T>::WORDS) */
@@ -157,35 +161,38 @@ template <int T, int N> struct operand<T, N, true> {
 		leave_rows(a, b, to);
 	}
 
-	/* c: the block's products with both of the lane's columns, of either row. */
-	__device__ __forceinline__ void block(const quants_words<T> &w, int chunk, int k, int (&c)[4]) const
+	/* c += products of the lane's block of two, with both of its columns, of either row. */
+	__device__ __forceinline__ void two_blocks(const quants_words<T> &w, int chunk, int k, int (&c)[4]) const
 	{
-		const uint2 b = x.block(chunk, k);
-		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), b.x, b.y);
+		const uint2 first = x.columns(chunk, k), second = x.columns(chunk, k + 1);
+		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), first.x,
+				first.y);
+		k++;
+		multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), second.x,
+				second.y);
 	}
 
 	/* Blocks with scales, and minima, of their own. */
 	__device__ __forceinline__ void alone(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
 	{
-		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4 * 2;
-		const uint4 scales[2] = {s[0], s[1]};
-		uint4 least[2] = {};
-		struct digit_sums<T> own;
+		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4 * 2 + second_of_two();
+		const uint4 scales = s[0];
+		uint4 least = {};
+		struct digit_sums<T> sums;
 		if (quants_have_least(T)) {
-			own.load(x.at + sums_at(chunk));
-			least[0] = s[TILE_SCALES / 16];
-			least[1] = s[TILE_SCALES / 16 + 1];
+			sums.load(x.at + sums_at(chunk));
+			least = s[TILE_SCALES / 16];
 		}
 #pragma unroll
-		for (int k = 0; k < 8; k++) {
+		for (int k = 0; k < 8; k += 2) {
 			int c[4] = {0, 0, 0, 0};
-			block(w, chunk, k, c);
-			const float2 d = pair_to_f32<TENSOR_F16>(quants_words<T>::word(scales, k));
+			two_blocks(w, chunk, k, c);
+			const float2 d = pair_to_f32<TENSOR_F16>(quants_words<T>::word(&scales, k / 2));
 			r0 = fmaf((float)(c[0] * 256 + c[1]), d.x, r0);
 			r1 = fmaf((float)(c[2] * 256 + c[3]), d.y, r1);
 			if (quants_have_least(T)) {
-				const float2 m = pair_to_f32<TENSOR_F16>(quants_words<T>::word(least, k));
-				const float sum = __uint_as_float(quants_words<T>::word(own.own, k));
+				const float2 m = pair_to_f32<TENSOR_F16>(quants_words<T>::word(&least, k / 2));
+				const float sum = __uint_as_float(quants_words<T>::word(&sums.own, k / 2));
 				r0 = fmaf(sum, m.x, r0);
 				r1 = fmaf(sum, m.y, r1);
 			}
@@ -197,43 +204,45 @@ template <int T, int N> struct operand<T, N, true> {
 	/* Q4_K and Q5_K: less than 2^26, summed over a unit. */
 	__device__ __forceinline__ void in_parts(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
 	{
-		struct digit_sums<T> own;
+		struct digit_sums<T> sums;
+		const struct byte_of_two byte;
 		const uint4 *const s = (const uint4 *)unit + threadIdx.x % WARP / 4;
 		const uint4 sides[2] = {s[0], s[8]};
 		const parts_scales of[2] = {parts_scales(sides[0]), parts_scales(sides[1])};
 		int all[4] = {0, 0, 0, 0};
 #pragma unroll
-		for (int k = 0; k < 8; k++) {
+		for (int k = 0; k < 8; k += 2) {
 			int c[4] = {0, 0, 0, 0};
-			block(w, chunk, k, c);
+			two_blocks(w, chunk, k, c);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				all[i] += c[i] * byte_of(of[i / 2].scale[k / 4], k % 4);
+				all[i] += c[i] * byte.of(of[i / 2].scale[k / 4], k % 4);
 		}
-		own.load(x.at + sums_at(chunk));
+		sums.load(x.at + sums_at(chunk));
 		const float2 d0 = pair_to_f32<TENSOR_F16>(sides[0].x), d1 = pair_to_f32<TENSOR_F16>(sides[1].x);
 		r0 = d0.x * fmaf((float)all[0], 256.0f, (float)all[1]) -
-		     d0.y * own.times(of[0].least[0], of[0].least[1]);
+		     d0.y * sums.times(second_of_two() ? of[0].least[1] : of[0].least[0]);
 		r1 = d1.x * fmaf((float)all[2], 256.0f, (float)all[3]) -
-		     d1.y * own.times(of[1].least[0], of[1].least[1]);
+		     d1.y * sums.times(second_of_two() ? of[1].least[1] : of[1].least[0]);
 	}
 
 	/* Q6_K: 16 columns have a scale of eight bits; less than 2^30, summed over a unit. */
 	__device__ __forceinline__ void by_halves(const char *unit, const quants_words<T> &w, int chunk, float &r0, float &r1) const
 	{
 		const int g = threadIdx.x % WARP / 4;
+		const struct byte_of_two byte;
 		const uint4 scales[2] = {((const uint4 *)unit)[g], ((const uint4 *)unit)[g + 8]};
 		const float2 d = pair_to_f32<TENSOR_F16>(*(const unsigned *)(unit + tile_d_at(g)));
 		int all[4] = {0, 0, 0, 0};
 #pragma unroll
-		for (int h = 0; h < 16; h++) {
+		for (int k = 0; k < 8; k++) {
 			int c[4] = {0, 0, 0, 0};
-			const uint2 b = x.block(chunk, h / 2);
-			multiply_add_s8_half(c, w.fragment(h / 2, h % 2 * 2), w.fragment(h / 2, h % 2 * 2 + 1),
-					     h % 2 ? b.y : b.x);
+			const uint2 b = x.halves(chunk, k);
+			multiply_add_s8(c, w.fragment(k, 0), w.fragment(k, 1), w.fragment(k, 2), w.fragment(k, 3), b.x,
+					b.y);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				all[i] += c[i] * byte_of(quants_words<T>::word(scales + i / 2, h / 4), h % 4);
+				all[i] += c[i] * byte.of(quants_words<T>::word(scales + i / 2, k / 2), k % 2);
 		}
 		r0 = d.x * quants_unit<T>() * fmaf((float)all[0], 256.0f, (float)all[1]);
 		r1 = d.y * quants_unit<T>() * fmaf((float)all[2], 256.0f, (float)all[3]);

@@ -31,7 +31,7 @@ INLINE unsigned digits_word(const struct persistent_tile_params &p, int tile, in
 
 INLINE unsigned scale_of(const struct persistent_tile_params &p, int tile, int chunk, int i)
 {
-	const int k = chunk * TILE_CHUNK + i % 16 / 2 * 32;
+	const int k = chunk * TILE_CHUNK + tile_scaled_block(i % 16 / 2) * 32;
 	long long row;
 	const struct weight *const w = tile_row(p, tile, i / 16 + i % 2 * 8, row);
 	return w && k < w->n_in ? ((const unsigned short *)w->scales)[row * (w->n_in / 32) + k / 32] : 0;
@@ -117,7 +117,7 @@ INLINE unsigned quants_side_word(const struct persistent_tile_params &p, int typ
 		       plane_block(p, tile, at / 4, column + 32).side(type, 0) << 16;
 	}
 	if (!quants_in_parts(type)) {
-		const int column = k + at % scales % 8 * 32, r = at % scales / 8;
+		const int column = k + tile_scaled_block(at % scales % 8) * 32, r = at % scales / 8;
 		return plane_block(p, tile, r, column).side(type, at / scales) |
 		       plane_block(p, tile, r + 8, column).side(type, at / scales) << 16;
 	}

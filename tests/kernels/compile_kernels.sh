@@ -24,7 +24,7 @@ sm_90  k_attention_mma_half_512_q8_0_q8_0 24
 sm_90  k_attention_prefill_256 36
 sm_90  k_persistent_f16_f16    92
 sm_90  k_persistent_f32_f32    272
-sm_90  k_persistent_q8_0_q8_0  172
+sm_90  k_persistent_q8_0_q8_0  208
 sm_100 k_attention_mma_256_q8_0_q8_0 8
 sm_100 k_matmul_tiled          56
 sm_100 k_persistent_f32_f32    332

@@ -91,6 +91,18 @@ INLINE float exp2_near(float x)
 {
 	return exp2f(x);
 }
+INLINE unsigned signed_byte_step(unsigned i)
+{
+	return i;
+}
+INLINE unsigned signed_byte_selector(unsigned i)
+{
+	return i;
+}
+INLINE int signed_byte(unsigned word, unsigned selector)
+{
+	return (signed char)(word >> 8 * selector);
+}
 INLINE unsigned multiprocessor()
 {
 	return blockIdx.x;
@@ -113,11 +125,6 @@ INLINE void multiply_add_s8(int (&c)[4], unsigned a0, unsigned a1, unsigned a2, 
 			c[3] = __dp4a((int)rows[2 * h + 1], odd, c[3]);
 		}
 	}
-}
-/* The first half of that. */
-INLINE void multiply_add_s8_half(int (&c)[4], unsigned a0, unsigned a1, unsigned b0)
-{
-	multiply_add_s8(c, a0, a1, 0, 0, b0, 0);
 }
 
 #endif
