@@ -11,10 +11,14 @@
  *
  * - Sides: a block of 32 its scale, as Q8_0's are; of Q4_1 and Q5_1 the minima behind all of them, the same way;
  *   of Q4_K and Q5_K 16 bytes a row, as a file has them; of Q6_K 16 scales a row, then d of rows 0, 8, 1, 9 and so on.
- * - High bits, those above four: 16 bytes a lane, of Q6_K twice. A byte has those of one element of each fragment of
- *   m16n8k32, of two blocks, of Q6_K of one.
+ * - High bits, those above four: 16 bytes a lane. A byte has those of one element of each fragment of m16n8k32, of two
+ *   blocks.
  * - Low bits: a lane's vector has its words of the plane of two blocks: of rows g and g + 8 of the first, then of the
  *   second; four vectors behind each other, the last of which may be left out.
+ *
+ * Q6_K has neither: of a block three words of a lane are the first three of its four fragments, in the upper six bits
+ * of each byte, and the lower two bits of the three are the fourth's. So three are there after one instruction, where
+ * bits apart take four each, and what multiplies them waits for instructions.
  */
 #ifndef GEMMARK_KERNELS_TILES_H
 #define GEMMARK_KERNELS_TILES_H
@@ -81,7 +85,7 @@ SHARED_INLINE int tile_element_at(int type, int row, int k)
 	return (vector * 32 + lane) * 16 + k % each * bytes;
 }
 
-/* Which of that byte's bits those four begin at. */
+/* Which of that byte's bits those four begin at. Of these and what is above them: tile_bits. */
 SHARED_INLINE int tile_low_bit(int type, int k)
 {
 	return (type == TENSOR_IQ4_NL ? k % 2 : k / 16 % 2) * 4;
@@ -90,14 +94,43 @@ SHARED_INLINE int tile_low_bit(int type, int k)
 /* Byte of a unit where the element's bits above those are, and which of its bits they begin at. */
 SHARED_INLINE int tile_high_at(int type, int row, int k)
 {
-	const int word = type == TENSOR_Q6_K ? k / 32 : k / 64;
-	return tile_side_bytes(type) + (word / 4 * 32 + row % 8 * 4 + k % 16 / 4) * 16 + word % 4 * 4 + k % 4;
+	return tile_side_bytes(type) + (row % 8 * 4 + k % 16 / 4) * 16 + k / 64 * 4 + k % 4;
 }
 
-SHARED_INLINE int tile_high_bit(int type, int row, int k)
+SHARED_INLINE int tile_high_bit(int row, int k)
 {
-	const int fragment = k / 16 % 2 * 2 + row / 8;
-	return type == TENSOR_Q6_K ? fragment * 2 : k / 32 % 2 * 4 + fragment;
+	return k / 32 % 2 * 4 + k / 16 % 2 * 2 + row / 8;
+}
+
+/* Bits of an element that are together: n of them, the lowest of which is its bit `from`, from a bit of a byte on. */
+struct tile_bits {
+	int n, from;
+	int at, bit; /* byte of the unit */
+};
+
+enum { TILE_MOST_PARTS = 3 };
+
+/* Of an element of TENSOR_QUANT_TYPES, with those above its lower four; n = 0 where there are fewer parts. */
+SHARED_INLINE struct tile_bits tile_bits(int type, int row, int k, int i)
+{
+	struct tile_bits p = {0, 0, 0, 0};
+	if (type == TENSOR_Q6_K) {
+		const int fragment = k / 16 % 2 * 2 + row / 8, word = k / 32 * 3 + (fragment < 3 ? fragment : i);
+		p.n = fragment == 3 ? 2 : i == 0 ? 6 : 0;
+		p.from = fragment == 3 ? 4 - 2 * i : 0;
+		p.at = tile_side_bytes(type) + (word / 4 * 32 + row % 8 * 4 + k % 16 / 4) * 16 + word % 4 * 4 + k % 4;
+		p.bit = fragment == 3 ? 0 : 2;
+	} else if (i == 0) {
+		p.n = 4;
+		p.at = tile_element_at(type, row, k);
+		p.bit = tile_low_bit(type, k);
+	} else if (i == 1 && quants_high_bytes(type)) {
+		p.n = 1;
+		p.from = 4;
+		p.at = tile_high_at(type, row, k);
+		p.bit = tile_high_bit(row, k);
+	}
+	return p;
 }
 
 /* Which of eight blocks of 32 columns the scale in that place of a unit's row is of, and the other way round. */

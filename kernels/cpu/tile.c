@@ -39,17 +39,16 @@ static void put_block(int type, const struct cpu_planes *p, int r, int k, char *
 	for (int i = 0; i < quants_row_multiple(type); i++) {
 		const int b = i / QUANTS_BLOCK, j = i % 16 / 4, half = i / 16 % 2, at = k % TILE_CHUNK + i;
 		const int byte = type == TENSOR_IQ4_NL ? 4 * j + half * 2 + i % 4 / 2 : i % 16;
-		const int low = p->low[b * 16 + byte] >> tile_low_bit(type, i) & 15;
+		int bits = p->low[b * 16 + byte] >> tile_low_bit(type, i) & 15;
 
-		put_byte(unit, tile_element_at(type, r, at), low << tile_low_bit(type, i));
-		if (type == TENSOR_Q6_K) {
-			const int bits = p->high[b * 8 + half * 4 + i % 4] >> (2 * j) & 3;
+		if (type == TENSOR_Q6_K)
+			bits |= (p->high[b * 8 + half * 4 + i % 4] >> (2 * j) & 3) << 4;
+		else if (high)
+			bits |= (p->high[b * 4 + i % 4] >> (i % QUANTS_BLOCK / 4) & 1) << 4;
+		for (int part = 0; part < TILE_MOST_PARTS; part++) {
+			const struct tile_bits to = tile_bits(type, r, at, part);
 
-			put_byte(unit, tile_high_at(type, r, at), bits << tile_high_bit(type, r, at));
-		} else if (high) {
-			const int bit = p->high[b * 4 + i % 4] >> (i % QUANTS_BLOCK / 4) & 1;
-
-			put_byte(unit, tile_high_at(type, r, at), bit << tile_high_bit(type, r, at));
+			put_byte(unit, to.at, (bits >> to.from & ((1 << to.n) - 1)) << to.bit);
 		}
 	}
 	if (type == TENSOR_Q6_K) {

@@ -7,8 +7,8 @@
  * become floats. Minima are multiplied with the activations' sums, digit by digit, which are made once.
  *
  * What it takes of a multiprocessor: a warp issues some 135 instructions for a unit of Q4_0 of 2304 bytes, 175 of
- * Q4_K, 250 of Q6_K of 3360 bytes (sm_90; of Q8_0 85 for 4352). Of four a cycle, while memory brings 13 bytes a cycle,
- * that is a fourth.
+ * Q4_K, 200 of Q6_K of 3360 bytes (sm_90; of Q8_0 85 for 4352). Of four a cycle, while memory brings 13 bytes a cycle,
+ * that is a fifth to a fourth.
  */
 #ifndef GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
 #define GEMMARK_KERNELS_CUDA_PERSISTENT_QUANTS_CUH
@@ -110,10 +110,34 @@ template <int T> struct quants_words {
 	__device__ __forceinline__ unsigned fragment(int block, int i) const
 	{
 		const unsigned bits = word(low, block * 2 + i % 2);
-		if (!HIGHS)
-			return quants_bytes<T>(bits, 0, i / 2, 0);
-		return T == TENSOR_Q6_K ? quants_bytes<T>(bits, word(high, block), i / 2, i * 2)
-					: quants_bytes<T>(bits, word(high, block / 2), i / 2, block % 2 * 4 + i);
+		return quants_bytes<T>(bits, HIGHS ? word(high, block / 2) : 0, i / 2, block % 2 * 4 + i);
+	}
+};
+
+template <> struct quants_words<TENSOR_Q6_K> {
+	uint4 words[6];
+
+	__device__ __forceinline__ void load(const char *unit)
+	{
+		const uint4 *const at = (const uint4 *)(unit + tile_side_bytes(TENSOR_Q6_K)) + threadIdx.x % WARP;
+#pragma unroll
+		for (int i = 0; i < 6; i++)
+			words[i] = at[i * WARP];
+	}
+
+	static __device__ __forceinline__ unsigned word(const uint4 *v, int i)
+	{
+		const uint4 &u = v[i / 4];
+		return i % 4 == 0 ? u.x : i % 4 == 1 ? u.y : i % 4 == 2 ? u.z : u.w;
+	}
+
+	/* Times 4, as quants_bytes has them. */
+	__device__ __forceinline__ unsigned fragment(int block, int i) const
+	{
+		if (i < 3)
+			return word(words, block * 3 + i) & 0xfcfcfcfcu;
+		return (word(words, block * 3) << 6 & 0xc0c0c0c0u) | (word(words, block * 3 + 1) << 4 & 0x30303030u) |
+		       (word(words, block * 3 + 2) << 2 & 0x0c0c0c0cu);
 	}
 };
 

@@ -1,5 +1,6 @@
 /* Weights as the kernel of a whole token reads them. A thread per vector of 16 bytes, which it writes whole. */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/quants.cuh"
 #include "kernels/cuda/quants_geometry.h"
 #include "kernels/tiles.h"
 
@@ -94,15 +95,23 @@ INLINE unsigned quants_high_word(const struct persistent_tile_params &p, int typ
 	unsigned v = 0;
 	for (int f = 0; f < 8; f++) {
 		const int r = lane / 4 + f % 2 * 8, half = f / 2 % 2;
-		if (type == TENSOR_Q6_K && f < 4) {
-			const unsigned high = plane_block(p, tile, r, k + word * 32).high(type, half);
-			v |= (high >> (2 * (lane % 4)) & 0x03030303u) << (2 * f);
-		} else if (type != TENSOR_Q6_K) {
-			const unsigned high = plane_block(p, tile, r, k + word * 64 + f / 4 * 32).high(type, 0);
-			v |= (high >> (4 * half + lane % 4) & 0x01010101u) << f;
-		}
+		const unsigned high = plane_block(p, tile, r, k + word * 64 + f / 4 * 32).high(type, 0);
+		v |= (high >> (4 * half + lane % 4) & 0x01010101u) << f;
 	}
 	return v;
+}
+
+/* Of Q6_K: of a block's fragments one, and two bits of the fourth. */
+INLINE unsigned six_bits_word(const struct persistent_tile_params &p, int tile, int k, int vector, int i)
+{
+	const int lane = vector % WARP, word = vector / WARP * 4 + i, f = word % 3;
+	unsigned bytes[2];
+	for (int n = 0; n < 2; n++) {
+		const int fragment = n ? 3 : f, half = fragment / 2;
+		const plane_block b(p, tile, lane / 4 + fragment % 2 * 8, k + word / 3 * 32);
+		bytes[n] = quants_word<TENSOR_Q6_K>(b.low(lane % 4), b.high(TENSOR_Q6_K, half), half, lane % 4);
+	}
+	return bytes[0] | (bytes[1] >> (6 - 2 * f) & 0x03030303u);
 }
 
 /* Number `at` of a unit's words of scales. */
@@ -142,6 +151,8 @@ INLINE unsigned quants_tile_word(const struct persistent_tile_params &p, int typ
 	const int side = tile_side_bytes(type) / 16, high = side + tile_high_bytes(type) / 16;
 	if (vector < side)
 		return quants_side_word(p, type, tile, k, vector * 4 + i);
+	if (type == TENSOR_Q6_K)
+		return six_bits_word(p, tile, k, vector - side, i);
 	if (vector < high)
 		return quants_high_word(p, type, tile, k, vector - side, i);
 	return quants_low_word(p, tile, k, vector - high, i);

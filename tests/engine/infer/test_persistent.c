@@ -366,16 +366,17 @@ static void test_tiles_of_few_bits(void **state)
 		int high_bits = quants_high_bytes(type) * 8 / QUANTS_BLOCK;
 		for (int row = 0; row < TILE_ROWS; row++)
 			for (int k = 0; k < TILE_CHUNK; k++) {
-				unsigned char *low = taken + tile_element_at(type, row, k);
-				int bits = 15 << tile_low_bit(type, k);
-				assert_true((*low & bits) == 0);
-				*low = (unsigned char)(*low | bits);
-				if (!high_bits)
-					continue;
-				unsigned char *high = taken + tile_high_at(type, row, k);
-				bits = ((1 << high_bits) - 1) << tile_high_bit(type, row, k);
-				assert_true((*high & bits) == 0);
-				*high = (unsigned char)(*high | bits);
+				int element = 0;
+				for (int n = 0; n < TILE_MOST_PARTS; n++) {
+					struct tile_bits p = tile_bits(type, row, k, n);
+					int bits = (1 << p.n) - 1;
+					assert_true(p.bit + p.n <= 8 && p.at < bytes);
+					assert_true((element & bits << p.from) == 0);
+					element |= bits << p.from;
+					assert_true((taken[p.at] & bits << p.bit) == 0);
+					taken[p.at] = (unsigned char)(taken[p.at] | bits << p.bit);
+				}
+				assert_int_equal(element, (1 << (4 + high_bits)) - 1);
 			}
 		for (int b = 0; b < bytes; b++)
 			assert_int_equal(taken[b], b < side ? 0 : 255);
