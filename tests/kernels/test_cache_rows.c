@@ -337,8 +337,8 @@ static void test_moved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_row_bytes), cmocka_unit_test(test_blocks), EACH_ISA(test_writers),
-		EACH_ISA(test_readers),           EACH_ISA(test_moved),
+		cmocka_unit_test(test_row_bytes), cmocka_unit_test(test_blocks), EACH_INNER(test_writers),
+		EACH_INNER(test_readers),         EACH_INNER(test_moved),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* What is beside the kernels: conversions, the choice of an instruction set, the bandwidth, splits of a GPU. */
+#include "kernels/cpu/inner.h"
 #include "kernels/cuda/cuda_kernels.h"
 #include "tests/support/kernels_reference.h"
 
@@ -59,6 +60,30 @@ static void test_isa(void **state)
 	assert_int_equal(cpu_isa_force(CPU_ISA_COUNT), -1);
 	assert_int_equal(cpu_isa_current(), CPU_ISA_PORTABLE);
 	assert_string_equal(cpu_isa_name(CPU_ISA_AVX512), "avx512");
+}
+
+/* Of each ISA that runs here the table is its own and whole; avx512vnni's is avx512's, and it alone has digits. */
+static void test_isa_tables(void **state)
+{
+	const struct cpu_inner *seen[CPU_ISA_COUNT] = {NULL};
+
+	(void)state;
+	for (int isa = 0; isa <= (int)cpu_isa_best(); isa++) {
+		const bool vnni = isa == CPU_ISA_AVX512VNNI;
+		void (*routines[sizeof(struct cpu_inner) / sizeof(void (*)(void))])(void);
+
+		assert_int_equal(cpu_isa_force((enum cpu_isa)isa), 0);
+		seen[isa] = cpu_inner();
+		for (int other = 0; other < isa; other++)
+			assert_int_equal(seen[isa] == seen[other], vnni && other == CPU_ISA_AVX512);
+		memcpy(routines, seen[isa], sizeof(routines));
+		for (size_t i = 0; i < COUNT(routines); i++)
+			assert_true(routines[i] != NULL);
+		assert_int_equal(cpu_inner_digits() != NULL, vnni);
+		if (vnni)
+			assert_true(cpu_inner_digits()->from_f32 && cpu_inner_digits()->multiply);
+	}
+	assert_int_equal(cpu_isa_force(cpu_isa_best()), 0);
 }
 
 static void test_bandwidth(void **state)
@@ -152,9 +177,10 @@ static void test_attention_launch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EACH_ISA(test_repack),
-		EACH_ISA(test_to_f32),
+		EACH_INNER(test_repack),
+		EACH_INNER(test_to_f32),
 		cmocka_unit_test(test_isa),
+		cmocka_unit_test(test_isa_tables),
 		cmocka_unit_test(test_bandwidth),
 		cmocka_unit_test(test_attention_splits),
 		cmocka_unit_test(test_attention_launch),

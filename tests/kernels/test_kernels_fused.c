@@ -235,7 +235,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH_ISA(test_norm_matmul),
-		EACH_ISA(test_norm_add),
+		EACH_INNER(test_norm_add),
 		EACH_ISA(test_gated_matmuls),
 		EACH_ISA(test_experts_gated),
 	};

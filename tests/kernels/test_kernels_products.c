@@ -290,8 +290,8 @@ static void test_moe_sum(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EACH_ISA(test_matmul),    EACH_ISA(test_matmul_tokens),     EACH_ISA(test_matmul_experts),
-		EACH_ISA(test_moe_route), EACH_ISA(test_moe_route_extreme), EACH_ISA(test_moe_sum),
+		EACH_ISA(test_matmul),      EACH_ISA(test_matmul_tokens),       EACH_ISA(test_matmul_experts),
+		EACH_INNER(test_moe_route), EACH_INNER(test_moe_route_extreme), EACH_INNER(test_moe_sum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

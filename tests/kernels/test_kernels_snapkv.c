@@ -338,9 +338,9 @@ static void test_compact(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EACH_ISA(test_vote),
-		EACH_ISA(test_select),
-		EACH_ISA(test_compact),
+		EACH_INNER(test_vote),
+		EACH_INNER(test_select),
+		EACH_INNER(test_compact),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,8 +279,8 @@ static void test_softcap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EACH_ISA(test_embed), EACH_ISA(test_rms_norm),       EACH_ISA(test_rope),    EACH_ISA(test_add),
-		EACH_ISA(test_gated), EACH_ISA(test_gated_accuracy), EACH_ISA(test_softcap),
+		EACH_INNER(test_embed), EACH_INNER(test_rms_norm),       EACH_INNER(test_rope),    EACH_INNER(test_add),
+		EACH_INNER(test_gated), EACH_INNER(test_gated_accuracy), EACH_INNER(test_softcap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
