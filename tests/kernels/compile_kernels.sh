@@ -2,14 +2,18 @@
 # Does NVRTC of a major version compile every CUDA kernel for these architectures, and without spilling
 # registers where that was not agreed? Needs no GPU. Exit code 77 (skipped) where that NVRTC is not there.
 #
-#   tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,...
+#   tests/kernels/compile_kernels.sh [--few-types] GEMMARK MAJOR ARCHITECTURE,...
 #
 # ci/setup.sh fetches NVRTC into build/nvrtc/MAJOR; without one there, the one that the program finds is used.
 # Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are. Then what
-# is specialised for an f32 cache, whose tiles are twice as many registers, and for a q8_0 cache. Then the kernel of a
-# whole token for 26B-A4B, a mixture of experts, and for Q8_0 alone.
+# is specialised for an f32 cache, whose tiles are twice as many registers, and for a q8_0 cache, with weights of Q8_0:
+# the kernel of a whole token has all types of them with the f16 cache. Then that kernel for 26B-A4B, a mixture of
+# experts, and for Q8_0 alone. --few-types: of products not each type of weights with each source, but each with one of
+# them, for a second compiler's look at what the first has compiled in full.
 set -euo pipefail
-[ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
+few=
+[ "${1:-}" != --few-types ] || { few=1; shift; }
+[ $# -eq 3 ] || { echo "usage: tests/kernels/compile_kernels.sh [--few-types] GEMMARK MAJOR ARCHITECTURE,..." >&2; exit 2; }
 gemmark=$1 major=$2 archs=$3
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
@@ -23,16 +27,15 @@ sm_90  k_attention_mma_512_q8_0_q8_0      32
 sm_90  k_attention_mma_half_512_q8_0_q8_0 24
 sm_90  k_attention_prefill_256 36
 sm_90  k_persistent_f16_f16    92
-sm_90  k_persistent_f32_f32    272
-sm_90  k_persistent_q8_0_q8_0  208
+sm_90  k_persistent_f32_f32    208
 sm_100 k_attention_mma_256_q8_0_q8_0 8
 sm_100 k_matmul_tiled          56
-sm_100 k_persistent_f32_f32    332
+sm_100 k_persistent_f32_f32    112
 sm_100 k_snapkv_softmax        96
 sm_100 k_snapkv_vote           68
 sm_120 k_attention_mma_256_q8_0_q8_0 8
 sm_120 k_norm_add              32
-sm_120 k_persistent_f32_f32    396
+sm_120 k_persistent_f32_f32    112
 sm_120 k_snapkv_softmax        64
 sm_120 k_snapkv_vote           116
 '
@@ -47,16 +50,26 @@ specialised=$(cd "$root/kernels/cuda" && grep -l 'include "kernels/cuda/head_dim
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 code=0
-model=(--widths 2560,10240 --weights q8_0,q4_0,q4_1,q5_0,q5_1,iq4_nl,q4_k,q5_k,q6_k)
-report=$("$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 "${model[@]}" 2>"$said" &&
-  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 192,256,512 --cache-type f32 "${model[@]}" \
-    --source "$specialised" 2>"$said" &&
-  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type q8_0 "${model[@]}" \
-    --source "$specialised" 2>"$said" &&
-  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 --widths 2816,8192 \
-    --weights q8_0,f32 --experts --source persistent 2>"$said" | sed 's/k_persistent_/experts:k_persistent_/' &&
-  "$gemmark" kernels --compile-only --arch "$archs" --head-dims 256,512 --cache-type f16 --widths 2560,10240 \
-    --weights q8_0 --source persistent 2>"$said" | sed 's/k_persistent_/q8_0:k_persistent_/') || code=$?
+types=q8_0,q4_0,q4_1,q5_0,q5_1,iq4_nl,q4_k,q5_k,q6_k
+compile() { # ARGUMENT...
+  "$gemmark" kernels --compile-only --arch "$archs" --widths 2560,10240 "$@" 2>"$said"
+}
+f16() { # ARGUMENT...
+  compile --head-dims 256,512 --cache-type f16 "$@"
+}
+everything() {
+  [ -n "$few" ] || { f16 --weights $types; return; }
+  f16 --weights $types --source "$(cd "$root/kernels/cuda" && printf '%s\n' *.cu | sed 's/\.cu$//' |
+    grep -vxE 'matvec|experts|experts_mma' | paste -sd ,)" &&
+    f16 --weights q8_0,q4_0,q4_k,q6_k --source matvec &&
+    f16 --weights q4_1,q5_k --source experts &&
+    f16 --weights q5_0,q5_1,iq4_nl --source experts_mma
+}
+report=$(everything &&
+  compile --head-dims 192,256,512 --cache-type f32 --weights q8_0 --source "$specialised" &&
+  compile --head-dims 256,512 --cache-type q8_0 --weights q8_0 --source "$specialised" &&
+  f16 --widths 2816,8192 --weights q8_0,f32 --experts --source persistent | sed 's/k_persistent_/experts:k_persistent_/' &&
+  f16 --weights q8_0 --source persistent | sed 's/k_persistent_/q8_0:k_persistent_/') || code=$?
 if grep -q 'no NVRTC' "$said"; then
   echo "skipped: $(cat "$said")"
   exit 77
