@@ -44,6 +44,7 @@ struct row_loop {
 	const void *p;
 	float *scratch; /* (threads, each) */
 	size_t each;
+	float *x; /* of wide_loop: (rows, n) */
 };
 
 static struct row_loop row_loop(const void *p, size_t each)
@@ -201,14 +202,30 @@ void k_prompt_gated(const struct prompt_gated_params *p)
 
 /* ---- products ---- */
 
-/* Sums in double: what float32 sums in any order are near. */
-static float dot(const float *w, const uint16_t *x, int n)
+/* A loop for which n elements of each of `rows` rows of x are float32, decoded once for all of its products. */
+static struct row_loop wide_loop(const void *p, size_t each, const void *x, int rows, int n)
 {
-	double sum = 0;
+	struct row_loop l = {.p = p, .each = cpu_pad(each)};
+	const size_t wide = cpu_pad((size_t)rows * (size_t)n);
 
-	for (int i = 0; i < n; i++)
-		sum += (double)w[i] * (double)half_f16_to_f32(x[i]);
-	return (float)sum;
+	l.x = cpu_scratch((wide + l.each * (size_t)cpu_threads()) * sizeof(float));
+	l.scratch = l.x + wide;
+	cpu_inner()->to_f32(x, NULL, TENSOR_F16, l.x, (size_t)rows * (size_t)n);
+	return l;
+}
+
+/* Sums in double: what float32 sums in any order are near. Four, none of which waits for another. */
+static float dot(const float *w, const float *x, int n)
+{
+	double sum[4] = {0};
+	int i = 0;
+
+	for (; i + 4 <= n; i += 4)
+		for (int j = 0; j < 4; j++)
+			sum[j] += (double)w[i + j] * (double)x[i + j];
+	for (; i < n; i++)
+		sum[0] += (double)w[i] * (double)x[i];
+	return (float)((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 /* The row as products take it. */
@@ -229,7 +246,7 @@ static void matmul_part(void *ctx, int begin, int end, int thread)
 		rounded_row(&p->w, (size_t)r, row);
 		for (int t = 0; t < p->n_tokens; t++) {
 			const size_t at = (size_t)t * (size_t)p->y_stride + (size_t)r;
-			const float y = dot(row, (const uint16_t *)p->x + (size_t)t * (size_t)p->w.n_in, p->w.n_in);
+			const float y = dot(row, l->x + (size_t)t * (size_t)p->w.n_in, p->w.n_in);
 
 			if (p->y_type == TENSOR_F32)
 				((float *)p->y)[at] = p->scale ? y * p->scale[t] : y;
@@ -241,7 +258,7 @@ static void matmul_part(void *ctx, int begin, int end, int thread)
 
 void k_prompt_matmul(const struct prompt_matmul_params *p)
 {
-	struct row_loop l = row_loop(p, (size_t)p->w.n_in);
+	struct row_loop l = wide_loop(p, (size_t)p->w.n_in, p->x, p->n_tokens, p->w.n_in);
 
 	cpu_parallel(p->w.n_out, 1, matmul_part, &l);
 }
@@ -351,7 +368,7 @@ static void experts_gated_part(void *ctx, int begin, int end, int thread)
 		rounded_row(&p->w, first + (size_t)n_ff, up);
 		for (int i = p->starts[e]; i < p->starts[e + 1]; i++) {
 			const int t = p->order[i] / p->n_used;
-			const uint16_t *x = (const uint16_t *)p->x + (size_t)t * (size_t)p->w.n_in;
+			const float *x = l->x + (size_t)t * (size_t)p->w.n_in;
 			float g = dot(gate, x, p->w.n_in) * p->scale[t];
 			const float u = dot(up, x, p->w.n_in);
 
@@ -363,7 +380,7 @@ static void experts_gated_part(void *ctx, int begin, int end, int thread)
 
 void k_prompt_experts_gated(const struct prompt_experts_gated_params *p)
 {
-	struct row_loop l = row_loop(p, 2 * cpu_pad((size_t)p->w.n_in));
+	struct row_loop l = wide_loop(p, 2 * cpu_pad((size_t)p->w.n_in), p->x, p->n_tokens, p->w.n_in);
 
 	cpu_parallel(p->w.n_expert * (p->w.n_out / 2), 1, experts_gated_part, &l);
 }
@@ -385,15 +402,14 @@ static void experts_matmul_part(void *ctx, int begin, int end, int thread)
 			const float scale = p->scale[p->order[i] / p->n_used];
 
 			p->y[(size_t)p->order[i] * (size_t)n_out + (size_t)(r % n_out)] =
-				dot(row, (const uint16_t *)p->x + (size_t)i * (size_t)p->w.n_in, p->w.n_in) *
-				(scale * scale);
+				dot(row, l->x + (size_t)i * (size_t)p->w.n_in, p->w.n_in) * (scale * scale);
 		}
 	}
 }
 
 void k_prompt_experts_matmul(const struct prompt_experts_matmul_params *p)
 {
-	struct row_loop l = row_loop(p, (size_t)p->w.n_in);
+	struct row_loop l = wide_loop(p, (size_t)p->w.n_in, p->x, p->n_pairs, p->w.n_in);
 
 	cpu_parallel(p->w.n_expert * p->w.n_out, 1, experts_matmul_part, &l);
 }
