@@ -228,20 +228,21 @@ find_model() {
 
 # ---- bench's arguments ----
 
-# WORD: the option's name, without dashes and value; empty where it is none
+# WORD: into $REPLY the option's name, without dashes and value; empty where it is none
 option_name() {
-  local name=${1%%=*}
-  [[ $name =~ ^--?[A-Za-z] ]] || return 0
-  name=${name#-}
-  name=${name#-}
-  echo "${name//_/-}"
+  REPLY=${1%%=*}
+  [[ $REPLY =~ ^--?[A-Za-z] ]] || REPLY=
+  REPLY=${REPLY#-}
+  REPLY=${REPLY#-}
+  REPLY=${REPLY//_/-}
 }
 
 # NAME...: the values that bench's arguments give these options
 word_values() {
   local i name wanted
   for ((i = 0; i < ${#words[@]}; i++)); do
-    name=$(option_name "${words[i]}")
+    option_name "${words[i]}"
+    name=$REPLY
     for wanted in "$@"; do
       [ "$name" = "$wanted" ] || continue
       if [[ ${words[i]} == *=* ]]; then
@@ -257,7 +258,7 @@ shown_words() { printf '%s ' "${words[@]}" | tr -d '\000-\037\177' | sed 's/ $//
 
 # Sets words: with what @FILE names in place, as it is now, so that a file that is edited changes nothing later.
 expand_words() {
-  local word name
+  local word
   words=()
   [ ${#given[@]} -gt 0 ] || given=(-p 0 -n 200 -d '0,2048' -r 1 --mode 'direct,graph-device' -t 1)
   if [ -e "$work/words" ]; then
@@ -268,8 +269,8 @@ expand_words() {
     expand_word "$word" 1
   done
   for word in "${words[@]}"; do
-    name=$(option_name "$word")
-    case $name in
+    option_name "$word"
+    case $REPLY in
       m | model | out | resume | dry-run | list-devices | h | help)
         fail "$word: not behind --: that is for ci/compare-commits.sh to say (--model names the model)" ;;
       until) fail "$word: how often is fixed beforehand, or no verdict means anything; -r and --pairs say it" ;;

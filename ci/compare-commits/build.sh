@@ -101,8 +101,11 @@ find_judge() {
 }
 compares() { [ -x "$1" ] && help_has "$1" compare --paired; }
 reports() { help_has "$judge" report --paired; }
-# PROGRAM COMMAND OPTION. Not by a pipe into grep -q, which would end the program by SIGPIPE.
+# PROGRAM COMMAND OPTION: asked once, when both are built. Not by a pipe into grep -q, which would end the program by
+# SIGPIPE.
+declare -A help_of=()
 help_has() {
-  local text
-  text=$("$1" "$2" --help 2>/dev/null) && [[ $text == *"$3"* ]]
+  local asked="$2 of $1"
+  [ -n "${help_of[$asked]+x}" ] || help_of[$asked]=$("$1" "$2" --help 2>/dev/null) || help_of[$asked]=''
+  [[ ${help_of[$asked]} == *"$3"* ]]
 }

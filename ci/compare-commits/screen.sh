@@ -43,7 +43,8 @@ AWK
 narrow_words() { # DEPTHS MODES FUSIONS
   local i name kept=()
   for ((i = 0; i < ${#words[@]}; i++)); do
-    name=$(option_name "${words[i]}")
+    option_name "${words[i]}"
+    name=$REPLY
     case $name in
       d | n-depth | mode | fusion) [[ ${words[i]} == *=* ]] || i=$((i + 1)) ;;
       *) kept+=("${words[i]}") ;;

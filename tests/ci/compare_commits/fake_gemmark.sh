@@ -12,39 +12,47 @@
 #                         there are more tokens than that
 #   code N                that bench ends with
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+here=${BASH_SOURCE[0]%/*}
+# What a comparison takes is mostly processes that start: these leave their answers in $REPLY.
 asked() { # FILE DEFAULT
-  if [ -e "$here/$1" ]; then echo "$(<"$here/$1")"; else echo "$2"; fi
+  REPLY=$2
+  [ ! -e "$here/$1" ] || read -r REPLY <"$here/$1"
 }
 # NAME ARGUMENT...: the value of the last such option
 value_of() {
-  local name=$1 value=''
+  local name=$1
+  REPLY=
   shift
   while [ $# -gt 0 ]; do
     case $1 in
-      "$name") value=${2:-} ;;
-      "$name"=*) value=${1#*=} ;;
+      "$name") REPLY=${2:-} ;;
+      "$name"=*) REPLY=${1#*=} ;;
     esac
     shift
   done
-  echo "$value"
 }
 command=$1
 case $command in
   eval)
     "$FAKE/real" "$@"
-    read -r offset hex mode <<<"$(asked bits '0 - none')"
-    if [ "$mode" = all ] || [ "$mode" = "$(value_of --mode "$@")" ]; then
+    asked bits '0 - none'
+    read -r offset hex mode <<<"$REPLY"
+    value_of --mode "$@"
+    if [ "$mode" = all ] || [ "$mode" = "$REPLY" ]; then
+      value_of -o "$@"
       # shellcheck disable=SC2001 # & is not the shell's
       printf '%b' "$(sed 's/../\\x&/g' <<<"$hex")" |
-        dd of="$(value_of -o "$@")" bs=1 seek="$offset" conv=notrunc status=none
+        dd of="$REPLY" bs=1 seek="$offset" conv=notrunc status=none
     fi
-    read -r word least <<<"$(asked wrong '- 0')"
+    asked wrong '- 0'
+    read -r word least <<<"$REPLY"
     if [[ " $* " == *" $word "* ]]; then
-      ids=$(value_of --tokens "$@")
+      value_of --tokens "$@"
+      ids=$REPLY
       [ ! -f "$ids" ] || ids=$(<"$ids")
       if [ "$(grep -o '[0-9][0-9]*' <<<"$ids" | wc -l)" -gt "$least" ]; then
-        out=$(value_of -o "$@")
+        value_of -o "$@"
+        out=$REPLY
         printf '\0\0\240\102' | dd of="$out" bs=1 seek=$(($(stat -c %s "$out") - 8)) conv=notrunc status=none
       fi
     fi
@@ -56,14 +64,23 @@ case $command in
       exit 0
     fi
     echo "$$" >>"$FAKE/processes"
-    [ ! -e "$here/seconds" ] || sleep "$(asked seconds 0)"
-    out=$(value_of --out "$@")
+    [ ! -e "$here/seconds" ] || sleep "$(<"$here/seconds")"
+    value_of --out "$@"
+    out=$REPLY
     mkdir "$out"
     cp "$FAKE"/template/{env,sweep}.json "$FAKE"/template/{tokens,telemetry}.csv "$out"
-    read -r slow percent <<<"$(asked slow 'none 0')"
-    awk -v slow="$slow" -v percent="$percent" -v noise="$(asked noise 0.1)" \
-      -v launches="$(asked launches 1)" -v modes=",$(value_of --mode "$@")," -v seed="$(cksum <<<"${out: -8}" | cut -d ' ' -f 1)" -f "$FAKE/csv.awk" -f <(cat <<'AWK'
-        # Lehmer's generator: the same numbers by every awk.
+    asked slow 'none 0'
+    read -r slow percent <<<"$REPLY"
+    asked noise 0.1
+    noise=$REPLY
+    asked launches 1
+    launches=$REPLY
+    value_of --mode "$@"
+    read -r seed _ < <(cksum <<<"${out: -8}")
+    awk -v slow="$slow" -v percent="$percent" -v noise="$noise" -v launches="$launches" -v modes=",$REPLY," \
+      -v seed="$seed" "$(<"$FAKE/csv.awk")
+"'
+        # The generator of Lehmer: the same numbers by every awk.
         function draw() { return (seed = seed * 16807 % 2147483647) / 2147483647 }
         BEGIN { draw(); draw() }
         NR == 1 { csv_header($0, c); print; next }
@@ -78,10 +95,10 @@ case $command in
             printf "%s%s", (i > 1 ? "," : ""), (f[i] == "" ? "" : "\"" f[i] "\"")
           print ""
         }
-AWK
-      ) "$FAKE/template/runs.csv" >"$out/runs.csv"
-    [ "$(asked code 0)" -eq 0 ] || echo "gemmark bench: it went wrong"
-    exit "$(asked code 0)"
+      ' "$FAKE/template/runs.csv" >"$out/runs.csv"
+    asked code 0
+    [ "$REPLY" -eq 0 ] || echo "gemmark bench: it went wrong"
+    exit "$REPLY"
     ;;
   *) exec "$FAKE/real" "$@" ;;
 esac
