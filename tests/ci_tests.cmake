@@ -111,6 +111,7 @@ foreach(name IN LISTS names)
     set_tests_properties(valgrind.${name} PROPERTIES FIXTURES_REQUIRED golden)
   endif()
 endforeach()
+set_tests_properties(valgrind.gguf PROPERTIES COST 25) # the longest of them: not last, where a core would wait
 
 # Each mode once, both fusions, dense and MoE models; 2 threads.
 set(ids 2,17,4,99,5,200,31,8)
