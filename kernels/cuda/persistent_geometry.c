@@ -212,6 +212,11 @@ static void plan_keys(const struct persistent_program *g, const struct persisten
 	};
 }
 
+/*
+ * Of types below 8 bits three quarters where products are wide: more of them is in the ring or in the L2 by then, which
+ * answer sooner. E4B on an H100 with four pieces instead of six, Q6_K six instead of eight: Q4_0 697 to 703 tokens/s,
+ * Q4_K the same, Q6_K 588 to 595.
+ */
 static void plan_copies(const struct persistent_program *g, const struct persistent_limits *l,
 			struct persistent_phase *phases, struct persistent_copy *copies)
 {
@@ -225,11 +230,12 @@ static void plan_copies(const struct persistent_program *g, const struct persist
 			copies[i].piece_bytes = g->stage_bytes;
 		int gated = p->output == PERSISTENT_GATED;
 		int wide = gated || p->output == PERSISTENT_LOGITS || p->w[0].n_in > g->n_embd || p->n_used;
+		int wide_bytes = quants_has(p->w[0].type) ? l->wide_bytes / 4 * 3 : l->wide_bytes;
 		/* Who waits for experts is behind its own products of the ones before: nobody polls. */
 		copies[i].first_jobs = gated && !p->n_used ? WIDE_FIRST_JOBS : 0;
 		copies[i].first_limit = pieces_within(l->first_bytes, copies[i].piece_bytes, g->n_stages);
 		copies[i].limit =
-			pieces_within(wide ? l->wide_bytes : l->small_bytes, copies[i].piece_bytes, g->n_stages);
+			pieces_within(wide ? wide_bytes : l->small_bytes, copies[i].piece_bytes, g->n_stages);
 	}
 }
 

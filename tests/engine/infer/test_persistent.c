@@ -247,6 +247,28 @@ static void test_few_stages(void **state)
 	assert_true(most > 2 * PERSISTENT_MIN_STAGES);
 }
 
+/* Bytes on their way in a wide product, in pieces: of types below 8 bits three quarters. */
+static void test_wide_limits(void **state)
+{
+	(void)state;
+	static const struct {
+		enum tensor_type type;
+		int pieces;
+	} wanted[] = {{TENSOR_BF16, 7}, {TENSOR_Q4_0, 4}, {TENSOR_Q4_K, 4}, {TENSOR_Q6_K, 6}};
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+		struct cuda_card card = {.n_sm = 132, .compute_capability = 90, .shared_per_block = 232448};
+		struct persistent_copy copy;
+		struct persistent_program g = {.n_embd = 2560, .n_phases = 1, .stream_chunks = 1, .slice_chunks = 1};
+		struct persistent_phase phase = {
+			.kind = PERSISTENT_PRODUCT,
+			.of.product = {.w = {{.type = wanted[i].type, .n_in = 2560, .n_out = 2560, .n_expert = 1}},
+				       .n_w = 1,
+				       .output = PERSISTENT_LOGITS}};
+		assert_null(cuda_persistent_plan(&g, &phase, &copy, &card));
+		assert_int_equal(copy.limit, wanted[i].pieces);
+	}
+}
+
 /* What attention leaves of its warps may be more than a product's sums: of the widest heads. */
 static void test_room_for_heads(void **state)
 {
@@ -499,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),
 		cmocka_unit_test(test_few_stages),
+		cmocka_unit_test(test_wide_limits),
 		cmocka_unit_test(test_room_for_heads),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_tiles),
