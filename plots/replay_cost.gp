@@ -7,9 +7,9 @@
 if (!exists("name")) name = 'replay_cost'
 height = 760
 title_text = 'Replaying a graph: host time a launch, and GPU time a node, by number of nodes'
-caption = 'Medians; bars from the 5th to the 95th percentile. The GPU waits at a gate until all is submitted: no submission falls'."\n".\
-	'into the lower times, and nothing that runs into the upper ones. Empty kernels with parameters'."\n".\
-	'of 32 bytes where nothing else is said; by turns, of 32 and 256.'
+caption = 'Medians, above a few nodes apart; bars from the 5th to the 95th percentile. The GPU waits at a gate until all is submitted:'."\n".\
+	'no submission falls into the lower times, and nothing that runs into the upper ones. Empty kernels with'."\n".\
+	'parameters of 32 bytes where nothing else is said; by turns, of 32 and 256.'
 # Of the card and the commit, which older files lack; neither has a comma or a quote.
 machine = exists("data") ? system("awk -F, 'NR == 2 && NF >= 19 { print $18 \" · commit \" $19 }' \"".data."\"") : ''
 if (machine ne '') caption = machine."\n".caption
@@ -53,12 +53,16 @@ set tmargin at screen 1 - px(legend_top + 3*legend_row + 14)
 set bmargin at screen 1 - px(400)
 set yrange [0:*]
 set ylabel 'host, us a launch'
-plot for [i=1:n_lines] data using (nodes(i, 'host')):16:15:17 with yerrorbars linestyle 10+i notitle, \
-	for [i=1:n_lines] data using (nodes(i, 'host')):16 with linespoints linestyle i notitle
+# Side by side, a few nodes apart, so that one's bar does not hide another's.
+beside(i) = nodes(i, 'host') + 12*(i - 0.5*(n_lines + 1))
+plot for [i=1:n_lines] data using (beside(i)):16:15:17 with yerrorbars linestyle 10+i notitle, \
+	for [i=1:n_lines] data using (beside(i)):16 with linespoints linestyle i notitle
 unset for [i=1:n_lines] label 100+i
 unset for [i=1:n_lines] arrow 100+i
 unset label 1
 unset label 2
+set offsets 0, 0, 0, 0
+set xrange [0:GPVAL_X_MAX] # as above
 set tmargin at screen 1 - px(440)
 set bmargin at screen px(70 + 17*n_caption)
 set ylabel 'GPU, us a node'
