@@ -123,6 +123,15 @@ int axis_ints_add(struct axis_values *a, const char *option, const char *list, i
 	return 0;
 }
 
+/* Where AXIS_ALL has no meaning of its own. */
+static int all_is_each(const char *const *allowed)
+{
+	int each = 1;
+	for (int i = 0; allowed[i]; i++)
+		each = each && strcmp(allowed[i], AXIS_ALL) != 0;
+	return each;
+}
+
 static int not_allowed(struct error *err, const char *option, struct item it, const char *const *allowed)
 {
 	char choices[256] = "";
@@ -133,8 +142,8 @@ static int not_allowed(struct error *err, const char *option, struct item it, co
 			break;
 		used += (size_t)n;
 	}
-	return error_set(err, ERROR_INPUT, "%s: '%s' is none of %s", option, text_show(it.text, (size_t)it.size).text,
-			 choices);
+	return error_set(err, ERROR_INPUT, "%s: '%s' is none of %s%s", option, text_show(it.text, (size_t)it.size).text,
+			 choices, all_is_each(allowed) ? "; " AXIS_ALL " is each of them" : "");
 }
 
 static int item_is(struct item it, const char *word)
@@ -171,9 +180,7 @@ static int word_item_add(struct axis_values *a, const char *option, struct item 
 {
 	if (!allowed)
 		return words_grow(a, option, it, err);
-	int all = item_is(it, AXIS_ALL), found = 0, rc = 0;
-	for (int i = 0; allowed[i]; i++)
-		all = all && strcmp(allowed[i], AXIS_ALL) != 0;
+	int all = item_is(it, AXIS_ALL) && all_is_each(allowed), found = 0, rc = 0;
 	for (int i = 0; allowed[i] && !rc; i++)
 		if (all || item_is(it, allowed[i])) {
 			found = 1;

@@ -234,8 +234,7 @@ static void plan_copies(const struct persistent_program *g, const struct persist
 		/* Who waits for experts is behind its own products of the ones before: nobody polls. */
 		copies[i].first_jobs = gated && !p->n_used ? WIDE_FIRST_JOBS : 0;
 		copies[i].first_limit = pieces_within(l->first_bytes, copies[i].piece_bytes, g->n_stages);
-		copies[i].limit =
-			pieces_within(wide ? wide_bytes : l->small_bytes, copies[i].piece_bytes, g->n_stages);
+		copies[i].limit = pieces_within(wide ? wide_bytes : l->small_bytes, copies[i].piece_bytes, g->n_stages);
 	}
 }
 

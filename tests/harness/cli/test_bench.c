@@ -185,6 +185,21 @@ static void test_skipped(void **state)
 	}
 	csv_rows_free(&runs);
 	assert_true(bench_folder_said("out", "1 run ok, 1 skipped"));
+	/* All modes: those that only a GPU has are such rows. */
+	char *all[] = {"-m",   MODEL, "-p",     "0",   "-n",       "2",    "-r", "1",
+		       "-ngl", "0",   "--mode", "all", "--fusion", "none", NULL};
+	assert_int_equal(bench_folder_run("all", all), 0);
+	bench_folder_path("all/runs.csv", path);
+	assert_int_equal(csv_read(&runs, path), 0);
+	assert_int_equal(runs.n_rows, 8);
+	for (int r = 1; r < 8; r++) {
+		const char *mode = csv_at(&runs, r, "mode");
+		int loops = !strcmp(mode, "graph-loop") || !strcmp(mode, "graph-while");
+		assert_string_equal(csv_at(&runs, r, "status"), loops ? "skipped" : "ok");
+		assert_true(!loops || strstr(csv_at(&runs, r, "reason"), "needs every layer on the GPU"));
+	}
+	csv_rows_free(&runs);
+	assert_true(bench_folder_said("out", "5 runs ok, 2 skipped"));
 	/* Nothing but skipped rows is no success. */
 	char *only[] = {"-m", MODEL, "-p", "0", "-n", "4", "-r", "1", "-ngl", "3", "--mode", "direct", NULL};
 	assert_int_equal(bench_folder_run("other", only), 2);

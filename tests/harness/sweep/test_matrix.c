@@ -139,7 +139,10 @@ static void test_words(void **state)
 	axis_words_free(&every);
 	assert_int_equal(axis_words_add(&a, "--mode", "direc", allowed, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "'direc'"));
-	assert_non_null(strstr(err.text, "direct, graph-device"));
+	assert_non_null(strstr(err.text, "direct, graph-device; all is each of them"));
+	assert_int_equal(axis_words_add(&a, "--prefill-rows", "some", own, &err), ERROR_INPUT);
+	assert_non_null(strstr(err.text, "none of last, all"));
+	assert_null(strstr(err.text, "each"));
 	assert_int_equal(axis_words_add(&a, "--mode", "direct,", allowed, &err), ERROR_INPUT);
 	assert_int_equal(axis_words_add(&a, "--mode", "", allowed, &err), ERROR_INPUT);
 	assert_int_equal(axis_words_add(&a, "-m", "any thing,other", NULL, &err), 0);
