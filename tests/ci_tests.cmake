@@ -75,6 +75,7 @@ set(no_valgrind
   real_model
   recall_model
   redraw
+  replay_kernels
   report_budget
   results_directory
   selftest
