@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "bench/kernel_cases.h"
 #include "bench/shim.h"
-#include "engine/device/device_host.h"
 
 enum {
 	CALLS_MAX = 64, /* of a graph, or of a pass of the host's */
@@ -29,8 +28,7 @@ struct way {
 /* What is open: a pair of devices, and the case that it holds. Benchmarks of one case follow each other. */
 static struct {
 	struct pair *pair;
-	bool cuda, prompt; /* of the pair */
-	double bandwidth;
+	bool cuda, prompt;           /* of the pair */
 	const struct family_case *c; /* null: none */
 	struct case_subject subject;
 	int n_sets, calls;
@@ -44,6 +42,7 @@ static struct {
 
 static struct family_case *cases;
 static struct way *ways;
+static struct bench_machine machine;
 static size_t n_cases, cap_cases, n_ways, cap_ways;
 
 /* ---- devices ---- */
@@ -101,11 +100,8 @@ static void open_pair(bool cuda, bool prompt)
 	open.cuda = cuda;
 	open.prompt = prompt;
 	struct device *d = pair_timed_device(open.pair);
-	if (!cuda) {
-		open.bandwidth = device_host_read_bandwidth(HOST_CACHE_BYTES, device_host_threads(d), 3);
+	if (!cuda)
 		return;
-	}
-	open.bandwidth = device_cuda_bandwidth(d);
 	open.flush_bytes = device_cuda_facts(d)->l2_bytes * 2;
 	for (int i = 0; i < 2; i++)
 		give_up(device_alloc(d, open.flush_bytes, &open.flush[i], &err), &err);
@@ -258,8 +254,9 @@ static void body(struct bench_state *s, const void *arg)
 		return;
 	}
 	bench_rate(s, "bytes/s", open.subject.bytes);
-	if (open.bandwidth > 0)
-		bench_value(s, "of_bandwidth", open.subject.bytes * calls / (all_us * 1e-6) / open.bandwidth);
+	const double bandwidth = w->cuda ? machine.gpu_copy : machine.host_read;
+	if (bandwidth > 0)
+		bench_value(s, "of_bandwidth", open.subject.bytes * calls / (all_us * 1e-6) / bandwidth);
 	if (open.subject.flops > 0)
 		bench_rate(s, "flop/s", open.subject.flops);
 }
@@ -292,9 +289,10 @@ static void add_way(struct way w)
 	bench_register_timed(name, body, &ways[n_ways++]);
 }
 
-int kernel_bench_register(int cuda, struct error *err)
+int kernel_bench_register(int cuda, const struct bench_machine *m, struct error *err)
 {
 	enum { WAYS_EACH = 5 };
+	machine = *m;
 	int rc = family_cases(keep_case, err);
 	if (rc)
 		return rc;

@@ -13,9 +13,10 @@
 #define GEMMARK_BENCH_KERNEL_BENCH_H
 
 #include "base/error.h"
+#include "bench/machine.h"
 
-/* cuda: the GPU's too. */
-int kernel_bench_register(int cuda, struct error *err);
+/* cuda: the GPU's too. m: whose bandwidths the shares are of. */
+int kernel_bench_register(int cuda, const struct bench_machine *m, struct error *err);
 /* After the run: how many cases were wrong. */
 int kernel_bench_close(void);
 

@@ -67,11 +67,14 @@ void bench_label(struct bench_state *s, const char *text)
 	unwrap(s).SetLabel(text);
 }
 
-int bench_run(int argc, char **argv)
+int bench_options(int argc, char **argv)
 {
 	benchmark::Initialize(&argc, argv);
-	if (benchmark::ReportUnrecognizedArguments(argc, argv))
-		return -1;
+	return benchmark::ReportUnrecognizedArguments(argc, argv) ? -1 : 0;
+}
+
+int bench_run(void)
+{
 	const size_t n = benchmark::RunSpecifiedBenchmarks();
 	benchmark::Shutdown();
 	return static_cast<int>(n);

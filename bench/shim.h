@@ -34,8 +34,10 @@ void bench_value(struct bench_state *s, const char *counter, double value);
 void bench_skip(struct bench_state *s, const char *why);
 /* Beside the result. */
 void bench_label(struct bench_state *s, const char *text);
-/* Reads Google Benchmark's own options and runs what they select. Returns how many that were, or -1: bad usage. */
-int bench_run(int argc, char **argv);
+/* Google Benchmark's own options, once, before everything. -1: bad usage, which it has said. */
+int bench_options(int argc, char **argv);
+/* Runs what they select. Returns how many that were. */
+int bench_run(void);
 
 #ifdef __cplusplus
 }

@@ -287,6 +287,8 @@ static void read_stated_rates(struct cuda_driver *cu, int ordinal, struct cuda_g
 		out->bandwidth = 2e3 * memory_clock * bits / 8;
 	if (!cu->DeviceGetAttribute(&clock, CU_ATTRIBUTE_CLOCK_KHZ, ordinal))
 		out->bf16_rate = 1e3 * clock * out->n_sm * flops;
+	out->clock_mhz = 1e-3 * clock;
+	out->memory_clock_mhz = 1e-3 * memory_clock;
 }
 
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err)

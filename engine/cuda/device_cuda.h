@@ -47,6 +47,8 @@ struct cuda_gpu {
 	int driver;          /* 13000 for CUDA 13.0 */
 	char pci_bus_id[32]; /* "00000000:4e:00.0" */
 	/* What the card states, not what it reaches; 0 where it does not. */
+	double clock_mhz; /* of its multiprocessors, the highest */
+	double memory_clock_mhz;
 	double bandwidth; /* of its memory, bytes/s */
 	double bf16_rate; /* of dense products on its tensor cores, FLOP/s */
 };
@@ -91,6 +93,8 @@ struct cuda_facts {
  * 0 where there is no room for them.
  */
 double device_cuda_bandwidth(struct device *d);
+/* The same of the GPU that device_cuda_open would open, without one; 0 also after a failure. As device_cuda_probe. */
+int device_cuda_measure_copies(double *bytes_s, struct error *err);
 
 /*
  * FLOP/s of cuBLASLt's product of (n_tokens, n_in) rows by a matrix (n_out, n_in), in the precision of d's prompts with

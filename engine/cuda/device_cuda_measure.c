@@ -143,3 +143,15 @@ int device_cuda_measure(struct cuda_memory *out, struct error *err)
 		*out = (struct cuda_memory){0};
 	return rc;
 }
+
+int device_cuda_measure_copies(double *bytes_s, struct error *err)
+{
+	struct cuda_device *c;
+	*bytes_s = 0;
+	int rc = cuda_open_bare(&c, err);
+	if (rc)
+		return rc;
+	*bytes_s = device_cuda_bandwidth(&c->base);
+	device_close(&c->base);
+	return 0;
+}

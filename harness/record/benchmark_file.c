@@ -188,17 +188,42 @@ void benchmark_file_free(struct benchmark_file *f)
 	*f = (struct benchmark_file){0};
 }
 
-static const char *const facts[BENCHMARK_FACTS] = {"host_name",  "num_cpus",          "gpu", "cuda_driver", "host_isa",
-						   "executable", "library_build_type"};
+/* ---- its context ---- */
+
+enum { NEW_FACTS_FROM = 7 };
+static const char *const facts[BENCHMARK_FACTS] = {"host_name",
+						   "num_cpus",
+						   "gpu",
+						   "cuda_driver",
+						   "host_isa",
+						   "executable",
+						   "library_build_type",
+						   "gpu_compute_capability",
+						   "nvrtc",
+						   "gpu_max_sm_clock_mhz",
+						   "gpu_max_memory_clock_mhz"};
+
+/* As bench/machine.c says them. */
+static const char *const rates[BENCHMARK_RATES] = {"host_read_gb_s", "gpu_copy_gb_s", "gpu_read_gb_s"};
+
+static const json_t *context_of(const struct benchmark_file *f, const char *name)
+{
+	return json_object_get(json_object_get(f->root, "context"), name);
+}
 
 const char *benchmark_fact_name(int index)
 {
 	return facts[index];
 }
 
+int benchmark_fact_is_new(int index)
+{
+	return index >= NEW_FACTS_FROM;
+}
+
 void benchmark_fact(const struct benchmark_file *f, int index, char out[BENCHMARK_FACT_SIZE])
 {
-	json_t *j = json_object_get(json_object_get(f->root, "context"), facts[index]);
+	const json_t *j = context_of(f, facts[index]);
 	char text[BENCHMARK_FACT_SIZE] = "";
 	if (json_is_integer(j))
 		snprintf(text, sizeof text, "%lld", (long long)json_integer_value(j));
@@ -207,4 +232,23 @@ void benchmark_fact(const struct benchmark_file *f, int index, char out[BENCHMAR
 	if (!strcmp(facts[index], "executable") && last) /* two builds lie in two folders */
 		said = last + 1;
 	text_escape(out, BENCHMARK_FACT_SIZE, said);
+}
+
+void benchmark_commit(const struct benchmark_file *f, char out[BENCHMARK_FACT_SIZE])
+{
+	const char *said = json_string_value(context_of(f, "gemmark_commit"));
+	text_escape(out, BENCHMARK_FACT_SIZE, said ? said : "");
+}
+
+const char *benchmark_rate_name(int index)
+{
+	return rates[index];
+}
+
+double benchmark_rate(const struct benchmark_file *f, int index)
+{
+	const char *said = json_string_value(context_of(f, rates[index])); /* Google Benchmark's facts are texts */
+	char *end;
+	double x = said ? strtod(said, &end) : NAN;
+	return said && end != said && !*end && x > 0 && isfinite(x) ? x : NAN;
 }

@@ -37,8 +37,18 @@ int benchmark_file_read(struct benchmark_file *f, const char *path, struct error
 void benchmark_file_free(struct benchmark_file *f);
 
 /* What the file says of the machine and the build, as text: "" where it does not. The index-th of those compared. */
-enum { BENCHMARK_FACTS = 7, BENCHMARK_FACT_SIZE = 128 };
+enum { BENCHMARK_FACTS = 11, BENCHMARK_FACT_SIZE = 128 };
 const char *benchmark_fact_name(int index);
 void benchmark_fact(const struct benchmark_file *f, int index, char out[BENCHMARK_FACT_SIZE]);
+/* Whether files of earlier programs, and others', do not say it: not to is then no difference. */
+int benchmark_fact_is_new(int index);
+
+/* The commit of Gemmark that it is of; "": unknown. */
+void benchmark_commit(const struct benchmark_file *f, char out[BENCHMARK_FACT_SIZE]);
+
+/* A bandwidth that its process measured before the benchmarks, GB/s; NAN: it says none. The index-th of them. */
+enum { BENCHMARK_RATES = 3 };
+const char *benchmark_rate_name(int index);
+double benchmark_rate(const struct benchmark_file *f, int index);
 
 #endif

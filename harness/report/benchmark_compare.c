@@ -99,22 +99,58 @@ static int check_distinct(const struct benchmark_file *base, int n_base, const s
 	return 0;
 }
 
-static int check_facts(const struct benchmark_file *base, int n_base, const struct benchmark_file *head, int n_head,
-		       const struct compare_options *o, struct error *err)
+/* Of each fact the first file that differs. */
+static void find_differences(struct benchmark_sides *s, const struct benchmark_file *base, int n_base,
+			     const struct benchmark_file *head, int n_head)
 {
-	for (int i = 0; i < n_base + n_head && !o->allow_env_diff; i++)
-		for (int k = 0; k < BENCHMARK_FACTS; k++) {
-			char one[BENCHMARK_FACT_SIZE], other[BENCHMARK_FACT_SIZE];
-			benchmark_fact(&base[0], k, one);
+	for (int k = 0; k < BENCHMARK_FACTS; k++) {
+		char one[BENCHMARK_FACT_SIZE] = "", other[BENCHMARK_FACT_SIZE];
+		for (int i = 0; i < n_base + n_head; i++) {
 			benchmark_fact(i < n_base ? &base[i] : &head[i - n_base], k, other);
-			if (strcmp(one, other))
-				return error_set(
-					err, ERROR_INPUT,
-					"the sides were not measured alike: %s: %s there, %s here; measure both "
-					"alike, or say --allow-env-diff",
-					benchmark_fact_name(k), *one ? one : "unknown", *other ? other : "unknown");
+			if (!i || (!*one && benchmark_fact_is_new(k)))
+				strcpy(one, other);
+			if (!strcmp(one, other) || (!*other && benchmark_fact_is_new(k)))
+				continue;
+			s->differences[s->n_differences].name = benchmark_fact_name(k);
+			strcpy(s->differences[s->n_differences].base, *one ? one : "unknown");
+			strcpy(s->differences[s->n_differences++].other, *other ? other : "unknown");
+			break;
 		}
-	return 0;
+	}
+}
+
+/* values: room for n. */
+static double median_rate(const struct benchmark_file *files, int n, int rate, double *values)
+{
+	int known = 0;
+	for (int i = 0; i < n; i++) {
+		values[known] = benchmark_rate(&files[i], rate);
+		known += !isnan(values[known]);
+	}
+	return known ? stats_median(values, known) : NAN;
+}
+
+static int look_at_sides(struct benchmark_comparison *c, const struct benchmark_file *base, int n_base,
+			 const struct benchmark_file *head, int n_head, struct error *err)
+{
+	struct benchmark_sides *s = &c->sides;
+	double *values = malloc((size_t)(n_base > n_head ? n_base : n_head) * sizeof *values);
+	if (!values)
+		return no_memory(err);
+	benchmark_commit(&base[0], s->base_commit);
+	benchmark_commit(&head[0], s->head_commit);
+	for (int i = 0; i < BENCHMARK_RATES; i++) {
+		s->rates[i].base = median_rate(base, n_base, i, values);
+		s->rates[i].head = median_rate(head, n_head, i, values);
+	}
+	free(values);
+	find_differences(s, base, n_base, head, n_head);
+	return s->n_differences && !c->options.allow_env_diff
+		       ? error_set(err, ERROR_INPUT,
+				   "the sides were not measured alike: %s: %s there, %s here; measure both alike, or "
+				   "say --allow-env-diff",
+				   s->differences[0].name, s->differences[0].base, s->differences[0].other)
+		       : 0;
 }
 
 static int match(struct benchmark_comparison *c, const struct benchmark_file *base, int n_base,
@@ -206,7 +242,7 @@ int benchmark_compare(const struct benchmark_file *base, int n_base, const struc
 	size_t units = 0;
 	*out = (struct benchmark_comparison){.options = *o, .single_process = n_base == 1 || n_head == 1};
 	int rc = check_distinct(base, n_base, head, n_head, err);
-	rc = rc ? rc : check_facts(base, n_base, head, n_head, o, err);
+	rc = rc ? rc : look_at_sides(out, base, n_base, head, n_head, err);
 	if (!rc && (n_base == 1) != (n_head == 1))
 		rc = error_set(err, ERROR_INPUT,
 			       "one side has several files and the other one: processes and repetitions are no equal "

@@ -25,6 +25,19 @@ struct benchmark_change {
 	const char *reason; /* why it does not run in head; null */
 };
 
+/* What the sides' files say of what they were measured on. */
+struct benchmark_sides {
+	char base_commit[BENCHMARK_FACT_SIZE], head_commit[BENCHMARK_FACT_SIZE]; /* of the first files; "": unknown */
+	int n_differences;
+	struct {
+		const char *name;                                           /* of a fact */
+		char base[BENCHMARK_FACT_SIZE], other[BENCHMARK_FACT_SIZE]; /* of the first file, of one that differs */
+	} differences[BENCHMARK_FACTS];
+	struct {
+		double base, head; /* medians of files, GB/s; NAN: none says it */
+	} rates[BENCHMARK_RATES];
+};
+
 struct benchmark_comparison {
 	struct benchmark_change *changes; /* (n), in base's order */
 	int n;
@@ -33,6 +46,7 @@ struct benchmark_comparison {
 	int count[COMPARE_GAINED + 1];
 	int least_units; /* as comparison's */
 	struct compare_options options;
+	struct benchmark_sides sides;
 	double *units; /* its own */
 };
 

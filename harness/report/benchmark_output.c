@@ -16,6 +16,30 @@ static void safe_name(char out[NAME_SIZE], const char *name, int markdown)
 			*p = '/';
 }
 
+/* What the sides are of; of what they differ in, all; of bandwidths those that are further apart than times may be. */
+static void write_sides(const struct benchmark_comparison *c, int markdown, FILE *f)
+{
+	const struct benchmark_sides *s = &c->sides;
+	char one[NAME_SIZE], other[NAME_SIZE];
+	if (*s->base_commit || *s->head_commit) {
+		safe_name(one, *s->base_commit ? s->base_commit : "unknown", markdown);
+		safe_name(other, *s->head_commit ? s->head_commit : "unknown", markdown);
+		fprintf(f, "Base is of commit %s, head of %s.\n", one, other);
+	}
+	for (int i = 0; i < s->n_differences; i++) {
+		safe_name(one, s->differences[i].base, markdown);
+		safe_name(other, s->differences[i].other, markdown);
+		fprintf(f, "The sides were not measured alike: %s: %s there, %s here.\n", s->differences[i].name, one,
+			other);
+	}
+	for (int i = 0; i < BENCHMARK_RATES; i++) {
+		const double base = s->rates[i].base, head = s->rates[i].head;
+		if (fabs(head / base - 1) > c->options.verdict.delta) /* not, where one is unknown */
+			fprintf(f, "The sides measured other bandwidths: %s: %.1f in base, %.1f in head (%+.1f %%).\n",
+				benchmark_rate_name(i), base, head, 100 * (head / base - 1));
+	}
+}
+
 static void sentence(const struct benchmark_comparison *c, FILE *f)
 {
 	const int *n = c->count;
@@ -136,6 +160,27 @@ static json_t *number(double x)
 	return isfinite(x) ? json_real(x) : json_null();
 }
 
+/* {"gpu": ["G", "another GPU"]}; null without memory */
+static json_t *differences(const struct benchmark_sides *s)
+{
+	json_t *all = json_object();
+	for (int i = 0; i < s->n_differences; i++)
+		json_object_set_new(all, s->differences[i].name,
+				    json_pack("[s, s]", s->differences[i].base, s->differences[i].other));
+	return all;
+}
+
+/* {"gpu_copy_gb_s": [2990.1, 2988.4]}, of those that a side says */
+static json_t *bandwidths(const struct benchmark_sides *s)
+{
+	json_t *all = json_object();
+	for (int i = 0; i < BENCHMARK_RATES; i++)
+		if (!isnan(s->rates[i].base) || !isnan(s->rates[i].head))
+			json_object_set_new(all, benchmark_rate_name(i),
+					    json_pack("[o, o]", number(s->rates[i].base), number(s->rates[i].head)));
+	return all;
+}
+
 static int write_json(const struct benchmark_comparison *c, FILE *f, struct error *err)
 {
 	json_t *list = json_array();
@@ -150,9 +195,12 @@ static int write_json(const struct benchmark_comparison *c, FILE *f, struct erro
 					number(v->high), "p", number(v->p), "p_holm", number(v->p_holm), "outcome",
 					compare_outcome_name(k->outcome), "reason", k->reason));
 	}
-	json_t *root = rc ? NULL
-			  : json_pack("{s:i, s:b, s:i, s:O}", "exit_code", benchmark_compare_code(c), "single_process",
-				      c->single_process, "left_out", c->left_out, "benchmarks", list);
+	json_t *root =
+		rc ? NULL
+		   : json_pack("{s:i, s:s, s:s, s:o, s:o, s:b, s:i, s:O}", "exit_code", benchmark_compare_code(c),
+			       "base_commit", c->sides.base_commit, "head_commit", c->sides.head_commit,
+			       "environment_differences", differences(&c->sides), "bandwidths", bandwidths(&c->sides),
+			       "single_process", c->single_process, "left_out", c->left_out, "benchmarks", list);
 	json_decref(list);
 	if (!root)
 		return error_set(err, ERROR_MEMORY, "no memory for the comparison's JSON");
@@ -172,6 +220,7 @@ int benchmark_compare_write(const struct benchmark_comparison *c, enum compare_f
 		return 0;
 	}
 	sentence(c, f);
+	write_sides(c, format == COMPARE_FORMAT_MD, f);
 	write_rows(c, format == COMPARE_FORMAT_MD, all, f);
 	return 0;
 }

@@ -45,4 +45,12 @@ code=0
 code=0
 "$gemmark" compare before.json after.json >said 2>&1 || code=$?
 { [ $code -eq 1 ] && grep -q 'q8_0.*slower' said; } || { cat said; fail "gemmark compare, twice as long: exit code $code"; }
+# A file of a program that did not say what it was measured on, beside one of a memory twice as fast.
+jq 'del(.context.gemmark_commit, .context.host_read_gb_s, .context.host_read_threads)' before.json >older.json
+jq '.context.host_read_gb_s |= (tonumber * 2 | tostring)' before.json >faster.json
+row older.json
+"$gemmark" compare older.json before.json >said 2>&1 || { cat said; fail "gemmark compare, an older file: exit code $?"; }
+grep -q 'Base is of commit unknown, head of' said || { cat said; fail "gemmark compare does not say the commits"; }
+"$gemmark" compare before.json faster.json >said 2>&1 || { cat said; fail "gemmark compare, another bandwidth: exit code $?"; }
+grep -Eq 'other bandwidths: host_read_gb_s: .*\(\+100\.0 %\)' said || { cat said; fail "gemmark compare: no other bandwidth"; }
 echo "compare_py: 2 benchmarks, 9 repetitions: read by both"

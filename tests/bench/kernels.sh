@@ -27,9 +27,15 @@ on_fake=(LD_LIBRARY_PATH="$work/fake" GEMMARK_NVRTC="$fake" XDG_CACHE_HOME="$wor
 run 0 host.json '^host/((add|softcap|qkv_prepare)/gemma4-e2b/|norm_matmul/gemma4-e2b/q8_0/q_|(launch|replay|copy)/)'
 python3 - host.json <<'PY' || fail "host.json"
 import json
+import re
 import sys
 
-runs = json.load(open(sys.argv[1]))["benchmarks"]
+j = json.load(open(sys.argv[1]))
+runs, context = j["benchmarks"], j["context"]
+assert re.fullmatch("([0-9a-f]{10}(-dirty)?|unknown)", context["gemmark_commit"]), context
+assert int(context["host_read_threads"]) > 0, context
+read = float(context["host_read_gb_s"])
+assert 0.1 < read < 10000, context
 single = [r for r in runs if r["run_type"] == "iteration"]
 assert not [r for r in single if r.get("error_occurred")], "errors"
 names = {r["name"] for r in single}
@@ -38,8 +44,8 @@ for name in ("host/add/gemma4-e2b/row/caches:cold/manual_time", "host/replay/nod
     assert sum(r["name"] == name for r in single) == 2, name
 for r in single:
     assert r["real_time"] > 0 and r["time_unit"] == "us", r
-    if "gemma4" in r["name"]: # the share is of the rate
-        assert r["bytes/s"] > 0 and r["of_bandwidth"] > 0, r
+    if "gemma4" in r["name"]: # the share is of the rate that the context says
+        assert abs(r["bytes/s"] / r["of_bandwidth"] / (1e9 * read) - 1) < 0.1 / read + 0.001, (r, read)
         assert ("flop/s" in r) == ("norm_matmul" in r["name"]), r
 # A product moves its matrix once: 4096 rows of 1536 in blocks of 34 bytes for 32.
 matrix = [r for r in single if "norm_matmul" in r["name"]][0]
@@ -55,7 +61,17 @@ import json
 import sys
 
 j = json.load(open(sys.argv[1]))
-assert j["context"]["gpu"] == "fake GPU", j["context"]
+context = j["context"]
+for name, value in {"gpu": "fake GPU", "gpu_compute_capability": "9.0", "cuda_driver": "13.0", "nvrtc": "13.99",
+                    "gpu_max_sm_clock_mhz": "1000", "gpu_max_memory_clock_mhz": "1000"}.items():
+    assert context[name] == value, (name, context)
+# fake_cuda.c's memory is as fast as three quarters of an H100's, less what the host takes; its copies are the host's.
+assert 400 < float(context["gpu_read_gb_s"]) < 2600, context
+copy = float(context["gpu_copy_gb_s"])
+assert 0.1 < copy < 10000, context
+for r in j["benchmarks"]:
+    if "gemma4" in r["name"] and r["run_type"] == "iteration":
+        assert abs(r["bytes/s"] / r["of_bandwidth"] / (1e9 * copy) - 1) < 0.1 / copy + 0.001, (r, copy)
 names = {r["name"] for r in j["benchmarks"] if not r.get("error_occurred")}
 for l2 in ("l2:cold/pdl:on", "l2:cold/pdl:off", "l2:warm/pdl:on"):
     assert f"cuda/add/gemma4-e2b/row/{l2}/manual_time" in names, l2
@@ -76,6 +92,15 @@ grep -q 'wrong: a replay with a node updated' said || fail "an update that is lo
 run 1 wrong.json '^cuda/replay_(patched|updatable)/nodes:100/pdl:on' "${on_fake[@]}" FAKE_CUDA=lost-update
 [ "$(grep -c 'wrong: a replay with its nodes updated on the device' said)" -ge 2 ] ||
   fail "an update on the device that is lost: $(tail -n 3 said)"
+# What cannot be measured is not said.
+run 0 unmeasured.json '^cuda/copy/bytes:4/' "${on_fake[@]}" FAKE_CUDA=no-memory
+python3 - unmeasured.json <<'PY' || fail "unmeasured.json"
+import json
+import sys
+
+context = json.load(open(sys.argv[1]))["context"]
+assert "gpu_read_gb_s" not in context and float(context["gpu_copy_gb_s"]) > 0, context
+PY
 # A driver that cannot: the others run.
 run 0 old.json '^cuda/replay(_patched)?/nodes:100/pdl:on' "${on_fake[@]}" FAKE_CUDA=old-driver
 grep -q 'SKIP: updates on the device: needs a driver for CUDA 12.4 or newer; this one is for CUDA 12.2' said ||

@@ -105,10 +105,13 @@ static void test_measure(void **state)
 	(void)state;
 	struct cuda_memory m;
 	struct error err;
+	double copies;
 	OK(device_cuda_measure(&m, e));
 	check_contexts(0, false);
 	struct device *d = open_device();
 	OK(device_cuda_measure(&m, e));
+	OK(device_cuda_measure_copies(&copies, e));
+	assert_true(copies > 1e8);
 	check_contexts(1, true);
 	check_works(d);
 	device_close(d);

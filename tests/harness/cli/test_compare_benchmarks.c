@@ -234,6 +234,71 @@ static void test_sides_differ(void **state)
 	assert_int_equal(COMPARE(path("base"), path("other"), "--calibrate"), 2);
 }
 
+/* A file of one benchmark with that context. */
+static void write_context(const char *name, const char *context)
+{
+	char text[4096], below[64];
+	int n = snprintf(text, sizeof text, "{\"context\": {%s}, \"benchmarks\": [", context);
+	for (int i = 0; i < REPETITIONS; i++)
+		n += snprintf(text + n, sizeof text - (size_t)n,
+			      "%s{\"name\": \"b\", \"real_time\": %d, \"time_unit\": \"us\"}", i ? ", " : "",
+			      1000 + i % 3);
+	snprintf(text + n, sizeof text - (size_t)n, "]}");
+	snprintf(below, sizeof below, "/%s", name);
+	assert_int_equal(folder_put(folder, below, text), 0);
+}
+
+/* What files say of commits, memories and the GPU; those of earlier programs say none of it. */
+static void test_conditions(void **state)
+{
+	(void)state;
+	write_context("older", "\"gpu\": \"G\"");
+	write_context("base",
+		      "\"gpu\": \"G\", \"gemmark_commit\": \"0123456789\", \"nvrtc\": \"13.0\", "
+		      "\"host_read_gb_s\": \"100.0\", \"gpu_copy_gb_s\": \"2990.0\", \"gpu_read_gb_s\": \"3100\"");
+	write_context("head", "\"gpu\": \"G\", \"gemmark_commit\": \"abc|<b>\", \"nvrtc\": \"13.0\", "
+			      "\"host_read_gb_s\": \"80.0\", \"gpu_copy_gb_s\": \"2991.0\", \"gpu_read_gb_s\": \"x\"");
+	write_context("other", "\"gpu\": \"another\", \"nvrtc\": \"12.9\"");
+
+	assert_int_equal(COMPARE(path("base"), path("head"), "-o", "md"), 0);
+	assert_true(command_said(folder, "out", "Base is of commit 0123456789, head of abc//b/."));
+	assert_true(command_said(folder, "out", "host_read_gb_s: 100.0 in base, 80.0 in head (-20.0 %)"));
+	assert_false(command_said(folder, "out", "gpu_copy_gb_s"));
+	assert_false(command_said(folder, "out", "gpu_read_gb_s"));
+	assert_int_equal(COMPARE(path("base"), path("head"), "-o", "json"), 0);
+	json_t *j = said(), *rates = json_object_get(j, "bandwidths");
+	assert_string_equal(json_string_value(json_object_get(j, "base_commit")), "0123456789");
+	assert_true(json_number_value(json_array_get(json_object_get(rates, "gpu_copy_gb_s"), 1)) == 2991);
+	assert_true(json_number_value(json_array_get(json_object_get(rates, "gpu_read_gb_s"), 0)) == 3100);
+	assert_true(json_is_null(json_array_get(json_object_get(rates, "gpu_read_gb_s"), 1)));
+	assert_int_equal(json_object_size(json_object_get(j, "environment_differences")), 0);
+	json_decref(j);
+
+	/* On either side, and first of several. */
+	assert_int_equal(COMPARE(path("older"), path("base")), 0);
+	assert_true(command_said(folder, "out", "Base is of commit unknown, head of 0123456789."));
+	assert_int_equal(COMPARE(path("base"), path("older")), 0);
+	assert_int_equal(COMPARE(path("older"), path("older"), "--allow-env-diff"), 2);
+	write_context("older2", "\"gpu\": \"G\"");
+	assert_int_equal(COMPARE(path("older"), path("older2")), 0);
+	assert_false(command_said(folder, "out", "ommit"));
+	write_context("compiled", "\"gpu\": \"G\", \"nvrtc\": \"12.9\"");
+	assert_int_equal(COMPARE("--base", path("older"), "--base", path("base"), "--head", path("older2"), "--head",
+				 path("compiled")),
+			 2);
+	assert_true(command_said(folder, "errors", "nvrtc: 13.0 there, 12.9 here"));
+
+	/* What differs is said where it may. */
+	assert_int_equal(COMPARE(path("base"), path("other"), "--allow-env-diff"), 0);
+	assert_true(command_said(folder, "out", "The sides were not measured alike: gpu: G there, another here."));
+	assert_true(command_said(folder, "out", "The sides were not measured alike: nvrtc: 13.0 there, 12.9 here."));
+	assert_int_equal(COMPARE(path("base"), path("other"), "--allow-env-diff", "-o", "json"), 0);
+	j = said();
+	json_t *gpu = json_object_get(json_object_get(j, "environment_differences"), "gpu");
+	assert_string_equal(json_string_value(json_array_get(gpu, 1)), "another");
+	json_decref(j);
+}
+
 static void test_hostile(void **state)
 {
 	(void)state;
@@ -300,6 +365,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_errors_in_results, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_processes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sides_differ, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_conditions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
