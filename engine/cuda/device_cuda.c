@@ -7,6 +7,7 @@
  */
 #include "engine/cuda/device_cuda.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +33,32 @@ int prefill_precision_parse(const char *name)
 
 /* ---- the stream and its events ---- */
 
+/* A token's kernel that waits in vain traps (kernels/cuda/persistent.cu), and the driver says that something failed. */
+int cuda_stream_error(const struct cuda_device *c, int result, struct error *err, const char *what, ...)
+{
+	char call[256];
+	va_list args;
+	va_start(args, what);
+	vsnprintf(call, sizeof call, what, args);
+	va_end(args);
+	int rc = cuda_driver_error(&c->cu, result, err, "%s", call);
+	if (!c->persistent || (result != CU_LAUNCH_FAILED && result != CU_ILLEGAL_INSTRUCTION) || !err)
+		return rc;
+	size_t n = strlen(err->text);
+	snprintf(
+		err->text + n, sizeof err->text - n,
+		"; the kernel of fusion persistent ends like this where a block waits for more than 10 s: let no other "
+		"program and no debugger use the GPU meanwhile, or use --fusion full");
+	return rc;
+}
+
 static int cuda_synchronize(struct device *d, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
 	c->after_kernel = false;
 	int result = c->cu.StreamSynchronize(c->stream);
-	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamSynchronize") : 0;
+	c->persistent = c->persistent && result;
+	return result ? cuda_stream_error(c, result, err, "cuda device: cuStreamSynchronize") : 0;
 }
 
 static int cuda_running(struct device *d, struct error *err)
@@ -46,7 +67,8 @@ static int cuda_running(struct device *d, struct error *err)
 	int result = c->cu.StreamQuery(c->stream);
 	if (result == CU_NOT_READY)
 		return 1;
-	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuStreamQuery") : 0;
+	c->persistent = c->persistent && result;
+	return result ? cuda_stream_error(c, result, err, "cuda device: cuStreamQuery") : 0;
 }
 
 static int cuda_event_create(struct device *d, struct device_event **out, struct error *err)
@@ -70,7 +92,7 @@ static int cuda_event_record(struct device *d, struct device_event *e, struct er
 	c->after_kernel = false;
 	int result = c->cu.EventRecord(e->event, c->stream);
 	e->recorded = !result;
-	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuEventRecord") : 0;
+	return result ? cuda_stream_error(c, result, err, "cuda device: cuEventRecord") : 0;
 }
 
 static int cuda_event_wait(struct device *d, struct device_event *e, struct error *err)
@@ -79,7 +101,7 @@ static int cuda_event_wait(struct device *d, struct device_event *e, struct erro
 	if (!e->recorded)
 		return error_set(err, ERROR_DEVICE, "cuda device: an event was not recorded yet");
 	int result = c->cu.EventSynchronize(e->event);
-	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuEventSynchronize") : 0;
+	return result ? cuda_stream_error(c, result, err, "cuda device: cuEventSynchronize") : 0;
 }
 
 static int cuda_event_elapsed(struct device *d, struct device_event *from, struct device_event *to, double *us,
@@ -91,7 +113,7 @@ static int cuda_event_elapsed(struct device *d, struct device_event *from, struc
 		return error_set(err, ERROR_DEVICE, "cuda device: an event was not recorded yet");
 	int result = c->cu.EventElapsedTime(&ms, from->event, to->event);
 	if (result)
-		return cuda_driver_error(&c->cu, result, err, "cuda device: cuEventElapsedTime");
+		return cuda_stream_error(c, result, err, "cuda device: cuEventElapsedTime");
 	*us = (double)ms * 1e3;
 	return 0;
 }

@@ -232,12 +232,14 @@ static int map_nodes(struct cuda_device *c, struct cuda_graph *g, struct error *
 	if (!handles)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory for %zu nodes", count);
 	int rc = 0;
+	g->persistent = false;
 	result = c->cu.GraphGetNodes(g->nodes, handles, &count);
 	if (result)
 		rc = cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphGetNodes");
 	for (int i = 0; i < r->n_nodes && !rc; i++) {
 		int op = r->nodes[i].op;
 		bool same;
+		g->persistent |= op == KERNEL_persistent;
 		node_of(r, i)->handle = node_of(r, i)->n_driver ? handles[at] : NULL;
 		at += (size_t)node_of(r, i)->n_driver;
 		result = check_node(c, r, i, &same);
@@ -292,7 +294,7 @@ int cuda_exec_upload(struct device *d, struct device_exec *x, struct error *err)
 	struct cuda_device *c = cuda_of(d);
 	c->after_kernel = false;
 	int result = c->cu.GraphUpload(exec_of(x)->exec, c->stream);
-	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphUpload") : 0;
+	return result ? cuda_stream_error(c, result, err, "cuda device: cuGraphUpload") : 0;
 }
 
 int cuda_exec_set_params(struct device *d, struct device_exec *x, int node, const void *params, struct error *err)
@@ -334,8 +336,9 @@ int cuda_replay(struct device *d, struct device_exec *x, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
 	c->after_kernel = false;
+	c->persistent |= ((const struct cuda_graph *)x->graph)->persistent;
 	int result = c->cu.GraphLaunch(exec_of(x)->exec, c->stream);
-	return result ? cuda_driver_error(&c->cu, result, err, "cuda device: cuGraphLaunch of %d nodes",
+	return result ? cuda_stream_error(c, result, err, "cuda device: cuGraphLaunch of %d nodes",
 					  x->graph->rec.n_nodes)
 		      : 0;
 }

@@ -33,6 +33,7 @@ struct cuda_graph {
 	struct cu_graph *graph;
 	struct cu_graph *nodes; /* that has the recorded nodes: graph itself, or the body of its conditional node */
 	bool mapped;            /* nodes have their handles */
+	bool persistent;        /* once instantiated: a node is a token's kernel */
 };
 
 struct cuda_exec {
@@ -88,6 +89,7 @@ struct cuda_device {
 	struct cu_graph *loop_graph; /* of an open capture: what its body is in; null: no conditional node */
 	struct cu_graph *loop_body;
 	uint64_t loop_condition;
+	bool persistent;   /* a token's kernel was enqueued since the stream was last known to be idle */
 	bool after_kernel; /* the stream's last operation was a kernel of ours, of the same capture */
 	struct cuda_allocation *allocations;
 	size_t n_allocations, cap_allocations;
@@ -109,6 +111,9 @@ static inline uint64_t address_of(const void *p)
 
 /* device_cuda.c: the card and a stream on it, without kernels; device_close closes it. */
 int cuda_open_bare(struct cuda_device **out, struct error *err);
+/* As cuda_driver_error, of calls that also say what earlier work on the stream ended with. */
+int cuda_stream_error(const struct cuda_device *c, int result, struct error *err, const char *what, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* device_cuda_memory.c */
 int cuda_memory_open(struct cuda_device *c, struct error *err);

@@ -185,8 +185,8 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 	void *args[] = {(void *)(uintptr_t)params};
 	int result = c->cu.LaunchKernelEx(&config, f, args, NULL);
 	if (result)
-		return cuda_driver_error(
-			&c->cu, result, err, "cuda device: launch of %s (%s, grid %ux%ux%u, block %u, %u bytes shared)",
+		return cuda_stream_error(
+			c, result, err, "cuda device: launch of %s (%s, grid %ux%ux%u, block %u, %u bytes shared)",
 			what, l->entry, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->shared_bytes);
 	if (updatable)
 		*updatable = update->value.device_updatable.node;
@@ -285,6 +285,7 @@ int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, stru
 		return error_set(err, ERROR_UNSUPPORTED, "cuda device: no kernel does %s with these shapes and types",
 				 kernel_name(k));
 	}
+	c->persistent |= k == KERNEL_persistent && !d->capturing;
 	if (!d->capturing)
 		return cuda_enqueue(c, &l, params, NULL, kernel_name(k), err);
 	void **updatable = NULL;

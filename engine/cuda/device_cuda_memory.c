@@ -137,7 +137,7 @@ void cuda_forget_peak(struct device *d)
 
 static int fail(struct cuda_device *c, int result, const char *call, size_t bytes, struct error *err)
 {
-	return cuda_driver_error(&c->cu, result, err, "cuda device: %s of %zu bytes", call, bytes);
+	return cuda_stream_error(c, result, err, "cuda device: %s of %zu bytes", call, bytes);
 }
 
 int cuda_upload(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)

@@ -8,7 +8,8 @@
  * FAKE_CUDA in the environment breaks it: "lost-update" (what of nodes is set later than at capture does not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
  * cannot wait for events), "no-adds" (add does nothing, launched alone), "no-memory" (what measures it finds nothing),
- * "old-driver" (it is for CUDA 12.2), "no-patch" (kernels that set other nodes do not load).
+ * "old-driver" (it is for CUDA 12.2), "no-patch" (kernels that set other nodes do not load), "trap" (what waits for
+ * kernels says that one has failed), "illegal" (the same, by another code).
  * FAKE_CUDA_FREE: bytes of its memory that are free.
  */
 #include <stdbool.h>
@@ -233,6 +234,27 @@ int fake_StreamCreate(struct cu_stream **stream, unsigned flags)
 	return 0;
 }
 
+/* What earlier work ended with. */
+static int ended(void)
+{
+	return fake_broken("trap") ? CU_LAUNCH_FAILED : fake_broken("illegal") ? CU_ILLEGAL_INSTRUCTION : 0;
+}
+
+int fake_StreamSynchronize(struct cu_stream *stream)
+{
+	return ended();
+}
+
+int fake_StreamQuery(struct cu_stream *stream)
+{
+	return ended();
+}
+
+int fake_EventSynchronize(struct cu_event *event)
+{
+	return ended();
+}
+
 int fake_StreamWaitEvent(struct cu_stream *stream, struct cu_event *event, unsigned flags)
 {
 	return fake_broken("no-diamonds");
@@ -345,6 +367,9 @@ int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64
 		   FAKE(MemcpyAsync),
 		   FAKE(StreamCreate),
 		   FAKE(StreamWaitEvent),
+		   FAKE(StreamSynchronize),
+		   FAKE(StreamQuery),
+		   FAKE(EventSynchronize),
 		   FAKE(StreamBeginCapture),
 		   FAKE(StreamGetCaptureInfo),
 		   FAKE(StreamEndCapture),

@@ -24,6 +24,7 @@ struct cu_graph_node {
 		struct add_params add;
 		struct replay_patch_params patch;
 		struct patch_params engine_patch;
+		struct persistent_params token;
 	} params;
 	struct cu_graph *graph;
 	size_t index;
@@ -85,12 +86,18 @@ static bool engine_patches(const struct cu_function *f)
 	return f && !strcmp(f->name, "k_patch");
 }
 
+static bool is_token(const struct cu_function *f)
+{
+	return f && !strncmp(f->name, "k_persistent_", 13) && strcmp(f->name, "k_persistent_tile");
+}
+
 static void take_params(struct cu_graph_node *n, void **params)
 {
 	size_t bytes = counts(n->function)           ? sizeof n->params.node
 		       : adds(n->function)           ? sizeof n->params.add
 		       : patches(n->function)        ? sizeof n->params.patch
 		       : engine_patches(n->function) ? sizeof n->params.engine_patch
+		       : is_token(n->function)       ? sizeof n->params.token
 						     : 0;
 	if (bytes)
 		memcpy(&n->params, params[0], bytes);

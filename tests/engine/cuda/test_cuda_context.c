@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/cuda/device_cuda.h"
+#include "engine/device/device_ops.h"
 #include "kernels/cuda/memory_geometry.h"
 #include "tests/support/fake_gpu.h"
 #include "tests/support/folder.h"
@@ -156,6 +157,94 @@ static void test_plan(void **state)
 	}
 }
 
+/* The error that d waits into: says whether a token's kernel may have ended by itself. how: of fake_cuda.c. */
+static bool may_have_waited(struct device *d, const char *how, int (*wait)(struct device *d, struct error *err))
+{
+	static const char hint[] = "; the kernel of fusion persistent ends like this where a block waits for more than "
+				   "10 s: let no other program and no debugger use the GPU meanwhile, or use --fusion "
+				   "full";
+	struct error err;
+	setenv("FAKE_CUDA", how, 1);
+	assert_int_equal(wait(d, &err), ERROR_DEVICE);
+	unsetenv("FAKE_CUDA");
+	assert_non_null(strstr(err.text, "CUDA_ERROR_FAKE 7"));
+	const char *end = strstr(err.text, hint);
+	assert_true(!end || end[sizeof hint - 1] == '\0'); /* whole */
+	return end;
+}
+
+static void *waited_for; /* of the device, a float */
+
+static int wait_download(struct device *d, struct error *err)
+{
+	float x;
+	return device_download(d, &x, waited_for, sizeof x, err);
+}
+
+static int wait_query(struct device *d, struct error *err)
+{
+	int rc = d->ops->running(d, err);
+	assert_true(rc <= 0);
+	return rc;
+}
+
+static struct device_event *passed;
+
+static int wait_event(struct device *d, struct error *err)
+{
+	return device_event_wait(d, passed, err);
+}
+
+/* What is launched, or captured. */
+static void enqueue(struct device *d, bool token, bool sum)
+{
+	const struct persistent_params p = {
+		.n_blocks = 4, .shared_bytes = 1 << 16, .k_type = TENSOR_F16, .v_type = TENSOR_F16};
+	const struct add_params a = {.a = waited_for, .b = waited_for, .y = waited_for, .n = 1, .scale = 1};
+	if (token)
+		OK(device_launch(d, KERNEL_persistent, &p, e));
+	if (sum)
+		OK(device_launch(d, KERNEL_add, &a, e));
+}
+
+/* Launched or replayed, alone or before others; not where it is known to be done, and not for others' failures. */
+static void test_waiting_in_vain(void **state)
+{
+	(void)state;
+	int (*const waits[])(struct device * d, struct error * err) = {device_synchronize, wait_download, wait_query,
+								       wait_event};
+	struct device *d = open_device();
+	OK(device_alloc(d, sizeof(float), &waited_for, e));
+	OK(device_event_create(d, &passed, e));
+	OK(device_event_record(d, passed, e));
+	for (int i = 0; i < 4; i++) {
+		enqueue(d, false, true);
+		assert_false(may_have_waited(d, "trap", waits[i]));
+		enqueue(d, true, i % 2);
+		assert_true(may_have_waited(d, i % 2 ? "trap" : "illegal", waits[i]));
+		OK(device_synchronize(d, e));
+		assert_false(may_have_waited(d, "trap", waits[i]));
+	}
+	for (int token = 0; token < 2; token++) {
+		struct device_graph *g;
+		struct device_exec *x;
+		OK(device_capture_begin(d, DEVICE_GRAPH_PLAIN, e));
+		enqueue(d, token, true);
+		OK(device_capture_end(d, &g, e));
+		OK(device_instantiate(d, g, &x, e));
+		OK(device_exec_upload(d, x, e));
+		assert_false(may_have_waited(d, "trap", device_synchronize)); /* captured alone */
+		OK(device_replay(d, x, e));
+		assert_int_equal(may_have_waited(d, "trap", device_synchronize), token);
+		OK(device_synchronize(d, e));
+		device_exec_destroy(d, x);
+		device_graph_destroy(d, g);
+	}
+	device_event_destroy(d, passed);
+	device_free(d, waited_for);
+	device_close(d);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -174,10 +263,8 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two),
-		cmocka_unit_test(test_free_memory),
-		cmocka_unit_test(test_measure),
-		cmocka_unit_test(test_plan),
+		cmocka_unit_test(test_two),  cmocka_unit_test(test_free_memory),     cmocka_unit_test(test_measure),
+		cmocka_unit_test(test_plan), cmocka_unit_test(test_waiting_in_vain),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
