@@ -65,10 +65,9 @@ context = j["context"]
 for name, value in {"gpu": "fake GPU", "gpu_compute_capability": "9.0", "cuda_driver": "13.0", "nvrtc": "13.99",
                     "gpu_max_sm_clock_mhz": "1000", "gpu_max_memory_clock_mhz": "1000"}.items():
     assert context[name] == value, (name, context)
-# fake_cuda.c's memory is as fast as three quarters of an H100's, less what the host takes; its copies are the host's.
-assert 400 < float(context["gpu_read_gb_s"]) < 2600, context
+# fake_cuda.c's memory is three quarters as fast as an H100's, less what the host takes.
 copy = float(context["gpu_copy_gb_s"])
-assert 0.1 < copy < 10000, context
+assert 400 < copy < 2324 and 400 < float(context["gpu_read_gb_s"]) < 2324, context
 for r in j["benchmarks"]:
     if "gemma4" in r["name"] and r["run_type"] == "iteration":
         assert abs(r["bytes/s"] / r["of_bandwidth"] / (1e9 * copy) - 1) < 0.1 / copy + 0.001, (r, copy)

@@ -1,9 +1,9 @@
 /*
  * A stand-in for libcuda.so.1 and for NVRTC, in one library: a GPU whose memory is the host's, whose streams do
  * everything at once, and whose kernels do nothing but add, gemmark_replay_cost's, which count, and those that measure
- * memory: three quarters as fast as an H100's. What needs a context fails where none is current, or the one that is has
- * been released by all. Here are the GPU, its memory, its events and what is found by name; kernels and graphs are in
- * fake_cuda_graph.c.
+ * memory: three quarters as fast as an H100's, also at copies for a bandwidth. What needs a context fails where none is
+ * current, or the one that is has been released by all. Here are the GPU, its memory, its events and what is found by
+ * name; kernels and graphs are in fake_cuda_graph.c.
  *
  * FAKE_CUDA in the environment breaks it: "lost-update" (what of nodes is set later than at capture does not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
@@ -156,10 +156,11 @@ int fake_MemGetInfo(size_t *free_bytes, size_t *total_bytes)
 	return 0;
 }
 
+enum { LARGE = 64 << 20, MEASURED = 512 << 20 };
+
 /* What is less than the memory for a bandwidth is 0: no kernel writes it, and what is read of it is a number. */
 int fake_MemHostAlloc(void **p, size_t bytes, unsigned flags)
 {
-	enum { LARGE = 64 << 20 };
 	if (fake_no_context())
 		return INVALID_CONTEXT;
 	*p = aligned_alloc(256, (bytes + 255) / 256 * 256);
@@ -216,8 +217,13 @@ int fake_MemcpyDtoHAsync(void *dst, uint64_t src, size_t bytes, struct cu_stream
 	return copy((uint64_t)(uintptr_t)dst, src, bytes);
 }
 
+/* One that large is for a bandwidth: it takes its time on the GPU and none here. */
 int fake_MemcpyDtoDAsync(uint64_t dst, uint64_t src, size_t bytes, struct cu_stream *stream)
 {
+	if (bytes >= MEASURED && !fake_capturing()) {
+		fake_pass_bytes(2.0 * (double)bytes);
+		return 0;
+	}
 	return copy(dst, src, bytes);
 }
 

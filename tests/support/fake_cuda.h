@@ -26,5 +26,7 @@ bool fake_capturing(void);
 int fake_capture_copy(void);
 /* That kernels took so far, beside what they do. */
 long long fake_passed_ns(void);
+/* Lets the time pass that the memory takes for so many bytes. */
+void fake_pass_bytes(double bytes);
 
 #endif
