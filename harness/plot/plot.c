@@ -62,7 +62,9 @@ static int draw_cost(struct plot_figure *f, enum plot_metric metric, struct erro
 	struct plot_chart c = {
 		.title = texts[metric].title,
 		.unit_text = texts[metric].unit,
-		.marks = bars ? PLOT_MARKS_BARS : PLOT_MARKS_POINTS "; pale bar: p10 to p90 of tokens",
+		.marks = bars                 ? PLOT_MARKS_BARS
+			 : f->data->no_tokens ? PLOT_MARKS_POINTS
+					      : PLOT_MARKS_POINTS "; pale bar: p10 to p90 of tokens",
 		.templates = templates,
 		.single_text = single,
 	};
@@ -259,7 +261,7 @@ static int draw_panel(struct plot_figure *f, struct error *err)
 		rc = draw_cost(f, PLOT_METRIC_SUBMIT, err);
 	if (!rc)
 		rc = draw_overhead(f, err);
-	if (!rc)
+	if (!rc && !f->data->no_tokens)
 		rc = draw_trace(f, err);
 	return rc;
 }
@@ -318,6 +320,22 @@ static void note_left_out(const struct plot_request *request, const struct plot_
 			  request->dir, list, d->n_left_out > n ? ", ..." : "");
 }
 
+/* Files that a sweep wrote and that were not kept with it: what is not drawn for want of them. */
+static void note_lacking(const struct plot_request *request, const struct plot_data *d)
+{
+	bool over_depths = false; /* beside bars there are no quantiles */
+	for (int p = 0; p < d->n_panels; p++)
+		over_depths |= d->panels[p].n_depths > 1;
+	if (d->no_tokens)
+		plot_note(request, "%s has no tokens.csv: trace, each token of a run, is not drawn%s", request->dir,
+			  over_depths ? ", nor p10 to p90 of tokens in latency and submit" : "");
+	if (json_object_get(d->set.sweep, "timeline") && run_directory_lacks(&d->set.directory, "timeline.csv"))
+		plot_note(request,
+			  "%s has no timeline.csv, though its sweep took time stamps: timeline, where a token's time "
+			  "goes, is not drawn",
+			  request->dir);
+}
+
 int plot_check(const char *dir, struct error *err)
 {
 	struct run_directory from;
@@ -360,6 +378,7 @@ int plot_results(const struct plot_request *request, struct error *err)
 	}
 	if (!rc && !quality) {
 		note_left_out(request, d);
+		note_lacking(request, d);
 		if (*d->places)
 			plot_note(request,
 				  "%s: its cells were measured on %s; captions say so, and curves over depths may go "

@@ -16,7 +16,7 @@
 enum plot_format { PLOT_FORMAT_SVG = 1, PLOT_FORMAT_PNG = 2 };
 
 struct plot_request {
-	const char *dir;     /* holds runs.csv and tokens.csv, or summary.csv of `gemmark quality` */
+	const char *dir;     /* holds runs.csv, or summary.csv of `gemmark quality` */
 	const char *out;     /* made if absent; null: plots in dir, which must be no link */
 	unsigned formats;    /* of enum plot_format, or-ed; at least one */
 	const char *gnuplot; /* the program, searched on PATH */
@@ -31,7 +31,8 @@ struct plot_request {
 /*
  * Several combinations of the axes other than mode and depth give a set of figures each, named
  * after the axes that differ. ERROR_INPUT: the results are malformed or hold nothing to draw.
- * ERROR_IO: gnuplot or the file system refused. ERROR_MEMORY. The directory is untrusted, as run_directory.h has it;
+ * ERROR_IO: gnuplot or the file system refused. ERROR_MEMORY. Of a sweep that was kept without tokens.csv or
+ * timeline.csv the rest is drawn, and a note says what is not. The directory is untrusted, as run_directory.h has it;
  * a figure's files appear when they are whole, in place of what had their names.
  */
 int plot_results(const struct plot_request *request, struct error *err);

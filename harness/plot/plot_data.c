@@ -248,7 +248,8 @@ int plot_data_load(struct plot_data *d, const struct run_directory *from, struct
 	}
 	if (!rc)
 		rc = fill_panels(d, err);
-	for (size_t i = 0; i < d->n_runs && !rc; i++)
+	d->no_tokens = !rc && run_directory_lacks(&d->set.directory, "tokens.csv");
+	for (size_t i = 0; i < d->n_runs && !d->no_tokens && !rc; i++)
 		rc = load_run(d, &d->runs[i], &capacity, err);
 	if (rc)
 		plot_data_free(d);

@@ -72,6 +72,7 @@ struct plot_data {
 	const char *modes[PLOT_DATA_MAX_MODES]; /* direct first, the known ones, then by name */
 	struct plot_panel panels[PLOT_DATA_MAX_COMBINATIONS];
 	size_t n_left_out; /* generation rows whose status is not ok */
+	bool no_tokens;    /* a sweep may have been kept without its tokens.csv */
 };
 
 struct plot_summary {
@@ -80,7 +81,7 @@ struct plot_summary {
 	double p10, p90;         /* over all measured tokens of those repetitions; NAN without tokens */
 };
 
-/* Reads rows and tokens. ERROR_INPUT where they are malformed or hold nothing to draw. */
+/* Reads rows and, where they are, tokens. ERROR_INPUT where they are malformed or hold nothing to draw. */
 int plot_data_load(struct plot_data *d, const struct run_directory *from, struct error *err);
 void plot_data_free(struct plot_data *d);
 

@@ -1,13 +1,11 @@
 /* The tokens of a result set's runs, the looks at the machine, and the time stamps within a token. */
 #include "harness/record/result_set.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -161,11 +159,9 @@ int result_set_check_tokens(struct result_set *s, size_t row, struct error *err)
 int result_set_telemetry(struct result_set *s, size_t row, struct telemetry_sample **out, size_t *n, struct error *err)
 {
 	struct telemetry_row *read;
-	struct stat there;
 	*out = NULL;
 	*n = 0;
-	if (s->telemetry.fd < 0 && fstatat(s->directory.fd, "telemetry.csv", &there, AT_SYMLINK_NOFOLLOW) &&
-	    errno == ENOENT)
+	if (s->telemetry.fd < 0 && run_directory_lacks(&s->directory, "telemetry.csv"))
 		return 0;
 	int rc = result_set_open_telemetry(s, err);
 	if (!rc)
@@ -200,9 +196,7 @@ int result_set_open_timeline(struct result_set *s, struct error *err)
 {
 	static const char *const required[] = {"run_id", "block", "phase", "kind", "entered_ns", "published_ns", NULL};
 	const struct detail_runs runs = {s, find_run};
-	struct stat there;
-	if (s->timeline.fd >= 0 ||
-	    (fstatat(s->directory.fd, "timeline.csv", &there, AT_SYMLINK_NOFOLLOW) && errno == ENOENT))
+	if (s->timeline.fd >= 0 || run_directory_lacks(&s->directory, "timeline.csv"))
 		return 0;
 	int fd = run_directory_open_file(&s->directory, "timeline.csv", O_RDONLY, err);
 	if (fd < 0)

@@ -294,11 +294,8 @@ static int key_rows(struct rows_reader *r, struct error *err)
 /* The file as JSON; null where there is none. */
 static int load_optional(const struct run_directory *d, const char *name, json_t **out, struct error *err)
 {
-	struct stat there;
 	*out = NULL;
-	if (fstatat(d->fd, name, &there, AT_SYMLINK_NOFOLLOW) && errno == ENOENT)
-		return 0;
-	return run_directory_load_json(d, name, out, err);
+	return run_directory_lacks(d, name) ? 0 : run_directory_load_json(d, name, out, err);
 }
 
 static int read_directory(struct result_set *s, struct error *err)

@@ -209,6 +209,13 @@ static int not_a_file(const struct run_directory *d, const char *name, mode_t mo
 			 d->path, name, kind_name(mode));
 }
 
+int run_directory_lacks(const struct run_directory *d, const char *name)
+{
+	struct stat s;
+	check_name(name);
+	return fstatat(d->fd, name, &s, AT_SYMLINK_NOFOLLOW) && errno == ENOENT;
+}
+
 int run_directory_open_file(const struct run_directory *d, const char *name, int flags, struct error *err)
 {
 	struct stat s;

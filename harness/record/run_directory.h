@@ -52,6 +52,9 @@ int run_directory_check_new(const char *path, struct error *err);
 /* ERROR_INPUT where anything is in it. */
 int run_directory_check_empty(const struct run_directory *d, struct error *err);
 
+/* Whether there is nothing of that name in it: what may have been left out is asked for before it is opened. */
+int run_directory_lacks(const struct run_directory *d, const char *name);
+
 /* The descriptor of a regular file, which the caller closes; flags: O_RDONLY or O_RDWR. ERROR_IO, ERROR_INPUT. */
 int run_directory_open_file(const struct run_directory *d, const char *name, int flags, struct error *err);
 /* The same of a file that is made, and must not be there: O_RDWR. */

@@ -1,9 +1,7 @@
 /* What a token costs: its latency and how that is distributed, the host's time, launches. */
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "harness/report/figure_text.h"
 #include "harness/report/report_internal.h"
@@ -53,13 +51,6 @@ static void add_cells(struct report *r, struct document_section *to)
 	document_drop_empty_columns(r->d, t);
 }
 
-/* A sweep may have been kept without its tokens. */
-static int has_tokens(const struct result_set *s)
-{
-	struct stat found;
-	return !fstatat(s->directory.fd, "tokens.csv", &found, AT_SYMLINK_NOFOLLOW);
-}
-
 /* The measured tokens of a cell's typical run, microseconds: (n), the caller frees; null: there are none. */
 static double *typical_tokens(struct report *r, const struct side_cell *c, const struct side_run **run, size_t *n)
 {
@@ -68,7 +59,9 @@ static double *typical_tokens(struct report *r, const struct side_cell *c, const
 	int rc = r->rc || !c ? -1 : side_typical(c, run, r->err);
 	if (!rc && *run) {
 		struct result_set *set = r->head.sets[(*run)->set];
-		rc = !has_tokens(set) ? 0 : result_set_itl(set, (size_t)((*run)->row - set->rows), &itl, n, r->err);
+		/* A sweep may have been kept without its tokens. */
+		if (!run_directory_lacks(&set->directory, "tokens.csv"))
+			rc = result_set_itl(set, (size_t)((*run)->row - set->rows), &itl, n, r->err);
 	}
 	r->rc = r->rc || !c ? r->rc : rc;
 	size_t kept = 0;

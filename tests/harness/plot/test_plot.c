@@ -426,6 +426,38 @@ static void what_is_left_out_is_told(void **state)
 	assert_int_equal(seen.n_notes, 6);
 }
 
+/* A sweep that was kept without its tokens: all that its rows give, and what is not there is said once. */
+static void runs_alone_are_drawn(void **state)
+{
+	(void)state;
+	struct seen seen;
+	char path[512];
+	double row[8];
+	size_t n;
+	write_sweep(&(struct sweep){"m", "d", 0, 4, 3, 2});
+	snprintf(path, sizeof path, "%s/tokens.csv", dir);
+	assert_int_equal(unlink(path), 0);
+	plot_well(&seen);
+	assert_int_equal(seen.n_paths, 12); /* latency, submit and overhead of both fusions, as SVG and PNG */
+	for (int i = 0; i < seen.n_paths; i++)
+		assert_null(strstr(seen.path[i], "trace"));
+	expect_note(&seen, "has no tokens.csv: trace, each token of a run, is not drawn, nor p10");
+	assert_int_equal(seen.n_notes, 2); /* and the row that is not ok */
+	find_row("latency-fusion-none.dat", "graph-update", 1024, row);
+	near(row[3], 2 * itl_of(2, 1024, 1));
+	assert_true(isnan(row[6]) && isnan(row[7]));
+	find_row("overhead-fusion-full.dat", "graph-device", 128, row);
+	near(row[3], 100 * (itl_of(3, 128, 1) / itl_of(0, 128, 1) - 1));
+	/* What is not drawn is not explained. */
+	snprintf(path, sizeof path, "%s/plots/latency-fusion-full.svg", dir);
+	char *svg = read_all(path, &n);
+	assert_non_null(strstr(svg, "bar: min to max over runs"));
+	assert_null(strstr(svg, "p10"));
+	free(svg);
+	char *words[] = {"plot", dir, "--format", "svg", NULL};
+	assert_int_equal(cmd_plot(4, words), 0);
+}
+
 static void combinations_are_not_mixed(void **state)
 {
 	(void)state;
@@ -528,6 +560,7 @@ int main(void)
 		cmocka_unit_test_setup(png_shows_every_curve, make_dir),
 		cmocka_unit_test_setup(one_depth_and_no_direct, make_dir),
 		cmocka_unit_test_setup(what_is_left_out_is_told, make_dir),
+		cmocka_unit_test_setup(runs_alone_are_drawn, make_dir),
 		cmocka_unit_test_setup(combinations_are_not_mixed, make_dir),
 		cmocka_unit_test_setup(names_are_only_text, make_dir),
 		cmocka_unit_test_setup(gnuplot_failures_are_told, make_dir),

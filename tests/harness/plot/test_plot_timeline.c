@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -81,9 +82,20 @@ static void write_token(FILE *f, const char *run)
 		}
 }
 
+static char noted[1024]; /* the notes of the last plot */
+
+static void on_note(void *ctx, const char *line)
+{
+	(void)ctx;
+	size_t used = strlen(noted);
+	snprintf(noted + used, sizeof noted - used, "%s\n", line);
+}
+
 static int plot(unsigned formats, struct error *err)
 {
-	const struct plot_request request = {.dir = folder, .formats = formats, .gnuplot = "gnuplot", .timeout_s = 60};
+	const struct plot_request request = {
+		.dir = folder, .formats = formats, .gnuplot = "gnuplot", .timeout_s = 60, .note = on_note};
+	*noted = '\0';
 	return plot_results(&request, err);
 }
 
@@ -269,6 +281,17 @@ static void test_without(void **state)
 	assert_int_equal(fclose(f), 0);
 	assert_int_equal(plot(PLOT_FORMAT_SVG, &err), ERROR_INPUT);
 	assert_non_null(strstr(err.text, "timeline.csv: run d0"));
+	/* Taken and not kept, it is told; a sweep without time stamps promises none. */
+	char path[FOLDER_BYTES + 16];
+	snprintf(path, sizeof path, "%s/timeline.csv", folder);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(folder_put(folder, "/sweep.json", "{}"), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_null(strstr(noted, "timeline"));
+	assert_int_equal(folder_put(folder, "/sweep.json", "{\"timeline\": \"persistent\"}"), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_non_null(strstr(noted, " has no timeline.csv, though its sweep took time stamps: timeline, "));
+	assert_false(folder_has(folder, "plots/timeline.svg"));
 	/* All at once there is nothing to draw. */
 	f = open_timeline();
 	fputs("d0,0,,0,,head,0,0,0,0\n", f);
