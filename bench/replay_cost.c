@@ -1,7 +1,7 @@
 /*
  * What the replay of a graph costs, by its number of nodes: on the host, to submit, and on the GPU, to run.
  *
- *   gemmark_replay_cost [--out FILE.csv] [--nodes N,N,...] [--budget MS]
+ *   gemmark_replay_cost [--out FILE.csv] [--nodes N,N,...] [--budget MS] [-h, --help]
  *
  * Varied are the edges (full or programmatic), the kernels (empty, of 2 us, or two empty ones by turns), their
  * parameters' size, copies among them, branches, updates by the host before the launch or on the device by the graph's
@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,29 +288,52 @@ static int parse_nodes(struct options *o, const char *text, struct error *err)
 	}
 }
 
+static const char usage[] =
+	"usage: gemmark_replay_cost [options]\n"
+	"\n"
+	"what the replay of a graph costs by its number of nodes: on the host, to submit, and on the GPU, to run\n"
+	"\n"
+	"  --out FILE.csv   each quantity of each graph as a line; results/SCHEMA.md has the columns (default: no "
+	"file)\n"
+	"  --nodes N,N,...  sizes of the graphs, 16 at most, 100 to 100000 (default: 100,200,500,1000,2000,3000)\n"
+	"  --budget MS      time for one graph, launched in one way, 1 to 100000 (default: 60)\n"
+	"  -h, --help       this text\n"
+	"\n"
+	"exit codes: 0 done, 1 a replay did not run what it should, 2 bad input, 77 no GPU\n";
+
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "-h") || !strcmp(word, "--help");
+}
+
+/* 1: the usage is asked for. */
 static int parse(struct options *o, int argc, char **argv, struct error *err)
 {
+	static const char *const known[] = {"--out", "--nodes", "--budget"};
 	*o = (struct options){.nodes = {100, 200, 500, 1000, 2000, 3000}, .n_nodes = 6, .budget_us = 60e3};
 	for (int i = 1; i < argc; i += 2) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-		if (!value)
-			return error_set(err, ERROR_INPUT,
-					 "%s: unknown, or without its value; gemmark_replay_cost [--out FILE.csv] "
-					 "[--nodes N,N,...] [--budget MS]",
+		size_t k = 0;
+		if (is_help(argv[i]))
+			return 1;
+		while (k < sizeof known / sizeof *known && strcmp(argv[i], known[k]))
+			k++;
+		if (k == sizeof known / sizeof *known)
+			return error_set(err, ERROR_INPUT, "%.40s: there are --out, --nodes and --budget; see --help",
 					 argv[i]);
+		if (!value)
+			return error_set(err, ERROR_INPUT, "%s: without its value; see --help", argv[i]);
 		if (!strcmp(argv[i], "--out")) {
 			o->out = value;
 		} else if (!strcmp(argv[i], "--nodes")) {
 			if (parse_nodes(o, value, err))
 				return ERROR_INPUT;
-		} else if (!strcmp(argv[i], "--budget")) {
+		} else {
 			char *end;
 			o->budget_us = strtod(value, &end) * 1e3;
 			if (end == value || *end || !(o->budget_us >= 1e3 && o->budget_us <= 1e8))
 				return error_set(err, ERROR_INPUT, "--budget: '%.40s': milliseconds, 1 to 100000",
 						 value);
-		} else {
-			return error_set(err, ERROR_INPUT, "%s: there are --out, --nodes and --budget", argv[i]);
 		}
 	}
 	return 0;
@@ -336,6 +360,10 @@ int main(int argc, char **argv)
 	struct options o;
 	struct error err = {""};
 	int rc = parse(&o, argc, argv, &err);
+	if (rc > 0 && fputs(usage, stdout) >= 0 && !fflush(stdout))
+		return 0;
+	if (rc > 0)
+		rc = error_set(&err, ERROR_IO, "cannot write to standard output: %s", strerror(errno));
 	if (!rc) {
 		struct cuda_driver cu;
 		rc = cuda_driver_open(&cu, &err);

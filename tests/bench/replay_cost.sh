@@ -29,8 +29,19 @@ refused 'gemmark_replay_cost: --nodes: ??: numbers from 100 *' --nodes ''
 refused 'gemmark_replay_cost: --nodes: ??: numbers from 100 *' --nodes 100,
 refused 'gemmark_replay_cost: --nodes: *' --nodes 100,99999999999999999999
 refused 'gemmark_replay_cost: --budget: ?nan?: *' --budget nan
-refused 'gemmark_replay_cost: --out: unknown, or without its value; *' --out
-refused 'gemmark_replay_cost: --what: there are --out, *' --what 3
+refused 'gemmark_replay_cost: --out: without its value; see --help' --out
+refused 'gemmark_replay_cost: --what: there are --out, --nodes and --budget; see --help' --what 3
+refused 'gemmark_replay_cost: --what: there are --out, --nodes and --budget; see --help' --what
+refused 'gemmark_replay_cost: 100: there are --out, *' 100
+for help in --help -h '--nodes 200 --help'; do
+  # shellcheck disable=SC2086 # words
+  "$program" $help >out 2>err || fail "$help: exit code $?"
+  { grep -q '^usage: gemmark_replay_cost ' out && [ ! -s err ]; } || fail "$help: $(cat out err)"
+  for option in --out --nodes --budget --help; do grep -q "^  .*$option" out || fail "$help says nothing of $option"; done
+done
+code=0
+"$program" --help 2>err >/dev/full || code=$?
+[ $code -eq 2 ] && [[ $(<err) == 'gemmark_replay_cost: cannot write to standard output: '* ]] || fail "--help: $code, $(<err)"
 GEMMARK_NVRTC='' on_fake --nodes 100 --out missing/x.csv >out 2>err && fail "a folder that is not there"
 grep -q '^gemmark_replay_cost: .*--out' err || fail "a folder that is not there: $(<err)"
 
