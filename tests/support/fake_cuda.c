@@ -8,8 +8,9 @@
  * FAKE_CUDA in the environment breaks it: "lost-update" (what of nodes is set later than at capture does not arrive),
  * "lost-node" (a replay leaves one kernel out), "blocking" (a gate is never opened in time), "no-diamonds" (streams
  * cannot wait for events), "no-adds" (add does nothing, launched alone), "no-memory" (what measures it finds nothing),
- * "old-driver" (it is for CUDA 12.2), "no-patch" (kernels that set other nodes do not load), "trap" (what waits for
- * kernels says that one has failed), "illegal" (the same, by another code).
+ * "old-driver" (it is for CUDA 12.2), "no-patch" (kernels that set other nodes do not load), "crowded" (no
+ * multiprocessor has room for a block), "trap" (what waits for kernels says that one has failed), "illegal" (the same,
+ * by another code).
  * FAKE_CUDA_FREE: bytes of its memory that are free.
  */
 #include <stdbool.h>
@@ -325,7 +326,7 @@ int fake_FuncGetAttribute(int *value, int attribute, struct cu_function *f)
 
 int fake_OccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, struct cu_function *f, int threads, size_t shared_bytes)
 {
-	*blocks = 1;
+	*blocks = !fake_broken("crowded");
 	return 0;
 }
 

@@ -319,6 +319,28 @@ static void test_tiles_do_not_fit(void **state)
 	assert_true(bench_folder_said("out", "1 cell skipped"));
 }
 
+/* Blocks wait for each other: where not all are resident at once, cells of that fusion are skipped, and no others. */
+static void test_blocks_do_not_fit(void **state)
+{
+	(void)state;
+	static const char says[] = "fusion persistent: fake GPU has no room for a block of ",
+			  goes_on[] = " bytes of shared memory on each multiprocessor; use --fusion full";
+	set_free((size_t)3 << 30);
+	setenv("FAKE_CUDA", "crowded", 1);
+	assert_int_equal(bench_fusion("crowded", "full,persistent,none", NULL), 0);
+	assert_int_equal(bench_fusion("alone", "persistent", NULL), 2);
+	unsetenv("FAKE_CUDA");
+	check_fusion("crowded", "full", "ok", "resident");
+	check_fusion("crowded", "none", "ok", "resident");
+	check_fusion("crowded", "persistent", "skipped", "resident");
+	check_fusion("alone", "persistent", "skipped", "resident");
+	assert_true(bench_folder_said("crowded/runs.csv", says));
+	assert_true(bench_folder_said("crowded/runs.csv", goes_on));
+	assert_true(bench_folder_said("alone/runs.csv", says));
+	assert_int_equal(bench_fusion("roomy", "full,persistent", NULL), 0);
+	check_fusion("roomy", "persistent", "ok", "resident");
+}
+
 /* Of a command that has one fusion. */
 static void test_one_session(void **state)
 {
@@ -424,6 +446,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_blocks_do_not_fit, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_loaded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
