@@ -9,6 +9,7 @@
 #include "engine/device/nvtx.h"
 #include "engine/infer/kv_fault.h"
 #include "engine/infer/kv_snapshot.h"
+#include "engine/infer/placement_check.h"
 #include "engine/infer/session_internal.h"
 
 void session_options_default(struct session_options *o)
@@ -144,6 +145,17 @@ int session_position(const struct session *s)
 	return pipeline_position(&s->pipeline);
 }
 
+static struct placement_stages stages_of(const struct session *s)
+{
+	return (struct placement_stages){.n = s->pipeline.n_stages, .on_gpu = s->loaded->n_gpu_layers > 0};
+}
+
+int session_loop_check(const struct session *s, enum graph_mode mode, struct error *err)
+{
+	const struct placement_stages stages = stages_of(s);
+	return placement_check_loop(&stages, mode, err);
+}
+
 int session_mode_check(const struct session *s, enum graph_mode mode, struct error *err)
 {
 	const struct loaded_model *m = s->loaded;
@@ -198,15 +210,10 @@ enum prefill_rows session_prefill_rows(const struct session *s)
 
 int session_set_prefill_mode(struct session *s, enum graph_mode mode, struct error *err)
 {
-	if (mode != GRAPH_MODE_DIRECT && s->pipeline.n_stages > 1)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "%s: two devices take turns at every chunk of a prompt, which is launched directly",
-				 graph_mode_name(mode));
-	if (graph_mode_loops(mode))
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "%s: it goes on from token to token, and a prompt's chunks are no tokens",
-				 graph_mode_name(mode));
-	int rc = session_mode_check(s, mode, err);
+	const struct placement_stages stages = stages_of(s);
+	int rc = placement_check_prefill(&stages, mode, err);
+	if (!rc)
+		rc = session_mode_check(s, mode, err);
 	if (!rc)
 		s->prefill_mode = mode;
 	return rc;

@@ -78,6 +78,12 @@ int session_position(const struct session *s);
 
 /* Whether the session's devices have the mode: ERROR_UNSUPPORTED says what it needs. Others fall back. */
 int session_mode_check(const struct session *s, enum graph_mode mode, struct error *err);
+/*
+ * Whether a mode that goes on from token to token does so without the host: ERROR_UNSUPPORTED where layers or the head
+ * are on it. Then the host goes on itself, one stage behind the other, and the tokens are the same; there is nothing to
+ * measure of it.
+ */
+int session_loop_check(const struct session *s, enum graph_mode mode, struct error *err);
 /* Changes mode or fusion between tokens. Captured graphs of other modes stay cached. */
 void session_set_mode(struct session *s, enum graph_mode mode);
 void session_set_fusion(struct session *s, enum fusion fusion);

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "engine/infer/placement_check.h"
+
 void token_queue_close(struct token_queue *q)
 {
 	for (int i = 0; i < q->capacity; i++) {
@@ -63,9 +65,8 @@ int token_queue_begin(struct token_queue *q, struct pipeline *p, int n, bool kee
 	struct device *d = pipeline_head(p)->device;
 	int rc = 0;
 	assert(n > 0 && (!keep || n <= TOKEN_QUEUE_DEPTH) && (!q->device || q->device == d));
-	if (p->n_stages > 1)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "two devices take turns at every token: none can be queued behind another");
+	if ((rc = placement_check_queue(&(struct placement_stages){.n = p->n_stages}, err)))
+		return rc;
 	q->device = d;
 	q->n_vocab = (size_t)p->loaded->model.n_vocab;
 	q->keep = keep;

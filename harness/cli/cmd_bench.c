@@ -355,7 +355,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	struct sweep s = {.progress = b->progress};
 	struct runner_summary summary;
 	char settings[ENGINE_SETTINGS_TEXT];
-	int n = 0;
+	int n = 0, n_runs = 0;
 	time_t now = time(NULL);
 	struct tm tm;
 	gmtime_r(&now, &tm);
@@ -418,7 +418,9 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	engine_settings_text(&b->engine, settings);
 	if (b->dry_run) {
 		if (!rc)
-			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, err);
+			rc = dry_run_print(cells, n, &b->runner, &b->engine, stdout, &n_runs, err);
+		if (!rc)
+			*code = n_runs ? 0 : EXIT_NOTHING;
 		json_decref(s.shard);
 		engine_text_free(&text);
 		axis_resolution_free(&resolution);

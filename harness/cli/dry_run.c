@@ -9,6 +9,7 @@
 #include "engine/infer/forward.h"
 #include "engine/infer/gemm_ceiling.h"
 #include "engine/infer/loaded_model.h"
+#include "engine/infer/placement_check.h"
 #include "engine/infer/placement_plan.h"
 #include "engine/model/model_flops.h"
 #include "harness/cli/engine_text.h"
@@ -41,8 +42,11 @@ struct preview {
 	int prefill_weights;
 	double host_bytes; /* of weights, for a token */
 	double gpu_bytes;
-	struct error skipped;       /* why none of them runs; empty: they do */
-	struct error no_persistent; /* and those of fusion persistent */
+	struct placement_stages stages;
+	struct token_ids text;       /* that they are fed; empty: any tokens */
+	struct workload_facts facts; /* of it */
+	struct error skipped;        /* why none of them runs; empty: they do */
+	struct error no_persistent;  /* and those of fusion persistent */
 };
 
 static double decode_rate(double bytes, double rate)
@@ -130,14 +134,12 @@ static void measure_host(struct rates *r, const struct preview *p)
 /* As the runner opens the group. */
 static int group_context(const struct cell *cells, const struct plan_group *g, const struct runner_options *o)
 {
-	int need = 0;
+	int most = 0;
 	for (int i = 0; i < g->n; i++) {
-		const struct cell *c = &cells[g->sequence[i]];
-		int gen = c->n_gen > o->warmup_max ? c->n_gen : o->warmup_max;
-		int own = c->n_prompt + (c->n_gen ? gen : 0);
-		need = own > need ? own : need;
+		int need = runner_cell_context(o, &cells[g->sequence[i]]);
+		most = need > most ? need : most;
 	}
-	return cells[g->sequence[0]].n_depth + need;
+	return most;
 }
 
 /* Sets gpu_layers and prefill_weights, and skipped where what is asked for cannot be. */
@@ -194,12 +196,11 @@ static int preview_open(struct preview *p, struct rates *r, const struct engine_
 	if (rc)
 		return rc;
 	place(p, r, e, context);
-	struct token_ids ids = {0};
-	if (e->text && !*p->skipped.text && !engine_text_tokens(e->text, &p->model, &ids, &p->skipped) &&
-	    ids.n < (size_t)context)
-		error_set(&p->skipped, ERROR_UNSUPPORTED, "%s has %zu tokens, and the longest of these tests takes %d",
-			  e->text->path, ids.n, context);
-	token_ids_free(&ids);
+	if (!*p->skipped.text)
+		p->stages = placement_stages(&p->model, p->gpu_layers, e->head_on_host);
+	if (e->text && !*p->skipped.text && !engine_text_tokens(e->text, &p->model, &p->text, &p->skipped))
+		p->facts = (struct workload_facts){
+			.text = p->text.ids, .n_text = (int)p->text.n, .text_name = e->text->path};
 	const struct model_range first = {
 		.end = p->gpu_layers, .embed = true, .head = p->gpu_layers && !e->head_on_host};
 	if (p->gpu_layers)
@@ -208,6 +209,31 @@ static int preview_open(struct preview *p, struct rates *r, const struct engine_
 	if (p->host_bytes > 0 && !*p->skipped.text)
 		measure_host(r, p);
 	return 0;
+}
+
+static void preview_close(struct preview *p)
+{
+	token_ids_free(&p->text);
+	model_close(&p->model);
+}
+
+/* Why the sweep would skip the cell: what says so there says it here, in its order. */
+static int check_cell(const struct preview *p, const struct runner_options *o, const struct cell *c, struct error *why)
+{
+	const char *prefill = cell_word(c, AXIS_PREFILL_MODE);
+	const struct error *known = *p->skipped.text                                     ? &p->skipped
+				    : !strcmp(c->fusion, fusion_name(FUSION_PERSISTENT)) ? &p->no_persistent
+											 : NULL;
+	if (known && *known->text)
+		return error_set(why, ERROR_UNSUPPORTED, "%s", known->text);
+	int rc = runner_check_text(&p->facts, o, c, why);
+	if (!rc)
+		rc = placement_check_loop(&p->stages, (enum graph_mode)graph_mode_parse(c->mode), why);
+	if (!rc)
+		rc = placement_check_prefill(&p->stages, (enum graph_mode)graph_mode_parse(prefill), why);
+	if (!rc && c->n_gen && cell_is_queued(c))
+		rc = placement_check_queue(&p->stages, why);
+	return rc;
 }
 
 static void print_seconds(FILE *f, double s)
@@ -248,19 +274,19 @@ struct total {
 static void print_group(FILE *f, const struct preview *p, const struct rates *r, const struct runner_options *o,
 			const struct cell *cells, const struct plan_group *g, struct total *t)
 {
-	const struct cell *last = NULL;
+	const struct cell *last = NULL; /* that runs */
 	double others = prefill_seconds(p, r, 0, cells[g->sequence[0]].n_depth, 0);
 	print_heading(f, p, r, &cells[g->sequence[0]]);
 	for (int i = 0; i < g->n; i++) {
 		const struct cell *c = &cells[g->sequence[i]];
 		char label[CELL_LABEL_SIZE];
-		bool persistent = !strcmp(c->fusion, fusion_name(FUSION_PERSISTENT));
-		const char *skipped = !*p->skipped.text && persistent ? p->no_persistent.text : p->skipped.text;
-		double pass = *skipped ? 0 : pass_seconds(p, r, o, c);
+		struct error why;
+		int skipped = check_cell(p, o, c, &why);
+		double pass = skipped ? 0 : pass_seconds(p, r, o, c);
 		cell_label(c, label);
 		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, cell_is_queued(c) ? " queued" : "");
-		if (*skipped) {
-			fprintf(f, " skipped: %s\n", skipped);
+		if (skipped) {
+			fprintf(f, " skipped: %s\n", why.text);
 			t->skipped++;
 			continue;
 		}
@@ -274,7 +300,7 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 			others += pass;
 		last = c;
 	}
-	if (*p->skipped.text)
+	if (!last)
 		return;
 	fputs("  and before them the depth's prefill and the direct references: ", f);
 	print_seconds(f, others);
@@ -284,6 +310,11 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 
 static void print_end(FILE *f, const struct rates *r, const struct total *t, int host, int gpu)
 {
+	if (!t->runs) {
+		fprintf(f, "\n0 runs; %d cell%s skipped: the sweep would measure nothing, and end with exit code 2\n",
+			t->skipped, t->skipped == 1 ? "" : "s");
+		return;
+	}
 	fprintf(f, "\n%d run%s, about ", t->runs, t->runs == 1 ? "" : "s");
 	print_seconds(f, t->seconds);
 	if (t->skipped)
@@ -306,7 +337,7 @@ static void print_end(FILE *f, const struct rates *r, const struct total *t, int
 }
 
 int dry_run_print(const struct cell *cells, int n, const struct runner_options *o, const struct engine_settings *e,
-		  FILE *f, struct error *err)
+		  FILE *f, int *n_runs, struct error *err)
 {
 	struct rates r = {.host_threads = -1};
 	struct preview p;
@@ -337,10 +368,11 @@ int dry_run_print(const struct cell *cells, int n, const struct runner_options *
 		host |= runs && p.host_bytes > 0;
 		gpu |= runs && p.gpu_layers > 0;
 		print_group(f, &p, &r, o, cells, g, &t);
-		model_close(&p.model);
+		preview_close(&p);
 	}
 	plan_free(&plan);
 	if (!rc)
 		print_end(f, &r, &t, host, gpu);
+	*n_runs = t.runs;
 	return rc;
 }

@@ -14,8 +14,11 @@
 #include "harness/measure/runner.h"
 #include "harness/sweep/matrix.h"
 
-/* cells: (n), as matrix_cells leaves them; their models were checked. */
+/*
+ * cells: (n), as matrix_cells leaves them; their models were checked. *n_runs: how many the sweep would make; what is
+ * only known when something is loaded or run is not counted with.
+ */
 int dry_run_print(const struct cell *cells, int n, const struct runner_options *o, const struct engine_settings *e,
-		  FILE *f, struct error *err);
+		  FILE *f, int *n_runs, struct error *err);
 
 #endif

@@ -146,10 +146,8 @@ static int engine_set_arm(struct workload *w, const char *mode, const char *fusi
 	if (m < 0 || f < 0)
 		return error_set(err, ERROR_UNSUPPORTED, "mode %s with fusion %s is not in this build", mode, fusion);
 	int rc = session_mode_check(engine(w)->session, (enum graph_mode)m, err);
-	if (!rc && graph_mode_loops((enum graph_mode)m) && strcmp(session_device_name(engine(w)->session), "cuda"))
-		rc = error_set(err, ERROR_UNSUPPORTED,
-			       "%s needs every layer on the GPU: the host's own tokens cannot go on without the host",
-			       mode);
+	if (!rc)
+		rc = session_loop_check(engine(w)->session, (enum graph_mode)m, err);
 	if (rc)
 		return rc;
 	session_set_mode(engine(w)->session, (enum graph_mode)m);

@@ -17,7 +17,7 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 	for (int i = 0; i < g->n && first->n_depth > cell_snapkv_budget(first); i++) {
 		/* Behind a prompt of their own tokens are others than the full cache's. */
 		const struct cell *c = &r->cells[g->sequence[i]];
-		n = !c->n_prompt && c->n_gen > n && !runner_text_check(r, c, NULL) ? c->n_gen : n;
+		n = !c->n_prompt && c->n_gen > n && !runner_check_text(&r->facts, r->setup.o, c, NULL) ? c->n_gen : n;
 	}
 	r->setup.n_remembered = n < QUALITY_TOKENS ? n : QUALITY_TOKENS;
 	int rc = pass_evict(&r->setup, first, r->setup.n_remembered, &r->eviction, err);
@@ -25,10 +25,9 @@ static int group_evict(struct runner *r, const struct plan_group *g, struct erro
 	return rc;
 }
 
-/* Positions that a cell uses at most. */
-static int cell_context(const struct runner *r, const struct cell *c)
+int runner_cell_context(const struct runner_options *o, const struct cell *c)
 {
-	int generated = c->n_gen > r->setup.o->warmup_max ? c->n_gen : r->setup.o->warmup_max;
+	int generated = c->n_gen > o->warmup_max ? c->n_gen : o->warmup_max;
 	return c->n_depth + c->n_prompt + (c->n_gen ? generated : 0);
 }
 
@@ -37,7 +36,7 @@ static int group_context(const struct runner *r, const struct plan_group *g)
 {
 	int most = 0;
 	for (int i = 0; i < g->n; i++) {
-		int need = cell_context(r, &r->cells[g->sequence[i]]);
+		int need = runner_cell_context(r->setup.o, &r->cells[g->sequence[i]]);
 		most = need > most ? need : most;
 	}
 	return most;
@@ -51,9 +50,10 @@ static int text_check(const struct workload_facts *f, int need, struct error *wh
 			 f->text_name, f->n_text, need);
 }
 
-int runner_text_check(const struct runner *r, const struct cell *c, struct error *why)
+int runner_check_text(const struct workload_facts *f, const struct runner_options *o, const struct cell *c,
+		      struct error *why)
 {
-	return text_check(&r->facts, cell_context(r, c), why);
+	return text_check(f, runner_cell_context(o, c), why);
 }
 
 /* Opens the workload and prefills to the depth. */

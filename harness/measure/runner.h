@@ -73,6 +73,14 @@ struct runner_sink {
 	void (*begin)(void *ctx, int cell);
 };
 
+/* ---- what is known of a cell before it is run, for those who plan ---- */
+
+/* Positions that it uses at most. */
+int runner_cell_context(const struct runner_options *o, const struct cell *c);
+/* ERROR_UNSUPPORTED where the text that the workload is fed has fewer tokens than the cell takes, and names it. */
+int runner_check_text(const struct workload_facts *f, const struct runner_options *o, const struct cell *c,
+		      struct error *why);
+
 struct runner_summary {
 	int ok;
 	int skipped;

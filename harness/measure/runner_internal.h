@@ -71,9 +71,6 @@ struct runner {
 /* Whether fewer layers go to the GPU where the context is larger: then a larger one may fit where a smaller did not. */
 int runner_is_placed_anew(const struct cell *c);
 
-/* ERROR_UNSUPPORTED where the text that the workload is fed has fewer tokens than the cell takes, and names it. */
-int runner_text_check(const struct runner *r, const struct cell *c, struct error *why);
-
 /* Decoded tokens of a run of the cell: queued ones run twice; and tokens of its own prompt. */
 int runner_decode_work(const struct runner *r, const struct cell *c);
 int runner_prefill_work(const struct cell *c);

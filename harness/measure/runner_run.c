@@ -416,7 +416,7 @@ int runner_run_cell(struct runner *r, int cell, int repetition, struct error *er
 		return runner_deliver_unrun(r, cell, repetition, ERROR_UNSUPPORTED, &why, err);
 	}
 	struct error short_text = {""};
-	if (runner_text_check(r, c, &short_text))
+	if (runner_check_text(&r->facts, r->setup.o, c, &short_text))
 		return runner_deliver_unrun(r, cell, repetition, ERROR_UNSUPPORTED, &short_text, err);
 	if (!u->hashes && !u->code)
 		u->code = unit_reference(r, c, u, &u->why);

@@ -134,6 +134,23 @@ static void test_dry_run(void **state)
 	assert_int_equal(bench_folder_run("run", full), 0);
 	assert_true(bench_folder_said("out", "dry run of 60 cells")); /* 6 depths, 2 fusions, a prompt and 4 modes */
 	assert_true(bench_folder_said("out", "pp512 @ d16384       direct       none  5 runs, "));
+	/* Modes that only a GPU has: as the sweep, which test_skipped runs. */
+	char *all[] = {"-m",   MODEL, "-p",     "0",   "-n",       "2",    "-r",        "1",
+		       "-ngl", "0",   "--mode", "all", "--fusion", "none", "--dry-run", NULL};
+	assert_int_equal(bench_folder_run("run", all), 0);
+	assert_true(bench_folder_said("out", "\n5 runs, about "));
+	assert_true(bench_folder_said("out", "; 2 cells skipped"));
+	assert_true(bench_folder_said("out", "graph-while  none  skipped: graph-while needs every layer on the GPU: "));
+	char *loops[] = {"-m", MODEL, "-ngl", "0", "-n", "2", "-p", "0", "--mode", "graph-loop", "--dry-run", NULL};
+	assert_int_equal(bench_folder_run("run", loops), 2);
+	assert_true(
+		bench_folder_said("out", "skipped: graph-loop needs every layer on the GPU: the host's own tokens"));
+	assert_true(bench_folder_said("out", "\n0 runs; 1 cell skipped: the sweep would measure nothing, and end with "
+					     "exit code 2\n"));
+	assert_false(bench_folder_said("out", "about"));
+	loops[10] = NULL;
+	assert_int_equal(bench_folder_run("loops", loops), 2);
+	assert_true(bench_folder_said("out", "0 runs ok, 1 skipped"));
 	bench_folder_path("run", path);
 	assert_int_equal(access(path, F_OK), -1);
 	char *mixed[] = {"-m", MODEL, "--dry-run", "-o", "json", NULL};

@@ -307,9 +307,9 @@ static void test_tiles_do_not_fit(void **state)
 	check_fusion("alone", "persistent", "failed", "");
 	assert_true(bench_folder_said("alone/runs.csv", says));
 	assert_true(bench_folder_said("errors", "4 of 4 layers do not fit"));
-	assert_int_equal(bench_fusion("dry", "persistent", "--dry-run"), 0);
+	assert_int_equal(bench_fusion("dry", "persistent", "--dry-run"), 2);
 	assert_true(bench_folder_said("out", says));
-	assert_true(bench_folder_said("out", "1 cell skipped"));
+	assert_true(bench_folder_said("out", "0 runs; 1 cell skipped: the sweep would measure nothing"));
 
 	/* Room for the weights once, beside the 32 positions of this sweep. */
 	set_free(needed(PERSISTENT_SESSIONS_NONE, PREFILL_WEIGHTS_CONVERT, 32));
@@ -339,6 +339,50 @@ static void test_blocks_do_not_fit(void **state)
 	assert_true(bench_folder_said("alone/runs.csv", says));
 	assert_int_equal(bench_fusion("roomy", "full,persistent", NULL), 0);
 	check_fusion("roomy", "persistent", "ok", "resident");
+}
+
+/* A plan and its sweep, of layers on two devices, which take turns: what cannot be queued, or go on without the host.
+ */
+static void test_plan_of_two_devices(void **state)
+{
+	(void)state;
+	static const struct {
+		char *layers, *head;
+		const char *plan;
+		bool sweeps; /* kernels that do nothing do not go on */
+	} cases[] = {
+		{"2", "gpu", "\n2 runs, about ", true},
+		{"4", "cpu", "\n2 runs, about ", true},
+		{"4", "gpu", "\n6 runs, about ", false},
+	};
+	set_free((size_t)3 << 30);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char name[] = {(char)('0' + i), '\0'};
+		char *words[] = {"-m",       MODEL,
+				 "-p",       "0",
+				 "-n",       "2",
+				 "-r",       "1",
+				 "-b",       "4",
+				 "-ub",      "4",
+				 "-ngl",     cases[i].layers,
+				 "--head",   cases[i].head,
+				 "--fusion", "none",
+				 "--mode",   "direct,graph-device,graph-loop",
+				 "--sync",   "token,none",
+				 NULL,       NULL};
+		if (cases[i].sweeps) {
+			assert_int_equal(bench_folder_run(name, words), 0);
+			assert_true(bench_folder_said("out", "\n2 runs ok") &&
+				    bench_folder_said("out", ", 4 skipped\n"));
+		}
+		words[22] = "--dry-run";
+		assert_int_equal(bench_folder_run("plan", words), 0);
+		assert_true(bench_folder_said("out", cases[i].plan));
+		assert_int_equal(bench_folder_said("out", "; 4 cells skipped"), i < 2);
+		assert_int_equal(bench_folder_said("out", "skipped: two devices take turns at every token: none can"),
+				 i < 2);
+		assert_int_equal(bench_folder_said("out", "skipped: graph-loop needs every layer on the GPU"), i < 2);
+	}
 }
 
 /* Of a command that has one fusion. */
@@ -446,6 +490,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_plan_of_two_devices, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_blocks_do_not_fit, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_loaded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
