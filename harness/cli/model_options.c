@@ -271,6 +271,10 @@ int model_options_layers(struct model_options *o, const char *command, struct er
 
 void model_options_remark(const struct model_options *o, const struct session *s, const char *command)
 {
+	struct error why;
+	if (session_loop_check(s, o->session.mode, &why))
+		fprintf(stderr, "gemmark %s: %s; it goes on itself here, and the tokens are the same\n", command,
+			why.text);
 	if (*session_gpu_reason(s))
 		fprintf(stderr, "gemmark %s: on the host: %s\n", command, session_gpu_reason(s));
 	if (*session_memory_reason(s))

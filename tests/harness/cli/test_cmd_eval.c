@@ -159,6 +159,13 @@ static void test_generate(void **state)
 		assert_int_equal(eval(MODEL, prompt, drawn), 0);
 		read_generated(ids);
 		assert_string_equal(ids, first);
+		/* No sweep measures that, and nobody takes it for a GPU's loop. */
+		char said[160];
+		snprintf(said, sizeof said,
+			 "gemmark eval: %s needs every layer on the GPU: the host's own tokens cannot go on without "
+			 "the host; it goes on itself here, and the tokens are the same\n",
+			 modes[i]);
+		assert_int_equal(command_said(folder, "errors", said), i > 0);
 	}
 	/* The third of them, if it is none of the first two, and nothing behind it. */
 	char third[16], up_to[256];

@@ -161,6 +161,9 @@ static void writes_the_text_of_the_tokens(void **state)
 			assert_string_equal(contents("out"), wanted);
 			assert_true(command_said(folder, "errors", "; generated 12, "));
 			assert_true(command_said(folder, "errors", "; as many as -n says\n"));
+			assert_int_equal(
+				command_said(folder, "errors", "gemmark generate: graph-loop needs every layer"),
+				!strcmp(arms[i][1], "graph-loop"));
 			if (!*first)
 				snprintf(first, sizeof first, "%s", wanted);
 		}
