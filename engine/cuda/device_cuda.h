@@ -55,6 +55,12 @@ struct cuda_gpu {
 /* As device_cuda_probe. */
 int device_cuda_gpu(struct cuda_gpu *out, struct error *err);
 
+/*
+ * Whether its driver has such graphs, as device_can_graph says of the device once it is open; that finds as well which
+ * kernels do not load. As device_cuda_probe.
+ */
+int device_cuda_can_graph(enum device_graph_kind kind, struct error *err);
+
 /* What its kernels' shapes follow from. As device_cuda_probe. */
 int device_cuda_card(struct cuda_card *out, struct error *err);
 

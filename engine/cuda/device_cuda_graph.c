@@ -92,6 +92,29 @@ int cuda_record_product(struct cuda_device *c, enum kernel k, const void *params
 
 /* ---- capture ---- */
 
+static int has_calls(const struct cuda_driver *cu, enum device_graph_kind kind, struct error *err)
+{
+	bool there = kind == DEVICE_GRAPH_WHILE
+			     ? cu->GraphCreate && cu->GraphAddNode && cu->GraphConditionalHandleCreate &&
+				       cu->StreamBeginCaptureToGraph
+		     : kind == DEVICE_GRAPH_RELAUNCHED ? cu->GraphInstantiateWithParams != NULL
+						       : true;
+	return there ? 0 : error_set(err, ERROR_UNSUPPORTED, "needs a newer driver: this one lacks the calls for it");
+}
+
+int device_cuda_can_graph(enum device_graph_kind kind, struct error *err)
+{
+	struct cuda_driver cu;
+	struct error why;
+	int rc = cuda_driver_open(&cu, err);
+	if (!rc && kind != DEVICE_GRAPH_PLAIN && (rc = cuda_check_graph_kernels(&cu, &why)))
+		error_set(err, rc, "needs %s", why.text);
+	if (!rc)
+		rc = has_calls(&cu, kind, err);
+	cuda_driver_close(&cu);
+	return rc;
+}
+
 int cuda_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err)
 {
 	const struct cuda_device *c = (const struct cuda_device *)d;
@@ -100,12 +123,7 @@ int cuda_can_graph(const struct device *d, enum device_graph_kind kind, struct e
 								 : &c->no_loop;
 	if (why && why->text[0])
 		return error_set(err, ERROR_UNSUPPORTED, "needs %s", why->text);
-	bool there = kind == DEVICE_GRAPH_WHILE
-			     ? c->cu.GraphCreate && c->cu.GraphAddNode && c->cu.GraphConditionalHandleCreate &&
-				       c->cu.StreamBeginCaptureToGraph
-		     : kind == DEVICE_GRAPH_RELAUNCHED ? c->cu.GraphInstantiateWithParams != NULL
-						       : true;
-	return there ? 0 : error_set(err, ERROR_UNSUPPORTED, "needs a newer driver: this one lacks the calls for it");
+	return has_calls(&c->cu, kind, err);
 }
 
 /* A graph of one conditional node, whose body the stream captures into. */

@@ -81,17 +81,22 @@ static int find_function(struct cuda_device *c, int entry, struct error *err)
 	return 0;
 }
 
+int cuda_check_graph_kernels(const struct cuda_driver *cu, struct error *why)
+{
+	if (cu->version >= GRAPH_KERNELS_DRIVER)
+		return 0;
+	return error_set(why, ERROR_UNSUPPORTED, "a driver for CUDA 12.4 or newer; this one is for CUDA %d.%d",
+			 cu->version / 1000, cu->version % 1000 / 10);
+}
+
 static int load_or_refuse(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
 			  struct error *err)
 {
 	struct error *why = reason_of(c, cuda_sources[index].name);
 	if (!why)
 		return load_source(c, n, index, dims, err);
-	if (c->cu.version < GRAPH_KERNELS_DRIVER) {
-		error_set(why, ERROR_UNSUPPORTED, "a driver for CUDA 12.4 or newer; this one is for CUDA %d.%d",
-			  c->cu.version / 1000, c->cu.version % 1000 / 10);
+	if (cuda_check_graph_kernels(&c->cu, why))
 		return 0;
-	}
 	struct error failure;
 	if (load_source(c, n, index, dims, &failure))
 		error_set(why, ERROR_UNSUPPORTED, "kernels that this driver does not load: %s", failure.text);

@@ -64,9 +64,9 @@ static const char *const mode_names[GRAPH_MODE_COUNT] = {
 	[GRAPH_MODE_LOOP] = "graph-loop",
 };
 
-static enum device_graph_kind kind_of(int mode)
+enum device_graph_kind graph_mode_kind(enum graph_mode m)
 {
-	switch (mode) {
+	switch (m) {
 	case GRAPH_MODE_PATCH:
 		return DEVICE_GRAPH_PATCHED;
 	case GRAPH_MODE_WHILE:
@@ -98,7 +98,7 @@ bool graph_mode_loops(enum graph_mode m)
 
 int graph_mode_check(enum graph_mode m, const struct device *d, struct error *err)
 {
-	int rc = device_can_graph(d, kind_of((int)m), err);
+	int rc = device_can_graph(d, graph_mode_kind(m), err);
 	return rc ? error_prefix(err, rc, "%s", graph_mode_name(m)) : 0;
 }
 
@@ -272,7 +272,7 @@ static int record(struct graph_cache *c, const struct work *w, const struct at *
 		  struct error *err)
 {
 	int mode = w->key->mode;
-	int rc = device_capture_begin(c->device, kind_of(mode), err);
+	int rc = device_capture_begin(c->device, graph_mode_kind((enum graph_mode)mode), err);
 	if (rc)
 		return error_prefix(err, rc, "%s", graph_mode_name((enum graph_mode)mode));
 	if (mode == GRAPH_MODE_PATCH)

@@ -42,6 +42,8 @@ const char *graph_mode_name(enum graph_mode m);
 int graph_mode_parse(const char *name);
 /* Whether several tokens are run by one launch. */
 bool graph_mode_loops(enum graph_mode m);
+/* What its graphs are to be; of direct, which has none, plain. */
+enum device_graph_kind graph_mode_kind(enum graph_mode m);
 /* Whether the device has the mode: ERROR_UNSUPPORTED says what it needs. */
 int graph_mode_check(enum graph_mode m, const struct device *d, struct error *err);
 /* "direct", "capture", "update", "replay", "fallback" */

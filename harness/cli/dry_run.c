@@ -32,6 +32,7 @@ struct rates {
 	int host_threads; /* that it was measured with; -1: not yet */
 	size_t gpu_free;  /* bytes; 0: unknown */
 	double host_flop_s;
+	struct error no_graph[DEVICE_GRAPH_KINDS]; /* of the GPU's driver; empty: it has such ones */
 };
 
 /* What cells of one group have in common. */
@@ -217,10 +218,21 @@ static void preview_close(struct preview *p)
 	model_close(&p->model);
 }
 
-/* Why the sweep would skip the cell: what says so there says it here, in its order. */
-static int check_cell(const struct preview *p, const struct runner_options *o, const struct cell *c, struct error *why)
+/* Whether the placement's devices have the mode, as session_mode_check. */
+static int check_mode(const struct preview *p, const struct rates *r, enum graph_mode m, struct error *why)
 {
-	const char *prefill = cell_word(c, AXIS_PREFILL_MODE);
+	const struct error *no_graph = &r->no_graph[graph_mode_kind(m)];
+	if (!p->gpu_layers || !*no_graph->text)
+		return 0;
+	return error_set(why, ERROR_UNSUPPORTED, "%s: %s", graph_mode_name(m), no_graph->text);
+}
+
+/* Why the sweep would skip the cell: what says so there says it here, in its order. */
+static int check_cell(const struct preview *p, const struct rates *r, const struct runner_options *o,
+		      const struct cell *c, struct error *why)
+{
+	enum graph_mode mode = (enum graph_mode)graph_mode_parse(c->mode);
+	enum graph_mode prefill = (enum graph_mode)graph_mode_parse(cell_word(c, AXIS_PREFILL_MODE));
 	const struct error *known = *p->skipped.text                                     ? &p->skipped
 				    : !strcmp(c->fusion, fusion_name(FUSION_PERSISTENT)) ? &p->no_persistent
 											 : NULL;
@@ -228,9 +240,13 @@ static int check_cell(const struct preview *p, const struct runner_options *o, c
 		return error_set(why, ERROR_UNSUPPORTED, "%s", known->text);
 	int rc = runner_check_text(&p->facts, o, c, why);
 	if (!rc)
-		rc = placement_check_loop(&p->stages, (enum graph_mode)graph_mode_parse(c->mode), why);
+		rc = check_mode(p, r, mode, why);
 	if (!rc)
-		rc = placement_check_prefill(&p->stages, (enum graph_mode)graph_mode_parse(prefill), why);
+		rc = placement_check_loop(&p->stages, mode, why);
+	if (!rc)
+		rc = placement_check_prefill(&p->stages, prefill, why);
+	if (!rc)
+		rc = check_mode(p, r, prefill, why);
 	if (!rc && c->n_gen && cell_is_queued(c))
 		rc = placement_check_queue(&p->stages, why);
 	return rc;
@@ -281,7 +297,7 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 		const struct cell *c = &cells[g->sequence[i]];
 		char label[CELL_LABEL_SIZE];
 		struct error why;
-		int skipped = check_cell(p, o, c, &why);
+		int skipped = check_cell(p, r, o, c, &why);
 		double pass = skipped ? 0 : pass_seconds(p, r, o, c);
 		cell_label(c, label);
 		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, cell_is_queued(c) ? " queued" : "");
@@ -350,6 +366,9 @@ int dry_run_print(const struct cell *cells, int n, const struct runner_options *
 		r.gpu = (struct cuda_gpu){0};
 	else
 		*r.no_gpu.text = '\0';
+	for (int k = 0; k < DEVICE_GRAPH_KINDS && !*r.no_gpu.text; k++)
+		if (!device_cuda_can_graph((enum device_graph_kind)k, &r.no_graph[k]))
+			*r.no_graph[k].text = '\0';
 	r.gpu_free = e->device_memory;
 	if (!*r.no_gpu.text && !r.gpu_free && device_cuda_free_memory(&r.gpu_free, NULL))
 		r.gpu_free = 0;

@@ -341,23 +341,28 @@ static void test_blocks_do_not_fit(void **state)
 	check_fusion("roomy", "persistent", "ok", "resident");
 }
 
-/* A plan and its sweep, of layers on two devices, which take turns: what cannot be queued, or go on without the host.
- */
-static void test_plan_of_two_devices(void **state)
+/* A plan and its sweep where layers are on two devices, which take turns, or the driver lacks what modes need. */
+static void test_plans_what_runs(void **state)
 {
 	(void)state;
+	static const char two[] = "two devices take turns at every token: none can be queued behind another",
+			  calls[] = "graph-loop: needs a newer driver: this one lacks the calls for it",
+			  old[] = "graph-patch: needs a driver for CUDA 12.4 or newer; this one is for CUDA 12.2";
 	static const struct {
 		char *layers, *head;
-		const char *plan;
-		bool sweeps; /* kernels that do nothing do not go on */
+		const char *driver, *why[2];
+		int runs; /* of 8 cells */
 	} cases[] = {
-		{"2", "gpu", "\n2 runs, about ", true},
-		{"4", "cpu", "\n2 runs, about ", true},
-		{"4", "gpu", "\n6 runs, about ", false},
+		{"2", "gpu", NULL, {two, calls}, 3},
+		{"4", "cpu", NULL, {two, calls}, 3},
+		{"4", "gpu", NULL, {calls, calls}, 6},
+		{"4", "gpu", "old-driver", {old, old}, 4},
+		{"0", "gpu", NULL, {"graph-loop needs every layer on the GPU: the host's own tokens", ""}, 6},
 	};
 	set_free((size_t)3 << 30);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		char name[] = {(char)('0' + i), '\0'};
+		char name[] = {(char)('0' + i), '\0'}, text[64];
+		int runs = cases[i].runs;
 		char *words[] = {"-m",       MODEL,
 				 "-p",       "0",
 				 "-n",       "2",
@@ -367,21 +372,28 @@ static void test_plan_of_two_devices(void **state)
 				 "-ngl",     cases[i].layers,
 				 "--head",   cases[i].head,
 				 "--fusion", "none",
-				 "--mode",   "direct,graph-device,graph-loop",
+				 "--mode",   "direct,graph-device,graph-patch,graph-loop",
 				 "--sync",   "token,none",
 				 NULL,       NULL};
-		if (cases[i].sweeps) {
-			assert_int_equal(bench_folder_run(name, words), 0);
-			assert_true(bench_folder_said("out", "\n2 runs ok") &&
-				    bench_folder_said("out", ", 4 skipped\n"));
-		}
+		if (cases[i].driver)
+			setenv("FAKE_CUDA", cases[i].driver, 1);
+		assert_int_equal(bench_folder_run(name, words), 0);
+		snprintf(text, sizeof text, "\n%d runs ok", runs);
+		assert_true(bench_folder_said("out", text));
+		snprintf(text, sizeof text, ", %d skipped\n", 8 - runs);
+		assert_true(bench_folder_said("out", text));
 		words[22] = "--dry-run";
 		assert_int_equal(bench_folder_run("plan", words), 0);
-		assert_true(bench_folder_said("out", cases[i].plan));
-		assert_int_equal(bench_folder_said("out", "; 4 cells skipped"), i < 2);
-		assert_int_equal(bench_folder_said("out", "skipped: two devices take turns at every token: none can"),
-				 i < 2);
-		assert_int_equal(bench_folder_said("out", "skipped: graph-loop needs every layer on the GPU"), i < 2);
+		unsetenv("FAKE_CUDA");
+		snprintf(text, sizeof text, "\n%d runs, about ", runs);
+		assert_true(bench_folder_said("out", text));
+		snprintf(text, sizeof text, "; %d cells skipped", 8 - runs);
+		assert_true(bench_folder_said("out", text));
+		/* In the same words. */
+		snprintf(text, sizeof text, "%s/runs.csv", name);
+		for (int k = 0; k < 2; k++)
+			assert_true(bench_folder_said("out", cases[i].why[k]) &&
+				    bench_folder_said(text, cases[i].why[k]));
 	}
 }
 
@@ -490,7 +502,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_weights_beside_tiles, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_constant_limits, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
-		cmocka_unit_test_setup_teardown(test_plan_of_two_devices, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_plans_what_runs, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_blocks_do_not_fit, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_loaded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
