@@ -56,6 +56,15 @@ static int refuse_adapter(struct reader *r, struct gguf_string arch)
 			 gguf_show(arch).text);
 }
 
+static int refuse_control_vector(struct reader *r)
+{
+	struct gguf_string model = string_of(r, "controlvector.model_hint");
+	return error_set(r->err, ERROR_UNSUPPORTED,
+			 "%s: is a control vector for a model of the architecture '%s', not a model; give the model's "
+			 "file: control vectors are not applied",
+			 text_show_path(r->g->path).text, model.size ? gguf_show(model).text : "unknown");
+}
+
 static int refuse_projector(struct reader *r)
 {
 	bool vision = says_yes(r, "clip.has_vision_encoder"), audio = says_yes(r, "clip.has_audio_encoder");
@@ -83,8 +92,11 @@ static int64_t pooling_of(const struct reader *r, struct gguf_string arch)
 int model_refuse_other(struct reader *r)
 {
 	struct gguf_string type = string_of(r, "general.type"), arch = string_of(r, "general.architecture");
-	if (is(type, "adapter"))
+	/* Old converters wrote no general.type. */
+	if (is(type, "adapter") || gguf_find(r->g, "adapter.type"))
 		return refuse_adapter(r, arch);
+	if (is(arch, "controlvector"))
+		return refuse_control_vector(r);
 	if (is(type, "mmproj") || is(type, "clip-vision") || is(arch, "clip"))
 		return refuse_projector(r);
 	if (type.size && !is(type, "model"))

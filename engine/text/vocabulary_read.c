@@ -56,7 +56,9 @@ static int read_kind(struct reading *r)
 	struct gguf_string model, pre;
 	int rc = 0;
 	if (!gguf_find(r->g, MODEL))
-		return bad(r, ERROR_UNSUPPORTED, "has no vocabulary (no " MODEL "): of text no tokens can be made");
+		return bad(r, ERROR_UNSUPPORTED,
+			   "has no vocabulary (no " MODEL
+			   "): of text no tokens can be made; use a model's published file");
 	if ((rc = gguf_get_string(r->g, MODEL, &model, r->err)))
 		return rc;
 	if (is(model, "none"))
@@ -68,14 +70,16 @@ static int read_kind(struct reading *r)
 		return 0;
 	}
 	if (!is(model, "gpt2"))
-		return bad(r, ERROR_UNSUPPORTED, MODEL " is %s; this program reads llama, gemma4 and gpt2",
+		return bad(r, ERROR_UNSUPPORTED,
+			   MODEL " is %s; this program reads llama, gemma4 and gpt2: give a model with one of these",
 			   text_show(model.data, model.size).text);
 	r->v->kind = VOCABULARY_BYTES;
 	if ((rc = gguf_get_string(r->g, PRE, &pre, r->err)))
 		return rc;
 	return is(pre, "qwen2")
 		       ? 0
-		       : bad(r, ERROR_UNSUPPORTED, PRE " is %s; of gpt2's vocabularies this program reads qwen2",
+		       : bad(r, ERROR_UNSUPPORTED,
+			     PRE " is %s; of gpt2's vocabularies this program reads qwen2: give a model with that one",
 			     text_show(pre.data, pre.size).text);
 }
 

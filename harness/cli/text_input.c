@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "engine/model/model.h"
 #include "engine/text/chat.h"
 
 int text_input_read_stream(FILE *f, const char *name, const char *option, struct text_input *out, struct error *err)
@@ -60,12 +61,13 @@ int text_input_tokens(const struct gguf *g, const struct text_input *text, struc
 int text_input_model_tokens(const char *model, const struct text_input *text, struct text_tokens how,
 			    struct tokenizer **t, struct token_ids *ids, struct error *err)
 {
-	struct gguf g;
+	struct model m;
 	*t = NULL;
-	int rc = gguf_open(&g, model, err);
+	/* All of the model, not its vocabulary alone: what is no model is to be told what it is. */
+	int rc = model_open(&m, model, err);
 	if (!rc)
-		rc = text_input_tokens(&g, text, how, t, ids, err);
-	gguf_close(&g);
+		rc = text_input_tokens(&m.file, text, how, t, ids, err);
+	model_close(&m);
 	return rc;
 }
 

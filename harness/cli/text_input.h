@@ -32,7 +32,7 @@ struct text_tokens {
  */
 int text_input_tokens(const struct gguf *g, const struct text_input *text, struct text_tokens how, struct tokenizer **t,
 		      struct token_ids *ids, struct error *err);
-/* The same of a file that is not open. */
+/* The same of a file that is not open. What model_open refuses is refused as there, whatever vocabulary it has. */
 int text_input_model_tokens(const char *model, const struct text_input *text, struct text_tokens how,
 			    struct tokenizer **t, struct token_ids *ids, struct error *err);
 /* ERROR_INPUT where the vocabulary is not that of a model with so many rows of embeddings. */

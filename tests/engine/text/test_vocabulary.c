@@ -111,13 +111,16 @@ static int read_changed(const struct change *c, struct vocabulary *v, struct err
 static char long_piece[1100], long_spaces[1025], long_merge[1028];
 
 static const struct change refused[] = {
-	{"llama", "tokenizer.ggml.model", DROP, -1, NULL, 0, "has no vocabulary (no tokenizer.ggml.model)"},
+	{"llama", "tokenizer.ggml.model", DROP, -1, NULL, 0,
+	 "has no vocabulary (no tokenizer.ggml.model): of text no tokens can be made; use a model's published file"},
 	{"llama", "tokenizer.ggml.model", STRING, -1, "none", 0, "has no vocabulary (tokenizer.ggml.model is none)"},
 	{"llama", "tokenizer.ggml.model", STRING, -1, "bert", 0,
-	 "tokenizer.ggml.model is bert; this program reads llama"},
+	 "tokenizer.ggml.model is bert; this program reads llama, gemma4 and gpt2: give a model with one of these"},
 	{"llama", "tokenizer.ggml.model", SCALAR, -1, NULL, 0, "tokenizer.ggml.model holds a uint32"},
 	{"qwen2", "tokenizer.ggml.pre", DROP, -1, NULL, 0, "tokenizer.ggml.pre is missing"},
-	{"qwen2", "tokenizer.ggml.pre", STRING, -1, "llama-bpe", 0, "tokenizer.ggml.pre is llama-bpe"},
+	{"qwen2", "tokenizer.ggml.pre", STRING, -1, "llama-bpe", 0,
+	 "tokenizer.ggml.pre is llama-bpe; of gpt2's vocabularies this program reads qwen2: give a model with that "
+	 "one"},
 	{"llama", TOKENS, DROP, -1, NULL, 0, TOKENS " is missing"},
 	{"llama", TOKENS, SCALAR, -1, NULL, 0, TOKENS " is no array"},
 	{"llama", TOKENS, SHORTEN, -1, NULL, 0, TYPES " has 512 items and " TOKENS " 511"},

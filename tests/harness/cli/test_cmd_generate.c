@@ -20,6 +20,7 @@
 #include "tests/support/edited_model.h"
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
+#include "tests/support/other_files.h"
 #include "tests/support/vocabulary_model.h"
 
 enum { GENERATED = 12 };
@@ -331,6 +332,12 @@ static void refuses_what_it_cannot_do(void **state)
 	assert_true(command_said(folder, "errors", "gemmark generate: -m FILE is missing"));
 }
 
+static void names_a_file_that_is_no_model_of_text(void **state)
+{
+	(void)state;
+	other_files_refused(folder, model, cmd_generate, (char *[]){"generate", "-m", model, "-ngl", "0", "a", NULL});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +349,7 @@ int main(void)
 		cmocka_unit_test(thins_out_a_prompt),
 		cmocka_unit_test(goes_on_as_the_trained_model),
 		cmocka_unit_test(refuses_what_it_cannot_do),
+		cmocka_unit_test(names_a_file_that_is_no_model_of_text),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

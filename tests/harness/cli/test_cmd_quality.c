@@ -19,6 +19,7 @@
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
 #include "tests/support/ok.h"
+#include "tests/support/other_files.h"
 #include "tests/support/vocabulary_model.h"
 
 enum { CONTEXT = 280, CONTINUATION = 9, BEGIN = 2 };
@@ -205,12 +206,20 @@ static void refuses_what_it_cannot_do(void **state)
 	assert_true(command_said(folder, "errors", "gemmark quality: --text FILE is missing"));
 }
 
+static void names_a_file_that_is_no_model_of_text(void **state)
+{
+	(void)state;
+	other_files_refused(folder, model, cmd_quality,
+			    (char *[]){"quality", "-m", model, "-ngl", "0", "--text", text, NULL});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(has_the_numbers_of_eval, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_the_same_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_what_it_cannot_do, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(names_a_file_that_is_no_model_of_text, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include "tests/support/command.h"
 #include "tests/support/edited_model.h"
 #include "tests/support/folder.h"
+#include "tests/support/other_files.h"
 #include "tests/support/vocabulary_model.h"
 
 enum { VOCAB = 512, MAX_TOKENS = 1024 };
@@ -306,6 +307,14 @@ static void refuses_what_it_cannot_do(void **state)
 	refuse("--text", text, none, "has no vocabulary (tokenizer.ggml.model is none)");
 }
 
+static void names_a_file_that_is_no_model_of_text(void **state)
+{
+	(void)state;
+	assert_int_equal(folder_put(folder, "/text.txt", "a"), 0);
+	other_files_refused(folder, model, cmd_eval,
+			    (char *[]){"eval", "-m", model, "-ngl", "0", "--text", text, NULL});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +325,7 @@ int main(void)
 		cmocka_unit_test(decodes_windows_alike_in_every_mode),
 		cmocka_unit_test(writes_probabilities_of_tokens),
 		cmocka_unit_test(refuses_what_it_cannot_do),
+		cmocka_unit_test(names_a_file_that_is_no_model_of_text),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
