@@ -1,9 +1,12 @@
 #include "engine/text/chat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+
+#define TEMPLATE "tokenizer.chat_template"
 
 struct turns {
 	const char *begin, *end; /* control pieces */
@@ -34,6 +37,65 @@ static const struct turns *find_turns(const struct tokenizer *t)
 static bool contains(struct gguf_string s, const char *what)
 {
 	return memmem(s.data, s.size, what, strlen(what));
+}
+
+static bool is_any(char c, const char *of)
+{
+	return c && strchr(of, c);
+}
+
+/* Whether the template has the name (n bytes) as a string, or behind the piece that begins a turn. */
+static bool names(struct gguf_string s, const char *begin, const char *name, size_t n)
+{
+	const char *end = s.data + s.size, *at = s.data;
+	size_t n_begin = strlen(begin);
+	for (; (at = memmem(at, (size_t)(end - at), name, n)); at++) {
+		size_t before = (size_t)(at - s.data);
+		bool begins = (before && is_any(at[-1], "'\"")) ||
+			      (before >= n_begin && !memcmp(at - n_begin, begin, n_begin));
+		if (begins && at + n < end && is_any(at[n], "'\"\\\n"))
+			return true;
+	}
+	return false;
+}
+
+/* Whether what follows the piece that begins a turn is the message's own role: '<|turn>' + message['role']. */
+static bool passes_role_on(struct gguf_string s, const char *begin)
+{
+	const char *end = s.data + s.size, *at = s.data;
+	size_t n_begin = strlen(begin);
+	while ((at = memmem(at, (size_t)(end - at), begin, n_begin))) {
+		at += n_begin;
+		while (at < end && is_any(*at, "'\" +~{(-"))
+			at++;
+		const char *last = at;
+		while (last < end && !is_any(*last, " +~)}|\\\n"))
+			last++;
+		if (memmem(at, (size_t)(last - at), "role", 4))
+			return true;
+	}
+	return false;
+}
+
+struct missing {
+	char text[32]; /* empty: nothing */
+};
+
+/* What of the turns a template does not have. */
+static struct missing find_missing(struct gguf_string template, const struct turns *u)
+{
+	struct missing m = {""};
+	/* Without the line's end. */
+	int user = (int)strlen(u->user) - 1, model = (int)strlen(u->model) - 1;
+	if (!contains(template, u->begin))
+		snprintf(m.text, sizeof m.text, "%s", u->begin);
+	else if (!contains(template, u->end))
+		snprintf(m.text, sizeof m.text, "%s", u->end);
+	else if (!names(template, u->begin, u->user, (size_t)user) && !passes_role_on(template, u->begin))
+		snprintf(m.text, sizeof m.text, "role '%.*s'", user, u->user);
+	else if (!names(template, u->begin, u->model, (size_t)model))
+		snprintf(m.text, sizeof m.text, "role '%.*s'", model, u->model);
+	return m;
 }
 
 static bool is_white(char c)
@@ -70,6 +132,17 @@ static int add_user(const struct tokenizer *t, const struct turns *u, const char
 	return rc;
 }
 
+const char *chat_guessed(const struct tokenizer *t, const struct gguf *g)
+{
+	const struct gguf_kv *kv = gguf_find(g, TEMPLATE);
+	struct gguf_string template = {"", 0};
+	struct error ignored;
+	if (kv && (gguf_get_string(g, TEMPLATE, &template, &ignored) || template.size))
+		return NULL;
+	const struct turns *u = find_turns(t);
+	return u ? u->begin : NULL;
+}
+
 int chat_encode(const struct tokenizer *t, const struct gguf *g, const char *text, size_t n, struct token_ids *out,
 		struct error *err)
 {
@@ -81,14 +154,15 @@ int chat_encode(const struct tokenizer *t, const struct gguf *g, const char *tex
 				 "%s: its vocabulary has none of the turns that this program knows (<start_of_turn>, "
 				 "<|turn>, <|im_start|>); leave --chat out",
 				 text_show_path(g->path).text);
-	if (gguf_find(g, "tokenizer.chat_template") &&
-	    (rc = gguf_get_string(g, "tokenizer.chat_template", &template, err)))
+	if (gguf_find(g, TEMPLATE) && (rc = gguf_get_string(g, TEMPLATE, &template, err)))
 		return rc;
-	if (template.size && !contains(template, u->begin))
+	struct missing missing = find_missing(template, u);
+	if (template.size && *missing.text)
 		return error_set(err, ERROR_UNSUPPORTED,
-				 "%s: tokenizer.chat_template has no %s, which this program's turns are made of, and "
-				 "templates are not run; leave --chat out and write the turns into the prompt",
-				 text_show_path(g->path).text, u->begin);
+				 "%s: " TEMPLATE " has no %s, which this program's turns are made of, and "
+				 "templates are not run; leave --chat out and write the turns into the prompt, with "
+				 "--special",
+				 text_show_path(g->path).text, missing.text);
 	bool thought = contains(template, THOUGHT_IN_TEMPLATE) && tokenizer_special(t, THOUGHT_BEGIN) >= 0 &&
 		       tokenizer_special(t, THOUGHT_END) >= 0;
 	if ((rc = tokenizer_begin(t, out, err)) || (rc = add_special(t, u->begin, out, err)) ||

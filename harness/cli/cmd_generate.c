@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "engine/infer/session.h"
+#include "engine/text/chat.h"
 #include "harness/cli/changed_file.h"
 #include "harness/cli/model_options.h"
 #include "harness/cli/options.h"
@@ -223,6 +224,17 @@ static int read_prompt(struct generate *g, struct error *err)
 	return rc;
 }
 
+static void remark_turns(const struct generate *g, const struct gguf *file)
+{
+	const char *turn = g->chat ? chat_guessed(g->tokenizer, file) : NULL;
+	if (turn)
+		fprintf(stderr,
+			"gemmark generate: no tokenizer.chat_template in the file: the turns are those of its "
+			"vocabulary's %s, and nothing says that the model knows them; without --chat the prompt is "
+			"taken as it is\n",
+			turn);
+}
+
 static int run(struct generate *g, struct error *err)
 {
 	struct session *s = NULL;
@@ -240,6 +252,7 @@ static int run(struct generate *g, struct error *err)
 		rc = session_prepare(s, err);
 	if (!rc) {
 		model_options_remark(&g->model, s, "generate");
+		remark_turns(g, &session_model(s)->file);
 		rc = prompt(s, g, &result, err);
 	}
 	if (!rc)

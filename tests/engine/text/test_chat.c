@@ -73,15 +73,50 @@ static void writes_the_turns_of_each_family(void **state)
 	       "<s><start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n", 4);
 }
 
+/* A message's turn; the role is the message's own, and the user's has no name there. */
+#define GEMMA4                                                                                                     \
+	"{%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}{{- '<|turn>' + role + " \
+	"'\\n' "                                                                                                   \
+	"}}{{- text | trim }}{{- '<turn|>\\n' -}}"
+
+/* As the families' files have them, and as others write the same turns. */
+static void takes_templates_of_these_turns(void **state)
+{
+	(void)state;
+	static const char *const gemma3[] = {
+		"{%- if (message['role'] == 'assistant') -%}{%- set role = \"model\" -%}{%- endif -%}"
+		"{%- if (message['role'] == 'user') != even -%}{{ raise_exception('no') }}{%- endif -%}"
+		"{{ '<start_of_turn>' + role + '\n' + text | trim }}{{ '<end_of_turn>\n' }}"
+		"{%- if add_generation_prompt -%}{{ '<start_of_turn>model\n' }}{%- endif -%}",
+		"<start_of_turn>user\n{{ text }}<end_of_turn>\n<start_of_turn>model\n",
+	};
+	static const char *const qwen[] = {
+		"{%- if message.role == \"user\" %}{{- '<|im_start|>' + message.role + '\\n' + text + '<|im_end|>\\n' "
+		"}}{%- endif %}{{- '<|im_start|>assistant\\n' }}",
+		"{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+		"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+		"<|im_start|>{{ message.role }}\n{{ text }}<|im_end|>\n<|im_start|>assistant\n",
+	};
+	for (int i = 0; i < 2; i++)
+		expect("vectors/tokenizer-llama.gguf", gemma3[i], "Why?",
+		       "<s><start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\n", 4);
+	for (int i = 0; i < 3; i++)
+		expect("vectors/tokenizer-qwen2.gguf", qwen[i], "Why?",
+		       "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n", 3);
+	expect("vectors/tokenizer-gemma4.gguf", GEMMA4 "{{- '<|turn>model\\n' -}}", "Why?",
+	       "<bos><|turn>user\nWhy?<turn|>\n<|turn>model\n", 4);
+}
+
 /* Of the larger models of Gemma 4: their template says that nothing was thought. */
 static void says_that_nothing_was_thought_where_the_template_does(void **state)
 {
 	(void)state;
 	expect("vectors/tokenizer-gemma4.gguf",
+	       GEMMA4
 	       "{{ '<|turn>model\\n' }}{%- if not enable_thinking %}{{ '<|channel>thought\\n<channel|>' }}{% endif %}",
 	       "Why?", "<bos><|turn>user\nWhy?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>", 6);
 	expect("vectors/tokenizer-gemma4.gguf",
-	       "{{ '<|turn>model\\n' }}{{ text.split('<|channel>') }}{{ text.split('<channel|>') }}", "Why?",
+	       GEMMA4 "{{ '<|turn>model\\n' }}{{ text.split('<|channel>') }}{{ text.split('<channel|>') }}", "Why?",
 	       "<bos><|turn>user\nWhy?<turn|>\n<|turn>model\n", 4);
 }
 
@@ -115,6 +150,18 @@ static void names_a_file_whose_turns_are_not_known(void **state)
 	(void)state;
 	refuse("vectors/tokenizer-llama-prefix.gguf", "[INST] {{ message }} [/INST]",
 	       "tokenizer.chat_template has no <start_of_turn>");
+	refuse("vectors/tokenizer-llama.gguf", "<start_of_turn>user\n{{ text }}</s><start_of_turn>model\n",
+	       "tokenizer.chat_template has no <end_of_turn>");
+	refuse("vectors/tokenizer-llama.gguf",
+	       "<start_of_turn>human\n{{ username }}<end_of_turn>\n<start_of_turn>model\n",
+	       "tokenizer.chat_template has no role 'user', which");
+	refuse("vectors/tokenizer-llama.gguf",
+	       "{# of the model #}<start_of_turn>user\n{{ text }}<end_of_turn>\n<start_of_turn>assistant\n",
+	       "tokenizer.chat_template has no role 'model', which");
+	refuse("vectors/tokenizer-gemma4.gguf", "<|turn>user\n{{ text }}<turn|>\n<|turn>assistant\n",
+	       "tokenizer.chat_template has no role 'model', which");
+	refuse("vectors/tokenizer-qwen2.gguf", "<|im_start|>user\n{{ text }}<|im_end|>\n<|im_start|>model\n",
+	       "tokenizer.chat_template has no role 'assistant', which");
 	static const struct gguf_string none = {"<|im_xtart|>", 12};
 	/* A vocabulary without turns: the same one, a piece of them written otherwise. */
 	char other[FOLDER_BYTES + 16];
@@ -136,6 +183,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_the_turns_of_each_family),
+		cmocka_unit_test(takes_templates_of_these_turns),
 		cmocka_unit_test(says_that_nothing_was_thought_where_the_template_does),
 		cmocka_unit_test(takes_control_pieces_of_the_user_as_text),
 		cmocka_unit_test(names_a_file_whose_turns_are_not_known),

@@ -247,14 +247,23 @@ static void chats_in_the_turns_of_the_vocabulary(void **state)
 	vocabulary_model("golden/gemma4-e2b-tiny.q8_0.gguf", "vectors/tokenizer-gemma4.gguf", NULL, model);
 	assert_int_equal(generate((char *[]){"--chat", "The graph", "-n", "8", "--ignore-eos", NULL}), 0);
 	snprintf(chat, sizeof chat, "%s", contents("out"));
+	assert_true(command_said(folder, "errors",
+				 "gemmark generate: no tokenizer.chat_template in the file: the turns are those of its "
+				 "vocabulary's <|turn>, "));
 	assert_int_equal(generate((char *[]){"--special", "<|turn>user\nThe graph<turn|>\n<|turn>model\n", "-n", "8",
 					     "--ignore-eos", NULL}),
 			 0);
 	assert_string_equal(contents("out"), chat);
+	assert_false(command_said(folder, "errors", "tokenizer.chat_template"));
 	assert_int_equal(
 		generate((char *[]){"<|turn>user\nThe graph<turn|>\n<|turn>model\n", "-n", "8", "--ignore-eos", NULL}),
 		0);
 	assert_string_not_equal(contents("out"), chat);
+	vocabulary_model("golden/gemma4-e2b-tiny.q8_0.gguf", "vectors/tokenizer-gemma4.gguf",
+			 "<|turn>{{ role }}\n{{ text }}<turn|>\n<|turn>model\n", model);
+	assert_int_equal(generate((char *[]){"--chat", "The graph", "-n", "8", "--ignore-eos", NULL}), 0);
+	assert_string_equal(contents("out"), chat);
+	assert_false(command_said(folder, "errors", "tokenizer.chat_template"));
 	vocabulary_model("golden/gemma4-e2b-tiny.q8_0.gguf", "vectors/tokenizer-gemma4.gguf", "{{ other }}", model);
 	assert_int_equal(generate((char *[]){"--chat", "The graph", NULL}), 2);
 	assert_true(command_said(folder, "errors", "tokenizer.chat_template has no <|turn>"));
