@@ -289,7 +289,7 @@ int cmd_generate(int argc, char **argv)
 	}
 	if (!rc && g.model.model && !g.prompt && !g.file)
 		rc = error_set(&err, ERROR_INPUT,
-			       "a prompt is missing: \"some text\", -f FILE, or - for standard input");
+			       "a prompt is missing: give \"some text\", -f FILE, or - for standard input");
 	if (!rc)
 		rc = model_options_settle(&g.model, "generate", &err);
 	if (!rc)

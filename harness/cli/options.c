@@ -242,7 +242,8 @@ static void print_help(const struct command *c)
 	for (const struct option_spec *o = c->options; o->names; o++)
 		print_option(o, column);
 	print_option(&help_option, column);
-	printf("\nOne dash or two; --name VALUE or --name=VALUE; @FILE reads arguments from a file.\n");
+	printf("\nOne dash or two; --name VALUE or --name=VALUE; @FILE reads arguments from a file.\n"
+	       "Of an option given again the last value counts, unless the help says that it may be repeated.\n");
 	if (!c->examples)
 		return;
 	printf("\nexamples:\n");

@@ -25,10 +25,13 @@ int text_input_read_stream(FILE *f, const char *name, const char *option, struct
 			break;
 		out->n += n;
 		if (out->n > TEXT_INPUT_MAX)
-			return error_set(err, ERROR_INPUT, "%s: %s is larger than %d MiB", option, name,
-					 TEXT_INPUT_MAX >> 20);
+			return error_set(err, ERROR_INPUT, "%s: %s is larger than %d MiB; give a part of it", option,
+					 name, TEXT_INPUT_MAX >> 20);
 	}
 	out->bytes[out->n] = '\0';
+	/* fopen takes one, and the first read does not. */
+	if (ferror(f) && errno == EISDIR)
+		return error_set(err, ERROR_INPUT, "%s: %s is a directory; give a file", option, name);
 	return ferror(f) ? error_set(err, ERROR_IO, "%s: reading %s: %s", option, name, strerror(errno)) : 0;
 }
 
@@ -39,7 +42,7 @@ int text_input_read(const char *path, const char *option, struct text_input *out
 	FILE *f = fopen(path, "rb");
 	struct text_shown shown = text_show_path(path);
 	if (!f)
-		return error_set(err, ERROR_INPUT, "%s: %s: %s", option, shown.text, strerror(errno));
+		return error_set(err, ERROR_INPUT, "%s: %s: %s; check the path", option, shown.text, strerror(errno));
 	int rc = text_input_read_stream(f, shown.text, option, out, err);
 	fclose(f);
 	return rc;

@@ -322,11 +322,13 @@ static void refuses_what_it_cannot_do(void **state)
 {
 	(void)state;
 	vocabulary_model("golden/qwen3-tiny.q8_0.gguf", "vectors/tokenizer-qwen2.gguf", NULL, model);
-	refuse((char *[]){NULL}, "gemmark generate: a prompt is missing");
+	refuse((char *[]){NULL}, "gemmark generate: a prompt is missing: give \"some text\", -f FILE, or - for");
 	refuse((char *[]){"", NULL}, "gemmark generate: the prompt is empty");
 	refuse((char *[]){"a", "b", NULL}, "gemmark generate: a second prompt, 'b'");
 	refuse((char *[]){"a", "-f", file, NULL}, "gemmark generate: -f: the prompt is given already");
-	refuse((char *[]){"-f", "/nowhere/prompt.txt", NULL}, "-f: /nowhere/prompt.txt: No such file or directory");
+	refuse((char *[]){"-f", "/nowhere/prompt.txt", NULL},
+	       "-f: /nowhere/prompt.txt: No such file or directory; check the path");
+	refuse((char *[]){"-f", folder, NULL}, "is a directory; give a file");
 	refuse((char *[]){"a", "-n", "0", NULL}, "gemmark generate: -n: '0' is not a whole number");
 	refuse((char *[]){"a", "--seed", "x", "--temp", "1", NULL},
 	       "gemmark generate: --seed: 'x' is not a whole number");

@@ -201,7 +201,9 @@ static void refuses_what_it_cannot_do(void **state)
 	refuse((char *[]){"-o", folder, "--contexts", "300", "--budgets", "64", NULL},
 	       "is no empty folder, and results are never overwritten");
 	snprintf(text, sizeof text, "%s/none.txt", folder);
-	refuse((char *[]){NULL}, "--text: ");
+	refuse((char *[]){NULL}, "none.txt: No such file or directory; check the path");
+	snprintf(text, sizeof text, "%s", folder);
+	refuse((char *[]){NULL}, "is a directory; give a file");
 	assert_int_equal(command_run(folder, cmd_quality, (char *[]){"quality", "-m", model, NULL}), 2);
 	assert_true(command_said(folder, "errors", "gemmark quality: --text FILE is missing"));
 }

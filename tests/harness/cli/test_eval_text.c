@@ -299,7 +299,12 @@ static void refuses_what_it_cannot_do(void **state)
 	refuse("--text", text, (char *[]){"--tokens", "2", NULL}, "--text: --tokens is given already");
 	refuse("--tokens", "2,3", (char *[]){"-c", "64", NULL}, "-c: is of the windows of a text; add --text");
 	refuse("--tokens", "2,3", (char *[]){"--ppl-stride", "64", NULL}, "--ppl-stride: is of the windows");
-	refuse("--text", "/nowhere/text", none, "--text: /nowhere/text: No such file or directory");
+	refuse("--text", "/nowhere/text", none, "--text: /nowhere/text: No such file or directory; check the path");
+	refuse("--text", folder, none, "is a directory; give a file");
+	refuse("--tokens", folder, none, "is a directory; give a file");
+	/* Of two the last one counts. */
+	refuse("--text", text, (char *[]){"--text", "/nowhere/text", NULL}, "--text: /nowhere/text: No such file");
+	refuse("--text", "/nowhere/text", (char *[]){"--text", text, NULL}, "the text has 436 tokens");
 	refuse("--text", text, (char *[]){"-c", "64", "--logprobs", text, NULL}, "--logprobs: ");
 	refuse("--text", text, (char *[]){"-c", "64", "--logprobs", model, NULL}, "--logprobs: ");
 	const struct edit dropped = {.kind = EDIT_STRING, .name = "tokenizer.ggml.model", .text = "none"};

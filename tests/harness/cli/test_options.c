@@ -426,6 +426,7 @@ static void help(void **state)
 		"  -h, --help              print this help and exit\n"
 		"\n"
 		"One dash or two; --name VALUE or --name=VALUE; @FILE reads arguments from a file.\n"
+		"Of an option given again the last value counts, unless the help says that it may be repeated.\n"
 		"\n"
 		"examples:\n"
 		"  gemmark bench -m a.gguf   # one\n"
