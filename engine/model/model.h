@@ -107,6 +107,9 @@ void model_close(struct model *m);
 /* "gemma4", "gemma3", "qwen3" */
 const char *model_arch_name(enum model_arch a);
 
+/* "Q4_K_M", as the file itself says; null where it does not, or says what is none of the known ones. */
+const char *model_file_type(const struct model *m);
+
 /* What one device runs of a model: layers [begin, end), and what comes before and behind all layers. */
 struct model_range {
 	int begin;

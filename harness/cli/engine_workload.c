@@ -115,6 +115,7 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
 		.weight_type = weight_type(m),
+		.file_type = model_file_type(m),
 		.model_bytes = model_bytes(m),
 		.model_parameters = model_parameters(m),
 		.device = device_label(session_device_name(s), e->device, sizeof e->device),

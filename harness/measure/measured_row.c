@@ -40,6 +40,7 @@ void row_set_cell(struct run_row *r, const struct cell *c, const char *label, co
 	r->model = f->model;
 	r->arch = f->arch;
 	r->weight_type = f->weight_type;
+	r->file_type = f->file_type;
 	r->model_bytes = known(f->model_bytes);
 	r->model_parameters = known(f->model_parameters);
 	r->device = f->device;

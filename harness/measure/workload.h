@@ -33,6 +33,7 @@ struct workload_facts {
 	const char *model; /* the model's own name */
 	const char *arch;
 	const char *weight_type; /* of most weight bytes */
+	const char *file_type;   /* as the file itself says: of a mixture, its name; null: it does not */
 	int64_t model_bytes;     /* of all tensors of the file */
 	int64_t model_parameters;
 	const char *device;          /* "A+B": the model's first layers on A, the rest on B */

@@ -151,6 +151,7 @@ const struct column row_columns[] = {
 	TEXT(text_hash),
 	TEXT(machine),
 	TEXT(gpu),
+	TEXT(file_type),
 };
 #undef AXIS_COLUMN
 #undef TEXT

@@ -140,6 +140,7 @@ struct run_row {
 	const char *text_hash; /* of the text that the tokens are of; null: the seeded stream */
 	const char *machine;   /* what the host is called */
 	const char *gpu;       /* its UUID; null: the run used none, or it is unknown */
+	const char *file_type; /* of the model, as its file says: "Q4_K_M" */
 
 	/* Not a column: the index of the row's cell. */
 	int cell;

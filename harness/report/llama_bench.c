@@ -200,7 +200,7 @@ static json_t *model_type(const struct run_row *r)
 {
 	char out[256];
 	const char *name = r->model && *r->model ? r->model : r->arch ? r->arch : r->model_path_name;
-	const char *type = r->weight_type;
+	const char *type = r->file_type && *r->file_type ? r->file_type : r->weight_type;
 	size_t n = text_name(out, sizeof out - 48, name ? name : "?", name ? strlen(name) : 1);
 	snprintf(out + n, sizeof out - n, "%s%.40s", type ? " " : "", type ? type : "");
 	return text(out);

@@ -116,6 +116,18 @@ static void add_axes(char *out, size_t size, const struct run_row *row)
 	}
 }
 
+/* What the file calls its type; of a mixture the type of most bytes, too. */
+static struct short_name type_name(const struct run_row *row)
+{
+	const char *file = row->file_type && *row->file_type ? row->file_type : NULL;
+	const char *weights = row->weight_type && *row->weight_type ? row->weight_type : NULL;
+	struct short_name out = short_name(file ? file : weights, 8);
+	if (file && weights && strcmp(file, weights) != 0)
+		snprintf(out.text, sizeof out.text, "%s, mostly %s", short_name(file, 8).text,
+			 short_name(weights, 8).text);
+	return out;
+}
+
 static void set_heading(const struct table *t, struct line *l, const struct run_row *row)
 {
 	const struct cell *c = &t->cells[row->cell];
@@ -139,10 +151,9 @@ static void set_heading(const struct table *t, struct line *l, const struct run_
 	const char *name = row->model && *row->model ? row->model : row->model_path_name;
 	int used = snprintf(l->heading, sizeof l->heading, "%s%s (%s %s%s) on %s%s%s, KV %s/%s%s%s",
 			    short_name(name, 40).text, *which ? short_name(which, 80).text : "",
-			    short_name(row->arch, 20).text, short_name(row->weight_type, 8).text, read,
-			    short_name(row->device, 60).text, layers, threads, short_name(row->type_k, 8).text,
-			    short_name(row->type_v, 8).text, t->settings && *t->settings ? ", " : "",
-			    t->settings ? t->settings : "");
+			    short_name(row->arch, 20).text, type_name(row).text, read, short_name(row->device, 60).text,
+			    layers, threads, short_name(row->type_k, 8).text, short_name(row->type_v, 8).text,
+			    t->settings && *t->settings ? ", " : "", t->settings ? t->settings : "");
 	add_axes(l->heading + used, sizeof l->heading - (size_t)used, row);
 }
 

@@ -410,6 +410,50 @@ static void test_other_architecture(void **state)
 	golden_free(&g);
 }
 
+/* What the file says is the name, whatever its tensors are; nothing is made up of what is unknown. */
+static void test_file_type(void **state)
+{
+	(void)state;
+	static const struct {
+		struct edit edit;
+		const char *name;
+	} files[] = {
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 15}, "Q4_K_M"},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 17}, "Q5_K_M"},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 7}, "Q8_0"},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 0}, "F32"},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 32}, "BF16"},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 4}, NULL},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 33}, NULL},
+		{{.kind = EDIT_U32, .name = "general.file_type", .value = 1024 + 15}, NULL},
+		{{.kind = EDIT_STRING, .name = "general.file_type", .text = "Q4_K_M"}, NULL},
+		{{.kind = EDIT_DROP, .name = "general.file_type"}, NULL},
+	};
+	struct temp_file t = temp_file_make();
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		struct model m;
+		edited_model("golden/qwen3-tiny.q8_0.gguf", t.path, &files[i].edit, 1);
+		OK(model_open(&m, t.path, e));
+		const char *name = model_file_type(&m);
+		if (!files[i].name != !name || (name && strcmp(name, files[i].name) != 0))
+			fail_msg("%zu: %s, not %s", i, name ? name : "none", files[i].name ? files[i].name : "none");
+		model_close(&m);
+	}
+	/* What this program writes into files of one type is what it reads of them: Q4_K's are Q4_K_S. */
+	for (int k = 0; k < tensor_type_count; k++) {
+		const struct edit edit = {
+			.kind = EDIT_U32, .name = "general.file_type", .value = tensor_types[k].file_type};
+		struct model m;
+		edited_model("golden/qwen3-tiny.q8_0.gguf", t.path, &edit, 1);
+		OK(model_open(&m, t.path, e));
+		const char *name = model_file_type(&m);
+		assert_non_null(name);
+		assert_memory_equal(name, tensor_types[k].name, strlen(tensor_types[k].name));
+		model_close(&m);
+	}
+	temp_file_remove(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_damage_is_named),
 		cmocka_unit_test(test_rope_factors),
 		cmocka_unit_test(test_other_architecture),
+		cmocka_unit_test(test_file_type),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

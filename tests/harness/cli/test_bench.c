@@ -72,6 +72,7 @@ static void test_sweep(void **state)
 		assert_string_equal(csv_at(&runs, r, "crossing_bytes_per_token"), "");
 		assert_string_equal(csv_at(&runs, r, "arch"), "gemma4");
 		assert_string_equal(csv_at(&runs, r, "weight_type"), "Q8_0");
+		assert_string_equal(csv_at(&runs, r, "file_type"), "Q8_0");
 		assert_true(strtod(csv_at(&runs, r, "tokens_per_s"), NULL) > 0);
 		double flops = strtod(csv_at(&runs, r, "prefill_tflop_s"), NULL) *
 			       strtod(csv_at(&runs, r, "prefill_us"), NULL) * 1e6;

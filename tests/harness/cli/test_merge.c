@@ -201,7 +201,7 @@ static void names_machines_that_differ(void **state)
 	(void)state;
 	char merged[BENCH_FOLDER_PATH], whole[BENCH_FOLDER_PATH], report[BENCH_FOLDER_PATH];
 	shell("cp -r two elsewhere && name=$(uname -n) &&"
-	      " sed -i \"s/\\\"$name\\\",\\$/\\\"elsewhere\\\",/\" elsewhere/runs.csv &&"
+	      " sed -i \"s/\\\"$name\\\",/\\\"elsewhere\\\",/\" elsewhere/runs.csv &&"
 	      " grep -q elsewhere elsewhere/runs.csv &&"
 	      " sed -i \"s/\\\"host\\\": \\\"$name\\\"/\\\"host\\\": \\\"elsewhere\\\"/\" elsewhere/env.json");
 	assert_int_equal(merge("one elsewhere", "both", NULL), 0);

@@ -266,6 +266,7 @@ static void test_cell_and_facts(void **state)
 	const struct workload_facts f = {.model = "name",
 					 .arch = "arch",
 					 .weight_type = "Q8_0",
+					 .file_type = "Q4_K_M",
 					 .model_bytes = 21,
 					 .model_parameters = 22,
 					 .device = "cuda+host",
@@ -297,6 +298,7 @@ static void test_cell_and_facts(void **state)
 	assert_string_equal(r.model, "name");
 	assert_string_equal(r.arch, "arch");
 	assert_string_equal(r.weight_type, "Q8_0");
+	assert_string_equal(r.file_type, "Q4_K_M");
 	assert_string_equal(r.device, "cuda+host");
 	assert_string_equal(r.head_device, "host");
 	assert_true(r.model_bytes == 21 && r.model_parameters == 22 && r.n_threads == 24 && r.n_gpu_layers == 25);

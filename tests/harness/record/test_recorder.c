@@ -69,7 +69,7 @@ static const char runs_columns[] =
 	"clock_low,until,submit_p99_us,copy_nodes,launch_hash,launches_differ,beyond_context,prefill_weights,"
 	"context_source,context_prefilled_tokens,"
 	"ttft_us,api_launches_per_prompt,node_updates_per_prompt,kernels_per_prompt,copies_per_prompt,text_hash,"
-	"machine,gpu";
+	"machine,gpu,file_type";
 static const char tokens_columns[] =
 	"schema_version,run_id,phase,token_index,pos,kv_len,submit_us,gpu_us,wall_us,itl_us,graph_event,"
 	"api_launches,node_updates,kernels,copies,host_us";

@@ -476,6 +476,7 @@ static void test_fields(void **state)
 	const struct workload_facts f = {.model = "name",
 					 .arch = "arch",
 					 .weight_type = "F16",
+					 .file_type = "Q4_K_M",
 					 .device = "NVIDIA H100+host",
 					 .n_threads = 73,
 					 .n_gpu_layers = 74,
@@ -528,7 +529,7 @@ static void test_fields(void **state)
 	assert_string_equal(string_of(r, "gpu_info"), "gpu");
 	assert_string_equal(string_of(r, "backends"), "CUDA,CPU graph-params none ple-host");
 	assert_string_equal(string_of(r, "model_filename"), "m.gguf");
-	assert_string_equal(string_of(r, "model_type"), "name F16");
+	assert_string_equal(string_of(r, "model_type"), "name Q4_K_M");
 	number_is(r, "model_size", 75);
 	number_is(r, "model_n_params", 76);
 	number_is(r, "n_batch", 72);

@@ -294,6 +294,39 @@ static void test_units(void **state)
 	}
 }
 
+/* A mixture is called what its file calls it, and the type of most bytes is said beside that. */
+static void test_types(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *file, *weights, *says;
+	} types[] = {
+		{"Q4_K_M", "Q8_0", "(gemma3 Q4_K_M, mostly Q8_0) on"},
+		{"Q8_0", "Q8_0", "(gemma3 Q8_0) on"},
+		{NULL, "Q8_0", "(gemma3 Q8_0) on"},
+		{"", "Q8_0", "(gemma3 Q8_0) on"},
+		{"Q4_K_M", NULL, "(gemma3 Q4_K_M) on"},
+	};
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		struct table *t;
+		struct run_row r;
+		assert_int_equal(table_open(&t, cells, N_CELLS, NULL), 0);
+		row_init(&r);
+		r.cell = 0;
+		r.repetition = 0;
+		r.status = RUN_STATUS_OK;
+		r.arch = "gemma3";
+		r.file_type = types[i].file;
+		r.weight_type = types[i].weights;
+		assert_int_equal(table_add(t, &r, NULL), 0);
+		char *text = render(t);
+		if (!strstr(text, types[i].says))
+			fail_msg("no '%s' in: %s", types[i].says, text);
+		free(text);
+		table_close(t);
+	}
+}
+
 static void test_nothing(void **state)
 {
 	(void)state;
@@ -308,9 +341,9 @@ static void test_nothing(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),      cmocka_unit_test(test_prompts),
-					   cmocka_unit_test(test_placements), cmocka_unit_test(test_sync),
-					   cmocka_unit_test(test_attempts),   cmocka_unit_test(test_what_is_said),
-					   cmocka_unit_test(test_units),      cmocka_unit_test(test_nothing)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lines), cmocka_unit_test(test_prompts),  cmocka_unit_test(test_placements),
+		cmocka_unit_test(test_sync),  cmocka_unit_test(test_attempts), cmocka_unit_test(test_what_is_said),
+		cmocka_unit_test(test_units), cmocka_unit_test(test_types),    cmocka_unit_test(test_nothing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
