@@ -114,36 +114,98 @@ static struct session *open_session(int gpu_layers)
 	return s;
 }
 
+static bool has_fusion(struct session *s, enum fusion f)
+{
+	if (fusion_set(s, f))
+		return true;
+	print_message("golden gemma-3-270m-q4_k_m has no fusion %s on %s\n", fusion_name(f), session_device_name(s));
+	return false;
+}
+
+/* Sets it, where the device has it. */
+static bool has_mode(struct session *s, enum graph_mode m)
+{
+	struct error err;
+	if (session_mode_check(s, m, &err)) {
+		print_message("golden gemma-3-270m-q4_k_m has no %s on %s: %s\n", graph_mode_name(m),
+			      session_device_name(s), err.text);
+		return false;
+	}
+	session_set_mode(s, m);
+	return true;
+}
+
 /*
- * All tokens in one prefill, and one by one; then the last few in every mode and fusion that the device has. Sanitized,
- * which takes minutes: not one by one, and in the first and the last mode.
+ * The last few tokens in every mode and fusion that the device has, from the checkpoint in front of them: in a fusion
+ * all modes have direct's bits. judged: against the reference. Sanitized, which takes minutes: in the first and the
+ * last mode. Where first is not null it receives the first fusion's direct rows, (DECODED, VOCAB).
  */
+static void check_modes(struct session *s, const struct reference *r, float *rows, bool judged, float *first)
+{
+	enum { FROM = TOKENS - DECODED };
+	const size_t bytes = (size_t)DECODED * VOCAB * sizeof *rows;
+	float *last = rows + (size_t)FROM * VOCAB, *direct = malloc(bytes);
+	assert_non_null(direct);
+	for (int fusion = FUSION_NONE; fusion < FUSION_COUNT; fusion++) {
+		if (!has_fusion(s, (enum fusion)fusion))
+			continue;
+		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode += SANITIZED ? GRAPH_MODE_COUNT - 1 : 1) {
+			char what[96];
+			if (!has_mode(s, (enum graph_mode)mode))
+				continue;
+			snprintf(what, sizeof what, "%s, fusion %s on %s", graph_mode_name((enum graph_mode)mode),
+				 fusion_name((enum fusion)fusion), session_device_name(s));
+			OK(session_rewind(s, FROM, e));
+			for (int i = FROM; i < TOKENS; i++) {
+				struct token_timing t;
+				const float *row;
+				OK(session_decode(s, r->g.tokens[i], &t, e));
+				OK(session_logits(s, &row, e));
+				if (t.event == GRAPH_EVENT_FALLBACK)
+					fail_msg("%s: %s", what, session_fallback_reason(s));
+				memcpy(rows + (size_t)i * VOCAB, row, VOCAB * sizeof *row);
+			}
+			if (judged)
+				compare(r, rows, FROM, what);
+			if (mode == GRAPH_MODE_DIRECT)
+				memcpy(direct, last, bytes);
+			else if (memcmp(direct, last, bytes))
+				fail_msg("%s: not the bits of direct%s", what, judged ? "" : ", behind an eviction");
+		}
+		if (first && fusion == FUSION_NONE)
+			memcpy(first, direct, bytes);
+	}
+	free(direct);
+}
+
+/* All tokens in one prefill, and one by one; then the last few in all modes, of the whole cache and of what is left. */
 static void check(struct session *s)
 {
+	static const struct snapkv_options evict = {.budget = 24, .window = 8, .pool = 7};
+	const size_t few = (size_t)DECODED * VOCAB;
 	struct reference *r = reference_load();
-	float *rows = malloc((size_t)TOKENS * VOCAB * sizeof *rows);
-	assert_non_null(rows);
+	struct session_eviction done;
+	float *rows = malloc((size_t)TOKENS * VOCAB * sizeof *rows), *first = malloc(2 * few * sizeof *first);
+	assert_true(rows && first);
 	for (int split = TOKENS; split >= (SANITIZED ? 1 : 0); split -= TOKENS) {
 		teacher_force(s, &r->g, split, TOKENS, rows);
 		char what[48];
 		snprintf(what, sizeof what, "%s on %s", split ? "prefill" : "decode", session_device_name(s));
 		compare(r, rows, 0, what);
 	}
-	for (int fusion = FUSION_NONE; fusion < FUSION_COUNT; fusion++) {
-		if (!fusion_set(s, (enum fusion)fusion)) {
-			print_message("golden gemma-3-270m-q4_k_m has no fusion %s on %s\n",
-				      fusion_name((enum fusion)fusion), session_device_name(s));
-			continue;
-		}
-		for (int mode = 0; mode < GRAPH_MODE_COUNT; mode += SANITIZED ? GRAPH_MODE_COUNT - 1 : 1) {
-			char what[96];
-			snprintf(what, sizeof what, "%s, fusion %s on %s", graph_mode_name((enum graph_mode)mode),
-				 fusion_name((enum fusion)fusion), session_device_name(s));
-			session_set_mode(s, (enum graph_mode)mode);
-			teacher_force(s, &r->g, TOKENS - DECODED, TOKENS, rows);
-			compare(r, rows, TOKENS - DECODED, what);
-		}
-	}
+	OK(session_rewind(s, 0, e));
+	OK(session_prefill(s, r->g.tokens, TOKENS - DECODED, NULL, e));
+	OK(session_checkpoint(s, e));
+	check_modes(s, r, rows, true, first);
+	OK(session_rewind(s, 0, e));
+	OK(session_observe(s, &evict, TOKENS - DECODED, e));
+	OK(session_prefill(s, r->g.tokens, TOKENS - DECODED, NULL, e));
+	OK(session_evict(s, &done, e));
+	assert_int_equal(session_evicted(s), TOKENS - DECODED - evict.budget);
+	OK(session_checkpoint(s, e));
+	check_modes(s, r, rows, false, first + few);
+	assert_memory_not_equal(first, first + few, few * sizeof *first);
+	free(first);
 	free(rows);
 	free(r);
 }
