@@ -28,7 +28,7 @@ programs=(gemmark_bench_kernels gemmark_host_decode gemmark_host_prefill gemmark
 tests=(golden_derive hybrid_check test_kernels_planted
   test_kernels_cuda_{vectors,products,attention,prefill,prompt,snapkv,sample}
   test_{device,golden,hybrid,snapkv,kv_snapshot,prompt_modes,persistent,quantised}_cuda
-  test_token_queue test_generate test_real_model test_cupti)
+  test_token_queue test_generate test_real_model test_recall_model test_cupti)
 [ -z "$program_alone" ] || programs=() tests=()
 
 cmake --preset carry >/dev/null

@@ -7,7 +7,7 @@
 # Stages, in this order; all of them without --only:
 #   info      the machine and the driver
 #   kernels   every kernel against the host's; what attention takes, of a token by depth and splits, of prompts by depth
-#   device    the device, the graphs, the golden models in every mode, the launch accounting against CUPTI
+#   device    the device, the graphs, the golden and the trained models in every mode, the launch accounting against CUPTI
 #   sanitize  compute-sanitizer on the tiny models and the kernels: memcheck, racecheck, initcheck, synccheck
 #   quick     the full-size E4B, made on the spot: the default modes, fusions full and none, and a prompt
 #   measure   tokens queued and waited for, what telemetry says and costs, the harness's own cost
@@ -130,6 +130,7 @@ stage_device() {
   (cd tests && GEMMARK_POISON=1 "$build/tests/test_golden_cuda" | sed 's/^golden /poisoned /') || rc=1
   (cd tests && "$build/tests/test_token_queue") || rc=1
   (cd tests && "$build/tests/test_generate") || rc=1
+  (cd tests && "$build/tests/test_recall_model") || rc=1
   may_skip test_real_model "trained model: not tested, build/real-model is not here" || rc=1
   may_skip test_cupti "launch accounting: not compared, there is no CUPTI" || rc=1
   return $rc

@@ -1,7 +1,7 @@
 /*
  * The model that ci/train-recall.py trained (tests/golden/recall): the engine's logits are those that the script
  * computed of the same file, all modes give the same bits behind an eviction, and gemmark quality finds with the full
- * cache what it hides, and not what recency evicted.
+ * cache what it hides, and not what recency evicted. On the host, and on a GPU where there is one.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,9 @@
 #include "harness/record/quality_file.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
+#include "tests/support/fusions.h"
 #include "tests/support/golden.h"
+#include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
 
 enum { TOKENS = 1024, ROWS = 48, DECODED = 24, TEXT_TOKENS = 5000, TEXT_BYTES = 1 << 16 };
@@ -36,12 +38,15 @@ static void read_file(const char *path, void *to, size_t bytes)
 	fclose(f);
 }
 
-static struct session *open_session(void)
+static int host = 0, gpu = 9999; /* layers on the GPU, which must be there */
+
+/* On the device that the running test was given. */
+static struct session *open_session(void **state)
 {
 	struct session_options o;
 	struct session *s;
 	session_options_default(&o);
-	o.load.n_gpu_layers = 0;
+	o.load.n_gpu_layers = *(int *)*state;
 	o.load.n_threads = 2;
 	o.context = TOKENS;
 	o.load.k_type = o.load.v_type = TENSOR_F32;
@@ -60,8 +65,7 @@ static void read_tokens(int *tokens)
 
 static void computes_what_trained_it(void **state)
 {
-	(void)state;
-	struct session *s = open_session();
+	struct session *s = open_session(state);
 	int tokens[TOKENS];
 	size_t n_vocab = (size_t)session_model(s)->n_vocab;
 	float *want = malloc(ROWS * n_vocab * sizeof *want), *got = malloc(TOKENS * n_vocab * sizeof *got);
@@ -71,7 +75,7 @@ static void computes_what_trained_it(void **state)
 	read_file("golden/recall/logits.f32", want, ROWS * n_vocab * sizeof *want);
 	OK(session_prefill(s, tokens, TOKENS, got, e));
 	double worst = worst_row(got + (TOKENS - ROWS) * n_vocab, want, ROWS, n_vocab);
-	print_message("recall: worst row %.2g\n", worst);
+	print_message("recall on %s: worst row %.2g\n", session_device_name(s), worst);
 	assert_true(worst <= 1e-4);
 	session_close(s);
 	free(want);
@@ -103,34 +107,38 @@ static void reads_the_language(void **state)
 /* Behind an eviction, whatever the mode. */
 static void has_the_same_bits_in_all_modes(void **state)
 {
-	(void)state;
 	static const struct snapkv_options evict = {.budget = 128, .window = 32, .pool = 7};
-	struct session *s = open_session();
+	enum { FROM = TOKENS - DECODED };
+	struct session *s = open_session(state);
+	struct session_eviction done;
 	int tokens[TOKENS];
 	size_t n_vocab = (size_t)session_model(s)->n_vocab;
 	float *rows = malloc(2 * DECODED * n_vocab * sizeof *rows);
 	assert_non_null(rows);
 	read_tokens(tokens);
-	for (int mode = 0; mode < GRAPH_MODE_COUNT; mode++) {
-		struct session_eviction done;
-		float *to = rows + (mode ? DECODED * n_vocab : 0);
-		session_set_mode(s, GRAPH_MODE_DIRECT);
-		OK(session_rewind(s, 0, e));
-		OK(session_observe(s, &evict, TOKENS - DECODED, e));
-		OK(session_prefill(s, tokens, TOKENS - DECODED, NULL, e));
-		OK(session_evict(s, &done, e));
-		assert_int_equal(session_evicted(s), TOKENS - DECODED - evict.budget);
-		session_set_mode(s, (enum graph_mode)mode);
+	OK(session_observe(s, &evict, FROM, e));
+	OK(session_prefill(s, tokens, FROM, NULL, e));
+	OK(session_evict(s, &done, e));
+	assert_int_equal(session_evicted(s), FROM - evict.budget);
+	OK(session_checkpoint(s, e));
+	for (int run = 0; run < FUSION_COUNT * GRAPH_MODE_COUNT; run++) {
+		enum graph_mode mode = (enum graph_mode)(run % GRAPH_MODE_COUNT);
+		enum fusion fusion = (enum fusion)(run / GRAPH_MODE_COUNT);
+		float *to = rows + (mode == GRAPH_MODE_DIRECT ? 0 : DECODED * n_vocab);
+		if (!fusion_set(s, fusion))
+			continue;
+		session_set_mode(s, mode);
+		OK(session_rewind(s, FROM, e));
 		for (int i = 0; i < DECODED; i++) {
 			struct token_timing t;
 			const float *row;
-			OK(session_decode(s, tokens[TOKENS - DECODED + i], &t, e));
+			OK(session_decode(s, tokens[FROM + i], &t, e));
 			OK(session_logits(s, &row, e));
 			assert_int_not_equal(t.event, GRAPH_EVENT_FALLBACK);
 			memcpy(to + (size_t)i * n_vocab, row, n_vocab * sizeof *row);
 		}
 		if (memcmp(to, rows, DECODED * n_vocab * sizeof *to))
-			fail_msg("%s differs from direct", graph_mode_name((enum graph_mode)mode));
+			fail_msg("%s, fusion %s differs from direct", graph_mode_name(mode), fusion_name(fusion));
 	}
 	session_close(s);
 	free(rows);
@@ -149,12 +157,13 @@ static double found(const struct quality_summary_row *rows, int n, enum quality_
 
 static void finds_what_is_not_evicted(void **state)
 {
-	(void)state;
+	char layers[16];
 	struct run_directory d;
 	struct quality_summary_row *rows;
 	int n;
-	snprintf(out, sizeof out, "%s/out-dir", folder);
-	char *words[] = {"quality", "-m",        model, "-ngl",           "0",    "-t",
+	snprintf(layers, sizeof layers, "%d", *(int *)*state);
+	snprintf(out, sizeof out, "%s/out-dir-%s", folder, layers);
+	char *words[] = {"quality", "-m",        model, "-ngl",           layers, "-t",
 			 "2",       "--text",    text,  "--contexts",     "2048", "--budgets",
 			 "128",     "--seeds",   "2",   "--needles",      "6",    "--policies",
 			 "recency", "--windows", "32",  "--continuation", "8",    "-o",
@@ -188,10 +197,16 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(computes_what_trained_it),
+		cmocka_unit_test_prestate(computes_what_trained_it, &host),
 		cmocka_unit_test(reads_the_language),
-		cmocka_unit_test(has_the_same_bits_in_all_modes),
-		cmocka_unit_test(finds_what_is_not_evicted),
+		cmocka_unit_test_prestate(has_the_same_bits_in_all_modes, &host),
+		cmocka_unit_test_prestate(finds_what_is_not_evicted, &host),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	const struct CMUnitTest on_gpu[] = {
+		cmocka_unit_test_prestate(computes_what_trained_it, &gpu),
+		cmocka_unit_test_prestate(has_the_same_bits_in_all_modes, &gpu),
+		cmocka_unit_test_prestate(finds_what_is_not_evicted, &gpu),
+	};
+	int failed = cmocka_run_group_tests_name("recall on the host", tests, set_up, tear_down);
+	return no_gpu() ? failed : failed + cmocka_run_group_tests_name("recall on a GPU", on_gpu, set_up, tear_down);
 }
