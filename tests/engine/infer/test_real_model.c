@@ -3,6 +3,7 @@
  * another implementation computes with the same weights (tests/golden/README.md). On the host, and on a GPU where there
  * is one. Exits with 77 where the file is not there.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,16 +15,28 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "engine/infer/session.h"
 #include "engine/model/synth.h"
+#include "engine/model/tensor_type.h"
 #include "engine/text/tokenizer.h"
+#include "kernels/cpu/cpu.h"
 #include "tests/support/forced.h"
 #include "tests/support/fusions.h"
 #include "tests/support/sanitized.h"
 
 static const char path[] = "../build/real-model/gemma-3-270m-q4_k_m.gguf";
 
-enum { TOKENS = 84, IDS = 1078, VOCAB = 262144, DECODED = 6, GENERATED = 24, FEW = 6 };
+enum {
+	TOKENS = 84,
+	IDS = 1078,
+	VOCAB = 262144,
+	DECODED = 6,
+	GENERATED = 24,
+	FEW = 6,
+	VALUES = 1 << 16,
+	LARGE = 1 << 24
+};
 
 static const double TOLERANCE = 1e-4; /* relative L2 of a row, float32 cache and prefill */
 static const double PERPLEXITY = 72.1515;
@@ -332,13 +345,64 @@ static void test_synthetic(void **state)
 	synth_plan_free(&p);
 }
 
+static uint64_t hash_of_values(const struct gguf_tensor *t, size_t n)
+{
+	const struct tensor_traits *traits = tensor_type_traits(t->type);
+	struct hash_stream *h = hash_stream_new();
+	static float values[VALUES];
+	assert_non_null(h);
+	for (size_t done = 0; done < n; done += VALUES) {
+		const size_t part = n - done < VALUES ? n - done : VALUES;
+		cpu_to_f32((const char *)t->data + done / (size_t)traits->block * (size_t)traits->block_bytes, t->type,
+			   values, part);
+		hash_stream_add(h, values, part * sizeof *values);
+	}
+	uint64_t value = hash_stream_value(h);
+	hash_stream_free(h);
+	return value;
+}
+
+/* Every tensor's values are those that the gguf package has of it, bit for bit (make_gemma3_270m_values.py). */
+static void test_values(void **state)
+{
+	(void)state;
+	struct gguf g;
+	FILE *f = fopen("golden/gemma3-270m/values.txt", "r");
+	char name[65], type[16];
+	unsigned long long elements;
+	uint64_t want;
+	size_t n = 0;
+	assert_non_null(f);
+	OK(gguf_open(&g, path, e));
+	for (; fscanf(f, "%64s %15s %llu %" SCNx64, name, type, &elements, &want) == 4; n++) {
+		const struct gguf_tensor *t = gguf_find_tensor(&g, name);
+		if (!t)
+			fail_msg("%s is missing", name);
+		assert_string_equal(tensor_type_traits(t->type)->name, type);
+		assert_int_equal(tensor_type_bytes(t->type, elements), t->bytes);
+		for (int isa = 0; isa <= (int)cpu_isa_best(); isa++) {
+			if (isa != (int)cpu_isa_best() && elements > LARGE)
+				continue; /* the embeddings are two thirds of the model */
+			assert_int_equal(cpu_isa_force((enum cpu_isa)isa), 0);
+			uint64_t got = hash_of_values(t, elements);
+			if (got != want)
+				fail_msg("%s, %s, %s: values of hash %016" PRIx64 ", the package's have %016" PRIx64,
+					 name, type, cpu_isa_name((enum cpu_isa)isa), got, want);
+		}
+	}
+	assert_true(feof(f));
+	assert_int_equal(n, g.n_tensors);
+	fclose(f);
+	gguf_close(&g);
+}
+
 int main(void)
 {
 	if (access(path, R_OK)) {
 		printf("%s is not there; ci/setup.sh --real-model fetches it\n", path);
 		return 77;
 	}
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_synthetic), cmocka_unit_test(test_host),
-					   cmocka_unit_test(test_gpu)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_synthetic), cmocka_unit_test(test_values),
+					   cmocka_unit_test(test_host), cmocka_unit_test(test_gpu)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
