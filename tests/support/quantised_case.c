@@ -110,9 +110,12 @@ float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, en
 	assert_non_null(logits);
 	OK(session_prefill(s, prompt, QUANTISED_PROMPT, logits, e));
 	for (int i = QUANTISED_PROMPT; i < QUANTISED_ROWS; i++) {
+		struct token_timing t;
 		const float *row;
-		OK(session_decode(s, (i * 11 + 1) % n, NULL, e));
+		OK(session_decode(s, (i * 11 + 1) % n, &t, e));
 		OK(session_logits(s, &row, e));
+		if (t.event == GRAPH_EVENT_FALLBACK)
+			fail_msg("%s", session_fallback_reason(s));
 		memcpy(logits + (size_t)i * (size_t)n, row, (size_t)n * sizeof *row);
 	}
 	session_close(s);

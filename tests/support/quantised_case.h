@@ -27,7 +27,10 @@ void quantised_to_float32(const char *from, const char *path, const char *but);
 
 enum { QUANTISED_PROMPT = 20, QUANTISED_ROWS = 26 }; /* of a prompt's tokens; and of those behind it */
 
-/* (QUANTISED_ROWS, *n_vocab), float32 caches and prompts; the caller frees it. gpu_layers: 0 on the host, -1 all. */
+/*
+ * (QUANTISED_ROWS, *n_vocab), float32 caches and prompts; the caller frees it. gpu_layers: 0 on the host, -1 all. A
+ * graph that falls back fails the test.
+ */
 float *quantised_logits(const char *path, int gpu_layers, enum fusion fusion, enum graph_mode mode, int *n_vocab);
 /* (QUANTISED_PROMPT, *n_vocab), all layers on a GPU and the prompt in float16; the caller frees it. */
 float *quantised_prompt_logits(const char *path, int *n_vocab);

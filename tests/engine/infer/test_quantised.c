@@ -1,6 +1,6 @@
 /*
  * Models in every quantised type and in the mixtures: their logits are those of a model whose file holds the same
- * values in float32, on every instruction set that runs here.
+ * values in float32, on every instruction set that runs here, and graphs replay the bits of direct launches.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -15,6 +15,7 @@
 #include "kernels/cpu/cpu.h"
 #include "tests/support/ok.h"
 #include "tests/support/quantised_case.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/temp_file.h"
 
 /* Relative to the logits' norm: float32 sums of the same products. */
@@ -71,7 +72,30 @@ static void compare(const char *what, const char *path, const char *float32, enu
 	assert_int_equal(cpu_isa_force(cpu_isa_best()), 0);
 }
 
-static void test_logits_are_those_of_the_values(void **state)
+/*
+ * Modes that replay a token at a time; those that go on by themselves are test_generate.c's. Sanitized: one of them in
+ * one fusion, since they differ in what replays, not in what it launches.
+ */
+static void compare_modes(const char *what, const char *path)
+{
+	const int first = SANITIZED ? GRAPH_MODE_DEVICE : GRAPH_MODE_PARAMS;
+	const int last = SANITIZED ? GRAPH_MODE_DEVICE : GRAPH_MODE_PATCH;
+	for (int fusion = FUSION_FULL; fusion <= (SANITIZED ? FUSION_FULL : FUSION_PERSISTENT); fusion++) {
+		int n, also;
+		float *direct = quantised_logits(path, 0, (enum fusion)fusion, GRAPH_MODE_DIRECT, &n);
+		for (int mode = first; mode <= last; mode++) {
+			float *got = quantised_logits(path, 0, (enum fusion)fusion, (enum graph_mode)mode, &also);
+			assert_int_equal(n, also);
+			if (memcmp(got, direct, (size_t)QUANTISED_ROWS * (size_t)n * sizeof *got))
+				fail_msg("%s, fusion %s, %s: not the bits of direct", what,
+					 fusion_name((enum fusion)fusion), graph_mode_name((enum graph_mode)mode));
+			free(got);
+		}
+		free(direct);
+	}
+}
+
+static void test_cases(void **state)
 {
 	(void)state;
 	for (int i = 0; i < QUANTISED_CASES; i++) {
@@ -82,6 +106,7 @@ static void test_logits_are_those_of_the_values(void **state)
 		compare(name.text, quantised.path, float32.path, FUSION_FULL);
 		compare(name.text, quantised.path, float32.path, FUSION_NONE);
 		compare(name.text, quantised.path, float32.path, FUSION_PERSISTENT);
+		compare_modes(name.text, quantised.path);
 		temp_file_remove(&quantised);
 		temp_file_remove(&float32);
 	}
@@ -90,7 +115,7 @@ static void test_logits_are_those_of_the_values(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_logits_are_those_of_the_values),
+		cmocka_unit_test(test_cases),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
