@@ -1,6 +1,6 @@
 /*
  * Models split into several files: whichever is named, they are the model that was split; and what is wrong with a set
- * of parts is said. The test splits a golden file itself.
+ * of parts is said. The test splits a golden file itself, and one of few bits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +19,8 @@
 #include "tests/support/folder.h"
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
+#include "tests/support/quantised_case.h"
+#include "tests/support/temp_file.h"
 
 enum { N_PARTS = 3, PATH_BYTES = FOLDER_BYTES + 64 };
 
@@ -70,16 +72,22 @@ static void write_part(const struct gguf *g, const char *path, int i, unsigned n
 	OK(gguf_writer_end(w, e));
 }
 
+static struct gguf split_file(const char *from)
+{
+	struct gguf g;
+	char path[PATH_BYTES];
+	OK(gguf_open(&g, from, e));
+	for (int i = 0; i < N_PARTS; i++)
+		write_part(&g, part_path(path, i), i, (unsigned)i, (unsigned)g.n_tensors, NULL);
+	return g;
+}
+
 static struct gguf split(void)
 {
 	struct golden golden;
-	struct gguf g;
-	char path[PATH_BYTES];
 	golden_load(&golden, "qwen3-tiny.q8_0");
-	OK(gguf_open(&g, golden.path, e));
+	struct gguf g = split_file(golden.path);
 	golden_free(&golden);
-	for (int i = 0; i < N_PARTS; i++)
-		write_part(&g, part_path(path, i), i, (unsigned)i, (unsigned)g.n_tensors, NULL);
 	return g;
 }
 
@@ -287,6 +295,28 @@ static void test_no_part_is_written(void **state)
 	gguf_close(&g);
 }
 
+/* Tensors of several types, those of a layer in all parts: a prompt and tokens have the bits of the whole file's. */
+static void test_parts_decode_as_the_whole(void **state)
+{
+	(void)state;
+	static const struct quantised_case few_bits = {"qwen3-tiny", TENSOR_Q4_K, SYNTH_MIX_Q4_K_M};
+	struct temp_file whole = temp_file_make();
+	int n, also;
+	quantised_make(&few_bits, whole.path);
+	struct gguf g = split_file(whole.path);
+	gguf_close(&g);
+	float *want = quantised_logits(whole.path, 0, FUSION_FULL, GRAPH_MODE_DEVICE, &n);
+	temp_file_remove(&whole);
+	for (int i = 0; i < N_PARTS; i += N_PARTS - 1) {
+		char path[PATH_BYTES];
+		float *got = quantised_logits(part_path(path, i), 0, FUSION_FULL, GRAPH_MODE_DEVICE, &also);
+		assert_int_equal(also, n);
+		assert_memory_equal(got, want, (size_t)QUANTISED_ROWS * (size_t)n * sizeof *got);
+		free(got);
+	}
+	free(want);
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -303,6 +333,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_any_part_is_the_model),
+		cmocka_unit_test(test_parts_decode_as_the_whole),
 		cmocka_unit_test(test_a_first_part_of_keys_alone),
 		cmocka_unit_test(test_what_is_wrong_is_said),
 		cmocka_unit_test(test_a_short_name),
