@@ -1,5 +1,6 @@
 #include "tests/support/quantised_case.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,17 +47,26 @@ void quantised_make(const struct quantised_case *c, const char *path)
 	synth_plan_free(&plan);
 }
 
-static bool kept(const struct gguf_tensor *t, const char *but)
+/* Which tensors stay as they are. */
+struct kept {
+	const char *part; /* those with that in their names; null: none of them */
+	int layer;        /* those of layers from there on */
+};
+
+static bool is_kept(const struct kept *k, const char *name)
 {
-	return but && memmem(t->name.data, t->name.size, but, strlen(but));
+	int layer;
+	return (k->part && strstr(name, k->part)) || (sscanf(name, "blk.%d.", &layer) == 1 && layer >= k->layer);
 }
 
-void quantised_to_float32(const char *from, const char *path, const char *but)
+static void to_float32(const char *from, const char *path, const struct kept *kept)
 {
 	struct gguf g;
 	struct gguf_writer *w;
 	OK(gguf_open(&g, from, e));
 	OK(gguf_writer_open(&w, path, true, e));
+	bool *copied = calloc(g.n_tensors, sizeof *copied);
+	assert_non_null(copied);
 	for (size_t i = 0; i < g.n_kv; i++)
 		gguf_writer_copy(w, &g.kv[i]);
 	for (size_t i = 0; i < g.n_tensors; i++) {
@@ -64,13 +74,14 @@ void quantised_to_float32(const char *from, const char *path, const char *but)
 		char name[SYNTH_NAME_BYTES] = {0};
 		assert_true(t->name.size < sizeof name);
 		memcpy(name, t->name.data, t->name.size);
-		gguf_writer_tensor(w, name, kept(t, but) ? t->type : TENSOR_F32, t->n_dims, t->ne);
+		copied[i] = is_kept(kept, name);
+		gguf_writer_tensor(w, name, copied[i] ? t->type : TENSOR_F32, t->n_dims, t->ne);
 	}
 	OK(gguf_writer_begin(w, e));
 	for (size_t i = 0; i < g.n_tensors; i++) {
 		const struct gguf_tensor *t = &g.tensors[i];
 		size_t n = (size_t)(t->ne[0] * t->ne[1] * t->ne[2]);
-		if (kept(t, but)) {
+		if (copied[i]) {
 			OK(gguf_writer_data(w, (int)i, t->data, e));
 			continue;
 		}
@@ -81,7 +92,18 @@ void quantised_to_float32(const char *from, const char *path, const char *but)
 		free(x);
 	}
 	OK(gguf_writer_end(w, e));
+	free(copied);
 	gguf_close(&g);
+}
+
+void quantised_to_float32(const char *from, const char *path, const char *but)
+{
+	to_float32(from, path, &(struct kept){.part = but, .layer = INT_MAX});
+}
+
+void quantised_front_to_float32(const char *from, const char *path, int n)
+{
+	to_float32(from, path, &(struct kept){.layer = n});
 }
 
 static struct session *open_on(const char *path, int gpu_layers, enum prefill_precision prefill, int *prompt)

@@ -24,6 +24,8 @@ void quantised_make(const struct quantised_case *c, const char *path);
 /* The same model, its matrices' values in float32; `but`, where it is not null: all but those with that in their names.
  */
 void quantised_to_float32(const char *from, const char *path, const char *but);
+/* Likewise; all but those of layers from n on. */
+void quantised_front_to_float32(const char *from, const char *path, int n);
 
 enum { QUANTISED_PROMPT = 20, QUANTISED_ROWS = 26 }; /* of a prompt's tokens; and of those behind it */
 

@@ -17,6 +17,9 @@
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
+#include "tests/support/quantised_case.h"
+#include "tests/support/sanitized.h"
+#include "tests/support/temp_file.h"
 
 enum {
 	PROMPT = 21, /* longer than the window, 16 */
@@ -154,28 +157,26 @@ static void expect_rows(const float *got, const float *want, int from, int to, s
 	}
 }
 
-/* both: the head in both places for each split, else in one and the other by turns. */
-static void every_split(const char *name, bool both)
+/* first .. last layers in front. both: the head in both places for each, else in one and the other by turns. */
+static void every_split(const char *name, const struct golden *g, int first, int last, bool both)
 {
-	struct golden g;
-	golden_load(&g, name);
-	size_t vocab = (size_t)g.n_vocab, n = ROWS * vocab;
+	size_t vocab = (size_t)g->n_vocab, n = ROWS * vocab;
 	float *want[VARIANTS], *got = malloc(n * sizeof *got);
 	for (int v = 0; v < VARIANTS; v++) {
 		struct rig r;
 		want[v] = malloc(n * sizeof *want[v]);
-		rig_open(&r, g.path, 0, false, &variants[v]);
+		rig_open(&r, g->path, 0, false, &variants[v]);
 		scenario(r.s, want[v]);
 		rig_close(&r);
 	}
-	for (int layers = 1; layers <= g.n_layer; layers++) {
+	for (int layers = first; layers <= last; layers++) {
 		for (int head = both ? 0 : layers % 2; head < 2; head += both ? 1 : 2) {
 			struct rig r;
 			int v = (layers + 2 * head) % VARIANTS;
 			char what[96];
 			snprintf(what, sizeof what, "%s, %d layers on the first device, head %s, batch %d", name,
 				 layers, head ? "behind" : "in front", variants[v].batch);
-			rig_open(&r, g.path, layers, head, &variants[v]);
+			rig_open(&r, g->path, layers, head, &variants[v]);
 			memset(got, 0, n * sizeof *got);
 			scenario(r.s, got);
 			expect_rows(got, want[v], 0, ROWS, vocab, what);
@@ -187,15 +188,39 @@ static void every_split(const char *name, bool both)
 	for (int v = 0; v < VARIANTS; v++)
 		free(want[v]);
 	free(got);
-	golden_free(&g);
 }
 
 static void test_every_split(void **state)
 {
 	(void)state;
 	/* Four of them are one model in four types. */
-	for (int i = 0; i < GOLDEN_MODELS; i++)
-		every_split(golden_names[i], strstr(golden_names[i], "q8_0"));
+	for (int i = 0; i < GOLDEN_MODELS; i++) {
+		struct golden g;
+		golden_load(&g, golden_names[i]);
+		every_split(golden_names[i], &g, 1, g.n_layer, strstr(golden_names[i], "q8_0"));
+		golden_free(&g);
+	}
+}
+
+/*
+ * Layers in Q4_K, Q5_0, Q6_K and Q8_0 on the second device, as a host reads them. Those on the first, up to FRONT, have
+ * float32: for a GPU they are repacked, which a host device in its place does not read.
+ */
+static void test_every_split_of_few_bits(void **state)
+{
+	(void)state;
+	static const struct quantised_case few_bits = {"gemma4-e4b-tiny", TENSOR_Q4_K, SYNTH_MIX_Q4_K_M};
+	enum { FRONT = 6 };
+	struct temp_file all = temp_file_make(), t = temp_file_make();
+	struct golden g;
+	quantised_make(&few_bits, all.path);
+	quantised_front_to_float32(all.path, t.path, FRONT);
+	golden_load(&g, "gemma4-e4b-tiny.q8_0"); /* of the same shape */
+	snprintf(g.path, sizeof g.path, "%s", t.path);
+	every_split(quantised_name(&few_bits).text, &g, SANITIZED ? FRONT : 1, FRONT, false);
+	golden_free(&g);
+	temp_file_remove(&all);
+	temp_file_remove(&t);
 }
 
 /* Each layer's input, whichever device it was on. */
@@ -464,6 +489,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_split),
+		cmocka_unit_test(test_every_split_of_few_bits),
 		cmocka_unit_test(test_hidden_states),
 		cmocka_unit_test(test_long_run),
 		cmocka_unit_test(test_what_crosses),

@@ -19,6 +19,8 @@
 #include "tests/support/forced.h"
 #include "tests/support/no_gpu.h"
 #include "tests/support/ok.h"
+#include "tests/support/quantised_case.h"
+#include "tests/support/temp_file.h"
 
 static const double TOLERANCE = 1e-4; /* relative L2 of a row of logits; float32 cache and prefill */
 
@@ -73,37 +75,34 @@ static double one_split(struct loaded_model *m, const struct golden *g, const fl
 	return worst;
 }
 
-static void test_golden(void **state)
+static void every_split(const char *name, const struct golden *g)
 {
-	const char *name = golden_names[*(int *)*state];
-	struct golden g;
-	golden_load(&g, name);
-	size_t n = ROWS * (size_t)g.n_vocab;
+	size_t n = ROWS * (size_t)g->n_vocab;
 	float *host = malloc(n * sizeof *host), *gpu = malloc(n * sizeof *gpu);
 	struct load_options o = options(0, false);
 	struct loaded_model *on_host, *on_gpu;
 	struct session *s;
 	double worst = 0;
-	OK(loaded_model_open(&on_host, g.path, &o, e));
-	OK(session_open_on(&s, on_host, g.n_tokens, e));
-	teacher_force(s, &g, PROMPT, ROWS, host);
+	OK(loaded_model_open(&on_host, g->path, &o, e));
+	OK(session_open_on(&s, on_host, g->n_tokens, e));
+	teacher_force(s, g, PROMPT, ROWS, host);
 	session_close(s);
-	o = options(g.n_layer, false);
-	OK(loaded_model_open(&on_gpu, g.path, &o, e));
-	OK(session_open_on(&s, on_gpu, g.n_tokens, e));
+	o = options(g->n_layer, false);
+	OK(loaded_model_open(&on_gpu, g->path, &o, e));
+	OK(session_open_on(&s, on_gpu, g->n_tokens, e));
 	assert_string_equal(session_device_name(s), "cuda");
-	teacher_force(s, &g, PROMPT, ROWS, gpu);
+	teacher_force(s, g, PROMPT, ROWS, gpu);
 	session_close(s);
-	for (int layers = 1; layers <= g.n_layer; layers++) {
-		for (int head_on_host = layers == g.n_layer; head_on_host < 2; head_on_host++) {
+	for (int layers = 1; layers <= g->n_layer; layers++) {
+		for (int head_on_host = layers == g->n_layer; head_on_host < 2; head_on_host++) {
 			struct loaded_model *m;
 			char what[96];
 			o = options(layers, head_on_host);
-			OK(loaded_model_open_on(&m, g.path, &o, on_gpu->parts[0].device, on_host->parts[0].device, e));
+			OK(loaded_model_open_on(&m, g->path, &o, on_gpu->parts[0].device, on_host->parts[0].device, e));
 			assert_string_equal(m->device_name, "cuda+host");
 			snprintf(what, sizeof what, "%s, %d layers on the GPU, head on the %s", name, layers,
 				 head_on_host ? "host" : "GPU");
-			double split = one_split(m, &g, host, gpu, what);
+			double split = one_split(m, g, host, gpu, what);
 			worst = split > worst ? split : worst;
 			loaded_model_close(m);
 		}
@@ -113,7 +112,30 @@ static void test_golden(void **state)
 	loaded_model_close(on_host);
 	free(host);
 	free(gpu);
+}
+
+static void test_golden(void **state)
+{
+	const char *name = golden_names[*(int *)*state];
+	struct golden g;
+	golden_load(&g, name);
+	every_split(name, &g);
 	golden_free(&g);
+}
+
+/* Each device repacks the matrices of its layers its own way, in Q4_K, Q5_0, Q6_K and Q8_0. */
+static void test_few_bits(void **state)
+{
+	(void)state;
+	static const struct quantised_case few_bits = {"gemma4-e4b-tiny", TENSOR_Q4_K, SYNTH_MIX_Q4_K_M};
+	struct temp_file t = temp_file_make();
+	struct golden g;
+	quantised_make(&few_bits, t.path);
+	golden_load(&g, "gemma4-e4b-tiny.q8_0"); /* of the same shape */
+	snprintf(g.path, sizeof g.path, "%s", t.path);
+	every_split(quantised_name(&few_bits).text, &g);
+	golden_free(&g);
+	temp_file_remove(&t);
 }
 
 /* Opened as the program does it: kernels are compiled for the GPU's layers alone. */
@@ -227,6 +249,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_graphs_copy_across),
 		cmocka_unit_test(test_opened_by_options),
 		cmocka_unit_test(test_planned_bytes),
+		cmocka_unit_test(test_few_bits),
 		GOLDEN_TEST(test_golden, 0),
 		GOLDEN_TEST(test_golden, 1),
 		GOLDEN_TEST(test_golden, 2),
