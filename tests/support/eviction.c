@@ -28,16 +28,19 @@ enum {
 	BATCH = 32,
 };
 
-/* A name, and the layers where they are not the arch's own. */
+/* A name, the layers where they are not the arch's own, and the type where it is not Q8_0. */
 static const struct {
 	const char *arch;
 	int n_layer;
+	const char *mix;
 } models[EVICTION_MODELS] = {
-	{"gemma4-e4b-tiny", 0},     {"gemma4-e4b-tiny", 24}, {"gemma4-e2b-tiny", 0}, {"gemma4-31b-tiny", 0},
-	{"gemma4-26b-a4b-tiny", 0}, {"qwen3-tiny", 0},       {"gemma3-tiny", 0},
+	{.arch = "gemma4-e4b-tiny"},     {.arch = "gemma4-e4b-tiny", .n_layer = 24},
+	{.arch = "gemma4-e2b-tiny"},     {.arch = "gemma4-31b-tiny"},
+	{.arch = "gemma4-26b-a4b-tiny"}, {.arch = "qwen3-tiny"},
+	{.arch = "gemma3-tiny"},         {.arch = "gemma4-e4b-tiny", .mix = "q4_k_m"},
 };
 const char *const eviction_models[EVICTION_MODELS] = {
-	"E4B", "E4B of 24 layers", "E2B", "31B", "26B-A4B", "Qwen3", "Gemma 3",
+	"E4B", "E4B of 24 layers", "E2B", "31B", "26B-A4B", "Qwen3", "Gemma 3", "E4B in Q4_K_M",
 };
 
 const struct snapkv_options eviction_cases[EVICTION_CASES] = {
@@ -62,6 +65,10 @@ const char *eviction_model(int model)
 	struct synth_plan p;
 	synth_options_default(&o, models[model].arch);
 	o.n_layer = models[model].n_layer;
+	if (models[model].mix) {
+		o.mix = synth_mix_parse(models[model].mix, &o.type);
+		o.ple_type = o.type;
+	}
 	OK(synth_plan_init(&p, &o, e));
 	OK(synth_write(&p, paths[model], true, 2, NULL, NULL, e));
 	synth_plan_free(&p);

@@ -7,10 +7,13 @@
 
 #include "engine/infer/session.h"
 
-enum { EVICTION_MODELS = 7, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
+enum { EVICTION_FEW_BITS = 7, EVICTION_MODELS, EVICTION_CASES = 5, EVICTION_PROMPT = 300, EVICTION_AFTER = 104 };
 enum { EVICTION_CONTEXT = EVICTION_PROMPT + EVICTION_AFTER };
 
-/* E4B with one and with two global caches that others share, E2B, 31B, 26B-A4B, Qwen3; Q8_0 weights. */
+/*
+ * E4B with one and with two global caches that others share, E2B, 31B, 26B-A4B, Qwen3, Gemma 3; Q8_0 weights. The last
+ * one, EVICTION_FEW_BITS: E4B in Q4_K_M.
+ */
 extern const char *const eviction_models[EVICTION_MODELS];
 /* Budgets, windows and pools, from one entry evicted to the window alone kept. */
 extern const struct snapkv_options eviction_cases[EVICTION_CASES];

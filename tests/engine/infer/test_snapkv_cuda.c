@@ -60,6 +60,12 @@ static void test_modes_q8_0(void **state)
 	eviction_gives_memory_back(1, ALL, TENSOR_Q8_0);
 }
 
+static void test_modes_few_bits(void **state)
+{
+	(void)state;
+	eviction_same_in_all_modes(EVICTION_FEW_BITS, ALL, TENSOR_F16, 100);
+}
+
 static void test_modes_f32(void **state)
 {
 	(void)state;
@@ -108,7 +114,9 @@ static void test_hybrid(void **state)
 	(void)state;
 	static const struct {
 		int model, layers, budget_case;
-	} cases[] = {{0, 1, 0}, {0, 5, 1}, {0, 6, 2}, {0, 8, 0}, {0, 11, 3}, {1, 20, 0}, {4, 3, 0}, {5, 2, 4}};
+	} cases[] = {{0, 1, 0}, {0, 5, 1},  {0, 6, 2},
+		     {0, 8, 0}, {0, 11, 3}, {1, 20, 0},
+		     {4, 3, 0}, {5, 2, 4},  {EVICTION_FEW_BITS, 6, 0}};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		const struct snapkv_options *o = &eviction_cases[cases[i].budget_case];
 		struct session *s = eviction_session(eviction_model(cases[i].model), 0, TENSOR_F32);
@@ -208,7 +216,7 @@ static int clean(void **state)
 	return 0;
 }
 
-static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5, 6};
+static int models[EVICTION_MODELS] = {0, 1, 2, 3, 4, 5, 6, EVICTION_FEW_BITS};
 #define TEST(name)                                    \
 	{                                             \
 #name, test_##name, NULL, clean, NULL \
@@ -228,11 +236,13 @@ int main(int argc, char **argv)
 		MASKING(4),
 		MASKING(5),
 		MASKING(6),
+		MASKING(7),
 		TEST(other_policies),
 		TEST(modes_f16),
 		TEST(modes_bf16),
 		TEST(modes_q8_0),
 		TEST(modes_f32),
+		TEST(modes_few_bits),
 		TEST(memory_comes_back),
 		TEST(no_memory),
 		TEST(hybrid),
