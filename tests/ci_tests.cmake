@@ -85,6 +85,7 @@ set(no_valgrind
   terminal
   token_queue
   tokenizer
+  tokenizer_trained
   trained_context
   verdict)
 # So does this one, and it looks for addresses in whole params, padding included.
@@ -102,8 +103,8 @@ foreach(name IN LISTS names)
   if(name MATCHES "_emulated$")
     continue() # changes stacks
   endif()
-  if(name STREQUAL "real_model" OR name STREQUAL "quality_model")
-    continue() # minutes, of what the tests of tiny files see
+  if(name STREQUAL "real_model" OR name STREQUAL "quality_model" OR name STREQUAL "tokenizer_trained")
+    continue() # up to minutes, of what the tests of tiny files see
   endif()
   gemmark_ci_test(asan.${name} asan 40 600 "${asan}/tests/test_${name}")
   set_tests_properties(asan.${name} PROPERTIES FIXTURES_REQUIRED asan_golden)

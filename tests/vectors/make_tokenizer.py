@@ -7,15 +7,21 @@
   make_tokenizer.py random FILE.gguf N OUT.json
       N random texts and their ids by SentencePiece, which is given the pieces and scores of the file
       (tokenizer.ggml.model llama). tests/engine/text/tokenizer_check compares them.
+  make_tokenizer.py hashes FILE.gguf N OUT.txt
+      The same, of each 100 texts a line of two hashes: XXH3-64 of the texts, and of their ids, each text and each list
+      of ids behind its length, little-endian 32-bit numbers. tests/engine/text/test_tokenizer_trained.c draws the same
+      texts: tests/golden/gemma3-270m/random.txt is of 10,000.
 
 Needs tokenizer_requirements.txt.
 """
 import json
 import random
+import struct
 import sys
 
 import gguf
 import sentencepiece
+import xxhash
 from sentencepiece import sentencepiece_model_pb2 as proto
 import io
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -48,6 +54,34 @@ BLOCKS = [(0x20, 0x7E)] * 6 + [(0xA0, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0
 WHITE = [" ", " ", " ", "  ", "\n", "\n\n", "\t", "\r\n", "\r", "\u00a0", "\u3000", "\u2028", "     ", "\n\n\n\n"]
 ODD = ["'s", "'S", "'ll", "'Re", "'\u017f", "''", "'", "1", "42", "<0x41>", "\x00", "\x7f", "\u200d", "\ufeff", "<b>", "</i>",
        "\U0001F469\u200d\U0001F467", "..\n\n", "-->\n", "_", "==="]
+
+
+class SplitMix:
+    """What random_text takes of random.Random, by base/random.h."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def next(self):
+        mask = 2**64 - 1
+        self.state = z = (self.state + 0x9E3779B97F4A7C15) & mask
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        return z ^ (z >> 31)
+
+    def below(self, n):
+        while (x := self.next()) < 2**64 % n:
+            pass
+        return x % n
+
+    def random(self):
+        return (self.next() >> 11) * 2.0**-53
+
+    def randint(self, low, high):
+        return low + self.below(high - low + 1)
+
+    def choice(self, items):
+        return items[self.below(len(items))]
 
 
 def random_text(rng, words, marks):
@@ -161,7 +195,7 @@ def make_qwen2(directory):
          [[s, t.encode(s, add_special_tokens=False).ids] for s in texts(3, 300, ["<think>"])])
 
 
-def make_random(path, n, out):
+def random_pairs(path, n):
     r = gguf.GGUFReader(path)
     field = r.fields["tokenizer.ggml.tokens"]
     m = proto.ModelProto()
@@ -177,9 +211,20 @@ def make_random(path, n, out):
         kind = UNKNOWN if i == unknown else types[i]
         m.pieces.add(piece=piece.replace(" ", "\u2581"), score=scores[i], type=kind)
     sp = sentencepiece.SentencePieceProcessor(model_proto=m.SerializeToString())
-    rng = random.Random(4)
-    words = TEXT.split() + [p.piece.replace("\u2581", " ") for p in m.pieces if p.type in (NORMAL, USER_DEFINED)]
-    save(out, [[t, sp.encode(t)] for t in (random_text(rng, words, ["<b>"]) for _ in range(n))])
+    rng = SplitMix(4)
+    words = [p.piece.replace("\u2581", " ") for p in m.pieces if p.type in (NORMAL, USER_DEFINED)]
+    return [[t, sp.encode(t)] for t in (random_text(rng, words, ["<b>"]) for _ in range(n))]
+
+
+def save_hashes(path, pairs):
+    with open(path, "w", encoding="ascii") as f:
+        for i in range(0, len(pairs), 100):
+            texts, ids = xxhash.xxh3_64(), xxhash.xxh3_64()
+            for text, tokens in pairs[i:i + 100]:
+                text = text.encode()
+                texts.update(struct.pack("<i", len(text)) + text)
+                ids.update(struct.pack(f"<{1 + len(tokens)}i", len(tokens), *tokens))
+            f.write(f"{texts.hexdigest()} {ids.hexdigest()}\n")
 
 
 if len(sys.argv) == 3 and sys.argv[1] == "vocabularies":
@@ -187,7 +232,7 @@ if len(sys.argv) == 3 and sys.argv[1] == "vocabularies":
     make_llama(sys.argv[2], "llama-prefix", True)
     make_gemma4(sys.argv[2])
     make_qwen2(sys.argv[2])
-elif len(sys.argv) == 5 and sys.argv[1] == "random":
-    make_random(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+elif len(sys.argv) == 5 and sys.argv[1] in ("random", "hashes"):
+    (save if sys.argv[1] == "random" else save_hashes)(sys.argv[4], random_pairs(sys.argv[2], int(sys.argv[3])))
 else:
     sys.exit(__doc__)
