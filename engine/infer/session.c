@@ -130,6 +130,11 @@ int session_gpu_layers(const struct session *s)
 	return s->loaded->n_gpu_layers;
 }
 
+const struct load_options *session_loaded_options(const struct session *s)
+{
+	return &s->loaded->options;
+}
+
 const char *session_gpu_reason(const struct session *s)
 {
 	return s->loaded->gpu_reason;

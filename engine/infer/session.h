@@ -69,6 +69,8 @@ const char *session_head_device_name(const struct session *s);
 int session_threads(const struct session *s);
 /* Layers on the GPU. */
 int session_gpu_layers(const struct session *s);
+/* How its model is loaded: what was left open (batch, prefill_weights, their context, the GPU's memory) is resolved. */
+const struct load_options *session_loaded_options(const struct session *s);
 /* Why n_gpu_layers -1 chose the host: "no GPU: libcuda.so.1 not found; ..."; empty where it did not. */
 const char *session_gpu_reason(const struct session *s);
 /* Why the GPU's memory was not measured for fusion persistent, which then asks for as much ahead as suits an H100;

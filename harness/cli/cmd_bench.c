@@ -548,7 +548,11 @@ static int recall_options(struct bench *b, int *argc, char ***argv, struct error
 				 directory);
 	*argc = n;
 	*argv = words;
-	rc = bench_parse(b, n, words, err);
+	rc = strcmp(words[0], "bench")
+		     ? error_set(err, ERROR_INPUT,
+				 "--resume: %s is of gemmark %s, and sweeps alone go on: measure again", directory,
+				 text_show(words[0], strlen(words[0])).text)
+		     : bench_parse(b, n, words, err);
 	b->resume = directory;
 	return rc;
 }

@@ -16,7 +16,10 @@
 #include "engine/infer/session.h"
 #include "engine/model/synth.h"
 #include "harness/cli/changed_file.h"
+#include "harness/cli/engine_environment.h"
+#include "harness/cli/engine_machine.h"
 #include "harness/cli/engine_quality.h"
+#include "harness/cli/model_facts.h"
 #include "harness/cli/model_options.h"
 #include "harness/cli/options.h"
 #include "harness/cli/results_directory.h"
@@ -40,6 +43,8 @@ struct quality_command {
 	struct tokenizer *tokenizer;
 	struct token_ids ids;
 	struct quality_file file;
+	const char *const *words; /* (n_words): of the command line */
+	int n_words;
 	int64_t began_ns;
 	int steps, done; /* rows of texts, for the progress */
 };
@@ -256,40 +261,63 @@ static json_t *list_json(const struct quality_list *l)
 	return list;
 }
 
-/* What the rows are of. */
-static int save_study(const struct quality_command *q, const struct session *s, const struct run_directory *d,
-		      struct error *err)
+/* The texts and what is done to them. */
+static json_t *asked_json(const struct quality_command *q)
 {
 	const struct quality_study *t = &q->study;
-	const struct model *m = session_model(s);
 	char text[17];
 	snprintf(text, sizeof text, "%016llx", (unsigned long long)hash_bytes(q->bytes.bytes, q->bytes.n, 0));
-	json_t *o =
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I}", "model", m->name, "device",
-			  session_device_name(s), "cache_k", tensor_type_name(q->model.session.load.k_type), "cache_v",
-			  tensor_type_name(q->model.session.load.v_type), "text_hash", text, "text_tokens",
-			  (json_int_t)q->ids.n, "continuation", t->continuation, "seeds", t->n_seeds, "needles",
-			  t->n_needles, "sinks", t->sinks, "threads", session_threads(s), "seed", (json_int_t)t->seed);
 	json_t *policies = json_array();
 	for (int i = 0; i < t->policies.n; i++)
 		json_array_append_new(policies, json_string(quality_policies[t->policies.at[i]]));
-	if (!o || json_object_set_new(o, "commit", json_string(build_info()->label)) ||
-	    json_object_set_new(o, "contexts", list_json(&q->contexts)) ||
-	    json_object_set_new(o, "budgets", list_json(&t->budgets)) ||
-	    json_object_set_new(o, "windows", list_json(&t->windows)) ||
-	    json_object_set_new(o, "pools", list_json(&t->pools)) || json_object_set_new(o, "policies", policies)) {
-		json_decref(o);
-		return error_set(err, ERROR_MEMORY, "no memory for study.json");
-	}
-	int rc = run_directory_save_json(d, "study.json", o, err);
-	json_decref(o);
-	return rc;
+	return json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "text_hash", text,
+			 "text_tokens", (json_int_t)q->ids.n, "continuation", t->continuation, "seeds", t->n_seeds,
+			 "needles", t->n_needles, "sinks", t->sinks, "seed", (json_int_t)t->seed, "contexts",
+			 list_json(&q->contexts), "budgets", list_json(&t->budgets), "windows", list_json(&t->windows),
+			 "pools", list_json(&t->pools), "policies", policies);
 }
 
-static int study(struct quality_command *q, struct session *s, const struct run_directory *d, struct error *err)
+/* The model, and how it is computed. env: has the model's file and hash. */
+static json_t *conditions_json(const struct quality_command *q, const struct session *s, const json_t *env)
+{
+	const struct model *m = session_model(s);
+	const struct load_options *o = session_loaded_options(s);
+	const json_t *file = json_array_get(json_object_get(env, "models"), 0);
+	const int n_gpu = session_gpu_layers(s);
+	char device[160], head[160];
+	return json_pack("{s:s, s:O, s:O, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:o, s:s, s:s, "
+			 "s:s}",
+			 "model", m->name, "model_path_name", json_object_get(file, "file"), "model_hash",
+			 json_object_get(file, "xxh3_64"), "weight_type", model_weight_type(m), "device",
+			 engine_device_label(session_device_name(s), device, sizeof device), "head_device",
+			 engine_device_label(session_head_device_name(s), head, sizeof head), "commit",
+			 build_info()->label, "n_gpu_layers", n_gpu, "threads", session_threads(s), "cache_k",
+			 tensor_type_name(o->k_type), "cache_v", tensor_type_name(o->v_type), "mode",
+			 graph_mode_name(q->model.session.mode), "fusion", fusion_name(q->model.session.fusion),
+			 "n_ubatch", o->batch, "prefill_precision", prefill_precision_name(o->prefill),
+			 "prefill_weights",
+			 n_gpu ? json_string(prefill_weights_name(o->prefill_weights).text) : json_null(),
+			 "host_products", host_products_name(o->host_products), "ple",
+			 o->ple_on_host ? "host" : "device", "pdl", o->pdl ? "on" : "off");
+}
+
+/* What the rows are of: study.json, and env.json of the machine. */
+static int save_study(const struct quality_command *q, const struct session *s, const struct run_directory *d,
+		      const json_t *env, struct error *err)
+{
+	json_t *o = conditions_json(q, s, env), *asked = asked_json(q);
+	int rc = !o || json_object_update(o, asked) ? error_set(err, ERROR_MEMORY, "no memory for study.json")
+						    : run_directory_save_json(d, "study.json", o, err);
+	json_decref(o);
+	json_decref(asked);
+	return rc ? rc : run_directory_save_json(d, "env.json", env, err);
+}
+
+static int study(struct quality_command *q, struct session *s, const struct run_directory *d, const json_t *env,
+		 struct error *err)
 {
 	struct engine_quality engine;
-	int rc = save_study(q, s, d, err);
+	int rc = save_study(q, s, d, env, err);
 	if (!rc)
 		rc = quality_file_open(&q->file, d, err);
 	engine_quality_init(&engine, s, q->tokenizer);
@@ -367,9 +395,21 @@ static int make_directory(struct quality_command *q, struct run_directory *d, st
 	return rc ? rc : run_directory_make(d, q->out ? q->out : path, err);
 }
 
+/* The model is read and hashed. */
+static int collect_environment(const struct quality_command *q, json_t **env, struct error *err)
+{
+	const struct environment_inputs in = {.models = &q->model.model,
+					      .n_models = 1,
+					      .command_line = q->words,
+					      .n_words = q->n_words,
+					      .seed = &q->study.seed};
+	return engine_environment_collect(&in, env, err);
+}
+
 static int run(struct quality_command *q, struct error *err)
 {
 	struct session *s = NULL;
+	json_t *env = NULL;
 	struct run_directory d = {.fd = -1};
 	int longest = 0, rc = read_text(q, err);
 	for (int i = 0; i < q->contexts.n; i++)
@@ -380,6 +420,8 @@ static int run(struct quality_command *q, struct error *err)
 	if (!rc)
 		rc = text_input_check(q->tokenizer, q->model.model, session_model(s)->n_vocab, err);
 	if (!rc)
+		rc = collect_environment(q, &env, err);
+	if (!rc)
 		rc = make_directory(q, &d, err);
 	if (!rc) {
 		model_options_remark(&q->model, s, "quality");
@@ -387,7 +429,7 @@ static int run(struct quality_command *q, struct error *err)
 			fputs("gemmark quality: the weights are random, as the file says: what is found means "
 			      "nothing\n",
 			      stderr);
-		rc = study(q, s, &d, err);
+		rc = study(q, s, &d, env, err);
 	}
 	if (!rc)
 		rc = gguf_check(&session_model(s)->file, changed_file_remedy(), err);
@@ -398,6 +440,7 @@ static int run(struct quality_command *q, struct error *err)
 		fprintf(stderr, "gemmark quality: results in %s\n", text_show_path(d.path).text);
 	}
 	quality_rows_free(&q->file.rows);
+	json_decref(env);
 	run_directory_close(&d);
 	if (s)
 		session_close(s);
@@ -408,6 +451,8 @@ int cmd_quality(int argc, char **argv)
 {
 	struct error err = {0};
 	struct quality_command q = {
+		.words = (const char *const *)argv,
+		.n_words = argc,
 		.contexts = {1, {1024}},
 		.study = {.continuation = 64,
 			  .n_seeds = 8,

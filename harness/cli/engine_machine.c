@@ -1,6 +1,7 @@
 #include "harness/cli/engine_machine.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/cuda/device_cuda.h"
 #include "engine/cuda/nvrtc.h"
@@ -48,4 +49,12 @@ const struct environment_gpu *engine_gpu(const char **reason)
 		nvrtc_close(nvrtc);
 	}
 	return &gpu;
+}
+
+const char *engine_device_label(const char *name, char *label, size_t bytes)
+{
+	const char *reason, *host = strstr(name, "host");
+	const struct environment_gpu *gpu = host == name ? NULL : engine_gpu(&reason);
+	snprintf(label, bytes, "%s%s%s", gpu ? gpu->name : name, gpu && host ? "+" : "", gpu && host ? host : "");
+	return label;
 }

@@ -12,6 +12,7 @@
 #include "engine/model/model_flops.h"
 #include "harness/cli/engine_context.h"
 #include "harness/cli/engine_machine.h"
+#include "harness/cli/model_facts.h"
 #include "harness/measure/quality.h"
 
 struct engine_workload {
@@ -51,53 +52,6 @@ static void engine_close(struct workload *w)
 	free(w);
 }
 
-/* The type that most of the file's tensor bytes have. */
-static const char *weight_type(const struct model *m)
-{
-	const char *best = "";
-	size_t most = 0;
-	for (int t = 0; t < tensor_type_count; t++) {
-		size_t bytes = 0;
-		for (size_t i = 0; i < m->file.n_tensors; i++)
-			if (m->file.tensors[i].type == tensor_types[t].type)
-				bytes += m->file.tensors[i].bytes;
-		if (bytes >= most) {
-			most = bytes;
-			best = tensor_types[t].name;
-		}
-	}
-	return best;
-}
-
-static int64_t model_bytes(const struct model *m)
-{
-	int64_t sum = 0;
-	for (size_t i = 0; i < m->file.n_tensors; i++)
-		sum += (int64_t)m->file.tensors[i].bytes;
-	return sum;
-}
-
-static int64_t model_parameters(const struct model *m)
-{
-	int64_t sum = 0;
-	for (size_t i = 0; i < m->file.n_tensors; i++) {
-		int64_t n = 1;
-		for (int d = 0; d < GGUF_MAX_DIMS; d++)
-			n *= m->file.tensors[i].ne[d];
-		sum += n;
-	}
-	return sum;
-}
-
-/* What a session calls its devices, with what the GPU calls itself in the GPU's place: "NVIDIA H100 80GB HBM3+host". */
-static const char *device_label(const char *name, char *label, size_t bytes)
-{
-	const char *reason, *host = strstr(name, "host");
-	const struct environment_gpu *gpu = host == name ? NULL : engine_gpu(&reason);
-	snprintf(label, bytes, "%s%s%s", gpu ? gpu->name : name, gpu && host ? "+" : "", gpu && host ? host : "");
-	return label;
-}
-
 /* Of what a device does not read nothing is recorded. */
 static int64_t bytes_or_unknown(size_t bytes)
 {
@@ -114,12 +68,12 @@ static void engine_facts(struct workload *w, struct workload_facts *out)
 	*out = (struct workload_facts){
 		.model = m->name,
 		.arch = model_arch_name(m->arch),
-		.weight_type = weight_type(m),
+		.weight_type = model_weight_type(m),
 		.file_type = model_file_type(m),
 		.model_bytes = model_bytes(m),
 		.model_parameters = model_parameters(m),
-		.device = device_label(session_device_name(s), e->device, sizeof e->device),
-		.head_device = device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
+		.device = engine_device_label(session_device_name(s), e->device, sizeof e->device),
+		.head_device = engine_device_label(session_head_device_name(s), e->head_device, sizeof e->head_device),
 		.prefill_weights = session_gpu_layers(s) ? e->prefill_weights.text : NULL,
 		.n_vocab = m->n_vocab,
 		.n_context_trained = m->n_context,
@@ -430,9 +384,9 @@ static void engine_context_facts(struct workload *w, struct context_facts *out)
 	struct engine_workload *e = engine(w);
 	char label[sizeof e->device];
 	*out = (struct context_facts){
-		.identity = engine_context_identity(e->model->loaded, e->weights,
-						    device_label(session_device_name(e->session), label, sizeof label),
-						    e->model->program),
+		.identity = engine_context_identity(
+			e->model->loaded, e->weights,
+			engine_device_label(session_device_name(e->session), label, sizeof label), e->model->program),
 		.chunk = e->model->loaded->options.batch,
 		.observed = session_observed(e->session),
 	};

@@ -1,7 +1,8 @@
 /*
  * gemmark quality as it is called, on a small model with a vocabulary: its numbers are those of gemmark eval for the
- * same tokens and the same eviction, a second run has the same bytes, and what it refuses.
+ * same tokens and the same eviction, a second run has the same bytes, its conditions are said, and what it refuses.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +14,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
+#include "base/hash.h"
 #include "engine/text/tokenizer.h"
 #include "harness/cli/options.h"
 #include "tests/support/command.h"
@@ -47,7 +50,7 @@ static int tear_down(void **state)
 	return folder_remove(folder);
 }
 
-/* more: up to 20 words and a null. */
+/* more: up to 30 words and a null. */
 static int quality(char **more)
 {
 	char *words[40] = {"quality", "-m", model, "-ngl", "0", "-t", "1", "--text", text, NULL};
@@ -175,6 +178,64 @@ static void says_the_same_again(void **state)
 	assert_true(command_said(folder, "out", "best by needles found, asked behind: 40 none surely\n"));
 }
 
+static json_t *load(const char *name)
+{
+	char path[FOLDER_BYTES + 32];
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	json_t *o = json_load_file(path, 0, NULL);
+	assert_non_null(o);
+	return o;
+}
+
+static const char *member(const json_t *o, const char *name)
+{
+	const char *word = json_string_value(json_object_get(o, name));
+	if (!word)
+		fail_msg("no text '%s'", name);
+	return word;
+}
+
+/* Without them a study cannot be held against another. */
+static void says_under_which_conditions(void **state)
+{
+	(void)state;
+	static const char *const wanted[][2] = {
+		{"model_path_name", "m.gguf"}, {"weight_type", "Q8_0"},  {"device", "host"}, {"head_device", "host"},
+		{"cache_k", "BF16"},           {"cache_v", "F16"},       {"mode", "direct"}, {"fusion", "full"},
+		{"prefill_precision", "f32"},  {"host_products", "f32"}, {"ple", "device"},  {"pdl", "off"},
+	};
+	uint64_t hash;
+	char hex[17];
+	snprintf(out, sizeof out, "%s/out-1", folder);
+	OK(hash_file(model, &hash, NULL, e));
+	snprintf(hex, sizeof hex, "%016" PRIx64, hash);
+	assert_int_equal(
+		quality((char *[]){
+			"--contexts",          "300", "--continuation", "1",       "--seeds", "1",  "--needles", "0",
+			"--budgets",           "40",  "--policies",     "recency", "-ub",     "96", "-ctk",      "bf16",
+			"--prefill-precision", "f32", "--pdl",          "off",     "-o",      out,  NULL}),
+		0);
+	json_t *study = load("out-1/study.json"), *env = load("out-1/env.json");
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		assert_string_equal(member(study, wanted[i][0]), wanted[i][1]);
+	assert_string_equal(member(study, "model_hash"), hex);
+	assert_int_equal(json_integer_value(json_object_get(study, "n_ubatch")), 96);
+	assert_int_equal(json_integer_value(json_object_get(study, "n_gpu_layers")), 0);
+	assert_true(json_is_null(json_object_get(study, "prefill_weights")));
+	/* The machine's are gemmark env's; here is that they are of this run. */
+	const json_t *file = json_array_get(json_object_get(env, "models"), 0);
+	assert_string_equal(member(file, "file"), "m.gguf");
+	assert_string_equal(member(file, "xxh3_64"), hex);
+	assert_true(*member(json_object_get(env, "cpu"), "isa"));
+	assert_true(json_object_get(env, "gpu") && json_object_get(env, "gpu_reason"));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(env, "command_line"), 0)), "quality");
+	json_decref(study);
+	json_decref(env);
+	/* It has a command line, which is no sweep's. */
+	assert_int_equal(command_run(folder, cmd_bench, (char *[]){"bench", "--resume", out, NULL}), 2);
+	assert_true(command_said(folder, "errors", " is of gemmark quality, and sweeps alone go on"));
+}
+
 static void refuse(char **words, const char *says)
 {
 	assert_int_equal(quality(words), 2);
@@ -220,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(has_the_numbers_of_eval, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_the_same_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(says_under_which_conditions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_what_it_cannot_do, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(names_a_file_that_is_no_model_of_text, set_up, tear_down),
 	};

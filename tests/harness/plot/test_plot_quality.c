@@ -15,6 +15,7 @@
 #include "tests/support/folder.h"
 
 static const char head[] = "context,policy,budget,window,pool,measure,asked,question,third,seeds,mean,low,high,best\n";
+/* As the first studies had it: what later ones say besides changes no figure. */
 static const char study[] = "{\"model\": \"M\", \"device\": \"host\", \"cache_k\": \"F16\", \"cache_v\": \"BF16\", "
 			    "\"commit\": \"c0ffee\", \"sinks\": 4, \"seeds\": 8, \"continuation\": 64, \"needles\": 3}";
 static char folder[FOLDER_BYTES], notes[2048];
