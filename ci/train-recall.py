@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import queue
 import sys
@@ -26,13 +27,16 @@ import time
 
 try:
     import numpy as np
-except ImportError:
-    sys.exit("train-recall.py: numpy is not there; install it, and torch to train")
-
-from recall import gguf_file, language
+    from recall import gguf_file, language
+except ModuleNotFoundError as missing:
+    if missing.name != "numpy":
+        raise
+    np = None
 
 TEXT_SEEDS = 1000
 EVALUATION_SEED = 999
+TOKENS_MOST = 10_000_000  # of a text, which is made in memory
+SHORTEST = 96  # tokens of a sequence: two sentences and their questions
 BATCH_TOKENS = 32768
 EVALUATED_TOKENS = 1 << 18  # of a length, on a GPU
 REFERENCE_TOKENS, REFERENCE_ROWS = 1024, 48
@@ -41,6 +45,12 @@ HIDDEN_MOST = 48
 LENGTHS = [256, 1024, 4096, 17408]
 RECALLED = 0.985  # goes on to longer texts
 NAME = "recall.q8_0.gguf"
+
+
+def refuse(text):
+    """Ends with one line."""
+    print(f"train-recall.py: {text}", file=sys.stderr)
+    sys.exit(2)
 
 
 def hidden_most(length):
@@ -104,11 +114,14 @@ def evaluate(torch, model, text, device, length, n_sequences, cast):
 
 
 def train(options):
-    import torch
+    if len(options.shares) != len(options.lengths):
+        refuse(f"argument --shares: {len(options.shares)} of {len(options.lengths)} lengths; give one of each")
+    try:
+        import torch
+    except ImportError:
+        refuse("torch is not there, which trains; install it (text needs numpy alone)")
     from recall import network
 
-    if not 0 <= options.seed < EVALUATION_SEED or len(options.shares) != len(options.lengths):
-        sys.exit(f"train-recall: --seed is 0 to {EVALUATION_SEED - 1}, and --shares has one of each of --lengths")
     began = time.monotonic()
     limit = options.minutes * 60
     torch.manual_seed(options.seed)
@@ -223,38 +236,66 @@ def write(torch, model, state, text, device, options, about):
 
 
 def write_text(options):
-    if options.seed < TEXT_SEEDS:
-        sys.exit(f"train-recall: --seed {options.seed} is the model's; texts have {TEXT_SEEDS} and more")
     text = language.Language()
     ids = text.stories(np.random.RandomState(options.seed), options.tokens)
     sys.stdout.write(text.vocabulary.decode(ids))
 
 
-def numbers(of):
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        refuse(message)
+
+
+def whole(least, most, why=""):
+    """Whole numbers; why: what else is wrong with others."""
+    def parse(value):
+        try:
+            n = int(value)
+        except ValueError:
+            n = None
+        if n is None or not least <= n <= most:
+            raise argparse.ArgumentTypeError(f"{value!a} is no whole number from {least} to {most}{why}")
+        return n
+    return parse
+
+
+def positive(value):
+    try:
+        x = float(value)
+    except ValueError:
+        x = math.nan
+    if not 0 < x < math.inf:
+        raise argparse.ArgumentTypeError(f"{value!a} is no number above 0")
+    return x
+
+
+def several(of):
     return lambda value: [of(x) for x in value.split(",")]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
     t = commands.add_parser("train")
     t.add_argument("--out", required=True)
-    t.add_argument("--minutes", type=float, default=8)
-    t.add_argument("--seed", type=int, default=1)
-    t.add_argument("--lengths", type=numbers(int), default=LENGTHS)
-    t.add_argument("--shares", type=numbers(float), default=[0.3, 0.15, 0.25, 0.3],
+    t.add_argument("--minutes", type=positive, default=8)
+    t.add_argument("--seed", type=whole(0, EVALUATION_SEED - 1), default=1)
+    t.add_argument("--lengths", type=several(whole(SHORTEST, 1 << 20)), default=LENGTHS)
+    t.add_argument("--shares", type=several(positive), default=[0.3, 0.15, 0.25, 0.3],
                    help="of the time, at most, a length")
-    t.add_argument("--rate", type=float, default=2e-3)
-    t.add_argument("--warm-up", type=int, default=200)
-    t.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS)
-    t.add_argument("--report", type=float, default=10, help="seconds from one line to the next")
+    t.add_argument("--rate", type=positive, default=2e-3)
+    t.add_argument("--warm-up", type=whole(1, 1 << 20), default=200)
+    t.add_argument("--batch-tokens", type=whole(1, 1 << 24), default=BATCH_TOKENS)
+    t.add_argument("--report", type=positive, default=10, help="seconds from one line to the next")
     t.add_argument("--small", action="store_true")
     t.set_defaults(run=train)
     x = commands.add_parser("text")
-    x.add_argument("--tokens", type=int, default=200000)
-    x.add_argument("--seed", type=int, default=TEXT_SEEDS)
+    x.add_argument("--tokens", type=whole(1, TOKENS_MOST), default=200000)
+    x.add_argument("--seed", type=whole(TEXT_SEEDS, 2**32 - 1, ": lower ones are the model's"), default=TEXT_SEEDS)
     x.set_defaults(run=write_text)
     options = parser.parse_args()
+    if np is None:
+        refuse("numpy is not there; install it, and torch to train")
     options.run(options)
 
 

@@ -149,6 +149,7 @@ gemmark_ci_test(check.bisect check 35 600 "${CMAKE_CURRENT_SOURCE_DIR}/ci/bisect
 gemmark_ci_test(check.gpu_refusals check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/gpu_refusals.sh")
 gemmark_ci_test(check.container check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/container.sh" "${PROJECT_SOURCE_DIR}/build")
 gemmark_ci_test(check.real_model check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/real_model.sh")
+gemmark_ci_test(check.train_recall check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/ci/train_recall.sh")
 gemmark_ci_test(check.cli check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/cli.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.history check 60 120 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/history.sh" $<TARGET_FILE:gemmark>)
 gemmark_ci_test(check.outputs check 90 60 "${CMAKE_CURRENT_SOURCE_DIR}/harness/cli/outputs.sh" $<TARGET_FILE:gemmark>)
