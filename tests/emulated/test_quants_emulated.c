@@ -3,6 +3,7 @@
  * through the GPU's own tiles, the logits that the host's kernels make of the file's blocks; and those tiles are the
  * host's, byte by byte.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "bench/quant_values.h"
 #include "engine/device/device_ops.h"
 #include "engine/infer/loaded_model.h"
 #include "engine/infer/session.h"
@@ -258,6 +260,12 @@ struct wide {
 	float *left[WIDE_PHASES], *wide, *table, *h;
 };
 
+/*
+ * Of a row's product, relative to the root of the squares' sum: of the stream, whose values have either sign, what
+ * test_quants has for the host. The vector's are all above 0, where sums are larger than that root.
+ */
+static const double PRODUCT_THRESHOLDS[WIDE_PHASES] = {[OF_STREAM] = 2e-6, [OF_ROWS] = 4e-6};
+
 static void wide_make(struct wide *w, const struct tensor_traits *t)
 {
 	static const int shapes[WIDE_PHASES][2] = {{N_EMBD, N_OUT}, {N_WIDE, N_OUT}};
@@ -347,6 +355,39 @@ static void wide_run(struct wide *w, bool host)
 	free(tiled);
 }
 
+/* The worst error of y, (N_OUT), over the root of the products' squares' sum. x: (w->n_in). */
+static double worst_product(const struct tensor_traits *t, const struct weight *w, const double *x, const float *y)
+{
+	const unsigned char *blocks = w->data;
+	double worst = 0;
+	for (int r = 0; r < N_OUT; r++) {
+		double sum = 0, squares = 0;
+		for (int k = 0; k < w->n_in; k++) {
+			size_t i = (size_t)r * (size_t)w->n_in + (size_t)k, block = (size_t)t->block;
+			double product =
+				x[k] * (double)quant_value((int)t->type, blocks + i / block * (size_t)t->block_bytes,
+							   (int)(i % block));
+			sum += product;
+			squares += product * product;
+		}
+		worst = fmax(worst, fabs((double)y[r] - sum) / sqrt(squares));
+	}
+	return worst;
+}
+
+/* What both kernels left, in float64: of the embedding and of the vector. */
+static void wide_errors(const struct tensor_traits *t, const struct wide *w, const float *left[WIDE_PHASES],
+			double errors[WIDE_PHASES])
+{
+	static double stream[N_EMBD], vector[N_WIDE];
+	for (int k = 0; k < N_EMBD; k++)
+		stream[k] = (double)w->table[k];
+	for (int k = 0; k < N_WIDE; k++)
+		vector[k] = (double)w->wide[k];
+	errors[OF_STREAM] = worst_product(t, &w->file[OF_STREAM], stream, left[OF_STREAM]);
+	errors[OF_ROWS] = worst_product(t, &w->file[OF_ROWS], vector, left[OF_ROWS]);
+}
+
 static void test_wide(void **state)
 {
 	(void)state;
@@ -366,6 +407,15 @@ static void test_wide(void **state)
 		if (!(of_stream < TOLERANCE && of_rows < TOLERANCE))
 			fail_msg("%s: wide products are off by %.3g and %.3g of the host's", t->name, of_stream,
 				 of_rows);
+		double host[WIDE_PHASES], emulated[WIDE_PHASES];
+		wide_errors(t, &w, (const float *[]){want[0], want[1]}, host);
+		wide_errors(t, &w, (const float *[]){w.left[OF_STREAM], w.left[OF_ROWS]}, emulated);
+		for (int k = 0; k < WIDE_PHASES; k++)
+			if (!(emulated[k] <= PRODUCT_THRESHOLDS[k] && host[k] <= PRODUCT_THRESHOLDS[k]))
+				fail_msg("%s: product %d is off by %.3g, the host's by %.3g", t->name, k, emulated[k],
+					 host[k]);
+		print_message("%-8s %d wide: off by %.1e, the host by %.1e; %d wide: %.1e, %.1e\n", t->name, N_EMBD,
+			      emulated[OF_STREAM], host[OF_STREAM], N_WIDE, emulated[OF_ROWS], host[OF_ROWS]);
 		wide_free(&w);
 	}
 }

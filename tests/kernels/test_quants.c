@@ -154,6 +154,61 @@ static void test_products_are_of_those_values(void **state)
 	vectors_free(&v);
 }
 
+/* The worst error of y, (tokens, n_out), over the root of the products' squares' sum. x: (tokens, n_in). */
+static double worst_product(const struct test_weight *t, const float *x, const float *y, int tokens)
+{
+	double worst = 0;
+
+	for (int i = 0; i < tokens * t->w.n_out; i++) {
+		const double *row = t->values + (size_t)(i % t->w.n_out) * (size_t)t->w.n_in;
+		const float *in = x + (size_t)(i / t->w.n_out) * (size_t)t->w.n_in;
+		double sum = 0, squares = 0;
+
+		for (int k = 0; k < t->w.n_in; k++) {
+			const double product = row[k] * (double)in[k];
+
+			sum += product;
+			squares += product * product;
+		}
+		worst = fmax(worst, fabs((double)y[i] - sum) / sqrt(squares));
+	}
+	return worst;
+}
+
+/* Of random blocks as wide as a model's, a type a line: what results/README.md has of them. */
+static void test_errors_of_each_type(void **state)
+{
+	enum { WIDTH = 2560, ROWS = 32, TOKENS = 11 };
+	float *x, *y;
+
+	use_isa(state);
+	x = random_floats(TOKENS * WIDTH, 1.0f);
+	y = take(TOKENS * ROWS, sizeof(*y));
+	for (size_t i = 0; i < COUNT(layouts); i++) {
+		struct test_weight t;
+		double worst[2];
+
+		if (layouts[i].planes)
+			continue; /* the GPU's */
+		t = weight_make(layouts[i], WIDTH, ROWS, 1);
+		for (int many = 0; many < 2; many++) {
+			const int tokens = many ? TOKENS : 1;
+
+			k_matmul(&(struct matmul_params){
+				.w = t.w, .x = x, .y = y, .n_tokens = tokens, .x_stride = WIDTH, .y_stride = ROWS});
+			worst[many] = worst_product(&t, x, y, tokens);
+			if (!(worst[many] <= PRODUCT_THRESHOLD))
+				fail_msg("%s, %d tokens: off by %.3g", tensor_type_name(layouts[i].type), tokens,
+					 worst[many]);
+		}
+		print_message("%-8s off by %.1e, of %d tokens %.1e\n", tensor_type_name(layouts[i].type), worst[0],
+			      TOKENS, worst[1]);
+		weight_free(&t);
+	}
+	free(x);
+	free(y);
+}
+
 /* A token's row of an embedding, as the package reads it. */
 static void test_embedding_rows_are_those_values(void **state)
 {
@@ -191,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_vectors_are_of_every_quantised_type),
 		EACH_INNER(test_values_are_the_packages),
 		EACH_ISA(test_products_are_of_those_values),
+		EACH_ISA(test_errors_of_each_type),
 		EACH_INNER(test_embedding_rows_are_those_values),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
