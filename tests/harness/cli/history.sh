@@ -121,7 +121,9 @@ expect 2 '*its runs are of 2 machines*' check two --store m
 expect 0 '*both--*: 2 lines added*' add two --store m2 --date run --allow-dirty --machine both
 # Another card of the same name is another environment.
 sed 's/"env":{/"env":{"gpu_uuid":"GPU-1",/' m/*.jsonl >m2/one--card.jsonl
-sed 's/"env":{/"env":{"gpu_uuid":"GPU-2",/;s/"commit":"./"commit":"a/;s/"date":"2/"date":"3/' m/*.jsonl >>m2/one--card.jsonl
+# Of another commit, whatever this one begins with.
+sed -e 's/"commit":"[^a]/"commit":"a/;t other' -e 's/"commit":"a/"commit":"b/' -e ':other' \
+  -e 's/"env":{/"env":{"gpu_uuid":"GPU-2",/;s/"date":"2/"date":"3/' m/*.jsonl >>m2/one--card.jsonl
 expect 0 '*recalibrations*gpu_uuid: GPU-1, then GPU-2*' show --store m2 --machine "$host"
 "$gemmark" history show --store m2 --machine "$host" --across gpu_uuid | grep -q recalibrations && fail "--across gpu_uuid"
 
