@@ -1,7 +1,5 @@
 #include "bench/replay_patch.h"
 
-enum { PATCH_DRIVER = 12040 };
-
 /*
  * The driver binds the functions where the module is loaded: no library is linked. As in the engine's patch, nothing
  * here lets the next node start early: one that is launched before the patch ends keeps what it had.
@@ -49,11 +47,8 @@ void replay_patch_open(struct replay_gpu *g, struct nvrtc *n)
 						 {"patch_grid", &g->patch[REPLAY_PATCH_GRID]}};
 	struct error why = {""};
 	g->no_patch = (struct error){""};
-	if (g->cu.version < PATCH_DRIVER)
-		error_set(&g->no_patch, ERROR_UNSUPPORTED,
-			  "a driver for CUDA 12.4 or newer; this one is for CUDA %d.%d", g->cu.version / 1000,
-			  g->cu.version % 1000 / 10);
-	else if (replay_gpu_load(g, n, &replay_patch_source, wanted, 2, &g->patch_module, &why))
+	if (!cuda_driver_check_graph_kernels(&g->cu, &g->no_patch) &&
+	    replay_gpu_load(g, n, &replay_patch_source, wanted, 2, &g->patch_module, &why))
 		error_set(&g->no_patch, ERROR_UNSUPPORTED, "kernels that this driver does not load: %s", why.text);
 }
 

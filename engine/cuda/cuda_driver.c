@@ -11,6 +11,15 @@ enum { OLDEST_DRIVER = 12000 };
 /* cuGetProcAddress as of CUDA 12.0. */
 typedef int get_proc_address(const char *symbol, void **function, int version, uint64_t flags, int *status);
 
+int cuda_driver_check_graph_kernels(const struct cuda_driver *cu, struct error *why)
+{
+	enum { FIRST = 12040 };
+	if (cu->version >= FIRST)
+		return 0;
+	return error_set(why, ERROR_UNSUPPORTED, "a driver for CUDA 12.4 or newer; this one is for CUDA %d.%d",
+			 cu->version / 1000, cu->version % 1000 / 10);
+}
+
 int cuda_driver_error(const struct cuda_driver *cu, int result, struct error *err, const char *what, ...)
 {
 	const char *name = NULL, *text = NULL;

@@ -230,6 +230,9 @@ struct cuda_driver {
 int cuda_driver_open(struct cuda_driver *cu, struct error *err);
 void cuda_driver_close(struct cuda_driver *cu);
 
+/* Whether the driver is new enough for kernels that set nodes and launch graphs: ERROR_UNSUPPORTED says which is. */
+int cuda_driver_check_graph_kernels(const struct cuda_driver *cu, struct error *why);
+
 /* ERROR_DEVICE (ERROR_MEMORY for out of memory): "what: CUDA_ERROR_NAME (its text)". */
 int cuda_driver_error(const struct cuda_driver *cu, int result, struct error *err, const char *what, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -107,7 +107,7 @@ int device_cuda_can_graph(enum device_graph_kind kind, struct error *err)
 	struct cuda_driver cu;
 	struct error why;
 	int rc = cuda_driver_open(&cu, err);
-	if (!rc && kind != DEVICE_GRAPH_PLAIN && (rc = cuda_check_graph_kernels(&cu, &why)))
+	if (!rc && kind != DEVICE_GRAPH_PLAIN && (rc = cuda_driver_check_graph_kernels(&cu, &why)))
 		error_set(err, rc, "needs %s", why.text);
 	if (!rc)
 		rc = has_calls(&cu, kind, err);

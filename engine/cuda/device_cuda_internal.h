@@ -163,8 +163,6 @@ int cuda_record_copy(struct cuda_device *c, struct error *err);
 int cuda_captured_nodes(struct cuda_device *c, size_t *n, struct error *err);
 /* A product that a library has just captured as n_driver of them; params: the kernel's that asked for it. */
 int cuda_record_product(struct cuda_device *c, enum kernel k, const void *params, size_t n_driver, struct error *err);
-/* Whether the driver is new enough for kernels that set nodes and launch graphs: ERROR_UNSUPPORTED says which is. */
-int cuda_check_graph_kernels(const struct cuda_driver *cu, struct error *why);
 int cuda_can_graph(const struct device *d, enum device_graph_kind kind, struct error *err);
 int cuda_capture_begin(struct device *d, struct error *err);
 int cuda_capture_end(struct device *d, struct device_graph *g, struct error *err);

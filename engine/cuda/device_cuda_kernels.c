@@ -10,8 +10,6 @@
 #include "engine/cuda/device_cuda_internal.h"
 #include "kernels/cuda/attention_geometry.h"
 
-enum { GRAPH_KERNELS_DRIVER = 12040 };
-
 /* A cubin that loads: a cached one that does not (another driver's, damaged and not noticed) is made again. */
 static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
 		       struct error *err)
@@ -81,21 +79,13 @@ static int find_function(struct cuda_device *c, int entry, struct error *err)
 	return 0;
 }
 
-int cuda_check_graph_kernels(const struct cuda_driver *cu, struct error *why)
-{
-	if (cu->version >= GRAPH_KERNELS_DRIVER)
-		return 0;
-	return error_set(why, ERROR_UNSUPPORTED, "a driver for CUDA 12.4 or newer; this one is for CUDA %d.%d",
-			 cu->version / 1000, cu->version % 1000 / 10);
-}
-
 static int load_or_refuse(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
 			  struct error *err)
 {
 	struct error *why = reason_of(c, cuda_sources[index].name);
 	if (!why)
 		return load_source(c, n, index, dims, err);
-	if (cuda_check_graph_kernels(&c->cu, why))
+	if (cuda_driver_check_graph_kernels(&c->cu, why))
 		return 0;
 	struct error failure;
 	if (load_source(c, n, index, dims, &failure))

@@ -83,6 +83,13 @@ struct parts_scales {
 	}
 };
 
+/* Word i of vectors that lie behind each other in registers: i is a constant once loops are unrolled. */
+INLINE unsigned vector_word(const uint4 *v, int i)
+{
+	const uint4 &u = v[i / 4];
+	return i % 4 == 0 ? u.x : i % 4 == 1 ? u.y : i % 4 == 2 ? u.z : u.w;
+}
+
 /* Lane's words of a unit. */
 template <int T> struct quants_words {
 	enum { HIGHS = quants_high_bytes(T) / 4 };
@@ -100,17 +107,11 @@ template <int T> struct quants_words {
 			low[i] = at[(HIGHS + i) * WARP];
 	}
 
-	static __device__ __forceinline__ unsigned word(const uint4 *v, int i)
-	{
-		const uint4 &u = v[i / 4];
-		return i % 4 == 0 ? u.x : i % 4 == 1 ? u.y : i % 4 == 2 ? u.z : u.w;
-	}
-
 	/* Fragment i of a block's four, as m16n8k32 has them. */
 	__device__ __forceinline__ unsigned fragment(int block, int i) const
 	{
-		const unsigned bits = word(low, block * 2 + i % 2);
-		return quants_bytes<T>(bits, HIGHS ? word(high, block / 2) : 0, i / 2, block % 2 * 4 + i);
+		const unsigned bits = vector_word(low, block * 2 + i % 2);
+		return quants_bytes<T>(bits, HIGHS ? vector_word(high, block / 2) : 0, i / 2, block % 2 * 4 + i);
 	}
 };
 
@@ -125,19 +126,14 @@ template <> struct quants_words<TENSOR_Q6_K> {
 			words[i] = at[i * WARP];
 	}
 
-	static __device__ __forceinline__ unsigned word(const uint4 *v, int i)
-	{
-		const uint4 &u = v[i / 4];
-		return i % 4 == 0 ? u.x : i % 4 == 1 ? u.y : i % 4 == 2 ? u.z : u.w;
-	}
-
 	/* Times 4, as quants_bytes has them. */
 	__device__ __forceinline__ unsigned fragment(int block, int i) const
 	{
 		if (i < 3)
-			return word(words, block * 3 + i) & 0xfcfcfcfcu;
-		return (word(words, block * 3) << 6 & 0xc0c0c0c0u) | (word(words, block * 3 + 1) << 4 & 0x30303030u) |
-		       (word(words, block * 3 + 2) << 2 & 0x0c0c0c0cu);
+			return vector_word(words, block * 3 + i) & 0xfcfcfcfcu;
+		return (vector_word(words, block * 3) << 6 & 0xc0c0c0c0u) |
+		       (vector_word(words, block * 3 + 1) << 4 & 0x30303030u) |
+		       (vector_word(words, block * 3 + 2) << 2 & 0x0c0c0c0cu);
 	}
 };
 
@@ -211,12 +207,12 @@ template <int T, int N> struct operand<T, N, true> {
 		for (int k = 0; k < 8; k += 2) {
 			int c[4] = {0, 0, 0, 0};
 			two_blocks(w, chunk, k, c);
-			const float2 d = pair_to_f32<TENSOR_F16>(quants_words<T>::word(&scales, k / 2));
+			const float2 d = pair_to_f32<TENSOR_F16>(vector_word(&scales, k / 2));
 			r0 = fmaf((float)(c[0] * 256 + c[1]), d.x, r0);
 			r1 = fmaf((float)(c[2] * 256 + c[3]), d.y, r1);
 			if (quants_have_least(T)) {
-				const float2 m = pair_to_f32<TENSOR_F16>(quants_words<T>::word(&least, k / 2));
-				const float sum = __uint_as_float(quants_words<T>::word(&sums.own, k / 2));
+				const float2 m = pair_to_f32<TENSOR_F16>(vector_word(&least, k / 2));
+				const float sum = __uint_as_float(vector_word(&sums.own, k / 2));
 				r0 = fmaf(sum, m.x, r0);
 				r1 = fmaf(sum, m.y, r1);
 			}
@@ -266,7 +262,7 @@ template <int T, int N> struct operand<T, N, true> {
 					b.y);
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				all[i] += c[i] * byte.of(quants_words<T>::word(scales + i / 2, k / 2), k % 2);
+				all[i] += c[i] * byte.of(vector_word(scales + i / 2, k / 2), k % 2);
 		}
 		r0 = d.x * quants_unit<T>() * fmaf((float)all[0], 256.0f, (float)all[1]);
 		r1 = d.y * quants_unit<T>() * fmaf((float)all[2], 256.0f, (float)all[3]);
