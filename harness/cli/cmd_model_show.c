@@ -204,7 +204,9 @@ static void show_model(const struct model *m)
 	printf("%s\n", text_show_path(m->file.path).text);
 	printf("  architecture    %s\n", model_arch_name(m->arch));
 	printf("  name            %s\n", m->name);
+	const char *file_type = model_file_type(m);
 	printf("  parameters      %s\n", short_text(parameters, "").text);
+	printf("  file type       %s\n", file_type ? file_type : "none given that is known");
 	printf("  file            %zu bytes (%s), %zu tensors", m->file.map_bytes,
 	       short_text((double)m->file.map_bytes, "B").text, m->file.n_tensors);
 	if (m->file.n_parts > 1)

@@ -15,6 +15,7 @@
 
 #include "harness/cli/options.h"
 #include "harness/cli/progress.h"
+#include "tests/support/edited_model.h"
 #include "tests/support/temp_file.h"
 
 enum { MAX_ARGS = 16 };
@@ -62,6 +63,7 @@ static void test_command(void **state)
 	assert_non_null(strstr(out, " 16 positions          18432 bytes"));
 	assert_non_null(strstr(out, " 4096 positions        1585152 bytes"));
 	assert_non_null(strstr(out, "blk.9.ffn_down.weight"));
+	assert_non_null(strstr(out, "\n  file type       Q8_0\n"));
 	assert_non_null(strstr(out, "of layer 4"));
 	for (const char *line = out; *line; line += strcspn(line, "\n") + 1)
 		if (strcspn(line, "\n") > 80)
@@ -137,6 +139,27 @@ static void test_command(void **state)
 	temp_file_remove(&t);
 }
 
+/* The name that it is published under, and not the type of most of its bytes. */
+static void test_file_type(void **state)
+{
+	(void)state;
+	struct temp_file t = temp_file_make();
+	char words[256];
+	static char out[65536];
+	snprintf(words, sizeof words, "model make --arch gemma4-e2b-tiny --type q4_k_m -o %s", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	snprintf(words, sizeof words, "model show %s", t.path);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "\n  file type       Q4_K_M\n"));
+
+	/* Of a file that does not say, nothing is made up. */
+	static const struct edit drop = {.kind = EDIT_DROP, .name = "general.file_type"};
+	edited_model("golden/qwen3-tiny.q8_0.gguf", t.path, &drop, 1);
+	assert_int_equal(run_command(words, out, sizeof out), 0);
+	assert_non_null(strstr(out, "\n  file type       none given that is known\n"));
+	temp_file_remove(&t);
+}
+
 static void test_progress_line(void **state)
 {
 	(void)state;
@@ -157,6 +180,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_file_type),
 		cmocka_unit_test(test_progress_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
