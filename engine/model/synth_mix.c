@@ -75,6 +75,7 @@ static enum tensor_type mixed(enum synth_mix mix, enum tensor_type type, bool va
 {
 	switch (mix) {
 	case SYNTH_MIX_NONE:
+	case SYNTH_MIX_Q5_K_S:
 		break;
 	case SYNTH_MIX_Q4_K_M:
 	case SYNTH_MIX_Q5_K_M:

@@ -7,6 +7,7 @@
  * type.
  *   - Q4_K_M and Q5_K_M: as Q4_K and Q5_K, but attn_v and ffn_down in Q6_K in the first and the last eighth of the
  *     layers that have them and in every third one between.
+ *   - Q5_K_S: as Q5_K.
  *   - Q4_K_S: as Q4_K, but attn_v of the first four layers and ffn_down of the first eighth in Q5_K.
  *   - Rows that are no multiple of 256: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K.
  */
@@ -19,6 +20,7 @@
 #define SYNTH_MIXES(X)              \
 	X(Q4_K_S, q4_k_s, 14, Q4_K) \
 	X(Q4_K_M, q4_k_m, 15, Q4_K) \
+	X(Q5_K_S, q5_k_s, 16, Q5_K) \
 	X(Q5_K_M, q5_k_m, 17, Q5_K)
 
 enum synth_mix {
@@ -28,7 +30,7 @@ enum synth_mix {
 #undef X
 };
 
-/* " q4_k_s q4_k_m q5_k_m" */
+/* " q4_k_s q4_k_m q5_k_s q5_k_m" */
 #define SYNTH_MIX_WORD(NAME, word, file_type, base) " " #word
 #define SYNTH_MIX_WORDS SYNTH_MIXES(SYNTH_MIX_WORD)
 

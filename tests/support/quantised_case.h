@@ -11,7 +11,7 @@ struct quantised_case {
 	enum tensor_type type;
 	enum synth_mix mix;
 };
-enum { QUANTISED_CASES = 14 };
+enum { QUANTISED_CASES = 15 };
 extern const struct quantised_case quantised_cases[QUANTISED_CASES];
 
 /* "gemma4-e4b-tiny Q4_K_M" */

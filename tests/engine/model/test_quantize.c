@@ -169,6 +169,13 @@ static void test_mixtures(void **state)
 	expect_layers(&p, "ffn_down.weight", "666665565565565565565565565565565565666666");
 	expect(&p, "blk.3.attn_q.weight", TENSOR_Q5_K);
 	synth_plan_free(&p);
+	p = plan("gemma4-e4b", TENSOR_Q5_K, SYNTH_MIX_Q5_K_S);
+	expect_layers(&p, "ffn_down.weight", "555555555555555555555555555555555555555555");
+	expect_layers(&p, "attn_v.weight", "555555555555555555555555                  ");
+	expect_layers(&p, "attn_output.weight", "555555555555555555555555555555555555555555");
+	expect(&p, "token_embd.weight", TENSOR_Q6_K);
+	expect(&p, "per_layer_token_embd.weight", TENSOR_Q5_K);
+	synth_plan_free(&p);
 	/* A head of its own: the embedding is as the rest. */
 	p = plan("qwen3-8b", TENSOR_Q4_0, SYNTH_MIX_NONE);
 	expect(&p, "output.weight", TENSOR_Q6_K);
@@ -205,11 +212,15 @@ static void test_words(void **state)
 	assert_int_equal(synth_mix_parse("Q4_k_M", &base), SYNTH_MIX_Q4_K_M);
 	assert_int_equal(base, TENSOR_Q4_K);
 	assert_int_equal(synth_mix_parse("q6_k", &base), SYNTH_MIX_NONE);
+	assert_int_equal(synth_mix_parse("q5_k_s", &base), SYNTH_MIX_Q5_K_S);
+	assert_int_equal(base, TENSOR_Q5_K);
+	assert_string_equal(synth_mix_name(SYNTH_MIX_Q5_K_S, TENSOR_Q5_K), "Q5_K_S");
 	assert_string_equal(synth_mix_name(SYNTH_MIX_Q5_K_M, TENSOR_Q5_K), "Q5_K_M");
 	assert_string_equal(synth_mix_name(SYNTH_MIX_NONE, TENSOR_Q6_K), "Q6_K");
 	/* LLAMA_FTYPE_MOSTLY_ of llama.h */
 	assert_int_equal(synth_mix_file_type(SYNTH_MIX_Q4_K_S, TENSOR_Q4_K), 14);
 	assert_int_equal(synth_mix_file_type(SYNTH_MIX_Q4_K_M, TENSOR_Q4_K), 15);
+	assert_int_equal(synth_mix_file_type(SYNTH_MIX_Q5_K_S, TENSOR_Q5_K), 16);
 	assert_int_equal(synth_mix_file_type(SYNTH_MIX_Q5_K_M, TENSOR_Q5_K), 17);
 	assert_int_equal(synth_mix_file_type(SYNTH_MIX_NONE, TENSOR_Q6_K), 18);
 }
