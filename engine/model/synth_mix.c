@@ -1,5 +1,6 @@
 #include "engine/model/synth_mix.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -104,18 +105,17 @@ void synth_mix_apply(struct synth_plan *p)
 {
 	enum synth_mix mix = p->options.mix;
 	enum tensor_type type = p->options.type;
-	int n_down = count(p, is_down), n_value = count(p, is_value), down = 0, value = 0;
+	int n_value = count(p, is_value), value = 0, layer;
 	for (int i = 0; i < p->n_tensors; i++) {
 		struct synth_tensor *t = &p->tensors[i];
 		if (t->n_dims < 2)
 			continue;
 		if (is_head(p, t) && tensor_type_traits(type)->quants)
 			t->type = TENSOR_Q6_K;
-		else if (is_down(t))
-			t->type = mixed(mix, t->type, false, down, n_down);
+		else if (is_down(t) && sscanf(t->name, "blk.%d.", &layer) == 1)
+			t->type = mixed(mix, t->type, false, layer, p->shape.n_layer);
 		else if (is_value(t))
 			t->type = mixed(mix, t->type, true, value, n_value);
-		down += is_down(t);
 		value += is_value(t);
 		t->type = fitting(t->type, t->ne[0]);
 	}

@@ -6,9 +6,11 @@
  *   - The other types: the head's matrix (output, or token_embd where the model has none) in Q6_K, the rest in the
  * type.
  *   - Q4_K_M and Q5_K_M: as Q4_K and Q5_K, but attn_v and ffn_down in Q6_K in the first and the last eighth of the
- *     layers that have them and in every third one between.
+ *     layers that have them and in every third one between. A mixture of experts has two of ffn_down a layer, alike.
  *   - Q5_K_S: as Q5_K.
  *   - Q4_K_S: as Q4_K, but attn_v of the first four layers and ffn_down of the first eighth in Q5_K.
+ *   - IQ4_NL is all of it, where llama.cpp's files have Q5_K for attn_v that four or more query heads share and, made
+ *     without an importance matrix, for ffn_down of the first eighth.
  *   - Rows that are no multiple of 256: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K.
  */
 #ifndef GEMMARK_ENGINE_MODEL_SYNTH_MIX_H

@@ -187,6 +187,23 @@ static void test_mixtures(void **state)
 	synth_plan_free(&p);
 }
 
+/* Two of ffn_down a layer, of which the quantizer takes both by the layer's number. Their rows, 2112 and 704, are no
+ * multiples of 256: Q8_0 for Q6_K, Q5_0 for Q4_K. */
+static void test_mixture_of_experts(void **state)
+{
+	(void)state;
+	struct synth_plan p = plan("gemma4-26b-a4b", TENSOR_Q4_K, SYNTH_MIX_Q4_K_M);
+	for (int i = 0; i < 30; i++) {
+		enum tensor_type type = "888008008008008008008008008888"[i] == '8' ? TENSOR_Q8_0 : TENSOR_Q5_0;
+		char name[SYNTH_NAME_BYTES];
+		snprintf(name, sizeof name, "blk.%d.ffn_down.weight", i);
+		expect(&p, name, type);
+		snprintf(name, sizeof name, "blk.%d.ffn_down_exps.weight", i);
+		expect(&p, name, type);
+	}
+	synth_plan_free(&p);
+}
+
 /* 704 and 128 are no multiples of 256. */
 static void test_rows_that_do_not_fit(void **state)
 {
@@ -231,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_values_are_within_a_step),
 		cmocka_unit_test(test_noise_is_a_types),
 		cmocka_unit_test(test_mixtures),
+		cmocka_unit_test(test_mixture_of_experts),
 		cmocka_unit_test(test_rows_that_do_not_fit),
 		cmocka_unit_test(test_words),
 	};
