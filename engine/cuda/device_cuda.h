@@ -61,6 +61,24 @@ int device_cuda_gpu(struct cuda_gpu *out, struct error *err);
  */
 int device_cuda_can_graph(enum device_graph_kind kind, struct error *err);
 
+/*
+ * What such a device refuses once it is open, found out without one: the kernels that some drivers and cards refuse are
+ * made, or come from the cache, and loaded, alone. Empty where nothing is refused, or was not asked for.
+ */
+struct cuda_refusals {
+	struct error graphs[DEVICE_GRAPH_KINDS]; /* as device_can_graph says */
+	struct error persistent;                 /* as device_plan_persistent says of blocks that are not resident */
+};
+/* What is asked for beside graphs that need no kernels. */
+struct cuda_trial {
+	struct cuda_dims dims;
+	bool graphs;
+	int n_blocks; /* of fusion persistent's kernel; 0: it is not asked for */
+	int shared_bytes;
+};
+/* An error, as device_cuda_open's: that would fail too. */
+int device_cuda_try(struct cuda_refusals *out, const struct cuda_trial *t, struct error *err);
+
 /* What its kernels' shapes follow from. As device_cuda_probe. */
 int device_cuda_card(struct cuda_card *out, struct error *err);
 

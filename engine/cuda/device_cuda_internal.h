@@ -132,6 +132,9 @@ int cuda_send(struct device *d, void *dst, const void *src, size_t bytes, struct
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err);
 /* Those that measure the card (memory.cu), and no others; no model's dimensions change them. */
 int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err);
+/* Those of the sources that are wanted, by their names. */
+int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, bool (*wanted)(const char *source),
+			   struct error *err);
 void cuda_kernels_close(struct cuda_device *c);
 /*
  * Enqueues one entry. what: the kernel's name, for the error. updatable: receives what a patch knows the captured node
@@ -142,6 +145,8 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_heads, int head_dim);
 int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
 			 struct persistent_copy *copies, struct error *err);
+/* Whether all blocks of a token's kernel are resident at once; ERROR_UNSUPPORTED says what it lacks. */
+int cuda_check_persistent(struct cuda_device *c, const struct persistent_params *p, struct error *err);
 int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err);
 

@@ -99,9 +99,17 @@ static bool is_measuring(const char *source)
 	return !strcmp(source, "kernels/cuda/memory.cu");
 }
 
-/* All sources that measure, or all others. */
-static int open_kernels(struct cuda_device *c, const struct cuda_dims *dims, bool measuring, struct error *err)
+static bool is_models(const char *source)
 {
+	return !is_measuring(source);
+}
+
+int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, bool (*wanted)(const char *source),
+			   struct error *err)
+{
+	c->persistent_chunks = cuda_persistent_chunks(dims);
+	c->k_type = dims->k_type;
+	c->v_type = dims->v_type;
 	c->modules = calloc((size_t)cuda_n_sources + 1, sizeof(struct cu_module *));
 	c->functions = calloc((size_t)cuda_n_entries + 1, sizeof(struct cu_function *));
 	if (!c->modules || !c->functions)
@@ -113,11 +121,11 @@ static int open_kernels(struct cuda_device *c, const struct cuda_dims *dims, boo
 		return rc;
 	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
 	for (int i = 0; i < cuda_n_sources && !rc; i++)
-		if (!cuda_sources[i].is_header && is_measuring(cuda_sources[i].name) == measuring)
+		if (!cuda_sources[i].is_header && wanted(cuda_sources[i].name))
 			rc = load_or_refuse(c, n, i, dims, err);
 	nvrtc_close(n);
 	for (int i = 0; i < cuda_n_entries && !rc; i++)
-		if (is_measuring(cuda_entries[i].source) == measuring)
+		if (wanted(cuda_entries[i].source))
 			rc = find_function(c, i, err);
 	c->facts.compile_us = (double)(clock_ns() - t0) * 1e-3;
 	return rc;
@@ -125,16 +133,13 @@ static int open_kernels(struct cuda_device *c, const struct cuda_dims *dims, boo
 
 int cuda_kernels_open(struct cuda_device *c, const struct cuda_dims *dims, struct error *err)
 {
-	c->persistent_chunks = cuda_persistent_chunks(dims);
-	c->k_type = dims->k_type;
-	c->v_type = dims->v_type;
-	return open_kernels(c, dims, false, err);
+	return cuda_kernels_open_some(c, dims, is_models, err);
 }
 
 int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err)
 {
 	const struct cuda_dims any = {.n_head_dims = 1, .head_dims = {256}, .k_type = -1, .v_type = -1};
-	return open_kernels(c, &any, true, err);
+	return cuda_kernels_open_some(c, &any, is_measuring, err);
 }
 
 void cuda_kernels_close(struct cuda_device *c)
@@ -206,23 +211,10 @@ struct device_splits cuda_splits(const struct device *d, int n_heads, int n_kv_h
 	};
 }
 
-int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
-			 struct persistent_copy *copies, struct error *err)
+int cuda_check_persistent(struct cuda_device *c, const struct persistent_params *p, struct error *err)
 {
-	struct cuda_device *c = cuda_of(d);
-	g->stream_chunks = c->persistent_chunks.stream;
-	g->slice_chunks = c->persistent_chunks.slice;
-	const char *why = cuda_persistent_plan(g, phases, copies, &c->card);
-	if (why)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "fusion persistent on %s (compute capability %d.%d): its kernel %s; "
-				 "use --fusion full",
-				 c->facts.name, c->facts.compute_capability / 10, c->facts.compute_capability % 10,
-				 why);
-	const struct persistent_params p = {
-		.n_blocks = g->n_blocks, .shared_bytes = g->shared_bytes, .k_type = g->k_type, .v_type = g->v_type};
 	struct cuda_launch l;
-	int per_sm = 0, geometry = cuda_geometry(KERNEL_persistent, &p, &c->card, &l);
+	int per_sm = 0, geometry = cuda_geometry(KERNEL_persistent, p, &c->card, &l);
 	struct cu_function *f = geometry ? NULL : c->functions[l.entry_id];
 	if (!f)
 		return error_set(
@@ -238,6 +230,24 @@ int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct 
 				 "memory on each multiprocessor; use --fusion full",
 				 c->facts.name, l.block[0], l.shared_bytes);
 	return 0;
+}
+
+int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct persistent_phase *phases,
+			 struct persistent_copy *copies, struct error *err)
+{
+	struct cuda_device *c = cuda_of(d);
+	g->stream_chunks = c->persistent_chunks.stream;
+	g->slice_chunks = c->persistent_chunks.slice;
+	const char *why = cuda_persistent_plan(g, phases, copies, &c->card);
+	if (why)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "fusion persistent on %s (compute capability %d.%d): its kernel %s; "
+				 "use --fusion full",
+				 c->facts.name, c->facts.compute_capability / 10, c->facts.compute_capability % 10,
+				 why);
+	const struct persistent_params p = {
+		.n_blocks = g->n_blocks, .shared_bytes = g->shared_bytes, .k_type = g->k_type, .v_type = g->v_type};
+	return cuda_check_persistent(c, &p, err);
 }
 
 /* With how what it ends goes on: nobody but the capture knows. */

@@ -32,7 +32,10 @@ struct rates {
 	int host_threads; /* that it was measured with; -1: not yet */
 	size_t gpu_free;  /* bytes; 0: unknown */
 	double host_flop_s;
-	struct error no_graph[DEVICE_GRAPH_KINDS]; /* of the GPU's driver; empty: it has such ones */
+	bool graphs;                    /* cells want graphs that need kernels of their own */
+	struct cuda_refusals of_driver; /* alone */
+	struct cuda_refusals refused;   /* of the kernels last tried */
+	struct cuda_trial tried;        /* n_head_dims 0: none yet */
 };
 
 /* What cells of one group have in common. */
@@ -48,6 +51,7 @@ struct preview {
 	struct workload_facts facts; /* of it */
 	struct error skipped;        /* why none of them runs; empty: they do */
 	struct error no_persistent;  /* and those of fusion persistent */
+	struct cuda_refusals refused;
 };
 
 static double decode_rate(double bytes, double rate)
@@ -143,8 +147,34 @@ static int group_context(const struct cell *cells, const struct plan_group *g, c
 	return most;
 }
 
+/* Of kernels that the placement's device would load, once for each set of them. Without one that opens, nothing runs.
+ */
+static void try_kernels(struct preview *p, struct rates *r, const struct load_options *o,
+			const struct persistent_shape *shape)
+{
+	struct cuda_open_options cuda;
+	p->refused = r->of_driver;
+	if (loaded_model_cuda_options(&p->model, p->gpu_layers, o, &cuda, &p->skipped))
+		return;
+	const struct cuda_trial t = {.dims = cuda.dims,
+				     .graphs = r->graphs && !*p->refused.graphs[DEVICE_GRAPH_PATCHED].text,
+				     .n_blocks = *p->no_persistent.text ? 0 : shape->n_blocks,
+				     .shared_bytes = shape->shared_bytes};
+	if (!t.graphs && !t.n_blocks)
+		return;
+	bool same = !memcmp(&t.dims, &r->tried.dims, sizeof t.dims) && t.graphs == r->tried.graphs &&
+		    t.n_blocks == r->tried.n_blocks && t.shared_bytes == r->tried.shared_bytes;
+	if (!same && device_cuda_try(&r->refused, &t, &p->skipped))
+		return;
+	r->tried = t;
+	if (t.graphs)
+		memcpy(p->refused.graphs, r->refused.graphs, sizeof p->refused.graphs);
+	if (t.n_blocks && *r->refused.persistent.text)
+		p->no_persistent = r->refused.persistent;
+}
+
 /* Sets gpu_layers and prefill_weights, and skipped where what is asked for cannot be. */
-static void place(struct preview *p, const struct rates *r, const struct engine_settings *e, int context)
+static void place(struct preview *p, struct rates *r, const struct engine_settings *e, int context)
 {
 	const struct cell *c = p->cell;
 	struct load_options o;
@@ -187,6 +217,8 @@ static void place(struct preview *p, const struct rates *r, const struct engine_
 			  plan.n_gpu_layers, (double)plan.sum.gpu.taken / (1 << 30), (double)r->gpu_free / (1 << 30));
 	else if (c->snapkv && p->gpu_layers && p->gpu_layers < all)
 		error_set(&p->skipped, ERROR_UNSUPPORTED, "SnapKV needs the whole model on one device");
+	else if (p->gpu_layers)
+		try_kernels(p, r, &o, &plan.persistent);
 }
 
 static int preview_open(struct preview *p, struct rates *r, const struct engine_settings *e, const struct cell *c,
@@ -219,17 +251,16 @@ static void preview_close(struct preview *p)
 }
 
 /* Whether the placement's devices have the mode, as session_mode_check. */
-static int check_mode(const struct preview *p, const struct rates *r, enum graph_mode m, struct error *why)
+static int check_mode(const struct preview *p, enum graph_mode m, struct error *why)
 {
-	const struct error *no_graph = &r->no_graph[graph_mode_kind(m)];
+	const struct error *no_graph = &p->refused.graphs[graph_mode_kind(m)];
 	if (!p->gpu_layers || !*no_graph->text)
 		return 0;
 	return error_set(why, ERROR_UNSUPPORTED, "%s: %s", graph_mode_name(m), no_graph->text);
 }
 
 /* Why the sweep would skip the cell: what says so there says it here, in its order. */
-static int check_cell(const struct preview *p, const struct rates *r, const struct runner_options *o,
-		      const struct cell *c, struct error *why)
+static int check_cell(const struct preview *p, const struct runner_options *o, const struct cell *c, struct error *why)
 {
 	enum graph_mode mode = (enum graph_mode)graph_mode_parse(c->mode);
 	enum graph_mode prefill = (enum graph_mode)graph_mode_parse(cell_word(c, AXIS_PREFILL_MODE));
@@ -240,13 +271,13 @@ static int check_cell(const struct preview *p, const struct rates *r, const stru
 		return error_set(why, ERROR_UNSUPPORTED, "%s", known->text);
 	int rc = runner_check_text(&p->facts, o, c, why);
 	if (!rc)
-		rc = check_mode(p, r, mode, why);
+		rc = check_mode(p, mode, why);
 	if (!rc)
 		rc = placement_check_loop(&p->stages, mode, why);
 	if (!rc)
 		rc = placement_check_prefill(&p->stages, prefill, why);
 	if (!rc)
-		rc = check_mode(p, r, prefill, why);
+		rc = check_mode(p, prefill, why);
 	if (!rc && c->n_gen && cell_is_queued(c))
 		rc = placement_check_queue(&p->stages, why);
 	return rc;
@@ -297,7 +328,7 @@ static void print_group(FILE *f, const struct preview *p, const struct rates *r,
 		const struct cell *c = &cells[g->sequence[i]];
 		char label[CELL_LABEL_SIZE];
 		struct error why;
-		int skipped = check_cell(p, r, o, c, &why);
+		int skipped = check_cell(p, o, c, &why);
 		double pass = skipped ? 0 : pass_seconds(p, r, o, c);
 		cell_label(c, label);
 		fprintf(f, "  %-20s %-12s %-5s%s", label, c->mode, c->fusion, cell_is_queued(c) ? " queued" : "");
@@ -350,6 +381,15 @@ static void print_end(FILE *f, const struct rates *r, const struct total *t, int
 		"%.0f ms for each MB of logits that is checked, models read at %.0f GB/s to hash and to load them.\n"
 		"Launches, captures, and warm-ups that do not settle at once are not in it.\n",
 		CHECK_S_PER_BYTE * 1e9, FILE_BYTES_S / 1e9);
+	if (gpu)
+		fputs("What only a loaded model shows (memory that others take, a capture that fails) can skip more.\n",
+		      f);
+}
+
+/* Whether graphs of the mode do. */
+static bool needs_kernels(const char *mode)
+{
+	return graph_mode_kind((enum graph_mode)graph_mode_parse(mode)) != DEVICE_GRAPH_PLAIN;
 }
 
 int dry_run_print(const struct cell *cells, int n, const struct runner_options *o, const struct engine_settings *e,
@@ -367,8 +407,10 @@ int dry_run_print(const struct cell *cells, int n, const struct runner_options *
 	else
 		*r.no_gpu.text = '\0';
 	for (int k = 0; k < DEVICE_GRAPH_KINDS && !*r.no_gpu.text; k++)
-		if (!device_cuda_can_graph((enum device_graph_kind)k, &r.no_graph[k]))
-			*r.no_graph[k].text = '\0';
+		if (!device_cuda_can_graph((enum device_graph_kind)k, &r.of_driver.graphs[k]))
+			*r.of_driver.graphs[k].text = '\0';
+	for (int i = 0; i < n; i++)
+		r.graphs |= needs_kernels(cells[i].mode) || needs_kernels(cell_word(&cells[i], AXIS_PREFILL_MODE));
 	r.gpu_free = e->device_memory;
 	if (!*r.no_gpu.text && !r.gpu_free && device_cuda_free_memory(&r.gpu_free, NULL))
 		r.gpu_free = 0;

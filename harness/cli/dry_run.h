@@ -1,8 +1,10 @@
 /*
  * bench --dry-run: what a sweep would do, in which order, and about how long it would take.
  *
- * Nothing is loaded on a GPU and nothing is written. The host's read bandwidth and the rate of its products are
- * measured where cells run there, about three seconds; of a GPU the driver is asked what the card states.
+ * No model is loaded on a GPU and no result is written. Where cells need kernels that a card or a driver may refuse,
+ * those alone are loaded, and made first where they are in no cache: some seconds a model. The host's read
+ * bandwidth and the rate of its products are measured where cells run there, about three seconds; of a GPU the driver
+ * is asked what the card states.
  */
 #ifndef GEMMARK_HARNESS_CLI_DRY_RUN_H
 #define GEMMARK_HARNESS_CLI_DRY_RUN_H

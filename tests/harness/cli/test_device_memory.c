@@ -329,6 +329,14 @@ static void test_blocks_do_not_fit(void **state)
 	setenv("FAKE_CUDA", "crowded", 1);
 	assert_int_equal(bench_fusion("crowded", "full,persistent,none", NULL), 0);
 	assert_int_equal(bench_fusion("alone", "persistent", NULL), 2);
+	/* A plan says so beforehand, in the same words. */
+	assert_int_equal(bench_fusion("plan", "full,persistent,none", "--dry-run"), 0);
+	assert_true(bench_folder_said("out", says) && bench_folder_said("out", goes_on));
+	assert_true(bench_folder_said("out", "\n2 runs, about "));
+	assert_true(bench_folder_said("out", "; 1 cell skipped"));
+	assert_true(bench_folder_said("out", "What only a loaded model shows"));
+	assert_int_equal(bench_fusion("plan", "persistent", "--dry-run"), 2);
+	assert_true(bench_folder_said("out", "0 runs; 1 cell skipped"));
 	unsetenv("FAKE_CUDA");
 	check_fusion("crowded", "full", "ok", "resident");
 	check_fusion("crowded", "none", "ok", "resident");
@@ -337,6 +345,8 @@ static void test_blocks_do_not_fit(void **state)
 	assert_true(bench_folder_said("crowded/runs.csv", says));
 	assert_true(bench_folder_said("crowded/runs.csv", goes_on));
 	assert_true(bench_folder_said("alone/runs.csv", says));
+	assert_int_equal(bench_fusion("plan", "full,persistent", "--dry-run"), 0);
+	assert_false(bench_folder_said("out", "skipped"));
 	assert_int_equal(bench_fusion("roomy", "full,persistent", NULL), 0);
 	check_fusion("roomy", "persistent", "ok", "resident");
 }
@@ -347,6 +357,8 @@ static void test_plans_what_runs(void **state)
 	(void)state;
 	static const char two[] = "two devices take turns at every token: none can be queued behind another",
 			  calls[] = "graph-loop: needs a newer driver: this one lacks the calls for it",
+			  kernels[] = "graph-patch: needs kernels that this driver does not load: cuda device: loading "
+				      "kernels/cuda/patch.cu for sm_90: CUDA_ERROR_FAKE 209 (made up)",
 			  old[] = "graph-patch: needs a driver for CUDA 12.4 or newer; this one is for CUDA 12.2";
 	static const struct {
 		char *layers, *head;
@@ -357,6 +369,7 @@ static void test_plans_what_runs(void **state)
 		{"4", "cpu", NULL, {two, calls}, 3},
 		{"4", "gpu", NULL, {calls, calls}, 6},
 		{"4", "gpu", "old-driver", {old, old}, 4},
+		{"4", "gpu", "no-patch", {kernels, calls}, 4},
 		{"0", "gpu", NULL, {"graph-loop needs every layer on the GPU: the host's own tokens", ""}, 6},
 	};
 	set_free((size_t)3 << 30);
@@ -395,6 +408,20 @@ static void test_plans_what_runs(void **state)
 			assert_true(bench_folder_said("out", cases[i].why[k]) &&
 				    bench_folder_said(text, cases[i].why[k]));
 	}
+}
+
+/* Without a compiler no device opens: a plan that asks for kernels says so, as the sweep does. */
+static void test_no_compiler(void **state)
+{
+	(void)state;
+	static const char says[] = "GEMMARK_NVRTC: /nowhere";
+	set_free((size_t)3 << 30);
+	setenv("GEMMARK_NVRTC", "/nowhere", 1);
+	assert_int_equal(bench_fusion("sweep", "full,persistent", NULL), 2);
+	assert_true(bench_folder_said("sweep/runs.csv", says));
+	assert_int_equal(bench_fusion("plan", "full,persistent", "--dry-run"), 2);
+	assert_true(bench_folder_said("out", says));
+	assert_true(bench_folder_said("out", "0 runs; 2 cells skipped"));
 }
 
 /* Of a command that has one fusion. */
@@ -504,6 +531,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_tiles_do_not_fit, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_plans_what_runs, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_blocks_do_not_fit, set_up, bench_folder_tear_down),
+		cmocka_unit_test_setup_teardown(test_no_compiler, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_loaded, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_shown, set_up, bench_folder_tear_down),
 		cmocka_unit_test_setup_teardown(test_one_session, set_up, bench_folder_tear_down),
