@@ -63,6 +63,66 @@ PY
   done
 done
 
+# What is said to make the kept sweeps again has each one's options, as its env.json recorded them, and bench takes them.
+mkdir "$work/again" "$work/again/ci" "$work/stubs"
+cat >"$work/stubs/gemmark" <<'SH'
+#!/usr/bin/env bash
+[ "$1" != bench ] || printf '%s\n' "$(IFS='|'; echo "$*")" >>sweeps
+SH
+printf '#!/bin/sh\n' | tee "$work/stubs/gemmark_replay_cost" >"$work/again/ci/train-recall.py"
+chmod +x "$work"/stubs/* "$work/again/ci/train-recall.py"
+mkdir "$work/again/gpu-results"
+awk '/^```sh$/ { p = 1; next } /^```/ { p = 0 } p' "$root/results/README.md" >"$work/again/script"
+(cd "$work/again" && PATH=$work/stubs:$PATH bash -eu script) || fail "results/README.md: its script ends with $?"
+"$gemmark" model make --arch gemma4-e4b-tiny --context 262144 -o "$work/tiny.gguf" >"$work/said"
+CUDA_VISIBLE_DEVICES='' python3 - "$gemmark" "$work" "$root/results" <<'PY' || fail "results/README.md: its script is not what made them"
+import json
+import os
+import subprocess
+import sys
+gemmark, work, results = sys.argv[1:]
+
+def options(words):
+    """Those of a sweep as pairs: neither its model nor its directory, nor what --devices has added of its own."""
+    found = {}
+    i = 0
+    while i < len(words) and words[i:i + 2] != ["--devices", "none"]:
+        name, alone = words[i], words[i] == "--timeline"
+        if name not in ("-m", "--out"):
+            found[name] = None if alone else words[i + 1]
+        i += 1 if alone else 2
+    return found
+
+bad = checked = 0
+planned = set()
+for line in open(work + "/again/sweeps", encoding="utf-8"):
+    words = line.rstrip("\n").split("|")[1:]
+    name = words[words.index("--out") + 1].removeprefix("gpu-results/")
+    name = {"h200-two/0": "h200-two/one", "h200-two/0,1": "h200-two/two"}.get(name, name)
+    said = options(words)
+    made = json.load(open(os.path.join(results, name, "env.json"), encoding="utf-8"))["command_line"]
+    if made:  # of several devices' rows there is none
+        checked += 1
+        if options(made[1:]) != said:
+            print(f"{name}: {made} made it, not {words}")
+            bad += 1
+    said.pop("--devices", None)
+    if tuple(said.items()) in planned or said["-ngl"] == "0":
+        continue
+    planned.add(tuple(said.items()))
+    plan = [gemmark, "bench", "-m", work + "/tiny.gguf", "--dry-run"]
+    for option, value in said.items():
+        plan += [option] if value is None else [option, value]
+    p = subprocess.run(plan, capture_output=True, text=True, check=False)
+    if "no GPU" not in p.stdout:
+        print(f"{name}: {p.stderr}")
+        bad += 1
+if checked < 40:
+    print(f"only {checked} sweeps: the script is not read right")
+    bad += 1
+sys.exit(bad > 0)
+PY
+
 # A study whose text is kept was made of that text: its hash is of the bytes, whatever model reads them.
 hash_in() { sed -nE 's/.*"text_hash": "([0-9a-f]{16})".*/\1/p' "$1"; }
 texts=0
