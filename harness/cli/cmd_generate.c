@@ -214,6 +214,9 @@ static int read_prompt(struct generate *g, struct error *err)
 	struct text_tokens how = {.begin = true, .control = g->special, .chat = g->chat};
 	const struct text_input given = {(char *)g->prompt, g->prompt ? strlen(g->prompt) : 0};
 	int rc = g->file ? text_input_read(g->file, "-f", &g->text, err) : 0;
+	if (!rc && g->file && !g->text.n)
+		rc = error_set(err, ERROR_INPUT, "-f: %s is empty; give a text to go on from",
+			       strcmp(g->file, "-") ? text_show_path(g->file).text : "standard input");
 	if (!rc)
 		rc = text_input_model_tokens(g->model.model, g->file ? &g->text : &given, how, &g->tokenizer, &g->ids,
 					     err);

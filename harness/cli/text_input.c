@@ -32,7 +32,13 @@ int text_input_read_stream(FILE *f, const char *name, const char *option, struct
 	/* fopen takes one, and the first read does not. */
 	if (ferror(f) && errno == EISDIR)
 		return error_set(err, ERROR_INPUT, "%s: %s is a directory; give a file", option, name);
-	return ferror(f) ? error_set(err, ERROR_IO, "%s: reading %s: %s", option, name, strerror(errno)) : 0;
+	if (ferror(f))
+		return error_set(err, ERROR_IO, "%s: reading %s: %s", option, name, strerror(errno));
+	/* A model, an archive or UTF-16, whose bytes a vocabulary takes as well as any. */
+	const char *zero = memchr(out->bytes, '\0', out->n);
+	return zero ? error_set(err, ERROR_INPUT, "%s: %s is no text: its byte %zu is 0; give a text file in UTF-8",
+				option, name, (size_t)(zero - out->bytes))
+		    : 0;
 }
 
 int text_input_read(const char *path, const char *option, struct text_input *out, struct error *err)

@@ -15,7 +15,8 @@ struct text_input {
 
 enum { TEXT_INPUT_MAX = 256 << 20 };
 
-/* All of a file; "-": of standard input. option: in front of messages. ERROR_INPUT, ERROR_IO, ERROR_MEMORY. */
+/* All of a file; "-": of standard input. option: in front of messages. ERROR_INPUT, also for a byte 0, ERROR_IO,
+ * ERROR_MEMORY. */
 int text_input_read(const char *path, const char *option, struct text_input *out, struct error *err);
 
 /* The rest of an open file. name, option: in front of messages. */

@@ -329,6 +329,13 @@ static void refuses_what_it_cannot_do(void **state)
 	refuse((char *[]){"-f", "/nowhere/prompt.txt", NULL},
 	       "-f: /nowhere/prompt.txt: No such file or directory; check the path");
 	refuse((char *[]){"-f", folder, NULL}, "is a directory; give a file");
+	assert_int_equal(folder_put(folder, "/prompt.txt", ""), 0);
+	refuse((char *[]){"-f", file, NULL}, "is empty; give a text to go on from");
+	FILE *f = fopen(file, "wb");
+	assert_non_null(f);
+	assert_int_equal(fwrite("a\0b", 1, 3, f), 3);
+	assert_int_equal(fclose(f), 0);
+	refuse((char *[]){"-f", file, NULL}, "is no text: its byte 1 is 0; give a text file in UTF-8");
 	refuse((char *[]){"a", "-n", "0", NULL}, "gemmark generate: -n: '0' is not a whole number");
 	refuse((char *[]){"a", "--seed", "x", "--temp", "1", NULL},
 	       "gemmark generate: --seed: 'x' is not a whole number");

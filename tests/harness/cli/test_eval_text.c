@@ -302,6 +302,7 @@ static void refuses_what_it_cannot_do(void **state)
 	refuse("--text", "/nowhere/text", none, "--text: /nowhere/text: No such file or directory; check the path");
 	refuse("--text", folder, none, "is a directory; give a file");
 	refuse("--tokens", folder, none, "is a directory; give a file");
+	refuse("--text", model, none, "is no text: its byte ");
 	/* Of two the last one counts. */
 	refuse("--text", text, (char *[]){"--text", "/nowhere/text", NULL}, "--text: /nowhere/text: No such file");
 	refuse("--text", "/nowhere/text", (char *[]){"--text", text, NULL}, "the text has 436 tokens");
