@@ -278,17 +278,20 @@ static int print(const struct compare_command *o, const struct found *found, str
 
 /* ---- Google Benchmark's files ---- */
 
-/* Whether all names are files: 1; all something else: 0; both, or a file and what is not there: an error. */
+/* Whether all names are files: 1; all something else: 0; both, or a file and what is not there: an error. The first of
+ * each is named. */
 static int sides_are_files(const struct compare_command *o, struct error *err)
 {
 	int files = 0, n = o->base.n + o->head.n, reason = 0;
-	const char *absent = NULL;
+	const char *absent = NULL, *file = NULL, *folder = NULL;
 	for (int i = 0; i < n; i++) {
 		struct stat s;
 		const char *name = i < o->base.n ? o->base.names[i] : o->head.names[i - o->base.n];
-		if (!stat(name, &s))
+		if (!stat(name, &s)) {
+			const char **first = S_ISDIR(s.st_mode) ? &folder : &file;
+			*first = *first ? *first : name;
 			files += !S_ISDIR(s.st_mode);
-		else if (!absent) {
+		} else if (!absent) {
 			absent = name;
 			reason = errno;
 		}
@@ -298,7 +301,9 @@ static int sides_are_files(const struct compare_command *o, struct error *err)
 				 strerror(reason));
 	if (files && files < n)
 		return error_set(err, ERROR_INPUT,
-				 "directories of runs and files of benchmarks are no sides of one comparison");
+				 "%s is a directory and %s a file: no sides of one comparison; give directories of "
+				 "runs, or files that --benchmark_out wrote",
+				 text_show_path(folder).text, text_show_path(file).text);
 	return files > 0;
 }
 

@@ -64,8 +64,8 @@ static int load(struct benchmark_file *f, struct error *err)
 	f->root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &why);
 	close(fd);
 	if (!f->root)
-		return error_set(err, ERROR_INPUT, "%s: line %d: no JSON: %s", text_show_path(f->path).text, why.line,
-				 why.text);
+		return error_set(err, ERROR_INPUT, "%s: line %d: no JSON: %s; give a file that --benchmark_out wrote",
+				 text_show_path(f->path).text, why.line, why.text);
 	return 0;
 }
 
