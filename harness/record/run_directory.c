@@ -21,6 +21,12 @@ static int failed(const struct run_directory *d, const char *name, const char *w
 	return error_set(err, ERROR_IO, "%s/%s: %s%s%s", d->path, name, what, *what ? ": " : "", strerror(errno));
 }
 
+static int cannot_make(const struct run_directory *d, const char *name, struct error *err)
+{
+	return error_set(err, ERROR_IO, "%s/%s: cannot be made: %s; give another directory", d->path, name,
+			 strerror(errno));
+}
+
 static void check_name(const char *name)
 {
 	assert(*name && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, ".."));
@@ -62,7 +68,7 @@ static int open_path(struct run_directory *d, struct error *err)
 	if (d->fd >= 0)
 		return 0;
 	if (errno == ENOTDIR)
-		return error_set(err, ERROR_IO, "%s: is not a folder; name the directory of a sweep", d->path);
+		return error_set(err, ERROR_IO, "%s: is not a folder; give another directory", d->path);
 	return error_set(err, ERROR_IO, "%s: %s; give another directory", d->path, strerror(errno));
 }
 
@@ -118,7 +124,7 @@ int run_directory_below(const struct run_directory *d, const char *name, int mak
 	out->path[n] = '/';
 	memcpy(out->path + n + 1, name, n_name + 1);
 	if (make && mkdirat(d->fd, name, 0777) && errno != EEXIST)
-		return failed(d, name, "cannot make the folder", err);
+		return cannot_make(d, name, err);
 	if (!fstatat(d->fd, name, &s, AT_SYMLINK_NOFOLLOW) && !S_ISDIR(s.st_mode))
 		return error_set(err, ERROR_IO, "%s: is not a folder but %s; remove it, or name another folder",
 				 out->path, kind_name(s.st_mode));
@@ -228,7 +234,8 @@ int run_directory_open_file(const struct run_directory *d, const char *name, int
 		return not_a_file(d, name, s.st_mode, err);
 	int fd = openat(d->fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
-		return failed(d, name, "", err);
+		return error_set(err, ERROR_IO, "%s/%s: cannot be opened: %s; check its permissions", d->path, name,
+				 strerror(errno));
 	int rc = 0;
 	if (fstat(fd, &s))
 		rc = failed(d, name, "", err);
@@ -243,7 +250,7 @@ int run_directory_create_file(const struct run_directory *d, const char *name, s
 {
 	check_name(name);
 	int fd = openat(d->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-	return fd < 0 ? failed(d, name, "cannot be made", err) : fd;
+	return fd < 0 ? cannot_make(d, name, err) : fd;
 }
 
 /* jansson's reader; a failed read is kept in errno. */

@@ -162,6 +162,7 @@ static void test_creates(void **state)
 	json_t *value = json_pack("{s:i}", "a", 1);
 	assert_int_equal(symlink("../../outside/made", at("a/run/dangling")), 0);
 	assert_int_equal(run_directory_create_file(&run, "dangling", &err), ERROR_IO);
+	assert_non_null(strstr(err.text, "dangling: cannot be made: File exists; give another directory"));
 	assert_int_equal(run_directory_save_json(&run, "dangling", value, &err), ERROR_IO);
 	assert_int_equal(access(at("outside/made"), F_OK), -1);
 	assert_int_equal(run_directory_save_json(&run, "value.json", value, &err), 0);
@@ -196,7 +197,7 @@ static void test_folders(void **state)
 	assert_int_equal(run_directory_open(&below, at("a/run/plots"), &err), 0);
 	run_directory_close(&below);
 	assert_int_equal(run_directory_open(&below, at("outside/secret.json"), &err), ERROR_IO);
-	assert_non_null(strstr(err.text, "is not a folder"));
+	assert_non_null(strstr(err.text, "is not a folder; give another directory"));
 	assert_int_equal(run_directory_open(&below, at("absent"), &err), ERROR_IO);
 	assert_int_equal(run_directory_open(&below, "", &err), ERROR_INPUT);
 	expect_outside_kept();
