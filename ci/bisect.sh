@@ -83,6 +83,12 @@ parse_arguments() {
           -j)
             [[ $2 =~ ^[1-9][0-9]{0,3}$ ]] || fail "-j $2: a whole number, please"
             jobs=$2 ;;
+          --model)
+            [ -f "$2" ] && [ -r "$2" ] || fail "--model $2: no such file, or not readable"
+            options+=("$1" "$2") ;;
+          --pairs | --more | --seed | --check-depth)
+            [[ $2 =~ ^[0-9]{1,6}$ ]] || fail "$1 $2: a whole number, please"
+            options+=("$1" "$2") ;;
           *) options+=("$1" "$2") ;;
         esac
         shift ;;
@@ -102,10 +108,10 @@ parse_arguments() {
 }
 
 open_work() {
-  local stamp number=1
+  local stamp why number=1
   if [ -n "$asked" ]; then
     work=$asked
-    mkdir -p "$work" || fail "--out $asked: cannot be made"
+    why=$(mkdir -p "$work" 2>&1) || fail "--out $asked: cannot be made: ${why##*: }; name another folder"
     [ -z "$(ls -A "$work")" ] || fail "--out $asked: not empty; --resume goes on in it"
   else
     stamp=$root/build/bisect/$(date -u +%Y%m%dT%H%M%SZ)-${good:0:7}-${bad:0:7}

@@ -174,6 +174,13 @@ refused '0 to 4' planted-1 planted-2 --again 9
 refused 'unknown option' planted-1 planted-2 --nope
 refused 'not empty' planted-1 planted-2 --out w
 refused 'not a work folder' --resume toy
+: >file
+refused 'out file: cannot be made: File exists; name another folder' planted-1 planted-2 --out file
+[ "$(wc -l <err)" -eq 1 ] || fail "--out file: more than a line: $(cat err)"
+# Before anything is built.
+refused 'no such file' planted-1 planted-2 --out b0 --model nofile
+refused 'pairs x: a whole number' planted-1 planted-2 --out b0 --pairs x
+[ ! -s "$FAKE/built" ] && [ ! -e b0 ] || fail "built, or made a folder, for what it refuses"
 refused 'does not build.*--resume' mend-1 mend-2 --out b8 "${few[@]}" "${sweep[@]}"
 # What an end needs to build may come to be there.
 cp -r "$FAKE/fast" "$FAKE/broken"
