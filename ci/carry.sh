@@ -3,18 +3,20 @@
 # folder to carry there: the program and the tests, linked with archives where there are some, stripped;
 # the other libraries and ci/gpu.sh beside them.
 #
-#   ci/carry.sh [--program] [FOLDER]    default: .carry, which git ignores
+#   ci/carry.sh [--program] [--unoptimised] [FOLDER]    default: .carry, which git ignores
 #
-# --program: gemmark alone, for sweeps there, without tests and kernel benchmarks.
+# --program: gemmark alone, for sweeps there, without tests and kernel benchmarks. --unoptimised: nothing to measure with,
+# built in half the time, to see that it builds and links.
 set -euo pipefail
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
-program_alone=
+program_alone='' flags=()
 [ "${1:-}" != --program ] || { program_alone=1; shift; }
+[ "${1:-}" != --unoptimised ] || { flags=(-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O0 -DNDEBUG"); shift; }
 case ${1:-} in
   -h | --help) usage; exit 0 ;;
   -*) echo "carry: unknown option $1 (ci/carry.sh --help)" >&2; exit 2 ;;
 esac
-[ $# -le 1 ] || { echo "usage: ci/carry.sh [--program] [FOLDER]" >&2; exit 2; }
+[ $# -le 1 ] || { echo "usage: ci/carry.sh [--program] [--unoptimised] [FOLDER]" >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 to=${1:-.carry}
 limit_mib=60
@@ -31,7 +33,7 @@ tests=(golden_derive hybrid_check test_kernels_planted
   test_token_queue test_generate test_real_model test_recall_model test_cupti)
 [ -z "$program_alone" ] || programs=() tests=()
 
-cmake --preset carry >/dev/null
+cmake --preset carry "${flags[@]+"${flags[@]}"}" >/dev/null
 cmake --build --preset carry -j "$(nproc)" --target gemmark "${programs[@]}" "${tests[@]}"
 rm -rf "$to"
 mkdir -p "$to/bin" "$to/tests" "$to/lib"

@@ -36,7 +36,7 @@ refused 'carry: */theirs: neither new, empty, nor of an earlier ci/carry.sh; nam
 refused 'carry: */file: neither new, *' "$carry" "$folder/file"
 [ "$(cat theirs/file)$(cat file)" = preciousprecious ] || { echo "carry: it touched them"; failures=$((failures + 1)); }
 refused 'carry: unknown option --out (ci/carry.sh --help)' "$carry" --out x
-refused 'usage: ci/carry.sh \[--program\] \[FOLDER\]' "$carry" a b
+refused 'usage: ci/carry.sh \[--program\] \[--unoptimised\] \[FOLDER\]' "$carry" a b
 
 gpu=$root/ci/gpu.sh
 mkdir -p built/bin empty here/tests/golden
