@@ -3,8 +3,10 @@
 wide it is, what a click and a pointer do. Standard library alone.
 
     tests/ci/browse.py CHROMIUM PAGE.html [--width PX] [--dark] [--open] [--screenshot FILE.png] [--top PX] [--height PX]
+    tests/ci/browse.py CHROMIUM --list FILE
 
-Prints a JSON object: requests (URLs beside the page's own), complaints (console and errors), width (of the document),
+--list: many pages, each in a tab of its own, in one browser, whose start takes longer than a page: of each line the
+arguments from PAGE.html on, as a shell reads them. Prints a JSON object, a line for each of those pages: requests (URLs beside the page's own), complaints (console and errors), width (of the document),
 and of a report: sections, tables, points, overhangs, heights and answer (pixels of tables out of sight), titles (over
 the entries of the first table's last row, where it is stacked), sorted (whether a click sorted a column), tip (what a pointer on a point
 shows), page (its background's colour). --open: all sections unfolded.
@@ -14,6 +16,7 @@ import base64
 import json
 import os
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,9 +43,16 @@ class Browser:
             preexec_fn=descriptors, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_child)
         os.close(from_child)
-        self.buffer, self.number, self.events = b"", 0, []
-        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self.session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        self.buffer, self.number, self.events, self.session = b"", 0, [], None
+
+    def open_tab(self):
+        self.session = None
+        self.target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        self.session = self.call("Target.attachToTarget", {"targetId": self.target, "flatten": True})["sessionId"]
+
+    def close_tab(self):
+        self.session = None
+        self.call("Target.closeTarget", {"targetId": self.target})
 
     def message(self, seconds):
         end = time.monotonic() + seconds
@@ -60,7 +70,7 @@ class Browser:
     def call(self, method, params=None):
         self.number += 1
         call = {"id": self.number, "method": method, "params": params or {}}
-        if hasattr(self, "session"):
+        if self.session:
             call["sessionId"] = self.session
         os.write(self.to, json.dumps(call).encode() + b"\0")
         while True:
@@ -75,7 +85,7 @@ class Browser:
 
     def wait_for(self, method, seconds=60):
         end = time.monotonic() + seconds
-        while not any(e.get("method") == method for e in self.events):
+        while not any(e.get("method") == method and e.get("sessionId") == self.session for e in self.events):
             m = self.message(max(0, end - time.monotonic()))
             if m is None:
                 raise SystemExit("browse: no " + method)
@@ -144,66 +154,82 @@ POINTS = """(() => {
 })()"""
 
 
+def show(b, o):
+    url = "file://" + os.path.abspath(o.page)
+    b.open_tab()
+    for domain in ("Page", "Runtime", "Log", "Network"):
+        b.call(domain + ".enable")
+    b.call("Emulation.setDeviceMetricsOverride",
+           {"width": o.width, "height": 844, "deviceScaleFactor": 1, "mobile": o.width < 700})
+    b.call("Emulation.setEmulatedMedia",
+           {"features": [{"name": "prefers-color-scheme", "value": "dark" if o.dark else "light"}]})
+    b.events.clear()
+    b.call("Page.navigate", {"url": url})
+    b.wait_for("Page.loadEventFired")
+    if o.open:
+        b.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    out = {"width": b.evaluate("document.documentElement.scrollWidth"),
+           "sections": b.evaluate("document.querySelectorAll('details.section').length"),
+           "tables": b.evaluate("document.querySelectorAll('table').length"),
+           "points": b.evaluate("document.querySelectorAll('path.p').length"),
+           "overhangs": b.evaluate(OVERHANGS), "heights": b.evaluate(HEIGHTS),
+           "titles": b.evaluate(TITLES), "answer": b.evaluate(ANSWER),
+           "page": b.evaluate("getComputedStyle(document.body).backgroundColor")}
+    at = b.evaluate(POINTS)
+    if at:
+        time.sleep(0.3)  # what a scroll still does
+        b.call("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": at[0], "y": at[1]})
+        out["tip"] = b.evaluate("(t => t && !t.hidden ? t.textContent : null)(document.getElementById('tip'))")
+    if o.screenshot:
+        if not o.point:
+            b.call("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": 1, "y": 1})
+            b.evaluate("window.scrollTo(0, 0)")
+        height = o.height or int(b.evaluate("document.documentElement.scrollHeight"))
+        clip = {"x": 0, "y": o.top, "width": o.width, "height": height, "scale": 1}
+        shot = {"format": "png"}
+        if not o.point:
+            shot.update({"clip": clip, "captureBeyondViewport": True})
+        with open(o.screenshot, "wb") as f:
+            f.write(base64.b64decode(b.call("Page.captureScreenshot", shot)["data"]))
+    out["sorted"] = b.evaluate(SORTS)
+    events = [e for e in b.events if e.get("sessionId") == b.session]
+    out["requests"] = [e["params"]["request"]["url"] for e in events
+                       if e.get("method") == "Network.requestWillBeSent" and e["params"]["request"]["url"] != url
+                       and not e["params"]["request"]["url"].startswith("data:")]
+    out["complaints"] = [json.dumps(e["params"]) for e in events
+                         if e.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")]
+    b.close_tab()
+    return out
+
+
 def main():
+    one = argparse.ArgumentParser()
+    one.add_argument("page")
+    one.add_argument("--width", type=int, default=1100)
+    one.add_argument("--top", type=int, default=0)
+    one.add_argument("--height", type=int, default=0)
+    one.add_argument("--dark", action="store_true")
+    one.add_argument("--open", action="store_true")
+    one.add_argument("--point", action="store_true")
+    one.add_argument("--screenshot")
     parser = argparse.ArgumentParser()
     parser.add_argument("chromium")
-    parser.add_argument("page")
-    parser.add_argument("--width", type=int, default=1100)
-    parser.add_argument("--top", type=int, default=0)
-    parser.add_argument("--height", type=int, default=0)
-    parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--open", action="store_true")
-    parser.add_argument("--point", action="store_true")
-    parser.add_argument("--screenshot")
-    o = parser.parse_args()
-    url = "file://" + os.path.abspath(o.page)
+    parser.add_argument("--list")
+    o, rest = parser.parse_known_args()
+    if o.list:
+        if rest:
+            parser.error("beside --list: " + " ".join(rest))
+        with open(o.list) as f:
+            pages = [one.parse_args(shlex.split(line)) for line in f]
+    else:
+        pages = [one.parse_args(rest)]
     b = Browser(o.chromium)
     try:
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            b.call(domain + ".enable")
-        b.call("Emulation.setDeviceMetricsOverride",
-               {"width": o.width, "height": 844, "deviceScaleFactor": 1, "mobile": o.width < 700})
-        b.call("Emulation.setEmulatedMedia",
-               {"features": [{"name": "prefers-color-scheme", "value": "dark" if o.dark else "light"}]})
-        b.events.clear()
-        b.call("Page.navigate", {"url": url})
-        b.wait_for("Page.loadEventFired")
-        if o.open:
-            b.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        out = {"width": b.evaluate("document.documentElement.scrollWidth"),
-               "sections": b.evaluate("document.querySelectorAll('details.section').length"),
-               "tables": b.evaluate("document.querySelectorAll('table').length"),
-               "points": b.evaluate("document.querySelectorAll('path.p').length"),
-               "overhangs": b.evaluate(OVERHANGS), "heights": b.evaluate(HEIGHTS),
-               "titles": b.evaluate(TITLES), "answer": b.evaluate(ANSWER),
-               "page": b.evaluate("getComputedStyle(document.body).backgroundColor")}
-        at = b.evaluate(POINTS)
-        if at:
-            time.sleep(0.3)  # what a scroll still does
-            b.call("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": at[0], "y": at[1]})
-            out["tip"] = b.evaluate("(t => t && !t.hidden ? t.textContent : null)(document.getElementById('tip'))")
-        if o.screenshot:
-            if not o.point:
-                b.call("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": 1, "y": 1})
-                b.evaluate("window.scrollTo(0, 0)")
-            height = o.height or int(b.evaluate("document.documentElement.scrollHeight"))
-            clip = {"x": 0, "y": o.top, "width": o.width, "height": height, "scale": 1}
-            shot = {"format": "png"}
-            if not o.point:
-                shot.update({"clip": clip, "captureBeyondViewport": True})
-            with open(o.screenshot, "wb") as f:
-                f.write(base64.b64decode(b.call("Page.captureScreenshot", shot)["data"]))
-        out["sorted"] = b.evaluate(SORTS)
-        events = b.events
-        out["requests"] = [e["params"]["request"]["url"] for e in events
-                           if e.get("method") == "Network.requestWillBeSent" and e["params"]["request"]["url"] != url
-                           and not e["params"]["request"]["url"].startswith("data:")]
-        out["complaints"] = [json.dumps(e["params"]) for e in events
-                             if e.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")]
+        for page in pages:
+            json.dump(show(b, page), sys.stdout, indent=None if o.list else 1)
+            print(flush=True)
     finally:
         b.close()
-    json.dump(out, sys.stdout, indent=1)
-    print()
 
 
 main()

@@ -16,33 +16,16 @@ trap 'rm -rf "$work"' EXIT
 failures=0
 export XDG_STATE_HOME=$work/state
 
-# check NAME FILE TESTS...: Python expressions over the page's facts, each of which must hold
-check() {
-  local name=$1 file=$2
-  shift 2
-  if ! python3 - "$file" "$@" <<'PY'
-import json
-import sys
-facts = json.load(open(sys.argv[1]))
-bad = [test for test in sys.argv[2:] if not eval(test, {}, facts)]
-for test in bad:
-    print("  not so: %s: %s" % (test, facts))
-sys.exit(bool(bad))
-PY
-  then
-    echo "$name: not as expected"
-    failures=$((failures + 1))
-  fi
-}
-
-# page NAME WIDTH OPTIONS... -- TESTS...
+# page NAME WIDTH OPTIONS... -- TESTS...: Python expressions over the page's facts, each of which must hold
 page() {
   local name=$1 width=$2 options=()
   shift 2
   while [ "$1" != -- ]; do options+=("$1"); shift; done
   shift
-  python3 "$here/browse.py" chromium "$work/$name.html" --width "$width" "${options[@]+"${options[@]}"}" >"$work/facts.json"
-  check "$name at $width px ${options[*]-}" "$work/facts.json" 'not requests' 'not complaints' "width == $width" 'sorted' "$@"
+  printf '%q ' "$work/$name.html" --width "$width" "${options[@]+"${options[@]}"}" >>"$work/pages"
+  echo >>"$work/pages"
+  printf '%s\t' "$name at $width px ${options[*]-}" 'not requests' 'not complaints' "width == $width" 'sorted' "$@" >>"$work/tests"
+  echo >>"$work/tests"
 }
 
 "$gemmark" report "$root/results/h100-e4b" -o "$work/e4b.html"
@@ -81,6 +64,21 @@ page snapkv 390 --open -- 'sections >= 9'
 page change 390 --open -- '"base " in tip' 'sections >= 9'
 page hostile 390 --open -- 'points > 100' '"onerror" not in page'
 page hostile 1100 -- 'sections >= 8'
+
+python3 "$here/browse.py" chromium --list "$work/pages" >"$work/facts" || failures=$((failures + 1))
+python3 - "$work/facts" "$work/tests" <<'PY' || failures=$((failures + 1))
+import json
+import sys
+facts = [json.loads(line) for line in open(sys.argv[1])]
+tests = [line.rstrip("\t\n").split("\t") for line in open(sys.argv[2])]
+bad = []
+if len(facts) != len(tests):
+    bad.append("%d pages were looked at, not %d" % (len(facts), len(tests)))
+for page, (name, *each) in zip(facts, tests):
+    bad += ["%s: not so: %s: %s" % (name, test, page) for test in each if not eval(test, {}, page)]
+print("\n".join(bad), end="\n" if bad else "")
+sys.exit(bool(bad))
+PY
 
 [ "$failures" -eq 0 ] || exit 1
 echo "report_html: all pages as expected"
