@@ -113,7 +113,8 @@ foreach(name IN LISTS names)
     set_tests_properties(valgrind.${name} PROPERTIES FIXTURES_REQUIRED golden)
   endif()
 endforeach()
-set_tests_properties(valgrind.gguf PROPERTIES COST 25) # the longest of them: not last, where a core would wait
+# The longest of them: not last, where a core would wait.
+set_tests_properties(valgrind.gguf valgrind.digits valgrind.quality_study PROPERTIES COST 25)
 
 # Each mode once, both fusions, dense and MoE models; 2 threads.
 set(ids 2,17,4,99,5,200,31,8)
@@ -129,6 +130,7 @@ foreach(run IN ITEMS direct:none:gemma4-26b-a4b direct:full:gemma4-31b graph-par
 endforeach()
 
 gemmark_ci_test(valgrind.sweep valgrind 20 300 "${CMAKE_CURRENT_SOURCE_DIR}/ci/valgrind_sweep.sh" $<TARGET_FILE:gemmark>)
+set_tests_properties(valgrind.sweep PROPERTIES COST 25)
 
 # Those with threads of their own, the team's and telemetry's, under ThreadSanitizer.
 set(tsan "${PROJECT_SOURCE_DIR}/build/tsan")
