@@ -182,7 +182,7 @@ struct persistent_program {
 	float eps;
 	float cap; /* 0: none */
 	int act;
-	int reserved;
+	int far_waits; /* its kernel was compiled with FAR_WAITS: of the device's plan, as what follows */
 	/* The device's plan. */
 	struct persistent_copy *copies; /* (n_phases) */
 	void *tiled; /* tiled_bytes: the weights of all products once more, as persistent_tile leaves them */

@@ -27,7 +27,7 @@ int cuda_compile(struct nvrtc *n, const struct cuda_source *source, const struct
 
 	char words[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES], arch[64];
 	const char *options[CUDA_MAX_OPTIONS + 2];
-	int n_options = cuda_options(o->dims, words);
+	int n_options = cuda_options(o->dims, o->card, words);
 	if (n_options < 0)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "the CUDA kernels do not support this model's head dimensions or cache types");

@@ -19,9 +19,10 @@ struct cuda_cubin {
 
 struct cuda_compile_options {
 	const struct cuda_dims *dims;
-	int arch;    /* 90: for sm_90 */
-	bool cache;  /* look in the cache and store there */
-	bool report; /* have the compiler report registers, shared memory and spills; excludes cache */
+	const struct cuda_card *card; /* null: any */
+	int arch;                     /* 90: for sm_90 */
+	bool cache;                   /* look in the cache and store there */
+	bool report;                  /* have the compiler report registers, shared memory and spills; excludes cache */
 };
 
 /* source: one that is no header. */

@@ -15,7 +15,8 @@ static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const 
 		       struct error *err)
 {
 	const struct cuda_source *source = &cuda_sources[index];
-	struct cuda_compile_options o = {.dims = dims, .arch = c->facts.compute_capability, .cache = true};
+	struct cuda_compile_options o = {
+		.dims = dims, .card = &c->card, .arch = c->facts.compute_capability, .cache = true};
 	for (;;) {
 		struct cuda_cubin cubin;
 		int rc = cuda_compile(n, source, &o, &cubin, err);
@@ -107,7 +108,7 @@ static bool is_models(const char *source)
 int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, bool (*wanted)(const char *source),
 			   struct error *err)
 {
-	c->persistent_chunks = cuda_persistent_chunks(dims);
+	c->persistent_chunks = cuda_persistent_chunks(dims, &c->card);
 	c->k_type = dims->k_type;
 	c->v_type = dims->v_type;
 	c->modules = calloc((size_t)cuda_n_sources + 1, sizeof(struct cu_module *));
@@ -238,6 +239,7 @@ int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct 
 	struct cuda_device *c = cuda_of(d);
 	g->stream_chunks = c->persistent_chunks.stream;
 	g->slice_chunks = c->persistent_chunks.slice;
+	g->far_waits = c->persistent_chunks.far;
 	const char *why = cuda_persistent_plan(g, phases, copies, &c->card);
 	if (why)
 		return error_set(err, ERROR_UNSUPPORTED,

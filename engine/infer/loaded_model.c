@@ -62,6 +62,14 @@ int loaded_model_batch(const struct load_options *o, int context)
 	return smaller(batch_of(o), context);
 }
 
+static bool is_router(const struct model *m, const struct gguf_tensor *t)
+{
+	for (int i = 0; i < m->n_layer; i++)
+		if (m->layers[i].ffn_gate_inp == t)
+			return true;
+	return false;
+}
+
 int loaded_model_cuda_options(const struct model *m, int n_layers, const struct load_options *o,
 			      struct cuda_open_options *out, struct error *err)
 {
@@ -91,7 +99,10 @@ int loaded_model_cuda_options(const struct model *m, int n_layers, const struct 
 	dims->n_in_max = out->n_in_max;
 	for (size_t i = 0; i < m->file.n_tensors; i++) {
 		const struct gguf_tensor *t = &m->file.tensors[i];
-		dims->weights |= t->n_dims > 1 ? 1u << t->type : 0;
+		if (t->n_dims < 2)
+			continue;
+		dims->weights |= 1u << t->type;
+		dims->streams |= is_router(m, t) ? 0 : 1u << t->type;
 	}
 	return 0;
 }

@@ -317,6 +317,7 @@ static int plan_for_card(const struct builder *b, struct persistent_program *g, 
 		return 0;
 	g->stream_chunks = c->chunks.stream;
 	g->slice_chunks = c->chunks.slice;
+	g->far_waits = c->chunks.far;
 	const char *why = cuda_persistent_plan(g, b->phases, b->copies, &c->card);
 	return why ? error_set(err, ERROR_UNSUPPORTED,
 			       "fusion persistent on a card of compute capability %d.%d: its kernel %s; "

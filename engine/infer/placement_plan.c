@@ -72,7 +72,7 @@ static int card_of(struct persistent_card *card, const struct model *m, const st
 		card->card = h100;
 	card->card.memory = o->memory;
 	if (!rc)
-		card->chunks = cuda_persistent_chunks(&cuda.dims);
+		card->chunks = cuda_persistent_chunks(&cuda.dims, &card->card);
 	return rc;
 }
 

@@ -84,7 +84,7 @@ static int set_head_dims(void *ctx, const char *value, struct error *err)
 			return ERROR_INPUT;
 		char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES];
 		const struct cuda_dims alone = {.n_head_dims = 1, .head_dims = {dim}, .k_type = -1, .v_type = -1};
-		if (cuda_options(&alone, options) < 0)
+		if (cuda_options(&alone, NULL, options) < 0)
 			return error_set(err, ERROR_INPUT, "--head-dims: there are no kernels for heads of %d", dim);
 		int i = 0;
 		while (i < d->n_head_dims && d->head_dims[i] != dim)

@@ -38,16 +38,20 @@ struct cuda_dims {
 	int n_embd;       /* 0: unknown, any */
 	int n_in_max;     /* of all rows */
 	unsigned weights; /* 1 << enum tensor_type of matrices; 0: unknown, any */
+	unsigned streams; /* the same of those that products stream, which a router's is not; 0: unknown */
 	int experts;      /* 1: a mixture of them */
 };
+
+struct cuda_card;
 
 enum { CUDA_MAX_OPTIONS = 32, CUDA_OPTION_BYTES = 192 };
 
 /*
  * Writes the options for one source (all but --gpu-architecture, which the caller adds: sm_NN
- * for a cubin). Returns how many, or negative where the dims are not supported.
+ * for a cubin). card: null, any. Returns how many, or negative where the dims are not supported.
  */
-int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES]);
+int cuda_options(const struct cuda_dims *dims, const struct cuda_card *card,
+		 char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES]);
 
 /* ---- launching ---- */
 
@@ -127,13 +131,15 @@ struct persistent_limits {
  * without one; to follow "its memory". */
 const char *cuda_persistent_limits(struct persistent_limits *out, const struct cuda_memory *m);
 
-/* Chunks of a job that a warp of that kernel is compiled for. */
+/* What that kernel is compiled for: chunks of a job that a warp has. */
 struct persistent_chunks {
 	int stream; /* where the job multiplies the stream */
 	int slice;  /* where it has a slice of another vector */
+	int far;    /* 1: rings that are short for a job's pieces (await_piece) */
 };
 
-struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims);
+/* card: null, one with as much shared memory as an H100. */
+struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims, const struct cuda_card *card);
 
 /* What a plan comes to, for records and people. */
 struct persistent_shape {

@@ -111,7 +111,8 @@ int cuda_mma_entry(int first, int head_dim, int k_type, int v_type)
 	return k < 0 || v < 0 ? -1 : first + cuda_head_dim_index(head_dim) * MMA_PAIRS + k * MMA_TYPES + v;
 }
 
-int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES])
+int cuda_options(const struct cuda_dims *dims, const struct cuda_card *card,
+		 char options[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES])
 {
 	int n = 0;
 	if (dims->n_head_dims < 1 || dims->n_head_dims > 8)
@@ -123,9 +124,11 @@ int cuda_options(const struct cuda_dims *dims, char options[CUDA_MAX_OPTIONS][CU
 			return -1;
 		snprintf(options[n++], CUDA_OPTION_BYTES, "-DHEAD_DIM_%d", dims->head_dims[i]);
 	}
-	struct persistent_chunks chunks = cuda_persistent_chunks(dims);
+	struct persistent_chunks chunks = cuda_persistent_chunks(dims, card);
 	snprintf(options[n++], CUDA_OPTION_BYTES, "-DSTREAM_CHUNKS=%d", chunks.stream);
 	snprintf(options[n++], CUDA_OPTION_BYTES, "-DSLICE_CHUNKS=%d", chunks.slice);
+	if (chunks.far)
+		snprintf(options[n++], CUDA_OPTION_BYTES, "-DFAR_WAITS");
 	if (dims->experts)
 		snprintf(options[n++], CUDA_OPTION_BYTES, "-DEXPERTS");
 	for (int i = 0; i < CUDA_N_TYPES; i++)

@@ -276,7 +276,7 @@ INLINE void attend_item(const struct persistent_params &params, const struct per
 			const char *const piece = s.memory + there.at * s.bytes;
 			const int n = min(piece_keys, m.n - i * piece_keys);
 			const int half = t.one_head ? (n + 1) / 2 : n, begin = t.member && t.one_head ? half : 0;
-			barrier_wait(s.full + there.at, there.parity);
+			await_piece(s, there);
 			attend_keys<HD, KT, VT>(piece, piece + piece_keys * ROW, begin, begin ? n : half, q, r);
 			give_back(s, there, t.shares);
 		}

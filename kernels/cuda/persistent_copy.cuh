@@ -54,6 +54,19 @@ struct stage {
 	}
 };
 
+/*
+ * Until a warp's piece is there. A barrier tells the parity of its last phase: of a stage whose piece before has not even
+ * come it tells that of the one before that, which passes for this one. The plan sees to it that the piece before has
+ * come by then (pieces_within), or else this is compiled so that a warp first waits until it was given back.
+ */
+INLINE void await_piece(const struct stages &s, const struct stage &there)
+{
+#ifdef FAR_WAITS
+	barrier_wait(s.empty + there.at, there.parity ^ 1);
+#endif
+	barrier_wait(s.full + there.at, there.parity);
+}
+
 /* A warp gives a piece back, of which it has so many of the shares. */
 INLINE void give_back(const struct stages &s, const struct stage &stage, int shares)
 {

@@ -9,10 +9,12 @@
 
 enum {
 	WIDE_FIRST_JOBS = 4,
-	FEW_SPLITS = 4,   /* whoever takes a product sums its splits */
-	SPARE_STAGES = 2, /* that are never on their way */
-	MOST_KEYS = 8,    /* of a piece: two batches of a warp's */
-	OLDEST_CC = 90,   /* bulk copies into shared memory */
+	FEW_SPLITS = 4,               /* whoever takes a product sums its splits */
+	SPARE_STAGES = 2,             /* that are never on their way */
+	MOST_KEYS = 8,                /* of a piece: two batches of a warp's */
+	OLDEST_CC = 90,               /* bulk copies into shared memory */
+	TEAMS = PERSISTENT_WARPS / 2, /* of attention, at most: each has every TEAMS-th piece of keys */
+	SHORT_RING_BYTES = 200 << 10, /* of a block's shared memory: with less the ring is short for any type */
 };
 
 static int greater(int a, int b)
@@ -36,14 +38,25 @@ static int compiled_for(int n_chunks)
 	return n && n < PERSISTENT_CHUNKS ? n : PERSISTENT_CHUNKS;
 }
 
-struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims)
+/*
+ * Whether jobs may have so many pieces for a ring that pieces_within would leave few on their way: a piece is a chunk
+ * of a type of 16 bits or more, which wide rows have many of, or the ring is short.
+ */
+static int is_far(const struct cuda_dims *dims, int stream, const struct cuda_card *card)
+{
+	const unsigned halves = 1u << TENSOR_F16 | 1u << TENSOR_BF16, floats = 1u << TENSOR_F32;
+	return (dims->streams & floats) || ((dims->streams & halves) && stream > 1) ||
+	       (card && card->shared_per_block < SHORT_RING_BYTES);
+}
+
+struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims, const struct cuda_card *card)
 {
 	int stream = compiled_for(tile_chunks(dims->n_embd)), widest = tile_chunks(dims->n_in_max);
 	int slice = compiled_for(chunks_of(widest, FEW_SPLITS));
 	/* One way of multiplying is faster than two. */
 	if (stream < slice)
 		slice = compiled_for(chunks_of(widest, PERSISTENT_SPLITS));
-	return (struct persistent_chunks){stream, greater(stream, slice)};
+	return (struct persistent_chunks){stream, greater(stream, slice), is_far(dims, stream, card)};
 }
 
 static const char *plan_matrix(const struct persistent_product *p, const struct weight *w)
@@ -181,10 +194,40 @@ static const char *plan_product(struct persistent_program *g, struct persistent_
 	return NULL;
 }
 
-static int pieces_within(int limit, int piece_bytes, int n_stages)
+/*
+ * Pieces that may be on their way, where a warp has at least every apart-th one. It waits for a piece when the one
+ * `apart` before has come, and so all that are as many before that as may be on their way: the last one in the same
+ * stage must be among these (await_piece). Where warps make sure of that themselves, it must have been copied.
+ */
+static int pieces_within(int limit, int piece_bytes, int apart, const struct persistent_program *g)
 {
-	int n = limit / piece_bytes, most = n_stages - SPARE_STAGES;
+	int n = limit / piece_bytes, most = g->n_stages - SPARE_STAGES;
+	if (!g->far_waits && most > g->n_stages - apart)
+		most = g->n_stages - apart;
 	return n < 1 ? 1 : n < most ? n : most;
+}
+
+/* At most, in jobs of so many chunks of columns: number w, w + WARPS .. are warp w's. */
+static int pieces_apart(int type, int n_chunks)
+{
+	int apart = 1, units = persistent_piece_units(type);
+	for (int w = 0; w < PERSISTENT_WARPS && w < n_chunks; w++) {
+		int last = (n_chunks - 1 - w) / PERSISTENT_WARPS * PERSISTENT_WARPS + w;
+		int before = last / units - persistent_pieces(type, n_chunks);
+		for (int c = w; c < n_chunks; c += PERSISTENT_WARPS) {
+			apart = greater(apart, c / units - before);
+			before = c / units;
+		}
+	}
+	return apart;
+}
+
+static int apart_of(const struct persistent_product *p, const struct persistent_copy *copy)
+{
+	int pieces = persistent_job_pieces(copy->job_bytes, copy->piece_bytes);
+	if (p->output == PERSISTENT_ROUTED) /* all warps wait for all of them */
+		return pieces;
+	return p->n_used ? pieces * greater(p->experts_each, 1) : pieces_apart(p->w[0].type, p->n_chunks);
 }
 
 /* Of a key and its value. */
@@ -201,7 +244,7 @@ static void plan_keys(const struct persistent_program *g, const struct persisten
 	p->piece_keys = n < MOST_KEYS ? n : MOST_KEYS;
 	*copy = (struct persistent_copy){
 		.kind = PERSISTENT_ATTENTION,
-		.limit = pieces_within(l->wide_bytes, p->piece_keys * row, g->n_stages),
+		.limit = pieces_within(l->wide_bytes, p->piece_keys * row, TEAMS, g),
 		.kv = p->kv,
 		.n_heads = p->n_heads,
 		.window = p->window,
@@ -233,9 +276,25 @@ static void plan_copies(const struct persistent_program *g, const struct persist
 		int wide_bytes = quants_has(p->w[0].type) ? l->wide_bytes / 4 * 3 : l->wide_bytes;
 		/* Who waits for experts is behind its own products of the ones before: nobody polls. */
 		copies[i].first_jobs = gated && !p->n_used ? WIDE_FIRST_JOBS : 0;
-		copies[i].first_limit = pieces_within(l->first_bytes, copies[i].piece_bytes, g->n_stages);
-		copies[i].limit = pieces_within(wide ? wide_bytes : l->small_bytes, copies[i].piece_bytes, g->n_stages);
+		int apart = apart_of(p, &copies[i]);
+		copies[i].first_limit = pieces_within(l->first_bytes, copies[i].piece_bytes, apart, g);
+		copies[i].limit = pieces_within(wide ? wide_bytes : l->small_bytes, copies[i].piece_bytes, apart, g);
 	}
+}
+
+/* Whether what a warp has next is never further on than the ring is long (pieces_within). */
+static int is_ring_long(const struct persistent_program *g, const struct persistent_phase *phases,
+			const struct persistent_copy *copies)
+{
+	for (int i = 0; i < g->n_phases; i++) {
+		int kind = phases[i].kind;
+		int apart = kind == PERSISTENT_ATTENTION ? TEAMS
+			    : kind == PERSISTENT_PRODUCT ? apart_of(&phases[i].of.product, &copies[i])
+							 : 0;
+		if (apart + !g->far_waits > g->n_stages)
+			return 0;
+	}
+	return 1;
 }
 
 /* What the L2 gets. Not of later products where there are experts: that cost a mixture 1 %. */
@@ -372,6 +431,8 @@ const char *cuda_persistent_plan(struct persistent_program *g, struct persistent
 	struct persistent_limits limits;
 	cuda_persistent_limits(&limits, &card->memory);
 	plan_copies(g, &limits, phases, copies);
+	if (!is_ring_long(g, phases, copies))
+		return "has less shared memory left for its weights than a row of them takes";
 	plan_ahead(g, &limits, copies);
 	return NULL;
 }
@@ -390,7 +451,7 @@ struct persistent_shape cuda_persistent_shape(const struct persistent_program *g
 		.limits = limits,
 		.ahead_phases = g->ahead_phases,
 		.ahead_cycles = g->ahead_cycles,
-		.chunks = {g->stream_chunks, g->slice_chunks},
+		.chunks = {g->stream_chunks, g->slice_chunks, g->far_waits},
 		.tiled_bytes = g->tiled_bytes,
 	};
 }

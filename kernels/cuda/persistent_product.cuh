@@ -209,7 +209,7 @@ INLINE void multiply(const struct persistent_params &params, const struct persis
 					const struct unit_place u = unit_of<T>(chunk, n_chunks);
 #endif
 					const struct stage there = own.after(u.piece, s);
-					barrier_wait(s.full + there.at, there.parity);
+					await_piece(s, there);
 					a.multiply(s.memory + there.at * s.bytes + u.at, c);
 					give_back(s, there, u.shares);
 				}

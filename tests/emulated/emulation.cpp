@@ -99,6 +99,7 @@ static struct {
 	std::vector<std::vector<char>> memory; /* of blocks */
 	gate gates[EMULATED_BLOCKS_MAX][2];
 	std::vector<int> ready;
+	bool newest_first; /* of copies: the oldest is the last to be there */
 	void *outside;
 	const struct persistent_params *params;
 	int current, unfinished;
@@ -386,10 +387,9 @@ void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b
 
 static void complete_one()
 {
-	const size_t i = now.random() % copies.size();
+	const size_t i = now.newest_first ? copies.size() - 1 : now.random() % copies.size();
 	const copy c = copies[i];
-	copies[i] = copies.back();
-	copies.pop_back();
+	copies.erase(copies.begin() + (long)i);
 	memcpy(c.to, c.from, c.bytes);
 	c.barrier->bytes -= (int)c.bytes;
 	settle(*c.barrier);
@@ -517,11 +517,18 @@ static void forget()
 	copied.clear();
 }
 
+/* Steps, about: of the last that is left of those which come in turn, so many that whoever can goes on without it. */
+static unsigned copy_takes()
+{
+	return now.newest_first && copies.size() == 1 ? 1 << 14 : 1 << 6;
+}
+
 static void run_token(const struct persistent_params *p, unsigned seed, struct emulated_watch *w)
 {
 	turns turns;
 	const int n_begin = p->n_blocks - (w ? w->absent : 0);
 	now.random.seed(seed);
+	now.newest_first = seed % 2;
 	now.params = p;
 	now.watch = w;
 	emulated_grid = {(unsigned)p->n_blocks, 1, 1};
@@ -537,7 +544,7 @@ static void run_token(const struct persistent_params *p, unsigned seed, struct e
 	for (int i = 0; i < n_begin * THREADS; i++)
 		start_fibre(i);
 	while (now.unfinished && !(w && w->gave_up) && !all_wait()) {
-		if (!copies.empty() && (now.ready.empty() || now.random() % 64 == 0))
+		if (!copies.empty() && (now.ready.empty() || now.random() % copy_takes() == 0))
 			complete_one();
 		else if (now.ready.empty())
 			fail("none can go on");

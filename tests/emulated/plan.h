@@ -16,6 +16,9 @@ static inline const char *emulated_plan(struct persistent_program *g, struct per
 				       .memory = memory ? *memory : (struct cuda_memory){0}};
 	g->stream_chunks = EMULATED_STREAM_CHUNKS;
 	g->slice_chunks = EMULATED_SLICE_CHUNKS;
+#ifdef FAR_WAITS
+	g->far_waits = 1;
+#endif
 	return cuda_persistent_plan(g, phases, copies, &card);
 }
 

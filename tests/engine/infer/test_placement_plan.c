@@ -75,6 +75,7 @@ static int plan_persistent(struct device *d, struct persistent_program *g, struc
 	(void)d;
 	g->stream_chunks = chunks.stream;
 	g->slice_chunks = chunks.slice;
+	g->far_waits = chunks.far;
 	const char *why = cuda_persistent_plan(g, phases, copies, &card);
 	return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
 }
@@ -134,7 +135,7 @@ static void one(const char *path, int n, const struct variant *v)
 	OK(loaded_model_open_on(&m, path, &o, far, near, e));
 	struct cuda_open_options cuda;
 	OK(loaded_model_cuda_options(&m->model, n, &o, &cuda, e));
-	chunks = cuda_persistent_chunks(&cuda.dims);
+	chunks = cuda_persistent_chunks(&cuda.dims, NULL);
 	OK(placement_plan(&p, &m->model, &o, n, v->context, e));
 	OK(session_open_on(&s, m, v->context, e));
 	run(s);
