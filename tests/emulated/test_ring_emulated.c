@@ -95,8 +95,8 @@ enum { FAR = 1 };
 enum { FAR = 0 };
 #endif
 
-/* So many chunks of columns in a row, of the stream and of another vector. */
-static void check_products(int type, int chunks, bool refused)
+/* So many chunks of columns in a row, of the stream and of another vector. stages: of the ring; 0: of an H100's. */
+static void check_products(int type, int chunks, int stages, bool refused)
 {
 	int n = chunks * TILE_CHUNK;
 	uint64_t state = (uint64_t)(type * 100 + chunks);
@@ -145,13 +145,19 @@ static void check_products(int type, int chunks, bool refused)
 			.k_type = TENSOR_F32,
 			.v_type = TENSOR_F32,
 		};
-		const char *why = emulated_plan(&g, phases, copies, 1, NULL);
+		const char *why;
+		emulated_card_bytes = stages ? 32 << 10 : EMULATED_SHARED_BYTES;
+		while ((why = emulated_plan(&g, phases, copies, 1, NULL)) &&
+		       emulated_card_bytes < EMULATED_SHARED_BYTES)
+			emulated_card_bytes += 1 << 10;
 		if (refused) {
 			assert_non_null(why);
 			assert_non_null(strstr(why, "less shared memory left"));
 			break;
 		}
 		assert_null(why);
+		if (stages)
+			assert_int_equal(g.n_stages, stages);
 		char *tiled = fresh((size_t)g.tiled_bytes);
 		g.tiled = tiled;
 		for (int i = 0; i < PHASES; i++)
@@ -197,8 +203,11 @@ static void test_wide_rows(void **state)
 		{TENSOR_BF16, 16, {false, false}}, {TENSOR_BF16, 20, {false, false}}, {TENSOR_F32, 10, {true, false}},
 		{TENSOR_F32, 11, {true, true}}, /* of the ring's ten stages */
 	};
+	/* Of the card with the least memory that is not refused: as many stages as a row has pieces, and one more. */
+	check_products(TENSOR_Q8_0, 10, FAR ? 5 : 6, false);
+	check_products(TENSOR_BF16, 11, FAR ? 11 : 12, false);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		check_products(rows[i].type, rows[i].chunks, rows[i].refused[FAR]);
+		check_products(rows[i].type, rows[i].chunks, 0, rows[i].refused[FAR]);
 }
 
 int main(void)
