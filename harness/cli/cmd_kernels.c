@@ -263,6 +263,8 @@ int cmd_kernels(int argc, char **argv)
 		return 0;
 	if (!rc && !k.compile_only)
 		rc = error_set(&err, ERROR_INPUT, "--compile-only is missing: it is all that this command does so far");
+	/* A mixture's float32 is its router's. */
+	k.dims.streams = k.dims.weights & ~(k.dims.experts ? 1u << TENSOR_F32 : 0);
 	if (!rc)
 		rc = run(&k, &err);
 	return rc ? command_fail("kernels", rc, &err) : 0;
