@@ -13,6 +13,8 @@
 #   measure   tokens queued and waited for, what telemetry says and costs, the harness's own cost
 #   identical all modes' bits against direct launches, in every fusion: 160 tokens from depths 0 and 4000, two seeds; about
 #             105 s on an H100
+#   wide      BF16 in rows of 12B's and Qwen3 8B's widths, a few layers: one kernel a token, whose warps wait twice
+#             (FAR_WAITS), against the fused kernels, and its bits in all modes
 #   hybrid    layers on the GPU and the host: the tiny models, the full-size E4B's logits and rates
 #   snapkv    SnapKV: against masking, all modes' bits on tiny models, memory given back; snapshots of caches; the
 #             full-size E4B once, in the default modes
@@ -38,7 +40,7 @@ set -uo pipefail
 
 usage() { sed -n 's/^#   /  /p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu: $*" >&2; exit 2; }
-stages=(info kernels device sanitize quick measure identical hybrid host snapkv prefill selftest sweep compare commits models long snapsweep caches bench)
+stages=(info kernels device sanitize quick measure identical wide hybrid host snapkv prefill selftest sweep compare commits models long snapsweep caches bench)
 build='' out='' only='' model=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -282,6 +284,29 @@ stage_identical() {
   local seed rc=0
   for seed in 1 2; do
     bench -p 0 -n 160 -d 0,4000 -r 1 --mode all --fusion none,full,persistent --seed $seed --out "$work/identical-$seed" || rc=1
+  done
+  return $rc
+}
+
+# perplexity MODEL FUSION: of 64 tokens
+perplexity() {
+  local ids
+  ids=$(seq -s , 7 97 6118)
+  "$gemmark" eval -m "$1" --tokens "$ids" --prefill 1 --mode direct --fusion "$2" -ngl 9999 | awk '$1 == "perplexity" { print $2 }'
+}
+
+stage_wide() {
+  local run name file fused one rc=0
+  for run in gemma4-12b:6 qwen3-8b:4; do
+    name=${run%:*} file=$work/$name-wide.gguf
+    "$gemmark" model make --arch "$name" --type bf16 --layers "${run#*:}" --seed 1 -o "$file" || return
+    fused=$(perplexity "$file" full) || rc=1
+    one=$(perplexity "$file" persistent) || rc=1
+    echo "$name: perplexity $fused fused, $one as one kernel a token"
+    awk -v a="$fused" -v b="$one" 'BEGIN { exit !(a > 0 && b > a * 0.999 && b < a * 1.001) }' || rc=1
+    "$gemmark" bench -m "$file" -ngl 9999 -p 0 -n 160 -d 0 -r 3 --mode direct,graph-device,graph-loop --fusion full,persistent \
+      --out "$work/$name-wide" || rc=1
+    rm -f "$file"
   done
   return $rc
 }
