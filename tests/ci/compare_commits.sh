@@ -49,9 +49,9 @@ cd "$folder" || exit 1
 mkdir "real build"
 ln -s "$gemmark" "real build/gemmark"
 expect 0 "the same twice" --base-build "real build" --head-build "real build" --model "$model" --out "a b/w" \
-  --alpha 20 --more 0 --delta 50 -- -p 0 -n 4 -d 0 -r 1 --mode direct --telemetry 0 -t 1
+  --alpha 20 --more 0 --delta 50 -- -p 0 -n 64 -d 0 -r 3 --mode direct --telemetry 0 -t 1
 says 'logits of 24 tokens by direct: the same bits in 2 of 2 settings' out "the same twice"
-says 'of 32 tokens, all but 16 .*, by direct: the same bits in 2 of 2 settings' out "the same twice"
+says 'of 64 tokens, all but 16 .*, by direct: the same bits in 2 of 2 settings' out "the same twice"
 says 'on the host device' out "the same twice"
 says '^no regression' out "the same twice"
 says 'How the two were measured' "a b/w/report.md" "the same twice"
