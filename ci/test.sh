@@ -19,5 +19,4 @@ cmake --build --preset tsan -j "$jobs" --target golden_derive test_cpu_team test
   test_telemetry test_token_queue
 # What nothing of this runs: it builds, and links with archives. What an optimiser warns of, the release build has said.
 bash ci/carry.sh --program --unoptimised build/carried
-# One more than there are cores: some wait, for a browser, for Slurm, for what they have stopped.
-exec ctest --preset ci -j "$((jobs + 1))"
+exec ctest --preset ci -j "$jobs"
