@@ -22,6 +22,7 @@
 #include "tests/emulated/draws.h"
 #include "tests/emulated/emulation.h"
 #include "tests/emulated/plan.h"
+#include "tests/emulated/products.h"
 #include "tests/support/golden.h"
 #include "tests/support/guarded.h"
 #include "tests/support/ok.h"
@@ -140,20 +141,12 @@ static void test_three_types(void **state)
 	temp_file_remove(&t);
 }
 
-static void *fresh(size_t bytes)
-{
-	void *p = NULL;
-	assert_int_equal(posix_memalign(&p, 256, bytes), 0);
-	memset(p, 0, bytes);
-	return p;
-}
-
 /* The same matrix as GPUs have it; the caller frees its data. */
 static struct weight planes_of(const struct tensor_traits *t, const struct weight *file)
 {
 	struct weight w = *file;
 	size_t n = (size_t)w.n_in * (size_t)w.n_out * (size_t)w.n_expert;
-	void *made = fresh(n / (size_t)t->block * (size_t)t->block_bytes);
+	void *made = products_fresh(n / (size_t)t->block * (size_t)t->block_bytes);
 	struct cpu_planes p = cpu_planes_at(t->type, made, n / QUANTS_BLOCK);
 	cpu_planes(t->type, file->data, n / QUANTS_BLOCK, &p);
 	w.data = made;
@@ -246,7 +239,7 @@ static uint16_t half_of(void *state)
 static struct weight blocks_of(const struct tensor_traits *t, int n_in, int n_out, uint64_t *state)
 {
 	size_t n = (size_t)n_in * (size_t)n_out / (size_t)t->block;
-	void *blocks = fresh(n * (size_t)t->block_bytes);
+	void *blocks = products_fresh(n * (size_t)t->block_bytes);
 	quant_fill((int)t->type, blocks, n, draw_bits, half_of, state);
 	return (struct weight){.data = blocks, .type = (int)t->type, .n_in = n_in, .n_out = n_out, .n_expert = 1};
 }
@@ -270,20 +263,16 @@ static void wide_make(struct wide *w, const struct tensor_traits *t)
 {
 	static const int shapes[WIDE_PHASES][2] = {{N_EMBD, N_OUT}, {N_WIDE, N_OUT}};
 	uint64_t state = 3;
-	w->table = fresh(N_EMBD * sizeof *w->table);
-	w->h = fresh(N_EMBD * sizeof *w->h);
-	w->wide = fresh(N_WIDE * sizeof *w->wide);
+	w->table = products_fresh(N_EMBD * sizeof *w->table);
+	w->h = products_fresh(N_EMBD * sizeof *w->h);
+	w->wide = products_fresh(N_WIDE * sizeof *w->wide);
 	for (int i = 0; i < N_EMBD; i++)
 		w->table[i] = (float)draw_uniform(&state);
-	/* As if token number 1 had left it: the last bit is what is waited for. */
-	for (int i = 0; i < N_WIDE; i++) {
-		uint32_t one = (draw_bits(&state) >> 9 | 0x3f800000) | 1;
-		memcpy(&w->wide[i], &one, sizeof one);
-	}
+	products_left(w->wide, N_WIDE, &state);
 	for (int i = 0; i < WIDE_PHASES; i++) {
 		w->file[i] = blocks_of(t, shapes[i][0], shapes[i][1], &state);
 		w->planes[i] = planes_of(t, &w->file[i]);
-		w->left[i] = fresh(N_OUT * sizeof(float));
+		w->left[i] = products_fresh(N_OUT * sizeof(float));
 		w->phases[i] = (struct persistent_phase){
 			.kind = PERSISTENT_PRODUCT,
 			.of.product = {.y = {w->left[i]}, .scale = 1, .n_w = 1, .stream = i == OF_STREAM, .trace = -1}};
@@ -307,52 +296,22 @@ static void wide_run(struct wide *w, bool host)
 {
 	struct persistent_copy copies[WIDE_PHASES];
 	unsigned number[2] = {1, 0};
-	float *scratch = fresh(2 * N_EMBD * sizeof *scratch);
-	char *tiled = NULL;
-	struct persistent_program g = {
-		.phases = w->phases,
-		.copies = copies,
-		.state = number,
-		.token_embd = {.data = w->table, .type = TENSOR_F32, .n_in = N_EMBD, .n_out = 1, .n_expert = 1},
-		.h = w->h,
-		.normed = scratch,
-		.sub_norm = scratch + N_EMBD,
-		.n_phases = WIDE_PHASES,
-		.n_embd = N_EMBD,
-		.embed_scale = 1,
-		.eps = 1e-6f,
-		.n_blocks = 1,
-		.k_type = TENSOR_F32,
-		.v_type = TENSOR_F32,
-	};
+	float *scratch = products_fresh(2 * N_EMBD * sizeof *scratch);
+	struct persistent_program g =
+		products_program(w->phases, WIDE_PHASES, copies, N_EMBD, w->table, w->h, scratch, number);
 	for (int i = 0; i < WIDE_PHASES; i++) {
 		w->phases[i].of.product.w[0] = host ? w->file[i] : w->planes[i];
 		memset(w->left[i], 0, N_OUT * sizeof(float));
 	}
-	if (!host) {
+	if (host) {
+		const struct persistent_params p = products_params(&g);
+		__real_k_persistent(&p);
+	} else {
 		assert_null(emulated_plan(&g, w->phases, copies, 1, NULL));
 		assert_int_equal(w->phases[OF_ROWS].of.product.n_chunks, 21);
-		tiled = fresh((size_t)g.tiled_bytes);
-		g.tiled = tiled;
+		products_run(&g, seed++);
 	}
-	for (int i = 0; !host && i < WIDE_PHASES; i++)
-		emulated_persistent_tile(&(struct persistent_tile_params){.w = {w->planes[i]},
-									  .y = tiled + copies[i].at,
-									  .rows = {w->planes[i].n_out},
-									  .n_w = 1,
-									  .n_tiles = copies[i].n_jobs,
-									  .tile_bytes = copies[i].job_bytes});
-	struct persistent_params p = {.program = &g,
-				      .n_blocks = 1,
-				      .shared_bytes = g.shared_bytes,
-				      .k_type = TENSOR_F32,
-				      .v_type = TENSOR_F32};
-	if (host)
-		__real_k_persistent(&p);
-	else
-		emulated_persistent(&p, seed++);
 	free(scratch);
-	free(tiled);
 }
 
 /* The worst error of y, (N_OUT), over the root of the products' squares' sum. x: (w->n_in). */

@@ -20,18 +20,11 @@
 #include "tests/emulated/draws.h"
 #include "tests/emulated/emulation.h"
 #include "tests/emulated/plan.h"
+#include "tests/emulated/products.h"
 
 enum { OF_STREAM, OF_ROWS, PHASES, N_OUT = 2 * PERSISTENT_GROUP * TILE_ROWS, SEEDS = 4 };
 
 static const double THRESHOLD = 4e-6; /* relative to the root of a row's squared products' sum */
-
-static void *fresh(size_t bytes)
-{
-	void *p = NULL;
-	assert_int_equal(posix_memalign(&p, 256, bytes), 0);
-	memset(p, 0, bytes);
-	return p;
-}
 
 struct matrix {
 	struct weight w;
@@ -42,7 +35,7 @@ static struct matrix matrix_make(int type, int n_in, uint64_t *state)
 {
 	size_t n = (size_t)n_in * N_OUT;
 	struct matrix m = {.values = malloc(n * sizeof *m.values)};
-	void *data = fresh(n * 4), *scales = fresh(n / 32 * 2);
+	void *data = products_fresh(n * 4), *scales = products_fresh(n / 32 * 2);
 	assert_non_null(m.values);
 	for (size_t i = 0; i < n; i++) {
 		float v = (float)draw_uniform(state);
@@ -95,101 +88,95 @@ enum { FAR = 1 };
 enum { FAR = 0 };
 #endif
 
-/* So many chunks of columns in a row, of the stream and of another vector. stages: of the ring; 0: of an H100's. */
-static void check_products(int type, int chunks, int stages, bool refused)
+/* Of the same products whatever the seed. */
+struct products {
+	int type, chunks; /* of columns in a row */
+	int n;
+	float *table, *h, *vector, *scratch;
+	struct matrix m[PHASES];
+	float *left[PHASES];
+};
+
+static void products_make(struct products *p, int type, int chunks)
 {
 	int n = chunks * TILE_CHUNK;
 	uint64_t state = (uint64_t)(type * 100 + chunks);
-	float *table = fresh((size_t)n * sizeof *table), *h = fresh((size_t)n * sizeof *h);
-	float *vector = fresh((size_t)n * sizeof *vector), *scratch = fresh(2 * (size_t)n * sizeof *scratch);
-	struct matrix m[PHASES];
-	float *left[PHASES];
-	for (int i = 0; i < n; i++) {
-		table[i] = (float)draw_uniform(&state);
-		/* As if token number 1 had left it: the last bit is what is waited for. */
-		uint32_t one = (draw_bits(&state) >> 9 | 0x3f800000) | 1;
-		memcpy(&vector[i], &one, sizeof one);
-	}
+	*p = (struct products){.type = type, .chunks = chunks, .n = n};
+	p->table = products_fresh((size_t)n * sizeof *p->table);
+	p->h = products_fresh((size_t)n * sizeof *p->h);
+	p->vector = products_fresh((size_t)n * sizeof *p->vector);
+	p->scratch = products_fresh(2 * (size_t)n * sizeof *p->scratch);
+	for (int i = 0; i < n; i++)
+		p->table[i] = (float)draw_uniform(&state);
+	products_left(p->vector, n, &state);
 	for (int i = 0; i < PHASES; i++) {
-		m[i] = matrix_make(type, n, &state);
-		left[i] = fresh(N_OUT * sizeof(float));
+		p->m[i] = matrix_make(type, n, &state);
+		p->left[i] = products_fresh(N_OUT * sizeof(float));
 	}
-	for (unsigned seed = 0; seed < SEEDS; seed++) {
-		struct persistent_phase phases[PHASES];
-		struct persistent_copy copies[PHASES];
-		unsigned number[2] = {1, 0};
-		for (int i = 0; i < PHASES; i++)
-			phases[i] = (struct persistent_phase){
-				.kind = PERSISTENT_PRODUCT,
-				.of.product = {.y = {left[i]},
-					       .in = i == OF_STREAM ? NULL : vector,
-					       .w = {m[i].w},
-					       .output = i == OF_STREAM ? PERSISTENT_LOGITS : PERSISTENT_STORE,
-					       .scale = 1,
-					       .n_w = 1,
-					       .stream = i == OF_STREAM,
-					       .trace = -1}};
-		struct persistent_program g = {
-			.phases = phases,
-			.copies = copies,
-			.state = number,
-			.token_embd = {.data = table, .type = TENSOR_F32, .n_in = n, .n_out = 1, .n_expert = 1},
-			.h = h,
-			.normed = scratch,
-			.sub_norm = scratch + n,
-			.n_phases = PHASES,
-			.n_embd = n,
-			.embed_scale = 1,
-			.eps = 1e-6f,
-			.n_blocks = 1,
-			.k_type = TENSOR_F32,
-			.v_type = TENSOR_F32,
-		};
-		const char *why;
-		emulated_card_bytes = stages ? 32 << 10 : EMULATED_SHARED_BYTES;
-		while ((why = emulated_plan(&g, phases, copies, 1, NULL)) &&
-		       emulated_card_bytes < EMULATED_SHARED_BYTES)
-			emulated_card_bytes += 1 << 10;
-		if (refused) {
-			assert_non_null(why);
-			assert_non_null(strstr(why, "less shared memory left"));
-			break;
-		}
-		assert_null(why);
-		if (stages)
-			assert_int_equal(g.n_stages, stages);
-		char *tiled = fresh((size_t)g.tiled_bytes);
-		g.tiled = tiled;
-		for (int i = 0; i < PHASES; i++)
-			emulated_persistent_tile(&(struct persistent_tile_params){.w = {m[i].w},
-										  .y = tiled + copies[i].at,
-										  .rows = {N_OUT},
-										  .n_w = 1,
-										  .n_tiles = copies[i].n_jobs,
-										  .tile_bytes = copies[i].job_bytes});
-		emulated_persistent(&(struct persistent_params){.program = &g,
-								.n_blocks = 1,
-								.shared_bytes = g.shared_bytes,
-								.k_type = TENSOR_F32,
-								.v_type = TENSOR_F32},
-				    seed);
-		for (int i = 0; i < PHASES; i++) {
-			double error = worst_error(&m[i], i == OF_STREAM ? table : vector, left[i]);
-			if (!(error <= THRESHOLD))
-				fail_msg("type %d, rows of %d chunks, %d stages, %d on their way, seed %u: product %d "
-					 "is off by %.3g",
-					 type, chunks, g.n_stages, copies[i].limit, seed, i, error);
-		}
-		free(tiled);
-	}
+}
+
+static void products_free(struct products *p)
+{
 	for (int i = 0; i < PHASES; i++) {
-		matrix_free(&m[i]);
-		free(left[i]);
+		matrix_free(&p->m[i]);
+		free(p->left[i]);
 	}
-	free(table);
-	free(h);
-	free(vector);
-	free(scratch);
+	free(p->table);
+	free(p->h);
+	free(p->vector);
+	free(p->scratch);
+}
+
+/* stages: of the ring, on the card with the least memory that is not refused; 0: of an H100's. */
+static void check_once(struct products *p, int stages, bool refused, unsigned seed)
+{
+	struct persistent_phase phases[PHASES];
+	struct persistent_copy copies[PHASES];
+	unsigned number[2] = {1, 0};
+	const char *why;
+	for (int i = 0; i < PHASES; i++)
+		phases[i] = (struct persistent_phase){
+			.kind = PERSISTENT_PRODUCT,
+			.of.product = {.y = {p->left[i]},
+				       .in = i == OF_STREAM ? NULL : p->vector,
+				       .w = {p->m[i].w},
+				       .output = i == OF_STREAM ? PERSISTENT_LOGITS : PERSISTENT_STORE,
+				       .scale = 1,
+				       .n_w = 1,
+				       .stream = i == OF_STREAM,
+				       .trace = -1}};
+	struct persistent_program g =
+		products_program(phases, PHASES, copies, p->n, p->table, p->h, p->scratch, number);
+	emulated_card_bytes = stages ? 32 << 10 : EMULATED_SHARED_BYTES;
+	while ((why = emulated_plan(&g, phases, copies, 1, NULL)) && emulated_card_bytes < EMULATED_SHARED_BYTES)
+		emulated_card_bytes += 1 << 10;
+	if (refused) {
+		assert_non_null(why);
+		assert_non_null(strstr(why, "less shared memory left"));
+		return;
+	}
+	assert_null(why);
+	if (stages)
+		assert_int_equal(g.n_stages, stages);
+	for (int i = 0; i < PHASES; i++)
+		memset(p->left[i], 0xff, N_OUT * sizeof(float)); /* NaN, of which no error is small */
+	products_run(&g, seed);
+	for (int i = 0; i < PHASES; i++) {
+		double error = worst_error(&p->m[i], i == OF_STREAM ? p->table : p->vector, p->left[i]);
+		if (!(error <= THRESHOLD))
+			fail_msg("type %d, rows of %d chunks, %d stages, %d on their way, seed %u: product %d is off "
+				 "by %.3g",
+				 p->type, p->chunks, g.n_stages, copies[i].limit, seed, i, error);
+	}
+}
+
+static void check_products(int type, int chunks, int stages, bool refused)
+{
+	struct products p;
+	products_make(&p, type, chunks);
+	for (unsigned seed = 0; seed < SEEDS; seed++)
+		check_once(&p, stages, refused, seed);
+	products_free(&p);
 }
 
 static void test_wide_rows(void **state)
