@@ -237,9 +237,7 @@ int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct 
 			 struct persistent_copy *copies, struct error *err)
 {
 	struct cuda_device *c = cuda_of(d);
-	g->stream_chunks = c->persistent_chunks.stream;
-	g->slice_chunks = c->persistent_chunks.slice;
-	g->far_waits = c->persistent_chunks.far;
+	cuda_persistent_compiled(g, &c->persistent_chunks);
 	const char *why = cuda_persistent_plan(g, phases, copies, &c->card);
 	if (why)
 		return error_set(err, ERROR_UNSUPPORTED,

@@ -315,9 +315,7 @@ static int plan_for_card(const struct builder *b, struct persistent_program *g, 
 	const struct persistent_card *c = b->card;
 	if (!c)
 		return 0;
-	g->stream_chunks = c->chunks.stream;
-	g->slice_chunks = c->chunks.slice;
-	g->far_waits = c->chunks.far;
+	cuda_persistent_compiled(g, &c->chunks);
 	const char *why = cuda_persistent_plan(g, b->phases, b->copies, &c->card);
 	return why ? error_set(err, ERROR_UNSUPPORTED,
 			       "fusion persistent on a card of compute capability %d.%d: its kernel %s; "

@@ -140,6 +140,8 @@ struct persistent_chunks {
 
 /* card: null, one with as much shared memory as an H100. */
 struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims, const struct cuda_card *card);
+/* What a plan must know of it before it is made. */
+void cuda_persistent_compiled(struct persistent_program *g, const struct persistent_chunks *c);
 
 /* What a plan comes to, for records and people. */
 struct persistent_shape {

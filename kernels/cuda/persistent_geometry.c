@@ -59,6 +59,13 @@ struct persistent_chunks cuda_persistent_chunks(const struct cuda_dims *dims, co
 	return (struct persistent_chunks){stream, greater(stream, slice), is_far(dims, stream, card)};
 }
 
+void cuda_persistent_compiled(struct persistent_program *g, const struct persistent_chunks *c)
+{
+	g->stream_chunks = c->stream;
+	g->slice_chunks = c->slice;
+	g->far_waits = c->far;
+}
+
 static const char *plan_matrix(const struct persistent_product *p, const struct weight *w)
 {
 	if (!products_streamable(w, NULL) || w->type != p->w[0].type || w->n_in != p->w[0].n_in ||

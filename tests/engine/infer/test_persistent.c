@@ -291,9 +291,7 @@ static void test_slices(void **state)
 		struct persistent_program g = {.n_embd = n_embd, .n_phases = 1};
 		struct cuda_card card = {.n_sm = n_sm, .compute_capability = 90, .shared_per_block = 232448};
 		struct persistent_chunks chunks = cuda_persistent_chunks(&dims, NULL);
-		g.stream_chunks = chunks.stream;
-		g.slice_chunks = chunks.slice;
-		g.far_waits = chunks.far;
+		cuda_persistent_compiled(&g, &chunks);
 		phase.of.product = (struct persistent_product){
 			.w = {{.type = TENSOR_BF16, .n_in = n_in, .n_out = n_embd, .n_expert = 1}}, .n_w = 1};
 		const struct persistent_product *p = &phase.of.product;

@@ -73,9 +73,7 @@ static int plan_persistent(struct device *d, struct persistent_program *g, struc
 			   struct persistent_copy *copies, struct error *err)
 {
 	(void)d;
-	g->stream_chunks = chunks.stream;
-	g->slice_chunks = chunks.slice;
-	g->far_waits = chunks.far;
+	cuda_persistent_compiled(g, &chunks);
 	const char *why = cuda_persistent_plan(g, phases, copies, &card);
 	return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
 }
