@@ -138,7 +138,8 @@ stage_device() {
   return $rc
 }
 
-# The sanitizer's runs, a line each: a name, then the command. Those whose name $sanitize_match, a pattern, is in.
+# The sanitizer's runs, a line each: a name, then the command. Those whose name $sanitize_match, a pattern, is in;
+# with $sanitize_tools alone, $jobs at once, each for at most $sanitize_limit seconds.
 sanitized_runs() { all_sanitized_runs | grep -E -- "${sanitize_match:-.}"; }
 
 all_sanitized_runs() {
@@ -208,7 +209,7 @@ sanitize_one() {
   local tool=$1 name=$2 log
   shift 2
   log=$sanitize_logs/$tool.$name
-  timeout 200 "$sanitizer" --tool "$tool" --error-exitcode 9 --report-api-errors no --print-limit 5 "$@" \
+  timeout "${sanitize_limit:-200}" "$sanitizer" --tool "$tool" --error-exitcode 9 --report-api-errors no --print-limit 5 "$@" \
     >"$log" 2>&1
   local rc=$?
   if [ $rc -eq 0 ]; then
@@ -229,7 +230,7 @@ stage_sanitize() {
   # Once without it: the kernels' cubins are then cached.
   sanitized_runs | cut -d' ' -f2- | (cd tests && xargs -P "${jobs:-8}" -I{} bash -c '{} >/dev/null 2>&1')
   local tool rc=0
-  for tool in memcheck racecheck initcheck synccheck; do
+  for tool in ${sanitize_tools:-memcheck racecheck initcheck synccheck}; do
     # Products of prompts in f16 are stored in a way that initcheck does not follow: all of their elements are findings.
     # Racecheck does not follow bulk copies that end on a barrier: all that the kernel of a token reads of them.
     # Graphs that go on by themselves: racecheck ends the process, and synccheck reports barriers of kernels in which it

@@ -32,6 +32,7 @@ static void set_shape(struct environment_persistent *to, const struct persistent
 	to->ahead_cycles = s->ahead_cycles;
 	to->stream_chunks = s->chunks.stream;
 	to->slice_chunks = s->chunks.slice;
+	to->far_waits = s->chunks.far;
 	to->tiled_bytes = s->tiled_bytes;
 }
 

@@ -298,14 +298,15 @@ static json_t *collect_persistent(const struct environment_inputs *in)
 				? json_pack("{s:o}", "reason", text_or_null(1, p->reason))
 				: json_pack(
 					  "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:i, s:i, s:i, s:b, s:i, s:i, "
-					  "s:i, s:I}",
+					  "s:i, s:b, s:I}",
 					  "phases", p->phases, "blocks", p->blocks, "compute_warps", p->compute_warps,
 					  "stages", p->stages, "stage_bytes", p->stage_bytes, "shared_bytes",
 					  p->shared_bytes, "limits", p->limits, "in_flight", p->in_flight, "rate",
 					  p->rate, "small_bytes", p->small_bytes, "wide_bytes", p->wide_bytes,
 					  "first_bytes", p->first_bytes, "ahead_phases", p->ahead_phases,
 					  "ahead_cycles", p->ahead_cycles, "stream_chunks", p->stream_chunks,
-					  "slice_chunks", p->slice_chunks, "tiled_bytes", (json_int_t)p->tiled_bytes);
+					  "slice_chunks", p->slice_chunks, "far_waits", p->far_waits, "tiled_bytes",
+					  (json_int_t)p->tiled_bytes);
 		json_object_update_new(of, plan);
 		json_array_append_new(list, of);
 	}

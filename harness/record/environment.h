@@ -52,6 +52,7 @@ struct environment_persistent {
 	int small_bytes, wide_bytes, first_bytes; /* that may be on their way to a block */
 	int ahead_phases, ahead_cycles;
 	int stream_chunks, slice_chunks;
+	int far_waits; /* not 0: its ring is short for a job's pieces */
 	long long tiled_bytes;
 };
 

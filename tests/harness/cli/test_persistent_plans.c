@@ -52,6 +52,25 @@ static void test_plans(void **state)
 	persistent_plans_free(&p);
 }
 
+/* Whether its kernel is compiled for a ring that is short for a job's pieces: not on an H100, but with less shared
+ * memory. */
+static void test_far_waits(void **state)
+{
+	(void)state;
+	int layers[] = {0, -1};
+	char *fusions[] = {"full", "persistent"};
+	struct matrix m = matrix_of(layers, fusions);
+	struct cuda_card small = h100;
+	small.shared_per_block = 163 << 10;
+	struct persistent_plans p;
+	for (int is_small = 0; is_small < 2; is_small++) {
+		OK(persistent_plans_make(&p, &m, is_small ? &small : &h100, false, e));
+		assert_null(p.of[0].reason);
+		assert_int_equal(p.of[0].far_waits, is_small);
+		persistent_plans_free(&p);
+	}
+}
+
 /* As measured of the card's memory, or as tuned. */
 static void test_limits(void **state)
 {
@@ -109,10 +128,8 @@ static void test_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plans),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_reasons),
-		cmocka_unit_test(test_none),
+		cmocka_unit_test(test_plans),   cmocka_unit_test(test_far_waits), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_reasons), cmocka_unit_test(test_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,8 +119,8 @@ static void test_persistent(void **state)
 {
 	(void)state;
 	static const struct environment_persistent plans[] = {
-		{"some/e4b.gguf", "f16", "q8_0", NULL,  254, 132, 10, 22, 8704,      231000, "measured", 0.75,
-		 0.875,           23040, 71680,  23041, 1,   495, 1,  2,  5000000000},
+		{"some/e4b.gguf", "f16", "q8_0", NULL,  254, 132, 10, 22, 8704, 231000,    "measured", 0.75,
+		 0.875,           23040, 71680,  23041, 1,   495, 1,  2,  1,    5000000000},
 		{.model = "31b.gguf", .type_k = "f16", .type_v = "f16", .reason = "fusion persistent on a card: why"},
 	};
 	static const struct {
@@ -150,6 +150,7 @@ static void test_persistent(void **state)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		assert_int_equal(json_integer_value(at(first, numbers[i].name, NULL)), numbers[i].value);
 	assert_true(json_is_true(at(first, "ahead_phases", NULL)));
+	assert_true(json_is_true(at(first, "far_waits", NULL)));
 	assert_string_equal(json_string_value(at(first, "limits", NULL)), "measured");
 	assert_true(json_real_value(at(first, "in_flight", NULL)) == 0.75);
 	assert_true(json_real_value(at(first, "rate", NULL)) == 0.875);
