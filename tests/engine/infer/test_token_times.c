@@ -28,6 +28,7 @@ enum {
 	WAKE = 1000000,  /* until the work that is waited for begins */
 	WORK = 500000,   /* of the first token; each further one takes as much more */
 	NOTICE = 200000, /* until the host knows that it is over */
+	LAUNCH = 7000,   /* of launching a graph, of all the tokens that it goes through */
 };
 
 /* ---- what takes time ---- */
@@ -51,6 +52,12 @@ static int slow_event_record(struct device *d, struct device_event *e, struct er
 	return host_ops->event_record(d, e, err);
 }
 
+static int slow_replay(struct device *d, struct device_exec *x, struct error *err)
+{
+	frozen_clock_advance(LAUNCH);
+	return host_ops->replay(d, x, err);
+}
+
 static int slow_synchronize(struct device *d, struct error *err)
 {
 	waits++;
@@ -68,6 +75,7 @@ static void slow_down(struct session *s)
 	slow = *d->ops;
 	slow.event_record = slow_event_record;
 	slow.synchronize = slow_synchronize;
+	slow.replay = slow_replay;
 	d->ops = &slow;
 	waits = works = 0;
 }
@@ -106,7 +114,7 @@ static void test_decode(void **state)
 			OK(session_decode(s, 5 + i, &t, e));
 			assert_int_equal(waits, 1);
 			assert_int_equal(works, before + 1);
-			near(t.submit_us, 2 * RECORD / 1e3);
+			near(t.submit_us, (2 * RECORD + (modes[m] == GRAPH_MODE_DIRECT ? 0 : LAUNCH)) / 1e3);
 			near(t.device_us, WORK * works / 1e3);
 			near(t.host_us, t.device_us);
 			near(t.wall_us, t.submit_us + (WAKE + NOTICE) / 1e3 + t.device_us);
@@ -137,6 +145,39 @@ static void test_queue(void **state)
 		near(device_us, WORK * (i + 1) / 1e3);
 		/* Completion to completion: only the first one waited for the host. */
 		near(itl_us, device_us + (i ? 0 : (N * 2 * RECORD + WAKE) / 1e3));
+	}
+	session_close(s);
+}
+
+/* A launch of the host's is every token's that the graph goes through, in equal parts. */
+static void test_loop(void **state)
+{
+	(void)state;
+	enum { N = 5 };
+	static const enum graph_mode modes[] = {GRAPH_MODE_LOOP, GRAPH_MODE_WHILE};
+	static const int tokens[N] = {5, 6, 7, 8, 9};
+	struct session *s = open_session();
+	slow_down(s);
+	for (int m = 0; m < 2; m++) {
+		session_set_mode(s, modes[m]);
+		OK(session_queue_begin(s, N, false, e));
+		OK(session_ahead(s, tokens, N, e));
+		int before = works, launches = 0;
+		for (int i = 0; i < N; i++) {
+			struct token_timing t;
+			OK(session_enqueue(s, tokens[i], &t, e));
+			near(t.submit_us, LAUNCH / 1e3 / N);
+			launches += t.api_launches;
+		}
+		OK(session_queue_end(s, e));
+		assert_int_equal(launches, 2); /* where it begins is sent before */
+		for (int i = 0; i < N; i++) {
+			double device_us, itl_us;
+			OK(session_queue_times(s, i, &device_us, &itl_us, e));
+			assert_true(device_us == itl_us);
+			if (i) /* the first one's is from the mark in front of it */
+				near(itl_us, WORK * (before + i + 1) / 1e3);
+		}
 	}
 	session_close(s);
 }
@@ -236,10 +277,8 @@ static void test_attended(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decode),
-		cmocka_unit_test(test_queue),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_attended),
+		cmocka_unit_test(test_decode), cmocka_unit_test(test_queue),    cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_names),  cmocka_unit_test(test_attended),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
