@@ -48,7 +48,8 @@ static void write_runs(FILE *runs, const struct fusion *f, long depth, int *id)
 				mode ? 2 : f->launches);
 }
 
-static void write_results(const struct fusion *fusions, int n)
+/* The first n_deep fusions have the deeper depth alone. */
+static void write_results(const struct fusion *fusions, int n, int n_deep)
 {
 	FILE *runs = folder_open(folder, "runs.csv", "wb"), *tokens = folder_open(folder, "tokens.csv", "wb");
 	int id = 0;
@@ -59,6 +60,8 @@ static void write_results(const struct fusion *fusions, int n)
 	fputs("run_id,phase,token_index,submit_us,itl_us,graph_event\n", tokens);
 	for (int i = 0; i < n; i++) {
 		write_runs(runs, &fusions[i], 64, &id); /* not the smallest depth */
+		if (i < n_deep)
+			continue;
 		write_runs(
 			runs,
 			&(struct fusion){fusions[i].model, fusions[i].name, fusions[i].launches, fusions[i].gain + 10},
@@ -76,8 +79,8 @@ static void draw(void)
 		fail_msg("%s", err.text);
 }
 
-/* A row of the mode's curve: launches, runs, median, min, max. */
-static void check_point(const char *name, int launches, double gain)
+/* Whether the mode's curve has a row there: launches, runs, median, min, max. */
+static bool has_point(const char *name, int launches, double gain)
 {
 	char line[256];
 	bool inside = false, found = false;
@@ -97,7 +100,12 @@ static void check_point(const char *name, int launches, double gain)
 		}
 	}
 	fclose(f);
-	if (!found)
+	return found;
+}
+
+static void check_point(const char *name, int launches, double gain)
+{
+	if (!has_point(name, launches, gain))
 		fail_msg("%s has no point at %d launches", name, launches);
 }
 
@@ -107,7 +115,7 @@ static void fusions_are_joined(void **state)
 	static const struct fusion fusions[] = {
 		{"M", "none", 1034, 12}, {"M", "persistent", 1, 0}, {"M", "full", 467, 5}};
 	char text[1 << 16];
-	write_results(fusions, 3);
+	write_results(fusions, 3, 0);
 	draw();
 	for (int i = 0; i < 3; i++)
 		check_point("plots/launches.dat", fusions[i].launches, fusions[i].gain + 10);
@@ -126,17 +134,30 @@ static void models_are_not_mixed(void **state)
 	(void)state;
 	static const struct fusion fusions[] = {
 		{"A", "none", 100, 3}, {"B", "none", 100, 20}, {"A", "full", 10, 2}, {"B", "full", 10, 15}};
-	write_results(fusions, 4);
+	write_results(fusions, 4, 0);
 	draw();
 	check_point("plots/launches-A.gguf-A.dat", 100, 13);
 	check_point("plots/launches-B.gguf-B.dat", 10, 25);
+}
+
+/* The smallest depth is that of any fusion, and what was not measured there is left out. */
+static void depth_is_the_smallest_of_all(void **state)
+{
+	(void)state;
+	static const struct fusion fusions[] = {
+		{"M", "persistent", 1, 0}, {"M", "none", 1034, 12}, {"M", "full", 467, 5}};
+	write_results(fusions, 3, 1);
+	draw();
+	assert_false(has_point("plots/launches.dat", 1, 0));
+	check_point("plots/launches.dat", 1034, 22);
+	check_point("plots/launches.dat", 467, 15);
 }
 
 static void one_fusion_gives_none(void **state)
 {
 	(void)state;
 	static const struct fusion one[] = {{"M", "full", 467, 5}};
-	write_results(one, 1);
+	write_results(one, 1, 0);
 	draw();
 	assert_true(folder_has(folder, "plots/overhead.svg"));
 	assert_false(folder_has(folder, "plots/launches.svg"));
@@ -149,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(fusions_are_joined),
 		TEST(models_are_not_mixed),
+		TEST(depth_is_the_smallest_of_all),
 		TEST(one_fusion_gives_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
