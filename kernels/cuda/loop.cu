@@ -11,18 +11,9 @@ extern "C" __device__ int cudaGraphLaunch(struct CUgraphExec_st *exec, struct CU
 /* Of a graph that was launched on the device: again, when all of it is complete. */
 INLINE void launch_again()
 {
-	unsigned long long exec;
 	struct CUstream_st *const behind_this = (struct CUstream_st *)0x0100000000000000;
-	asm("mov.u64 %0, %%current_graph_exec;" : "=l"(exec));
-	if (cudaGraphLaunch((struct CUgraphExec_st *)exec, behind_this))
+	if (cudaGraphLaunch(current_graph(), behind_this))
 		__trap();
-}
-
-INLINE unsigned long long clock_of_device()
-{
-	unsigned long long ns;
-	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
-	return ns;
 }
 
 /* The host polls ns: it comes last. */

@@ -103,6 +103,24 @@ INLINE void store_release(unsigned *p, unsigned v)
 	asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }
 
+/* ---- the graph, and the time ---- */
+
+/* That this kernel is a node of, where it was launched on the device. */
+INLINE struct CUgraphExec_st *current_graph()
+{
+	unsigned long long exec;
+	asm("mov.u64 %0, %%current_graph_exec;" : "=l"(exec));
+	return (struct CUgraphExec_st *)exec;
+}
+
+/* Nanoseconds of a clock that all multiprocessors share. */
+INLINE unsigned long long clock_of_device()
+{
+	unsigned long long ns;
+	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
+	return ns;
+}
+
 /* ---- conversions ---- */
 
 INLINE float f16_to_f32(unsigned short h)

@@ -239,12 +239,20 @@ static void run_block()
 	EMULATED(k_snapkv_vote, snapkv_vote_params)             \
 	EMULATED(k_snapkv_compact, snapkv_compact_params)       \
 	EMULATED(k_emulated_rows, emulated_rows_params)
+/* Of graph.cpp. */
+#define OF_GRAPHS                                    \
+	EMULATED(k_advance, advance_params)          \
+	EMULATED(k_advance_while, advance_params)    \
+	EMULATED(k_advance_relaunch, advance_params) \
+	EMULATED(k_patch, patch_params)              \
+	EMULATED(k_sample, sample_params)
 /* Experts of prompts, in a source of their own too. */
 #define OF_EXPERTS(NAME, word, number, block, block_bytes, file_type, a, b)  \
 	EMULATED(k_prompt_experts_gated_##word, prompt_experts_gated_params) \
 	EMULATED(k_prompt_experts_matmul_##word, prompt_experts_matmul_params)
 #define EMULATED(name, params) extern "C" void name(const struct params p);
 OF_CACHES
+OF_GRAPHS
 TENSOR_TYPES(OF_EXPERTS, , )
 #undef EMULATED
 
@@ -262,7 +270,7 @@ static const entry entries[] = {
 				ENTRY(kv_append, kv_append_params) ENTRY(memory_read, memory_read_params)
 					ENTRY(memory_chain, memory_chain_params)
 #define EMULATED(name, params) {#name, [](const void *p) { name(*(const struct params *)p); }},
-						OF_CACHES TENSOR_TYPES(OF_EXPERTS, , )};
+						OF_CACHES OF_GRAPHS TENSOR_TYPES(OF_EXPERTS, , )};
 
 extern "C" int emulated_launch(const char *name, const void *params, const struct cuda_launch *l)
 {

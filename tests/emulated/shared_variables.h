@@ -13,6 +13,7 @@
 extern __shared__ __align__(128) char shared_memory[];
 
 #define k_add emulated_add
+#define k_advance emulated_advance
 #define k_attention_combine emulated_attention_combine
 #define k_embed emulated_embed
 #define k_gated emulated_gated
@@ -20,12 +21,14 @@ extern __shared__ __align__(128) char shared_memory[];
 #define k_moe_route emulated_moe_route
 #define k_moe_sort emulated_moe_sort
 #define k_moe_sum emulated_moe_sum
+#define k_patch emulated_patch
 #define k_prompt_gated emulated_prompt_gated
 #define k_prompt_norm emulated_prompt_norm
 #define k_prompt_qkv emulated_prompt_qkv
 #define k_prompt_residual emulated_prompt_residual
 #define k_qkv_prepare emulated_qkv_prepare
 #define k_rope emulated_rope
+#define k_sample emulated_sample
 #define k_snapkv_compact emulated_snapkv_compact
 #define k_snapkv_select emulated_snapkv_select
 #define k_snapkv_softmax emulated_snapkv_softmax
