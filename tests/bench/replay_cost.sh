@@ -91,6 +91,13 @@ for want in (
     dict(shape="patched", edges="pdl", updates="all", updated_by="grid", state="gated", quantity="device"),
 ):
     assert series(**want) == {"100", "103", "200"}, want
+# On this GPU a kernel takes 100 us of its clock and none of the host's.
+for r in rows:
+    if r["quantity"] == "device":
+        assert float(r["p5_us"]) >= 100 * (int(r["kernels"]) - 1), r
+        host = [h for h in rows if h["quantity"] == "host" and
+                all(h[k] == r[k] for k in r if not k.endswith("_us") and k != "quantity")]
+        assert len(host) == 1 and float(host[0]["median_us"]) < 50 * int(r["kernels"]), host
 # The patch is one of 100 nodes: it cannot set as many.
 assert series(shape="patched", updates="100", updated_by="param") == {"103", "200"}
 assert not series(state="first", uploaded="0", quantity="upload")

@@ -166,8 +166,9 @@ static void run_engine_patch(const struct patch_params *p)
 
 static void run_node(const struct cu_graph_node *n)
 {
-	enum { ADD_THREADS = 256 };
+	enum { ADD_THREADS = 256, NODE_NS = 100000 };
 	const struct add_params *a = &n->params.add;
+	passed_ns += counts(n->function) ? NODE_NS : 0;
 	if (counts(n->function))
 		*(unsigned *)(uintptr_t)n->params.node.count +=
 			n->params.node.add * (n->grid < n->params.node.blocks ? n->grid : n->params.node.blocks);
