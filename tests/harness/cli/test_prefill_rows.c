@@ -303,6 +303,10 @@ static void test_modes(void **state)
 		assert_int_equal(real_at(&r, i, "node_updates_per_prompt") > 0, params);
 		assert_true(real_at(&r, i, "captures") == (*csv_at(&r, i, "repetition") == '0' ? 2 : 0));
 		assert_true(real_at(&r, i, "fallbacks") == 0 && real_at(&r, i, "graph_nodes") > 50);
+		/* The last row of the stream and of its per-layer embeddings, which the layers behind go on with alone.
+		 */
+		assert_true(real_at(&r, i, "copy_nodes") == 2);
+		assert_true(real_at(&r, i, "kernel_nodes") == real_at(&r, i, "graph_nodes") - 2);
 		rows++;
 	}
 	assert_int_equal(rows, 3 * 2);
