@@ -1,15 +1,16 @@
-# A token's time within its kernel: three layers by multiprocessor, the whole token, what each kind of phase takes.
+# A token's time within its kernel, or in its kernels: three layers by multiprocessor, the whole token, what each kind of phase takes.
 #
 # Data, three blocks: from to (us) row kind part (0 waiting, 1 working, 2 publishing); of layers: from to (us),
 # percent working, publishing, waiting; row kind waiting working publishing (us).
-# Needs: data, title_text, share_text, token_us, row_text, row_lo, row_hi, zoom_lo, zoom_hi, n_marks, mark_at[],
+# Needs: n_parts and part_text[] (2 where nothing is published), data, title_text, share_text, token_us, row_text, row_lo, row_hi, zoom_lo, zoom_hi, n_marks, mark_at[],
 # mark_text[], n_kinds, kinds_hi, kind_style[], and kind_name[], kind_phases[], kind_waiting[], kind_working[],
 # kind_publishing[], kind_share[].
 
-# By kind: the projection of per-layer embeddings, qkv, these embeddings, attention, its output, the router, gate and up,
-# down, gate and up and down of experts, the embeddings' gate and projection, the head. Waiting is a paler tone of each,
-# publishing a darker one.
-array hue[13] = [0x000000, 0x0072B2, 0x505050, 0xD55E00, 0x009E73, 0x7F3FBF, 0xE69F00, 0xCC79A7, 0x2F6B1F, 0x882255, 0x56B4E9, 0x8B5A2B, 0x000000]
+# By kind: embedding, the projection of per-layer embeddings, qkv, these embeddings, what makes q, k and v ready, attention,
+# its output, norms, the router, gate and up, down, gate and up and down of experts, the embeddings' gate and projection,
+# the head. Waiting is a paler tone of each, publishing a darker one.
+array hue[16] = [0x000000, 0x000000, 0x0072B2, 0x505050, 0x00A0A8, 0xD55E00, 0x009E73, 0x8C8C00, 0x7F3FBF, 0xE69F00, \
+	0xCC79A7, 0x2F6B1F, 0x882255, 0x56B4E9, 0x8B5A2B, 0x000000]
 mix(c, to, f) = int((1 - f)*c + f*to + 0.5)
 toned(c, to, f) = mix((c>>16)&255, to, f)*65536 + mix((c>>8)&255, to, f)*256 + mix(c&255, to, f)
 tone(c, part) = part == 0 ? toned(c, 255, 0.76) : part == 2 ? toned(c, 0, 0.55) : toned(c, 255, 0.12)
@@ -20,9 +21,8 @@ zoom_top = 86; zoom_bottom = 470; all_top = 548; all_bottom = 640; kinds_top = 7
 left = 0.085; right = 0.975
 
 y = 1 - px(legend_top)
-array part_text[3] = ['waits for its input', 'multiplies or attends', 'sums up and publishes']
-do for [i=0:2] {
-	x = left + 0.25*i
+do for [i=0:n_parts-1] {
+	x = left + (n_parts < 3 ? 0.34 : 0.25)*i
 	set object 11+i rectangle from screen x, y-px(6) to screen x+0.03, y+px(6) fillcolor rgb web(tone(grey, i)) \
 		fillstyle solid noborder front
 	set label 11+i part_text[i+1] at screen x+0.038, y left front
@@ -84,8 +84,9 @@ set xrange [0:1.02*kinds_hi]
 set yrange [n_kinds+0.5:0.5]
 unset ytics
 unset ylabel
-set xlabel 'microseconds of the token, in all phases of a kind'
-set label 41 'microseconds of a phase' at screen 0.79, 1 - px(kinds_top - 28) center textcolor rgb '#404040' front
+set xlabel 'microseconds of the token, in all '.(n_parts < 3 ? 'kernels' : 'phases').' of a kind'
+set label 41 (n_parts < 3 ? 'microseconds of a kernel' : 'microseconds of a phase') at screen 0.79, 1 - px(kinds_top - 28) center textcolor rgb '#404040' front
+if (n_parts < 3) { column_text[4] = ''; column_text[1] = 'kernels' }
 do for [c=1:5] { set label 41+c column_text[c] at screen column_x[c], 1 - px(kinds_top - 11) right front }
 do for [k=1:n_kinds] {
 	b = 40 + 10*k
@@ -93,7 +94,7 @@ do for [k=1:n_kinds] {
 	set label b+1 kind_phases[k] at screen column_x[1], first k right front
 	set label b+2 kind_waiting[k] at screen column_x[2], first k right front
 	set label b+3 kind_working[k] at screen column_x[3], first k right front
-	set label b+4 kind_publishing[k] at screen column_x[4], first k right front
+	if (n_parts > 2) { set label b+4 kind_publishing[k] at screen column_x[4], first k right front }
 	set label b+5 kind_share[k] at screen column_x[5], first k right front
 }
 plot data index 2 using ($4/2):1:(0):4:($1-0.38):($1+0.38):(tone(hue[int($2)], 1)) with boxxyerror linecolor rgb variable, \

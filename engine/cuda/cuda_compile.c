@@ -26,7 +26,7 @@ int cuda_compile(struct nvrtc *n, const struct cuda_source *source, const struct
 	}
 
 	char words[CUDA_MAX_OPTIONS][CUDA_OPTION_BYTES], arch[64];
-	const char *options[CUDA_MAX_OPTIONS + 2];
+	const char *options[CUDA_MAX_OPTIONS + 3];
 	int n_options = cuda_options(o->dims, o->card, words);
 	if (n_options < 0)
 		return error_set(err, ERROR_UNSUPPORTED,
@@ -37,6 +37,8 @@ int cuda_compile(struct nvrtc *n, const struct cuda_source *source, const struct
 	options[n_options++] = arch;
 	if (o->report)
 		options[n_options++] = "--ptxas-options=-v";
+	if (o->stamped)
+		options[n_options++] = "-DTIMELINE";
 
 	int major, minor;
 	nvrtc_version(n, &major, &minor);

@@ -23,6 +23,7 @@ struct cuda_compile_options {
 	int arch;                     /* 90: for sm_90 */
 	bool cache;                   /* look in the cache and store there */
 	bool report;                  /* have the compiler report registers, shared memory and spills; excludes cache */
+	bool stamped;                 /* their blocks leave time stamps (kernels/params_stamps.h) */
 };
 
 /* source: one that is no header. */

@@ -137,66 +137,67 @@ struct cu_instantiate_params {
 };
 
 /* X(name in the driver without "cu", version of the signature, parameters) */
-#define CUDA_DRIVER_FUNCTIONS(X)                                                                           \
-	X(Init, 2000, (unsigned flags))                                                                    \
-	X(DriverGetVersion, 2020, (int *version))                                                          \
-	X(GetErrorName, 6000, (int result, const char **name))                                             \
-	X(GetErrorString, 6000, (int result, const char **text))                                           \
-	X(DeviceGetCount, 2000, (int *count))                                                              \
-	X(DeviceGet, 2000, (int *device, int ordinal))                                                     \
-	X(DeviceGetName, 2000, (char *name, int length, int device))                                       \
-	X(DeviceTotalMem, 3020, (size_t * bytes, int device))                                              \
-	X(DeviceGetAttribute, 2000, (int *value, int attribute, int device))                               \
-	X(DevicePrimaryCtxRetain, 7000, (struct cu_context * *context, int device))                        \
-	X(DevicePrimaryCtxRelease, 11000, (int device))                                                    \
-	X(DevicePrimaryCtxGetState, 7000, (int device, unsigned *flags, int *active))                      \
-	X(CtxSetCurrent, 4000, (struct cu_context * context))                                              \
-	X(MemGetInfo, 3020, (size_t * free_bytes, size_t * total_bytes))                                   \
-	X(MemAlloc, 3020, (uint64_t * address, size_t bytes))                                              \
-	X(MemFree, 3020, (uint64_t address))                                                               \
-	X(MemHostAlloc, 2020, (void **p, size_t bytes, unsigned flags))                                    \
-	X(MemFreeHost, 2000, (void *p))                                                                    \
-	X(MemHostGetDevicePointer, 3020, (uint64_t * address, void *p, unsigned flags))                    \
-	X(MemcpyHtoDAsync, 3020, (uint64_t dst, const void *src, size_t bytes, struct cu_stream *stream))  \
-	X(MemcpyDtoHAsync, 3020, (void *dst, uint64_t src, size_t bytes, struct cu_stream *stream))        \
-	X(MemcpyDtoDAsync, 3020, (uint64_t dst, uint64_t src, size_t bytes, struct cu_stream * stream))    \
-	X(MemcpyAsync, 4000, (uint64_t dst, uint64_t src, size_t bytes, struct cu_stream * stream))        \
-	X(StreamCreate, 2000, (struct cu_stream * *stream, unsigned flags))                                \
-	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                \
-	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                            \
-	X(StreamWaitEvent, 3020, (struct cu_stream * stream, struct cu_event * event, unsigned flags))     \
-	X(StreamQuery, 2000, (struct cu_stream * stream))                                                  \
-	X(StreamBeginCapture, 10010, (struct cu_stream * stream, int mode))                                \
-	X(StreamGetCaptureInfo, 11030,                                                                     \
-	  (struct cu_stream * stream, int *status, uint64_t *id, struct cu_graph **graph,                  \
-	   const struct cu_graph_node *const **dependencies, size_t *n_dependencies))                      \
-	X(StreamEndCapture, 10000, (struct cu_stream * stream, struct cu_graph * *graph))                  \
-	X(EventCreate, 2000, (struct cu_event * *event, unsigned flags))                                   \
-	X(EventRecord, 2000, (struct cu_event * event, struct cu_stream * stream))                         \
-	X(EventSynchronize, 2000, (struct cu_event * event))                                               \
-	X(EventElapsedTime, 2000, (float *ms, struct cu_event *from, struct cu_event *to))                 \
-	X(EventDestroy, 4000, (struct cu_event * event))                                                   \
-	X(ModuleLoadData, 2000, (struct cu_module * *module, const void *image))                           \
-	X(ModuleUnload, 2000, (struct cu_module * module))                                                 \
-	X(ModuleGetFunction, 2000, (struct cu_function * *f, struct cu_module * module, const char *name)) \
-	X(FuncGetAttribute, 2020, (int *value, int attribute, struct cu_function *f))                      \
-	X(FuncSetAttribute, 9000, (struct cu_function * f, int attribute, int value))                      \
-	X(OccupancyMaxActiveBlocksPerMultiprocessor, 6050,                                                 \
-	  (int *n_blocks, struct cu_function *f, int block, size_t shared_bytes))                          \
-	X(LaunchKernelEx, 11060,                                                                           \
-	  (const struct cu_launch_config *config, struct cu_function *f, void **params, void **extra))     \
-	X(GraphInstantiateWithFlags, 11040,                                                                \
-	  (struct cu_graph_exec * *exec, struct cu_graph * graph, unsigned long long flags))               \
-	X(GraphUpload, 11010, (struct cu_graph_exec * exec, struct cu_stream * stream))                    \
-	X(GraphLaunch, 10000, (struct cu_graph_exec * exec, struct cu_stream * stream))                    \
-	X(GraphExecDestroy, 10000, (struct cu_graph_exec * exec))                                          \
-	X(GraphDestroy, 10000, (struct cu_graph * graph))                                                  \
-	X(GraphGetNodes, 10000, (struct cu_graph * graph, struct cu_graph_node * *nodes, size_t * count))  \
-	X(GraphNodeGetType, 10000, (struct cu_graph_node * node, int *type))                               \
-	X(GraphKernelNodeGetParams, 12000, (struct cu_graph_node * node, struct cu_kernel_node * params))  \
-	X(GraphExecKernelNodeSetParams, 12000,                                                             \
-	  (struct cu_graph_exec * exec, struct cu_graph_node * node, const struct cu_kernel_node *params)) \
-	X(GraphExecUpdate, 12000,                                                                          \
+#define CUDA_DRIVER_FUNCTIONS(X)                                                                               \
+	X(Init, 2000, (unsigned flags))                                                                        \
+	X(DriverGetVersion, 2020, (int *version))                                                              \
+	X(GetErrorName, 6000, (int result, const char **name))                                                 \
+	X(GetErrorString, 6000, (int result, const char **text))                                               \
+	X(DeviceGetCount, 2000, (int *count))                                                                  \
+	X(DeviceGet, 2000, (int *device, int ordinal))                                                         \
+	X(DeviceGetName, 2000, (char *name, int length, int device))                                           \
+	X(DeviceTotalMem, 3020, (size_t * bytes, int device))                                                  \
+	X(DeviceGetAttribute, 2000, (int *value, int attribute, int device))                                   \
+	X(DevicePrimaryCtxRetain, 7000, (struct cu_context * *context, int device))                            \
+	X(DevicePrimaryCtxRelease, 11000, (int device))                                                        \
+	X(DevicePrimaryCtxGetState, 7000, (int device, unsigned *flags, int *active))                          \
+	X(CtxSetCurrent, 4000, (struct cu_context * context))                                                  \
+	X(MemGetInfo, 3020, (size_t * free_bytes, size_t * total_bytes))                                       \
+	X(MemAlloc, 3020, (uint64_t * address, size_t bytes))                                                  \
+	X(MemFree, 3020, (uint64_t address))                                                                   \
+	X(MemHostAlloc, 2020, (void **p, size_t bytes, unsigned flags))                                        \
+	X(MemFreeHost, 2000, (void *p))                                                                        \
+	X(MemHostGetDevicePointer, 3020, (uint64_t * address, void *p, unsigned flags))                        \
+	X(MemcpyHtoDAsync, 3020, (uint64_t dst, const void *src, size_t bytes, struct cu_stream *stream))      \
+	X(MemcpyDtoHAsync, 3020, (void *dst, uint64_t src, size_t bytes, struct cu_stream *stream))            \
+	X(MemcpyDtoDAsync, 3020, (uint64_t dst, uint64_t src, size_t bytes, struct cu_stream * stream))        \
+	X(MemcpyAsync, 4000, (uint64_t dst, uint64_t src, size_t bytes, struct cu_stream * stream))            \
+	X(StreamCreate, 2000, (struct cu_stream * *stream, unsigned flags))                                    \
+	X(StreamDestroy, 4000, (struct cu_stream * stream))                                                    \
+	X(StreamSynchronize, 2000, (struct cu_stream * stream))                                                \
+	X(StreamWaitEvent, 3020, (struct cu_stream * stream, struct cu_event * event, unsigned flags))         \
+	X(StreamQuery, 2000, (struct cu_stream * stream))                                                      \
+	X(StreamBeginCapture, 10010, (struct cu_stream * stream, int mode))                                    \
+	X(StreamGetCaptureInfo, 11030,                                                                         \
+	  (struct cu_stream * stream, int *status, uint64_t *id, struct cu_graph **graph,                      \
+	   const struct cu_graph_node *const **dependencies, size_t *n_dependencies))                          \
+	X(StreamEndCapture, 10000, (struct cu_stream * stream, struct cu_graph * *graph))                      \
+	X(EventCreate, 2000, (struct cu_event * *event, unsigned flags))                                       \
+	X(EventRecord, 2000, (struct cu_event * event, struct cu_stream * stream))                             \
+	X(EventSynchronize, 2000, (struct cu_event * event))                                                   \
+	X(EventElapsedTime, 2000, (float *ms, struct cu_event *from, struct cu_event *to))                     \
+	X(EventDestroy, 4000, (struct cu_event * event))                                                       \
+	X(ModuleLoadData, 2000, (struct cu_module * *module, const void *image))                               \
+	X(ModuleUnload, 2000, (struct cu_module * module))                                                     \
+	X(ModuleGetFunction, 2000, (struct cu_function * *f, struct cu_module * module, const char *name))     \
+	X(ModuleGetGlobal, 3020, (uint64_t * at, size_t * bytes, struct cu_module * module, const char *name)) \
+	X(FuncGetAttribute, 2020, (int *value, int attribute, struct cu_function *f))                          \
+	X(FuncSetAttribute, 9000, (struct cu_function * f, int attribute, int value))                          \
+	X(OccupancyMaxActiveBlocksPerMultiprocessor, 6050,                                                     \
+	  (int *n_blocks, struct cu_function *f, int block, size_t shared_bytes))                              \
+	X(LaunchKernelEx, 11060,                                                                               \
+	  (const struct cu_launch_config *config, struct cu_function *f, void **params, void **extra))         \
+	X(GraphInstantiateWithFlags, 11040,                                                                    \
+	  (struct cu_graph_exec * *exec, struct cu_graph * graph, unsigned long long flags))                   \
+	X(GraphUpload, 11010, (struct cu_graph_exec * exec, struct cu_stream * stream))                        \
+	X(GraphLaunch, 10000, (struct cu_graph_exec * exec, struct cu_stream * stream))                        \
+	X(GraphExecDestroy, 10000, (struct cu_graph_exec * exec))                                              \
+	X(GraphDestroy, 10000, (struct cu_graph * graph))                                                      \
+	X(GraphGetNodes, 10000, (struct cu_graph * graph, struct cu_graph_node * *nodes, size_t * count))      \
+	X(GraphNodeGetType, 10000, (struct cu_graph_node * node, int *type))                                   \
+	X(GraphKernelNodeGetParams, 12000, (struct cu_graph_node * node, struct cu_kernel_node * params))      \
+	X(GraphExecKernelNodeSetParams, 12000,                                                                 \
+	  (struct cu_graph_exec * exec, struct cu_graph_node * node, const struct cu_kernel_node *params))     \
+	X(GraphExecUpdate, 12000,                                                                              \
 	  (struct cu_graph_exec * exec, struct cu_graph * graph, struct cu_update_result * result))
 
 /* The same of those that a driver may lack: then null. */

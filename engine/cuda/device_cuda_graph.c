@@ -52,6 +52,9 @@ int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params,
 		       void ***updatable, struct error *err)
 {
 	struct cuda_node node = {.function = c->functions[l->entry_id], .launch = *l, .n_driver = 1};
+	int rc = c->base.stamps.on && node.function ? cuda_stamped_function(c, l->entry_id, &node.function, err) : 0;
+	if (rc)
+		return rc;
 	void *to = record(c, (int)k, node);
 	if (!to)
 		return error_set(err, ERROR_MEMORY, "cuda device: no memory to record %s", kernel_name(k));

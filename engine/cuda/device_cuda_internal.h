@@ -5,6 +5,7 @@
 #include "engine/cuda/cublaslt.h"
 #include "engine/cuda/cuda_driver.h"
 #include "engine/cuda/device_cuda.h"
+#include "engine/cuda/nvrtc.h"
 #include "engine/device/device_ops.h"
 
 enum {
@@ -72,12 +73,20 @@ struct cuda_prefill {
 	size_t workspace_bytes;
 };
 
+/* The kernels that leave time stamps. */
+struct cuda_stamps {
+	struct cu_module **modules;     /* (cuda_n_sources), null where none of its kernels was asked for */
+	struct cu_function **functions; /* (cuda_n_entries), likewise */
+	void *records;                  /* struct block_stamps and what follows it; null: no stamps are taken */
+};
+
 struct cuda_device {
 	struct device base;
 	struct cuda_driver cu;
 	struct cuda_facts facts;
 	struct cuda_card card;
-	struct persistent_chunks persistent_chunks; /* that its kernel was compiled for */
+	struct cuda_dims dims;                      /* that the kernels were compiled for */
+	struct persistent_chunks persistent_chunks; /* and a token's */
 	int k_type, v_type;                         /* of the caches that kernels were compiled for; negative: all */
 	int ordinal;
 	struct cu_context *context;
@@ -97,6 +106,7 @@ struct cuda_device {
 	struct cuda_ring ring;
 	struct cuda_staging staging;
 	struct cuda_prefill prefill;
+	struct cuda_stamps stamps;
 };
 
 static inline struct cuda_device *cuda_of(struct device *d)
@@ -136,6 +146,14 @@ int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err);
 int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, bool (*wanted)(const char *source),
 			   struct error *err);
 void cuda_kernels_close(struct cuda_device *c);
+/* One source, compiled or from the cache, with time stamps or without; n: an open NVRTC. */
+int cuda_kernels_load(struct cuda_device *c, struct nvrtc *n, int source, bool stamped, struct cu_module **out,
+		      struct error *err);
+/* Index of the entry's source; negative: it is not in this build. */
+int cuda_kernels_source(int entry);
+/* *out stays as it was where the entry is not for this model's dimensions. */
+int cuda_kernels_find(struct cuda_device *c, struct cu_module *module, int entry, struct cu_function **out,
+		      struct error *err);
 /*
  * Enqueues one entry. what: the kernel's name, for the error. updatable: receives what a patch knows the captured node
  * by; null: no patch will set it.
@@ -149,6 +167,13 @@ int cuda_plan_persistent(struct device *d, struct persistent_program *g, struct 
 int cuda_check_persistent(struct cuda_device *c, const struct persistent_params *p, struct error *err);
 int cuda_grid(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 int cuda_launch_kernel(struct device *d, enum kernel k, const void *params, struct error *err);
+
+/* device_cuda_stamps.c */
+int cuda_stamps_begin(struct device *d, struct error *err);
+int cuda_stamps_end(struct device *d, struct device_stamps *out, struct error *err);
+/* The entry as it leaves stamps; compiles and loads its source where that was not done. */
+int cuda_stamped_function(struct cuda_device *c, int entry, struct cu_function **out, struct error *err);
+void cuda_stamps_close(struct cuda_device *c);
 
 /* device_cuda_prefill.c: matmul of many rows */
 int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, struct error *err);

@@ -11,24 +11,27 @@
 #include "kernels/cuda/attention_geometry.h"
 
 /* A cubin that loads: a cached one that does not (another driver's, damaged and not noticed) is made again. */
-static int load_source(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
-		       struct error *err)
+int cuda_kernels_load(struct cuda_device *c, struct nvrtc *n, int index, bool stamped, struct cu_module **out,
+		      struct error *err)
 {
 	const struct cuda_source *source = &cuda_sources[index];
-	struct cuda_compile_options o = {
-		.dims = dims, .card = &c->card, .arch = c->facts.compute_capability, .cache = true};
+	struct cuda_compile_options o = {.dims = &c->dims,
+					 .card = &c->card,
+					 .arch = c->facts.compute_capability,
+					 .cache = true,
+					 .stamped = stamped};
 	for (;;) {
 		struct cuda_cubin cubin;
 		int rc = cuda_compile(n, source, &o, &cubin, err);
 		if (rc)
 			return rc;
-		int result = c->cu.ModuleLoadData(&c->modules[index], cubin.bytes);
+		int result = c->cu.ModuleLoadData(out, cubin.bytes);
 		free(cubin.bytes);
 		if (!cubin.cached)
 			c->facts.compiled++;
 		if (!result)
 			return 0;
-		c->modules[index] = NULL;
+		*out = NULL;
 		if (!cubin.cached)
 			return cuda_driver_error(&c->cu, result, err, "cuda device: loading %s for sm_%d", source->name,
 						 o.arch);
@@ -55,17 +58,18 @@ static int find_source(const char *name)
 	return -1;
 }
 
-static int find_function(struct cuda_device *c, int entry, struct error *err)
+int cuda_kernels_source(int entry)
+{
+	return find_source(cuda_entries[entry].source);
+}
+
+int cuda_kernels_find(struct cuda_device *c, struct cu_module *module, int entry, struct cu_function **out,
+		      struct error *err)
 {
 	const struct cuda_entry *e = &cuda_entries[entry];
-	int source = find_source(e->source), shared = 0;
-	if (source >= 0 && !c->modules[source] && reason_of(c, e->source))
-		return 0;
-	if (source < 0 || !c->modules[source])
-		return error_set(err, ERROR_DEVICE, "cuda device: %s names the source %s, which is not in this build",
-				 e->name, e->source);
+	int shared = 0;
 	struct cu_function *f;
-	int result = c->cu.ModuleGetFunction(&f, c->modules[source], e->name);
+	int result = c->cu.ModuleGetFunction(&f, module, e->name);
 	if (result == CU_NOT_FOUND)
 		return 0; /* not for this model's dimensions */
 	/* Asking for an attribute also loads the kernel now: lazily it would be in the first launch, or a capture. */
@@ -76,20 +80,31 @@ static int find_function(struct cuda_device *c, int entry, struct error *err)
 						(int)c->card.shared_per_block - shared);
 	if (result)
 		return cuda_driver_error(&c->cu, result, err, "cuda device: kernel %s of %s", e->name, e->source);
-	c->functions[entry] = f;
+	*out = f;
 	return 0;
 }
 
-static int load_or_refuse(struct cuda_device *c, struct nvrtc *n, int index, const struct cuda_dims *dims,
-			  struct error *err)
+static int find_function(struct cuda_device *c, int entry, struct error *err)
+{
+	const struct cuda_entry *e = &cuda_entries[entry];
+	int source = cuda_kernels_source(entry);
+	if (source >= 0 && !c->modules[source] && reason_of(c, e->source))
+		return 0;
+	if (source < 0 || !c->modules[source])
+		return error_set(err, ERROR_DEVICE, "cuda device: %s names the source %s, which is not in this build",
+				 e->name, e->source);
+	return cuda_kernels_find(c, c->modules[source], entry, &c->functions[entry], err);
+}
+
+static int load_or_refuse(struct cuda_device *c, struct nvrtc *n, int index, struct error *err)
 {
 	struct error *why = reason_of(c, cuda_sources[index].name);
 	if (!why)
-		return load_source(c, n, index, dims, err);
+		return cuda_kernels_load(c, n, index, false, &c->modules[index], err);
 	if (cuda_driver_check_graph_kernels(&c->cu, why))
 		return 0;
 	struct error failure;
-	if (load_source(c, n, index, dims, &failure))
+	if (cuda_kernels_load(c, n, index, false, &c->modules[index], &failure))
 		error_set(why, ERROR_UNSUPPORTED, "kernels that this driver does not load: %s", failure.text);
 	return 0;
 }
@@ -108,6 +123,7 @@ static bool is_models(const char *source)
 int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, bool (*wanted)(const char *source),
 			   struct error *err)
 {
+	c->dims = *dims;
 	c->persistent_chunks = cuda_persistent_chunks(dims, &c->card);
 	c->k_type = dims->k_type;
 	c->v_type = dims->v_type;
@@ -123,7 +139,7 @@ int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, 
 	nvrtc_version(n, &c->facts.nvrtc_major, &c->facts.nvrtc_minor);
 	for (int i = 0; i < cuda_n_sources && !rc; i++)
 		if (!cuda_sources[i].is_header && wanted(cuda_sources[i].name))
-			rc = load_or_refuse(c, n, i, dims, err);
+			rc = load_or_refuse(c, n, i, err);
 	nvrtc_close(n);
 	for (int i = 0; i < cuda_n_entries && !rc; i++)
 		if (wanted(cuda_entries[i].source))
@@ -145,6 +161,7 @@ int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err)
 
 void cuda_kernels_close(struct cuda_device *c)
 {
+	cuda_stamps_close(c);
 	for (int i = 0; c->modules && i < cuda_n_sources; i++)
 		if (c->modules[i])
 			c->cu.ModuleUnload(c->modules[i]);
@@ -162,6 +179,9 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "cuda device: kernel %s: %s was not compiled for this model's dimensions", what,
 				 l->entry);
+	int rc = c->base.stamps.on ? cuda_stamped_function(c, l->entry_id, &f, err) : 0;
+	if (rc || c->base.stamps.rehearsing)
+		return rc;
 	struct cu_launch_attribute attributes[3];
 	unsigned n_attributes = 0;
 	/* Only behind a kernel of ours, which waits for the one before it: elsewhere nothing says so. */
@@ -196,7 +216,7 @@ int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void 
 		c->base.counters.api_launches++;
 		c->base.counters.kernels++;
 	}
-	return 0;
+	return device_note_launch(&c->base, l->grid[0] * l->grid[1] * l->grid[2], err);
 }
 
 static_assert((int)ATTENTION_MAX_SPLITS <= (int)DEVICE_SPLITS_MAX, "partial sums of all have a place");

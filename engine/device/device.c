@@ -108,6 +108,7 @@ void device_close(struct device *d)
 	graph_free(d->spare);
 	recording_free(&d->capture);
 	free(d->variants.all);
+	free(d->stamps.launches);
 	d->ops->close(d);
 }
 
@@ -157,7 +158,7 @@ int device_download(struct device *d, void *dst, const void *src, size_t bytes, 
 
 int device_copy(struct device *d, void *dst, const void *src, size_t bytes, struct error *err)
 {
-	if (bytes == 0)
+	if (bytes == 0 || d->stamps.rehearsing)
 		return 0;
 	int rc = d->ops->copy(d, dst, src, bytes, err);
 	if (rc || d->capturing)
@@ -171,7 +172,7 @@ int device_send(struct device *d, void *dst, const void *src, size_t bytes, stru
 {
 	assert(bytes <= DEVICE_SEND_MAX);
 	int rc = guard_capture(d, "send", err);
-	if (rc || (rc = d->ops->send(d, dst, src, bytes, err)))
+	if (rc || d->stamps.rehearsing || (rc = d->ops->send(d, dst, src, bytes, err)))
 		return rc;
 	d->counters.api_launches++;
 	d->counters.copies++;

@@ -124,6 +124,44 @@ void device_vary(struct device *d, size_t offset, const int *values, int n);
 /* params: that kernel's struct, copied at the call. */
 int device_launch(struct device *d, enum kernel k, const void *params, struct error *err);
 int device_synchronize(struct device *d, struct error *err);
+
+/* What a kernel does of a model, in the caller's numbers; the device passes it on. */
+struct device_label {
+	int kind;
+	int layer;
+};
+/* Of the kernels that are launched from here on. */
+void device_set_label(struct device *d, struct device_label label);
+
+enum device_stamp {
+	DEVICE_STAMP_ENTERED, /* a multiprocessor has the first of its blocks, which asks for weights and waits */
+	DEVICE_STAMP_INPUT,   /* all kernels in front are complete */
+	DEVICE_STAMP_LEFT,    /* its last block has stored its results, as far as the block's first thread can tell */
+	DEVICE_STAMPS,
+};
+/* When each multiprocessor had blocks of each kernel. */
+struct device_stamps {
+	int n_rows; /* multiprocessors that had any; 1 on the host device */
+	int n_launches;
+	struct device_label *labels; /* (n_launches) */
+	int *multiprocessors;        /* (n_rows); -1: none, as on the host */
+	int64_t *ns;                 /* (n_rows, n_launches, DEVICE_STAMPS), since the earliest; -1: it had none */
+};
+/*
+ * Until device_stamps_end the kernels that are launched, and those of graphs that are captured meanwhile, leave time
+ * stamps: they are compiled once more for that, with the same arithmetic. Such a graph is replayed once, before the
+ * end.
+ */
+int device_stamps_begin(struct device *d, struct error *err);
+/*
+ * Behind begin. While on, what is launched, copied and sent is not: kernels are compiled and loaded instead, which
+ * would leave a gap in the stamps. Refused in a capture.
+ */
+int device_stamps_rehearse(struct device *d, bool on, struct error *err);
+/* Waits for what is enqueued. Also where it fails no kernel leaves any from here on. The caller frees *out. */
+int device_stamps_end(struct device *d, struct device_stamps *out, struct error *err);
+/* Also valid on a zeroed struct. */
+void device_stamps_free(struct device_stamps *s);
 /* Returns when work that is enqueued has set m, in the host's memory; the host waits in a loop. */
 int device_wait_mark(struct device *d, const volatile struct loop_mark *m, struct error *err);
 

@@ -39,12 +39,13 @@ static void note(struct device_host_profile *p, int op, int64_t since)
 	p->calls[k]++;
 }
 
-static void run(const struct recording *r, struct device_host_profile *profile)
+static void run(const struct recording *r, struct host_device *h)
 {
+	struct device_host_profile *profile = h->profile;
 	for (int i = 0; i < r->n_nodes; i++) {
 		int op = r->nodes[i].op;
 		const void *params = recording_params(r, i);
-		int64_t since = profile ? clock_ns() : 0;
+		int64_t since = profile || h->stamps ? clock_ns() : 0;
 		switch (op) {
 		case RECORDED_COPY: {
 			const struct host_copy *c = params;
@@ -60,7 +61,7 @@ static void run(const struct recording *r, struct device_host_profile *profile)
 			struct host_exec *x;
 			memcpy(&x, params, sizeof x);
 			do
-				run(&x->rec, profile);
+				run(&x->rec, h);
 			while (x->state && x->state->go);
 			x->queued = false;
 			break;
@@ -73,6 +74,8 @@ static void run(const struct recording *r, struct device_host_profile *profile)
 		}
 		default:
 			functions[op](params);
+			if (h->stamps)
+				host_stamp(h->stamps, since);
 		}
 		if (profile && op != QUEUED_REPLAY && op != QUEUED_EVENT)
 			note(profile, op, since);
@@ -85,7 +88,7 @@ void host_drain(struct host_device *h)
 		return;
 	cpu_team_use(h->team);
 	cpu_bf16_use(h->products == HOST_PRODUCTS_BF16);
-	run(&h->queue, h->profile);
+	run(&h->queue, h);
 	cpu_bf16_use(0);
 	cpu_team_use(NULL);
 	recording_clear(&h->queue);
@@ -125,6 +128,8 @@ static int host_send(struct device *d, void *dst, const void *src, size_t bytes,
 static int host_launch(struct device *d, enum kernel k, const void *params, struct error *err)
 {
 	size_t bytes = kernel_params_bytes(k);
+	if (d->stamps.rehearsing)
+		return 0;
 	void *to = recording_add(stream(host_of(d)), k, bytes);
 	if (!to)
 		return host_out_of_memory(kernel_name(k), err);
@@ -133,7 +138,7 @@ static int host_launch(struct device *d, enum kernel k, const void *params, stru
 		d->counters.api_launches++;
 		d->counters.kernels++;
 	}
-	return 0;
+	return device_note_launch(d, 1, err);
 }
 
 static int host_synchronize(struct device *d, struct error *err)
@@ -205,6 +210,9 @@ static void host_close(struct device *d)
 	struct host_device *h = host_of(d);
 	host_drain(h);
 	host_memory_close(h);
+	if (h->stamps)
+		free(h->stamps->spans);
+	free(h->stamps);
 	recording_free(&h->queue);
 	cpu_team_close(h->team);
 	free(h);
@@ -226,6 +234,8 @@ static const struct device_ops host_ops = {
 	.send = host_send,
 	.launch = host_launch,
 	.synchronize = host_synchronize,
+	.stamps_begin = host_stamps_begin,
+	.stamps_end = host_stamps_end,
 	.running = host_running,
 	.event_create = host_event_create,
 	.event_record = host_event_record,

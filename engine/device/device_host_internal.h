@@ -28,12 +28,22 @@ struct host_allocation {
 	size_t bytes;
 };
 
+/* When kernels ran, while stamps are taken. */
+struct host_stamps {
+	struct host_span {
+		int64_t begun, ended;
+	} * spans; /* (cap) */
+	int n, cap;
+	bool lost; /* there was no memory for one */
+};
+
 struct host_device {
 	struct device base;
 	int n_threads;
 	struct cpu_team *team;               /* null: one thread */
 	struct device_host_profile *profile; /* the caller's; null: none */
 	enum host_products products;
+	struct host_stamps *stamps; /* null: none are taken */
 	struct recording queue;
 	struct host_allocation *allocations;
 	size_t n_allocations, cap_allocations;
@@ -48,6 +58,12 @@ static inline struct host_device *host_of(struct device *d)
 /* Runs what is queued. */
 void host_drain(struct host_device *h);
 int host_out_of_memory(const char *what, struct error *err);
+
+/* device_host_stamps.c */
+int host_stamps_begin(struct device *d, struct error *err);
+int host_stamps_end(struct device *d, struct device_stamps *out, struct error *err);
+/* A kernel that begun then is done. */
+void host_stamp(struct host_stamps *s, int64_t begun);
 
 /* device_host_memory.c */
 void host_memory_close(struct host_device *h);

@@ -56,6 +56,15 @@ struct device {
 		int values[DEVICE_VARIANTS_MAX];
 		int n; /* 0: the next kernel is as it is */
 	} vary;
+	struct device_label label;
+	struct {
+		bool on, rehearsing;
+		struct device_launched {
+			struct device_label label;
+			unsigned n_blocks;
+		} * launches; /* (cap) */
+		int n, cap;
+	} stamps;
 	struct device_graph *spare; /* destroyed, its memory kept for the next capture: one a token in graph-update */
 	struct device_fault_plan faults[DEVICE_FAULT_COUNT];
 };
@@ -84,6 +93,12 @@ struct device_ops {
 	/* The kernel's grid with these params; null: there are no grids. */
 	int (*grid)(struct device *d, enum kernel k, const void *params, unsigned grid[3], struct error *err);
 	int (*synchronize)(struct device *d, struct error *err);
+	/*
+	 * Rehearsing, launch makes the kernel ready to leave stamps, and no more. end: out->labels and n_launches are
+	 * set, and the front still has the launches.
+	 */
+	int (*stamps_begin)(struct device *d, struct error *err);
+	int (*stamps_end)(struct device *d, struct device_stamps *out, struct error *err);
 	/* Of work that may set a mark: positive while it runs on its own, 0 when it is done; waits where nothing does.
 	 */
 	int (*running)(struct device *d, struct error *err);
@@ -119,6 +134,9 @@ struct device_ops {
 	int (*replay)(struct device *d, struct device_exec *x, struct error *err);
 	void (*exec_destroy)(struct device *d, struct device_exec *x); /* x is not null */
 };
+
+/* While stamps are taken: a kernel of so many blocks was launched or captured. */
+int device_note_launch(struct device *d, unsigned n_blocks, struct error *err);
 
 /* For work that this device alone cannot do while capturing: ERROR_DEVICE, and the capture fails at its end. */
 int device_refuse(struct device *d, const char *call, struct error *err);

@@ -266,12 +266,14 @@ static void qkv(struct pass *p, int i)
 	const struct kv *kv = &p->f->cache->layers[i];
 	bool owns = l->kv_source == i, v_norm = m->v_norm;
 	int hd = l->head_dim;
+	pass_label(p, PHASE_QKV, i);
 	if (p->fused) {
 		norm_products(p, w->attn_norm, (const struct weight *[]){&w->q, &w->k, &w->v},
 			      (float *[]){s->q, s->k, s->v},
 			      !owns       ? 1
 			      : l->v_is_k ? 2
 					  : 3);
+		pass_label(p, PHASE_QKV_PREPARE, i);
 		op_qkv_prepare(&p->e, (struct qkv_prepare_params){.at = p->at,
 								  .q = s->q,
 								  .k = owns ? s->k : NULL,
@@ -297,6 +299,7 @@ static void qkv(struct pass *p, int i)
 		if (!l->v_is_k)
 			pass_linear(p, &w->v, s->normed, s->v);
 	}
+	pass_label(p, PHASE_QKV_PREPARE, i);
 	norm_rows(p, s->q, w->q_norm, s->q, p->n * l->n_head, hd, 1);
 	rope(p, s->q, w->inv_freq, l->n_head, hd);
 	if (!owns)
@@ -337,6 +340,7 @@ void pass_attend(struct pass *p, int i)
 	const struct model_layer *l = &m->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	int window = l->sliding ? m->window : 0;
+	pass_label(p, PHASE_ATTENTION, i);
 	if (p->tokens) {
 		if (p->f->snapkv)
 			snapkv_take(p->f->snapkv, &p->e, i, p->at.host.pos, p->n, s->q);
@@ -383,6 +387,7 @@ static void dense_ffn(struct pass *p, int i)
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	int n_ff = m->layers[i].n_ff;
+	pass_label(p, PHASE_FFN_GATE_UP, i);
 	if (p->fused) {
 		op_norm_gated(&p->e, (struct norm_gated_params){.x = s->h,
 								.weight = w->ffn_norm,
@@ -402,6 +407,7 @@ static void dense_ffn(struct pass *p, int i)
 		pass_linear(p, &w->up, s->normed, s->up);
 		gated(p, s->gate, s->up, n_ff, s->gate, p->n, n_ff, n_ff);
 	}
+	pass_label(p, PHASE_FFN_DOWN, i);
 	pass_linear(p, &w->down, s->gate, s->sub);
 }
 
@@ -437,9 +443,11 @@ void pass_experts(struct pass *p, int i)
 	const struct layer_weights *w = &p->f->weights->layers[i];
 	const struct forward_scratch *s = &p->f->scratch;
 	int used = m->n_expert_used, n_ff = m->n_ff_expert;
+	pass_label(p, PHASE_ROUTER, i);
 	norm_rows(p, s->h, w->router_scale, s->normed, p->n, m->n_embd, 1.0f / sqrtf((float)m->n_embd));
 	pass_linear(p, &w->router, s->normed, s->router);
 	pass_route(p, i);
+	pass_label(p, PHASE_EXPERTS_GATE_UP, i);
 	pass_norm(p, s->h, w->pre_ffw_norm_2, s->normed);
 	if (p->fused) {
 		op_experts_gated(&p->e, (struct experts_gated_params){.w = w->gate_up_exps,
@@ -460,6 +468,7 @@ void pass_experts(struct pass *p, int i)
 		gated(p, s->expert_gate_up, s->expert_gate_up + n_ff, 2 * n_ff, s->expert_act, p->n * used, n_ff,
 		      2 * n_ff);
 	}
+	pass_label(p, PHASE_EXPERTS_DOWN, i);
 	op_matmul_experts(&p->e, (struct matmul_experts_params){.w = w->down_exps,
 								.ids = s->ids,
 								.x = s->expert_act,
@@ -478,6 +487,7 @@ static void per_layer_embedding(struct pass *p, int i, float scale)
 	const struct forward_scratch *s = &p->f->scratch;
 	const float *ple = s->ple + (size_t)(i - p->f->ple_first) * (size_t)m->n_ple;
 	int stride = (m->n_layer - p->f->ple_first) * m->n_ple;
+	pass_label(p, PHASE_PLE_GATE, i);
 	if (p->fused) {
 		op_matmul_gated(&p->e, (struct matmul_gated_params){.w = w->inp_gate,
 								    .x = s->h,
@@ -491,7 +501,9 @@ static void per_layer_embedding(struct pass *p, int i, float scale)
 		pass_linear(p, &w->inp_gate, s->h, s->ple_gate);
 		gated(p, s->ple_gate, ple, stride, s->ple_gate, p->n, m->n_ple, m->n_ple);
 	}
+	pass_label(p, PHASE_PLE_PROJ, i);
 	pass_linear(p, &w->proj, s->ple_gate, s->sub);
+	pass_label(p, PHASE_NORM, i);
 	pass_add_normed(p, s->h, s->sub, w->post_norm, s->h, p->n, m->n_embd, m->eps, scale);
 }
 
@@ -515,19 +527,24 @@ static void layer(struct pass *p, int i)
 	if (p->out && p->out->k[i])
 		leave_kv(p, i);
 	pass_attend(p, i);
+	pass_label(p, PHASE_ATTN_OUTPUT, i);
 	pass_linear(p, &w->o, s->attn, s->sub);
+	pass_label(p, PHASE_NORM, i);
 	if (!m->post_norms) {
 		assert(!m->n_expert && !m->n_ple && !m->layers[i].layer_output_scale); /* come with them */
 		add(p, s->h, s->sub, s->h, all, 1);
 		dense_ffn(p, i);
+		pass_label(p, PHASE_NORM, i);
 		add(p, s->h, s->sub, s->h, all, 1);
 		return;
 	}
 	pass_add_normed(p, s->h, s->sub, w->post_attention_norm, s->h, p->n, e, m->eps, 1);
 	dense_ffn(p, i);
+	pass_label(p, PHASE_NORM, i);
 	if (m->n_expert) {
 		pass_norm(p, s->sub, w->post_ffw_norm_1, s->dense);
 		pass_experts(p, i);
+		pass_label(p, PHASE_NORM, i);
 		pass_add_normed(p, s->dense, s->routed, w->post_ffw_norm_2, s->sub, p->n, e, m->eps, 1);
 	}
 	float scale = w->output_scale;
@@ -544,55 +561,4 @@ void pass_layer(struct pass *p, int i)
 	else
 		layer(p, i);
 	nvtx_pop();
-}
-
-void pass_embed(struct pass *p)
-{
-	const struct model *m = p->f->model;
-	const struct weights *w = p->f->weights;
-	const struct forward_scratch *s = &p->f->scratch;
-	op_embed(&p->e, (struct embed_params){.at = p->at,
-					      .tokens = p->tokens,
-					      .table = w->token_embd,
-					      .y = s->h,
-					      .n_tokens = p->n,
-					      .scale = m->embed_scale});
-	if (!m->n_ple)
-		return;
-	op_embed(&p->e, (struct embed_params){.at = p->at,
-					      .tokens = p->tokens,
-					      .table = w->per_layer_token_embd,
-					      .y = s->ple,
-					      .n_tokens = p->n,
-					      .scale = sqrtf((float)m->n_ple)});
-	pass_linear(p, &w->per_layer_model_proj, s->h, s->ple_proj);
-	/* norm(x / sqrt(n_embd)) is norm(x) with eps * n_embd: one pass less over x. */
-	pass_add_normed(p, s->ple, s->ple_proj, w->per_layer_proj_norm, s->ple, p->n * m->n_layer, m->n_ple,
-			m->eps * (float)m->n_embd, 0.70710678f);
-}
-
-void pass_head(struct pass *p, const float *h, float *logits)
-{
-	const struct model *m = p->f->model;
-	const struct weights *w = p->f->weights;
-	const struct forward_scratch *s = &p->f->scratch;
-	if (p->fused) {
-		op_norm_matmul(&p->e, (struct norm_matmul_params){.x = h,
-								  .weight = w->output_norm,
-								  .normed = s->normed,
-								  .w = {w->output},
-								  .y = {logits},
-								  .n_matmuls = 1,
-								  .n_tokens = p->n,
-								  .n = m->n_embd,
-								  .eps = m->eps,
-								  .cap = m->softcap});
-	} else {
-		pass_norm(p, h, w->output_norm, s->normed);
-		pass_linear(p, &w->output, s->normed, logits);
-		if (m->softcap > 0)
-			op_softcap(&p->e,
-				   (struct softcap_params){.x = logits, .n = p->n * m->n_vocab, .cap = m->softcap});
-	}
-	pass_trace(p, m->n_layer, s->normed);
 }

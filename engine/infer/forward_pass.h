@@ -18,6 +18,12 @@ struct pass {
 	bool normed; /* scratch.rows has scratch.h as the next layer's first products take it */
 };
 
+/* What the kernels behind it do; layer -1: of none */
+static inline void pass_label(struct pass *p, enum phase_kind kind, int layer)
+{
+	device_set_label(p->f->device, (struct device_label){(int)kind, layer});
+}
+
 /* scratch.h, and for models that have them scratch.ple of all layers */
 void pass_embed(struct pass *p);
 /* scratch.h through layer i */

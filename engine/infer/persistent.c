@@ -39,11 +39,14 @@ enum { PHASES_A_LAYER = 12, PHASES_ELSEWHERE = 3 };
 const char *phase_kind_name(enum phase_kind k)
 {
 	static const char *const names[PHASE_KINDS] = {
+		[PHASE_EMBED] = "embed",
 		[PHASE_PLE_MODEL_PROJ] = "ple_model_proj",
 		[PHASE_QKV] = "qkv",
 		[PHASE_PLE] = "ple",
+		[PHASE_QKV_PREPARE] = "qkv_prepare",
 		[PHASE_ATTENTION] = "attention",
 		[PHASE_ATTN_OUTPUT] = "attn_output",
+		[PHASE_NORM] = "norm",
 		[PHASE_ROUTER] = "router",
 		[PHASE_FFN_GATE_UP] = "ffn_gate_up",
 		[PHASE_FFN_DOWN] = "ffn_down",

@@ -16,11 +16,14 @@ struct forward;
 
 /* What a phase is of the model. */
 enum phase_kind {
+	PHASE_EMBED, /* this, QKV_PREPARE and NORM: of kernels launched one by one, in others' phases here */
 	PHASE_PLE_MODEL_PROJ,
 	PHASE_QKV,
 	PHASE_PLE,
+	PHASE_QKV_PREPARE,
 	PHASE_ATTENTION,
 	PHASE_ATTN_OUTPUT,
+	PHASE_NORM,
 	PHASE_ROUTER,
 	PHASE_FFN_GATE_UP,
 	PHASE_FFN_DOWN,

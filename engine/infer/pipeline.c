@@ -354,6 +354,57 @@ int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct p
 	return add_elapsed(p, t, err);
 }
 
+/* In a graph of its own: those that are kept have kernels without stamps. */
+static int replay_stamped(struct pipeline_stage *s, const struct step *step, struct error *err)
+{
+	struct graph_cache *const kept = s->graphs;
+	struct pipeline_timing t = {.event = GRAPH_EVENT_DIRECT};
+	int rc = graph_cache_open(&s->graphs, s->device, 1, err);
+	if (!rc)
+		rc = run_stage(s, GRAPH_MODE_DEVICE, step, &t, err);
+	if (!rc && t.event == GRAPH_EVENT_FALLBACK)
+		rc = error_set(err, ERROR_DEVICE, "a graph with time stamps: %s",
+			       graph_cache_fallback_reason(s->graphs));
+	graph_cache_close(s->graphs);
+	s->graphs = kept;
+	return rc;
+}
+
+static int run_stamped(struct pipeline_stage *s, bool replayed, const struct step *step, struct error *err)
+{
+	const struct at at = {.host = *step};
+	int rc = device_stamps_rehearse(s->device, true, err);
+	if (!rc)
+		rc = forward_token(&s->run, &at, err);
+	if (!rc)
+		rc = device_stamps_rehearse(s->device, false, err);
+	if (rc)
+		return rc;
+	return replayed ? replay_stamped(s, step, err) : forward_token(&s->run, &at, err);
+}
+
+int pipeline_token_stamped(struct pipeline *p, int token, bool replayed, struct device_stamps *out, struct error *err)
+{
+	struct pipeline_stage *s = &p->stages[0];
+	struct pipeline_timing t;
+	struct step step;
+	struct error ignored;
+	*out = (struct device_stamps){0};
+	if (p->n_stages > 1)
+		return error_set(err, ERROR_UNSUPPORTED, "time stamps within a token: of models on one device only");
+	int rc = begin_token(p, token, &step, &t, err);
+	if (!rc)
+		rc = device_stamps_begin(s->device, err);
+	if (rc)
+		return rc;
+	s->run.forward->varied = false;
+	rc = run_stamped(s, replayed, &step, err);
+	int end = device_stamps_end(s->device, out, rc ? &ignored : err);
+	if (!rc && !end)
+		advance(p, 1);
+	return rc ? rc : end;
+}
+
 /* ---- a chunk ---- */
 
 int pipeline_chunk(struct pipeline *p, const int *tokens, int n, int n_out, struct error *err)

@@ -80,6 +80,13 @@ int pipeline_rewind(struct pipeline *p, int pos, struct error *err);
 int pipeline_token(struct pipeline *p, int token, enum graph_mode mode, struct pipeline_timing *t, struct error *err);
 
 /*
+ * The same with time stamps, of the fusions that launch kernels one by one and of one stage: launched directly, or
+ * captured and replayed as in GRAPH_MODE_DEVICE. Labels are those of struct phase_label. Frees nothing of *out, also
+ * after a failure.
+ */
+int pipeline_token_stamped(struct pipeline *p, int token, bool replayed, struct device_stamps *out, struct error *err);
+
+/*
  * One token, enqueued between two events of the only stage's device, and not waited for; the position moves on.
  * Fills submit_us, event and counters.
  */

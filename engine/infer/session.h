@@ -138,7 +138,11 @@ struct prefill_counts session_prefill_counts(const struct session *s);
 /* Appends one token in the session's mode. timing may be null. Waits for completion. */
 int session_decode(struct session *s, int token, struct token_timing *timing, struct error *err);
 
-/* When each block of a token's one kernel was where in each phase; (n_blocks, n_phases, PERSISTENT_STAMPS). */
+/*
+ * When each block of a token's one kernel was where in each phase; (n_blocks, n_phases, PERSISTENT_STAMPS). In the
+ * other fusions a phase is a launch, and "block" stands for all blocks of one multiprocessor: the first that entered,
+ * the last that left.
+ */
 struct token_timeline {
 	int n_blocks;
 	int n_phases;
@@ -147,8 +151,9 @@ struct token_timeline {
 	int64_t *ns;                /* since the earliest; -1: the block had nothing to do */
 };
 /*
- * As session_decode, launched directly: to the same bits, with time stamps on the way, which take some time themselves.
- * The caller frees *out, also after a failure. ERROR_UNSUPPORTED in another fusion than persistent.
+ * As session_decode: to the same bits, with time stamps on the way, which take some time themselves. Launched directly
+ * or, in a mode that replays graphs and another fusion than persistent, captured anew and replayed as in graph-device.
+ * The caller frees *out, also after a failure. ERROR_UNSUPPORTED: the model is on two devices.
  */
 int session_decode_stamped(struct session *s, int token, struct token_timeline *out, struct error *err);
 /* May be called twice. */

@@ -1,4 +1,5 @@
-/* A token with time stamps: memory for them on the device, for that token alone. */
+/* A token with time stamps: its kernel's, for which there is memory on the device for that token alone, or its
+ * launches'. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,13 +46,9 @@ static int decode(struct session *s, int token, struct error *err)
 	return rc;
 }
 
-int session_decode_stamped(struct session *s, int token, struct token_timeline *out, struct error *err)
+static int decode_program(struct session *s, int token, struct token_timeline *out, struct error *err)
 {
 	struct forward *f = pipeline_head(&s->pipeline);
-	*out = (struct token_timeline){0};
-	if (f->fusion != FUSION_PERSISTENT)
-		return error_set(err, ERROR_UNSUPPORTED, "fusion %s has no time stamps within a token: persistent has",
-				 fusion_name(f->fusion));
 	int rc = session_prepare(s, err);
 	if (rc)
 		return rc;
@@ -83,4 +80,94 @@ int session_decode_stamped(struct session *s, int token, struct token_timeline *
 	device_free(f->device, memory);
 	free(raw);
 	return rc;
+}
+
+/* ---- launches ---- */
+
+/* When the first multiprocessor that has a part of launch i had its input: then those in front of it are complete. */
+static int64_t begin_of(const struct device_stamps *d, int i)
+{
+	int64_t begin = -1;
+	for (int r = 0; r < d->n_rows; r++) {
+		int64_t ns =
+			d->ns[((size_t)r * (size_t)d->n_launches + (size_t)i) * DEVICE_STAMPS + DEVICE_STAMP_INPUT];
+		if (ns >= 0 && (begin < 0 || ns < begin))
+			begin = ns;
+	}
+	return begin;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* A multiprocessor has blocks of the next launch before its last of this one has left: they count from then on. */
+static void fill_row(struct token_timeline *t, const struct device_stamps *d, const int64_t *begins, int row)
+{
+	int64_t left = 0;
+	for (int i = 0; i < t->n_phases; i++) {
+		size_t at = (size_t)row * (size_t)t->n_phases + (size_t)i;
+		const int64_t *from = d->ns + at * DEVICE_STAMPS;
+		int64_t *to = t->ns + at * PERSISTENT_STAMPS;
+		if (from[DEVICE_STAMP_ENTERED] < 0) {
+			to[PERSISTENT_ENTERED] = left;
+			to[PERSISTENT_INPUT] = to[PERSISTENT_WORKED] = -1;
+			left = later(left, i + 1 < t->n_phases ? begins[i + 1] : begins[i]);
+		} else {
+			to[PERSISTENT_ENTERED] = later(from[DEVICE_STAMP_ENTERED], left);
+			to[PERSISTENT_INPUT] = later(from[DEVICE_STAMP_INPUT], to[PERSISTENT_ENTERED]);
+			left = later(from[DEVICE_STAMP_LEFT], to[PERSISTENT_INPUT]);
+			to[PERSISTENT_WORKED] = left;
+		}
+		to[PERSISTENT_PUBLISHED] = left;
+	}
+}
+
+static int take_launches(struct token_timeline *t, const struct device_stamps *d, struct error *err)
+{
+	t->n_blocks = d->n_rows;
+	t->n_phases = d->n_launches;
+	int64_t *begins = calloc((size_t)t->n_phases + 1, sizeof *begins);
+	t->phases = calloc((size_t)t->n_phases + 1, sizeof *t->phases);
+	t->multiprocessors = calloc((size_t)t->n_blocks + 1, sizeof *t->multiprocessors);
+	t->ns = calloc(stamps_of(t) + 1, sizeof *t->ns);
+	int rc = begins && t->phases && t->multiprocessors && t->ns
+			 ? 0
+			 : error_set(err, ERROR_MEMORY, "no memory for the %zu time stamps of a token", stamps_of(t));
+	for (int i = 0; i < t->n_phases && !rc; i++) {
+		begins[i] = begin_of(d, i);
+		t->phases[i] = (struct phase_label){(enum phase_kind)d->labels[i].kind, d->labels[i].layer};
+	}
+	for (int r = 0; r < t->n_blocks && !rc; r++) {
+		t->multiprocessors[r] = d->multiprocessors[r];
+		fill_row(t, d, begins, r);
+	}
+	free(begins);
+	return rc;
+}
+
+static int decode_launches(struct session *s, int token, struct token_timeline *out, struct error *err)
+{
+	struct device_stamps stamps = {0};
+	int rc;
+	if ((rc = session_check_tokens(s, &token, 1, err)) || (rc = pipeline_check(&s->pipeline, 1, err)))
+		return rc;
+	s->has_logits = s->logits_on_host = false;
+	pipeline_set_trace(&s->pipeline, false);
+	rc = pipeline_token_stamped(&s->pipeline, token, s->mode != GRAPH_MODE_DIRECT, &stamps, err);
+	if (!rc) {
+		s->logits_row = 0;
+		s->has_logits = true;
+		rc = take_launches(out, &stamps, err);
+	}
+	device_stamps_free(&stamps);
+	return rc;
+}
+
+int session_decode_stamped(struct session *s, int token, struct token_timeline *out, struct error *err)
+{
+	*out = (struct token_timeline){0};
+	return pipeline_head(&s->pipeline)->fusion == FUSION_PERSISTENT ? decode_program(s, token, out, err)
+									: decode_launches(s, token, out, err);
 }

@@ -44,6 +44,6 @@ struct bench {
 int bench_parse(struct bench *b, int argc, char **argv, struct error *err);
 
 /* ERROR_INPUT where --timeline is given and none of the cells (n) would be stamped. */
-int bench_check_timeline(const struct bench *b, const struct cell *cells, int n, struct error *err);
+int bench_check_timeline(const struct cell *cells, int n, struct error *err);
 
 #endif

@@ -388,7 +388,7 @@ static int sweep(struct bench *b, int argc, char **argv, int *code, struct error
 	if (!rc)
 		rc = matrix_cells(&b->axes.matrix, &resolver, &cells, &n, err);
 	if (!rc && b->runner.timeline)
-		rc = bench_check_timeline(b, cells, n, err);
+		rc = bench_check_timeline(cells, n, err);
 	if (!rc && b->shard.count)
 		rc = shard_option_apply(&b->shard, &b->axes.matrix, &b->runner, cells, &n, &s.shard,
 					b->dry_run ? stdout : NULL, err);

@@ -26,6 +26,7 @@ struct kernels {
 	int n_archs;
 	bool only_named;
 	bool named[SOURCES_MAX]; /* (cuda_n_sources) */
+	bool stamped;
 	struct cuda_dims dims;
 };
 
@@ -165,6 +166,14 @@ static int set_experts(void *ctx, const char *value, struct error *err)
 	return 0;
 }
 
+static int set_timeline(void *ctx, const char *value, struct error *err)
+{
+	(void)value;
+	(void)err;
+	((struct kernels *)ctx)->stamped = true;
+	return 0;
+}
+
 static const struct option_spec kernels_options[] = {
 	{"--compile-only", NULL, "compile and report; needs NVRTC and no GPU", set_compile_only},
 	{"--arch", "LIST", "architectures to compile for (default: sm_80,sm_86,sm_89,sm_90,sm_100,sm_120)", set_arch},
@@ -177,6 +186,7 @@ static const struct option_spec kernels_options[] = {
 	 set_widths},
 	{"--weights", "LIST", "specialise for weights of these types only (default: all)", set_weights},
 	{"--experts", NULL, "specialise for a mixture of experts", set_experts},
+	{"--timeline", NULL, "with the time stamps that bench --timeline takes", set_timeline},
 	{"--source", "LIST", "compile these files of kernels/cuda only: attention,matvec (default: all)", set_source},
 	{0},
 };
@@ -186,7 +196,7 @@ static const struct command kernels_command = {
 	.summary = "Compiles the CUDA kernels and prints registers, shared memory and spills of each.\n"
 		   "NVRTC is taken from GEMMARK_NVRTC (a path), or found where the loader and toolkits keep it.",
 	.usage = "gemmark kernels --compile-only [--arch LIST] [--head-dims LIST] [--cache-type TYPE]\n"
-		 "                [--widths EMBD,WIDEST] [--weights LIST] [--experts] [--source LIST]",
+		 "                [--widths EMBD,WIDEST] [--weights LIST] [--experts] [--timeline] [--source LIST]",
 	.examples = "gemmark kernels --compile-only --arch sm_90\n"
 		    "gemmark kernels --compile-only --arch sm_80,sm_120 --head-dims 256,512 --cache-type f16",
 	.options = kernels_options,
@@ -215,7 +225,8 @@ static int compile_for(struct nvrtc *n, const struct kernels *k, struct totals *
 	for (int i = 0; i < cuda_n_sources; i++) {
 		if (cuda_sources[i].is_header || (k->only_named && !k->named[i]))
 			continue;
-		const struct cuda_compile_options o = {.dims = &k->dims, .arch = t->arch, .report = true};
+		const struct cuda_compile_options o = {
+			.dims = &k->dims, .arch = t->arch, .report = true, .stamped = k->stamped};
 		struct cuda_cubin cubin;
 		int rc = cuda_compile(n, &cuda_sources[i], &o, &cubin, err);
 		if (rc && cubin.log)

@@ -2,11 +2,11 @@
 
 enum { TOKENS = 4 }; /* the stamped one and those that get the device going before it */
 
-static int decode(struct pass_setup *s, const struct cell *c, const int *tokens, int n_tokens, uint64_t *hash,
-		  struct timeline_stamp **out, int *n, struct error *err)
+static int decode(struct pass_setup *s, const struct cell *c, const char *mode, const int *tokens, int n_tokens,
+		  uint64_t *hash, struct timeline_stamp **out, int *n, struct error *err)
 {
 	const struct workload_ops *ops = s->w->ops;
-	int rc = ops->set_arm(s->w, MODE_REFERENCE, c->fusion, err);
+	int rc = ops->set_arm(s->w, mode, c->fusion, err);
 	if (!rc)
 		rc = ops->rewind(s->w, c->n_depth, err);
 	if (!rc && c->n_prompt)
@@ -23,15 +23,15 @@ static int decode(struct pass_setup *s, const struct cell *c, const int *tokens,
 	return rc;
 }
 
-int pass_timeline(struct pass_setup *s, const struct cell *c, const uint64_t *expected, struct timeline_stamp **out,
-		  int *n, struct error *err)
+int pass_timeline(struct pass_setup *s, const struct cell *c, const char *mode, const uint64_t *expected,
+		  struct timeline_stamp **out, int *n, struct error *err)
 {
 	int n_tokens = c->n_gen < TOKENS ? c->n_gen : TOKENS;
 	uint64_t hash = 0;
 	*out = NULL;
 	*n = 0;
 	token_fill(&s->stream, c->n_depth, c->n_prompt + n_tokens, s->tokens);
-	int rc = decode(s, c, s->tokens + c->n_prompt, n_tokens, &hash, out, n, err);
+	int rc = decode(s, c, mode, s->tokens + c->n_prompt, n_tokens, &hash, out, n, err);
 	if (!rc && hash != expected[(c->n_prompt > 0) + n_tokens - 1])
 		rc = error_set(err, ERROR_WRONG, "logits differ from the direct reference");
 	return rc ? error_prefix(err, rc, "timeline") : 0;

@@ -15,7 +15,7 @@ struct unit {
 	uint64_t last;          /* of the last token alone; of queued cells */
 	double direct_itl_us;   /* median of the direct run last seen; NAN: none that queues as the unit does */
 	struct quality quality; /* of the direct pass; of SnapKV's units */
-	int stamped;            /* a token of it was: the same in all modes */
+	bool stamped[2];        /* a token of it was: launched directly, and replayed */
 	int code;               /* of the direct pass, where it failed: no mode of the unit can be checked */
 	struct error why;
 };

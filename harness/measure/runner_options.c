@@ -26,7 +26,7 @@ json_t *runner_options_describe(const struct runner_options *o)
 				"clock_retries", o->clock_retries, "until_error", o->until);
 	/* Files from before there were any had none. */
 	if ((o->delay_s && json_object_set_new(out, "delay_s", json_integer(o->delay_s))) ||
-	    (o->timeline && json_object_set_new(out, "timeline", json_string(o->timeline)))) {
+	    (o->timeline && json_object_set_new(out, "timeline", json_true()))) {
 		json_decref(out);
 		out = NULL;
 	}

@@ -3,6 +3,7 @@
 #define GEMMARK_HARNESS_MEASURE_RUNNER_OPTIONS_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -43,8 +44,8 @@ struct runner_options {
 	double clock_fraction;                /* of its peers' SM clock, below which a run is low; 0: not checked */
 	int clock_retries;                    /* times that a low block is repeated at most */
 	struct context_store *contexts;       /* the caller's; null: each group prefills its context */
-	const char *timeline;                 /* the fusion whose units' first runs have a token stamped; null: none */
-	double until; /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
+	bool timeline; /* a unit's first runs, launched directly and replayed, have a token stamped */
+	double until;  /* stability.h's error, at which a unit is not repeated further; 0: fixed number */
 };
 
 /* 5 repetitions, 4 steady tokens in at most 32, chunks of 2048, seed 1, full fusion, clocks to 95 %, 2 retries. */

@@ -392,15 +392,18 @@ static void delay(const struct runner *r)
 	}
 }
 
-/* Behind the unit's first run that went well so far. */
+/* Behind the unit's first runs that went well so far. What has no stamps, as a model on two devices, goes without. */
 static int stamp_token(struct runner *r, const struct cell *c, const struct pass *p, struct unit *u, struct error *why)
 {
-	const char *fusion = r->setup.o->timeline;
-	if (!fusion || !c->n_gen || strcmp(c->fusion, fusion) || u->stamped || p->stopped || p->first_diff >= 0 ||
+	const struct runner_options *o = r->setup.o;
+	bool replayed = !cell_is_direct(c) && strcmp(c->fusion, FUSION_ONE_LAUNCH);
+	if (!o->timeline || !c->n_gen || u->stamped[replayed] || p->stopped || p->first_diff >= 0 ||
 	    !r->setup.w->ops->timeline)
 		return 0;
-	u->stamped = 1;
-	return pass_timeline(&r->setup, c, u->hashes, &r->stamps, &r->n_stamps, why);
+	u->stamped[replayed] = true;
+	int rc = pass_timeline(&r->setup, c, replayed ? MODE_REPLAYED : MODE_REFERENCE, u->hashes, &r->stamps,
+			       &r->n_stamps, why);
+	return rc == ERROR_UNSUPPORTED ? 0 : rc;
 }
 
 int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err)

@@ -169,8 +169,9 @@ struct workload_ops {
 	int (*remember)(struct workload *w, int i, int n, struct error *err);
 	int (*compare)(struct workload *w, int i, struct agreement *out, struct error *err);
 	/*
-	 * As decode, directly, to the same bits: with time stamps within the token, *out (*n), the caller's to free
-	 * also after a failure. ERROR_UNSUPPORTED where the arm has none. Null: none has.
+	 * As decode, to the same bits: with time stamps within the token, *out (*n), the caller's to free also after
+	 * a failure. In a mode other than "direct" replayed, where the fusion has more than one launch.
+	 * ERROR_UNSUPPORTED where the arm has none. Null: none has.
 	 */
 	int (*timeline)(struct workload *w, int token, struct timeline_stamp **out, int *n, struct error *err);
 	void (*totals)(struct workload *w, struct workload_totals *out);

@@ -5,6 +5,7 @@
 
 #include "harness/plot/plot_figure.h"
 #include "harness/plot/plot_script.h"
+#include "harness/sweep/axis.h"
 
 enum {
 	LAYERS_SHOWN = 3,
@@ -34,7 +35,15 @@ struct bin {
 	double part[PARTS]; /* microseconds of all blocks */
 };
 
+/* What is drawn, and what it is called. */
+struct how {
+	char name[64];
+	long depth;
+	const char *launched; /* behind the title */
+};
+
 struct timeline {
+	const struct how *how;
 	const struct timeline_stamp *stamps; /* (n_blocks, n_phases) */
 	int n_blocks, n_phases;
 	bool by_sm; /* rows are multiprocessors, else blocks */
@@ -275,15 +284,22 @@ static void write_zoom(FILE *script, const struct timeline *t)
 static void write_text(const struct plot_figure *f, const struct timeline *t)
 {
 	double whole = t->end * t->n_blocks / 100;
-	char title[PLOT_TEXT_MAX], share[PLOT_TEXT_MAX];
-	snprintf(title, sizeof title, "Where a token's %.0f \xc2\xb5s go, at depth %lld", t->end,
-		 (long long)f->data->panels[f->panel].row->n_depth);
-	snprintf(share, sizeof share,
-		 "%.1f %% of the %s' time working, %.1f %% publishing, %.1f %% waiting, %.1f %% between "
-		 "phases",
-		 t->all[PART_WORKING] / whole, t->by_sm ? "multiprocessors" : "blocks", t->all[PART_PUBLISHING] / whole,
+	static const char *const of_phases[] = {"waits for its input", "multiplies or attends",
+						"sums up and publishes"};
+	static const char *const of_kernels[] = {"waits for the kernels in front", "runs"};
+	bool kernels = !(t->all[PART_PUBLISHING] > 0);
+	char title[PLOT_TEXT_MAX], share[PLOT_TEXT_MAX], publishing[40] = "";
+	snprintf(title, sizeof title, "Where a token's %.0f \xc2\xb5s go, at depth %lld%s", t->end,
+		 (long long)t->how->depth, t->how->launched);
+	if (!kernels)
+		snprintf(publishing, sizeof publishing, "%.1f %% publishing, ", t->all[PART_PUBLISHING] / whole);
+	snprintf(share, sizeof share, "%.1f %% of the %s' time working, %s%.1f %% waiting, %.1f %% between %s",
+		 t->all[PART_WORKING] / whole, t->by_sm ? "multiprocessors" : "blocks", publishing,
 		 t->all[PART_WAITING] / whole,
-		 100 - (t->all[PART_WORKING] + t->all[PART_PUBLISHING] + t->all[PART_WAITING]) / whole);
+		 100 - (t->all[PART_WORKING] + t->all[PART_PUBLISHING] + t->all[PART_WAITING]) / whole,
+		 kernels ? "kernels" : "phases");
+	plot_script_number(f->script, "n_parts", kernels ? 2 : 3);
+	plot_script_strings(f->script, "part_text", kernels ? of_kernels : of_phases, kernels ? 2 : 3);
 	plot_script_string(f->script, "title_text", title);
 	plot_script_string(f->script, "share_text", share);
 	plot_script_string(f->script, "row_text", t->by_sm ? "multiprocessor" : "block");
@@ -292,17 +308,17 @@ static void write_text(const struct plot_figure *f, const struct timeline *t)
 	plot_script_number(f->script, "token_us", t->end);
 }
 
-static int draw(struct plot_figure *f, struct timeline *t, const char *name, struct error *err)
+static int draw(struct plot_figure *f, struct timeline *t, struct error *err)
 {
 	static const int templates[] = {PLOT_TEMPLATE_STYLE, PLOT_TEMPLATE_TIMELINE, -1};
 	choose_rows(t);
 	choose_phases(t);
 	sum_up(t);
 	if (!(t->end > 0)) {
-		plot_figure_skipped(f, name, "its time stamps are all the same");
+		plot_figure_skipped(f, t->how->name, "its time stamps are all the same");
 		return 0;
 	}
-	int rc = plot_figure_open(f, name, err);
+	int rc = plot_figure_open(f, t->how->name, err);
 	if (rc)
 		return rc;
 	plot_script_string(f->script, "name", f->stem);
@@ -319,11 +335,11 @@ static int draw(struct plot_figure *f, struct timeline *t, const char *name, str
 }
 
 /* stamps: (n), as result_set_timeline has them. */
-static int draw_stamps(struct plot_figure *f, const struct timeline_stamp *stamps, size_t n, const char *name,
+static int draw_stamps(struct plot_figure *f, const struct timeline_stamp *stamps, size_t n, const struct how *how,
 		       struct error *err)
 {
 	if (stamps[n - 1].block >= ROWS_MAX || timeline_n_kinds > KINDS_MAX) {
-		plot_figure_skipped(f, name, "it has more blocks than a picture has rows for");
+		plot_figure_skipped(f, how->name, "it has more blocks than a picture has rows for");
 		return 0;
 	}
 	struct timeline *t = calloc(1, sizeof *t);
@@ -332,29 +348,38 @@ static int draw_stamps(struct plot_figure *f, const struct timeline_stamp *stamp
 	t->stamps = stamps;
 	t->n_blocks = stamps[n - 1].block + 1;
 	t->n_phases = stamps[n - 1].phase + 1;
-	int rc = draw(f, t, name, err);
+	t->how = how;
+	int rc = draw(f, t, err);
 	free(t);
 	return rc;
 }
 
-/* The first stamped run of that combination and depth. */
-static int draw_depth(struct plot_figure *f, struct plot_data *d, long depth, struct error *err)
+/* A token that is one kernel is launched directly whatever the run's mode; of others a mode with graphs is replayed. */
+static bool is_replayed(const struct run_row *row)
 {
-	char name[64] = "timeline";
+	return strcmp(row->mode, MODE_REFERENCE) && strcmp(row->fusion, FUSION_ONE_LAUNCH);
+}
+
+/* The first stamped run of that combination and depth, launched so. */
+static int draw_depth(struct plot_figure *f, struct plot_data *d, long depth, bool replayed, struct error *err)
+{
+	struct how how = {.depth = depth, .launched = replayed ? ", replayed as a graph" : ""};
+	char of_depth[32] = "";
 	if (d->panels[f->panel].n_depths > 1)
-		snprintf(name, sizeof name, "timeline-d%ld", depth);
+		snprintf(of_depth, sizeof of_depth, "-d%ld", depth);
+	snprintf(how.name, sizeof how.name, "timeline%s%s", replayed ? "-replayed" : "", of_depth);
 	for (size_t i = 0; i < d->n_runs; i++) {
 		const struct plot_run *run = &d->runs[i];
 		struct timeline_stamp *stamps;
 		size_t n;
-		if (run->combination != f->panel || run->depth != depth)
+		if (run->combination != f->panel || run->depth != depth || is_replayed(run->row) != replayed)
 			continue;
 		int rc = result_set_timeline(&d->set, (size_t)(run->row - d->set.rows), &stamps, &n, err);
 		if (rc)
 			return rc;
 		if (!n)
 			continue;
-		rc = draw_stamps(f, stamps, n, name, err);
+		rc = draw_stamps(f, stamps, n, &how, err);
 		free(stamps);
 		return rc;
 	}
@@ -372,7 +397,8 @@ int plot_timeline(const struct plot_request *request, struct plot_data *d, const
 		plot_figure_slug(d, p, all, d->n_panels, 0, slug);
 		struct plot_figure f = {.request = request, .data = d, .out = out, .slug = slug, .panel = p};
 		for (int k = 0; k < d->panels[p].n_depths && !rc; k++)
-			rc = draw_depth(&f, d, d->panels[p].depths[k], err);
+			for (int replayed = 0; replayed < 2 && !rc; replayed++)
+				rc = draw_depth(&f, d, d->panels[p].depths[k], replayed, err);
 	}
 	return rc;
 }

@@ -4,8 +4,9 @@
 #include <string.h>
 
 const char *const timeline_kinds[] = {
-	"ple_model_proj",  "qkv",          "ple",      "attention", "attn_output", "router", "ffn_gate_up", "ffn_down",
-	"experts_gate_up", "experts_down", "ple_gate", "ple_proj",  "head",
+	"embed",        "ple_model_proj", "qkv",      "ple",         "qkv_prepare", "attention",
+	"attn_output",  "norm",           "router",   "ffn_gate_up", "ffn_down",    "experts_gate_up",
+	"experts_down", "ple_gate",       "ple_proj", "head",
 };
 enum { N_KINDS = sizeof timeline_kinds / sizeof *timeline_kinds };
 const int timeline_n_kinds = N_KINDS;

@@ -38,6 +38,8 @@ enum { AXIS_LAYERS_AUTO = -2 };
 #define SYNC_NONE "none"
 /* The mode that every other one is checked against, of tokens and of a prompt's chunks. */
 #define MODE_REFERENCE "direct"
+#define MODE_REPLAYED "graph-device"   /* what stands for all that replay graphs */
+#define FUSION_ONE_LAUNCH "persistent" /* whose token is the same launch in every mode */
 /* What of a prompt is computed: what is needed to go on from it, or every row of everything. */
 #define PREFILL_ROWS_OF_LAST "last"
 #define PREFILL_ROWS_OF_ALL "all"

@@ -10,7 +10,7 @@
 /* ---- programmatic dependent launch; no-ops without the launch attribute ---- */
 
 /* Until every earlier kernel of the stream is complete and its writes are visible. */
-INLINE void wait_for_earlier()
+INLINE void wait_for_launches()
 {
 #if __CUDA_ARCH__ >= 900
 	asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -120,6 +120,17 @@ INLINE unsigned long long clock_of_device()
 	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
 	return ns;
 }
+
+/* ---- the wait that kernels ask for ---- */
+
+#ifdef TIMELINE
+#include "kernels/cuda/stamps.cuh"
+#else
+INLINE void wait_for_earlier()
+{
+	wait_for_launches();
+}
+#endif
 
 /* ---- conversions ---- */
 

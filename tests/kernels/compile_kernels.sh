@@ -8,7 +8,8 @@
 # Specialised for E4B with an f16 cache: of the attention kernels the largest, and of the rest all there are. Then what
 # is specialised for an f32 cache, whose tiles are twice as many registers, and for a q8_0 cache, with weights of Q8_0:
 # the kernel of a whole token has all types of them with the f16 cache. Then that kernel for 26B-A4B, a mixture of
-# experts, for Q8_0 alone, and for rows as wide as 12B's in BF16, whose warps wait twice. --few-types: of products not each
+# experts, for Q8_0 alone, and for rows as wide as 12B's in BF16, whose warps wait twice. Then what decodes with
+# Q8_0 once more as bench --timeline has it. --few-types: of products not each
 # type of weights with each source, but each with one of them, for a second compiler's look at what the first has compiled
 # in full.
 set -euo pipefail
@@ -71,7 +72,8 @@ report=$(everything &&
   compile --head-dims 256,512 --cache-type q8_0 --weights q8_0 --source "$specialised" &&
   f16 --widths 2816,8192 --weights q8_0,f32 --experts --source persistent | sed 's/k_persistent_/experts:k_persistent_/' &&
   f16 --weights q8_0 --source persistent | sed 's/k_persistent_/q8_0:k_persistent_/' &&
-  f16 --widths 3840,15360 --weights bf16 --source persistent | sed 's/k_persistent_/far:k_persistent_/') || code=$?
+  f16 --widths 3840,15360 --weights bf16 --source persistent | sed 's/k_persistent_/far:k_persistent_/' &&
+  f16 --weights q8_0 --timeline --source elementwise,norm,rope,matvec,attention | sed 's/ k_/ stamped:k_/') || code=$?
 if grep -q 'no NVRTC' "$said"; then
   echo "skipped: $(cat "$said")"
   exit 77

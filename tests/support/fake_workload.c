@@ -378,11 +378,14 @@ static int fake_timeline(struct workload *w, int token, struct timeline_stamp **
 {
 	struct fake *f = fake_of(w);
 	struct token_record unused;
+	f->stamped++;
+	if (f->unsupported_stamped)
+		return error_set(err, ERROR_UNSUPPORTED, "no stamps here");
+	f->stamped_replayed += !!strcmp(f->mode, MODE_REFERENCE);
 	int rc = fake_decode(w, token, &unused, err);
 	*n = rc ? 0 : 2;
 	*out = rc ? NULL : calloc(2, sizeof **out);
 	f->content += f->wrong_stamped;
-	f->stamped++;
 	for (int i = 0; i < *n; i++)
 		(*out)[i] = (struct timeline_stamp){.block = i, .sm = -1, .layer = -1, .published_ns = f->pos};
 	return rc;

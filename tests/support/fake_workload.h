@@ -39,8 +39,9 @@ struct fake {
 	int gpu_layers;        /* that it says to have */
 	int no_queue;          /* queue_begin refuses */
 	int wrong_stamped;     /* a stamped token's logits differ */
-	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
-	const char *oom_mode;  /* whose decode fails */
+	int unsupported_stamped;
+	int flip_every;       /* nondeterministic: every so many-th hash differs; 0: never */
+	const char *oom_mode; /* whose decode fails */
 	const char *unsupported_mode;
 	const char *fallback_mode; /* that always falls back */
 	const char *silent_mode;   /* that launches directly and does not say so */
@@ -80,7 +81,7 @@ struct fake {
 	struct workload_totals totals;
 
 	/* What happened. */
-	long decoded, prefilled, hashed, queued, told, stamped;
+	long decoded, prefilled, hashed, queued, told, stamped, stamped_replayed;
 	long prompts; /* calls of prefill */
 	int context_saves, context_restores;
 	long odd_fed; /* tokens that are not the text's at their positions */

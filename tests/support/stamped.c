@@ -12,7 +12,8 @@
 #include "tests/support/golden.h"
 #include "tests/support/ok.h"
 
-static struct session *open_at(const struct golden *g, int gpu_layers, int prompt, enum graph_mode mode)
+static struct session *open_at(const struct golden *g, int gpu_layers, int prompt, enum fusion fusion,
+			       enum graph_mode mode)
 {
 	struct session_options o;
 	struct session *s;
@@ -22,7 +23,7 @@ static struct session *open_at(const struct golden *g, int gpu_layers, int promp
 	o.mode = mode;
 	OK(session_open(&s, g->path, &o, e));
 	OK(session_prefill(s, g->tokens, prompt, NULL, e));
-	session_set_fusion(s, FUSION_PERSISTENT);
+	session_set_fusion(s, fusion);
 	return s;
 }
 
@@ -59,6 +60,42 @@ static void check_labels(const struct token_timeline *t, const struct model *m)
 		}
 	}
 	expect_label(t, &phase, "head", -1);
+	assert_int_equal(phase, t->n_phases);
+}
+
+/* The same of kernels, one after the other: those of a kind behind each other are one step. */
+static void expect_kernels(const struct token_timeline *t, int *phase, const char *kind, int layer)
+{
+	int n = 0;
+	for (; *phase < t->n_phases && !strcmp(phase_kind_name(t->phases[*phase].kind), kind) &&
+	       t->phases[*phase].layer == layer;
+	     n++)
+		++*phase;
+	if (!n)
+		fail_msg("no kernel of %s in layer %d, kernel %d of %d", kind, layer, *phase, t->n_phases);
+}
+
+static void check_kernels(const struct token_timeline *t, const struct model *m)
+{
+	int phase = 0;
+	expect_kernels(t, &phase, "embed", -1);
+	if (m->n_ple) {
+		expect_kernels(t, &phase, "ple_model_proj", -1);
+		expect_kernels(t, &phase, "ple", -1);
+	}
+	for (int i = 0; i < m->n_layer; i++) {
+		static const char *const all[] = {"qkv",  "qkv_prepare", "attention", "attn_output",
+						  "norm", "ffn_gate_up", "ffn_down",  "norm"};
+		static const char *const experts[] = {"router", "experts_gate_up", "experts_down", "norm"};
+		static const char *const ple[] = {"ple_gate", "ple_proj", "norm"};
+		for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+			expect_kernels(t, &phase, all[k], i);
+		for (size_t k = 0; m->n_expert && k < sizeof experts / sizeof *experts; k++)
+			expect_kernels(t, &phase, experts[k], i);
+		for (size_t k = 0; m->n_ple && k < sizeof ple / sizeof *ple; k++)
+			expect_kernels(t, &phase, ple[k], i);
+	}
+	expect_kernels(t, &phase, "head", -1);
 	assert_int_equal(phase, t->n_phases);
 }
 
@@ -107,15 +144,20 @@ static void check_places(const struct token_timeline *t, bool on_host)
 	assert_true(on_host ? t->n_blocks == 1 : t->n_blocks > 1);
 }
 
-static void check_timeline(struct session *s, const struct token_timeline *t)
+static void check_timeline(struct session *s, const struct token_timeline *t, enum fusion fusion, int n_kernels)
 {
-	check_labels(t, session_model(s));
+	if (fusion == FUSION_PERSISTENT) {
+		check_labels(t, session_model(s));
+	} else {
+		check_kernels(t, session_model(s));
+		assert_int_equal(t->n_phases, n_kernels);
+	}
 	check_order(t);
 	check_work(t);
 	check_places(t, !session_gpu_layers(s));
 }
 
-void stamped_check(const char *name, int gpu_layers, enum graph_mode mode)
+void stamped_check(const char *name, int gpu_layers, enum fusion fusion, enum graph_mode mode)
 {
 	enum { PROMPT = 9 };
 	struct golden g;
@@ -125,18 +167,20 @@ void stamped_check(const char *name, int gpu_layers, enum graph_mode mode)
 	size_t bytes = (size_t)g.n_vocab * sizeof(float);
 	float *logits = malloc(2 * bytes);
 	assert_non_null(logits);
-	struct session *plain = open_at(&g, gpu_layers, PROMPT, mode), *s = open_at(&g, gpu_layers, PROMPT, mode);
+	struct session *plain = open_at(&g, gpu_layers, PROMPT, fusion, mode);
+	struct session *s = open_at(&g, gpu_layers, PROMPT, fusion, mode);
+	struct token_timing timing;
 	for (int i = 0; i < 2; i++) {
-		OK(session_decode(plain, g.tokens[PROMPT + i], NULL, e));
+		OK(session_decode(plain, g.tokens[PROMPT + i], &timing, e));
 		OK(session_logits(plain, &row, e));
 		memcpy(logits + (size_t)i * (size_t)g.n_vocab, row, bytes);
 	}
 	OK(session_decode_stamped(s, g.tokens[PROMPT], &t, e));
 	OK(session_logits(s, &row, e));
 	assert_memory_equal(row, logits, bytes);
-	check_timeline(s, &t);
+	int n_kernels = timing.kernels;
+	check_timeline(s, &t, fusion, n_kernels);
 	token_timeline_free(&t);
-	struct token_timing timing;
 	OK(session_decode(s, g.tokens[PROMPT + 1], &timing, e));
 	assert_int_equal(timing.event, mode == GRAPH_MODE_DIRECT ? GRAPH_EVENT_DIRECT : GRAPH_EVENT_CAPTURE);
 	OK(session_logits(s, &row, e));
@@ -146,7 +190,7 @@ void stamped_check(const char *name, int gpu_layers, enum graph_mode mode)
 	OK(session_decode_stamped(s, g.tokens[PROMPT + 1], &t, e));
 	OK(session_logits(s, &row, e));
 	assert_memory_equal(row, logits + g.n_vocab, bytes);
-	check_timeline(s, &t);
+	check_timeline(s, &t, fusion, n_kernels);
 	token_timeline_free(&t);
 	assert_int_equal(session_stats(s).memory.used, used);
 	session_close(plain);

@@ -68,9 +68,22 @@ static int counted_copy(struct device *d, void *dst, const void *src, size_t byt
 
 static int counted_launch(struct device *d, enum kernel k, const void *params, struct error *err)
 {
-	(void)err;
 	if (d->capturing)
 		memcpy(recording_add(&d->capture, k, kernel_params_bytes(k)), params, kernel_params_bytes(k));
+	int rc = device_note_launch(d, 1, err);
+	return rc ? rc : done();
+}
+
+static int counted_stamps_begin(struct device *d, struct error *err)
+{
+	(void)d, (void)err;
+	return done();
+}
+
+static int counted_stamps_end(struct device *d, struct device_stamps *out, struct error *err)
+{
+	(void)out, (void)err;
+	assert_true(d->stamps.on && (!out->n_launches || d->stamps.launches[0].n_blocks == 1));
 	return done();
 }
 
@@ -171,6 +184,8 @@ static const struct device_ops counted = {
 	.send = counted_upload,
 	.launch = counted_launch,
 	.synchronize = counted_synchronize,
+	.stamps_begin = counted_stamps_begin,
+	.stamps_end = counted_stamps_end,
 	.event_create = counted_event_create,
 	.event_record = counted_event,
 	.event_wait = counted_event,
@@ -430,6 +445,47 @@ static void test_graphs_keep_what_they_recorded(void **state)
 	assert_int_equal(kernel, KERNEL_add);
 }
 
+/* Labels and launches between begin and end, and none of a rehearsal. */
+static void test_stamps(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d = f->d;
+	struct device_stamps s;
+	struct error err;
+	const struct add_params p = {.n = 1};
+	assert_int_equal(device_stamps_end(d, &s, &err), ERROR_DEVICE);
+	assert_int_equal(device_stamps_rehearse(d, true, &err), ERROR_DEVICE);
+	assert_int_equal(device_stamps_begin(d, NULL), 0);
+	assert_int_equal(device_stamps_begin(d, &err), ERROR_DEVICE);
+	assert_non_null(strstr(err.text, "already"));
+	assert_int_equal(device_stamps_rehearse(d, true, NULL), 0);
+	int before = calls;
+	assert_int_equal(device_copy(d, memory, memory, 4, NULL), 0);
+	assert_int_equal(device_send(d, memory, memory, 4, NULL), 0);
+	assert_int_equal(calls, before);
+	assert_int_equal(device_stamps_rehearse(d, false, NULL), 0);
+	device_set_label(d, (struct device_label){3, 5});
+	assert_int_equal(device_launch(d, KERNEL_add, &p, NULL), 0);
+	device_set_label(d, (struct device_label){4, -1});
+	assert_int_equal(device_launch(d, KERNEL_add, &p, NULL), 0);
+	assert_int_equal(device_stamps_end(d, &s, NULL), 0);
+	assert_int_equal(s.n_launches, 2);
+	assert_int_equal(s.labels[0].kind, 3);
+	assert_int_equal(s.labels[0].layer, 5);
+	assert_int_equal(s.labels[1].kind, 4);
+	assert_int_equal(s.labels[1].layer, -1);
+	device_stamps_free(&s);
+	/* What the implementation says of its end, and then it is over. */
+	assert_int_equal(device_stamps_begin(d, NULL), 0);
+	device_fail(d, DEVICE_FAULT_SYNCHRONIZE, 0, 1);
+	assert_int_equal(device_stamps_end(d, &s, &err), ERROR_DEVICE);
+	device_stamps_free(&s);
+	assert_int_equal(device_stamps_end(d, &s, &err), ERROR_DEVICE);
+	assert_int_equal(device_capture_begin(d, DEVICE_GRAPH_PLAIN, NULL), 0);
+	assert_int_equal(device_stamps_begin(d, &err), ERROR_DEVICE);
+	device_capture_abort(d);
+}
+
 static void test_nothing_is_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -459,6 +515,7 @@ int main(void)
 		T(test_counters),
 		T(test_only_kernel_nodes_take_params),
 		T(test_graphs_keep_what_they_recorded),
+		T(test_stamps),
 		T(test_nothing_is_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

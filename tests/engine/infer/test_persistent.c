@@ -166,6 +166,13 @@ static void test_two_devices_are_refused(void **state)
 	OK(loaded_model_open_on(&m, g.path, &o, far, near, e));
 	OK(session_open_on(&s, m, 8, e));
 	expect_refused(s, "on one device");
+	struct token_timeline t;
+	struct error err;
+	session_set_fusion(s, FUSION_FULL);
+	assert_int_equal(session_decode_stamped(s, 3, &t, &err), ERROR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "one device only"));
+	token_timeline_free(&t);
+	OK(session_decode(s, 3, NULL, e));
 	session_close(s);
 	loaded_model_close(m);
 	device_close(far);
@@ -455,32 +462,23 @@ static void test_no_room(void **state)
 static void test_stamps(void **state)
 {
 	(void)state;
-	stamped_check("gemma4-e4b-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
-	stamped_check("gemma4-e4b-tiny.q8_0", 0, GRAPH_MODE_DEVICE);
-	stamped_check("qwen3-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
-	stamped_check("gemma4-26b-a4b-tiny.q8_0", 0, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-e4b-tiny.q8_0", 0, FUSION_PERSISTENT, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-e4b-tiny.q8_0", 0, FUSION_PERSISTENT, GRAPH_MODE_DEVICE);
+	stamped_check("qwen3-tiny.q8_0", 0, FUSION_PERSISTENT, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-26b-a4b-tiny.q8_0", 0, FUSION_PERSISTENT, GRAPH_MODE_DIRECT);
 }
 
-static void test_other_fusions_have_no_stamps(void **state)
+/* The other fusions' kernels, launched one by one and replayed. */
+static void test_stamps_of_kernels(void **state)
 {
 	(void)state;
-	struct golden g;
-	struct token_timeline t;
-	struct error err;
-	struct session_options o;
-	struct session *s;
-	golden_load(&g, "qwen3-tiny.q8_0");
-	session_options_default(&o);
-	o.load.n_gpu_layers = 0;
-	o.context = 6;
-	OK(session_open(&s, g.path, &o, e));
-	OK(session_prefill(s, g.tokens, 5, NULL, e));
-	assert_int_equal(session_decode_stamped(s, 3, &t, &err), ERROR_UNSUPPORTED);
-	assert_non_null(strstr(err.text, "fusion full"));
-	assert_int_equal(session_position(s), 5);
-	token_timeline_free(&t);
-	session_close(s);
-	golden_free(&g);
+	static const char *const models[] = {"gemma4-e4b-tiny.q8_0", "qwen3-tiny.q8_0", "gemma4-26b-a4b-tiny.q8_0",
+					     "gemma3-tiny.q8_0"};
+	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+		stamped_check(models[i], 0, FUSION_FULL, GRAPH_MODE_DIRECT);
+		stamped_check(models[i], 0, FUSION_NONE, GRAPH_MODE_DEVICE);
+	}
+	stamped_check("gemma4-e4b-tiny.q8_0", 0, FUSION_FULL, GRAPH_MODE_DEVICE);
 }
 
 int main(void)
@@ -490,7 +488,7 @@ int main(void)
 		cmocka_unit_test(test_most_phases),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_stamps),
-		cmocka_unit_test(test_other_fusions_have_no_stamps),
+		cmocka_unit_test(test_stamps_of_kernels),
 		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_two_devices_are_refused),
 		cmocka_unit_test(test_cards_are_refused),

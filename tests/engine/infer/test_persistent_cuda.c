@@ -45,10 +45,16 @@ static void test_other_models(void **state)
 static void test_stamps(void **state)
 {
 	(void)state;
-	stamped_check("gemma4-e4b-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
-	stamped_check("gemma4-e4b-tiny.q8_0", ALL, GRAPH_MODE_DEVICE);
-	stamped_check("qwen3-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
-	stamped_check("gemma4-26b-a4b-tiny.q8_0", ALL, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-e4b-tiny.q8_0", ALL, FUSION_PERSISTENT, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-e4b-tiny.q8_0", ALL, FUSION_PERSISTENT, GRAPH_MODE_DEVICE);
+	stamped_check("qwen3-tiny.q8_0", ALL, FUSION_PERSISTENT, GRAPH_MODE_DIRECT);
+	stamped_check("gemma4-26b-a4b-tiny.q8_0", ALL, FUSION_PERSISTENT, GRAPH_MODE_DIRECT);
+	static const enum fusion launched[] = {FUSION_NONE, FUSION_FULL};
+	for (int i = 0; i < 2; i++) {
+		stamped_check("gemma4-e4b-tiny.q8_0", ALL, launched[i], GRAPH_MODE_DIRECT);
+		stamped_check("gemma4-26b-a4b-tiny.q8_0", ALL, launched[i], GRAPH_MODE_DEVICE);
+		stamped_check("qwen3-tiny.q8_0", ALL, launched[i], GRAPH_MODE_DEVICE);
+	}
 }
 
 static bool no_card(void)

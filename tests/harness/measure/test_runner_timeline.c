@@ -14,7 +14,7 @@
 enum { MAX_ROWS = 64, REPETITIONS = 3, TOKENS = 6, AGAIN = 4 };
 
 struct kept {
-	char run_id[100], fusion[16], status[16], reason[600], hash[24];
+	char run_id[100], fusion[16], mode[16], status[16], reason[600], hash[24];
 	int n_tokens, n_stamps;
 	long pos; /* behind the stamped token */
 	double itl_us;
@@ -45,6 +45,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	*k = (struct kept){.n_tokens = n, .n_stamps = n_stamps, .pos = stamped_pos, .itl_us = row->itl_median_us};
 	snprintf(k->run_id, sizeof k->run_id, "%s", row->run_id);
 	snprintf(k->fusion, sizeof k->fusion, "%s", row->fusion);
+	snprintf(k->mode, sizeof k->mode, "%s", row->mode);
 	snprintf(k->status, sizeof k->status, "%s", run_status_name(row->status));
 	snprintf(k->reason, sizeof k->reason, "%s", row->reason);
 	snprintf(k->hash, sizeof k->hash, "%s", row->logits_hash ? row->logits_hash : "");
@@ -55,7 +56,7 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 }
 
 /* Two fusions in two modes, n_gen tokens behind n_prompt, at depth 5. */
-static void sweep(const char *timeline, int n_prompt, int n_gen, const char *sync)
+static void sweep(bool timeline, int n_prompt, int n_gen, const char *sync)
 {
 	struct cell cells[4];
 	struct runner_options o;
@@ -81,19 +82,28 @@ static void sweep(const char *timeline, int n_prompt, int n_gen, const char *syn
 	assert_int_equal(n_rows, 4 * REPETITIONS);
 }
 
-/* The one stamped run, of the fusion that has stamps and of its first repetition. */
-static const struct kept *stamped(void)
+/* Of persistent one stamped run, whose mode changes nothing; of full one that is direct and one that replays. */
+static void check_stamped(int n_stamps_each, long pos)
 {
-	const struct kept *found = NULL;
+	int one_launch = 0, direct = 0, replayed = 0;
 	for (int i = 0; i < n_rows; i++) {
 		if (!rows[i].n_stamps)
 			continue;
-		assert_null(found);
-		found = &rows[i];
+		assert_int_equal(rows[i].n_stamps, n_stamps_each);
+		assert_int_equal(rows[i].pos, pos);
+		if (!strcmp(rows[i].fusion, "persistent"))
+			one_launch++;
+		else if (!strcmp(rows[i].mode, "direct"))
+			direct++;
+		else
+			replayed++;
 	}
-	assert_non_null(found);
-	assert_string_equal(found->fusion, "persistent");
-	return found;
+	assert_int_equal(one_launch, 1);
+	assert_int_equal(direct, 1);
+	assert_int_equal(replayed, 1);
+	assert_int_equal(fake.stamped, 3);
+	/* Launched so: the fake says of each token which mode it was in. */
+	assert_int_equal(fake.stamped_replayed, 1);
 }
 
 static void test_one_token(void **state)
@@ -104,7 +114,7 @@ static void test_one_token(void **state)
 		const int n_prompt = k / 2 ? 3 : 0;
 		struct kept plain[MAX_ROWS];
 		fake_init(&fake);
-		sweep(NULL, n_prompt, TOKENS, syncs[k % 2]);
+		sweep(false, n_prompt, TOKENS, syncs[k % 2]);
 		assert_int_equal(fake.stamped, 0);
 		long decoded = fake.decoded;
 		memcpy(plain, rows, sizeof rows);
@@ -112,11 +122,9 @@ static void test_one_token(void **state)
 			assert_int_equal(rows[i].n_stamps, 0);
 
 		fake_init(&fake);
-		sweep("persistent", n_prompt, TOKENS, syncs[k % 2]);
-		assert_int_equal(fake.stamped, 1);
-		assert_int_equal(fake.decoded, decoded + AGAIN);
-		assert_int_equal(stamped()->n_stamps, 2);
-		assert_int_equal(stamped()->pos, 5 + n_prompt + AGAIN);
+		sweep(true, n_prompt, TOKENS, syncs[k % 2]);
+		assert_int_equal(fake.decoded, decoded + 3 * AGAIN);
+		check_stamped(2, 5 + n_prompt + AGAIN);
 		for (int i = 0; i < n_rows; i++) {
 			assert_string_equal(rows[i].status, "ok");
 			assert_string_equal(rows[i].hash, plain[i].hash);
@@ -131,15 +139,15 @@ static void test_few_tokens(void **state)
 {
 	(void)state;
 	fake_init(&fake);
-	sweep("persistent", 0, 1, "token");
-	assert_int_equal(stamped()->pos, 5 + 1);
+	sweep(true, 0, 1, "token");
+	check_stamped(2, 5 + 1);
 }
 
 static void test_prompts_have_none(void **state)
 {
 	(void)state;
 	fake_init(&fake);
-	sweep("persistent", 4, 0, "token");
+	sweep(true, 4, 0, "token");
 	assert_int_equal(fake.stamped, 0);
 }
 
@@ -157,7 +165,7 @@ static void sweep_one(const char *mode, struct runner_summary *summary)
 	runner_options_default(&o);
 	o.clock = fake_clock;
 	o.clock_ctx = &fake;
-	o.timeline = "persistent";
+	o.timeline = true;
 	n_rows = 0;
 	assert_int_equal(runner_run(cells, 1, &fake.source, &o, &sink, summary, NULL), 0);
 }
@@ -178,6 +186,20 @@ static void test_other_bits(void **state)
 	assert_int_equal(summary.wrong, 1);
 }
 
+/* What cannot be stamped is measured all the same. */
+static void test_unsupported(void **state)
+{
+	(void)state;
+	struct runner_summary summary;
+	fake_init(&fake);
+	fake.unsupported_stamped = 1;
+	sweep_one("direct", &summary);
+	assert_int_equal(summary.ok, n_rows);
+	assert_int_equal(fake.stamped, 1);
+	for (int i = 0; i < n_rows; i++)
+		assert_int_equal(rows[i].n_stamps, 0);
+}
+
 /* A run that is wrong has none: another one's of the test are drawn. */
 static void test_wrong_run(void **state)
 {
@@ -196,7 +218,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_token),         cmocka_unit_test(test_few_tokens),
 		cmocka_unit_test(test_prompts_have_none), cmocka_unit_test(test_other_bits),
-		cmocka_unit_test(test_wrong_run),
+		cmocka_unit_test(test_wrong_run),         cmocka_unit_test(test_unsupported),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,12 +147,12 @@ static void test_numbers(void **state)
 	draw(PLOT_FORMAT_SVG | PLOT_FORMAT_PNG);
 	/* Layers 1 to 3: 6 phases of three parts of block 0, 3 of three and 3 of one of block 1. */
 	assert_int_equal(read_block(0, rows), 6 * 3 + 3 * 3 + 3);
-	expect_row(rows[0], 30, 31, 1, 2, 0);
-	expect_row(rows[1], 31, 37, 1, 2, 1);
-	expect_row(rows[2], 37, 40, 1, 2, 2);
-	expect_row(rows[3], 40, 41, 1, 4, 0);
-	expect_row(rows[18], 30, 34, 0, 2, 0);
-	expect_row(rows[21], 40, 50, 0, 4, 0);
+	expect_row(rows[0], 30, 31, 1, 3, 0);
+	expect_row(rows[1], 31, 37, 1, 3, 1);
+	expect_row(rows[2], 37, 40, 1, 3, 2);
+	expect_row(rows[3], 40, 41, 1, 6, 0);
+	expect_row(rows[18], 30, 34, 0, 3, 0);
+	expect_row(rows[21], 40, 50, 0, 6, 0);
 	/* The projection, five layers, the head: percent of both blocks' time. */
 	assert_int_equal(read_block(1, rows), 7);
 	expect_row(rows[0], 0, 10, 55, 20, 25);
@@ -161,10 +161,10 @@ static void test_numbers(void **state)
 	expect_row(rows[6], 110, 120, 55, 20, 25);
 	/* Kinds: their number, us of the token that a block waits, works and publishes on average. */
 	assert_int_equal(read_block(2, rows), 4);
-	expect_row(rows[0], 1, 1, 2.5, 5.5, 2);
-	expect_row(rows[1], 2, 2, 12.5, 27.5, 10);
-	expect_row(rows[2], 3, 4, 27.5, 15, 7.5);
-	expect_row(rows[3], 4, 13, 2.5, 5.5, 2);
+	expect_row(rows[0], 1, 2, 2.5, 5.5, 2);
+	expect_row(rows[1], 2, 3, 12.5, 27.5, 10);
+	expect_row(rows[2], 3, 6, 27.5, 15, 7.5);
+	expect_row(rows[3], 4, 16, 2.5, 5.5, 2);
 	assert_true(folder_has(folder, "plots/timeline.png"));
 	static char text[1 << 18];
 	f = folder_open(folder, "plots/timeline.svg", "r");
@@ -248,6 +248,44 @@ static void test_combinations(void **state)
 	assert_false(folder_has(folder, "plots/timeline-fusion-full.svg"));
 }
 
+/* Kernels one by one publish nothing apart; launched directly and replayed they are a picture each. */
+static void test_kernels(void **state)
+{
+	(void)state;
+	static const long depths[] = {0, 0};
+	static const char *const figures[] = {"plots/timeline.svg", "plots/timeline-replayed.svg"};
+	static char text[1 << 18];
+	write_runs(depths, 2);
+	FILE *f = folder_open(folder, "runs.csv", "r");
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	f = folder_open(folder, "runs.csv", "w");
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		char *mode = strstr(line, ",direct,persistent,");
+		if (!mode)
+			fprintf(f, "%s\n", line);
+		else
+			fprintf(f, "%.*s,%s,full,%s\n", (int)(mode - line), line,
+				line[1] == '0' ? "direct" : "graph-loop", mode + strlen(",direct,persistent,"));
+	}
+	assert_int_equal(fclose(f), 0);
+	f = open_timeline();
+	for (int run = 0; run < 2; run++)
+		fprintf(f, "d%d,0,0,0,,embed,0,1000,2000,2000\nd%d,0,0,1,0,norm,2000,2500,4000,4000\n", run, run);
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	for (int i = 0; i < 2; i++) {
+		f = folder_open(folder, figures[i], "r");
+		text[fread(text, 1, sizeof text - 1, f)] = '\0';
+		fclose(f);
+		assert_int_equal(!!strstr(text, "at depth 0, replayed as a graph<"), i);
+		assert_non_null(strstr(text, "waits for the kernels in front<"));
+		assert_non_null(strstr(text, "62.5 % of the multiprocessors"));
+		assert_non_null(strstr(text, "time working, 37.5 % waiting, 0.0 % between kernels<"));
+		assert_null(strstr(text, "publish"));
+	}
+}
+
 /* Blocks stand where there are no multiprocessors, and one phase of no layer is a token. */
 static void test_host(void **state)
 {
@@ -304,7 +342,8 @@ static void test_without(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_numbers),      TEST(test_depths), TEST(test_later_run),
-					   TEST(test_combinations), TEST(test_host),   TEST(test_without)};
+	const struct CMUnitTest tests[] = {TEST(test_numbers),      TEST(test_depths),  TEST(test_later_run),
+					   TEST(test_combinations), TEST(test_kernels), TEST(test_host),
+					   TEST(test_without)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,7 @@ static void test_columns(void **state)
 		{"sm", "2", ""},
 		{"phase", "3", "0"},
 		{"layer", "4", ""},
-		{"kind", "router", "ple_model_proj"},
+		{"kind", "attention", "embed"},
 		{"entered_ns", "6", "0"},
 		{"input_ns", "7", ""},
 		{"worked_ns", "8", ""},
