@@ -100,17 +100,26 @@ static double evaluate(const int *tokens, char *snapkv)
 	return sum / n;
 }
 
-static void has_the_numbers_of_eval(void **state)
+static struct token_ids text_tokens(void)
 {
-	(void)state;
+	static char bytes[1 << 16];
 	struct gguf g;
 	struct tokenizer *t;
 	struct token_ids ids = {0};
-	static char bytes[1 << 16], csv[1 << 16];
 	size_t n = contents("text.txt", bytes, sizeof bytes);
 	OK(gguf_open(&g, model, e));
 	OK(tokenizer_open(&t, &g, e));
 	OK(tokenizer_encode(t, bytes, n, false, &ids, e));
+	tokenizer_close(t);
+	gguf_close(&g);
+	return ids;
+}
+
+static void has_the_numbers_of_eval(void **state)
+{
+	(void)state;
+	static char csv[1 << 16];
+	struct token_ids ids = text_tokens();
 	assert_int_equal(quality((char *[]){"--contexts", "280", "--continuation", "9", "--seeds", "2", "--needles",
 					    "0", "--budgets", "40,100", "--windows", "16", "--pools", "3", "--policies",
 					    "snapkv,random", "-o", out, NULL}),
@@ -148,9 +157,83 @@ static void has_the_numbers_of_eval(void **state)
 	assert_int_equal(full, 2);
 	assert_int_equal(snapkv, 4);
 	assert_int_equal(others, 4);
-	tokenizer_close(t);
 	token_ids_free(&ids);
-	gguf_close(&g);
+}
+
+enum { N_POLICIES = 4 };
+
+/* Of each policy and seed, as quality.csv has them. */
+struct values {
+	char of[N_POLICIES][2][96];
+};
+
+static const char *const policies[N_POLICIES] = {"snapkv", "recency", "random", "stride"};
+
+/* The whole text in two seeds, which differ in nothing but what the random policy draws. */
+static struct values study(int number, int n_tokens, char *budget, char *sinks)
+{
+	static char csv[1 << 14];
+	struct values v;
+	char context[16], name[32];
+	int found = 0;
+	snprintf(context, sizeof context, "%d", n_tokens - CONTINUATION - 1);
+	snprintf(name, sizeof name, "out-%d/quality.csv", number);
+	snprintf(out, sizeof out, "%s/out-%d", folder, number);
+	assert_int_equal(
+		quality((char *[]){"--contexts", context, "--continuation", "9", "--seeds", "2", "--needles", "0",
+				   "--budgets", budget, "--windows", "16", "--sinks", sinks, "-o", out, NULL}),
+		0);
+	contents(name, csv, sizeof csv);
+	for (char *line = strtok(csv, "\n"); line; line = strtok(NULL, "\n"))
+		for (int p = 0; p < N_POLICIES; p++)
+			for (int seed = 0; seed < 2; seed++) {
+				char begin[64];
+				int n = snprintf(begin, sizeof begin, "%s,%s,%s,16,%s,%d,0,9,", context, policies[p],
+						 budget, p ? "" : "7", seed);
+				if (strncmp(line, begin, (size_t)n) != 0)
+					continue;
+				snprintf(v.of[p][seed], sizeof v.of[p][seed], "%s", line + n);
+				found++;
+			}
+	assert_int_equal(found, 2 * N_POLICIES);
+	return v;
+}
+
+static bool same(const struct values *a, const struct values *b, int policy)
+{
+	return !strcmp(a->of[policy][0], b->of[policy][0]) && !strcmp(a->of[policy][1], b->of[policy][1]);
+}
+
+/*
+ * Which entries the engine keeps, not what the policies say of them (test_kv_policy): where a budget is the window and
+ * the sinks, no policy has a choice, but SnapKV, which knows no sinks. Where it is more, each has its own.
+ */
+static void evicts_by_each_policy(void **state)
+{
+	(void)state;
+	FILE *f = folder_open(folder, "text.txt", "w");
+	for (int i = 0; i < 25; i++)
+		fprintf(f, "The graph of %d tokens is launched %s.\n", i * 37 % 91, i % 3 ? "again" : "once");
+	assert_int_equal(fclose(f), 0);
+	struct token_ids ids = text_tokens();
+	int n = (int)ids.n;
+	token_ids_free(&ids);
+	struct values no_choice = study(1, n, "40", "24"), few = study(2, n, "40", "2"), none = study(3, n, "40", "0");
+	for (int p = 0; p < N_POLICIES; p++) {
+		const char *name = policies[p];
+		for (int q = 0; q < p; q++)
+			if (!strcmp(few.of[p][0], few.of[q][0]) || !strcmp(none.of[p][0], none.of[q][0]))
+				fail_msg("%s and %s keep the same", name, policies[q]);
+		if ((p >= 2 && strcmp(no_choice.of[p][0], no_choice.of[1][0]) != 0) ||
+		    strcmp(no_choice.of[p][0], no_choice.of[p][1]) != 0)
+			fail_msg("%s has a choice beside 24 sinks and a window of 16 of 40", name);
+		/* Its seeds are the text's: another draw. */
+		bool alike = !strcmp(few.of[p][0], few.of[p][1]), draws = !strcmp(name, "random");
+		if (alike == draws)
+			fail_msg("%s keeps %s in two seeds", name, draws ? "the same" : "others");
+		if (same(&few, &none, p) != !p || same(&few, &no_choice, p) != !p)
+			fail_msg("%s %s sinks", name, p ? "keeps no" : "keeps");
+	}
 }
 
 static void says_the_same_again(void **state)
@@ -280,6 +363,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(has_the_numbers_of_eval, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(evicts_by_each_policy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_the_same_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_under_which_conditions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_what_it_cannot_do, set_up, tear_down),
