@@ -91,6 +91,26 @@ static void encodes_as_the_trained_model(void **state)
 	tokenizer_close(t);
 }
 
+/* The text's end and the turn's, whose piece no key of these files names, and no other token. */
+static void knows_what_ends_a_turn(void **state)
+{
+	(void)state;
+	static const char *const ends[KINDS][2] = {{"</s>", "<end_of_turn>"},
+						   {"</s>", "<end_of_turn>"},
+						   {"<eos>", "<turn|>"},
+						   {"<|endoftext|>", "<|im_end|>"}};
+	for (int i = 0; i < KINDS; i++) {
+		struct tokenizer *t = open_kind(kinds[i]);
+		int text = tokenizer_special(t, ends[i][0]), turn = tokenizer_special(t, ends[i][1]);
+		assert_true(text >= 0 && turn >= 0);
+		for (int id = -1; id <= tokenizer_vocabulary(t)->n; id++)
+			if (tokenizer_is_end(t, id) != (id == text || id == turn))
+				fail_msg("%s: token %d %s", kinds[i], id,
+					 tokenizer_is_end(t, id) ? "is an end" : "is no end");
+		tokenizer_close(t);
+	}
+}
+
 static void expect(const struct tokenizer *t, const char *text, bool control, const int *ids, size_t n)
 {
 	struct token_ids got = {0};
@@ -354,17 +374,12 @@ static void refuses_what_is_too_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(encodes_as_the_judges),
-		cmocka_unit_test(encodes_as_the_trained_model),
-		cmocka_unit_test(parses_control_pieces_where_allowed),
-		cmocka_unit_test(finds_user_defined_pieces),
-		cmocka_unit_test(begins_as_the_file_says),
-		cmocka_unit_test(merges_by_score),
-		cmocka_unit_test(streams_bytes_and_spaces),
-		cmocka_unit_test(any_bytes_come_back),
-		cmocka_unit_test(holds_back_unfinished_characters),
-		cmocka_unit_test(long_words_are_not_slow),
-		cmocka_unit_test(refuses_what_is_too_long),
+		cmocka_unit_test(encodes_as_the_judges),     cmocka_unit_test(encodes_as_the_trained_model),
+		cmocka_unit_test(knows_what_ends_a_turn),    cmocka_unit_test(parses_control_pieces_where_allowed),
+		cmocka_unit_test(finds_user_defined_pieces), cmocka_unit_test(begins_as_the_file_says),
+		cmocka_unit_test(merges_by_score),           cmocka_unit_test(streams_bytes_and_spaces),
+		cmocka_unit_test(any_bytes_come_back),       cmocka_unit_test(holds_back_unfinished_characters),
+		cmocka_unit_test(long_words_are_not_slow),   cmocka_unit_test(refuses_what_is_too_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
