@@ -205,7 +205,10 @@ static void print_rates(const struct generate *g, const struct generated *r)
 		g->ids.n, g->ids.n == 1 ? "" : "s", rate((int)g->ids.n, r->first_ns - r->began_ns), r->n);
 	if (r->n > 1)
 		fprintf(stderr, "%.1f tokens/s; ", rate(r->n - 1, r->last_ns - r->first_ns));
-	fprintf(stderr, "%s\n", r->ended ? "the model ended" : "as many as -n says");
+	fprintf(stderr, "%s\n",
+		r->ended      ? "the model ended"
+		: r->n < g->n ? "standard output takes no more"
+			      : "as many as -n says");
 }
 
 /* The prompt's tokens. */

@@ -2,6 +2,7 @@
  * gemmark generate as it is called: its text is that of the tokens which gemmark eval --generate gives behind the
  * tokens that another tokeniser makes of the prompt, in every mode; where it ends, and what it refuses.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -269,6 +270,33 @@ static void chats_in_the_turns_of_the_vocabulary(void **state)
 	assert_true(command_said(folder, "errors", "tokenizer.chat_template has no <|turn>"));
 }
 
+/* Nobody reads on: it ends at once, and does not say that it came to -n. */
+static void ends_with_its_readers(void **state)
+{
+	(void)state;
+	vocabulary_model("golden/qwen3-tiny.q8_0.gguf", "vectors/tokenizer-qwen2.gguf", NULL, model);
+	int full = open("/dev/full", O_WRONLY), errors = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0666), saved[2];
+	assert_true(full >= 0 && errors >= 0);
+	fflush(stdout);
+	for (int i = 0; i < 2; i++) {
+		saved[i] = dup(i + 1);
+		dup2(i ? errors : full, i + 1);
+		close(i ? errors : full);
+	}
+	char *words[] = {"generate", "-m", model, "-ngl", "0", "-n", "6", "--ignore-eos", "The kernel", NULL};
+	int code = cmd_generate(9, words);
+	bool failed = ferror(stdout);
+	clearerr(stdout);
+	fflush(stderr);
+	for (int i = 0; i < 2; i++) {
+		dup2(saved[i], i + 1);
+		close(saved[i]);
+	}
+	assert_int_equal(code, 0); /* main looks at the stream, of every command */
+	assert_true(failed);
+	assert_true(command_said(folder, "prompt.txt", "; generated 1, standard output takes no more\n"));
+}
+
 /* Entries are evicted: another text, the same one in every mode. */
 static void thins_out_a_prompt(void **state)
 {
@@ -364,6 +392,7 @@ int main(void)
 		cmocka_unit_test(draws_by_its_seed),
 		cmocka_unit_test(ends_with_the_text_or_the_turn),
 		cmocka_unit_test(chats_in_the_turns_of_the_vocabulary),
+		cmocka_unit_test(ends_with_its_readers),
 		cmocka_unit_test(thins_out_a_prompt),
 		cmocka_unit_test(goes_on_as_the_trained_model),
 		cmocka_unit_test(refuses_what_it_cannot_do),
