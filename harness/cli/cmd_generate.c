@@ -94,7 +94,9 @@ static int take_prompt(void *ctx, const char *value, struct error *err)
 }
 
 static const struct option_spec options[] = {
-	{"-f, --file", "FILE", "the prompt is in a file; -: on standard input, as a prompt of - is", set_file},
+	{"-f, --file", "FILE",
+	 "the prompt is in a file, all of it, the last line's end too; -: on standard input, as a prompt of - is",
+	 set_file},
 	{"-n, --n-predict", "N", "generate at most N tokens (default: 256)", set_n},
 	{"--chat", NULL,
 	 "the prompt is what a user says: in the turns of Gemma, Gemma 4 or Qwen, whichever the vocabulary has",
@@ -114,7 +116,7 @@ static const struct command generate_command = {
 		    "gemmark generate -m model.gguf --chat \"Why is the sky blue?\" -n 500 --temp 0.8 --top-p 0.95 "
 		    "--seed 7\n"
 		    "gemmark generate -m model.gguf -f prompt.txt --mode graph-loop --fusion persistent\n"
-		    "echo 'int main(' | gemmark generate -m model.gguf -",
+		    "printf 'int main(' | gemmark generate -m model.gguf -",
 	.positional = take_prompt,
 };
 

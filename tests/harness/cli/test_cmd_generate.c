@@ -173,6 +173,14 @@ static void writes_the_text_of_the_tokens(void **state)
 	assert_true(*first);
 }
 
+static int prompt_tokens(const char *said)
+{
+	int n = 0;
+	const char *at = strstr(said, "prompt of ");
+	assert_true(at && sscanf(at, "prompt of %d token", &n) == 1);
+	return n;
+}
+
 static void takes_a_prompt_from_files(void **state)
 {
 	(void)state;
@@ -190,6 +198,12 @@ static void takes_a_prompt_from_files(void **state)
 			generate(i ? (char *[]){"-", "-n", "6", NULL} : (char *[]){"-f", "-", "-n", "6", NULL}), 0);
 		assert_string_equal(contents("out"), wanted);
 	}
+	/* A line's end is a token, at the end too. */
+	assert_int_equal(generate((char *[]){"The kernel", "-n", "1", NULL}), 0);
+	snprintf(wanted, sizeof wanted, "%s", contents("errors"));
+	assert_int_equal(folder_put(folder, "/prompt.txt", "The kernel\n"), 0);
+	assert_int_equal(generate((char *[]){"-f", file, "-n", "1", NULL}), 0);
+	assert_int_equal(prompt_tokens(contents("errors")), prompt_tokens(wanted) + 1);
 }
 
 static void draws_by_its_seed(void **state)
