@@ -235,6 +235,33 @@ static void names_each_pool(void **state)
 	free(rows);
 }
 
+/* Texts and contexts that the full cache reads better and worse: what an eviction costs is everywhere the same. */
+static void divides_by_the_full_cache_of_the_text(void **state)
+{
+	(void)state;
+	struct quality_summary_row *rows;
+	int n;
+	for (int seed = 0; seed < SEEDS; seed++) {
+		for (int context = 1024; context <= 2048; context += 1024) {
+			double full = (1 + seed) * context / 1024;
+			plant(QUALITY_FULL, 0, seed, 0, full);
+			planted.texts[planted.n_texts - 1].of.context = context;
+			plant(QUALITY_STRIDE, 64, seed, 1, full + 0.25);
+			planted.texts[planted.n_texts - 1].of.context = context;
+		}
+	}
+	OK(quality_summary_make(&planted, &rows, &n, e));
+	for (int i = 0; i < n; i++) {
+		if (rows[i].measure != QUALITY_RATIO || rows[i].of.policy != QUALITY_STRIDE)
+			continue;
+		near(rows[i].mean, exp(0.25));
+		near(rows[i].low, exp(0.25));
+		near(rows[i].high, exp(0.25));
+	}
+	near(find(rows, n, QUALITY_STRIDE, 64, QUALITY_PERPLEXITY, -1, -1, -1)->mean, exp(4.75));
+	free(rows);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +269,7 @@ int main(void)
 		cmocka_unit_test_setup(few_seeds_say_nothing, set_up),
 		cmocka_unit_test_setup(tells_needles_apart, set_up),
 		cmocka_unit_test_setup(names_each_pool, set_up),
+		cmocka_unit_test_setup(divides_by_the_full_cache_of_the_text, set_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
