@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -284,6 +285,65 @@ static void chats_in_the_turns_of_the_vocabulary(void **state)
 	assert_true(command_said(folder, "errors", "tokenizer.chat_template has no <|turn>"));
 }
 
+/* What a pseudo terminal is sent, up to its size. */
+static size_t on_a_terminal(char **words, char *shown, size_t size)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), saved = dup(1);
+	assert_true(master >= 0 && !grantpt(master) && !unlockpt(master));
+	int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	struct termios raw;
+	assert_true(slave >= 0 && !tcgetattr(slave, &raw));
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	fflush(stdout);
+	dup2(slave, 1);
+	int argc = 0;
+	while (words[argc])
+		argc++;
+	int code = cmd_generate(argc, words);
+	fflush(stdout);
+	dup2(saved, 1);
+	close(saved);
+	/* Written in whole: what is there comes at once. */
+	ssize_t n = read(master, shown, size);
+	close(slave);
+	close(master);
+	assert_int_equal(code, 0);
+	assert_true(n > 0);
+	return (size_t)n;
+}
+
+static bool is_control(char c)
+{
+	return ((unsigned char)c < ' ' && c != '\n' && c != '\t') || c == 0x7f;
+}
+
+/* Half of this vocabulary are bytes, and they are drawn alike: a file gets them, a terminal what stands for them. */
+static void steers_no_terminal(void **state)
+{
+	(void)state;
+	enum { BYTES = 4096 };
+	char shown[BYTES], *words[] = {"generate",     "-m",     model, "-ngl",   "0", "-t", "1",  "The quick",
+				       "--ignore-eos", "--temp", "1e6", "--seed", "3", "-n", "96", NULL};
+	int controls = 0, escaped = 0;
+	vocabulary_model("golden/gemma4-e2b-tiny.q8_0.gguf", "vectors/tokenizer-gemma4.gguf", NULL, model);
+	assert_int_equal(command_run(folder, cmd_generate, words), 0);
+	FILE *f = folder_open(folder, "out", "r");
+	for (int c; (c = fgetc(f)) != EOF;)
+		controls += is_control((char)c);
+	fclose(f);
+	assert_true(controls > 3);
+	size_t n = on_a_terminal(words, shown, BYTES);
+	assert_true(n < BYTES);
+	for (size_t i = 0; i < n; i++) {
+		if (is_control(shown[i]))
+			fail_msg("byte %zu of what a terminal shows is 0x%02x", i, (unsigned char)shown[i]);
+		escaped += i + 1 < n && shown[i] == '\\' && shown[i + 1] == 'x';
+	}
+	assert_true(escaped >= controls);
+	assert_int_equal(shown[n - 1], '\n');
+}
+
 /* Nobody reads on: it ends at once, and does not say that it came to -n. */
 static void ends_with_its_readers(void **state)
 {
@@ -406,6 +466,7 @@ int main(void)
 		cmocka_unit_test(draws_by_its_seed),
 		cmocka_unit_test(ends_with_the_text_or_the_turn),
 		cmocka_unit_test(chats_in_the_turns_of_the_vocabulary),
+		cmocka_unit_test(steers_no_terminal),
 		cmocka_unit_test(ends_with_its_readers),
 		cmocka_unit_test(thins_out_a_prompt),
 		cmocka_unit_test(goes_on_as_the_trained_model),
