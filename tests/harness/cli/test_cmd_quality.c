@@ -170,7 +170,7 @@ struct values {
 static const char *const policies[N_POLICIES] = {"snapkv", "recency", "random", "stride"};
 
 /* The whole text in two seeds, which differ in nothing but what the random policy draws. */
-static struct values study(int number, int n_tokens, char *budget, char *sinks)
+static struct values study(int number, int n_tokens, char *budget, char *sinks, char *seed)
 {
 	static char csv[1 << 14];
 	struct values v;
@@ -179,20 +179,20 @@ static struct values study(int number, int n_tokens, char *budget, char *sinks)
 	snprintf(context, sizeof context, "%d", n_tokens - CONTINUATION - 1);
 	snprintf(name, sizeof name, "out-%d/quality.csv", number);
 	snprintf(out, sizeof out, "%s/out-%d", folder, number);
-	assert_int_equal(
-		quality((char *[]){"--contexts", context, "--continuation", "9", "--seeds", "2", "--needles", "0",
-				   "--budgets", budget, "--windows", "16", "--sinks", sinks, "-o", out, NULL}),
-		0);
+	assert_int_equal(quality((char *[]){"--contexts", context, "--continuation", "9", "--seeds", "2", "--needles",
+					    "0", "--budgets", budget, "--windows", "16", "--sinks", sinks, "--seed",
+					    seed, "-o", out, NULL}),
+			 0);
 	contents(name, csv, sizeof csv);
 	for (char *line = strtok(csv, "\n"); line; line = strtok(NULL, "\n"))
 		for (int p = 0; p < N_POLICIES; p++)
-			for (int seed = 0; seed < 2; seed++) {
+			for (int k = 0; k < 2; k++) {
 				char begin[64];
 				int n = snprintf(begin, sizeof begin, "%s,%s,%s,16,%s,%d,0,9,", context, policies[p],
-						 budget, p ? "" : "7", seed);
+						 budget, p ? "" : "7", k);
 				if (strncmp(line, begin, (size_t)n) != 0)
 					continue;
-				snprintf(v.of[p][seed], sizeof v.of[p][seed], "%s", line + n);
+				snprintf(v.of[p][k], sizeof v.of[p][k], "%s", line + n);
 				found++;
 			}
 	assert_int_equal(found, 2 * N_POLICIES);
@@ -218,7 +218,8 @@ static void evicts_by_each_policy(void **state)
 	struct token_ids ids = text_tokens();
 	int n = (int)ids.n;
 	token_ids_free(&ids);
-	struct values no_choice = study(1, n, "40", "24"), few = study(2, n, "40", "2"), none = study(3, n, "40", "0");
+	struct values no_choice = study(1, n, "40", "24", "1"), few = study(2, n, "40", "2", "1"),
+		      none = study(3, n, "40", "0", "1"), drawn_again = study(4, n, "40", "2", "2");
 	for (int p = 0; p < N_POLICIES; p++) {
 		const char *name = policies[p];
 		for (int q = 0; q < p; q++)
@@ -231,6 +232,8 @@ static void evicts_by_each_policy(void **state)
 		bool alike = !strcmp(few.of[p][0], few.of[p][1]), draws = !strcmp(name, "random");
 		if (alike == draws)
 			fail_msg("%s keeps %s in two seeds", name, draws ? "the same" : "others");
+		if (same(&few, &drawn_again, p) == draws)
+			fail_msg("%s keeps %s by another --seed", name, draws ? "the same" : "others");
 		if (same(&few, &none, p) != !p || same(&few, &no_choice, p) != !p)
 			fail_msg("%s %s sinks", name, p ? "keeps no" : "keeps");
 	}
