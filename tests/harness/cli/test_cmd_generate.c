@@ -174,6 +174,29 @@ static void writes_the_text_of_the_tokens(void **state)
 	assert_true(*first);
 }
 
+/* SentencePiece puts a space in front of a text, and takes it off again; behind a prompt no text begins. */
+static void keeps_the_first_space(void **state)
+{
+	(void)state;
+	char text[512], list[4096], wanted[1024], seed[8];
+	int ids[GENERATED], n, spaces = 0;
+	vocabulary_model("golden/gemma3-tiny.q8_0.gguf", "vectors/tokenizer-llama-prefix.gguf", NULL, model);
+	take_pair("llama-prefix", PAIR + 1, true, text, list);
+	for (int i = 0; i < 64 && spaces < 2; i++) {
+		snprintf(seed, sizeof seed, "%d", i);
+		evaluate(list, (char *[]){"--temp", "1e6", "--sampling-seed", seed, NULL}, ids, &n);
+		text_of(ids, 1, wanted);
+		if (*wanted != ' ')
+			continue;
+		spaces++;
+		assert_int_equal(generate((char *[]){"--temp", "1e6", "--seed", seed, "-n", "1", "--ignore-eos", "--",
+						     text, NULL}),
+				 0);
+		assert_string_equal(contents("out"), wanted);
+	}
+	assert_int_equal(spaces, 2);
+}
+
 static int prompt_tokens(const char *said)
 {
 	int n = 0;
@@ -462,6 +485,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_the_text_of_the_tokens),
+		cmocka_unit_test(keeps_the_first_space),
 		cmocka_unit_test(takes_a_prompt_from_files),
 		cmocka_unit_test(draws_by_its_seed),
 		cmocka_unit_test(ends_with_the_text_or_the_turn),
