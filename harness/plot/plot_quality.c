@@ -127,9 +127,9 @@ static void set_caption(struct quality_set *q, const json_t *study)
 	text_of(study, "commit", a);
 	snprintf(item, sizeof item, "commit %s", a);
 	plot_caption_add(c, item);
-	snprintf(item, sizeof item, "%lld texts; %lld tokens scored, %lld needles hidden in each",
-		 (long long)json_integer_value(json_object_get(study, "seeds")),
-		 (long long)json_integer_value(json_object_get(study, "continuation")),
+	const long long seeds = json_integer_value(json_object_get(study, "seeds"));
+	snprintf(item, sizeof item, "%lld text%s; %lld tokens scored, %lld needles hidden in each", seeds,
+		 seeds == 1 ? "" : "s", (long long)json_integer_value(json_object_get(study, "continuation")),
 		 (long long)json_integer_value(json_object_get(study, "needles")));
 	plot_caption_add(c, item);
 	for (int i = 0; i < q->n_lines && q->n_votes == 1; i++) {
@@ -138,7 +138,8 @@ static void set_caption(struct quality_set *q, const json_t *study)
 			plot_caption_add(c, item);
 	}
 	plot_caption_break(c);
-	plot_caption_add(c, "mean over texts, and its 95 % interval (bootstrap over texts)");
+	plot_caption_add(c, seeds == 1 ? "of one text, so without intervals"
+				       : "mean over texts, and its 95 % interval (bootstrap over texts)");
 }
 
 /* ---- figures ---- */
@@ -192,7 +193,9 @@ static int draw_kind(struct quality_set *q, const struct kind *k, struct error *
 	double lo, hi;
 	/* Of one budget there are columns, one a policy. */
 	snprintf(title, sizeof title, "%s, by %s", k->title, q->n_budgets == 1 ? "policy" : "budget");
-	int rc = plot_chart_alloc(&c, q->n_lines + k->full, q->n_budgets, err);
+	/* gnuplot dies of a column without a point. */
+	bool full = k->full && find(q, &q->lines[q->n_lines], -1, k->measure, k->asked, -1);
+	int rc = plot_chart_alloc(&c, q->n_lines + full, q->n_budgets, err);
 	for (int s = 0; s < c.n_series && !rc; s++) {
 		const struct line *l = &q->lines[s];
 		memcpy(c.names[s], l->name, sizeof c.names[s]);
@@ -204,14 +207,14 @@ static int draw_kind(struct quality_set *q, const struct kind *k, struct error *
 				continue;
 			*cell = (struct plot_summary){.n = r->seeds,
 						      .median = r->mean,
-						      .min = r->low,
-						      .max = r->high,
+						      .min = isnan(r->low) ? r->mean : r->low,
+						      .max = isnan(r->high) ? r->mean : r->high,
 						      .p10 = NAN,
 						      .p90 = NAN};
 			if (is_loss(k->measure)) {
 				cell->median = -r->mean;
-				cell->min = -r->high;
-				cell->max = -r->low;
+				cell->min = isnan(r->high) ? -r->mean : -r->high;
+				cell->max = isnan(r->low) ? -r->mean : -r->low;
 			}
 		}
 	}

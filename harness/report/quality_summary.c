@@ -171,6 +171,9 @@ static int summarize(const struct quality_rows *from, const struct quality_case 
 			x[n++] = mine.of[i];
 	if (stats_bootstrap_mean(x, n, LEVEL, 1, &interval))
 		return error_set(err, ERROR_MEMORY, "no memory for the intervals of %d seeds", n);
+	/* One value says nothing of what another text would give. */
+	if (n < 2)
+		interval = (struct stats_interval){NAN, NAN};
 	if (cases[at].policy != QUALITY_FULL)
 		rc = find_best(from, cases, n_cases, at, v, &mine, &best, err);
 	bool log = is_log(v->measure);
@@ -276,7 +279,9 @@ static void put_case(FILE *f, const struct quality_summary_row *rows, int n, con
 	for (int k = first; k < end; k++) {
 		const struct quality_summary_row *r = find(rows, n, c, &columns[k].view);
 		char text[64] = "";
-		if (r)
+		if (r && isnan(r->low))
+			snprintf(text, sizeof text, "%.*f ", columns[k].digits, r->mean * columns[k].scale);
+		else if (r)
 			snprintf(text, sizeof text, "%.*f [%.*f, %.*f]%s", columns[k].digits,
 				 r->mean * columns[k].scale, columns[k].digits, r->low * columns[k].scale,
 				 columns[k].digits, r->high * columns[k].scale, r->best ? "*" : " ");
@@ -340,8 +345,11 @@ static void put_block(FILE *f, const struct quality_summary_row *rows, int n, co
 {
 	const struct quality_case full = {.context = of->context, .policy = QUALITY_FULL, -1, -1, -1};
 	const struct quality_summary_row *whole = find(rows, n, &full, &(struct view){QUALITY_PERPLEXITY, -1, -1, -1});
-	fprintf(f, "prompts of %d tokens, a window of %d kept by all; means over %d texts [95 %%]", of->context,
-		of->window, rows[0].seeds);
+	fprintf(f, "prompts of %d tokens, a window of %d kept by all; ", of->context, of->window);
+	if (rows[0].seeds == 1)
+		fprintf(f, "of one text, so without intervals");
+	else
+		fprintf(f, "means over %d texts [95 %%]", rows[0].seeds);
 	if (whole)
 		fprintf(f, "; the full cache's perplexity %.2f", whole->mean);
 	fputc('\n', f);

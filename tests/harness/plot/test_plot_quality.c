@@ -118,6 +118,33 @@ static void draws_a_line_a_policy(void **state)
 				   "quality-perplexity: not drawn: no row has a value\n");
 }
 
+/* Which has no interval: nothing says how far another would be off. */
+static void draws_one_text(void **state)
+{
+	(void)state;
+	struct error err = {""};
+	char rows[1024], one[sizeof study], *seeds;
+	snprintf(one, sizeof one, "%s", study);
+	seeds = strstr(one, "\"seeds\": 8");
+	assert_non_null(seeds);
+	seeds[strlen("\"seeds\": ")] = '1';
+	assert_int_equal(folder_put(folder, "/study.json", one), 0);
+	snprintf(rows, sizeof rows,
+		 "%s512,stride,64,16,,kl,,,,1,0.5,,,0\n512,stride,64,16,,logprob,behind,,,1,-2.5,,,0\n"
+		 "512,stride,64,16,,exact,behind,,0,1,1,,,0\n512,full,,,,exact,behind,,0,1,1,,,0\n",
+		 head);
+	assert_int_equal(folder_put(folder, "/summary.csv", rows), 0);
+	if (draw(&err))
+		fail_msg("%s", err.text);
+	has("quality-divergence.dat", " 64 1 0.5 0.5 0.5 NaN NaN\n");
+	has("quality-loss-behind.dat", " 64 1 2.5 2.5 2.5 NaN NaN\n");
+	has("quality-thirds-behind.dat", "# budget 64, full cache\n0 1 100 ");
+	has("quality-divergence.gp", "of one text, so without intervals");
+	assert_null(strstr(contents("quality-divergence.gp"), "bootstrap"));
+	assert_true(folder_has(folder, "/plots/quality-divergence.svg"));
+	assert_true(folder_has(folder, "/plots/quality-thirds-behind.svg"));
+}
+
 static void draws_a_set_a_window(void **state)
 {
 	(void)state;
@@ -160,6 +187,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(draws_a_line_a_policy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(draws_one_text, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(draws_a_set_a_window, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_what_it_cannot_draw, set_up, tear_down),
 	};

@@ -262,6 +262,30 @@ static void divides_by_the_full_cache_of_the_text(void **state)
 	free(rows);
 }
 
+/* An interval of no width would say that every other text gives the same. */
+static void one_text_has_no_interval(void **state)
+{
+	(void)state;
+	struct quality_summary_row *rows;
+	char *text;
+	size_t size;
+	int n;
+	plant(QUALITY_FULL, 0, 0, 0, 3);
+	plant(QUALITY_RECENCY, 64, 0, 0.5, 4);
+	OK(quality_summary_make(&planted, &rows, &n, e));
+	for (int i = 0; i < n; i++)
+		assert_true(rows[i].seeds == 1 && isfinite(rows[i].mean) && isnan(rows[i].low) && isnan(rows[i].high));
+	FILE *f = open_memstream(&text, &size);
+	quality_summary_print(f, rows, n);
+	fclose(f);
+	assert_non_null(strstr(text, "kept by all; of one text, so without intervals; the full cache's perplexity"));
+	assert_non_null(strstr(text, " 0.500 "));
+	assert_null(strchr(text, '['));
+	assert_null(strstr(text, "nan"));
+	free(text);
+	free(rows);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +294,7 @@ int main(void)
 		cmocka_unit_test_setup(tells_needles_apart, set_up),
 		cmocka_unit_test_setup(names_each_pool, set_up),
 		cmocka_unit_test_setup(divides_by_the_full_cache_of_the_text, set_up),
+		cmocka_unit_test_setup(one_text_has_no_interval, set_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
