@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "harness/stats/stats.h"
+#include "harness/stats/stats_estimate.h"
 
 static void near(double a, double b)
 {
@@ -86,12 +87,64 @@ static void test_permutation(void **state)
 	assert_false(isnan(s.p99));
 }
 
+/* In (0, 1). */
+static double uniform(uint64_t *seed)
+{
+	return ((double)(random_next(seed) >> 11) + 0.5) / 0x1p53;
+}
+
+static double normal(uint64_t *seed)
+{
+	double x = uniform(seed);
+	return sqrt(-2 * log(x)) * cos(2 * M_PI * uniform(seed));
+}
+
+static double skewed(uint64_t *seed)
+{
+	return -log(uniform(seed));
+}
+
+/* Nine texts of ten lose nothing, the others half. */
+static double rare(uint64_t *seed)
+{
+	return uniform(seed) < 0.9 ? 1 : 0.5;
+}
+
+/* How often a 95 % interval of the mean has the truth in it: doc/methods.md says so of few texts. */
+static void test_coverage_of_means(void **state)
+{
+	(void)state;
+	enum { SAMPLES = 1000, MOST = 16 };
+	static const struct {
+		double (*draw)(uint64_t *seed);
+		double mean, covered[2]; /* of 10 and of 16 */
+	} all[] = {{normal, 0, {0.90, 0.92}}, {skewed, 1, {0.87, 0.89}}, {rare, 0.95, {0.62, 0.80}}};
+	uint64_t seed = 7;
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < 2; i++) {
+			double x[MOST], covered = 0;
+			for (int sample = 0; sample < SAMPLES; sample++) {
+				struct stats_interval interval;
+				int n = i ? MOST : 10;
+				for (int j = 0; j < n; j++)
+					x[j] = all[k].draw(&seed);
+				assert_int_equal(stats_bootstrap_mean(x, n, 0.95, 1, &interval), 0);
+				covered += interval.low <= all[k].mean && all[k].mean <= interval.high;
+			}
+			/* Three standard deviations of a share of 1000, where it is 0.62. */
+			if (!(fabs(covered / SAMPLES - all[k].covered[i]) < 0.05))
+				fail_msg("%d, %d texts: covered %.3f", k, i ? MOST : 10, covered / SAMPLES);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_hand),
 		cmocka_unit_test(test_large_offset),
 		cmocka_unit_test(test_permutation),
+		cmocka_unit_test(test_coverage_of_means),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
