@@ -18,6 +18,7 @@
 
 #include "base/hash.h"
 #include "engine/text/tokenizer.h"
+#include "harness/cli/engine_quality.h"
 #include "harness/cli/options.h"
 #include "tests/support/command.h"
 #include "tests/support/folder.h"
@@ -239,6 +240,60 @@ static void evicts_by_each_policy(void **state)
 	}
 }
 
+/* Whatever was asked before: questions are longer than a sliding window, which they push out. */
+static void goes_back_behind_the_eviction(void **state)
+{
+	(void)state;
+	enum { WINDOW = 16, FED = 40, KEPT = 60, TIMES = 4 };
+	struct session_options o;
+	struct session *s;
+	struct gguf g;
+	struct tokenizer *t;
+	struct engine_quality subject;
+	struct quality_subject *q = &subject.subject;
+	struct token_ids ids = text_tokens();
+	session_options_default(&o);
+	o.load.n_gpu_layers = 0;
+	o.load.n_threads = 1;
+	o.context = CONTEXT + QUALITY_BEHIND_MAX;
+	OK(session_open(&s, model, &o, e));
+	OK(gguf_open(&g, model, e));
+	OK(tokenizer_open(&t, &g, e));
+	engine_quality_init(&subject, s, t);
+	size_t row = (size_t)q->n_vocab;
+	float *logits = malloc(TIMES * row * sizeof *logits);
+	assert_non_null(logits);
+	for (int p = QUALITY_FULL; p <= QUALITY_STRIDE; p++) {
+		const struct quality_choice choice = {
+			.of = {CONTEXT, (enum quality_policy)p, KEPT, WINDOW, p == QUALITY_SNAPKV ? 7 : -1},
+			.sinks = 4};
+		OK(q->ops->base(q, ids.ids, CONTEXT - WINDOW, e));
+		OK(q->ops->prompt(q, ids.ids + CONTEXT - WINDOW, WINDOW, WINDOW, e));
+		OK(q->ops->evict(q, &choice, e));
+		OK(q->ops->mark(q, e));
+		for (int i = 0; i < TIMES; i++) {
+			const int *fed = ids.ids + CONTEXT + (i == 1 ? 7 : 0);
+			if (i == TIMES - 1)
+				OK(q->ops->evict(q, &choice, e));
+			else if (i)
+				OK(q->ops->back(q, e));
+			assert_int_equal(session_position(s), CONTEXT);
+			OK(q->ops->feed(q, fed, FED - 1, NULL, e));
+			OK(q->ops->feed(q, fed + FED - 1, 1, logits + (size_t)i * row, e));
+		}
+		assert_memory_not_equal(logits, logits + row, row * sizeof *logits);
+		for (int i = 2; i < TIMES; i++)
+			if (memcmp(logits, logits + (size_t)i * row, row * sizeof *logits))
+				fail_msg("%s, %d: the same question, and another answer", quality_policies[p], i);
+	}
+	free(logits);
+	engine_quality_free(&subject);
+	session_close(s);
+	tokenizer_close(t);
+	gguf_close(&g);
+	token_ids_free(&ids);
+}
+
 static void says_the_same_again(void **state)
 {
 	(void)state;
@@ -367,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(has_the_numbers_of_eval, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(evicts_by_each_policy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(goes_back_behind_the_eviction, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_the_same_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_under_which_conditions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_what_it_cannot_do, set_up, tear_down),
