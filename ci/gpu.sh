@@ -512,7 +512,7 @@ stage_bench() {
   local rc=0 part models="gemma4-(${bench_family:-e4b})" prompts='prompt_[a-z_]*|attention_prefill|dequant|to_f16|scale_rows|moe_sort'
   declare -A filters=(
     [calls]='^cuda/[a-z_]*/(host:|nodes|bytes)'
-    [tokens]="^cuda/(embed|add|gated|softcap|rope|rms_norm|norm_[a-z]*|matmul[a-z_]*|experts_gated|qkv_prepare|kv_append|moe_(route|sum)|attention(_split|_combine)?|snapkv_[a-z]*)/$models/(ff/|[^f])"
+    [tokens]="^cuda/(embed|add|gated|softcap|rope|rms_norm|norm_[a-z]*|matmul[a-z_]*|experts_gated|qkv_prepare|kv_append|sample|moe_(route|sum)|attention(_split|_combine)?|snapkv_[a-z]*)/$models/(ff/|[^f])"
     [prompts]="^cuda/($prompts)/$models/(ff/|[^f])"
   )
   "$build/bin/gemmark_replay_cost" --out "$out/replay_cost.csv" || rc=1

@@ -88,7 +88,7 @@ static int read_records(struct cuda_device *c, struct device_stamps *out, struct
 	if (rc)
 		return rc;
 	if (head.n > head.cap)
-		return error_set(err, ERROR_DEVICE,
+		return error_set(err, ERROR_WRONG,
 				 "cuda device: room for the time stamps of %u blocks, and there are %u", head.cap,
 				 head.n);
 	struct block_stamp *records = malloc(((size_t)head.n + 1) * sizeof *records);

@@ -29,16 +29,16 @@ static int check(const struct device_stamps *out, const struct device_launched *
 		for (unsigned b = 0; b < launches[i].n_blocks; b++, at++) {
 			const struct block_stamp *r = &records[at];
 			if (at >= n)
-				return error_set(err, ERROR_DEVICE, "cuda device: launch %d of %d left no time stamps",
+				return error_set(err, ERROR_WRONG, "cuda device: launch %d of %d left no time stamps",
 						 i, out->n_launches);
 			if (r->n_blocks != launches[i].n_blocks || !r->left || r->input < r->entered ||
 			    r->left < r->input)
-				return error_set(err, ERROR_DEVICE,
+				return error_set(err, ERROR_WRONG,
 						 "cuda device: time stamps of launch %d of %d are not in order", i,
 						 out->n_launches);
 		}
 	return at == n ? 0
-		       : error_set(err, ERROR_DEVICE, "cuda device: %zu blocks left time stamps, and %zu were launched",
+		       : error_set(err, ERROR_WRONG, "cuda device: %zu blocks left time stamps, and %zu were launched",
 				   n, at);
 }
 

@@ -9,7 +9,7 @@
 
 /*
  * launches: (out->n_launches), in the order in which they ran; records: (n), in theirs. Fills the rest of out, which
- * its owner frees, also after a failure. ERROR_DEVICE where the records are not those launches'.
+ * its owner frees, also after a failure. ERROR_WRONG where the records are not those launches'.
  */
 int launch_rows(struct device_stamps *out, const struct device_launched *launches, const struct block_stamp *records,
 		size_t n, struct error *err);

@@ -392,7 +392,10 @@ static void delay(const struct runner *r)
 	}
 }
 
-/* Behind the unit's first runs that went well so far. What has no stamps, as a model on two devices, goes without. */
+/*
+ * Behind the unit's first runs that went well so far. What has no stamps, as a model on two devices, or no memory for
+ * them, goes without: its run is measured already.
+ */
 static int stamp_token(struct runner *r, const struct cell *c, const struct pass *p, struct unit *u, struct error *why)
 {
 	const struct runner_options *o = r->setup.o;
@@ -403,7 +406,7 @@ static int stamp_token(struct runner *r, const struct cell *c, const struct pass
 	u->stamped[replayed] = true;
 	int rc = pass_timeline(&r->setup, c, replayed ? MODE_REPLAYED : MODE_REFERENCE, u->hashes, &r->stamps,
 			       &r->n_stamps, why);
-	return rc == ERROR_UNSUPPORTED ? 0 : rc;
+	return rc == ERROR_UNSUPPORTED || rc == ERROR_MEMORY ? 0 : rc;
 }
 
 int runner_run_cell(struct runner *r, int cell, int repetition, struct error *err)

@@ -379,8 +379,8 @@ static int fake_timeline(struct workload *w, int token, struct timeline_stamp **
 	struct fake *f = fake_of(w);
 	struct token_record unused;
 	f->stamped++;
-	if (f->unsupported_stamped)
-		return error_set(err, ERROR_UNSUPPORTED, "no stamps here");
+	if (f->no_stamps)
+		return error_set(err, f->no_stamps, "no stamps here");
 	f->stamped_replayed += !!strcmp(f->mode, MODE_REFERENCE);
 	int rc = fake_decode(w, token, &unused, err);
 	*n = rc ? 0 : 2;

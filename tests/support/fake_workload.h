@@ -39,9 +39,9 @@ struct fake {
 	int gpu_layers;        /* that it says to have */
 	int no_queue;          /* queue_begin refuses */
 	int wrong_stamped;     /* a stamped token's logits differ */
-	int unsupported_stamped;
-	int flip_every;       /* nondeterministic: every so many-th hash differs; 0: never */
-	const char *oom_mode; /* whose decode fails */
+	int no_stamps;         /* the error of a token that is to be stamped */
+	int flip_every;        /* nondeterministic: every so many-th hash differs; 0: never */
+	const char *oom_mode;  /* whose decode fails */
 	const char *unsupported_mode;
 	const char *fallback_mode; /* that always falls back */
 	const char *silent_mode;   /* that launches directly and does not say so */

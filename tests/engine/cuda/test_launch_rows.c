@@ -53,7 +53,7 @@ static void refused(const struct block_stamp *r, size_t n, const char *why)
 {
 	struct device_stamps s;
 	struct error err;
-	assert_int_equal(rows_of(&s, r, n, &err), ERROR_DEVICE);
+	assert_int_equal(rows_of(&s, r, n, &err), ERROR_WRONG);
 	if (!strstr(err.text, why))
 		fail_msg("'%s' lacks '%s'", err.text, why);
 	device_stamps_free(&s);
