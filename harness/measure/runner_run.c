@@ -108,13 +108,12 @@ static void count(struct runner *r, enum run_status s, int fallbacks)
 	sum->with_fallbacks += s == RUN_STATUS_OK && fallbacks > 0;
 }
 
-/* Columns that differences of the workload's totals give, and what follows from them. */
-static void row_set_graphs(struct runner *r, struct run_row *row, int cell, const struct workload_totals *before)
+/* Columns that differences of the workload's totals give, and what follows from them. t: (2), before and behind. */
+static void row_set_graphs(struct runner *r, struct run_row *row, int cell, const struct workload_totals *t)
 {
 	const struct cell *c = &r->cells[cell];
 	struct cell_state *s = &r->states[cell];
-	struct workload_totals now = {0};
-	r->setup.w->ops->totals(r->setup.w, &now);
+	const struct workload_totals *before = &t[0], now = t[1];
 	row->memory_peak_bytes = now.memory_peak_bytes < 0 ? ROW_UNKNOWN : now.memory_peak_bytes;
 	row->memory_bytes = now.memory_bytes < 0 ? ROW_UNKNOWN : now.memory_bytes;
 	if (!c->n_gen && cell_is_direct(c))
@@ -249,9 +248,12 @@ static void row_set_launches(struct runner *r, struct run_row *row, int cell, co
 		snprintf(reason, size, "it launched something else than the cell's first run");
 }
 
-/* Hands out the row of one run. code: what the run returned; with p null it never started. */
+/*
+ * Hands out the row of one run. code: what the run returned; with p null it never started. totals: (2), the workload's
+ * before the pass and behind it.
+ */
 static int deliver(struct runner *r, int cell, int repetition, int code, const struct error *why, const struct pass *p,
-		   const struct workload_totals *before, const char *started, struct error *err)
+		   const struct workload_totals *totals, const char *started, struct error *err)
 {
 	const struct cell *c = &r->cells[cell];
 	struct run_row row;
@@ -298,7 +300,7 @@ static int deliver(struct runner *r, int cell, int repetition, int code, const s
 			return error_set(err, ERROR_MEMORY, "no memory to summarise %d tokens", p->n_measured);
 		if (c->n_prompt && c->n_gen)
 			row_add_prompt(&row, p->n_measured);
-		row_set_graphs(r, &row, cell, before);
+		row_set_graphs(r, &row, cell, totals);
 		if (c->snapkv)
 			row_set_eviction(&row, &r->eviction, &r->units[r->states[cell].unit].quality);
 		row_set_conditions(&row, &p->conditions, c->n_prompt + p->n_measured,
@@ -434,17 +436,18 @@ int runner_run_cell(struct runner *r, int cell, int repetition, struct error *er
 	struct error why = {""};
 	char started[32];
 	utc_now(started);
-	struct workload_totals before = {0};
-	r->setup.w->ops->totals(r->setup.w, &before);
+	struct workload_totals totals[2] = {0};
+	r->setup.w->ops->totals(r->setup.w, &totals[0]);
 	if (r->sink->begin)
 		r->sink->begin(r->sink->ctx, cell);
 	struct pass p;
 	int code = pass_run(&r->setup, c, &p, r->scratch, &why);
+	r->setup.w->ops->totals(r->setup.w, &totals[1]); /* what the stamped token takes is not the run's */
 	runner_progress_add(r, c, &p);
 	pass_compare(&p, c, u->hashes, u->last, r->scratch);
 	if (!code)
 		code = stamp_token(r, c, &p, u, &why);
-	int rc = deliver(r, cell, repetition, code, &why, &p, &before, started, err);
+	int rc = deliver(r, cell, repetition, code, &why, &p, totals, started, err);
 	free(r->stamps);
 	r->stamps = NULL;
 	return rc;

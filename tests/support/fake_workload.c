@@ -373,7 +373,7 @@ static int fake_hash(struct workload *w, uint64_t seed, uint64_t *out, struct er
 	return 0;
 }
 
-/* Two blocks of one phase. */
+/* Two blocks of one phase. Its graph, where it has one, is not kept, nor counted. */
 static int fake_timeline(struct workload *w, int token, struct timeline_stamp **out, int *n, struct error *err)
 {
 	struct fake *f = fake_of(w);
@@ -382,7 +382,10 @@ static int fake_timeline(struct workload *w, int token, struct timeline_stamp **
 	if (f->no_stamps)
 		return error_set(err, f->no_stamps, "no stamps here");
 	f->stamped_replayed += !!strcmp(f->mode, MODE_REFERENCE);
-	int rc = fake_decode(w, token, &unused, err);
+	const struct workload_totals totals = f->totals;
+	int n_arms = f->n_arms, rc = fake_decode(w, token, &unused, err);
+	f->totals = totals;
+	f->n_arms = n_arms;
 	*n = rc ? 0 : 2;
 	*out = rc ? NULL : calloc(2, sizeof **out);
 	f->content += f->wrong_stamped;

@@ -1,4 +1,5 @@
 /* Which runs of a sweep have a token stamped, on the fake workload; and that nothing measured depends on it. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +19,7 @@ struct kept {
 	int n_tokens, n_stamps;
 	long pos; /* behind the stamped token */
 	double itl_us;
+	struct run_row row; /* its texts are gone */
 };
 
 static struct kept rows[MAX_ROWS];
@@ -42,7 +44,8 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	(void)ctx, (void)tokens, (void)err;
 	assert_true(n_rows < MAX_ROWS);
 	struct kept *k = &rows[n_rows++];
-	*k = (struct kept){.n_tokens = n, .n_stamps = n_stamps, .pos = stamped_pos, .itl_us = row->itl_median_us};
+	*k = (struct kept){
+		.n_tokens = n, .n_stamps = n_stamps, .pos = stamped_pos, .itl_us = row->itl_median_us, .row = *row};
 	snprintf(k->run_id, sizeof k->run_id, "%s", row->run_id);
 	snprintf(k->fusion, sizeof k->fusion, "%s", row->fusion);
 	snprintf(k->mode, sizeof k->mode, "%s", row->mode);
@@ -134,6 +137,60 @@ static void test_one_token(void **state)
 	}
 }
 
+/* Four modes, of which the seed says which is the first to replay. */
+static void sweep_modes(bool timeline, uint64_t seed)
+{
+	static const char *const modes[] = {"direct", "graph-update", "graph-device", "graph-patch"};
+	struct cell cells[4];
+	struct runner_options o;
+	struct runner_summary summary;
+	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
+	for (int i = 0; i < 4; i++)
+		cells[i] = (struct cell){.model = "m",
+					 .type_k = "f16",
+					 .type_v = "f16",
+					 .fusion = "full",
+					 .mode = modes[i],
+					 .n_gen = TOKENS};
+	runner_options_default(&o);
+	o.repetitions = REPETITIONS;
+	o.seed = seed;
+	o.clock = fake_clock;
+	o.clock_ctx = &fake;
+	o.timeline = timeline;
+	n_rows = 0;
+	fake_init(&fake);
+	assert_int_equal(runner_run(cells, 4, &fake.source, &o, &sink, &summary, NULL), 0);
+	assert_int_equal(n_rows, 4 * REPETITIONS);
+	assert_int_equal(summary.ok, n_rows);
+	assert_int_equal(fake.stamped, 2 * timeline);
+}
+
+/* Stamped tokens leave no graph to a mode that is still to come, and none of theirs counts as the run's. */
+static void test_graphs_are_the_runs(void **state)
+{
+	(void)state;
+	int others = 0;
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct kept plain[MAX_ROWS];
+		sweep_modes(false, seed);
+		memcpy(plain, rows, sizeof rows);
+		sweep_modes(true, seed);
+		for (int i = 0; i < n_rows; i++) {
+			const struct run_row *row = &rows[i].row, *same = &plain[i].row;
+			bool first = row->repetition == 0 && strcmp(rows[i].mode, "direct");
+			assert_string_equal(rows[i].mode, plain[i].mode);
+			assert_int_equal(row->captures, first);
+			assert_true(first ? row->capture_us == same->capture_us : isnan(row->capture_us));
+			assert_int_equal(row->graph_nodes, same->graph_nodes);
+			assert_int_equal(row->warmup_tokens, same->warmup_tokens);
+			others += rows[i].n_stamps && strcmp(rows[i].mode, "direct") &&
+				  strcmp(rows[i].mode, "graph-device");
+		}
+	}
+	assert_true(others > 0);
+}
+
 /* No more than the test has. */
 static void test_few_tokens(void **state)
 {
@@ -219,9 +276,10 @@ static void test_wrong_run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_token),         cmocka_unit_test(test_few_tokens),
-		cmocka_unit_test(test_prompts_have_none), cmocka_unit_test(test_other_bits),
-		cmocka_unit_test(test_wrong_run),         cmocka_unit_test(test_unsupported),
+		cmocka_unit_test(test_one_token),           cmocka_unit_test(test_few_tokens),
+		cmocka_unit_test(test_prompts_have_none),   cmocka_unit_test(test_other_bits),
+		cmocka_unit_test(test_wrong_run),           cmocka_unit_test(test_unsupported),
+		cmocka_unit_test(test_graphs_are_the_runs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
