@@ -363,7 +363,7 @@ static int replay_stamped(struct pipeline_stage *s, const struct step *step, str
 	if (!rc)
 		rc = run_stage(s, GRAPH_MODE_DEVICE, step, &t, err);
 	if (!rc && t.event == GRAPH_EVENT_FALLBACK)
-		rc = error_set(err, ERROR_DEVICE, "a graph with time stamps: %s",
+		rc = error_set(err, ERROR_UNSUPPORTED, "a graph with time stamps: %s",
 			       graph_cache_fallback_reason(s->graphs));
 	graph_cache_close(s->graphs);
 	s->graphs = kept;

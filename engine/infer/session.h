@@ -153,7 +153,8 @@ struct token_timeline {
 /*
  * As session_decode: to the same bits, with time stamps on the way, which take some time themselves. Launched directly
  * or, in a mode that replays graphs and another fusion than persistent, captured anew and replayed as in graph-device.
- * The caller frees *out, also after a failure. ERROR_UNSUPPORTED: the model is on two devices.
+ * The caller frees *out, also after a failure. ERROR_UNSUPPORTED: the model is on two devices, or the token could not
+ * be captured.
  */
 int session_decode_stamped(struct session *s, int token, struct token_timeline *out, struct error *err);
 /* May be called twice. */

@@ -481,6 +481,45 @@ static void test_stamps_of_kernels(void **state)
 	stamped_check("gemma4-e4b-tiny.q8_0", 0, FUSION_FULL, GRAPH_MODE_DEVICE);
 }
 
+/* What cannot be captured has no stamps; nothing is lost but them, and what the session has goes on. */
+static void test_stamps_not_captured(void **state)
+{
+	(void)state;
+	static const enum device_fault steps[] = {DEVICE_FAULT_CAPTURE_BEGIN, DEVICE_FAULT_CAPTURE_END,
+						  DEVICE_FAULT_INSTANTIATE, DEVICE_FAULT_UPLOAD, DEVICE_FAULT_REPLAY};
+	struct golden g;
+	struct session *s;
+	struct session_options o;
+	struct token_timeline t;
+	struct error err;
+	golden_load(&g, "qwen3-tiny.q8_0");
+	session_options_default(&o);
+	o.load.n_gpu_layers = 0;
+	o.context = 8;
+	o.mode = GRAPH_MODE_DEVICE;
+	OK(session_open(&s, g.path, &o, e));
+	session_set_fusion(s, FUSION_FULL);
+	OK(session_decode(s, g.tokens[0], NULL, e));
+	size_t used = session_stats(s).memory.used;
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		struct token_timing timing;
+		device_fail(session_device(s), steps[i], 0, 1);
+		assert_int_equal(session_decode_stamped(s, g.tokens[1], &t, &err), ERROR_UNSUPPORTED);
+		assert_non_null(strstr(err.text, "a graph with time stamps: "));
+		token_timeline_free(&t);
+		assert_int_equal(session_stats(s).memory.used, used);
+		OK(session_rewind(s, 1, e));
+		OK(session_decode_stamped(s, g.tokens[1], &t, e));
+		token_timeline_free(&t);
+		OK(session_rewind(s, 1, e));
+		OK(session_decode(s, g.tokens[1], &timing, e));
+		assert_int_equal(timing.event, GRAPH_EVENT_REPLAY);
+		OK(session_rewind(s, 1, e));
+	}
+	session_close(s);
+	golden_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,6 +527,7 @@ int main(void)
 		cmocka_unit_test(test_most_phases),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_stamps),
+		cmocka_unit_test(test_stamps_not_captured),
 		cmocka_unit_test(test_stamps_of_kernels),
 		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_two_devices_are_refused),
