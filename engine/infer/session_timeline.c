@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/infer/launch_timeline.h"
 #include "engine/infer/session_internal.h"
 
 static size_t stamps_of(const struct token_timeline *t)
@@ -82,71 +83,6 @@ static int decode_program(struct session *s, int token, struct token_timeline *o
 	return rc;
 }
 
-/* ---- launches ---- */
-
-/* When the first multiprocessor that has a part of launch i had its input: then those in front of it are complete. */
-static int64_t begin_of(const struct device_stamps *d, int i)
-{
-	int64_t begin = -1;
-	for (int r = 0; r < d->n_rows; r++) {
-		int64_t ns =
-			d->ns[((size_t)r * (size_t)d->n_launches + (size_t)i) * DEVICE_STAMPS + DEVICE_STAMP_INPUT];
-		if (ns >= 0 && (begin < 0 || ns < begin))
-			begin = ns;
-	}
-	return begin;
-}
-
-static int64_t later(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
-/* A multiprocessor has blocks of the next launch before its last of this one has left: they count from then on. */
-static void fill_row(struct token_timeline *t, const struct device_stamps *d, const int64_t *begins, int row)
-{
-	int64_t left = 0;
-	for (int i = 0; i < t->n_phases; i++) {
-		size_t at = (size_t)row * (size_t)t->n_phases + (size_t)i;
-		const int64_t *from = d->ns + at * DEVICE_STAMPS;
-		int64_t *to = t->ns + at * PERSISTENT_STAMPS;
-		if (from[DEVICE_STAMP_ENTERED] < 0) {
-			to[PERSISTENT_ENTERED] = left;
-			to[PERSISTENT_INPUT] = to[PERSISTENT_WORKED] = -1;
-			left = later(left, i + 1 < t->n_phases ? begins[i + 1] : begins[i]);
-		} else {
-			to[PERSISTENT_ENTERED] = later(from[DEVICE_STAMP_ENTERED], left);
-			to[PERSISTENT_INPUT] = later(from[DEVICE_STAMP_INPUT], to[PERSISTENT_ENTERED]);
-			left = later(from[DEVICE_STAMP_LEFT], to[PERSISTENT_INPUT]);
-			to[PERSISTENT_WORKED] = left;
-		}
-		to[PERSISTENT_PUBLISHED] = left;
-	}
-}
-
-static int take_launches(struct token_timeline *t, const struct device_stamps *d, struct error *err)
-{
-	t->n_blocks = d->n_rows;
-	t->n_phases = d->n_launches;
-	int64_t *begins = calloc((size_t)t->n_phases + 1, sizeof *begins);
-	t->phases = calloc((size_t)t->n_phases + 1, sizeof *t->phases);
-	t->multiprocessors = calloc((size_t)t->n_blocks + 1, sizeof *t->multiprocessors);
-	t->ns = calloc(stamps_of(t) + 1, sizeof *t->ns);
-	int rc = begins && t->phases && t->multiprocessors && t->ns
-			 ? 0
-			 : error_set(err, ERROR_MEMORY, "no memory for the %zu time stamps of a token", stamps_of(t));
-	for (int i = 0; i < t->n_phases && !rc; i++) {
-		begins[i] = begin_of(d, i);
-		t->phases[i] = (struct phase_label){(enum phase_kind)d->labels[i].kind, d->labels[i].layer};
-	}
-	for (int r = 0; r < t->n_blocks && !rc; r++) {
-		t->multiprocessors[r] = d->multiprocessors[r];
-		fill_row(t, d, begins, r);
-	}
-	free(begins);
-	return rc;
-}
-
 static int decode_launches(struct session *s, int token, struct token_timeline *out, struct error *err)
 {
 	struct device_stamps stamps = {0};
@@ -159,7 +95,7 @@ static int decode_launches(struct session *s, int token, struct token_timeline *
 	if (!rc) {
 		s->logits_row = 0;
 		s->has_logits = true;
-		rc = take_launches(out, &stamps, err);
+		rc = launch_timeline(out, &stamps, err);
 	}
 	device_stamps_free(&stamps);
 	return rc;

@@ -520,6 +520,45 @@ static void test_stamps_not_captured(void **state)
 	golden_free(&g);
 }
 
+/* Behind a prompt whose rows' logits were asked for, the last of them in another row than a token's. */
+static void test_stamps_behind_rows(void **state)
+{
+	(void)state;
+	enum { PROMPT = 5 };
+	struct golden g;
+	struct session *s;
+	struct session_options o;
+	struct token_timeline t;
+	const float *row;
+	golden_load(&g, "qwen3-tiny.q8_0");
+	size_t bytes = (size_t)g.n_vocab * sizeof(float);
+	float *want = malloc(bytes), *rows = malloc(PROMPT * bytes);
+	assert_non_null(want);
+	assert_non_null(rows);
+	session_options_default(&o);
+	o.load.n_gpu_layers = 0;
+	o.context = PROMPT + 1;
+	OK(session_open(&s, g.path, &o, e));
+	for (int stamped = 0; stamped < 2; stamped++) {
+		OK(session_rewind(s, 0, e));
+		OK(session_prefill(s, g.tokens, PROMPT, rows, e));
+		if (stamped)
+			OK(session_decode_stamped(s, g.tokens[PROMPT], &t, e));
+		else
+			OK(session_decode(s, g.tokens[PROMPT], NULL, e));
+		OK(session_logits(s, &row, e));
+		if (stamped)
+			assert_memory_equal(row, want, bytes);
+		else
+			memcpy(want, row, bytes);
+	}
+	token_timeline_free(&t);
+	session_close(s);
+	free(rows);
+	free(want);
+	golden_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -528,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_stamps),
 		cmocka_unit_test(test_stamps_not_captured),
+		cmocka_unit_test(test_stamps_behind_rows),
 		cmocka_unit_test(test_stamps_of_kernels),
 		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_two_devices_are_refused),

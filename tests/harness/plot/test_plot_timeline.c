@@ -31,7 +31,9 @@ static int tear_down(void **state)
 	return folder_remove(folder);
 }
 
-/* A run of each depth: d0, d1, ... */
+static const char *run_mode = "direct";
+
+/* A run of each depth in run_mode: d0, d1, ... */
 static void write_runs(const long *depths, int n)
 {
 	FILE *runs = folder_open(folder, "runs.csv", "wb"), *tokens = folder_open(folder, "tokens.csv", "wb");
@@ -40,8 +42,8 @@ static void write_runs(const long *depths, int n)
 	      runs);
 	fputs("run_id,phase,token_index,submit_us,itl_us,graph_event\n", tokens);
 	for (int i = 0; i < n; i++) {
-		fprintf(runs, "d%d,ok,%d,M,m.gguf,gemma4,Q8_0,0,4,%ld,direct,persistent,5,f16,f16,1,GPU 1,abc,1000,9\n",
-			i, i, depths[i]);
+		fprintf(runs, "d%d,ok,%d,M,m.gguf,gemma4,Q8_0,0,4,%ld,%s,persistent,5,f16,f16,1,GPU 1,abc,1000,9\n", i,
+			i, depths[i], run_mode);
 		fprintf(tokens, "d%d,measure,0,9,1000,direct\n", i);
 	}
 	assert_int_equal(fclose(runs) | fclose(tokens), 0);
@@ -286,6 +288,22 @@ static void test_kernels(void **state)
 	}
 }
 
+/* One kernel is launched directly, whichever mode's run it stands behind. */
+static void test_one_launch(void **state)
+{
+	(void)state;
+	static const long depths[] = {0};
+	run_mode = "graph-loop";
+	write_runs(depths, 1);
+	run_mode = "direct";
+	FILE *f = open_timeline();
+	write_token(f, "d0");
+	assert_int_equal(fclose(f), 0);
+	draw(PLOT_FORMAT_SVG);
+	assert_true(folder_has(folder, "plots/timeline.svg"));
+	assert_false(folder_has(folder, "plots/timeline-replayed.svg"));
+}
+
 /* Blocks stand where there are no multiprocessors, and one phase of no layer is a token. */
 static void test_host(void **state)
 {
@@ -343,7 +361,7 @@ static void test_without(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(test_numbers),      TEST(test_depths),  TEST(test_later_run),
-					   TEST(test_combinations), TEST(test_kernels), TEST(test_host),
-					   TEST(test_without)};
+					   TEST(test_combinations), TEST(test_kernels), TEST(test_one_launch),
+					   TEST(test_host),         TEST(test_without)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
