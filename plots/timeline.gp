@@ -62,12 +62,13 @@ set xlabel 'layer after layer, microseconds since the token began' offset 0,0.4
 set label 31 share_text at graph 0, graph 1 left offset 0,0.6 front
 set object 31 rectangle from first zoom_lo, graph -0.02 to first zoom_hi, graph 1.02 \
 	fillstyle empty border linecolor rgb '#D55E00' linewidth 1.6 front
-inner(from, to, f) = from + f*(to - from)
-plot data index 1 using (inner($1,$2,0.5)):3:(inner($1,$2,0.04)):(inner($1,$2,0.96)):(0):3 \
+# Between bars as much as they can spare, and never so much that it looks like time.
+gap(from, to) = 0.04*(to - from) < 0.0015*token_us ? 0.04*(to - from) : 0.0015*token_us
+plot data index 1 using (($1+$2)/2):3:($1+gap($1,$2)):($2-gap($1,$2)):(0):3 \
 		with boxxyerror linecolor rgb web(tone(grey, 1)), \
-	data index 1 using (inner($1,$2,0.5)):3:(inner($1,$2,0.04)):(inner($1,$2,0.96)):3:($3+$4) \
+	data index 1 using (($1+$2)/2):3:($1+gap($1,$2)):($2-gap($1,$2)):3:($3+$4) \
 		with boxxyerror linecolor rgb web(tone(grey, 2)), \
-	data index 1 using (inner($1,$2,0.5)):3:(inner($1,$2,0.04)):(inner($1,$2,0.96)):($3+$4):($3+$4+$5) \
+	data index 1 using (($1+$2)/2):3:($1+gap($1,$2)):($2-gap($1,$2)):($3+$4):($3+$4+$5) \
 		with boxxyerror linecolor rgb web(tone(grey, 0))
 unset object 31
 unset label 31
@@ -86,7 +87,7 @@ unset ytics
 unset ylabel
 set xlabel 'microseconds of the token, in all '.(n_parts < 3 ? 'kernels' : 'phases').' of a kind'
 set label 41 (n_parts < 3 ? 'microseconds of a kernel' : 'microseconds of a phase') at screen 0.79, 1 - px(kinds_top - 28) center textcolor rgb '#404040' front
-if (n_parts < 3) { column_text[4] = ''; column_text[1] = 'kernels' }
+if (n_parts < 3) { column_text[4] = ''; column_text[1] = 'kernels'; column_x[2] = 0.725; column_x[3] = 0.865 }
 do for [c=1:5] { set label 41+c column_text[c] at screen column_x[c], 1 - px(kinds_top - 11) right front }
 do for [k=1:n_kinds] {
 	b = 40 + 10*k

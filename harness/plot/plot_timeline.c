@@ -281,13 +281,19 @@ static void write_zoom(FILE *script, const struct timeline *t)
 	plot_script_number(script, "zoom_hi", hi > lo ? hi : lo + 1);
 }
 
+/* They publish nothing apart. */
+static bool is_of_kernels(const struct timeline *t)
+{
+	return !(t->all[PART_PUBLISHING] > 0);
+}
+
 static void write_text(const struct plot_figure *f, const struct timeline *t)
 {
 	double whole = t->end * t->n_blocks / 100;
 	static const char *const of_phases[] = {"waits for its input", "multiplies or attends",
 						"sums up and publishes"};
 	static const char *const of_kernels[] = {"waits for the kernels in front", "runs"};
-	bool kernels = !(t->all[PART_PUBLISHING] > 0);
+	bool kernels = is_of_kernels(t);
 	char title[PLOT_TEXT_MAX], share[PLOT_TEXT_MAX], publishing[40] = "";
 	snprintf(title, sizeof title, "Where a token's %.0f \xc2\xb5s go, at depth %lld%s", t->end,
 		 (long long)t->how->depth, t->how->launched);
@@ -324,9 +330,11 @@ static int draw(struct plot_figure *f, struct timeline *t, struct error *err)
 	plot_script_string(f->script, "name", f->stem);
 	fprintf(f->script, "data = name.'.dat'\n");
 	write_text(f, t);
-	plot_figure_caption(
-		f, &f->panel, 1,
-		"one token, not a measured one; bars: all phases of a kind, mean of the blocks; columns: one of them");
+	char caption[PLOT_TEXT_MAX];
+	snprintf(caption, sizeof caption,
+		 "one token, not a measured one; bars: all %s of a kind, mean of the %s; columns: one of them",
+		 is_of_kernels(t) ? "kernels" : "phases", t->by_sm ? "multiprocessors" : "blocks");
+	plot_figure_caption(f, &f->panel, 1, caption);
 	write_zoom(f->script, t);
 	write_boxes(f->dat, t);
 	write_bins(f->dat, t);

@@ -250,6 +250,28 @@ static void test_combinations(void **state)
 	assert_false(folder_has(folder, "plots/timeline-fusion-full.svg"));
 }
 
+static const char *last_of(const char *text, const char *what)
+{
+	const char *last = strstr(text, what);
+	assert_non_null(last);
+	for (const char *next = last; (next = strstr(next + 1, what));)
+		last = next;
+	return last;
+}
+
+/* Where in the figure's width a text is. */
+static double column_of(const char *svg, const char *text)
+{
+	const char *at = strstr(svg, text), *last = NULL;
+	double x;
+	assert_non_null(at);
+	for (const char *p = svg; (p = strstr(p, "translate(")) && p < at; p++)
+		last = p;
+	assert_non_null(last);
+	assert_int_equal(sscanf(last, "translate(%lf,", &x), 1);
+	return x;
+}
+
 /* Kernels one by one publish nothing apart; launched directly and replayed they are a picture each. */
 static void test_kernels(void **state)
 {
@@ -285,6 +307,16 @@ static void test_kernels(void **state)
 		assert_non_null(strstr(text, "62.5 % of the multiprocessors"));
 		assert_non_null(strstr(text, "time working, 37.5 % waiting, 0.0 % between kernels<"));
 		assert_null(strstr(text, "publish"));
+		assert_non_null(strstr(text, "bars: all kernels of a kind, mean of the multiprocessors; columns"));
+		/* The second half's bar ends where the token does, at 780 of 800 px, but for a gap that shows no time.
+		 */
+		double from, to;
+		const char *bar = last_of(text, "rgb(142, 142, 142)' points = '");
+		assert_int_equal(sscanf(bar, "%*[^0-9]142, 142, 142)' points = '%lf,%*f %lf,", &from, &to), 2);
+		assert_true(from > 424 && from < 427 && to > 777 && to < 780);
+		/* Room for the microseconds of a slow kernel beside what it waits. */
+		const double works = column_of(text, "works<"), waits = column_of(text, "waits<");
+		assert_true(works - waits > 100);
 	}
 }
 
