@@ -256,9 +256,8 @@ static void print_where(const struct coordinator *c)
 		printf("\nwhat is compared within a depth and placement was measured on one device; what stands side "
 		       "by side "
 		       "across\nthem may be of two, and their difference the devices'");
-	printf("\nresults: ");
-	text_print(stdout, c->parts.whole);
-	printf("/runs.csv, tokens.csv, telemetry.csv, env.json\n");
+	putchar('\n');
+	results_directory_print(stdout, c->parts.whole);
 	bool gnuplot = next_command_finds("gnuplot");
 	next_command_print_output(stdout, "report: ", "report", c->parts.whole, gnuplot ? "report.html" : "report.md");
 }

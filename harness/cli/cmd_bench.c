@@ -276,10 +276,8 @@ static void print_end(const struct runner_summary *s, const struct past *p, cons
 		fprintf(f, ", %d WRONG", s->wrong);
 	if (p->rows)
 		fprintf(f, "; %d %s there already", p->rows, p->rows == 1 ? "was" : "were");
-	fprintf(f, "%s\nresults: ", s->interrupted ? "; interrupted" : "");
-	text_print(f, directory);
-	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n",
-		is_in(directory, "timeline.csv") ? "timeline.csv, " : "");
+	fputs(s->interrupted ? "; interrupted\n" : "\n", f);
+	results_directory_print(f, directory);
 	if (s->interrupted)
 		next_command_print(f, "go on:  ", "bench", "--resume", directory);
 	bool gnuplot = next_command_finds("gnuplot");

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "harness/cli/next_command.h"
 #include "harness/cli/options.h"
+#include "harness/cli/results_directory.h"
 #include "harness/record/merge.h"
 #include "harness/sweep/shard.h"
 
@@ -81,9 +82,7 @@ static void print_summary(const struct merge_summary *s, const char *out)
 		       "what "
 		       "is\nset side by side across depths and placements may not be; runs.csv has machine and gpu of "
 		       "each run\n");
-	printf("results: ");
-	text_print(stdout, out);
-	printf("/runs.csv, tokens.csv, telemetry.csv, env.json\n");
+	results_directory_print(stdout, out);
 	bool gnuplot = next_command_finds("gnuplot");
 	if (gnuplot)
 		next_command_print(stdout, "next:   ", "plot", NULL, out);

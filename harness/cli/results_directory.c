@@ -2,9 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "base/text.h"
+#include "harness/record/run_directory.h"
 
 enum { NUMBER_MAX = 9999 };
 
@@ -24,4 +28,17 @@ int results_directory_make(const char *parent, const char *name, char out[RESULT
 			break;
 	}
 	return error_set(err, ERROR_IO, "%s: %s; name a directory with --out", out, strerror(errno));
+}
+
+void results_directory_print(FILE *f, const char *directory)
+{
+	struct run_directory d;
+	bool stamped = !run_directory_open(&d, directory, NULL);
+	if (stamped) {
+		stamped = !run_directory_lacks(&d, "timeline.csv");
+		run_directory_close(&d);
+	}
+	fputs("results: ", f);
+	text_print(f, directory);
+	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n", stamped ? "timeline.csv, " : "");
 }

@@ -1,6 +1,8 @@
-/* Where a sweep's results go when nobody names a directory. */
+/* Where a sweep's results go when nobody names a directory, and what is said of them there. */
 #ifndef GEMMARK_HARNESS_CLI_RESULTS_DIRECTORY_H
 #define GEMMARK_HARNESS_CLI_RESULTS_DIRECTORY_H
+
+#include <stdio.h>
 
 #include "base/error.h"
 
@@ -12,5 +14,8 @@ enum { RESULTS_DIRECTORY_SIZE = 192 };
  */
 int results_directory_make(const char *parent, const char *name, char out[RESULTS_DIRECTORY_SIZE], int *number,
 			   struct error *err);
+
+/* A line of the files of results that are there. */
+void results_directory_print(FILE *f, const char *directory);
 
 #endif

@@ -30,7 +30,7 @@ struct column {
 	const char *absent; /* the text that files older than the column stand for; null: unknown */
 };
 
-enum { COLUMN_TEXT_SIZE = 160 };
+enum { COLUMN_TEXT_SIZE = 256 };
 
 /* The member as text: the record's own string, or `text` filled; "" where it is unknown. */
 const char *column_text(const void *record, const struct column *c, char text[COLUMN_TEXT_SIZE]);

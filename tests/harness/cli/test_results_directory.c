@@ -56,6 +56,26 @@ static void test_names(void **state)
 	assert_non_null(strstr(err.text, "--out"));
 }
 
+/* Time stamps are named where there are any, whoever wrote the directory. */
+static void test_said(void **state)
+{
+	(void)state;
+	char expected[FOLDER_BYTES + 80], *text;
+	for (int stamped = 0; stamped < 2; stamped++) {
+		size_t bytes;
+		FILE *f = open_memstream(&text, &bytes);
+		assert_non_null(f);
+		if (stamped)
+			assert_int_equal(folder_put(folder, "/timeline.csv", ""), 0);
+		results_directory_print(f, folder);
+		fclose(f);
+		snprintf(expected, sizeof expected, "results: %s/runs.csv, tokens.csv, telemetry.csv, %senv.json\n",
+			 folder, stamped ? "timeline.csv, " : "");
+		assert_string_equal(text, expected);
+		free(text);
+	}
+}
+
 /* Every process writes the numbers that it got; there is each of them once. */
 static void test_at_once(void **state)
 {
@@ -154,6 +174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_said, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sweeps, set_up, tear_down),
 	};

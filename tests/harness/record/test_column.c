@@ -12,6 +12,7 @@
 
 #include "harness/record/row.h"
 #include "harness/record/telemetry_sample.h"
+#include "harness/record/timeline_stamp.h"
 #include "harness/record/token_record.h"
 
 enum color { COLOR_RED, COLOR_BLUE };
@@ -151,6 +152,9 @@ static void check_table(const struct column *table, int n, void *record, size_t 
 			text = table[i].names[i % table[i].n_names];
 		else if (table[i].type == COLUMN_FLAGS)
 			text = table[i].names[table[i].n_names - 1];
+		/* What is wanted in its place is said to the last name. */
+		if (table[i].type == COLUMN_NAME)
+			assert_non_null(strstr(column_wanted(&table[i], out), table[i].names[table[i].n_names - 1]));
 		snprintf(values[i], sizeof values[i], "%s%d", table[i].type == COLUMN_TEXT ? "t" : "1", i);
 		assert_int_equal(column_set_text(record, &table[i], text), 0);
 	}
@@ -171,9 +175,11 @@ static void test_tables(void **state)
 	struct run_row row;
 	struct token_row token;
 	struct telemetry_row look;
+	struct timeline_row stamp;
 	check_table(row_columns, row_n_columns, &row, sizeof row);
 	check_table(token_columns, token_n_columns, &token, sizeof token);
 	check_table(telemetry_columns, telemetry_n_columns, &look, sizeof look);
+	check_table(timeline_columns, timeline_n_columns, &stamp, sizeof stamp);
 	/* A name of the member, not of its neighbour. */
 	columns_init(&token, token_columns, token_n_columns);
 	token.token.event = TOKEN_EVENT_REPLAY;
