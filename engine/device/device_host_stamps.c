@@ -33,7 +33,7 @@ static int take(const struct host_stamps *s, struct device_stamps *out, struct e
 	if (s->lost)
 		return host_out_of_memory("time stamps", err);
 	if (s->n != out->n_launches)
-		return error_set(err, ERROR_DEVICE, "host device: %d kernels of %d launches left time stamps", s->n,
+		return error_set(err, ERROR_WRONG, "host device: %d kernels of %d launches left time stamps", s->n,
 				 out->n_launches);
 	out->n_rows = 1;
 	out->multiprocessors = malloc(sizeof *out->multiprocessors);

@@ -50,7 +50,9 @@ int device_stamps_rehearse(struct device *d, bool on, struct error *err)
 
 static int take(struct device *d, struct device_stamps *out, struct error *err)
 {
-	int n = d->stamps.n;
+	int n = d->stamps.n, rc = device_synchronize(d, err); /* first: what follows gives up the records */
+	if (rc)
+		return rc;
 	out->labels = malloc(((size_t)n + 1) * sizeof *out->labels);
 	if (!out->labels)
 		return error_set(err, ERROR_MEMORY, "%s device: no memory for the labels of %d launches", d->ops->name,
@@ -58,7 +60,7 @@ static int take(struct device *d, struct device_stamps *out, struct error *err)
 	for (int i = 0; i < n; i++)
 		out->labels[i] = d->stamps.launches[i].label;
 	out->n_launches = n;
-	return device_synchronize(d, err);
+	return 0;
 }
 
 int device_stamps_end(struct device *d, struct device_stamps *out, struct error *err)
