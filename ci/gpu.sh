@@ -140,12 +140,13 @@ stage_device() {
 
 # The sanitizer's runs, a line each: a name, then the command. Those whose name $sanitize_match, a pattern, is in;
 # with $sanitize_tools alone, $jobs at once, each for at most $sanitize_limit seconds.
-sanitized_runs() { all_sanitized_runs | grep -E -- "${sanitize_match:-.}"; }
+# What measures the memory reads much of it, which nobody has written: initcheck finds all of that, and memcheck waits.
+sanitized_runs() {
+  all_sanitized_runs | sed '/^persistent\./s/$/ --persistent-limits constant/' | grep -E -- "${sanitize_match:-.}"
+}
 
 all_sanitized_runs() {
   local ids=2,17,4,99,5,200,31,8,77,3,41,6,12,9,150,33,21,7
-  # What measures the memory reads much of it, which nobody has written: initcheck finds all of that, and memcheck waits.
-  local constant='--persistent-limits constant'
   local run mode fusion name prefill
   for run in direct:none:gemma4-26b-a4b:12 direct:full:gemma4-31b:5 graph-params:none:gemma4-e2b:12 \
     graph-update:full:gemma4-e2b:5 graph-device:full:gemma4-26b-a4b:5 graph-device:full:qwen3:12 \
@@ -156,7 +157,7 @@ all_sanitized_runs() {
   done
   for name in gemma4-e2b gemma4-26b-a4b qwen3 gemma3; do
     echo "persistent.$name $gemmark eval -m $golden/$name-tiny.q8_0.gguf --tokens ${ids%%,8,*} --prefill 1" \
-      "--mode direct --fusion persistent -ngl 9999 --prefill-precision f32 $constant"
+      "--mode direct --fusion persistent -ngl 9999 --prefill-precision f32"
   done
   local layers
   for run in direct:none:gemma4-e2b:12:9999 graph-device:full:gemma4-31b:12:9999 graph-params:none:gemma4-26b-a4b:14:9999 \
@@ -170,8 +171,7 @@ all_sanitized_runs() {
     IFS=: read -r fusion mode name prefill <<<"$run"
     echo "$([ "$fusion" != persistent ] || echo persistent.)cache.$fusion.$mode.${name%%,*} $gemmark eval" \
       "-m $golden/gemma4-e2b-tiny.q8_0.gguf --tokens $ids --prefill $prefill --snapkv $name --mode direct" \
-      "--fusion $fusion -ngl 9999 --prefill-precision $mode -ctk q8_0 -ctv q8_0" \
-      "$([ "$fusion" != persistent ] || echo "$constant")"
+      "--fusion $fusion -ngl 9999 --prefill-precision $mode -ctk q8_0 -ctv q8_0"
   done
   # Prompts in float16, their weights converted for each chunk, kept, and both.
   local weights
@@ -188,8 +188,7 @@ all_sanitized_runs() {
       [ -f "$model" ] || "$gemmark" model make --arch $name-tiny --type $type --seed 1 -o "$model" >&2 || return
       for fusion in none full persistent; do
         echo "$([ $fusion != persistent ] || echo persistent.)quants.$type.$fusion.$name $gemmark eval -m $model" \
-          "--tokens ${ids%%,8,*} --prefill 1 --mode direct --fusion $fusion -ngl 9999" \
-          "$([ $fusion != persistent ] || echo "$constant")"
+          "--tokens ${ids%%,8,*} --prefill 1 --mode direct --fusion $fusion -ngl 9999"
       done
       echo "prompt.quants.$type.$name $gemmark eval -m $model --tokens $ids --prefill 16 -ngl 9999 --mode direct"
     done

@@ -51,8 +51,8 @@ static void *record(struct cuda_device *c, int op, struct cuda_node node)
 int cuda_record_kernel(struct cuda_device *c, enum kernel k, const void *params, const struct cuda_launch *l,
 		       void ***updatable, struct error *err)
 {
-	struct cuda_node node = {.function = c->functions[l->entry_id], .launch = *l, .n_driver = 1};
-	int rc = c->base.stamps.on && node.function ? cuda_stamped_function(c, l->entry_id, &node.function, err) : 0;
+	struct cuda_node node = {.launch = *l, .n_driver = 1};
+	int rc = cuda_function(c, l->entry_id, &node.function, err);
 	if (rc)
 		return rc;
 	void *to = record(c, (int)k, node);

@@ -146,6 +146,8 @@ int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err);
 int cuda_kernels_open_some(struct cuda_device *c, const struct cuda_dims *dims, bool (*wanted)(const char *source),
 			   struct error *err);
 void cuda_kernels_close(struct cuda_device *c);
+/* The entry as it is launched now: with stamps while they are taken. Null: it was not compiled for this model. */
+int cuda_function(struct cuda_device *c, int entry, struct cu_function **out, struct error *err);
 /* One source, compiled or from the cache, with time stamps or without; n: an open NVRTC. */
 int cuda_kernels_load(struct cuda_device *c, struct nvrtc *n, int source, bool stamped, struct cu_module **out,
 		      struct error *err);
@@ -173,7 +175,6 @@ int cuda_stamps_begin(struct device *d, struct error *err);
 int cuda_stamps_end(struct device *d, struct device_stamps *out, struct error *err);
 /* The entry as it leaves stamps; compiles and loads its source where that was not done. */
 int cuda_stamped_function(struct cuda_device *c, int entry, struct cu_function **out, struct error *err);
-void cuda_stamps_close(struct cuda_device *c);
 
 /* device_cuda_prefill.c: matmul of many rows */
 int cuda_prefill_open(struct cuda_device *c, const struct cuda_open_options *o, struct error *err);

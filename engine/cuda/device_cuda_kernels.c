@@ -159,29 +159,43 @@ int cuda_kernels_open_measuring(struct cuda_device *c, struct error *err)
 	return cuda_kernels_open_some(c, &any, is_measuring, err);
 }
 
+/* Both lists may be null. */
+static void unload(struct cuda_device *c, struct cu_module **modules, struct cu_function **functions)
+{
+	for (int i = 0; modules && i < cuda_n_sources; i++)
+		if (modules[i])
+			c->cu.ModuleUnload(modules[i]);
+	free(modules);
+	free(functions);
+}
+
 void cuda_kernels_close(struct cuda_device *c)
 {
-	cuda_stamps_close(c);
-	for (int i = 0; c->modules && i < cuda_n_sources; i++)
-		if (c->modules[i])
-			c->cu.ModuleUnload(c->modules[i]);
-	free(c->modules);
-	free(c->functions);
+	unload(c, c->stamps.modules, c->stamps.functions);
+	unload(c, c->modules, c->functions);
 }
 
 /* ---- launching ---- */
 
+int cuda_function(struct cuda_device *c, int entry, struct cu_function **out, struct error *err)
+{
+	*out = c->functions[entry];
+	return *out && c->base.stamps.on ? cuda_stamped_function(c, entry, out, err) : 0;
+}
+
 int cuda_enqueue(struct cuda_device *c, const struct cuda_launch *l, const void *params, void **updatable,
 		 const char *what, struct error *err)
 {
-	struct cu_function *f = c->functions[l->entry_id];
+	struct cu_function *f;
+	int rc = cuda_function(c, l->entry_id, &f, err);
+	if (rc)
+		return rc;
 	if (!f)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "cuda device: kernel %s: %s was not compiled for this model's dimensions", what,
 				 l->entry);
-	int rc = c->base.stamps.on ? cuda_stamped_function(c, l->entry_id, &f, err) : 0;
-	if (rc || c->base.stamps.rehearsing)
-		return rc;
+	if (c->base.stamps.rehearsing)
+		return 0;
 	struct cu_launch_attribute attributes[3];
 	unsigned n_attributes = 0;
 	/* Only behind a kernel of ours, which waits for the one before it: elsewhere nothing says so. */

@@ -110,12 +110,3 @@ int cuda_stamps_end(struct device *d, struct device_stamps *out, struct error *e
 	forget_records(c);
 	return rc;
 }
-
-void cuda_stamps_close(struct cuda_device *c)
-{
-	for (int i = 0; c->stamps.modules && i < cuda_n_sources; i++)
-		if (c->stamps.modules[i])
-			c->cu.ModuleUnload(c->stamps.modules[i]);
-	free(c->stamps.modules);
-	free(c->stamps.functions);
-}

@@ -2,11 +2,9 @@
  * gemmark bench: cells, and the sweep's records to a run directory.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -128,17 +126,6 @@ static int load_json(const char *directory, const char *name, json_t **out, stru
 		rc = run_directory_load_json(&d, name, out, err);
 	run_directory_close(&d);
 	return rc;
-}
-
-static bool is_in(const char *directory, const char *name)
-{
-	struct run_directory d;
-	struct stat s;
-	if (run_directory_open(&d, directory, NULL))
-		return false;
-	bool is = !fstatat(d.fd, name, &s, AT_SYMLINK_NOFOLLOW);
-	run_directory_close(&d);
-	return is;
 }
 
 static bool has_int(const struct bench *b, enum axis_id a, int value)
@@ -521,7 +508,7 @@ static int recall_options(struct bench *b, int *argc, char ***argv, struct error
 	json_t *env;
 	int rc = load_json(directory, "env.json", &env, err);
 	/* Files are made in this order: without env.json no run began. */
-	if (rc && is_in(directory, "runs.csv") && !is_in(directory, "env.json"))
+	if (rc && results_directory_has(directory, "runs.csv") && !results_directory_has(directory, "env.json"))
 		return error_set(err, ERROR_INPUT,
 				 "--resume: %s: has no env.json: a sweep that ended before its first run has none, and "
 				 "nothing to go on with: remove the folder and measure again; where runs.csv has rows, "

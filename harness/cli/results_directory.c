@@ -2,7 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,15 +30,21 @@ int results_directory_make(const char *parent, const char *name, char out[RESULT
 	return error_set(err, ERROR_IO, "%s: %s; name a directory with --out", out, strerror(errno));
 }
 
-void results_directory_print(FILE *f, const char *directory)
+bool results_directory_has(const char *directory, const char *name)
 {
 	struct run_directory d;
-	bool stamped = !run_directory_open(&d, directory, NULL);
-	if (stamped) {
-		stamped = !run_directory_lacks(&d, "timeline.csv");
-		run_directory_close(&d);
-	}
+	struct stat s;
+	if (run_directory_open(&d, directory, NULL))
+		return false;
+	bool is = !fstatat(d.fd, name, &s, AT_SYMLINK_NOFOLLOW);
+	run_directory_close(&d);
+	return is;
+}
+
+void results_directory_print(FILE *f, const char *directory)
+{
 	fputs("results: ", f);
 	text_print(f, directory);
-	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n", stamped ? "timeline.csv, " : "");
+	fprintf(f, "/runs.csv, tokens.csv, telemetry.csv, %senv.json\n",
+		results_directory_has(directory, "timeline.csv") ? "timeline.csv, " : "");
 }

@@ -2,6 +2,7 @@
 #ifndef GEMMARK_HARNESS_CLI_RESULTS_DIRECTORY_H
 #define GEMMARK_HARNESS_CLI_RESULTS_DIRECTORY_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -15,6 +16,7 @@ enum { RESULTS_DIRECTORY_SIZE = 192 };
 int results_directory_make(const char *parent, const char *name, char out[RESULTS_DIRECTORY_SIZE], int *number,
 			   struct error *err);
 
+bool results_directory_has(const char *directory, const char *name);
 /* A line of the files of results that are there. */
 void results_directory_print(FILE *f, const char *directory);
 

@@ -113,22 +113,22 @@ static void row_set_graphs(struct runner *r, struct run_row *row, int cell, cons
 {
 	const struct cell *c = &r->cells[cell];
 	struct cell_state *s = &r->states[cell];
-	const struct workload_totals *before = &t[0], now = t[1];
-	row->memory_peak_bytes = now.memory_peak_bytes < 0 ? ROW_UNKNOWN : now.memory_peak_bytes;
-	row->memory_bytes = now.memory_bytes < 0 ? ROW_UNKNOWN : now.memory_bytes;
+	const struct workload_totals *before = &t[0], *now = &t[1];
+	row->memory_peak_bytes = now->memory_peak_bytes < 0 ? ROW_UNKNOWN : now->memory_peak_bytes;
+	row->memory_bytes = now->memory_bytes < 0 ? ROW_UNKNOWN : now->memory_bytes;
 	if (!c->n_gen && cell_is_direct(c))
 		return;
-	row->captures = now.captures - before->captures;
+	row->captures = now->captures - before->captures;
 	if (cell_is_direct(c))
 		return;
 	if (row->captures > 0) {
-		row->capture_us = now.capture_us - before->capture_us;
-		row->instantiate_us = now.instantiate_us - before->instantiate_us;
-		row->upload_us = now.upload_us - before->upload_us;
+		row->capture_us = now->capture_us - before->capture_us;
+		row->instantiate_us = now->instantiate_us - before->instantiate_us;
+		row->upload_us = now->upload_us - before->upload_us;
 		s->one_off_us += row->capture_us + row->instantiate_us + row->upload_us;
-		s->graph_nodes = now.graph_nodes;
-		s->kernel_nodes = now.kernel_nodes;
-		s->positional_nodes = now.positional_nodes;
+		s->graph_nodes = now->graph_nodes;
+		s->kernel_nodes = now->kernel_nodes;
+		s->positional_nodes = now->positional_nodes;
 	}
 	if (s->graph_nodes >= 0) {
 		row->graph_nodes = s->graph_nodes;

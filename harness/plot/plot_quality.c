@@ -205,6 +205,7 @@ static int draw_kind(struct quality_set *q, const struct kind *k, struct error *
 			struct plot_summary *cell = &c.cells[s * q->n_budgets + i];
 			if (!r)
 				continue;
+			/* Of one text there is no interval. */
 			*cell = (struct plot_summary){.n = r->seeds,
 						      .median = r->mean,
 						      .min = isnan(r->low) ? r->mean : r->low,
@@ -212,9 +213,10 @@ static int draw_kind(struct quality_set *q, const struct kind *k, struct error *
 						      .p10 = NAN,
 						      .p90 = NAN};
 			if (is_loss(k->measure)) {
-				cell->median = -r->mean;
-				cell->min = isnan(r->high) ? -r->mean : -r->high;
-				cell->max = isnan(r->low) ? -r->mean : -r->low;
+				const double low = cell->min;
+				cell->median = -cell->median;
+				cell->min = -cell->max;
+				cell->max = -low;
 			}
 		}
 	}

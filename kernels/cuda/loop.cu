@@ -22,7 +22,7 @@ INLINE void set_mark(struct loop_mark *m, int token, int chosen)
 	m->token = token;
 	m->chosen = chosen;
 	__threadfence_system();
-	*(volatile unsigned long long *)&m->ns = clock_of_device();
+	*(volatile unsigned long long *)&m->ns = nanoseconds();
 }
 
 /*

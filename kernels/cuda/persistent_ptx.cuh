@@ -213,20 +213,6 @@ INLINE void multiply_add_s8(int (&c)[4], unsigned a0, unsigned a1, unsigned a2, 
 
 /* ---- a wait that is in vain ---- */
 
-INLINE unsigned long long nanoseconds()
-{
-	unsigned long long t;
-	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
-	return t;
-}
-
-INLINE unsigned multiprocessor()
-{
-	unsigned n;
-	asm("mov.u32 %0, %%smid;" : "=r"(n));
-	return n;
-}
-
 /* Ends the kernel; the host gets an error for it and for whatever comes after. */
 INLINE void give_up()
 {

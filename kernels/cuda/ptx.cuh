@@ -103,7 +103,7 @@ INLINE void store_release(unsigned *p, unsigned v)
 	asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }
 
-/* ---- the graph, and the time ---- */
+/* ---- the graph, the time and the place ---- */
 
 /* That this kernel is a node of, where it was launched on the device. */
 INLINE struct CUgraphExec_st *current_graph()
@@ -114,11 +114,18 @@ INLINE struct CUgraphExec_st *current_graph()
 }
 
 /* Nanoseconds of a clock that all multiprocessors share. */
-INLINE unsigned long long clock_of_device()
+INLINE unsigned long long nanoseconds()
 {
-	unsigned long long ns;
-	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
-	return ns;
+	unsigned long long t;
+	asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+	return t;
+}
+
+INLINE unsigned multiprocessor()
+{
+	unsigned n;
+	asm("mov.u32 %0, %%smid;" : "=r"(n));
+	return n;
 }
 
 /* ---- the wait that kernels ask for ---- */

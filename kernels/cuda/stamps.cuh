@@ -17,27 +17,25 @@ struct stamped_wait {
 
 	__device__ __forceinline__ stamped_wait() : to(nullptr)
 	{
-		const unsigned long long entered = clock_of_device();
+		const unsigned long long entered = nanoseconds();
 		wait_for_launches();
 		if (threadIdx.x + threadIdx.y + threadIdx.z > 0 || !block_stamps)
 			return;
-		const unsigned long long input = clock_of_device();
+		const unsigned long long input = nanoseconds();
 		const unsigned at = atomicAdd(&block_stamps->n, 1u);
 		if (at >= block_stamps->cap)
 			return;
-		unsigned sm;
-		asm volatile("mov.u32 %0, %%smid;" : "=r"(sm));
 		to = (struct block_stamp *)(block_stamps + 1) + at;
 		to->entered = entered;
 		to->input = input;
-		to->sm = sm;
+		to->sm = multiprocessor();
 		to->n_blocks = gridDim.x * gridDim.y * gridDim.z;
 	}
 
 	__device__ __forceinline__ ~stamped_wait()
 	{
 		if (to)
-			to->left = clock_of_device();
+			to->left = nanoseconds();
 	}
 };
 

@@ -73,7 +73,7 @@ struct CUgraphExec_st *current_graph()
 }
 
 /* Later at every look. */
-unsigned long long clock_of_device()
+unsigned long long nanoseconds()
 {
 	static unsigned long long ns;
 	return ns += 1000;

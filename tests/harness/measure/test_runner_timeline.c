@@ -58,13 +58,27 @@ static int keep(void *ctx, const struct run_row *row, const struct token_record 
 	return 0;
 }
 
+/* The seed is the order's. */
+static void run(const struct cell *cells, int n, int repetitions, bool timeline, uint64_t seed,
+		struct runner_summary *summary)
+{
+	struct runner_options o;
+	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
+	runner_options_default(&o);
+	o.repetitions = repetitions;
+	o.seed = seed;
+	o.clock = fake_clock;
+	o.clock_ctx = &fake;
+	o.timeline = timeline;
+	n_rows = 0;
+	assert_int_equal(runner_run(cells, n, &fake.source, &o, &sink, summary, NULL), 0);
+}
+
 /* Two fusions in two modes, n_gen tokens behind n_prompt, at depth 5. */
 static void sweep(bool timeline, int n_prompt, int n_gen, const char *sync)
 {
 	struct cell cells[4];
-	struct runner_options o;
 	struct runner_summary summary;
-	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
 	for (int i = 0; i < 4; i++)
 		cells[i] = (struct cell){.model = "m",
 					 .type_k = "f16",
@@ -75,13 +89,7 @@ static void sweep(bool timeline, int n_prompt, int n_gen, const char *sync)
 					 .n_depth = 5,
 					 .n_prompt = n_prompt,
 					 .n_gen = n_gen};
-	runner_options_default(&o);
-	o.repetitions = REPETITIONS;
-	o.clock = fake_clock;
-	o.clock_ctx = &fake;
-	o.timeline = timeline;
-	n_rows = 0;
-	assert_int_equal(runner_run(cells, 4, &fake.source, &o, &sink, &summary, NULL), 0);
+	run(cells, 4, REPETITIONS, timeline, 1, &summary);
 	assert_int_equal(n_rows, 4 * REPETITIONS);
 }
 
@@ -142,9 +150,7 @@ static void sweep_modes(bool timeline, uint64_t seed)
 {
 	static const char *const modes[] = {"direct", "graph-update", "graph-device", "graph-patch"};
 	struct cell cells[4];
-	struct runner_options o;
 	struct runner_summary summary;
-	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
 	for (int i = 0; i < 4; i++)
 		cells[i] = (struct cell){.model = "m",
 					 .type_k = "f16",
@@ -152,15 +158,8 @@ static void sweep_modes(bool timeline, uint64_t seed)
 					 .fusion = "full",
 					 .mode = modes[i],
 					 .n_gen = TOKENS};
-	runner_options_default(&o);
-	o.repetitions = REPETITIONS;
-	o.seed = seed;
-	o.clock = fake_clock;
-	o.clock_ctx = &fake;
-	o.timeline = timeline;
-	n_rows = 0;
 	fake_init(&fake);
-	assert_int_equal(runner_run(cells, 4, &fake.source, &o, &sink, &summary, NULL), 0);
+	run(cells, 4, REPETITIONS, timeline, seed, &summary);
 	assert_int_equal(n_rows, 4 * REPETITIONS);
 	assert_int_equal(summary.ok, n_rows);
 	assert_int_equal(fake.stamped, 2 * timeline);
@@ -217,14 +216,7 @@ static void sweep_one(const char *mode, struct runner_summary *summary)
 				 .fusion = "persistent",
 				 .mode = mode,
 				 .n_gen = TOKENS}};
-	struct runner_options o;
-	const struct runner_sink sink = {.run = keep, .timeline = keep_stamps};
-	runner_options_default(&o);
-	o.clock = fake_clock;
-	o.clock_ctx = &fake;
-	o.timeline = true;
-	n_rows = 0;
-	assert_int_equal(runner_run(cells, 1, &fake.source, &o, &sink, summary, NULL), 0);
+	run(cells, 1, 5, true, 1, summary);
 }
 
 /* Stamps that changed what a token computes would be of something else. */

@@ -13,7 +13,6 @@ void bulk_copy(void *to, const void *from, unsigned bytes, unsigned long long *b
 void bulk_prefetch(const void *from, unsigned bytes, unsigned long long policy);
 void store_now(void *p, unsigned v);
 void store_now64(unsigned long long *p, unsigned long long v);
-unsigned long long nanoseconds();
 [[noreturn]] void give_up();
 
 INLINE bool barrier_try_long(unsigned long long *b, unsigned parity)

@@ -54,7 +54,7 @@ template <int N> INLINE void wait_for_copies_but()
 unsigned arrive(unsigned *counter);
 /* Of graph.cpp. */
 struct CUgraphExec_st *current_graph();
-unsigned long long clock_of_device();
+unsigned long long nanoseconds();
 INLINE float f16_to_f32(unsigned short h)
 {
 	return half_f16_to_f32(h);
